@@ -1,0 +1,43 @@
+# Sets up all it needs by itself. The README has the plain commands for those without make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench requirements setup clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/.base  ## Set up and serve the application on http://127.0.0.1:8000 (PORT=...)
+	@exec $(BIN)/python manage.py serve
+
+test: .venv/.dev  ## Set up and pass every check and test
+	@$(BIN)/python -m tests
+
+bench: .venv/.dev  ## Measure storage and API beside others, in one run
+	@$(BIN)/python benchmarks/storage.py
+	@$(BIN)/python benchmarks/api.py
+
+requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt
+	cd requirements && for name in uv base dev; do \
+	  ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	    --no-emit-index-url --custom-compile-command "make requirements" $$name.in -o $$name.txt; done
+
+setup: .venv/.base  ## Make .venv with what the application needs
+
+clean:  ## Remove .venv and caches; the data in var/ stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/.uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+.venv/.base: requirements/base.txt .venv/.uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/base.txt
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.base
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""What people do with interactions: the API, the admin, the management commands."""

@@ -1,0 +1,84 @@
+"""Who calls, and what they may do.
+
+A chat service shows an API key, which is service-wide or bound to one user. Staff who are
+logged in to the admin may read what the admin shows them.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+from storage import api_keys
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An authenticated client of the API. `user_id` is None for one that may see every user."""
+
+    identity: str
+    user_id: str | None
+    may_write: bool
+    is_authenticated: bool = True
+
+    def require(self, user_id: str) -> None:
+        """Refuse (403) unless this caller may see and write this user."""
+        if self.user_id not in (None, user_id):
+            raise PermissionDenied("This API key is bound to another user.")
+
+    def require_every_user(self) -> None:
+        """Refuse (403) a caller that is bound to one user."""
+        if self.user_id is not None:
+            raise PermissionDenied(
+                "This API key is bound to one user; everyone's interactions need a "
+                "service-wide key."
+            )
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Api-Key <key>`."""
+
+    keyword = "Api-Key"
+
+    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
+        header = request._request.META.get("HTTP_AUTHORIZATION")
+        if header is None:
+            return None
+        scheme, _, key = header.partition(" ")
+        if scheme.lower() != "api-key" or not key.strip():
+            raise AuthenticationFailed("Send the header 'Authorization: Api-Key <your key>'.")
+        found = api_keys.find(key.strip())
+        if found is None:
+            raise AuthenticationFailed("This API key is unknown, revoked or expired.")
+        return Caller(f"key:{found.prefix}", found.user_id or None, may_write=True), None
+
+    def authenticate_header(self, request: Request) -> str:
+        return self.keyword
+
+
+class StaffSessionAuthentication(BaseAuthentication):
+    """The session of the admin, for reading. Nothing is written, so there is no CSRF to check."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
+        user = request._request.user
+        if not (user.is_active and user.is_staff):
+            return None
+        if not user.has_perm("storage.view_chatinteraction"):
+            raise PermissionDenied("Your account lacks the permission to view interactions.")
+        return Caller(f"staff:{user.pk}", None, may_write=False), None
+
+
+class ReadOrWritePermission(BasePermission):
+    """Every authenticated caller reads; only API keys write."""
+
+    message = "Staff sessions may read only; writing needs an API key."
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        caller = request.user
+        return caller is not None and (caller.may_write or request.method in SAFE_METHODS)

@@ -1,0 +1,90 @@
+"""Query parameters of lists. An unknown one is an error, so that a typing error is not ignored."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.utils.dateparse import parse_datetime
+from django.utils.encoding import escape_uri_path
+
+from chat.api.problems import InvalidRequest
+from storage.interface import Page, PageQuery
+
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 200
+
+
+def page_query(request: HttpRequest) -> PageQuery:
+    """Which page the request asks for. Raises InvalidRequest naming every bad parameter."""
+    values: dict[str, Any] = {"limit": LIMIT_DEFAULT}
+    errors = []
+    for name, given in request.GET.lists():
+        try:
+            values[name] = _value(name, given)
+        except ValueError as error:
+            errors.append({"parameter": name, "detail": str(error)})
+    if errors:
+        raise InvalidRequest("A query parameter is invalid; see errors.", errors)
+    return PageQuery(**values)
+
+
+def refuse_parameters(request: HttpRequest) -> None:
+    """For calls that take no query parameters."""
+    if request.META.get("QUERY_STRING"):
+        errors = [
+            {"parameter": name, "detail": "unknown parameter; this call takes none."}
+            for name in request.GET
+        ]
+        if errors:
+            raise InvalidRequest("A query parameter is invalid; see errors.", errors)
+
+
+def next_url(request: HttpRequest, page: Page) -> str | None:
+    """The address of the next page, or None after the last one."""
+    if page.next_cursor is None:
+        return None
+    parameters = {**request.GET.dict(), "cursor": page.next_cursor}
+    return request.build_absolute_uri(f"{escape_uri_path(request.path)}?{urlencode(parameters)}")
+
+
+def _value(name: str, given: list[str]) -> Any:
+    if name not in _PARSERS:
+        raise ValueError(f"unknown parameter; the parameters are: {', '.join(_PARSERS)}.")
+    if len(given) != 1:
+        raise ValueError("must be given once.")
+    return _PARSERS[name](given[0])
+
+
+def _limit(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= LIMIT_MAX:
+        return int(text)
+    raise ValueError(f"must be a whole number from 1 to {LIMIT_MAX}.")
+
+
+def _cursor(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty; leave it out for the first page.")
+    return text
+
+
+def _time(text: str) -> datetime:
+    try:
+        value = parse_datetime(text)
+        if value is not None and value.tzinfo is not None:
+            value.timestamp()  # OverflowError at the edges of the calendar
+            return value
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(
+        "must be an RFC 3339 date and time with an offset, such as 2026-11-22T09:30:00Z."
+    )
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "limit": _limit,
+    "cursor": _cursor,
+    "created_after": _time,
+    "created_before": _time,
+}

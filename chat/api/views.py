@@ -1,0 +1,147 @@
+"""The calls of the API. See `chat.api.schema` for their documentation."""
+
+from typing import Any
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from chat.api import bodies, parameters, schema
+from chat.api.authentication import Caller
+from chat.api.idempotency import idempotency
+from chat.api.problems import NotFound
+from storage import get_storage, records
+from storage.interface import Page
+from storage.models import ChatInteraction
+
+
+class JsonOnly(BaseContentNegotiation):
+    """There is one representation, so `Accept` changes nothing (RFC 9110, section 12.4.1)."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class StoreView(APIView):
+    """What the calls share."""
+
+    content_negotiation_class = JsonOnly
+    http_method_names = ["get", "head", "post", "patch", "delete"]
+
+
+class InteractionsView(StoreView):
+    """Everyone's interactions."""
+
+    @schema.list_interactions
+    def get(self, request: Request) -> HttpResponse:
+        caller: Caller = request.user
+        caller.require_every_user()
+        query = parameters.page_query(request._request)
+        return page_response(request._request, get_storage().list_interactions_sync(query))
+
+    @schema.create_interaction
+    def post(self, request: Request) -> HttpResponse:
+        caller: Caller = request.user
+        parameters.refuse_parameters(request._request)
+        body = bodies.read_body(request._request, bodies.BODY_LIMIT)
+        interaction = bodies.new_interaction(body)
+        caller.require(interaction.user_id)
+        replay = idempotency(request._request, caller, body)
+        stored, created = get_storage().create_interaction_sync(interaction, replay)
+        response = interaction_response(stored, status=201 if created or replay else 200)
+        if replay and not created:
+            response["Idempotent-Replayed"] = "true"
+        return response
+
+
+class InteractionView(StoreView):
+    """One interaction by id."""
+
+    @schema.get_interaction
+    def get(self, request: Request, interaction_id: str) -> HttpResponse:
+        caller: Caller = request.user
+        parameters.refuse_parameters(request._request)
+        interaction = get_storage().get_interaction_sync(interaction_id)
+        if interaction is None or caller.user_id not in (None, interaction.user_id):
+            raise unknown_interaction()
+        return interaction_response(interaction)
+
+    @schema.complete_interaction
+    def patch(self, request: Request, interaction_id: str) -> HttpResponse:
+        caller: Caller = request.user
+        parameters.refuse_parameters(request._request)
+        changes = bodies.completion(bodies.read_body(request._request, bodies.BODY_LIMIT))
+        interaction = get_storage().update_interaction_sync(
+            interaction_id, changes, user_id=caller.user_id
+        )
+        if interaction is None:
+            raise unknown_interaction()
+        return interaction_response(interaction)
+
+    @schema.delete_interaction
+    def delete(self, request: Request, interaction_id: str) -> HttpResponse:
+        caller: Caller = request.user
+        parameters.refuse_parameters(request._request)
+        if not get_storage().delete_interaction_sync(interaction_id, user_id=caller.user_id):
+            raise unknown_interaction()
+        return HttpResponse(status=204, content_type="application/json")
+
+
+class BatchView(InteractionView):
+    """Many interactions in one step. Other methods reach the interaction whose id is `batch`."""
+
+    @schema.create_interactions
+    def post(self, request: Request, interaction_id: str) -> HttpResponse:
+        caller: Caller = request.user
+        parameters.refuse_parameters(request._request)
+        interactions = bodies.new_interactions(
+            bodies.read_body(request._request, bodies.BATCH_BODY_LIMIT)
+        )
+        for interaction in interactions:
+            caller.require(interaction.user_id)
+        outcomes = get_storage().create_interactions_sync(interactions)
+        results = [
+            {"interaction_id": interaction.interaction_id, "status": outcome}
+            for interaction, outcome in zip(interactions, outcomes, strict=True)
+        ]
+        return json_response({"results": results})
+
+
+class UserInteractionsView(StoreView):
+    """One user's interactions."""
+
+    @schema.list_user_interactions
+    def get(self, request: Request, user_id: str) -> HttpResponse:
+        caller: Caller = request.user
+        caller.require(user_id)
+        query = parameters.page_query(request._request)
+        page = get_storage().list_user_interactions_sync(user_id, query)
+        return page_response(request._request, page)
+
+
+def unknown_interaction() -> NotFound:
+    """The same answer for what does not exist and for what is another user's."""
+    return NotFound("There is no such interaction.")
+
+
+def interaction_response(interaction: ChatInteraction, status: int = 200) -> HttpResponse:
+    """One interaction as JSON."""
+    return HttpResponse(
+        records.to_json(interaction), content_type="application/json", status=status
+    )
+
+
+def page_response(request: HttpRequest, page: Page) -> HttpResponse:
+    """A page of interactions, with the address of the next."""
+    results = [records.to_dict(interaction) for interaction in page.interactions]
+    return json_response({"results": results, "next": parameters.next_url(request, page)})
+
+
+def json_response(data: Any) -> HttpResponse:
+    """Any data as JSON."""
+    return HttpResponse(orjson.dumps(data), content_type="application/json")

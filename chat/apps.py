@@ -1,0 +1,9 @@
+"""The Django application for people and services that use interactions."""
+
+from django.apps import AppConfig
+
+
+class ChatConfig(AppConfig):
+    """No models: the data belongs to `storage`."""
+
+    name = "chat"

@@ -1,0 +1,65 @@
+"""What a newcomer finds in development: a login, an API key and sample conversations."""
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from storage import api_keys, get_storage
+from storage.interface import PageQuery
+from storage.models import ApiKey, ChatInteraction
+
+SAMPLE_DATA = Path(__file__).parent / "sample_data.jsonl"
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to get in. Random, made at the first start and kept, readable by its owner only."""
+
+    username: str
+    password: str
+    api_key: str
+
+
+def login() -> Login:
+    """The login of this database; at the first start it is made, and sample data is loaded."""
+    path = settings.DATA_DIR / "login.json"
+    user_model = get_user_model()
+    if path.exists():
+        known = Login(**json.loads(path.read_text()))
+        user = user_model.objects.filter(username=known.username)
+        if api_keys.find(known.api_key) and user.exists():
+            return known
+    made = _make_login()
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(made), file)
+    if not get_storage().list_interactions_sync(PageQuery(limit=1)).interactions:
+        load_sample_data()
+    return made
+
+
+def load_sample_data() -> None:
+    """Save the sample conversations, the newest of them a few minutes old."""
+    now = timezone.now()
+    interactions = []
+    for line in SAMPLE_DATA.read_text().splitlines():
+        sample = json.loads(line)
+        time = now - timedelta(minutes=sample.pop("age_minutes"))
+        interactions.append(ChatInteraction(**sample, created_at=time, updated_at=time))
+    get_storage().create_interactions_sync(interactions)
+
+
+def _make_login() -> Login:
+    made = Login("admin", secrets.token_urlsafe(12), "")
+    users = get_user_model().objects
+    users.filter(username=made.username).delete()
+    users.create_superuser(made.username, password=made.password)
+    _, key = ApiKey.objects.create_key(name="Made at the first start")
+    return Login(made.username, made.password, key)

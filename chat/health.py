@@ -1,0 +1,20 @@
+"""For whatever watches the process: is it alive, and can it serve?"""
+
+from django.http import HttpRequest, JsonResponse
+
+from storage import get_storage
+from storage.exceptions import StorageError
+
+
+def live(request: HttpRequest) -> JsonResponse:
+    """200 as long as the process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 when interactions can be read, else 503."""
+    try:
+        get_storage().get_interaction_sync("readyz")
+    except StorageError as error:
+        return JsonResponse({"status": "unavailable", "detail": str(error)}, status=503)
+    return JsonResponse({"status": "ok"})

@@ -1,0 +1,30 @@
+"""`manage.py create_api_key NAME [--user ID]`: a key for a chat service."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from storage.models import ApiKey
+
+
+class Command(BaseCommand):
+    """Prints the new key on standard output. It is stored as a hash and cannot be shown again."""
+
+    help = "Make an API key, service-wide or bound to one user, and print it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="what the key is for; shown in the admin")
+        parser.add_argument("--user", default="", help="bind the key to this user id")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        api_key = ApiKey(name=options["name"], user_id=options["user"])
+        key = ApiKey.objects.assign_key(api_key)
+        try:
+            api_key.full_clean()
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages), returncode=2) from None
+        api_key.save()
+        self.stdout.write(key)
+        self.stderr.write("Keep the key now: only its hash is stored.")

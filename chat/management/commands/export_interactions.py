@@ -1,0 +1,97 @@
+"""`manage.py export_interactions [FILE]`: interactions as lines of JSON."""
+
+import os
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.dateparse import parse_datetime
+
+from chat import interchange
+from chat.progress import progress
+from storage import get_storage, limits, records
+from storage.exceptions import StorageError
+from storage.interface import Page, PageQuery
+
+PAGE_SIZE = 200
+
+
+class Command(BaseCommand):
+    """Writes one line for each interaction, newest first."""
+
+    help = (
+        "Export interactions as JSON lines, newest first (to standard output, or FILE[.gz|.zst])."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "file", nargs="?", default="-", help="the file; default: standard output"
+        )
+        parser.add_argument("--user", type=_user, help="only this user's")
+        parser.add_argument(
+            "--created-after", type=_time, metavar="TIME", help="only from this time on"
+        )
+        parser.add_argument(
+            "--created-before", type=_time, metavar="TIME", help="only before this time"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        query = PageQuery(
+            limit=PAGE_SIZE,
+            created_after=options["created_after"],
+            created_before=options["created_before"],
+        )
+        try:
+            count = self._export(options["file"], options["user"], query)
+        except BrokenPipeError:
+            # The reader, such as `head`, has had enough; nor may the flush at exit complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        except KeyboardInterrupt:
+            raise CommandError("Stopped; no file was written.", returncode=130) from None
+        except (OSError, StorageError) as error:
+            raise CommandError(str(error)) from error
+        self.stderr.write(f"{count} exported.")
+
+    def _export(self, name: str, user_id: str | None, query: PageQuery) -> int:
+        count = 0
+        with interchange.opened_for_writing(name) as file, progress("exporting") as report:
+            for page in _pages(user_id, query):
+                for interaction in page.interactions:
+                    file.write(records.to_json(interaction) + b"\n")
+                count += len(page.interactions)
+                report(count)
+        return count
+
+
+def _pages(user_id: str | None, query: PageQuery) -> Iterator[Page]:
+    storage = get_storage()
+    while True:
+        if user_id is None:
+            page = storage.list_interactions_sync(query)
+        else:
+            page = storage.list_user_interactions_sync(user_id, query)
+        yield page
+        if page.next_cursor is None:
+            return
+        query = replace(query, cursor=page.next_cursor)
+
+
+def _user(text: str) -> str:
+    if problem := limits.identifier_violation(text):
+        raise ArgumentTypeError(f"the user id {problem}")
+    return text
+
+
+def _time(text: str) -> datetime:
+    try:
+        value = parse_datetime(text)
+    except ValueError:
+        value = None
+    if value is None or value.tzinfo is None:
+        raise ArgumentTypeError("write a date and time with an offset: 2026-11-22T09:30:00Z")
+    return value

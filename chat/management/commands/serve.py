@@ -1,0 +1,40 @@
+"""`manage.py serve`: everything that a start needs, then the server."""
+
+import os
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from chat import first_start
+from storage.migrate import migrate_under_lock
+
+
+class Command(BaseCommand):
+    """Applies migrations; in development makes a login and sample data once; serves."""
+
+    help = "Start the server on HOST:PORT (see the settings in the README)."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        migrate_under_lock()
+        url = f"http://{settings.HOST}:{settings.PORT}"
+        self.stdout.write(f"\n  Admin      {url}/admin/\n  API docs   {url}/api/docs/\n")
+        if settings.ENVIRONMENT == "development":
+            login = first_start.login()
+            self.stdout.write(
+                f"  Login      {login.username} / {login.password}\n"
+                f"  API key    {login.api_key}\n\n  Ctrl-C stops the server.\n"
+            )
+        self.stdout.flush()
+        server = os.path.join(os.path.dirname(sys.executable), "granian")
+        arguments = [
+            *("--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT)),
+            *("--workers", str(settings.WORKERS), "--blocking-threads", "1"),
+            *("--log-level", "warning", "--process-name", "chat-store"),
+            "config.wsgi:application",
+        ]
+        try:
+            os.execv(server, [server, *arguments])
+        except OSError as error:
+            raise CommandError(f"granian cannot be started ({error}); run make setup.") from error

@@ -1,0 +1,184 @@
+"""The one settings module. Every value that can differ comes from `config.environment`."""
+
+import os
+import secrets
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from config import environment as env
+
+ENVIRONMENT = env.ENVIRONMENT.value
+DEBUG = env.DEBUG.value
+DATA_DIR: Path = env.DATA_DIR.value
+
+
+def _secret_key() -> str:
+    """The key from the environment; in development, else, one made once and kept on disk."""
+    if key := env.SECRET_KEY.value:
+        return key
+    if ENVIRONMENT != "development":
+        raise ImproperlyConfigured(
+            f"SECRET_KEY is not set, and ENVIRONMENT={ENVIRONMENT} needs one. Make it with: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    path = DATA_DIR / "secret_key"
+    try:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+def _database_file() -> Path:
+    """The path in DATABASE_URL, which must be a SQLite file."""
+    url = env.DATABASE_URL.value
+    if not url:
+        return DATA_DIR / "chat.sqlite3"
+    name = environ.Env.db_url_config(url)["NAME"] if url.startswith("sqlite:///") else ""
+    if name in ("", ":memory:"):
+        raise ImproperlyConfigured(
+            f"DATABASE_URL={url!r} does not name a SQLite file. "
+            "Write sqlite:///relative/path or sqlite:////absolute/path."
+        )
+    return env.BASE_DIR / name
+
+
+SECRET_KEY = _secret_key()
+ALLOWED_HOSTS = env.ALLOWED_HOSTS.value
+CSRF_TRUSTED_ORIGINS = env.CSRF_TRUSTED_ORIGINS.value
+HOST = env.HOST.value
+PORT = env.PORT.value
+WORKERS = env.WORKERS.value
+CACHE_TTL = env.CACHE_TTL.value
+
+INSTALLED_APPS = [
+    *(["unfold"] if env.ADMIN_THEME.value == "unfold" else []),
+    "chat",
+    "storage",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_api_key",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "storage.sqlite",
+        "NAME": str(_database_file()),
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {
+            "pool": {"max_size": 5, "timeout": 30},
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            # FULL: a commit that was acknowledged survives a power loss.
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
+            "PRAGMA secure_delete=ON;PRAGMA journal_size_limit=67108864",
+        },
+        # A file, because the tests are about WAL, pools and processes.
+        "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},
+    }
+}
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "TIMEOUT": CACHE_TTL,
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True
+
+# The largest body is a batch; the API itself holds each call to its own limit before reading.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "chat.api.authentication.ApiKeyAuthentication",
+        "chat.api.authentication.StaffSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["chat.api.authentication.ReadOrWritePermission"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "chat.api.problems.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Chat interaction store",
+    "DESCRIPTION": "Keeps who asked a language model what, and what it answered.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "PREPROCESSING_HOOKS": ["chat.api.schema.hide_interaction_called_batch"],
+    "POSTPROCESSING_HOOKS": ["chat.api.schema.add_components"],
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.LOG_LEVEL.value},
+    "loggers": {"django": {"handlers": [], "propagate": True}},
+}

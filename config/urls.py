@@ -1,0 +1,23 @@
+"""Which URL leads where. The API stands first: it is asked most."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from chat import health
+
+urlpatterns = [
+    path("api/v1/", include("chat.api.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("healthz", health.live, name="healthz"),
+    path("readyz", health.ready, name="readyz"),
+    path("admin/", admin.site.urls),
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+]
+
+handler400 = "chat.api.problems.bad_request"
+handler403 = "chat.api.problems.permission_denied"
+handler404 = "chat.api.problems.page_not_found"
+handler500 = "chat.api.problems.server_error"

@@ -1,0 +1,19 @@
+#!/usr/bin/env python
+"""Runs management commands."""
+
+import os
+import sys
+
+import config  # noqa: F401  (before Django: see config/__init__.py)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""The Django application that keeps interactions."""
+
+from django.apps import AppConfig
+
+
+class StorageConfig(AppConfig):
+    """Registers the system checks."""
+
+    name = "storage"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from storage import checks  # noqa: F401

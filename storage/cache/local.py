@@ -1,0 +1,65 @@
+"""The in-memory cache of one process, in front of a SQLite database that others write too.
+
+# Note [Valid while the database has not changed]
+
+SQLite's `PRAGMA data_version`, read on a connection that never writes, changes whenever
+any other connection, of this process or another, has committed. It is part of every
+cached entry's key and is taken before the row is read. So an entry is found only as
+long as nothing at all was committed since before its row was read: whatever happens in
+between, by any thread or process, an entry that could be stale is never looked up
+again and expires. No invalidation can be forgotten, lost or late.
+https://sqlite.org/pragma.html#pragma_data_version
+"""
+
+import threading
+import uuid
+from collections.abc import Callable
+from sqlite3 import Connection
+
+from django.core.cache.backends.base import BaseCache
+
+from storage import records
+from storage.cache.keys import interaction_key
+from storage.models import ChatInteraction
+
+Read = Callable[[str], ChatInteraction | None]
+
+
+class DataVersion:
+    """Tells whether a database has changed, through one idle connection of its own."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._opened = ""
+
+    def current(self) -> str:
+        """A string that changes with every commit to the database."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._connect()
+                self._opened = uuid.uuid4().hex
+            (number,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return f"{self._opened}.{number}"
+
+
+class InteractionCache:
+    """Read-through and write-through for interactions by id. See Note [Valid while ...]."""
+
+    def __init__(self, cache: BaseCache, data_version: DataVersion, ttl: int) -> None:
+        self._cache = cache
+        self._data_version = data_version
+        self._ttl = ttl
+
+    def get(self, interaction_id: str, read: Read) -> ChatInteraction | None:
+        """The cached interaction, or the one that `read` finds, which is then cached."""
+        version = self._data_version.current()
+        key = interaction_key(interaction_id)
+        entry = self._cache.get(key, version=version)
+        if entry is not None:
+            return records.from_json(entry)
+        interaction = read(interaction_id)
+        if interaction is not None:
+            self._cache.set(key, records.to_json(interaction), self._ttl, version=version)
+        return interaction

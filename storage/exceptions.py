@@ -1,0 +1,58 @@
+"""What can go wrong while interactions are kept, whichever backend keeps them.
+
+Every error a caller can meet at run time is a `StorageError`. A mistake in the
+configuration is Django's `ImproperlyConfigured`, raised at start and not here.
+No message ever holds text of an interaction.
+"""
+
+from collections.abc import Mapping
+
+
+class StorageError(Exception):
+    """Anything the storage layer refuses or cannot do."""
+
+
+class InvalidInteraction(StorageError):
+    """A value is outside the limits that hold on every backend (`storage.limits`).
+
+    `violations` maps each field's name to a sentence saying what is wrong and what would be right.
+    """
+
+    def __init__(self, violations: Mapping[str, str]) -> None:
+        self.violations = dict(violations)
+        super().__init__("; ".join(f"{name}: {text}" for name, text in self.violations.items()))
+
+
+class InvalidCursor(StorageError):
+    """The cursor was not issued by this store, or for another query. Start from the first page."""
+
+
+class InteractionConflict(StorageError):
+    """The id is taken by an interaction with other content. Nothing was written."""
+
+    def __init__(self, interaction_id: str) -> None:
+        self.interaction_id = interaction_id
+        super().__init__("An interaction with this id and other content exists.")
+
+
+class IdempotencyKeyReused(StorageError):
+    """The idempotency key came with another request before. Use a new key for a new request."""
+
+
+class IdempotentInteractionGone(StorageError):
+    """What the first request with this idempotency key made has been deleted since."""
+
+
+class StorageUnavailable(StorageError):
+    """The backend did not answer in time. Nothing is known to be written; try again.
+
+    `retry_after` is the pause in seconds after which another attempt makes sense.
+    """
+
+    retry_after = 1
+
+
+class StorageFull(StorageError):
+    """No space is left. Nothing was written; writes work again as soon as there is space."""
+
+    retry_after = 60

@@ -1,0 +1,284 @@
+"""The Storage interface: what every backend owes, and the checks that all of them share.
+
+Each operation has two sides. The coroutine is for asynchronous callers; it runs the
+synchronous twin (`..._sync`) on a small executor of the backend's own. Synchronous
+callers, such as Django views and commands, call the twin directly: that is cheaper, and
+a caller that already holds a connection cannot starve the executor of it.
+
+A public method checks limits once; a backend supplies the private hooks.
+"""
+
+import asyncio
+import contextvars
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ParamSpec, TypeVar
+
+from storage import cursors, limits
+from storage.exceptions import InvalidInteraction
+from storage.models import ChatInteraction
+from storage.models.idempotency import Idempotency
+from storage.models.interaction import COMPLETED_FIELDS
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Outcome(StrEnum):
+    """What became of one interaction of `create_interactions`."""
+
+    CREATED = "created"
+    UNCHANGED = "unchanged"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True)
+class PageQuery:
+    """Which page of a list, newest first.
+
+    `created_after` is included and `created_before` is not, so that periods which touch
+    neither overlap nor leave a gap. `cursor` continues where the page that gave it ended.
+    """
+
+    limit: int = 50
+    cursor: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Interactions, newest first, and the cursor of the next page: None on the last page only."""
+
+    interactions: list[ChatInteraction]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What a backend is asked for: `limit` rows before `before`, of one user or of everyone."""
+
+    user_id: str | None
+    limit: int
+    before: cursors.Position | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+class Storage(ABC):
+    """Keeps chat interactions. `storage.get_storage()` gives the one that is configured.
+
+    Every method may raise `StorageUnavailable` or, when it writes, `StorageFull`; a write
+    that breaks a limit raises `InvalidInteraction` and changes nothing.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="storage")
+
+    # The five operations of the data management decision.
+
+    async def save_interaction(self, interaction: ChatInteraction) -> None:
+        """Create the interaction, or replace the one with its id.
+
+        `created_at` stays what the first save made it; `updated_at` becomes now. Both are
+        set on `interaction`. An id never changes hands: raises InteractionConflict if it
+        belongs to another user.
+        """
+        await self._run(self.save_interaction_sync, interaction)
+
+    def save_interaction_sync(self, interaction: ChatInteraction) -> None:
+        """The synchronous side of `save_interaction`."""
+        interaction.updated_at = datetime.now(UTC)
+        self._save(_checked(interaction))
+
+    async def get_interaction(self, interaction_id: str) -> ChatInteraction | None:
+        """The interaction with this id, or None."""
+        return await self._run(self.get_interaction_sync, interaction_id)
+
+    def get_interaction_sync(self, interaction_id: str) -> ChatInteraction | None:
+        """The synchronous side of `get_interaction`."""
+        if limits.identifier_violation(interaction_id):
+            return None
+        return self._get(interaction_id)
+
+    async def get_user_interactions(self, user_id: str, limit: int) -> list[ChatInteraction]:
+        """The newest `limit` interactions of a user, newest first, equal times by id."""
+        return await self._run(self.get_user_interactions_sync, user_id, limit)
+
+    def get_user_interactions_sync(self, user_id: str, limit: int) -> list[ChatInteraction]:
+        """The synchronous side of `get_user_interactions`."""
+        return self.list_user_interactions_sync(user_id, PageQuery(limit=limit)).interactions
+
+    async def cache_get(self, key: str) -> str | None:
+        """The string cached under `key`, or None."""
+        return await self._run(self.cache_get_sync, key)
+
+    @abstractmethod
+    def cache_get_sync(self, key: str) -> str | None:
+        """The synchronous side of `cache_get`."""
+
+    async def cache_set(self, key: str, value: str, ttl: int) -> None:
+        """Cache `value` under `key` for `ttl` seconds (more than 0)."""
+        await self._run(self.cache_set_sync, key, value, ttl)
+
+    @abstractmethod
+    def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
+        """The synchronous side of `cache_set`."""
+
+    # Creating, completing, deleting.
+
+    async def create_interaction(
+        self, interaction: ChatInteraction, idempotency: Idempotency | None = None
+    ) -> tuple[ChatInteraction, bool]:
+        """Save a new interaction; gives what is stored, and whether this call made it.
+
+        A repeat with the same content gives the stored one and False; the same id with
+        other content raises InteractionConflict. With `idempotency`, a repeat is told by its
+        key instead: it gives what the first request made, raises IdempotencyKeyReused if the
+        request differs, and IdempotentInteractionGone if the interaction was deleted since.
+        """
+        return await self._run(self.create_interaction_sync, interaction, idempotency)
+
+    def create_interaction_sync(
+        self, interaction: ChatInteraction, idempotency: Idempotency | None = None
+    ) -> tuple[ChatInteraction, bool]:
+        """The synchronous side of `create_interaction`."""
+        return self._create(_checked(interaction), idempotency)
+
+    async def create_interactions(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+        """Save many new interactions, all in one step; one outcome each, in the same order.
+
+        An interaction that breaks a limit raises InvalidInteraction before anything is
+        written. What exists already is never changed. Repeating the call is safe.
+        """
+        return await self._run(self.create_interactions_sync, interactions)
+
+    def create_interactions_sync(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+        """The synchronous side of `create_interactions`."""
+        return self._create_many([_checked(interaction) for interaction in interactions])
+
+    async def update_interaction(
+        self, interaction_id: str, changes: Mapping[str, Any], *, user_id: str | None = None
+    ) -> ChatInteraction | None:
+        """Complete an interaction (response, model_used, tokens); gives it, or None if unknown.
+
+        With `user_id`, an interaction of another user counts as unknown.
+        """
+        return await self._run(
+            self.update_interaction_sync, interaction_id, changes, user_id=user_id
+        )
+
+    def update_interaction_sync(
+        self, interaction_id: str, changes: Mapping[str, Any], *, user_id: str | None = None
+    ) -> ChatInteraction | None:
+        """The synchronous side of `update_interaction`."""
+        if unknown := set(changes).difference(COMPLETED_FIELDS):
+            allowed = ", ".join(COMPLETED_FIELDS)
+            raise InvalidInteraction(
+                dict.fromkeys(sorted(unknown), f"cannot be changed; only {allowed} can.")
+            )
+        if limits.identifier_violation(interaction_id):
+            return None
+        return self._update(interaction_id, changes, user_id)
+
+    async def delete_interaction(self, interaction_id: str, *, user_id: str | None = None) -> bool:
+        """Delete an interaction from every read at once; False if it is unknown.
+
+        With `user_id`, an interaction of another user counts as unknown.
+        """
+        return await self._run(self.delete_interaction_sync, interaction_id, user_id=user_id)
+
+    def delete_interaction_sync(self, interaction_id: str, *, user_id: str | None = None) -> bool:
+        """The synchronous side of `delete_interaction`."""
+        if limits.identifier_violation(interaction_id):
+            return False
+        return self._delete(interaction_id, user_id)
+
+    # Lists, newest first.
+
+    async def list_user_interactions(self, user_id: str, query: PageQuery) -> Page:
+        """One page of a user's interactions. Raises InvalidCursor for a cursor of another query."""
+        return await self._run(self.list_user_interactions_sync, user_id, query)
+
+    def list_user_interactions_sync(self, user_id: str, query: PageQuery) -> Page:
+        """The synchronous side of `list_user_interactions`."""
+        if limits.identifier_violation(user_id):
+            return Page([], None)
+        return self._page(user_id, query)
+
+    async def list_interactions(self, query: PageQuery) -> Page:
+        """One page of everyone's interactions. Raises InvalidCursor for a cursor of another query."""
+        return await self._run(self.list_interactions_sync, query)
+
+    def list_interactions_sync(self, query: PageQuery) -> Page:
+        """The synchronous side of `list_interactions`."""
+        return self._page(None, query)
+
+    # What a backend supplies. Arguments are checked already.
+
+    @abstractmethod
+    def _save(self, interaction: ChatInteraction) -> None: ...
+
+    @abstractmethod
+    def _get(self, interaction_id: str) -> ChatInteraction | None: ...
+
+    @abstractmethod
+    def _create(
+        self, interaction: ChatInteraction, idempotency: Idempotency | None
+    ) -> tuple[ChatInteraction, bool]: ...
+
+    @abstractmethod
+    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]: ...
+
+    @abstractmethod
+    def _update(
+        self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
+    ) -> ChatInteraction | None: ...
+
+    @abstractmethod
+    def _delete(self, interaction_id: str, user_id: str | None) -> bool: ...
+
+    @abstractmethod
+    def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
+        """The rows, and whether there are more behind them."""
+
+    def _release(self) -> None:
+        """Give back what a call on the executor holds, such as a database connection."""
+
+    # Shared by the methods above.
+
+    def _page(self, user_id: str | None, query: PageQuery) -> Page:
+        if query.limit < 1:
+            raise ValueError(f"limit must be at least 1, not {query.limit}.")
+        scope = (user_id, str(query.created_after), str(query.created_before))
+        before = cursors.decode(query.cursor, scope) if query.cursor else None
+        rows, more = self._newest(
+            Slice(user_id, query.limit, before, query.created_after, query.created_before)
+        )
+        if not more:
+            return Page(rows, None)
+        last = rows[-1]
+        return Page(rows, cursors.encode((last.created_at, last.interaction_id), scope))
+
+    async def _run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        def call() -> R:
+            try:
+                return function(*args, **kwargs)
+            finally:
+                # Here, in the thread, and not in the coroutine: a cancelled coroutine
+                # leaves the thread running, and with it the connection in use.
+                self._release()
+
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, context.run, call)
+
+
+def _checked(interaction: ChatInteraction) -> ChatInteraction:
+    if problems := limits.violations(interaction):
+        raise InvalidInteraction(problems)
+    return interaction

@@ -1,0 +1,110 @@
+"""The limits of an interaction, the same on every backend.
+
+DynamoDB sets them: an item, its attribute names included, holds at most 400 KB
+(409,600 bytes), so text is held to 390,000 bytes and the rest is left to ids, index
+keys and names. Token counts stay within the integers that JSON clients can read
+exactly (RFC 8259, section 6). Text is Unicode that UTF-8 can express, so no lone surrogates.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from storage.models import ChatInteraction
+
+IDENTIFIER_MAX_LENGTH = 255
+"""Characters in `interaction_id` and `user_id`."""
+
+MODEL_MAX_LENGTH = 255
+"""Characters in `model_used`."""
+
+TOKENS_MAX = 2**53 - 1
+"""The largest token count."""
+
+TEXT_MAX_BYTES = 390_000
+"""Bytes of UTF-8 in `message` and `response` together."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def identifier_violation(value: object) -> str | None:
+    """Why `value` cannot be an `interaction_id` or a `user_id`, or None if it can."""
+    if not isinstance(value, str):
+        return f"must be a string, not {type(value).__name__}."
+    if not 1 <= len(value) <= IDENTIFIER_MAX_LENGTH:
+        return f"must have 1 to {IDENTIFIER_MAX_LENGTH} characters; it has {len(value)}."
+    if _CONTROL.search(value):
+        return "must not contain control characters."
+    return None if is_utf8(value) else _SURROGATE
+
+
+def model_violation(value: object) -> str | None:
+    """Why `value` cannot be a `model_used`, or None if it can."""
+    if not isinstance(value, str):
+        return f"must be a string, not {type(value).__name__}."
+    if not 1 <= len(value) <= MODEL_MAX_LENGTH:
+        return f"must have 1 to {MODEL_MAX_LENGTH} characters; it has {len(value)}."
+    return _character_violation(value)
+
+
+def tokens_violation(value: object) -> str | None:
+    """Why `value` cannot be a token count, or None if it can."""
+    if type(value) is not int:
+        return f"must be an integer, not {type(value).__name__}."
+    if not 0 <= value <= TOKENS_MAX:
+        return f"must be from 0 to {TOKENS_MAX}."
+    return None
+
+
+def text_violation(value: object) -> str | None:
+    """Why `value` cannot be a `message` or a `response`, or None if it can; size apart."""
+    if not isinstance(value, str):
+        return f"must be a string, not {type(value).__name__}."
+    return _character_violation(value)
+
+
+def violations(interaction: "ChatInteraction") -> dict[str, str]:
+    """Every limit that `interaction` breaks: field name to a sentence; empty when it is sound."""
+    found = {
+        "interaction_id": identifier_violation(interaction.interaction_id),
+        "user_id": identifier_violation(interaction.user_id),
+        "message": text_violation(interaction.message),
+        "response": text_violation(interaction.response),
+        "model_used": model_violation(interaction.model_used),
+        "input_tokens": tokens_violation(interaction.input_tokens),
+        "output_tokens": tokens_violation(interaction.output_tokens),
+        "created_at": _time_violation(interaction.created_at),
+        "updated_at": _time_violation(interaction.updated_at),
+    }
+    problems = {name: text for name, text in found.items() if text is not None}
+    if "message" not in problems and "response" not in problems:
+        size = len(interaction.message.encode()) + len(interaction.response.encode())
+        if size > TEXT_MAX_BYTES:
+            problems["message"] = (
+                f"message and response together must be at most {TEXT_MAX_BYTES} bytes "
+                f"of UTF-8; they are {size}."
+            )
+    return problems
+
+
+def is_utf8(value: str) -> bool:
+    """Whether UTF-8 can express `value`: it has no lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_SURROGATE = "must not contain lone surrogates (U+D800 to U+DFFF)."
+
+
+def _character_violation(value: str) -> str | None:
+    if "\0" in value:
+        return "must not contain the character NUL (U+0000)."
+    return None if is_utf8(value) else _SURROGATE
+
+
+def _time_violation(value: object) -> str | None:
+    offset = getattr(value, "utcoffset", lambda: None)()
+    return None if offset is not None else "must be a date and time with a UTC offset."

@@ -1,0 +1,23 @@
+"""Bringing the database's schema up to date at start, when several processes may start at once."""
+
+import fcntl
+from pathlib import Path
+
+from django.core.management import call_command
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
+
+
+def migrate_under_lock(alias: str = "default") -> None:
+    """Apply what is missing; one process does it while the others wait.
+
+    The lock is a file beside the database. The operating system lets go of it when the
+    process ends, however it ends.
+    """
+    database = Path(connections[alias].settings_dict["NAME"])
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{database}.migrate.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        executor = MigrationExecutor(connections[alias])
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", database=alias, verbosity=0, interactive=False)

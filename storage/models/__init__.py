@@ -1,0 +1,7 @@
+"""What the SQL database keeps: interactions (where it is the backend), keys, replay protection."""
+
+from storage.models.api_key import ApiKey
+from storage.models.idempotency import IdempotencyRecord
+from storage.models.interaction import ChatInteraction
+
+__all__ = ["ApiKey", "ChatInteraction", "IdempotencyRecord"]

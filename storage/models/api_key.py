@@ -1,0 +1,29 @@
+"""`ApiKey`: what a chat service shows to use the API."""
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from rest_framework_api_key.models import AbstractAPIKey
+
+from storage import limits
+
+
+class ApiKey(AbstractAPIKey):
+    """A hashed, revocable key: service-wide, or bound to one user's interactions.
+
+    Only the hash of the key is stored; the key itself is shown once, when it is made.
+    """
+
+    user_id = models.CharField(
+        max_length=limits.IDENTIFIER_MAX_LENGTH,
+        blank=True,
+        default="",
+        help_text="The only user this key may read and write. Empty: the key is service-wide.",
+    )
+
+    class Meta(AbstractAPIKey.Meta):
+        verbose_name = "API key"
+
+    def clean(self) -> None:
+        """A bound key names a possible user."""
+        if self.user_id and (problem := limits.identifier_violation(self.user_id)):
+            raise ValidationError({"user_id": problem})

@@ -1,0 +1,37 @@
+"""`IdempotencyRecord`: which interaction a request with an `Idempotency-Key` has made."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import models
+
+from storage import limits
+
+IDEMPOTENCY_LIFETIME = timedelta(hours=24)
+"""How long a key is remembered; a repeat after that counts as a new request."""
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """A client's idempotency key and the request it came with, both as keyed hashes.
+
+    `key` must already be told apart by caller, so that two callers can use the same key.
+    """
+
+    key: str
+    request: str
+
+
+class IdempotencyRecord(models.Model):
+    """Written in the same transaction as the interaction; holds hashes, never text."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    request = models.CharField(max_length=64)
+    interaction_id = models.CharField(max_length=limits.IDENTIFIER_MAX_LENGTH)
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.key

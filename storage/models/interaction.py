@@ -1,0 +1,77 @@
+"""`ChatInteraction`: the one record type that every layer and every backend passes."""
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+from uuid_utils import uuid7
+
+from storage import limits
+
+
+def new_interaction_id() -> str:
+    """A UUIDv7 (RFC 9562): ids made one after another sort one after another."""
+    return str(uuid7())
+
+
+class ChatInteraction(models.Model):
+    """One exchange with a language model. Times are UTC with microseconds.
+
+    `user_id`, `message` and `response` are personal data: they never go into logs,
+    metrics, `repr` or error reports. Save and read it through `storage.get_storage()`;
+    the manager reaches only the SQL database, which is not where production keeps it.
+    """
+
+    interaction_id = models.CharField(
+        primary_key=True, max_length=limits.IDENTIFIER_MAX_LENGTH, default=new_interaction_id
+    )
+    user_id = models.CharField(max_length=limits.IDENTIFIER_MAX_LENGTH)
+    message = models.TextField(blank=True)
+    response = models.TextField(
+        blank=True, default="", help_text="Empty until a streamed answer has arrived."
+    )
+    model_used = models.CharField(max_length=limits.MODEL_MAX_LENGTH)
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "interaction"
+        ordering = ["-created_at", "-interaction_id"]
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(
+                fields=["user_id", "created_at", "interaction_id"], name="interaction_of_user"
+            ),
+            models.Index(fields=["created_at", "interaction_id"], name="interaction_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return self.interaction_id
+
+    def clean(self) -> None:
+        """Refuse what `storage.limits` refuses, so that Django forms say the same."""
+        if problems := limits.violations(self):
+            raise ValidationError(problems)
+
+    def same_content(self, other: "ChatInteraction") -> bool:
+        """Whether both say the same; the times, which the store sets, are not compared."""
+        return all(getattr(self, name) == getattr(other, name) for name in CONTENT_FIELDS)
+
+
+CONTENT_FIELDS = (
+    "interaction_id",
+    "user_id",
+    "message",
+    "response",
+    "model_used",
+    "input_tokens",
+    "output_tokens",
+)
+"""The fields that a client chooses."""
+
+COMPLETED_FIELDS = ("response", "model_used", "input_tokens", "output_tokens")
+"""The fields that `update_interaction` may change."""
+
+FIELDS = (*CONTENT_FIELDS, "created_at", "updated_at")
+"""All fields, in the order of the data model."""

@@ -1,0 +1,52 @@
+"""An interaction as JSON: the one form that the API, the cache and exported files share.
+
+Times are RFC 3339 in UTC and always carry six digits of microseconds, so that equal
+times are equal strings and strings sort as the times do.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from storage.models import ChatInteraction
+
+
+def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
+    """The nine fields in the order of the data model, times as text."""
+    return {
+        "interaction_id": interaction.interaction_id,
+        "user_id": interaction.user_id,
+        "message": interaction.message,
+        "response": interaction.response,
+        "model_used": interaction.model_used,
+        "input_tokens": interaction.input_tokens,
+        "output_tokens": interaction.output_tokens,
+        "created_at": format_time(interaction.created_at),
+        "updated_at": format_time(interaction.updated_at),
+    }
+
+
+def to_json(interaction: ChatInteraction) -> bytes:
+    """The record as one line of JSON in UTF-8, with no line break."""
+    return orjson.dumps(to_dict(interaction))
+
+
+def from_json(text: bytes | str) -> ChatInteraction:
+    """The interaction that `to_json` wrote. Raises ValueError for anything else."""
+    record = orjson.loads(text)
+    if not isinstance(record, dict):
+        raise ValueError("A record is a JSON object.")
+    try:
+        record["created_at"] = datetime.fromisoformat(record["created_at"])
+        record["updated_at"] = datetime.fromisoformat(record["updated_at"])
+        return ChatInteraction(**record)
+    except (KeyError, TypeError) as error:
+        raise ValueError("The record does not have the fields of an interaction.") from error
+
+
+def format_time(value: datetime) -> str:
+    """RFC 3339, UTC, six digits of microseconds: `2026-11-22T09:30:00.000000Z`."""
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(timespec="microseconds")[:-6] + "Z"

@@ -1,0 +1,1 @@
+"""The SQLite backend: `ENGINE = "storage.sqlite"` is the pooled database engine."""

@@ -1,0 +1,16 @@
+"""Which SQLite library may be used.
+
+SQLite 3.7.0 to 3.51.2 can corrupt a database in WAL mode when several connections write
+and checkpoint at the same moment ("WAL-reset bug"); 3.44.6 and 3.50.7 carry the fix back.
+https://sqlite.org/wal.html#walresetbug
+"""
+
+Version = tuple[int, ...]
+
+
+def has_wal_reset_bug(version: Version) -> bool:
+    """Whether this version of the SQLite library can corrupt a database in WAL mode."""
+    if version < (3, 7, 0):
+        return False
+    fixed_in_branch = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}.get(version[:2])
+    return version < (fixed_in_branch or (3, 51, 3))

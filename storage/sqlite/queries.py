@@ -1,0 +1,176 @@
+"""The statements of LocalStorage: written as ORM queries, compiled to SQL once, run many times.
+
+Compiling an ORM query costs ten times what SQLite takes to answer a read by id, and the
+SQL comes out the same each time. So each query is built once with named parameters
+(`:user_id`) in place of values. The ORM stays the only source of names and of the schema.
+"""
+
+import functools
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connections, models
+from django.db.models import F, Func, Q
+from django.db.models.constants import OnConflict
+from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
+
+from storage.interface import Slice
+from storage.models import ChatInteraction
+from storage.models.interaction import COMPLETED_FIELDS
+
+FIELDS = ChatInteraction._meta.concrete_fields
+
+
+class Parameter(models.Expression):
+    """A named parameter: `:name` in the SQL, where a value would be."""
+
+    def __init__(self, name: str, field: "models.Field[Any, Any]") -> None:
+        super().__init__(output_field=field)
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        """The SQL of the parameter; its value comes when the statement runs."""
+        return f":{self.name}", []
+
+
+class Before(Func):
+    """`(created_at, interaction_id) < (:before_time, :before_id)`, which an index can answer."""
+
+    template = "(%(expressions)s)"
+    output_field = models.BooleanField()
+
+    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+        """Compare the row value made of the first two expressions with that of the others."""
+        time, identifier, before_time, before_id = (
+            compiler.compile(expression)[0] for expression in self.get_source_expressions()
+        )
+        return f"(({time}, {identifier}) < ({before_time}, {before_id}))", []
+
+
+def parameter(name: str, field_name: str | None = None) -> Parameter:
+    """A parameter of the type of a field, which has its name unless another is given."""
+    return Parameter(name, ChatInteraction._meta.get_field(field_name or name))
+
+
+@functools.cache
+def select_by_id(alias: str) -> str:
+    """Parameters: interaction_id. Columns: FIELDS."""
+    found = ChatInteraction.objects.filter(interaction_id=parameter("interaction_id"))
+    return _sql(found.order_by(), alias)
+
+
+@functools.cache
+def select_newest(alias: str, *, of_user: bool, before: bool, after: bool, until: bool) -> str:
+    """Newest rows first. Parameters: those of `slice_parameters`. Columns: FIELDS."""
+    found = ChatInteraction.objects.all()
+    if of_user:
+        found = found.filter(user_id=parameter("user_id"))
+    if before:
+        found = found.filter(
+            Before(
+                F("created_at"),
+                F("interaction_id"),
+                parameter("before_time", "created_at"),
+                parameter("before_id", "interaction_id"),
+            )
+        )
+    if after:
+        found = found.filter(created_at__gte=parameter("created_after", "created_at"))
+    if until:
+        found = found.filter(created_at__lt=parameter("created_before", "created_at"))
+    return _sql(found.order_by("-created_at", "-interaction_id"), alias) + " LIMIT :limit"
+
+
+@functools.cache
+def insert(alias: str) -> str:
+    """A new row; IntegrityError if the id exists. Parameters: FIELDS."""
+    return _insert_sql(InsertQuery(ChatInteraction), alias)
+
+
+@functools.cache
+def upsert(alias: str) -> str:
+    """A new row or a changed one; gives created_at, or no row if the id is another user's."""
+    key = ChatInteraction._meta.pk
+    changed = [field for field in FIELDS if field.name not in (key.name, "created_at")]
+    query = InsertQuery(
+        ChatInteraction,
+        on_conflict=OnConflict.UPDATE,
+        update_fields=changed,
+        unique_fields=[key],
+    )
+    quote = connections[alias].ops.quote_name
+    table, user, created = map(quote, (ChatInteraction._meta.db_table, "user_id", "created_at"))
+    return (
+        _insert_sql(query, alias)
+        + f" WHERE {table}.{user} = EXCLUDED.{user} RETURNING {table}.{created}"
+    )
+
+
+@functools.cache
+def update(alias: str) -> str:
+    """Parameters: interaction_id, updated_at and COMPLETED_FIELDS."""
+    query = UpdateQuery(ChatInteraction)
+    query.add_update_values({name: parameter(name) for name in (*COMPLETED_FIELDS, "updated_at")})
+    query.add_q(Q(interaction_id=parameter("interaction_id")))
+    return query.get_compiler(alias).as_sql()[0]
+
+
+@functools.cache
+def delete(alias: str, *, of_user: bool) -> str:
+    """Gives the id if a row was deleted. Parameters: interaction_id and, with `of_user`, user_id."""
+    query = DeleteQuery(ChatInteraction)
+    query.add_q(Q(interaction_id=parameter("interaction_id")))
+    if of_user:
+        query.add_q(Q(user_id=parameter("user_id")))
+    deleted = connections[alias].ops.quote_name("interaction_id")
+    return f"{query.get_compiler(alias).as_sql()[0]} RETURNING {deleted}"
+
+
+def slice_parameters(wanted: Slice) -> dict[str, Any]:
+    """The values for `select_newest`. One row more than wanted tells whether there are more."""
+    before_time, before_id = wanted.before or (None, None)
+    return {
+        "user_id": wanted.user_id,
+        "limit": wanted.limit + 1,
+        "before_time": before_time and to_text(before_time),
+        "before_id": before_id,
+        "created_after": wanted.created_after and to_text(wanted.created_after),
+        "created_before": wanted.created_before and to_text(wanted.created_before),
+    }
+
+
+def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
+    """The values of all FIELDS, as SQLite keeps them."""
+    return {
+        "interaction_id": interaction.interaction_id,
+        "user_id": interaction.user_id,
+        "message": interaction.message,
+        "response": interaction.response,
+        "model_used": interaction.model_used,
+        "input_tokens": interaction.input_tokens,
+        "output_tokens": interaction.output_tokens,
+        "created_at": to_text(interaction.created_at),
+        "updated_at": to_text(interaction.updated_at),
+    }
+
+
+def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
+    """A row with the columns FIELDS as an interaction."""
+    *values, created_at, updated_at = row
+    return ChatInteraction(*values, created_at.replace(tzinfo=UTC), updated_at.replace(tzinfo=UTC))
+
+
+def to_text(value: datetime) -> str:
+    """A time as Django keeps it in SQLite: UTC without an offset; text sorts as time does."""
+    return str(value.astimezone(UTC).replace(tzinfo=None))
+
+
+def _sql(queryset: "models.QuerySet[ChatInteraction]", alias: str) -> str:
+    return queryset.query.get_compiler(alias).as_sql()[0]
+
+
+def _insert_sql(query: InsertQuery, alias: str) -> str:
+    row = ChatInteraction(**{field.name: parameter(field.name) for field in FIELDS})
+    query.insert_values(FIELDS, [row])
+    ((sql, _),) = query.get_compiler(alias).as_sql()
+    return sql

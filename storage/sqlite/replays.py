@@ -1,0 +1,53 @@
+"""Replay protection in the SQL database: which interaction an idempotency key has made.
+
+Called inside the transaction that saves the interaction, so that both are written or neither.
+"""
+
+from django.utils import timezone
+
+from storage.exceptions import IdempotencyKeyReused, IdempotentInteractionGone
+from storage.models import ChatInteraction, IdempotencyRecord
+from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
+
+EXPIRED_PER_WRITE = 2
+"""Expired records that each new one takes along: the table shrinks without a job of its own."""
+
+
+def find(idempotency: Idempotency) -> str | None:
+    """The id that this key has made, or None. Raises IdempotencyKeyReused for another request."""
+    known = IdempotencyRecord.objects.filter(key=idempotency.key, expires_at__gt=timezone.now())
+    record = known.first()
+    if record is None:
+        return None
+    if record.request != idempotency.request:
+        raise IdempotencyKeyReused("This idempotency key came with another request before.")
+    return record.interaction_id
+
+
+def replayed(stored: ChatInteraction | None) -> ChatInteraction:
+    """What the first request made; raises IdempotentInteractionGone if it was deleted since."""
+    if stored is None:
+        raise IdempotentInteractionGone(
+            "The interaction made with this idempotency key was deleted."
+        )
+    return stored
+
+
+def remember(idempotency: Idempotency, interaction_id: str) -> None:
+    """Record what this key has made, and drop a few records that have expired."""
+    now = timezone.now()
+    IdempotencyRecord.objects.bulk_create(
+        [
+            IdempotencyRecord(
+                key=idempotency.key,
+                request=idempotency.request,
+                interaction_id=interaction_id,
+                expires_at=now + IDEMPOTENCY_LIFETIME,
+            )
+        ],
+        update_conflicts=True,
+        unique_fields=["key"],
+        update_fields=["request", "interaction_id", "expires_at"],
+    )
+    expired = IdempotencyRecord.objects.filter(expires_at__lte=now).order_by("expires_at")
+    IdempotencyRecord.objects.filter(key__in=expired.values("key")[:EXPIRED_PER_WRITE]).delete()

@@ -1,0 +1,162 @@
+"""LocalStorage: interactions in SQLite, with the process's memory as cache."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from sqlite3 import Connection, connect
+from typing import Any
+
+from django.conf import settings
+from django.core.cache.backends.base import BaseCache
+from django.db import IntegrityError, connections, transaction
+
+from storage import limits
+from storage.cache.local import DataVersion, InteractionCache
+from storage.exceptions import InteractionConflict, InvalidInteraction
+from storage.interface import Outcome, Slice, Storage
+from storage.models import ChatInteraction
+from storage.models.idempotency import Idempotency
+from storage.models.interaction import COMPLETED_FIELDS
+from storage.sqlite import queries, replays, wal
+from storage.sqlite.errors import translated
+
+
+class LocalStorage(Storage):
+    """Keeps interactions in the SQL database `alias`, whose engine is `storage.sqlite`."""
+
+    def __init__(self, alias: str, cache: BaseCache) -> None:
+        self._alias = alias
+        self._options = connections[alias].settings_dict["OPTIONS"]
+        super().__init__(threads=self._options["pool"]["max_size"])
+        self._cache = cache
+        self._interactions = InteractionCache(
+            cache, DataVersion(self._open_idle_connection), settings.CACHE_TTL
+        )
+
+    def cache_get_sync(self, key: str) -> str | None:
+        return self._cache.get(key)
+
+    def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
+        self._cache.set(key, value, ttl)
+
+    def _save(self, interaction: ChatInteraction) -> None:
+        with translated():
+            saved = self._rows(queries.upsert(self._alias), queries.to_parameters(interaction))
+            if not saved:
+                raise InteractionConflict(interaction.interaction_id)
+            interaction.created_at = saved[0][0].replace(tzinfo=UTC)
+            self._after_write(interaction.interaction_id)
+
+    def _get(self, interaction_id: str) -> ChatInteraction | None:
+        with translated():
+            if connections[self._alias].in_atomic_block:
+                return self._read(interaction_id)  # may see what is not committed
+            return self._interactions.get(interaction_id, self._read)
+
+    def _create(
+        self, interaction: ChatInteraction, idempotency: Idempotency | None
+    ) -> tuple[ChatInteraction, bool]:
+        with translated():
+            if idempotency is None:
+                stored, created = self._insert_or_find(interaction)
+            else:
+                with transaction.atomic(self._alias):
+                    made_before = replays.find(idempotency)
+                    if made_before is not None:
+                        return replays.replayed(self._read(made_before)), False
+                    stored, created = self._insert_or_find(interaction)
+                    replays.remember(idempotency, stored.interaction_id)
+            if created:
+                self._after_write(stored.interaction_id)
+            return stored, created
+
+    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+        with translated():
+            with transaction.atomic(self._alias):
+                outcomes = [self._outcome(interaction) for interaction in interactions]
+            self._after_write()
+            return outcomes
+
+    def _update(
+        self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
+    ) -> ChatInteraction | None:
+        with translated():
+            with transaction.atomic(self._alias):
+                interaction = self._read(interaction_id)
+                if interaction is None or user_id not in (None, interaction.user_id):
+                    return None
+                for name, value in changes.items():
+                    setattr(interaction, name, value)
+                if problems := limits.violations(interaction):
+                    raise InvalidInteraction(problems)
+                interaction.updated_at = datetime.now(UTC)
+                values = queries.to_parameters(interaction)
+                names = ("interaction_id", "updated_at", *COMPLETED_FIELDS)
+                self._rows(queries.update(self._alias), {name: values[name] for name in names})
+            self._after_write(interaction_id)
+            return interaction
+
+    def _delete(self, interaction_id: str, user_id: str | None) -> bool:
+        sql = queries.delete(self._alias, of_user=user_id is not None)
+        with translated():
+            deleted = self._rows(sql, {"interaction_id": interaction_id, "user_id": user_id})
+            self._after_write()
+            return bool(deleted)
+
+    def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
+        sql = queries.select_newest(
+            self._alias,
+            of_user=wanted.user_id is not None,
+            before=wanted.before is not None,
+            after=wanted.created_after is not None,
+            until=wanted.created_before is not None,
+        )
+        with translated():
+            rows = self._rows(sql, queries.slice_parameters(wanted))
+        found = [queries.to_interaction(row) for row in rows[: wanted.limit]]
+        return found, len(rows) > wanted.limit
+
+    def _release(self) -> None:
+        connections[self._alias].close()
+
+    def _read(self, interaction_id: str) -> ChatInteraction | None:
+        rows = self._rows(queries.select_by_id(self._alias), {"interaction_id": interaction_id})
+        return queries.to_interaction(rows[0]) if rows else None
+
+    def _outcome(self, interaction: ChatInteraction) -> Outcome:
+        try:
+            _, created = self._insert_or_find(interaction)
+        except InteractionConflict:
+            return Outcome.CONFLICT
+        return Outcome.CREATED if created else Outcome.UNCHANGED
+
+    def _insert_or_find(self, interaction: ChatInteraction) -> tuple[ChatInteraction, bool]:
+        try:
+            self._rows(queries.insert(self._alias), queries.to_parameters(interaction))
+            return interaction, True
+        except IntegrityError:
+            stored = self._read(interaction.interaction_id)
+            if stored is None:
+                raise
+            if not stored.same_content(interaction):
+                raise InteractionConflict(interaction.interaction_id) from None
+            return stored, False
+
+    def _after_write(self, interaction_id: str | None = None) -> None:
+        connection = connections[self._alias]
+        if connection.in_atomic_block:
+            return  # the caller's transaction; nothing is committed yet
+        database = str(connection.settings_dict["NAME"])
+        wal.keep_bounded(connection.connection, database, self._options["timeout"] * 1000)
+        if interaction_id is not None:
+            self._interactions.get(interaction_id, self._read)
+
+    def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one of `queries` on this thread's connection, without Django's cursor around it."""
+        connection = connections[self._alias]
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            return connection.connection.execute(sql, parameters).fetchall()
+
+    def _open_idle_connection(self) -> Connection:
+        parameters = connections[self._alias].get_connection_params()
+        return connect(parameters["database"], uri=True, check_same_thread=False, timeout=20)

@@ -1,0 +1,56 @@
+"""What all tests share."""
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from storage import api_keys, get_storage
+from storage.models import ApiKey, ChatInteraction
+
+
+@pytest.fixture(autouse=True)
+def _fresh_memory():
+    """No test sees what another one has left in this process's memory."""
+    cache.clear()
+    api_keys.forget()
+
+
+@pytest.fixture
+def storage(transactional_db):
+    """The storage that the environment selects, empty."""
+    return get_storage()
+
+
+@pytest.fixture
+def make_interaction():
+    """Makes an interaction; every field can be given."""
+
+    def make(**fields):
+        defaults = {
+            "user_id": "ada",
+            "message": "What is a B-tree?",
+            "response": "A balanced tree for disks.",
+            "model_used": "model-1",
+            "input_tokens": 5,
+            "output_tokens": 7,
+        }
+        return ChatInteraction(**(defaults | fields))
+
+    return make
+
+
+@pytest.fixture
+def make_client(transactional_db):
+    """Makes an HTTP client that shows an API key, bound to `user_id` if one is given."""
+
+    def make(user_id=""):
+        _, key = ApiKey.objects.create_key(name="test", user_id=user_id)
+        return Client(headers={"Authorization": f"Api-Key {key}"}, raise_request_exception=True)
+
+    return make
+
+
+@pytest.fixture
+def client(make_client):
+    """A client with a service-wide key."""
+    return make_client()
