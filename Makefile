@@ -15,7 +15,7 @@ test: .venv/.dev  ## Set up and pass every check and test
 	@$(BIN)/python -m tests
 
 bench: .venv/.dev  ## Measure storage and API beside others, in one run
-	@$(BIN)/python benchmarks/storage.py
+	@$(BIN)/python benchmarks/storage_calls.py
 	@$(BIN)/python benchmarks/api.py
 
 requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt

@@ -1,4 +1,4 @@
-"""For whatever watches the process: is it alive, and can it serve?"""
+"""Whether the process is alive, and whether it can serve: for whatever watches it."""
 
 from django.http import HttpRequest, JsonResponse
 

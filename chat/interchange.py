@@ -79,7 +79,7 @@ def opened_for_reading(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     with Path(name).open("rb") as raw:
         if name.endswith(".gz"):
             with gzip.GzipFile(fileobj=raw) as file:
-                yield io.BufferedReader(file), raw  # type: ignore[type-var]
+                yield io.BufferedReader(file), raw
         elif name.endswith(".zst"):
             with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as file:
                 yield io.BufferedReader(file), raw
@@ -108,7 +108,7 @@ def _compressed(name: str, raw: IO[bytes]) -> Any:
         return gzip.GzipFile(filename="", fileobj=raw, mode="wb")
     if name.endswith(".zst"):
         return zstandard.ZstdCompressor(write_checksum=True).stream_writer(raw, closefd=False)
-    return io.BufferedWriter(raw)  # type: ignore[arg-type]
+    return io.BufferedWriter(raw)
 
 
 def _interaction(record: Record) -> ChatInteraction:

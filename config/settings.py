@@ -108,6 +108,8 @@ DATABASES = {
             "pool": {"max_size": 5, "timeout": 30},
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
+            # Values come as SQLite has them; Django's fields and LocalStorage convert them.
+            "detect_types": 0,
             # FULL: a commit that was acknowledged survives a power loss.
             "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
             "PRAGMA secure_delete=ON;PRAGMA journal_size_limit=67108864",
@@ -121,7 +123,7 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "TIMEOUT": CACHE_TTL,
-        "OPTIONS": {"MAX_ENTRIES": 10_000},
+        "OPTIONS": {"MAX_ENTRIES": 1_000},
     }
 }
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from typing import cast
 
 from storage.models import ApiKey
 from storage.sqlite.errors import translated
@@ -43,9 +44,9 @@ def forget() -> None:
 def _look_up(key: str) -> ApiKey | None:
     if not key.isascii() or not key.isprintable():
         return None
-    with translated():
+    with translated:
         try:
-            found = ApiKey.objects.get_from_key(key)
+            found = cast(ApiKey, ApiKey.objects.get_from_key(key))
         except ApiKey.DoesNotExist:
             return None
     return None if found.has_expired else found

@@ -1,10 +1,10 @@
 """System checks: what would go wrong later, said at start, each with its remedy."""
 
+import sqlite3
 from typing import Any
 
 from django.core import checks
 from django.db import connections
-from django.db.backends.sqlite3.base import Database
 
 from storage.sqlite.base import DatabaseWrapper
 from storage.sqlite.library import has_wal_reset_bug
@@ -13,11 +13,11 @@ from storage.sqlite.library import has_wal_reset_bug
 @checks.register(checks.Tags.compatibility)
 def check_sqlite_library(**kwargs: Any) -> list[checks.CheckMessage]:
     """storage.E001: the SQLite library must be one that cannot corrupt a WAL database."""
-    if not has_wal_reset_bug(Database.sqlite_version_info):
+    if not has_wal_reset_bug(sqlite3.sqlite_version_info):
         return []
     return [
         checks.Error(
-            f"The SQLite library {Database.sqlite_version} can corrupt a database in WAL mode.",
+            f"The SQLite library {sqlite3.sqlite_version} can corrupt a database in WAL mode.",
             hint="Install pysqlite3 from requirements/base.txt, which brings a library with the "
             "fix; config/__init__.py puts it in the place of sqlite3. Or use SQLite 3.51.3 "
             "or later (or 3.50.7, or 3.44.6).",

@@ -111,7 +111,10 @@ class Storage(ABC):
 
     def get_user_interactions_sync(self, user_id: str, limit: int) -> list[ChatInteraction]:
         """The synchronous side of `get_user_interactions`."""
-        return self.list_user_interactions_sync(user_id, PageQuery(limit=limit)).interactions
+        _check_limit(limit)
+        if limits.identifier_violation(user_id):
+            return []
+        return self._newest(Slice(user_id, limit))[0]
 
     async def cache_get(self, key: str) -> str | None:
         """The string cached under `key`, or None."""
@@ -211,7 +214,7 @@ class Storage(ABC):
         return self._page(user_id, query)
 
     async def list_interactions(self, query: PageQuery) -> Page:
-        """One page of everyone's interactions. Raises InvalidCursor for a cursor of another query."""
+        """One page of everyone's interactions. Raises as `list_user_interactions` does."""
         return await self._run(self.list_interactions_sync, query)
 
     def list_interactions_sync(self, query: PageQuery) -> Page:
@@ -246,14 +249,14 @@ class Storage(ABC):
     def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
         """The rows, and whether there are more behind them."""
 
+    @abstractmethod
     def _release(self) -> None:
         """Give back what a call on the executor holds, such as a database connection."""
 
     # Shared by the methods above.
 
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
-        if query.limit < 1:
-            raise ValueError(f"limit must be at least 1, not {query.limit}.")
+        _check_limit(query.limit)
         scope = (user_id, str(query.created_after), str(query.created_before))
         before = cursors.decode(query.cursor, scope) if query.cursor else None
         rows, more = self._newest(
@@ -282,3 +285,8 @@ def _checked(interaction: ChatInteraction) -> ChatInteraction:
     if problems := limits.violations(interaction):
         raise InvalidInteraction(problems)
     return interaction
+
+
+def _check_limit(limit: int) -> None:
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}.")

@@ -16,7 +16,7 @@ def migrate_under_lock(alias: str = "default") -> None:
     """
     database = Path(connections[alias].settings_dict["NAME"])
     database.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{database}.migrate.lock", "w") as lock:
+    with Path(f"{database}.migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         executor = MigrationExecutor(connections[alias])
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):

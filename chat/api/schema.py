@@ -116,7 +116,7 @@ def add_components(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     return result
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Shows how an API key is sent."""
 
     target_class = "chat.api.authentication.ApiKeyAuthentication"
@@ -132,7 +132,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):
         }
 
 
-class StaffSessionScheme(OpenApiAuthenticationExtension):
+class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Shows that staff who are logged in to the admin may read."""
 
     target_class = "chat.api.authentication.StaffSessionAuthentication"
@@ -141,6 +141,9 @@ class StaffSessionScheme(OpenApiAuthenticationExtension):
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
         """Django's session cookie."""
         return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
+
+
+_API_KEY_ONLY: Any = [{"ApiKey": []}]
 
 
 def _ref(component: type[msgspec.Struct]) -> dict[str, str]:
@@ -197,7 +200,7 @@ list_interactions = extend_schema(
 create_interaction = extend_schema(
     operation_id="create_interaction",
     tags=["interactions"],
-    auth=[{"ApiKey": []}],
+    auth=_API_KEY_ONLY,
     summary="Save an interaction",
     description="Repeating a request is safe with an `interaction_id` or an `Idempotency-Key`.",
     parameters=[
@@ -219,7 +222,7 @@ create_interaction = extend_schema(
 create_interactions = extend_schema(
     operation_id="create_interactions",
     tags=["interactions"],
-    auth=[{"ApiKey": []}],
+    auth=_API_KEY_ONLY,
     summary="Save 1 to 1,000 interactions in one step",
     description="Checked as a whole first: if one is invalid, nothing is written. What exists "
     "already is never changed; repeating a batch is safe if its items have ids.",
@@ -238,7 +241,7 @@ get_interaction = extend_schema(
 complete_interaction = extend_schema(
     operation_id="complete_interaction",
     tags=["interactions"],
-    auth=[{"ApiKey": []}],
+    auth=_API_KEY_ONLY,
     summary="Complete an interaction",
     description="For an answer that arrives after the question was saved.",
     parameters=[_ID],
@@ -248,7 +251,7 @@ complete_interaction = extend_schema(
 delete_interaction = extend_schema(
     operation_id="delete_interaction",
     tags=["interactions"],
-    auth=[{"ApiKey": []}],
+    auth=_API_KEY_ONLY,
     summary="Delete an interaction",
     description="It is gone from every read at once.",
     parameters=[_ID],

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from chat.api import bodies, parameters, schema
-from chat.api.authentication import Caller
+from chat.api.authentication import caller_of
 from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
 from storage import get_storage, records
@@ -39,14 +39,14 @@ class InteractionsView(StoreView):
 
     @schema.list_interactions
     def get(self, request: Request) -> HttpResponse:
-        caller: Caller = request.user
+        caller = caller_of(request)
         caller.require_every_user()
         query = parameters.page_query(request._request)
         return page_response(request._request, get_storage().list_interactions_sync(query))
 
     @schema.create_interaction
     def post(self, request: Request) -> HttpResponse:
-        caller: Caller = request.user
+        caller = caller_of(request)
         parameters.refuse_parameters(request._request)
         body = bodies.read_body(request._request, bodies.BODY_LIMIT)
         interaction = bodies.new_interaction(body)
@@ -64,7 +64,7 @@ class InteractionView(StoreView):
 
     @schema.get_interaction
     def get(self, request: Request, interaction_id: str) -> HttpResponse:
-        caller: Caller = request.user
+        caller = caller_of(request)
         parameters.refuse_parameters(request._request)
         interaction = get_storage().get_interaction_sync(interaction_id)
         if interaction is None or caller.user_id not in (None, interaction.user_id):
@@ -73,7 +73,7 @@ class InteractionView(StoreView):
 
     @schema.complete_interaction
     def patch(self, request: Request, interaction_id: str) -> HttpResponse:
-        caller: Caller = request.user
+        caller = caller_of(request)
         parameters.refuse_parameters(request._request)
         changes = bodies.completion(bodies.read_body(request._request, bodies.BODY_LIMIT))
         interaction = get_storage().update_interaction_sync(
@@ -85,7 +85,7 @@ class InteractionView(StoreView):
 
     @schema.delete_interaction
     def delete(self, request: Request, interaction_id: str) -> HttpResponse:
-        caller: Caller = request.user
+        caller = caller_of(request)
         parameters.refuse_parameters(request._request)
         if not get_storage().delete_interaction_sync(interaction_id, user_id=caller.user_id):
             raise unknown_interaction()
@@ -97,7 +97,7 @@ class BatchView(InteractionView):
 
     @schema.create_interactions
     def post(self, request: Request, interaction_id: str) -> HttpResponse:
-        caller: Caller = request.user
+        caller = caller_of(request)
         parameters.refuse_parameters(request._request)
         interactions = bodies.new_interactions(
             bodies.read_body(request._request, bodies.BATCH_BODY_LIMIT)
@@ -117,7 +117,7 @@ class UserInteractionsView(StoreView):
 
     @schema.list_user_interactions
     def get(self, request: Request, user_id: str) -> HttpResponse:
-        caller: Caller = request.user
+        caller = caller_of(request)
         caller.require(user_id)
         query = parameters.page_query(request._request)
         page = get_storage().list_user_interactions_sync(user_id, query)

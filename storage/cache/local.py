@@ -55,11 +55,26 @@ class InteractionCache:
     def get(self, interaction_id: str, read: Read) -> ChatInteraction | None:
         """The cached interaction, or the one that `read` finds, which is then cached."""
         version = self._data_version.current()
-        key = interaction_key(interaction_id)
-        entry = self._cache.get(key, version=version)
+        key = _key(interaction_id, version)
+        entry = self._cache.get(key)
         if entry is not None:
             return records.from_json(entry)
         interaction = read(interaction_id)
         if interaction is not None:
-            self._cache.set(key, records.to_json(interaction), self._ttl, version=version)
+            self._cache.set(key, records.to_json(interaction), self._ttl)
         return interaction
+
+    def put(self, interaction: ChatInteraction, still_newest: Callable[[], bool]) -> None:
+        """Cache what was just committed, if `still_newest` says that it is the newest commit.
+
+        It is asked after the data version was taken: then that version is the one which this
+        very commit has made, and the row is what the database has at it.
+        """
+        version = self._data_version.current()
+        if still_newest():
+            key = _key(interaction.interaction_id, version)
+            self._cache.set(key, records.to_json(interaction), self._ttl)
+
+
+def _key(interaction_id: str, version: str) -> str:
+    return f"{interaction_key(interaction_id)}:{version}"

@@ -8,6 +8,7 @@ longer than `timeout` seconds gets OperationalError.
 
 import os
 import threading
+from sqlite3 import OperationalError
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -25,7 +26,7 @@ class DatabaseCreation(creation.DatabaseCreation):
 
     def _destroy_test_db(self, test_database_name: str, verbosity: int) -> None:
         close_pool(str(self.connection.settings_dict["NAME"]))
-        super()._destroy_test_db(test_database_name, verbosity)
+        super()._destroy_test_db(test_database_name, verbosity)  # type: ignore[misc]
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -54,7 +55,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             self._borrowed = _pool(conn_params, options, open_connection).connect()
         except exc.TimeoutError as error:
-            raise base.Database.OperationalError(
+            raise OperationalError(
                 f"All {options['max_size']} pooled connections were in use for "
                 f"{options['timeout']} s. Close connections sooner, or raise max_size."
             ) from error
@@ -62,7 +63,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _close(self) -> None:
         if self._borrowed is None:
-            return super()._close()
+            super()._close()  # type: ignore[misc]
+            return
         borrowed, self._borrowed = self._borrowed, None
         with self.wrap_database_errors:
             try:
@@ -74,7 +76,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise
             finally:
                 borrowed.close()
-        return None
 
     def forget(self) -> None:
         """Let go of a connection that belongs to the parent process, without touching it."""

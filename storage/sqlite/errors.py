@@ -1,7 +1,5 @@
 """What SQLite and Django's ORM raise, as the errors of the storage interface."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from sqlite3 import SQLITE_FULL
 
 from django.db.utils import DatabaseError
@@ -9,13 +7,18 @@ from django.db.utils import DatabaseError
 from storage.exceptions import StorageFull, StorageUnavailable
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise StorageFull or StorageUnavailable for a database error, with the cause chained."""
-    try:
-        yield
-    except DatabaseError as error:
-        raise translate(error) from error
+class Translated:
+    """Raises StorageFull or StorageUnavailable for a database error, with the cause chained."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, DatabaseError):
+            raise translate(error) from error
+
+
+translated = Translated()
 
 
 def translate(error: DatabaseError) -> StorageFull | StorageUnavailable:

@@ -7,10 +7,12 @@ https://sqlite.org/wal.html#walresetbug
 
 Version = tuple[int, ...]
 
+_FIXED_IN_BRANCH: dict[Version, Version] = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}
+
 
 def has_wal_reset_bug(version: Version) -> bool:
     """Whether this version of the SQLite library can corrupt a database in WAL mode."""
     if version < (3, 7, 0):
         return False
-    fixed_in_branch = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}.get(version[:2])
+    fixed_in_branch = _FIXED_IN_BRANCH.get(version[:2])
     return version < (fixed_in_branch or (3, 51, 3))

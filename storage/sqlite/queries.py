@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import connections, models
 from django.db.models import F, Func, Q
+from django.db.models.base import ModelState
 from django.db.models.constants import OnConflict
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
@@ -19,18 +20,19 @@ from storage.models import ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS
 
 FIELDS = ChatInteraction._meta.concrete_fields
+_NAMES = tuple(field.attname for field in FIELDS)
 
 
 class Parameter(models.Expression):
     """A named parameter: `:name` in the SQL, where a value would be."""
 
-    def __init__(self, name: str, field: "models.Field[Any, Any]") -> None:
+    def __init__(self, name: str, field: Any) -> None:
         super().__init__(output_field=field)
         self.name = name
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         """The SQL of the parameter; its value comes when the statement runs."""
-        return f":{self.name}", []
+        return f":{self.name}", ()
 
 
 class Before(Func):
@@ -39,12 +41,14 @@ class Before(Func):
     template = "(%(expressions)s)"
     output_field = models.BooleanField()
 
-    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_sql(  # type: ignore[override]  # takes no options
+        self, compiler: Any, connection: Any, **extra: Any
+    ) -> tuple[str, tuple[str | int, ...]]:
         """Compare the row value made of the first two expressions with that of the others."""
         time, identifier, before_time, before_id = (
             compiler.compile(expression)[0] for expression in self.get_source_expressions()
         )
-        return f"(({time}, {identifier}) < ({before_time}, {before_id}))", []
+        return f"(({time}, {identifier}) < ({before_time}, {before_id}))", ()
 
 
 def parameter(name: str, field_name: str | None = None) -> Parameter:
@@ -117,7 +121,7 @@ def update(alias: str) -> str:
 
 @functools.cache
 def delete(alias: str, *, of_user: bool) -> str:
-    """Gives the id if a row was deleted. Parameters: interaction_id and, with `of_user`, user_id."""
+    """Gives the id of a deleted row. Parameters: interaction_id and, with `of_user`, user_id."""
     query = DeleteQuery(ChatInteraction)
     query.add_q(Q(interaction_id=parameter("interaction_id")))
     if of_user:
@@ -155,9 +159,24 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
 
 
 def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
-    """A row with the columns FIELDS as an interaction."""
-    *values, created_at, updated_at = row
-    return ChatInteraction(*values, created_at.replace(tzinfo=UTC), updated_at.replace(tzinfo=UTC))
+    """A row with the columns FIELDS as an interaction.
+
+    Sets the attributes directly: `Model.__init__` would cost more than reading the row did,
+    and there is nothing for it to convert or to default.
+    """
+    interaction = ChatInteraction.__new__(ChatInteraction)
+    attributes = interaction.__dict__
+    attributes.update(zip(_NAMES, row, strict=True))
+    attributes["created_at"] = to_time(attributes["created_at"])
+    attributes["updated_at"] = to_time(attributes["updated_at"])
+    state = attributes["_state"] = ModelState()
+    state.adding = False
+    return interaction
+
+
+def to_time(text: str) -> datetime:
+    """The time that `to_text` wrote."""
+    return datetime.fromisoformat(text + "+00:00")
 
 
 def to_text(value: datetime) -> str:

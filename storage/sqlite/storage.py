@@ -19,6 +19,9 @@ from storage.models.interaction import COMPLETED_FIELDS
 from storage.sqlite import queries, replays, wal
 from storage.sqlite.errors import translated
 
+WRITES_PER_LOG_CHECK = 16
+"""Single writes between two looks at the size of the write-ahead log."""
+
 
 class LocalStorage(Storage):
     """Keeps interactions in the SQL database `alias`, whose engine is `storage.sqlite`."""
@@ -28,6 +31,7 @@ class LocalStorage(Storage):
         self._options = connections[alias].settings_dict["OPTIONS"]
         super().__init__(threads=self._options["pool"]["max_size"])
         self._cache = cache
+        self._writes = 0
         self._interactions = InteractionCache(
             cache, DataVersion(self._open_idle_connection), settings.CACHE_TTL
         )
@@ -39,15 +43,16 @@ class LocalStorage(Storage):
         self._cache.set(key, value, ttl)
 
     def _save(self, interaction: ChatInteraction) -> None:
-        with translated():
+        with translated:
+            before = self._commits_of_others()
             saved = self._rows(queries.upsert(self._alias), queries.to_parameters(interaction))
             if not saved:
                 raise InteractionConflict(interaction.interaction_id)
-            interaction.created_at = saved[0][0].replace(tzinfo=UTC)
-            self._after_write(interaction.interaction_id)
+            interaction.created_at = queries.to_time(saved[0][0])
+            self._committed(interaction, before)
 
     def _get(self, interaction_id: str) -> ChatInteraction | None:
-        with translated():
+        with translated:
             if connections[self._alias].in_atomic_block:
                 return self._read(interaction_id)  # may see what is not committed
             return self._interactions.get(interaction_id, self._read)
@@ -55,7 +60,8 @@ class LocalStorage(Storage):
     def _create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction, bool]:
-        with translated():
+        with translated:
+            before = self._commits_of_others()
             if idempotency is None:
                 stored, created = self._insert_or_find(interaction)
             else:
@@ -66,21 +72,29 @@ class LocalStorage(Storage):
                     stored, created = self._insert_or_find(interaction)
                     replays.remember(idempotency, stored.interaction_id)
             if created:
-                self._after_write(stored.interaction_id)
+                self._committed(stored, before)
             return stored, created
 
     def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
-        with translated():
-            with transaction.atomic(self._alias):
-                outcomes = [self._outcome(interaction) for interaction in interactions]
-            self._after_write()
+        rows = [queries.to_parameters(interaction) for interaction in interactions]
+        with translated:
+            try:
+                with transaction.atomic(self._alias), connections[self._alias].wrap_database_errors:
+                    connection = connections[self._alias].connection
+                    connection.executemany(queries.insert(self._alias), rows)
+                outcomes = [Outcome.CREATED] * len(rows)
+            except IntegrityError:  # some exist: one by one then
+                with transaction.atomic(self._alias):
+                    outcomes = [self._outcome(interaction) for interaction in interactions]
+            self._keep_log_bounded()
             return outcomes
 
     def _update(
         self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
     ) -> ChatInteraction | None:
-        with translated():
+        with translated:
             with transaction.atomic(self._alias):
+                before = self._commits_of_others()
                 interaction = self._read(interaction_id)
                 if interaction is None or user_id not in (None, interaction.user_id):
                     return None
@@ -92,15 +106,13 @@ class LocalStorage(Storage):
                 values = queries.to_parameters(interaction)
                 names = ("interaction_id", "updated_at", *COMPLETED_FIELDS)
                 self._rows(queries.update(self._alias), {name: values[name] for name in names})
-            self._after_write(interaction_id)
+            self._committed(interaction, before)
             return interaction
 
     def _delete(self, interaction_id: str, user_id: str | None) -> bool:
         sql = queries.delete(self._alias, of_user=user_id is not None)
-        with translated():
-            deleted = self._rows(sql, {"interaction_id": interaction_id, "user_id": user_id})
-            self._after_write()
-            return bool(deleted)
+        with translated:
+            return bool(self._rows(sql, {"interaction_id": interaction_id, "user_id": user_id}))
 
     def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
         sql = queries.select_newest(
@@ -110,7 +122,7 @@ class LocalStorage(Storage):
             after=wanted.created_after is not None,
             until=wanted.created_before is not None,
         )
-        with translated():
+        with translated:
             rows = self._rows(sql, queries.slice_parameters(wanted))
         found = [queries.to_interaction(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
@@ -141,14 +153,24 @@ class LocalStorage(Storage):
                 raise InteractionConflict(interaction.interaction_id) from None
             return stored, False
 
-    def _after_write(self, interaction_id: str | None = None) -> None:
+    def _committed(self, interaction: ChatInteraction, commits_before: int) -> None:
+        """Write the cache through, and look after the log now and then."""
+        if connections[self._alias].in_atomic_block:
+            return  # the caller's transaction: nothing is committed yet
+        self._interactions.put(interaction, lambda: self._commits_of_others() == commits_before)
+        self._writes += 1
+        if self._writes % WRITES_PER_LOG_CHECK == 0:
+            self._keep_log_bounded()
+
+    def _commits_of_others(self) -> int:
+        """A number that changes when another connection has committed, unlike this thread's own."""
+        return self._rows("PRAGMA data_version", {})[0][0]
+
+    def _keep_log_bounded(self) -> None:
         connection = connections[self._alias]
-        if connection.in_atomic_block:
-            return  # the caller's transaction; nothing is committed yet
-        database = str(connection.settings_dict["NAME"])
-        wal.keep_bounded(connection.connection, database, self._options["timeout"] * 1000)
-        if interaction_id is not None:
-            self._interactions.get(interaction_id, self._read)
+        if not connection.in_atomic_block:
+            database = str(connection.settings_dict["NAME"])
+            wal.keep_bounded(connection.connection, database, self._options["timeout"] * 1000)
 
     def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one of `queries` on this thread's connection, without Django's cursor around it."""

@@ -5,7 +5,7 @@ at a moment when no reader uses it. Under steady load from several processes the
 none, and the file grows without end. https://sqlite.org/wal.html#avoiding_excessively_large_wal_files
 """
 
-import os
+from pathlib import Path
 from typing import Any
 
 LIMIT = 64 * 1024 * 1024
@@ -18,7 +18,7 @@ WAIT_MS = 1000
 def keep_bounded(connection: Any, database: str, timeout_ms: int) -> None:
     """Restart the log if it is over LIMIT. `timeout_ms` is the busy timeout to put back."""
     try:
-        if os.stat(f"{database}-wal").st_size < LIMIT:
+        if Path(f"{database}-wal").stat().st_size < LIMIT:
             return
     except FileNotFoundError:
         return

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -27,7 +28,7 @@ class Command(BaseCommand):
                 f"  API key    {login.api_key}\n\n  Ctrl-C stops the server.\n"
             )
         self.stdout.flush()
-        server = os.path.join(os.path.dirname(sys.executable), "granian")
+        server = str(Path(sys.executable).parent / "granian")
         arguments = [
             *("--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT)),
             *("--workers", str(settings.WORKERS), "--blocking-threads", "1"),
@@ -35,6 +36,6 @@ class Command(BaseCommand):
             "config.wsgi:application",
         ]
         try:
-            os.execv(server, [server, *arguments])
+            os.execv(server, [server, *arguments])  # noqa: S606  (a fixed program, no shell)
         except OSError as error:
             raise CommandError(f"granian cannot be started ({error}); run make setup.") from error

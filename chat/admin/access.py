@@ -1,0 +1,48 @@
+"""Who may get in: API keys of services, and staff."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
+from rest_framework_api_key.admin import APIKeyModelAdmin
+from rest_framework_api_key.models import APIKey
+
+from chat.admin.theme import ThemedModelAdmin
+from storage.models import ApiKey
+
+if TYPE_CHECKING:
+    BaseAdmin = object
+    BaseUserAdmin = UserAdmin[User]
+else:
+    BaseAdmin = ThemedModelAdmin
+    BaseUserAdmin = UserAdmin
+
+# The library's own key cannot be bound to a user; `ApiKey` takes its place.
+admin.site.unregister(APIKey)
+admin.site.unregister([User, Group])
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
+    """Makes and revokes keys. A key is shown once, when it is made."""
+
+    list_display = ("prefix", "name", "user_id", "created", "expiry_date", "revoked")
+    list_filter = ("revoked",)
+    search_fields = ("name", "user_id")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """A key never changes hands."""
+        fields = super().get_readonly_fields(request, obj)
+        return fields if obj is None else (*fields, "user_id")
+
+
+@admin.register(User)
+class StaffAdmin(BaseUserAdmin, BaseAdmin):
+    """Django's own, in the theme."""
+
+
+@admin.register(Group)
+class StaffGroupAdmin(GroupAdmin, BaseAdmin):
+    """Django's own, in the theme."""
