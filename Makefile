@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench requirements setup clean
+.PHONY: help run test bench pictures requirements setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +18,12 @@ bench: .venv/.dev  ## Measure storage and API beside others, in one run
 	@$(BIN)/python benchmarks/storage_calls.py
 	@$(BIN)/python benchmarks/api.py
 
+pictures: .venv/.dev  ## Take the README's pictures of the running server (needs Chromium)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/pictures.txt
+	@$(BIN)/python docs/pictures/make.py
+
 requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt
-	cd requirements && for name in uv base dev; do \
+	cd requirements && for name in uv base dev pictures; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --custom-compile-command "make requirements" $$name.in -o $$name.txt; done
 

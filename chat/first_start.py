@@ -36,12 +36,12 @@ def login() -> Login:
         user = user_model.objects.filter(username=known.username)
         if api_keys.find(known.api_key) and user.exists():
             return known
+    if not get_storage().list_interactions_sync(PageQuery(limit=1)).interactions:
+        load_sample_data()
     made = _make_login()
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         json.dump(asdict(made), file)
-    if not get_storage().list_interactions_sync(PageQuery(limit=1)).interactions:
-        load_sample_data()
     return made
 
 
@@ -49,7 +49,7 @@ def load_sample_data() -> None:
     """Save the sample conversations, the newest of them a few minutes old."""
     now = timezone.now()
     interactions = []
-    for line in SAMPLE_DATA.read_text().splitlines():
+    for line in SAMPLE_DATA.read_text(encoding="utf-8").splitlines():
         sample = json.loads(line)
         time = now - timedelta(minutes=sample.pop("age_minutes"))
         interactions.append(ChatInteraction(**sample, created_at=time, updated_at=time))

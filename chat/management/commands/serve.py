@@ -32,7 +32,7 @@ class Command(BaseCommand):
         arguments = [
             *("--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT)),
             *("--workers", str(settings.WORKERS), "--blocking-threads", "1"),
-            *("--log-level", "warning", "--process-name", "chat-store"),
+            *("--http", "1", "--no-ws", "--log-level", "warning"),
             "config.wsgi:application",
         ]
         try:

@@ -1,0 +1,28 @@
+# Two stages: the first has what installing needs, the second only what running needs.
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /app
+RUN python -m venv /app/.venv
+COPY requirements/base.txt requirements/base.txt
+RUN /app/.venv/bin/pip install --no-cache-dir --require-hashes -r requirements/base.txt
+
+FROM python:3.11-slim-bookworm
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOST=0.0.0.0 \
+    PORT=8000 \
+    DATA_DIR=/data
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin store \
+    && mkdir /data \
+    && chown store /data
+WORKDIR /app
+COPY --from=build /app/.venv /app/.venv
+COPY manage.py ./
+COPY config config
+COPY storage storage
+COPY chat chat
+USER 10001
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["/app/.venv/bin/python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/readyz', timeout=2)"]
+CMD ["/app/.venv/bin/python", "manage.py", "serve"]
