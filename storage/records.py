@@ -13,7 +13,7 @@ from storage.models import ChatInteraction
 
 
 def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
-    """The nine fields in the order of the data model, times as text."""
+    """The nine fields in the order of the data model, for `dumps`."""
     return {
         "interaction_id": interaction.interaction_id,
         "user_id": interaction.user_id,
@@ -22,14 +22,19 @@ def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
         "model_used": interaction.model_used,
         "input_tokens": interaction.input_tokens,
         "output_tokens": interaction.output_tokens,
-        "created_at": format_time(interaction.created_at),
-        "updated_at": format_time(interaction.updated_at),
+        "created_at": _time(interaction.created_at),
+        "updated_at": _time(interaction.updated_at),
     }
 
 
 def to_json(interaction: ChatInteraction) -> bytes:
     """The record as one line of JSON in UTF-8, with no line break."""
-    return orjson.dumps(to_dict(interaction))
+    return dumps(to_dict(interaction))
+
+
+def dumps(data: Any) -> bytes:
+    """JSON in UTF-8 of anything that holds what `to_dict` gives."""
+    return orjson.dumps(data, option=orjson.OPT_UTC_Z)
 
 
 def from_json(text: bytes | str) -> ChatInteraction:
@@ -47,6 +52,9 @@ def from_json(text: bytes | str) -> ChatInteraction:
 
 def format_time(value: datetime) -> str:
     """RFC 3339, UTC, six digits of microseconds: `2026-11-22T09:30:00.000000Z`."""
-    if value.tzinfo is not UTC:
-        value = value.astimezone(UTC)
-    return value.isoformat(timespec="microseconds")[:-6] + "Z"
+    return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _time(value: datetime) -> datetime | str:
+    # orjson writes the same at a tenth of the cost, save that it leaves out zero microseconds.
+    return value if value.microsecond and value.tzinfo is UTC else format_time(value)

@@ -1,11 +1,15 @@
 """The README tells the truth: its settings are the code's, its links lead somewhere."""
 
 import re
+import shlex
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from django.test import Client
 
 from config import environment
+from storage.models import ApiKey
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,3 +39,29 @@ def test_no_setting_is_read_elsewhere():
 def test_links_between_pages_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def curl_examples():
+    return re.findall(r"```console curl\n(.*?)```", README, flags=re.DOTALL)
+
+
+def send(client, command, key):
+    """What curl would send for `command`, through Django's client: curl need not be installed."""
+    words = shlex.split(command.replace("\\\n", " ").replace("$KEY", key))
+    options = {word: words[index + 1] for index, word in enumerate(words) if word in ("-X", "-d")}
+    headers = [words[index + 1] for index, word in enumerate(words) if word == "-H"]
+    url = urlsplit(next(word for word in words if word.startswith("http://127.0.0.1:8000/")))
+    body = options.get("-d", "")
+    return client.generic(
+        options.get("-X", "POST" if body else "GET"),
+        f"{url.path}?{url.query}" if url.query else url.path,
+        body,
+        content_type="application/json",
+        headers=dict(header.split(": ", 1) for header in headers),
+    )
+
+
+def test_curl_examples_work_as_pasted_one_after_another(transactional_db):
+    _, key = ApiKey.objects.create_key(name="readme")
+    statuses = [send(Client(), example, key).status_code for example in curl_examples()]
+    assert statuses == [201, 200, 200, 200, 200, 204]

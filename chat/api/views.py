@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from django.http import HttpRequest, HttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
@@ -144,4 +143,4 @@ def page_response(request: HttpRequest, page: Page) -> HttpResponse:
 
 def json_response(data: Any) -> HttpResponse:
     """Any data as JSON."""
-    return HttpResponse(orjson.dumps(data), content_type="application/json")
+    return HttpResponse(records.dumps(data), content_type="application/json")
