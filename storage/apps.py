@@ -7,6 +7,7 @@ class StorageConfig(AppConfig):
     """Registers the system checks."""
 
     name = "storage"
+    verbose_name = "Chat store"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -72,7 +72,7 @@ class InteractionAdmin(BaseAdmin):
     """List and conversation view for staff who may view interactions."""
 
     list_display = [
-        "created_at",
+        "created",
         "user_id",
         "preview",
         "model_used",
@@ -85,6 +85,11 @@ class InteractionAdmin(BaseAdmin):
     search_fields = ["user_id"]
     search_help_text = "A whole user id: shows this user's interactions only."
     change_list_template = "admin/storage/chatinteraction/change_list.html"
+
+    @admin.display(description="created (UTC)")
+    def created(self, interaction: ChatInteraction) -> str:
+        """When, in a form that lines up."""
+        return f"{interaction.created_at:%Y-%m-%d\N{NO-BREAK SPACE}%H:%M}"
 
     @admin.display(description="message")
     def preview(self, interaction: ChatInteraction) -> str:

@@ -32,6 +32,14 @@ class StoreView(APIView):
     content_negotiation_class = JsonOnly
     http_method_names = ["get", "head", "post", "patch", "delete"]
 
+    def finalize_response(
+        self, request: Request, response: HttpResponse, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """With its length: calls with a key go past CommonMiddleware, which would set it."""
+        response["Content-Length"] = str(len(response.content))
+        super().finalize_response(request, response, *args, **kwargs)
+        return response
+
 
 class InteractionsView(StoreView):
     """Everyone's interactions."""
