@@ -32,8 +32,8 @@ class Command(BaseCommand):
         arguments = [
             *("--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT)),
             *("--workers", str(settings.WORKERS), "--blocking-threads", "1"),
-            *("--http", "1", "--no-ws", "--log-level", "warning"),
-            "config.wsgi:application",
+            *("--http", "1", "--no-ws", "--log-level", "warning", "--workers-kill-timeout", "10"),
+            "config.server:application",
         ]
         try:
             os.execv(server, [server, *arguments])  # noqa: S606  (a fixed program, no shell)

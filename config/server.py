@@ -1,0 +1,14 @@
+"""The application in a worker of granian, as `manage.py serve` starts it.
+
+A worker stops when granian's main process tells it to (SIGTERM). Ctrl-C in a terminal
+reaches the worker as well, and a second signal while it handles the first can leave it
+waiting for ever: 5 of 24 times with granian 2.8.7. So a worker does not take SIGINT.
+"""
+
+import signal
+
+from config.wsgi import application
+
+__all__ = ["application"]
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
