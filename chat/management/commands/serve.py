@@ -19,7 +19,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         migrate_under_lock()
-        url = f"http://{settings.HOST}:{settings.PORT}"
+        everywhere = settings.HOST in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
+        url = f"http://{'localhost' if everywhere else settings.HOST}:{settings.PORT}"
         self.stdout.write(f"\n  Admin      {url}/admin/\n  API docs   {url}/api/docs/\n")
         if settings.ENVIRONMENT == "development":
             login = first_start.login()
