@@ -1,7 +1,6 @@
 """What a newcomer finds in development: a login, an API key and sample conversations."""
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -30,19 +29,27 @@ class Login:
 def login() -> Login:
     """The login of this database; at the first start it is made, and sample data is loaded."""
     path = settings.DATA_DIR / "login.json"
-    user_model = get_user_model()
-    if path.exists():
-        known = Login(**json.loads(path.read_text()))
-        user = user_model.objects.filter(username=known.username)
-        if api_keys.find(known.api_key) and user.exists():
-            return known
+    known = _read(path)
+    if known is not None:
+        return known
     if not get_storage().list_interactions_sync(PageQuery(limit=1)).interactions:
         load_sample_data()
     made = _make_login()
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(asdict(made), file)
+    partial = path.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    partial.write_text(json.dumps(asdict(made)))
+    partial.replace(path)
     return made
+
+
+def _read(path: Path) -> Login | None:
+    """The login in the file, if it is whole and this database knows it."""
+    try:
+        known = Login(**json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    users = get_user_model().objects.filter(username=known.username)
+    return known if api_keys.find(known.api_key) and users.exists() else None
 
 
 def load_sample_data() -> None:

@@ -5,12 +5,12 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Annotated, Any
 
 import msgspec
-import zstandard
+from backports import zstd
 from msgspec import UNSET, Meta, UnsetType
 
 from storage import limits
@@ -81,7 +81,7 @@ def opened_for_reading(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             with gzip.GzipFile(fileobj=raw) as file:
                 yield io.BufferedReader(file), raw
         elif name.endswith(".zst"):
-            with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as file:
+            with zstd.ZstdFile(raw) as file:
                 yield io.BufferedReader(file), raw
         else:
             yield raw, raw
@@ -107,12 +107,12 @@ def _compressed(name: str, raw: IO[bytes]) -> Any:
     if name.endswith(".gz"):
         return gzip.GzipFile(filename="", fileobj=raw, mode="wb")
     if name.endswith(".zst"):
-        return zstandard.ZstdCompressor(write_checksum=True).stream_writer(raw, closefd=False)
+        checksum: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
+        return zstd.ZstdFile(raw, "wb", options=checksum)
     return io.BufferedWriter(raw)
 
 
 def _interaction(record: Record) -> ChatInteraction:
-    created_at = record.created_at.astimezone(UTC)
     updated_at = record.updated_at
     return ChatInteraction(
         record.interaction_id,
@@ -122,6 +122,6 @@ def _interaction(record: Record) -> ChatInteraction:
         record.model_used,
         record.input_tokens,
         record.output_tokens,
-        created_at,
-        created_at if updated_at is UNSET else updated_at.astimezone(UTC),
+        record.created_at,
+        record.created_at if updated_at is UNSET else updated_at,
     )

@@ -1,7 +1,9 @@
 """The one settings module. Every value that can differ comes from `config.environment`."""
 
+import contextlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 import environ
@@ -23,13 +25,17 @@ def _secret_key() -> str:
             f"SECRET_KEY is not set, and ENVIRONMENT={ENVIRONMENT} needs one. Make it with: "
             "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
         )
-    DATA_DIR.mkdir(parents=True, exist_ok=True)
     path = DATA_DIR / "secret_key"
-    try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+    if not (path.exists() and path.read_text()):
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        descriptor, made = tempfile.mkstemp(dir=DATA_DIR)  # readable by its owner only
+        with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
+        if path.exists() and not path.read_text():
+            path.unlink()  # what a crash has left
+        with contextlib.suppress(FileExistsError):
+            os.link(made, path)  # if another process was first, its key counts
+        Path(made).unlink()
     return path.read_text()
 
 
@@ -121,7 +127,7 @@ DATABASES = {
 
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "BACKEND": "storage.cache.memory.MemoryCache",
         "TIMEOUT": CACHE_TTL,
         "OPTIONS": {"MAX_ENTRIES": 1_000},
     }
@@ -182,5 +188,9 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.LOG_LEVEL.value},
-    "loggers": {"django": {"handlers": [], "propagate": True}},
+    "filters": {"route": {"()": "config.logs.RouteInsteadOfPath"}},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "django.request": {"filters": ["route"]},
+    },
 }

@@ -7,6 +7,7 @@ exactly (RFC 8259, section 6). Text is Unicode that UTF-8 can express, so no lon
 """
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,14 +74,15 @@ def violations(interaction: "ChatInteraction") -> dict[str, str]:
         "model_used": model_violation(interaction.model_used),
         "input_tokens": tokens_violation(interaction.input_tokens),
         "output_tokens": tokens_violation(interaction.output_tokens),
-        "created_at": _time_violation(interaction.created_at),
-        "updated_at": _time_violation(interaction.updated_at),
+        "created_at": time_violation(interaction.created_at),
+        "updated_at": time_violation(interaction.updated_at),
     }
     problems = {name: text for name, text in found.items() if text is not None}
     if "message" not in problems and "response" not in problems:
-        size = len(interaction.message.encode()) + len(interaction.response.encode())
+        message_size = len(interaction.message.encode())
+        size = message_size + len(interaction.response.encode())
         if size > TEXT_MAX_BYTES:
-            problems["message"] = (
+            problems["message" if message_size > TEXT_MAX_BYTES else "response"] = (
                 f"message and response together must be at most {TEXT_MAX_BYTES} bytes "
                 f"of UTF-8; they are {size}."
             )
@@ -105,6 +107,13 @@ def _character_violation(value: str) -> str | None:
     return None if is_utf8(value) else _SURROGATE
 
 
-def _time_violation(value: object) -> str | None:
-    offset = getattr(value, "utcoffset", lambda: None)()
-    return None if offset is not None else "must be a date and time with a UTC offset."
+def time_violation(value: object) -> str | None:
+    """Why `value` cannot be a `created_at` or an `updated_at`, or None if it can."""
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        return "must be a date and time with a UTC offset."
+    if value.tzinfo is not UTC:
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            return "must be within the years 1 to 9999 in UTC."
+    return None

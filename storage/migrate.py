@@ -1,6 +1,8 @@
-"""Bringing the database's schema up to date at start, when several processes may start at once."""
+"""Bringing the database up to date at start, when several processes may start at once."""
 
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.core.management import call_command
@@ -8,8 +10,9 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 
-def migrate_under_lock(alias: str = "default") -> None:
-    """Apply what is missing; one process does it while the others wait.
+@contextmanager
+def migrated_under_lock(alias: str = "default") -> Iterator[None]:
+    """Apply what is missing; within, no other process is starting on this database.
 
     The lock is a file beside the database. The operating system lets go of it when the
     process ends, however it ends.
@@ -21,3 +24,10 @@ def migrate_under_lock(alias: str = "default") -> None:
         executor = MigrationExecutor(connections[alias])
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", database=alias, verbosity=0, interactive=False)
+        yield
+
+
+def migrate_under_lock(alias: str = "default") -> None:
+    """Apply what is missing; one process does it while the others wait."""
+    with migrated_under_lock(alias):
+        pass

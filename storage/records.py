@@ -10,6 +10,9 @@ from typing import Any
 import orjson
 
 from storage.models import ChatInteraction
+from storage.models.interaction import FIELDS
+
+_NAMES = set(FIELDS)
 
 
 def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
@@ -40,14 +43,14 @@ def dumps(data: Any) -> bytes:
 def from_json(text: bytes | str) -> ChatInteraction:
     """The interaction that `to_json` wrote. Raises ValueError for anything else."""
     record = orjson.loads(text)
-    if not isinstance(record, dict):
-        raise ValueError("A record is a JSON object.")
+    if not isinstance(record, dict) or record.keys() != _NAMES:
+        raise ValueError("The record does not have the fields of an interaction.")
     try:
         record["created_at"] = datetime.fromisoformat(record["created_at"])
         record["updated_at"] = datetime.fromisoformat(record["updated_at"])
         return ChatInteraction(**record)
-    except (KeyError, TypeError) as error:
-        raise ValueError("The record does not have the fields of an interaction.") from error
+    except TypeError as error:
+        raise ValueError("The times of a record are text.") from error
 
 
 def format_time(value: datetime) -> str:

@@ -112,8 +112,8 @@ def new_interaction(body: bytes) -> ChatInteraction:
     """The interaction in the body of a POST. Its limits are checked when it is saved."""
     try:
         return _interaction(_NEW_INTERACTION.decode(body))
-    except msgspec.ValidationError:
-        raise _invalid(_struct_errors(NewInteraction, _json(body), "#")) from None
+    except msgspec.ValidationError as error:
+        raise _invalid(_struct_errors(NewInteraction, _json(body), "#"), error) from None
     except (ValueError, RecursionError) as error:
         raise _malformed(error) from None
 
@@ -122,8 +122,8 @@ def new_interactions(body: bytes) -> list[ChatInteraction]:
     """The interactions in the body of a batch, all of them sound."""
     try:
         decoded = _NEW_INTERACTIONS.decode(body).interactions
-    except msgspec.ValidationError:
-        raise _invalid(_batch_errors(_json(body))) from None
+    except msgspec.ValidationError as error:
+        raise _invalid(_batch_errors(_json(body)), error) from None
     except (ValueError, RecursionError) as error:
         raise _malformed(error) from None
     if not 1 <= len(decoded) <= BATCH_LIMIT:
@@ -138,8 +138,8 @@ def completion(body: bytes) -> dict[str, Any]:
     """The changes in the body of a PATCH. Their limits are checked when they are saved."""
     try:
         changes = msgspec.structs.asdict(_COMPLETION.decode(body))
-    except msgspec.ValidationError:
-        raise _invalid(_struct_errors(Completion, _json(body), "#")) from None
+    except msgspec.ValidationError as error:
+        raise _invalid(_struct_errors(Completion, _json(body), "#"), error) from None
     except (ValueError, RecursionError) as error:
         raise _malformed(error) from None
     given = {name: value for name, value in changes.items() if value is not UNSET}
@@ -239,7 +239,9 @@ def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _invalid(errors: list[dict[str, Any]]) -> InvalidRequest:
+def _invalid(errors: list[dict[str, Any]], found: Exception | None = None) -> InvalidRequest:
+    # A field given twice, wrong and then right: `found` saw the first, `errors` the last.
+    errors = errors or [{"pointer": "#", "detail": f"{found}."}]
     return InvalidRequest("The body breaks a rule; see errors.", errors)
 
 

@@ -10,6 +10,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.encoding import escape_uri_path
 
 from chat.api.problems import InvalidRequest
+from storage import limits
 from storage.interface import Page, PageQuery
 
 LIMIT_DEFAULT = 50
@@ -46,7 +47,9 @@ def next_url(request: HttpRequest, page: Page) -> str | None:
     if page.next_cursor is None:
         return None
     parameters = {**request.GET.dict(), "cursor": page.next_cursor}
-    return request.build_absolute_uri(f"{escape_uri_path(request.path)}?{urlencode(parameters)}")
+    # Not build_absolute_uri, which would resolve an id that looks like a relative path.
+    base = f"{request.scheme}://{request.get_host()}"
+    return f"{base}{escape_uri_path(request.path)}?{urlencode(parameters)}"
 
 
 def _value(name: str, given: list[str]) -> Any:
@@ -72,11 +75,10 @@ def _cursor(text: str) -> str:
 def _time(text: str) -> datetime:
     try:
         value = parse_datetime(text)
-        if value is not None and value.tzinfo is not None:
-            value.timestamp()  # OverflowError at the edges of the calendar
-            return value
-    except (ValueError, OverflowError):
-        pass
+    except ValueError:
+        value = None
+    if value is not None and limits.time_violation(value) is None:
+        return value
     raise ValueError(
         "must be an RFC 3339 date and time with an offset, such as 2026-11-22T09:30:00Z."
     )

@@ -43,6 +43,13 @@ class DataVersion:
             (number,) = self._connection.execute("PRAGMA data_version").fetchone()
         return f"{self._opened}.{number}"
 
+    def close(self) -> None:
+        """Close the connection; the next look opens another, whose versions are new ones."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
 
 class InteractionCache:
     """Read-through and write-through for interactions by id. See Note [Valid while ...]."""

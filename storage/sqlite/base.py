@@ -9,16 +9,27 @@ longer than `timeout` seconds gets OperationalError.
 import os
 import threading
 from sqlite3 import OperationalError
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.sqlite3 import base, creation
 from sqlalchemy import exc, pool
 
+
+class Closable(Protocol):
+    """Holds a connection to a SQLite file outside the pool."""
+
+    def close(self) -> None:
+        """Close it; the next use opens it again."""
+
+
 _pools: dict[str, pool.QueuePool] = {}
 _pools_lock = threading.Lock()
-_parents_pools: list[Any] = []
+_parents: list[Any] = []
+_in_use_at_fork: set[str] = set()
+_closed_before_fork: "WeakSet[Closable]" = WeakSet()
 
 
 class DatabaseCreation(creation.DatabaseCreation):
@@ -67,19 +78,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return
         borrowed, self._borrowed = self._borrowed, None
         with self.wrap_database_errors:
-            try:
-                # First: setting isolation_level to None commits what is open.
-                self.connection.rollback()
-                self.connection.isolation_level = None
-            except BaseException:
-                borrowed.invalidate()
-                raise
-            finally:
-                borrowed.close()
+            borrowed.close()
+
+    def in_transaction(self) -> bool:
+        """Whether this thread has one open: by `atomic` or otherwise."""
+        return self.connection is not None and self.connection.in_transaction
 
     def forget(self) -> None:
         """Let go of a connection that belongs to the parent process, without touching it."""
-        _parents_pools.append((self.connection, self._borrowed))
+        _parents.append((self.connection, self._borrowed))
         self.connection = self._borrowed = None
 
 
@@ -93,6 +100,11 @@ def close_pool(database: str) -> None:
 
 def _pool(params: dict[str, Any], options: dict[str, Any], open_connection: Any) -> pool.QueuePool:
     database = str(params["database"])
+    if database in _in_use_at_fork:
+        raise OperationalError(
+            "This process was forked while a thread used the database, which SQLite does not "
+            "survive. Start processes with the 'spawn' method, or fork before threads work."
+        )
     with _pools_lock:
         if database not in _pools:
             _pools[database] = pool.QueuePool(
@@ -101,23 +113,48 @@ def _pool(params: dict[str, Any], options: dict[str, Any], open_connection: Any)
                 max_overflow=0,
                 timeout=options["timeout"],
                 use_lifo=True,  # a warm page cache first
-                reset_on_return=None,  # _close has rolled back
+                # Before Django sets isolation_level to None again: that would commit what a
+                # thread left open when it ended without closing its connection.
+                reset_on_return="rollback",
             )
         return _pools[database]
 
 
-def _forget_parent() -> None:
-    """In a forked child: a SQLite connection must not be used, nor closed, by another process.
+# Note [A SQLite file across a fork]
+#
+# SQLite keeps in memory which locks its process holds on a file. A forked child inherits
+# that memory but not the locks: it would take no lock of its own, and its parent, believing
+# itself the last user, would delete the log that the child writes. So before a fork every
+# connection that can be closed is; and if one is in use by another thread, the child is
+# refused the database rather than let it lose what it commits.
+# https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_
 
-    https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_
-    """
+
+def close_before_fork(holder: Closable) -> None:
+    """Have the holder close its connection before each fork."""
+    _closed_before_fork.add(holder)
+
+
+def _close_idle_connections() -> None:
+    for connection in connections.all(initialized_only=True):
+        if isinstance(connection, DatabaseWrapper) and not connection.in_transaction():
+            connection.close()
+    for found in list(_pools.values()):
+        for idle in [found.connect() for _ in range(found.checkedin())]:
+            idle.invalidate()
+    for holder in list(_closed_before_fork):
+        holder.close()
+
+
+def _forget_parent() -> None:
     global _pools_lock
     _pools_lock = threading.Lock()
-    _parents_pools.append(dict(_pools))
+    _in_use_at_fork.update(name for name, found in _pools.items() if found.checkedout())
+    _parents.append(dict(_pools))
     _pools.clear()
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper):
             connection.forget()
 
 
-os.register_at_fork(after_in_child=_forget_parent)
+os.register_at_fork(before=_close_idle_connections, after_in_child=_forget_parent)

@@ -1,6 +1,6 @@
 """What SQLite and Django's ORM raise, as the errors of the storage interface."""
 
-from sqlite3 import SQLITE_FULL
+import sqlite3
 
 from django.db.utils import DatabaseError
 
@@ -14,15 +14,16 @@ class Translated:
         """Nothing to prepare."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, DatabaseError):
+        if isinstance(error, DatabaseError | sqlite3.Error):
             raise translate(error) from error
 
 
 translated = Translated()
 
 
-def translate(error: DatabaseError) -> StorageFull | StorageUnavailable:
+def translate(error: DatabaseError | sqlite3.Error) -> StorageFull | StorageUnavailable:
     """The storage error that says the same as `error`."""
-    if getattr(error.__cause__, "sqlite_errorcode", None) == SQLITE_FULL:
+    driver_error = error if isinstance(error, sqlite3.Error) else error.__cause__
+    if getattr(driver_error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StorageFull("The disk with the database is full.")
     return StorageUnavailable("The database did not do what was asked; see the cause.")

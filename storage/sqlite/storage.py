@@ -1,13 +1,15 @@
 """LocalStorage: interactions in SQLite, with the process's memory as cache."""
 
-from collections.abc import Mapping, Sequence
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from sqlite3 import Connection, connect
 from typing import Any
 
 from django.conf import settings
 from django.core.cache.backends.base import BaseCache
-from django.db import IntegrityError, connections, transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import limits
 from storage.cache.local import DataVersion, InteractionCache
@@ -17,7 +19,10 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
 from storage.sqlite import queries, replays, wal
+from storage.sqlite.base import close_before_fork
 from storage.sqlite.errors import translated
+
+logger = logging.getLogger(__name__)
 
 WRITES_PER_LOG_CHECK = 16
 """Single writes between two looks at the size of the write-ahead log."""
@@ -32,9 +37,9 @@ class LocalStorage(Storage):
         super().__init__(threads=self._options["pool"]["max_size"])
         self._cache = cache
         self._writes = 0
-        self._interactions = InteractionCache(
-            cache, DataVersion(self._open_idle_connection), settings.CACHE_TTL
-        )
+        data_version = DataVersion(self._open_idle_connection)
+        close_before_fork(data_version)
+        self._interactions = InteractionCache(cache, data_version, settings.CACHE_TTL)
 
     def cache_get_sync(self, key: str) -> str | None:
         return self._cache.get(key)
@@ -53,7 +58,7 @@ class LocalStorage(Storage):
 
     def _get(self, interaction_id: str) -> ChatInteraction | None:
         with translated:
-            if connections[self._alias].in_atomic_block:
+            if self._in_transaction():
                 return self._read(interaction_id)  # may see what is not committed
             return self._interactions.get(interaction_id, self._read)
 
@@ -155,9 +160,10 @@ class LocalStorage(Storage):
 
     def _committed(self, interaction: ChatInteraction, commits_before: int) -> None:
         """Write the cache through, and look after the log now and then."""
-        if connections[self._alias].in_atomic_block:
-            return  # the caller's transaction: nothing is committed yet
-        self._interactions.put(interaction, lambda: self._commits_of_others() == commits_before)
+        if self._in_transaction():
+            return  # the caller's: nothing is committed yet
+        with self._already_saved():
+            self._interactions.put(interaction, lambda: self._commits_of_others() == commits_before)
         self._writes += 1
         if self._writes % WRITES_PER_LOG_CHECK == 0:
             self._keep_log_bounded()
@@ -167,10 +173,23 @@ class LocalStorage(Storage):
         return self._rows("PRAGMA data_version", {})[0][0]
 
     def _keep_log_bounded(self) -> None:
-        connection = connections[self._alias]
-        if not connection.in_atomic_block:
+        if not self._in_transaction():
+            connection = connections[self._alias]
             database = str(connection.settings_dict["NAME"])
-            wal.keep_bounded(connection.connection, database, self._options["timeout"] * 1000)
+            with self._already_saved():
+                wal.keep_bounded(connection.connection, database, self._options["timeout"] * 1000)
+
+    @contextmanager
+    def _already_saved(self) -> Iterator[None]:
+        """What fails after the commit must not make a saved interaction look unsaved."""
+        try:
+            yield
+        except (sqlite3.Error, DatabaseError) as error:
+            logger.warning("After a commit that holds: %s", error)
+
+    def _in_transaction(self) -> bool:
+        connection = connections[self._alias].connection
+        return connection is not None and connection.in_transaction
 
     def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one of `queries` on this thread's connection, without Django's cursor around it."""
@@ -179,6 +198,8 @@ class LocalStorage(Storage):
         with connection.wrap_database_errors:
             return connection.connection.execute(sql, parameters).fetchall()
 
-    def _open_idle_connection(self) -> Connection:
+    def _open_idle_connection(self) -> sqlite3.Connection:
         parameters = connections[self._alias].get_connection_params()
-        return connect(parameters["database"], uri=True, check_same_thread=False, timeout=20)
+        return sqlite3.connect(
+            parameters["database"], uri=True, check_same_thread=False, timeout=20
+        )

@@ -16,10 +16,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="what the key is for; shown in the admin")
-        parser.add_argument("--user", default="", help="bind the key to this user id")
+        parser.add_argument("--user", help="bind the key to this user id")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        api_key = ApiKey(name=options["name"], user_id=options["user"])
+        user_id = options["user"]
+        if user_id == "":
+            raise CommandError("--user is empty; leave it out for every user.", returncode=2)
+        api_key = ApiKey(name=options["name"], user_id=user_id or "")
         key = ApiKey.objects.assign_key(api_key)
         try:
             api_key.full_clean()

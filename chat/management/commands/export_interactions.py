@@ -92,6 +92,6 @@ def _time(text: str) -> datetime:
         value = parse_datetime(text)
     except ValueError:
         value = None
-    if value is None or value.tzinfo is None:
+    if value is None or limits.time_violation(value):
         raise ArgumentTypeError("write a date and time with an offset: 2026-11-22T09:30:00Z")
     return value

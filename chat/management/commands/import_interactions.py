@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import IO, Any
 
-import zstandard
+from backports import zstd
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import interchange
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             ) from None
         except StorageError as error:
             raise CommandError(f"{error} {self._summary()} Run it again to go on.") from error
-        except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        except (OSError, EOFError, zlib.error, zstd.ZstdError) as error:
             raise CommandError(f"{options['file']}: {error}. {self._summary()}") from error
         self.stdout.write(self._summary())
         if self.counts["bad"] or self.counts["conflict"]:

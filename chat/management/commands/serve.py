@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import first_start
-from storage.migrate import migrate_under_lock
+from storage.migrate import migrated_under_lock
 
 
 class Command(BaseCommand):
@@ -18,12 +18,13 @@ class Command(BaseCommand):
     help = "Start the server on HOST:PORT (see the settings in the README)."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        migrate_under_lock()
+        development = settings.ENVIRONMENT == "development"
+        with migrated_under_lock():
+            login = first_start.login() if development else None
         everywhere = settings.HOST in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
         url = f"http://{'localhost' if everywhere else settings.HOST}:{settings.PORT}"
         self.stdout.write(f"\n  Admin      {url}/admin/\n  API docs   {url}/api/docs/\n")
-        if settings.ENVIRONMENT == "development":
-            login = first_start.login()
+        if login is not None:
             self.stdout.write(
                 f"  Login      {login.username} / {login.password}\n"
                 f"  API key    {login.api_key}\n\n  Ctrl-C stops the server.\n"

@@ -1,0 +1,74 @@
+"""Addresses, bodies and answers of the API, as its tests write them."""
+
+from urllib.parse import quote
+
+INTERACTIONS = "/api/v1/interactions/"
+BATCH = "/api/v1/interactions/batch/"
+PROBLEM = "application/problem+json"
+
+FIELDS = [
+    "interaction_id",
+    "user_id",
+    "message",
+    "response",
+    "model_used",
+    "input_tokens",
+    "output_tokens",
+    "created_at",
+    "updated_at",
+]
+
+
+def new(**fields):
+    """A sound body for POST; every field can be given."""
+    return {"user_id": "ada", "message": "What is a B-tree?", "model_used": "model-1"} | fields
+
+
+def one(interaction_id):
+    """The address of an interaction."""
+    return f"{INTERACTIONS}{quote(interaction_id, safe='')}/"
+
+
+def of_user(user_id):
+    """The address of a user's interactions."""
+    return f"/api/v1/users/{quote(user_id, safe='')}/interactions/"
+
+
+def post(client, body, path=INTERACTIONS, **options):
+    """POST a value as JSON, or bytes as they are."""
+    # As `CONTENT_TYPE` too, because Django's client leaves it out when the body is empty.
+    options = {"CONTENT_TYPE": "application/json"} | options
+    return client.post(path, body, content_type="application/json", **options)
+
+
+def patch(client, interaction_id, body):
+    """PATCH an interaction with a value as JSON, or with bytes as they are."""
+    return client.patch(
+        one(interaction_id), body, content_type="application/json", CONTENT_TYPE="application/json"
+    )
+
+
+def saved(client, **fields):
+    """Save an interaction; gives the stored record."""
+    response = post(client, new(**fields))
+    assert response.status_code == 201, response.content
+    return response.json()
+
+
+def mistakes(response):
+    """The `errors` of a problem: where each mistake is, and what is said about it."""
+    assert response["Content-Type"] == PROBLEM
+    return {
+        error["pointer"] if "pointer" in error else error["parameter"]: error["detail"]
+        for error in response.json().get("errors", [])
+    }
+
+
+def ids(response):
+    """The ids on a page, in its order."""
+    return [interaction["interaction_id"] for interaction in response.json()["results"]]
+
+
+def seen(response):
+    """Status, headers and body: all that a client can see of an answer."""
+    return response.status_code, dict(response.headers), response.content

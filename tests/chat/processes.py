@@ -1,0 +1,144 @@
+"""The real commands and the real server, as processes of their own."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from config.environment import VARIABLES
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+"""A start takes two; a machine that runs many tests at once may need more."""
+
+COMMAND_SECONDS = 60
+
+
+def environment(folder, **values):
+    """Every setting at its default but for the data, whatever the environment or `.env` says."""
+    defaults = {variable.name: variable.default for variable in VARIABLES}
+    data = {"DATA_DIR": str(folder), "DATABASE_URL": f"sqlite:///{folder}/data.sqlite3"}
+    return {**os.environ, **defaults, **data, **values, "PYTHONUNBUFFERED": "1"}
+
+
+def manage(*arguments):
+    """The words of a management command."""
+    return [sys.executable, str(ROOT / "manage.py"), *map(str, arguments)]
+
+
+def run(folder, *arguments, stdin=b"", **values):
+    """Run a management command to its end; gives its exit status and output as bytes."""
+    return subprocess.run(
+        manage(*arguments),
+        input=stdin,
+        capture_output=True,
+        env=environment(folder, **values),
+        cwd=ROOT,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+
+
+def free_port():
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """`manage.py serve` with its data in `folder`, on a port of its own."""
+
+    def __init__(self, folder, **values):
+        self.folder = Path(folder)
+        self.port = free_port()
+        self.started = datetime.now(UTC)
+        self._output = self.folder / f"output-{self.port}.txt"
+        with self._output.open("wb") as file:
+            self._process = subprocess.Popen(
+                manage("serve"),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment(folder, PORT=str(self.port), **values),
+                cwd=ROOT,
+                start_new_session=True,  # a process group, which Ctrl-C reaches as a whole
+            )
+
+    @property
+    def output(self):
+        """What it has printed so far."""
+        return self._output.read_text()
+
+    @property
+    def key(self):
+        """The API key that it has printed."""
+        return re.search(r"API key +(\S+)", self.output)[1]
+
+    @property
+    def login(self):
+        """The name and the password that it has printed."""
+        return re.search(r"Login +(\S+) / (\S+)", self.output).groups()
+
+    def wait_until_it_answers(self):
+        """Raises AssertionError, with what it has printed, if it never does."""
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and self._process.poll() is None:
+            try:
+                status, _, _ = self.request("GET", "/healthz")
+            except OSError:
+                time.sleep(0.05)
+            else:
+                assert status == 200
+                return self
+        raise AssertionError(f"The server did not start:\n{self.output}")
+
+    def is_running(self):
+        return self._process.poll() is None
+
+    def interrupt(self, seconds):
+        """Ctrl-C: the whole group gets it. Gives the exit status, or None if it goes on."""
+        os.killpg(self._process.pid, signal.SIGINT)
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self):
+        """End it, whatever it takes."""
+        self._process.terminate()
+        try:
+            self._process.wait(3)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def connect(self):
+        """A raw connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def request(self, method, path, body=None, headers=(), seconds=30):
+        """One request on a connection of its own; gives status, headers and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        try:
+            connection.request(method, path, body, dict(headers))
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            connection.close()
+
+    def call(self, method, path, value=None, **headers):
+        """A request to the API with the printed key; gives the status and the decoded body."""
+        headers = {"Authorization": f"Api-Key {self.key}", **headers}
+        body = None
+        if value is not None:
+            body = value if isinstance(value, bytes) else json.dumps(value).encode()
+            headers["Content-Type"] = "application/json"
+        status, _, answer = self.request(method, path, body, headers)
+        return status, json.loads(answer) if answer else None

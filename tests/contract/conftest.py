@@ -1,0 +1,49 @@
+"""What every backend's run of the contract shares."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Before they are imported: pytest explains failed assertions only in modules it knows of.
+for subject in (
+    "batches",
+    "caching",
+    "calls",
+    "concurrency",
+    "creating",
+    "cursors",
+    "deleting",
+    "idempotency",
+    "limits",
+    "listing",
+    "reading",
+    "round_trips",
+    "saving",
+    "sequences",
+    "updating",
+):
+    pytest.register_assert_rewrite(f"tests.contract.{subject}")
+
+from tests.contract.calls import CoroutineCalls, SynchronousCalls  # noqa: E402
+
+# The few examples of a normal run are the same each time; CONTRACT_EXAMPLES asks for more, at
+# random. No database of examples: the tests leave no files behind.
+settings.register_profile(
+    "contract",
+    max_examples=int(os.environ.get("CONTRACT_EXAMPLES", "25")),
+    derandomize="CONTRACT_EXAMPLES" not in os.environ,
+    database=None,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,  # a fixture is emptied by each example itself
+        HealthCheck.differing_executors,  # every backend runs the same tests
+        HealthCheck.too_slow,
+    ],
+)
+
+
+@pytest.fixture(params=[SynchronousCalls, CoroutineCalls], ids=["sync", "coroutine"])
+def calls(request, storage):
+    """The storage by either side of its interface: both owe the same."""
+    return request.param(storage)

@@ -1,0 +1,42 @@
+"""The whole contract: what a test class of a backend inherits."""
+
+from tests.contract.batches import BatchesContract
+from tests.contract.caching import CachedReadsContract, CachingContract
+from tests.contract.concurrency import ConcurrencyContract
+from tests.contract.creating import CreatingContract
+from tests.contract.cursors import CursorsContract
+from tests.contract.deleting import DeletingContract
+from tests.contract.idempotency import IdempotencyContract
+from tests.contract.limits import LimitsContract
+from tests.contract.listing import FilteringContract, ListingContract, PagingContract
+from tests.contract.reading import ReadingContract
+from tests.contract.round_trips import RoundTripsContract
+from tests.contract.saving import SavingContract
+from tests.contract.sequences import SequencesContract
+from tests.contract.updating import UpdatingContract
+
+
+class StorageContract(
+    SavingContract,
+    ReadingContract,
+    CreatingContract,
+    IdempotencyContract,
+    BatchesContract,
+    UpdatingContract,
+    DeletingContract,
+    ListingContract,
+    FilteringContract,
+    PagingContract,
+    CursorsContract,
+    LimitsContract,
+    CachingContract,
+    CachedReadsContract,
+    ConcurrencyContract,
+    RoundTripsContract,
+    SequencesContract,
+):
+    """The behaviour that every backend owes.
+
+    A backend's test class inherits this and has a fixture `storage`, which gives the backend
+    with nothing stored and nothing cached. Nothing here may know which backend it is.
+    """

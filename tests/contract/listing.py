@@ -1,0 +1,233 @@
+"""The lists: order, limits, filters, pages. Cursors are in `cursors.py`."""
+
+import random
+from datetime import timedelta, timezone
+
+import pytest
+
+from storage.interface import PageQuery
+from tests.contract.calls import (
+    at,
+    everyones_pages,
+    fields,
+    ids,
+    newest_first,
+    rows_of,
+    short,
+    user_pages,
+)
+from tests.contract.reading import IMPOSSIBLE_IDS
+
+
+class ListingContract:
+    def test_the_newest_come_first(self, calls, make_interaction):
+        for name, hours in (("middle", 2), ("newest", 3), ("oldest", 1)):
+            calls.save_interaction(
+                make_interaction(interaction_id=name, created_at=at(hours=hours))
+            )
+        expected = ["newest", "middle", "oldest"]
+        assert ids(calls.get_user_interactions("ada", 10)) == expected
+        assert ids(calls.list_user_interactions("ada", PageQuery()).interactions) == expected
+        assert ids(calls.list_interactions(PageQuery()).interactions) == expected
+
+    def test_listed_interactions_have_every_field(self, calls, make_interaction):
+        interaction = make_interaction(created_at=at())
+        calls.save_interaction(interaction)
+        assert fields(calls.get_user_interactions("ada", 1)[0]) == fields(interaction)
+        (listed,) = calls.list_interactions(PageQuery()).interactions
+        assert fields(listed) == fields(interaction)
+
+    def test_one_microsecond_decides_the_order(self, storage, make_interaction):
+        # Among them a whole second: a store that drops ".000000" must not misplace it.
+        times = [at().replace(microsecond=n) for n in (999_999, 0, 1, 10, 100_000)]
+        for n, time in enumerate(times):
+            storage.save_interaction_sync(make_interaction(interaction_id=str(n), created_at=time))
+        listed = storage.get_user_interactions_sync("ada", 10)
+        assert [i.created_at for i in listed] == sorted(times, reverse=True)
+
+    def test_a_later_save_does_not_move_an_interaction(self, calls, make_interaction):
+        calls.save_interaction(make_interaction(interaction_id="old", created_at=at()))
+        calls.save_interaction(make_interaction(interaction_id="new", created_at=at(hours=1)))
+        calls.save_interaction(make_interaction(interaction_id="old", created_at=at(hours=2)))
+        assert ids(calls.get_user_interactions("ada", 10)) == ["new", "old"]
+
+    def test_no_more_than_the_limit_are_given(self, calls, make_interaction):
+        calls.create_interactions([make_interaction(created_at=at(hours=n)) for n in range(5)])
+        listed = calls.get_user_interactions("ada", 3)
+        assert [i.created_at for i in listed] == [at(hours=4), at(hours=3), at(hours=2)]
+
+    @pytest.mark.parametrize("limit", [0, -1])
+    def test_a_limit_below_one_is_an_error(self, calls, limit):
+        with pytest.raises(ValueError, match="at least 1"):
+            calls.get_user_interactions("ada", limit)
+        with pytest.raises(ValueError, match="at least 1"):
+            calls.list_interactions(PageQuery(limit=limit))
+
+    def test_an_unknown_user_has_an_empty_page(self, calls, make_interaction):
+        calls.save_interaction(make_interaction(user_id="ada"))
+        page = calls.list_user_interactions("bob", PageQuery())
+        assert (page.interactions, page.next_cursor) == ([], None)
+
+    @pytest.mark.parametrize("user_id", IMPOSSIBLE_IDS, ids=short)
+    def test_an_impossible_user_has_an_empty_page(self, storage, make_interaction, user_id):
+        storage.save_interaction_sync(make_interaction())
+        assert storage.get_user_interactions_sync(user_id, 10) == []
+
+    @pytest.mark.parametrize(
+        "other", ["Ada", "ada ", " ada", "ad\u0430", "ad", "adaa", "%", "a_a"], ids=short
+    )
+    def test_users_who_look_alike_never_mix(self, storage, make_interaction, other):
+        storage.save_interaction_sync(make_interaction(interaction_id="adas", user_id="ada"))
+        storage.save_interaction_sync(make_interaction(interaction_id="others", user_id=other))
+        assert ids(storage.get_user_interactions_sync("ada", 10)) == ["adas"]
+        assert ids(storage.get_user_interactions_sync(other, 10)) == ["others"]
+        storage.delete_interaction_sync("others", user_id=other)
+        assert ids(storage.get_user_interactions_sync("ada", 10)) == ["adas"]
+
+    def test_everyones_list_has_every_user(self, calls, make_interaction):
+        batch = [
+            make_interaction(interaction_id=str(n), user_id=f"user-{n}", created_at=at(hours=n))
+            for n in range(4)
+        ]
+        calls.create_interactions(batch)
+        assert ids(calls.list_interactions(PageQuery()).interactions) == ["3", "2", "1", "0"]
+
+
+class FilteringContract:
+    @pytest.fixture
+    def three_moments(self, storage, make_interaction):
+        """Interactions of two users at NOON, one microsecond before, and one after."""
+        for user_id in ("ada", "bob"):
+            for name, microseconds in (("before", -1), ("noon", 0), ("after", 1)):
+                storage.save_interaction_sync(
+                    make_interaction(
+                        interaction_id=f"{user_id}-{name}",
+                        user_id=user_id,
+                        created_at=at(microseconds=microseconds),
+                    )
+                )
+
+    @pytest.mark.usefixtures("three_moments")
+    def test_created_after_is_included(self, calls):
+        query = PageQuery(created_after=at())
+        listed = calls.list_user_interactions("ada", query).interactions
+        assert ids(listed) == ["ada-after", "ada-noon"]
+        listed = calls.list_interactions(query).interactions
+        assert ids(listed) == ["bob-after", "ada-after", "bob-noon", "ada-noon"]
+
+    @pytest.mark.usefixtures("three_moments")
+    def test_created_before_is_not_included(self, calls):
+        query = PageQuery(created_before=at())
+        assert ids(calls.list_user_interactions("ada", query).interactions) == ["ada-before"]
+        assert ids(calls.list_interactions(query).interactions) == ["bob-before", "ada-before"]
+
+    @pytest.mark.usefixtures("three_moments")
+    def test_periods_that_touch_neither_overlap_nor_leave_a_gap(self, storage):
+        earlier = storage.list_interactions_sync(PageQuery(created_before=at()))
+        later = storage.list_interactions_sync(PageQuery(created_after=at()))
+        together = ids(later.interactions + earlier.interactions)
+        assert together == ids(storage.list_interactions_sync(PageQuery()).interactions)
+
+    @pytest.mark.usefixtures("three_moments")
+    def test_an_empty_period_has_an_empty_page(self, calls):
+        query = PageQuery(created_after=at(), created_before=at())
+        page = calls.list_user_interactions("ada", query)
+        assert (page.interactions, page.next_cursor) == ([], None)
+
+    @pytest.mark.usefixtures("three_moments")
+    def test_a_filter_means_an_instant_whatever_its_offset(self, storage):
+        query = PageQuery(created_after=at().astimezone(timezone(timedelta(hours=-7))))
+        listed = storage.list_user_interactions_sync("ada", query).interactions
+        assert ids(listed) == ["ada-after", "ada-noon"]
+
+    def test_filters_hold_on_every_page(self, calls, make_interaction):
+        batch = [make_interaction(created_at=at(minutes=n)) for n in range(30)]
+        calls.create_interactions(batch)
+        wanted = newest_first(batch[5:25])
+        filters = {"created_after": at(minutes=5), "created_before": at(minutes=25), "limit": 6}
+        pages = user_pages(calls, "ada", **filters)
+        assert ids(rows_of(pages)) == ids(wanted)
+        assert ids(rows_of(everyones_pages(calls, **filters))) == ids(wanted)
+        assert [len(page.interactions) for page in pages] == [6, 6, 6, 2]
+
+
+class PagingContract:
+    @pytest.mark.parametrize(("limit", "more"), [(6, True), (7, False), (8, False)])
+    def test_there_is_a_cursor_exactly_when_there_is_more(
+        self, calls, make_interaction, limit, more
+    ):
+        calls.create_interactions([make_interaction(created_at=at(hours=n)) for n in range(7)])
+        for page in (
+            calls.list_user_interactions("ada", PageQuery(limit=limit)),
+            calls.list_interactions(PageQuery(limit=limit)),
+        ):
+            assert len(page.interactions) == min(limit, 7)
+            assert (page.next_cursor is not None) is more
+
+    def test_the_last_full_page_has_no_cursor(self, calls, make_interaction):
+        calls.create_interactions([make_interaction(created_at=at(hours=n)) for n in range(6)])
+        assert [len(page.interactions) for page in user_pages(calls, "ada", limit=2)] == [2, 2, 2]
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 7, 39])
+    def test_pages_through_one_timestamp_lose_nothing(self, storage, make_interaction, limit):
+        names = [f"{n:02}" for n in range(40)]
+        random.Random(limit).shuffle(names)
+        storage.create_interactions_sync(
+            [make_interaction(interaction_id=name, created_at=at()) for name in names]
+        )
+        expected = sorted(names, reverse=True)
+        found = {"ada": [], "everyone": []}
+        query = PageQuery(limit=limit)
+        for name, read in (
+            ("ada", lambda q: storage.list_user_interactions_sync("ada", q)),
+            ("everyone", storage.list_interactions_sync),
+        ):
+            page = read(query)
+            found[name] += ids(page.interactions)
+            while page.next_cursor:
+                page = read(PageQuery(limit=limit, cursor=page.next_cursor))
+                found[name] += ids(page.interactions)
+        assert found == {"ada": expected, "everyone": expected}
+
+    def test_equal_times_are_ordered_by_code_point(self, storage, make_interaction):
+        # UTF-16 order would put the emoji before U+FFFD.
+        names = ["A", "a", "~", "é", "\ufffd", "😀", "aa"]
+        storage.create_interactions_sync(
+            [make_interaction(interaction_id=name, created_at=at()) for name in names]
+        )
+        listed = ids(storage.get_user_interactions_sync("ada", 10))
+        assert listed == sorted(names, reverse=True)
+
+    def test_2500_interactions_are_paged_completely_and_in_order(self, calls, make_interaction):
+        shuffled = random.Random(1)
+        batch = [
+            make_interaction(
+                interaction_id=f"{n:04}", created_at=at(seconds=shuffled.randrange(300))
+            )
+            for n in range(2500)
+        ]
+        others = [make_interaction(user_id="bob", created_at=at(seconds=n)) for n in range(300)]
+        for start in range(0, 2500, 1000):
+            calls.create_interactions(batch[start : start + 1000])
+        calls.create_interactions(others)
+        pages = user_pages(calls, "ada", limit=200)
+        assert ids(rows_of(pages)) == ids(newest_first(batch))
+        assert [len(page.interactions) for page in pages] == [200] * 12 + [100]
+
+    def test_what_is_added_while_paging_repeats_nothing(self, calls, make_interaction):
+        calls.create_interactions(
+            [make_interaction(interaction_id=str(n), created_at=at(hours=n)) for n in range(4)]
+        )
+        first = calls.list_user_interactions("ada", PageQuery(limit=2))
+        calls.save_interaction(make_interaction(interaction_id="newer", created_at=at(hours=9)))
+        second = calls.list_user_interactions("ada", PageQuery(2, first.next_cursor))
+        assert ids(first.interactions + second.interactions) == ["3", "2", "1", "0"]
+
+    def test_what_is_deleted_while_paging_loses_nothing_else(self, calls, make_interaction):
+        calls.create_interactions(
+            [make_interaction(interaction_id=str(n), created_at=at(hours=n)) for n in range(4)]
+        )
+        first = calls.list_user_interactions("ada", PageQuery(limit=2))
+        calls.delete_interaction("2")  # where the cursor points to
+        second = calls.list_user_interactions("ada", PageQuery(2, first.next_cursor))
+        assert ids(second.interactions) == ["1", "0"]
