@@ -21,6 +21,7 @@ from harness.report import Results, cpu_table, latency_table
 
 WARM_UP = 100
 ROWS_MIN = 10_000
+REQUESTS_MIN = 20
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -35,8 +36,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--time-limit", type=int, default=1800, help="seconds for everything")
     arguments = parser.parse_args()
-    if arguments.rows < ROWS_MIN or arguments.requests < 1 or arguments.rounds < 1:
-        parser.error(f"--rows must be at least {ROWS_MIN}, the others at least 1")
+    if arguments.rows < ROWS_MIN or arguments.requests < REQUESTS_MIN or arguments.rounds < 1:
+        parser.error(f"at least: --rows {ROWS_MIN}, --requests {REQUESTS_MIN}, --rounds 1")
     return arguments
 
 

@@ -112,6 +112,13 @@ DATABASE_URL = Variable(
 HOST = Variable("HOST", "text", "127.0.0.1", "The address that `manage.py serve` listens on.")
 PORT = Variable("PORT", "port", "8000", "The port that `manage.py serve` listens on.")
 WORKERS = Variable("WORKERS", "number", "1", "Server processes of `manage.py serve`.")
+THREADS = Variable(
+    "THREADS",
+    "number",
+    "4",
+    "Requests that each server process works on at once. A client that stalls in the middle of "
+    "its body holds one; put a proxy that buffers requests, as nginx does, before foreign clients.",
+)
 ALLOWED_HOSTS = Variable(
     "ALLOWED_HOSTS",
     "list",

@@ -4,6 +4,8 @@ import hashlib
 import time
 from typing import cast
 
+from django.db import connection
+
 from storage.models import ApiKey
 from storage.sqlite.errors import translated
 
@@ -49,4 +51,8 @@ def _look_up(key: str) -> ApiKey | None:
             found = cast(ApiKey, ApiKey.objects.get_from_key(key))
         except ApiKey.DoesNotExist:
             return None
+        finally:
+            # The body is read next, and a client that stalls in it must not hold a connection.
+            if not connection.in_atomic_block:
+                connection.close()
     return None if found.has_expired else found

@@ -23,6 +23,23 @@ class InvalidInteraction(StorageError):
         super().__init__("; ".join(f"{name}: {text}" for name, text in self.violations.items()))
 
 
+class InvalidInteractions(InvalidInteraction):
+    """Some of many interactions break limits; nothing was written.
+
+    `by_index` maps the position of each bad one to its violations.
+    """
+
+    def __init__(self, by_index: Mapping[int, Mapping[str, str]]) -> None:
+        self.by_index = dict(by_index)
+        super().__init__(
+            {
+                f"{index}/{name}": text
+                for index, found in by_index.items()
+                for name, text in found.items()
+            }
+        )
+
+
 class InvalidCursor(StorageError):
     """The cursor was not issued by this store, or for another query. Start from the first page."""
 

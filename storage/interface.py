@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
 
 from storage import cursors, limits
-from storage.exceptions import InvalidInteraction
+from storage.exceptions import InvalidInteraction, InvalidInteractions
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
@@ -155,14 +155,21 @@ class Storage(ABC):
     async def create_interactions(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
         """Save many new interactions, all in one step; one outcome each, in the same order.
 
-        An interaction that breaks a limit raises InvalidInteraction before anything is
+        If any of them breaks a limit, InvalidInteractions is raised before anything is
         written. What exists already is never changed. Repeating the call is safe.
         """
         return await self._run(self.create_interactions_sync, interactions)
 
     def create_interactions_sync(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
         """The synchronous side of `create_interactions`."""
-        return self._create_many([_checked(interaction) for interaction in interactions])
+        by_index = {
+            index: problems
+            for index, interaction in enumerate(interactions)
+            if (problems := limits.violations(interaction))
+        }
+        if by_index:
+            raise InvalidInteractions(by_index)
+        return self._create_many(interactions)
 
     async def update_interaction(
         self, interaction_id: str, changes: Mapping[str, Any], *, user_id: str | None = None

@@ -48,7 +48,7 @@ def from_json(text: bytes | str) -> ChatInteraction:
     try:
         record["created_at"] = datetime.fromisoformat(record["created_at"])
         record["updated_at"] = datetime.fromisoformat(record["updated_at"])
-        return ChatInteraction(**record)
+        return ChatInteraction.from_stored(record)
     except TypeError as error:
         raise ValueError("The times of a record are text.") from error
 

@@ -82,7 +82,7 @@ class Runner:
 
     def measure(self, operation: Operation, requests: int) -> Round:
         """Ask for this operation so many times under load, then some times alone."""
-        alone = max(1, int(requests * LATENCY_SHARE))
+        alone = max(2, int(requests * LATENCY_SHARE))
         calls = [operation.make(self._operations) for _ in range(requests + alone)]
         self._client.close()  # the server may have, meanwhile
         before = self._server.cpu_seconds()

@@ -119,7 +119,7 @@ def new_interaction(body: bytes) -> ChatInteraction:
 
 
 def new_interactions(body: bytes) -> list[ChatInteraction]:
-    """The interactions in the body of a batch, all of them sound."""
+    """The interactions in the body of a batch. Their limits are checked when they are saved."""
     try:
         decoded = _NEW_INTERACTIONS.decode(body).interactions
     except msgspec.ValidationError as error:
@@ -128,10 +128,7 @@ def new_interactions(body: bytes) -> list[ChatInteraction]:
         raise _malformed(error) from None
     if not 1 <= len(decoded) <= BATCH_LIMIT:
         raise _invalid([_batch_size_error(len(decoded))])
-    interactions = [_interaction(item) for item in decoded]
-    if errors := _limit_errors(interactions):
-        raise _invalid(errors)
-    return interactions
+    return [_interaction(item) for item in decoded]
 
 
 def completion(body: bytes) -> dict[str, Any]:
@@ -218,15 +215,6 @@ def _batch_errors(value: Any) -> list[dict[str, Any]]:
             found = field_errors(limits.violations(sound), pointer)
         errors.extend(found)
     return errors
-
-
-def _limit_errors(interactions: list[ChatInteraction]) -> list[dict[str, Any]]:
-    return [
-        error
-        for index, interaction in enumerate(interactions)
-        if (problems := limits.violations(interaction))
-        for error in field_errors(problems, f"#/interactions/{index}")
-    ]
 
 
 def _batch_size_error(count: int) -> dict[str, Any]:

@@ -177,6 +177,15 @@ def _continues(text: str) -> bool:
 
 def _from_storage(error: Exception) -> Problem | None:
     match error:
+        case storage.InvalidInteractions():
+            return InvalidRequest(
+                "Some interactions are invalid; nothing was written.",
+                [
+                    found
+                    for index, violations in error.by_index.items()
+                    for found in field_errors(violations, f"#/interactions/{index}")
+                ],
+            )
         case storage.InvalidInteraction():
             return InvalidRequest("A field is invalid.", field_errors(error.violations))
         case storage.InvalidCursor():

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -16,21 +15,18 @@ from storage.interface import Page
 from storage.models import ChatInteraction
 
 
-class JsonOnly(BaseContentNegotiation):
-    """There is one representation, so `Accept` changes nothing (RFC 9110, section 12.4.1)."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        return parsers[0]
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
-        return renderers[0], renderers[0].media_type
-
-
 class StoreView(APIView):
     """What the calls share."""
 
-    content_negotiation_class = JsonOnly
     http_method_names = ["get", "head", "post", "patch", "delete"]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Without negotiation: there is one version and one representation, whatever `Accept`
+        says (RFC 9110, section 12.4.1), and views give ready responses.
+        """
+        self.perform_authentication(request)
+        self.check_permissions(request)
+        self.check_throttles(request)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """With its length: calls with a key go past CommonMiddleware, which would set it."""

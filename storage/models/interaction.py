@@ -1,7 +1,10 @@
 """`ChatInteraction`: the one record type that every layer and every backend passes."""
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.base import ModelState
 from django.utils import timezone
 from uuid_utils import uuid7
 
@@ -48,6 +51,19 @@ class ChatInteraction(models.Model):
 
     def __str__(self) -> str:
         return self.interaction_id
+
+    @classmethod
+    def from_stored(cls, values: dict[str, Any]) -> "ChatInteraction":
+        """An interaction that is in the store. `values` has every field, and becomes its own.
+
+        Goes past `Model.__init__`, which would cost more than reading a row does, and has
+        nothing to convert or to default here.
+        """
+        interaction = cls.__new__(cls)
+        interaction.__dict__ = values
+        state = values["_state"] = ModelState()
+        state.adding = False
+        return interaction
 
     def clean(self) -> None:
         """Refuse what `storage.limits` refuses, so that Django forms say the same."""

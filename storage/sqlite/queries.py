@@ -11,7 +11,6 @@ from typing import Any
 
 from django.db import connections, models
 from django.db.models import F, Func, Q
-from django.db.models.base import ModelState
 from django.db.models.constants import OnConflict
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
@@ -159,19 +158,11 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
 
 
 def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
-    """A row with the columns FIELDS as an interaction.
-
-    Sets the attributes directly: `Model.__init__` would cost more than reading the row did,
-    and there is nothing for it to convert or to default.
-    """
-    interaction = ChatInteraction.__new__(ChatInteraction)
-    attributes = interaction.__dict__
-    attributes.update(zip(_NAMES, row, strict=True))
-    attributes["created_at"] = to_time(attributes["created_at"])
-    attributes["updated_at"] = to_time(attributes["updated_at"])
-    state = attributes["_state"] = ModelState()
-    state.adding = False
-    return interaction
+    """A row with the columns FIELDS as an interaction."""
+    values = dict(zip(_NAMES, row, strict=True))
+    values["created_at"] = to_time(values["created_at"])
+    values["updated_at"] = to_time(values["updated_at"])
+    return ChatInteraction.from_stored(values)
 
 
 def to_time(text: str) -> datetime:

@@ -19,7 +19,7 @@ CONFIG = {
     "generation": {
         "deterministic": True,
         "database": "none",
-        "max-examples": int(os.environ.get("SCHEMATHESIS_EXAMPLES", "120")),
+        "max-examples": int(os.environ.get("SCHEMATHESIS_EXAMPLES", "80")),
     },
 }
 

@@ -58,12 +58,19 @@ def send(client, request):
     return [answer.value]
 
 
+def wait_for_acknowledgements(writers, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not all(writer.acknowledged for writer in writers):
+        time.sleep(0.01)
+
+
 def load_and_kill(server):
     """Kill the server at a random moment under load; gives its clients."""
     writers = [Writer(server, str(uuid4())) for _ in range(CLIENTS)]
     with ThreadPoolExecutor(CLIENTS) as threads:
         running = [threads.submit(writer.write_until_killed) for writer in writers]
-        time.sleep(random.uniform(0.2, 1))
+        wait_for_acknowledgements(writers, seconds=10)
+        time.sleep(random.uniform(0, 0.7))
         server.kill()
     return [writer.result() for writer in running]
 

@@ -136,14 +136,16 @@ def load(clients):
 
 def test_two_servers_with_two_workers_each_never_read_stale_nor_fail(start, connect_to):
     clients = connect_to(start(WORKERS="2"), start(WORKERS="2"))
-    assert stale_reads(clients, rounds=15) == []
+    assert stale_reads(clients, rounds=8) == []
     users = clients[:: len(clients) // LOADERS]
     others = [client for client in clients if client not in users]
     with load(users) as statuses:
-        assert stale_reads(others, rounds=3) == []
+        assert stale_reads(others, rounds=2) == []
     assert set(statuses) == {200, 201, 204}
 
 
 def test_a_cache_that_does_not_look_for_other_writers_would_be_seen(start, connect_to):
     # The control: shows that the reads above reach several workers, and their caches.
-    assert stale_reads(connect_to(start(without="data_version", WORKERS="2")), rounds=3)
+    server = start(without="data_version", WORKERS="2")
+    # More than once, as one worker may be up before the other.
+    assert any(stale_reads(connect_to(server), rounds=2) for _ in range(10))

@@ -12,11 +12,18 @@ def test_parent_and_child_both_read_and_write(run_program):
     assert found["intact"] == "ok"
 
 
-def test_a_child_of_a_process_that_uses_the_database_is_refused_it(run_program):
-    # The parent's connection cannot be closed in the middle of a transaction.
+def test_a_child_forked_in_the_middle_of_a_transaction_is_refused(run_program):
+    # The parent's connection cannot be closed then, and the child would inherit the memory of
+    # locks that it does not hold. The parent goes on undisturbed.
     found = json.loads(run_program("with_django.forks", "transaction"))
     assert found["child"] == 0  # it was refused, with the remedy
     assert found["message"] == "changed by the parent"  # which was committed after the child ended
+    assert found["intact"] == "ok"
+
+
+def test_a_child_forked_while_another_thread_uses_the_database_is_refused(run_program):
+    found = json.loads(run_program("with_django.forks", "thread"))
+    assert found["child"] == 0  # it was refused, with the remedy
     assert found["intact"] == "ok"
 
 

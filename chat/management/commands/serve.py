@@ -33,7 +33,7 @@ class Command(BaseCommand):
         server = str(Path(sys.executable).parent / "granian")
         arguments = [
             *("--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT)),
-            *("--workers", str(settings.WORKERS), "--blocking-threads", "1"),
+            *("--workers", str(settings.WORKERS), "--blocking-threads", str(settings.THREADS)),
             *("--http", "1", "--no-ws", "--log-level", "warning", "--workers-kill-timeout", "10"),
             "config.server:application",
         ]
