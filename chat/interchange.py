@@ -39,6 +39,9 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     output_tokens: int = 0
     updated_at: Time | UnsetType = UNSET
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
 
 _DECODER = msgspec.json.Decoder(Record)
 

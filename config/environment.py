@@ -115,7 +115,7 @@ WORKERS = Variable("WORKERS", "number", "1", "Server processes of `manage.py ser
 THREADS = Variable(
     "THREADS",
     "number",
-    "4",
+    "64",
     "Requests that each server process works on at once. A client that stalls in the middle of "
     "its body holds one; put a proxy that buffers requests, as nginx does, before foreign clients.",
 )

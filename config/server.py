@@ -7,8 +7,10 @@ waiting for ever: 5 of 24 times with granian 2.8.7. So a worker does not take SI
 
 import signal
 
-from config.wsgi import application
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+# Until granian sets its handler, a worker that is told to stop while it starts just ends.
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+from config.wsgi import application  # noqa: E402  (this is what takes time to start)
 
 __all__ = ["application"]
-
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -29,13 +29,15 @@ def _secret_key() -> str:
     if not (path.exists() and path.read_text()):
         DATA_DIR.mkdir(parents=True, exist_ok=True)
         descriptor, made = tempfile.mkstemp(dir=DATA_DIR)  # readable by its owner only
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(50))
-        if path.exists() and not path.read_text():
-            path.unlink()  # what a crash has left
-        with contextlib.suppress(FileExistsError):
-            os.link(made, path)  # if another process was first, its key counts
-        Path(made).unlink()
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(50))
+            if path.exists() and not path.read_text():
+                path.unlink()  # what a crash has left
+            with contextlib.suppress(FileExistsError):
+                os.link(made, path)  # if another process was first, its key counts
+        finally:
+            Path(made).unlink()
     return path.read_text()
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from django.db import connection
 
 from storage.models import ApiKey
-from storage.sqlite.errors import translated
+from storage.sql_errors import translated
 
 MEMORY_SECONDS = 2.0
 """How long a verified key is taken as good without another look: a revoked key works no longer."""

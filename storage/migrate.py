@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 
@@ -23,7 +23,11 @@ def migrated_under_lock(alias: str = "default") -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         executor = MigrationExecutor(connections[alias])
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            call_command("migrate", database=alias, verbosity=0, interactive=False)
+            # As one transaction: Django commits some migrations before it records them, and what
+            # a crash or a full disk leaves in between can never be applied again. SQLite cannot
+            # turn foreign keys off within a transaction, so it is done before.
+            with connections[alias].constraint_checks_disabled(), transaction.atomic(alias):
+                call_command("migrate", database=alias, verbosity=0, interactive=False)
         yield
 
 

@@ -62,7 +62,14 @@ Tokens = Annotated[
 ]
 
 
-class NewInteraction(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class Unprinted(msgspec.Struct):
+    """Keeps what users said out of `repr`, and so out of logs and error reports."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class NewInteraction(Unprinted, forbid_unknown_fields=True, kw_only=True):
     """An interaction to save. The times are the server's."""
 
     interaction_id: InteractionId | UnsetType = UNSET
@@ -74,7 +81,7 @@ class NewInteraction(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     output_tokens: Tokens = 0
 
 
-class NewInteractions(msgspec.Struct, forbid_unknown_fields=True):
+class NewInteractions(Unprinted, forbid_unknown_fields=True):
     """Interactions to save in one step, of any users."""
 
     interactions: Annotated[
@@ -82,7 +89,7 @@ class NewInteractions(msgspec.Struct, forbid_unknown_fields=True):
     ]
 
 
-class Completion(msgspec.Struct, forbid_unknown_fields=True):
+class Completion(Unprinted, forbid_unknown_fields=True):
     """What completes an interaction whose answer arrived later. At least one field."""
 
     response: Response | UnsetType = UNSET

@@ -1,18 +1,22 @@
 """Every error of the API as problem details (RFC 9457, `application/problem+json`)."""
 
 import logging
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
 from rest_framework import exceptions as drf
 from rest_framework.views import set_rollback
 
 from storage import exceptions as storage
+from storage.exceptions import StorageError
+from storage.sql_errors import translate
 
 logger = logging.getLogger(__name__)
 
@@ -245,10 +249,25 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500: a defect. It says nothing of what went wrong; the log does."""
+    """Django's handler500: a defect, or a database that fails outside the Storage interface.
+
+    It says nothing of a defect; the log does.
+    """
+    error = sys.exception()
+    if isinstance(error, DatabaseError):
+        return _database_failed(request, translate(error))
     if not _is_api(request):
         return defaults.server_error(request)
     return problem_response(500, "server-error", "Server error", "The server made a mistake.")
+
+
+def _database_failed(request: HttpRequest, error: StorageError) -> HttpResponse:
+    response = exception_handler(error, {})
+    assert response is not None
+    if not _is_api(request):
+        response.headers["Content-Type"] = "text/plain; charset=utf-8"
+        response.content = f"{error} Try again later."
+    return response
 
 
 def _is_api(request: HttpRequest) -> bool:

@@ -112,6 +112,7 @@ def add_components(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     _, components = msgspec.json.schema_components(
         _COMPONENTS, ref_template="#/components/schemas/{name}"
     )
+    components["Completion"]["minProperties"] = 1
     result["components"].setdefault("schemas", {}).update(components)
     return result
 
@@ -179,7 +180,9 @@ _PAGE = [
         description="Interactions on a page.",
     ),
     OpenApiParameter(
-        "cursor", str, description="Where to go on: taken from `next` of the page before."
+        "cursor",
+        {"type": "string", "minLength": 1},
+        description="Where to go on: taken from `next` of the page before.",
     ),
     OpenApiParameter(
         "created_after", OpenApiTypes.DATETIME, description="Created at this time or later."
@@ -216,7 +219,7 @@ create_interaction = extend_schema(
     responses=_answers(
         (*_WRITING, *_BODY, 409, 410, 422),
         _201=(Interaction, "Saved, now or by an earlier request with the same key."),
-        _200=(Interaction, "It was there already, with the same content."),
+        _200=(Interaction, "Without a key: it was there already, with the same content."),
     ),
 )
 create_interactions = extend_schema(
@@ -262,5 +265,5 @@ list_user_interactions = extend_schema(
     tags=["interactions"],
     summary="A user's interactions, newest first",
     parameters=[OpenApiParameter("user_id", str, "path", description="The user."), *_PAGE],
-    responses=_answers(_READING, _200=(InteractionPage, "One page.")),
+    responses=_answers((*_READING, 404), _200=(InteractionPage, "One page.")),
 )

@@ -18,9 +18,9 @@ from storage.interface import Outcome, Slice, Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.sql_errors import translated
 from storage.sqlite import queries, replays, wal
 from storage.sqlite.base import close_before_fork
-from storage.sqlite.errors import translated
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What SQLite and Django's ORM raise, as the errors of the storage interface."""
+"""What a SQL database and Django's ORM raise, as the errors of the storage interface."""
 
 import sqlite3
 
