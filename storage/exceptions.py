@@ -26,18 +26,13 @@ class InvalidInteraction(StorageError):
 class InvalidInteractions(InvalidInteraction):
     """Some of many interactions break limits; nothing was written.
 
-    `by_index` maps the position of each bad one to its violations.
+    `by_index` maps the position of each bad one to its violations; `violations` are those of
+    the first.
     """
 
     def __init__(self, by_index: Mapping[int, Mapping[str, str]]) -> None:
         self.by_index = dict(by_index)
-        super().__init__(
-            {
-                f"{index}/{name}": text
-                for index, found in by_index.items()
-                for name, text in found.items()
-            }
-        )
+        super().__init__(next(iter(self.by_index.values())))
 
 
 class InvalidCursor(StorageError):

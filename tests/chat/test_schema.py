@@ -26,7 +26,7 @@ OPERATIONS = {
     "get_interaction": {200, *READING, 404},
     "complete_interaction": {200, *WRITING, *BODY, 404},
     "delete_interaction": {204, *WRITING, 404},
-    "list_user_interactions": {200, *READING},
+    "list_user_interactions": {200, 404, *READING},
 }
 
 

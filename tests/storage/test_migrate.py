@@ -12,10 +12,10 @@ from storage import migrate
 from storage.migrate import migrate_under_lock
 
 
-def start_two(start_program, tmp_path, lock):
+def start_two(start_program, tmp_path):
     """Two processes that begin to migrate one new database at the same moment."""
     start = tmp_path / "start"
-    processes = [start_program("with_django.migrations", lock, str(start)) for _ in range(2)]
+    processes = [start_program("with_django.migrations", str(start)) for _ in range(2)]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     start.touch()
@@ -23,7 +23,7 @@ def start_two(start_program, tmp_path, lock):
 
 
 def test_two_processes_that_start_on_a_new_database_both_succeed(start_program, tmp_path):
-    results = start_two(start_program, tmp_path, "locked")
+    results = start_two(start_program, tmp_path)
     assert [code for *_, code in results] == [0, 0], results
     (first, *_), (second, *_) = results
     assert first == second
@@ -37,12 +37,6 @@ def test_two_processes_that_start_on_a_new_database_both_succeed(start_program, 
     connection.close()
     assert rows == applied  # each of them once
     assert apps >= 1
-
-
-def test_without_the_lock_one_of_them_fails(start_program, tmp_path):
-    # The control: shows that the test above would see it.
-    results = start_two(start_program, tmp_path, "unlocked")
-    assert sorted(code == 0 for *_, code in results) == [False, True]
 
 
 @pytest.fixture
