@@ -1,9 +1,11 @@
-"""Does the write-ahead log stay bounded while several processes write and one reads?
+"""Does the write-ahead log stay bounded while several processes write and several read?
 
-    python benchmarks/wal.py [--processes 4] [--seconds 3600] [--cap-mib 128]
+    python benchmarks/wal.py [--processes 4] [--readers 6] [--seconds 3600] [--cap-mib 128]
+    python benchmarks/wal.py --unbounded --seconds 60    # the control: without the bound
 
-Looks at the size of the log every second. Exits with 1 if it was ever over the cap,
-or if a process failed.
+The readers' transactions overlap, so there is hardly a moment at which SQLite would restart
+the log by itself. Looks at the size of the log every second. Exits with 1 if it was ever
+over the cap, or if a process failed.
 """
 
 import argparse
@@ -31,6 +33,7 @@ ROWS_PER_PROCESS = 50_000
 USERS_PER_PROCESS = 10
 SAMPLE_SECONDS = 1.0
 STOP_SECONDS = 60
+READ_SECONDS = (0.005, 0.02)
 PROGRESS_SAMPLES = 60
 
 
@@ -43,7 +46,7 @@ def main() -> None:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        sizes, written, failed = run(arguments.processes, arguments.seconds, database)
+        sizes, written, failed = run(arguments, database)
     highest, middle = max(sizes) / MIB, statistics.median(sizes) / MIB
     print(
         f"{written:,} rows written by {arguments.processes} processes in {arguments.seconds} s; "
@@ -59,23 +62,26 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=4, help="how many write")
+    parser.add_argument("--readers", type=int, default=6, help="how many read")
+    parser.add_argument("--unbounded", action="store_true", help="without the bound: the control")
     parser.add_argument("--seconds", type=int, default=3600)
     parser.add_argument("--cap-mib", type=float, default=128)
     return parser.parse_args()
 
 
-def run(processes: int, seconds: int, database: Path) -> tuple[list[int], int, bool]:
+def run(arguments: argparse.Namespace, database: Path) -> tuple[list[int], int, bool]:
     """Run all processes; gives the sizes of the log, the rows written, and if any failed."""
+    processes = arguments.processes
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     counters = [context.Value("q", 0) for _ in range(processes)]
-    workers = [_start(context, read, database, stop, processes)]
+    workers = [_start(context, read, database, stop, each) for each in range(arguments.readers)]
     workers += [
-        _start(context, write, database, stop, number, counter)
+        _start(context, write, database, stop, number, counter, arguments.unbounded)
         for number, counter in enumerate(counters)
     ]
     try:
-        sizes = sample(workers, seconds, Path(f"{database}-wal"), counters)
+        sizes = sample(workers, arguments.seconds, Path(f"{database}-wal"), counters)
     finally:
         stop.set()
         for worker in workers:
@@ -106,10 +112,16 @@ def sample(
     return sizes
 
 
-def write(database: Path, stop: Event, number: int, counter: "Synchronized[int]") -> None:
+def write(
+    database: Path, stop: Event, number: int, counter: "Synchronized[int]", unbounded: bool
+) -> None:
     """Save interactions until told to stop."""
     set_up_django(database)
     from storage import get_storage
+    from storage.sqlite import wal
+
+    if unbounded:
+        wal.LIMIT = sys.maxsize
     from storage.models import ChatInteraction
 
     storage = get_storage()
@@ -130,16 +142,18 @@ def write(database: Path, stop: Event, number: int, counter: "Synchronized[int]"
         counter.value += 1
 
 
-def read(database: Path, stop: Event, processes: int) -> None:
-    """Read pages of the writers' users until told to stop."""
+def read(database: Path, stop: Event, number: int) -> None:
+    """Hold one short read transaction after another until told to stop."""
     set_up_django(database)
-    from storage import get_storage
+    from sqlite3 import connect
 
-    storage = get_storage()
-    generator = random.Random(processes)
+    generator = random.Random(number)
+    connection = connect(database, isolation_level=None)
     while not stop.is_set():
-        user = user_id(generator.randrange(processes), generator.randrange(USERS_PER_PROCESS))
-        storage.get_user_interactions_sync(user, 50)
+        connection.execute("BEGIN")
+        connection.execute("SELECT max(created_at) FROM storage_chatinteraction").fetchone()
+        time.sleep(generator.uniform(*READ_SECONDS))
+        connection.execute("COMMIT")
 
 
 def user_id(number: int, row: int) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.exceptions import InvalidInteraction
+from storage.exceptions import InvalidInteraction, InvalidInteractions
 from storage.interface import Outcome, PageQuery
 from tests.contract.calls import at, fields, ids, newest_first
 
@@ -77,6 +77,28 @@ class BatchesContract:
         assert list(refusal.value.violations) == ["output_tokens"]
         assert calls.list_interactions(PageQuery()).interactions == []
         assert calls.get_interaction("first") is None
+
+    def test_every_invalid_interaction_is_named_with_its_place(self, calls, make_interaction):
+        batch = [
+            make_interaction(),
+            make_interaction(user_id="", message="secret\0"),
+            make_interaction(),
+            make_interaction(input_tokens=-1),
+        ]
+        with pytest.raises(InvalidInteractions) as refusal:
+            calls.create_interactions(batch)
+        found = {place: list(names) for place, names in refusal.value.by_index.items()}
+        assert found == {1: ["user_id", "message"], 3: ["input_tokens"]}
+        assert refusal.value.violations == refusal.value.by_index[1]
+        assert "secret" not in str(refusal.value)
+
+    def test_one_that_exists_does_not_keep_the_others_out(self, calls, make_interaction):
+        calls.save_interaction(make_interaction(interaction_id="i3", message="stored"))
+        batch = [make_interaction(interaction_id=f"i{n}", created_at=at(hours=n)) for n in range(6)]
+        outcomes = calls.create_interactions(batch)
+        assert outcomes == [CREATED] * 3 + [CONFLICT] + [CREATED] * 2
+        assert calls.get_interaction("i3").message == "stored"
+        assert len(calls.get_user_interactions("ada", 10)) == 6
 
     def test_a_batch_may_hold_a_thousand_interactions_of_many_users(self, calls, make_interaction):
         batch = [

@@ -132,6 +132,17 @@ def test_a_plan_without_its_index_would_be_seen(make_filled):
     assert any("TEMP B-TREE" in step for step in steps)
 
 
+@pytest.mark.parametrize("flags", FLAGS, ids=flag_names)
+def test_the_order_does_not_rest_on_the_index_that_happens_to_be_used(make_filled, flags):
+    sql, parameters = queries.select_newest("default", **flags), middle_page(flags, 2_000)
+    database = make_filled(2_000)
+    with_index = database.execute(sql, parameters).fetchall()
+    database.execute(f"DROP INDEX {BY_USER}")
+    database.execute(f"DROP INDEX {NEWEST}")
+    assert len(with_index) == 51
+    assert database.execute(sql, parameters).fetchall() == with_index
+
+
 def work(database, sql, parameters):
     """The rows, and the steps of SQLite's virtual machine that they have taken."""
     steps = 0
