@@ -20,7 +20,9 @@ READ_SECONDS = 0.01
 
 @pytest.fixture
 def database(transactional_db):
-    """The path of the test database."""
+    """The path of the test database, whose log is empty whatever other tests have written."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return Path(connection.settings_dict["NAME"])
 
 
