@@ -115,9 +115,10 @@ WORKERS = Variable("WORKERS", "number", "1", "Server processes of `manage.py ser
 THREADS = Variable(
     "THREADS",
     "number",
-    "64",
-    "Requests that each server process works on at once. A client that stalls in the middle of "
-    "its body holds one; put a proxy that buffers requests, as nginx does, before foreign clients.",
+    "1",
+    "Requests that each server process works on at once. 1 costs the least CPU. A client that "
+    "stalls in the middle of its body holds one: before foreign clients put a proxy that buffers "
+    "requests, as nginx does, or set 64.",
 )
 ALLOWED_HOSTS = Variable(
     "ALLOWED_HOSTS",

@@ -10,8 +10,8 @@ from tests.chat.processes import Server
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """A real server with two worker processes, so that requests do run at the same time."""
-    started = Server(tmp_path_factory.mktemp("server"), WORKERS="2")
+    """A real server whose requests do run at the same time, and that stalled clients do not stop."""
+    started = Server(tmp_path_factory.mktemp("server"), WORKERS="2", THREADS="64")
     try:
         yield started.wait_until_it_answers()
     finally:
