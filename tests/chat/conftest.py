@@ -10,7 +10,7 @@ from tests.chat.processes import Server
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """A real server whose requests do run at the same time, and that stalled clients do not stop."""
+    """A real server whose requests run at the same time; stalled clients do not stop it."""
     started = Server(tmp_path_factory.mktemp("server"), WORKERS="2", THREADS="64")
     try:
         yield started.wait_until_it_answers()

@@ -82,14 +82,20 @@ def test_a_full_disk_is_said_to_be_full_and_nothing_is_written(
     assert other_storage.list_interactions_sync(PageQuery()).interactions == []
 
 
+@pytest.mark.parametrize("some_exist", [False, True])
 def test_a_batch_for_which_the_disk_is_too_small_leaves_nothing(
-    other, other_storage, make_interaction
+    other, other_storage, make_interaction, some_exist
 ):
+    batch = [
+        make_interaction(interaction_id=str(n), message="m" * size)
+        for n, size in enumerate((1, 1, 300_000, 1))
+    ]
+    before = batch[1:2] if some_exist else []  # which takes another way through the batch
+    other_storage.create_interactions_sync(before)
     limit_pages(other)
-    batch = [make_interaction(message="m" * size) for size in (1, 1, 300_000, 1)]
     with pytest.raises(StorageFull):
         other_storage.create_interactions_sync(batch)
-    assert other_storage.list_interactions_sync(PageQuery()).interactions == []
+    assert other_storage.list_interactions_sync(PageQuery()).interactions == before
 
 
 def test_a_full_disk_lets_reads_go_on_and_writes_once_there_is_room(
