@@ -28,7 +28,7 @@ for subject in (
 from tests.contract.calls import CoroutineCalls, SynchronousCalls  # noqa: E402
 
 # The few examples of a normal run are the same each time; CONTRACT_EXAMPLES asks for more, at
-# random. No database of examples: the tests leave no files behind.
+# random. No database of examples, so that no run depends on an earlier one.
 settings.register_profile(
     "contract",
     max_examples=int(os.environ.get("CONTRACT_EXAMPLES", "25")),
