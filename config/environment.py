@@ -4,6 +4,7 @@ They are read here, once, from the environment or else from `.env` in the projec
 `config.settings` uses the values. The table in the README is checked against `VARIABLES`.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,10 @@ class Variable:
         try:
             return convert(text)
         except ValueError:
+            # A URL can hold a password.
+            shown = self.name if "://" in text else f"{self.name}={text!r}"
             raise ImproperlyConfigured(
-                f"{self.name}={text!r} is not {expected}. It means: {self.meaning}"
+                f"{shown} is not {expected}. It means: {self.meaning}"
             ) from None
 
 
@@ -45,6 +48,10 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError
     return number
+
+
+def _positive_or_empty(text: str) -> int | None:
+    return _positive(text) if text else None
 
 
 def _port(text: str) -> int:
@@ -58,6 +65,15 @@ def _boolean(text: str) -> bool:
     if text.lower() not in ("1", "true", "0", "false"):
         raise ValueError
     return text.lower() in ("1", "true")
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    def match(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return text
+
+    return match
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -78,9 +94,20 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "path": (lambda text: BASE_DIR / text, "a path"),
     "boolean": (_boolean, "1, true, 0 or false"),
     "seconds": (_positive, "a whole number of seconds from 1"),
+    "days": (_positive, "a whole number of days from 1"),
     "number": (_positive, "a whole number from 1"),
+    "number or empty": (_positive_or_empty, "a whole number from 1, or empty"),
     "port": (_port, "a port number from 1 to 65535"),
     "list": (_words, "words with commas between them"),
+    "table": (
+        _matching(r"[A-Za-z0-9_.-]{3,255}"),
+        "the name of a DynamoDB table: 3 to 255 letters, digits, _, . and -",
+    ),
+    "endpoint": (_matching(r"(https?://[^/\s]+/?)?"), "a URL such as http://127.0.0.1:8001"),
+    "redis": (
+        _matching(r"(rediss?(\+cluster)?://\S+)?"),
+        "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://",
+    ),
     "theme": (_one_of("unfold", "django"), "unfold or django"),
     "level": (
         _one_of("DEBUG", "INFO", "WARNING", "ERROR"),
@@ -114,9 +141,10 @@ PORT = Variable("PORT", "port", "8000", "The port that `manage.py serve` listens
 WORKERS = Variable("WORKERS", "number", "1", "Server processes of `manage.py serve`.")
 THREADS = Variable(
     "THREADS",
-    "number",
-    "1",
-    "Requests that each server process works on at once. 1 costs the least CPU. A client that "
+    "number or empty",
+    "",
+    "Requests that each server process works on at once. Empty: 1 with SQLite, which costs the "
+    "least CPU, and 8 in production, where requests wait for DynamoDB. A client that "
     "stalls in the middle of its body holds one: before foreign clients put a proxy that buffers "
     "requests, as nginx does, or set 64.",
 )
@@ -132,6 +160,48 @@ CSRF_TRUSTED_ORIGINS = Variable(
     "",
     "Origins, such as `https://chat.example.org`, from which the admin's forms may be sent "
     "when a proxy stands in front.",
+)
+RETENTION_TOTAL_DAYS = Variable(
+    "RETENTION_TOTAL_DAYS",
+    "days",
+    "90",
+    "How long after it was created an interaction can be read.",
+)
+AWS_REGION = Variable(
+    "AWS_REGION",
+    "text",
+    "",
+    "The region of the DynamoDB table, such as `eu-central-1`. Needed in production.",
+)
+DYNAMODB_TABLE = Variable(
+    "DYNAMODB_TABLE", "table", "chat-interactions", "The DynamoDB table of the interactions."
+)
+DYNAMODB_ENDPOINT_URL = Variable(
+    "DYNAMODB_ENDPOINT_URL",
+    "endpoint",
+    "",
+    "Another DynamoDB than the region's own: a VPC endpoint, or a local server.",
+)
+DYNAMODB_CONNECTIONS = Variable(
+    "DYNAMODB_CONNECTIONS",
+    "number",
+    "6",
+    "Calls to DynamoDB at once, in each server process. Below THREADS, so that threads are left "
+    "for everything else when DynamoDB hangs.",
+)
+REDIS_URL = Variable(
+    "REDIS_URL",
+    "redis",
+    "",
+    "`redis://[user:password@]host:port/number`, `rediss://...` with TLS, or "
+    "`redis+cluster://...` and `rediss+cluster://...` for Redis Cluster. "
+    "Empty: no cache in production.",
+)
+REDIS_CLUSTER = Variable(
+    "REDIS_CLUSTER",
+    "boolean",
+    "false",
+    "Whether REDIS_URL names a node of a Redis Cluster, as `+cluster` in the URL says too.",
 )
 CACHE_TTL = Variable("CACHE_TTL", "seconds", "300", "How long a cached interaction is used.")
 ADMIN_THEME = Variable(

@@ -5,13 +5,16 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from config import environment as env
+from storage.cache.redis import redis_cache
 
 ENVIRONMENT = env.ENVIRONMENT.value
+PRODUCTION = ENVIRONMENT == "production"
 DEBUG = env.DEBUG.value
 DATA_DIR: Path = env.DATA_DIR.value
 
@@ -61,8 +64,13 @@ CSRF_TRUSTED_ORIGINS = env.CSRF_TRUSTED_ORIGINS.value
 HOST = env.HOST.value
 PORT = env.PORT.value
 WORKERS = env.WORKERS.value
-THREADS = env.THREADS.value
+THREADS = env.THREADS.value or (8 if PRODUCTION else 1)
 CACHE_TTL = env.CACHE_TTL.value
+RETENTION_TOTAL_DAYS = env.RETENTION_TOTAL_DAYS.value
+AWS_REGION = env.AWS_REGION.value
+DYNAMODB_TABLE = env.DYNAMODB_TABLE.value
+DYNAMODB_ENDPOINT_URL = env.DYNAMODB_ENDPOINT_URL.value
+DYNAMODB_CONNECTIONS = env.DYNAMODB_CONNECTIONS.value
 
 INSTALLED_APPS = [
     *(["unfold"] if env.ADMIN_THEME.value == "unfold" else []),
@@ -130,13 +138,27 @@ DATABASES = {
     }
 }
 
-CACHES = {
-    "default": {
-        "BACKEND": "storage.cache.memory.MemoryCache",
-        "TIMEOUT": CACHE_TTL,
-        "OPTIONS": {"MAX_ENTRIES": 1_000},
-    }
+# Interactions are in DynamoDB; what Django itself keeps stays in the SQL database.
+DATABASE_ROUTERS = ["storage.router.NoInteractions"] if PRODUCTION else []
+
+MEMORY_CACHE = {
+    "BACKEND": "storage.cache.memory.MemoryCache",
+    "TIMEOUT": CACHE_TTL,
+    "OPTIONS": {"MAX_ENTRIES": 1_000},
 }
+NO_CACHE = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+
+
+def _cache() -> dict[str, Any]:
+    if not PRODUCTION:
+        return MEMORY_CACHE
+    if not (url := env.REDIS_URL.value):
+        return NO_CACHE
+    connections = max(THREADS, env.DYNAMODB_CONNECTIONS.value)
+    return redis_cache(url, cluster=env.REDIS_CLUSTER.value, max_connections=connections)
+
+
+CACHES = {"default": _cache()}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -197,5 +219,9 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "django.request": {"filters": ["route"]},
+        # At DEBUG these log whole requests, and with them what users said.
+        "botocore": {"level": "WARNING"},
+        "pynamodb": {"level": "WARNING"},
+        "urllib3": {"level": "INFO"},
     },
 }

@@ -5,7 +5,7 @@ configuration is Django's `ImproperlyConfigured`, raised at start and not here.
 No message ever holds text of an interaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class StorageError(Exception):
@@ -62,6 +62,20 @@ class StorageUnavailable(StorageError):
     """
 
     retry_after = 1
+
+
+class BatchUnfinished(StorageUnavailable):
+    """Some of many interactions were saved; repeating the whole call is safe and goes on.
+
+    `interaction_ids` are those that may not have been saved.
+    """
+
+    def __init__(self, interaction_ids: Sequence[str]) -> None:
+        self.interaction_ids = list(interaction_ids)
+        super().__init__(
+            f"{len(self.interaction_ids)} interactions of the batch may not have been saved. "
+            "Send it again: what was saved stays as it is."
+        )
 
 
 class StorageFull(StorageError):

@@ -18,8 +18,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
 
-from storage import cursors, limits
-from storage.exceptions import InvalidInteraction, InvalidInteractions
+from storage import cursors, expiry, limits
+from storage.exceptions import (
+    IdempotentInteractionGone,
+    InvalidInteraction,
+    InvalidInteractions,
+)
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
@@ -60,12 +64,15 @@ class Page:
 
 @dataclass(frozen=True)
 class Slice:
-    """What a backend is asked for: `limit` rows before `before`, of one user or of everyone."""
+    """What a backend is asked for: `limit` rows before `before`, of one user or of everyone.
+
+    `created_after` is always given: nothing that has expired is ever asked for.
+    """
 
     user_id: str | None
     limit: int
+    created_after: datetime
     before: cursors.Position | None = None
-    created_after: datetime | None = None
     created_before: datetime | None = None
 
 
@@ -96,14 +103,17 @@ class Storage(ABC):
         self._save(_checked(interaction))
 
     async def get_interaction(self, interaction_id: str) -> ChatInteraction | None:
-        """The interaction with this id, or None."""
+        """The interaction with this id, or None if it is unknown or has expired."""
         return await self._run(self.get_interaction_sync, interaction_id)
 
     def get_interaction_sync(self, interaction_id: str) -> ChatInteraction | None:
         """The synchronous side of `get_interaction`."""
         if limits.identifier_violation(interaction_id):
             return None
-        return self._get(interaction_id)
+        interaction = self._get(interaction_id)
+        if interaction is None or interaction.created_at <= expiry.cutoff():
+            return None
+        return interaction
 
     async def get_user_interactions(self, user_id: str, limit: int) -> list[ChatInteraction]:
         """The newest `limit` interactions of a user, newest first, equal times by id."""
@@ -114,7 +124,7 @@ class Storage(ABC):
         _check_limit(limit)
         if limits.identifier_violation(user_id):
             return []
-        return self._newest(Slice(user_id, limit))[0]
+        return self._newest(Slice(user_id, limit, _unexpired()))[0]
 
     async def cache_get(self, key: str) -> str | None:
         """The string cached under `key`, or None."""
@@ -150,7 +160,12 @@ class Storage(ABC):
         self, interaction: ChatInteraction, idempotency: Idempotency | None = None
     ) -> tuple[ChatInteraction, bool]:
         """The synchronous side of `create_interaction`."""
-        return self._create(_checked(interaction), idempotency)
+        stored, created = self._create(_checked(interaction), idempotency)
+        if stored is None:
+            raise IdempotentInteractionGone(
+                "The interaction made with this idempotency key was deleted."
+            )
+        return stored, created
 
     async def create_interactions(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
         """Save many new interactions, all in one step; one outcome each, in the same order.
@@ -234,12 +249,14 @@ class Storage(ABC):
     def _save(self, interaction: ChatInteraction) -> None: ...
 
     @abstractmethod
-    def _get(self, interaction_id: str) -> ChatInteraction | None: ...
+    def _get(self, interaction_id: str) -> ChatInteraction | None:
+        """It may have expired."""
 
     @abstractmethod
     def _create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
-    ) -> tuple[ChatInteraction, bool]: ...
+    ) -> tuple[ChatInteraction | None, bool]:
+        """None for what an idempotency key has made and is gone."""
 
     @abstractmethod
     def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]: ...
@@ -267,7 +284,13 @@ class Storage(ABC):
         scope = (user_id, str(query.created_after), str(query.created_before))
         before = cursors.decode(query.cursor, scope) if query.cursor else None
         rows, more = self._newest(
-            Slice(user_id, query.limit, before, query.created_after, query.created_before)
+            Slice(
+                user_id,
+                query.limit,
+                _unexpired(query.created_after),
+                before,
+                query.created_before,
+            )
         )
         if not more:
             return Page(rows, None)
@@ -292,6 +315,12 @@ def _checked(interaction: ChatInteraction) -> ChatInteraction:
     if problems := limits.violations(interaction):
         raise InvalidInteraction(problems)
     return interaction
+
+
+def _unexpired(created_after: datetime | None = None) -> datetime:
+    """The earliest time that a list may show."""
+    earliest = expiry.cutoff() + expiry.MICROSECOND
+    return earliest if created_after is None else max(created_after, earliest)
 
 
 def _check_limit(limit: int) -> None:

@@ -4,11 +4,14 @@ DynamoDB sets them: an item, its attribute names included, holds at most 400 KB
 (409,600 bytes), so text is held to 390,000 bytes and the rest is left to ids, index
 keys and names. Token counts stay within the integers that JSON clients can read
 exactly (RFC 8259, section 6). Text is Unicode that UTF-8 can express, so no lone surrogates.
+What would have expired already is not kept at all (`storage.expiry`).
 """
 
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from storage import expiry
 
 if TYPE_CHECKING:
     from storage.models import ChatInteraction
@@ -78,6 +81,8 @@ def violations(interaction: "ChatInteraction") -> dict[str, str]:
         "updated_at": time_violation(interaction.updated_at),
     }
     problems = {name: text for name, text in found.items() if text is not None}
+    if "created_at" not in problems and (expired := expiry.violation(interaction.created_at)):
+        problems["created_at"] = expired
     if "message" not in problems and "response" not in problems:
         message_size = len(interaction.message.encode())
         size = message_size + len(interaction.response.encode())

@@ -8,6 +8,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
+    from django.core.cache.backends.base import BaseCache
+
     from storage.interface import Storage
 
 
@@ -18,13 +20,28 @@ def get_storage() -> "Storage":
 
 @functools.lru_cache(maxsize=1)
 def _storage_of(process_id: int) -> "Storage":
-    if settings.ENVIRONMENT == "production":
-        raise ImproperlyConfigured(
-            "ENVIRONMENT=production selects DynamoDB and Redis, which this version does not "
-            "have yet. Use another name, such as ENVIRONMENT=staging, to run on SQLite."
-        )
     from django.core.cache import caches
+
+    if settings.ENVIRONMENT == "production":
+        return _cloud_storage(caches["default"])
 
     from storage.sqlite.storage import LocalStorage
 
     return LocalStorage("default", caches["default"])
+
+
+def _cloud_storage(cache: "BaseCache") -> "Storage":
+    from storage.dynamodb.client import Client
+    from storage.dynamodb.mirror import bound
+    from storage.dynamodb.storage import CloudStorage
+
+    if not settings.AWS_REGION:
+        raise ImproperlyConfigured(
+            "ENVIRONMENT=production needs AWS_REGION: the region of the DynamoDB table, "
+            "such as eu-central-1."
+        )
+    connections = settings.DYNAMODB_CONNECTIONS
+    model = bound(
+        settings.DYNAMODB_TABLE, settings.AWS_REGION, settings.DYNAMODB_ENDPOINT_URL, connections
+    )
+    return CloudStorage(Client(model, connections), cache, connections)

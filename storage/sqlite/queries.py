@@ -63,9 +63,9 @@ def select_by_id(alias: str) -> str:
 
 
 @functools.cache
-def select_newest(alias: str, *, of_user: bool, before: bool, after: bool, until: bool) -> str:
+def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> str:
     """Newest rows first. Parameters: those of `slice_parameters`. Columns: FIELDS."""
-    found = ChatInteraction.objects.all()
+    found = ChatInteraction.objects.filter(created_at__gte=parameter("created_after", "created_at"))
     if of_user:
         found = found.filter(user_id=parameter("user_id"))
     if before:
@@ -77,8 +77,6 @@ def select_newest(alias: str, *, of_user: bool, before: bool, after: bool, until
                 parameter("before_id", "interaction_id"),
             )
         )
-    if after:
-        found = found.filter(created_at__gte=parameter("created_after", "created_at"))
     if until:
         found = found.filter(created_at__lt=parameter("created_before", "created_at"))
     return _sql(found.order_by("-created_at", "-interaction_id"), alias) + " LIMIT :limit"
@@ -92,7 +90,10 @@ def insert(alias: str) -> str:
 
 @functools.cache
 def upsert(alias: str) -> str:
-    """A new row or a changed one; gives created_at, or no row if the id is another user's."""
+    """A new row or a changed one; gives created_at.
+
+    Gives no row if the id is another user's or its row has expired. Parameters: FIELDS, cutoff.
+    """
     key = ChatInteraction._meta.pk
     changed = [field for field in FIELDS if field.name not in (key.name, "created_at")]
     query = InsertQuery(
@@ -105,7 +106,8 @@ def upsert(alias: str) -> str:
     table, user, created = map(quote, (ChatInteraction._meta.db_table, "user_id", "created_at"))
     return (
         _insert_sql(query, alias)
-        + f" WHERE {table}.{user} = EXCLUDED.{user} RETURNING {table}.{created}"
+        + f" WHERE {table}.{user} = EXCLUDED.{user} AND {table}.{created} > :cutoff"
+        f" RETURNING {table}.{created}"
     )
 
 
@@ -120,11 +122,25 @@ def update(alias: str) -> str:
 
 @functools.cache
 def delete(alias: str, *, of_user: bool) -> str:
-    """Gives the id of a deleted row. Parameters: interaction_id and, with `of_user`, user_id."""
+    """Gives the id of a deleted row; one that has expired stays.
+
+    Parameters: interaction_id, cutoff and, with `of_user`, user_id.
+    """
     query = DeleteQuery(ChatInteraction)
     query.add_q(Q(interaction_id=parameter("interaction_id")))
+    query.add_q(Q(created_at__gt=parameter("cutoff", "created_at")))
     if of_user:
         query.add_q(Q(user_id=parameter("user_id")))
+    deleted = connections[alias].ops.quote_name("interaction_id")
+    return f"{query.get_compiler(alias).as_sql()[0]} RETURNING {deleted}"
+
+
+@functools.cache
+def delete_expired(alias: str) -> str:
+    """Frees an id whose row has expired. Parameters: interaction_id, cutoff."""
+    query = DeleteQuery(ChatInteraction)
+    query.add_q(Q(interaction_id=parameter("interaction_id")))
+    query.add_q(Q(created_at__lte=parameter("cutoff", "created_at")))
     deleted = connections[alias].ops.quote_name("interaction_id")
     return f"{query.get_compiler(alias).as_sql()[0]} RETURNING {deleted}"
 
@@ -137,7 +153,7 @@ def slice_parameters(wanted: Slice) -> dict[str, Any]:
         "limit": wanted.limit + 1,
         "before_time": before_time and to_text(before_time),
         "before_id": before_id,
-        "created_after": wanted.created_after and to_text(wanted.created_after),
+        "created_after": to_text(wanted.created_after),
         "created_before": wanted.created_before and to_text(wanted.created_before),
     }
 

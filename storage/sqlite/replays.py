@@ -5,8 +5,8 @@ Called inside the transaction that saves the interaction, so that both are writt
 
 from django.utils import timezone
 
-from storage.exceptions import IdempotencyKeyReused, IdempotentInteractionGone
-from storage.models import ChatInteraction, IdempotencyRecord
+from storage.exceptions import IdempotencyKeyReused
+from storage.models import IdempotencyRecord
 from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
 
 EXPIRED_PER_WRITE = 2
@@ -22,15 +22,6 @@ def find(idempotency: Idempotency) -> str | None:
     if record.request != idempotency.request:
         raise IdempotencyKeyReused("This idempotency key came with another request before.")
     return record.interaction_id
-
-
-def replayed(stored: ChatInteraction | None) -> ChatInteraction:
-    """What the first request made; raises IdempotentInteractionGone if it was deleted since."""
-    if stored is None:
-        raise IdempotentInteractionGone(
-            "The interaction made with this idempotency key was deleted."
-        )
-    return stored
 
 
 def remember(idempotency: Idempotency, interaction_id: str) -> None:

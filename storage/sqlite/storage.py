@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.cache.backends.base import BaseCache
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
-from storage import limits
+from storage import expiry, limits
 from storage.cache.local import DataVersion, InteractionCache
 from storage.exceptions import InteractionConflict, InvalidInteraction
 from storage.interface import Outcome, Slice, Storage
@@ -50,9 +50,12 @@ class LocalStorage(Storage):
     def _save(self, interaction: ChatInteraction) -> None:
         with translated:
             before = self._commits_of_others()
-            saved = self._rows(queries.upsert(self._alias), queries.to_parameters(interaction))
+            parameters = queries.to_parameters(interaction) | {"cutoff": _cutoff()}
+            saved = self._rows(queries.upsert(self._alias), parameters)
             if not saved:
-                raise InteractionConflict(interaction.interaction_id)
+                if not self._delete_expired(interaction.interaction_id):
+                    raise InteractionConflict(interaction.interaction_id)
+                return self._save(interaction)
             interaction.created_at = queries.to_time(saved[0][0])
             self._committed(interaction, before)
 
@@ -64,7 +67,7 @@ class LocalStorage(Storage):
 
     def _create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
-    ) -> tuple[ChatInteraction, bool]:
+    ) -> tuple[ChatInteraction | None, bool]:
         with translated:
             before = self._commits_of_others()
             if idempotency is None:
@@ -73,7 +76,7 @@ class LocalStorage(Storage):
                 with transaction.atomic(self._alias):
                     made_before = replays.find(idempotency)
                     if made_before is not None:
-                        return replays.replayed(self._read(made_before)), False
+                        return self._read(made_before), False
                     stored, created = self._insert_or_find(interaction)
                     replays.remember(idempotency, stored.interaction_id)
             if created:
@@ -117,14 +120,14 @@ class LocalStorage(Storage):
     def _delete(self, interaction_id: str, user_id: str | None) -> bool:
         sql = queries.delete(self._alias, of_user=user_id is not None)
         with translated:
-            return bool(self._rows(sql, {"interaction_id": interaction_id, "user_id": user_id}))
+            parameters = {"interaction_id": interaction_id, "user_id": user_id, "cutoff": _cutoff()}
+            return bool(self._rows(sql, parameters))
 
     def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
         sql = queries.select_newest(
             self._alias,
             of_user=wanted.user_id is not None,
             before=wanted.before is not None,
-            after=wanted.created_after is not None,
             until=wanted.created_before is not None,
         )
         with translated:
@@ -137,7 +140,15 @@ class LocalStorage(Storage):
 
     def _read(self, interaction_id: str) -> ChatInteraction | None:
         rows = self._rows(queries.select_by_id(self._alias), {"interaction_id": interaction_id})
-        return queries.to_interaction(rows[0]) if rows else None
+        interaction = queries.to_interaction(rows[0]) if rows else None
+        if interaction is None or interaction.created_at <= expiry.cutoff():
+            return None
+        return interaction
+
+    def _delete_expired(self, interaction_id: str) -> bool:
+        """Whether the id was taken by a row that has expired, and is free now."""
+        parameters = {"interaction_id": interaction_id, "cutoff": _cutoff()}
+        return bool(self._rows(queries.delete_expired(self._alias), parameters))
 
     def _outcome(self, interaction: ChatInteraction) -> Outcome:
         try:
@@ -153,7 +164,9 @@ class LocalStorage(Storage):
         except IntegrityError:
             stored = self._read(interaction.interaction_id)
             if stored is None:
-                raise
+                if not self._delete_expired(interaction.interaction_id):
+                    raise
+                return self._insert_or_find(interaction)
             if not stored.same_content(interaction):
                 raise InteractionConflict(interaction.interaction_id) from None
             return stored, False
@@ -203,3 +216,7 @@ class LocalStorage(Storage):
         return sqlite3.connect(
             parameters["database"], uri=True, check_same_thread=False, timeout=20
         )
+
+
+def _cutoff() -> str:
+    return queries.to_text(expiry.cutoff())

@@ -1,0 +1,1 @@
+"""The DynamoDB backend: interactions as items of one table, through PynamoDB."""

@@ -1,0 +1,141 @@
+"""Many items in few requests. What DynamoDB leaves undone is tried again, for a bounded time."""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from storage.dynamodb.client import TRANSIENT, Client
+from storage.dynamodb.items import Item
+from storage.exceptions import BatchUnfinished, StorageUnavailable
+
+READ_LIMIT = 100
+"""Items in one BatchGetItem: DynamoDB's limit."""
+
+WRITE_LIMIT = 25
+"""Statements in one BatchExecuteStatement: DynamoDB's limit."""
+
+SECONDS = 6.0
+"""How long a batch goes on as long as DynamoDB leaves things undone."""
+
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 1.0
+
+T = TypeVar("T")
+
+
+class Pauses:
+    """Waits longer and longer between attempts, at random (full jitter), up to a deadline.
+
+    https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
+    """
+
+    def __init__(self) -> None:
+        self._deadline = time.monotonic() + SECONDS
+        self._longest = FIRST_PAUSE
+
+    def wait(self) -> bool:
+        """Wait, or say at once that the time is up."""
+        pause = random.uniform(0, self._longest)  # noqa: S311  (spreads load, guards nothing)
+        if time.monotonic() + pause > self._deadline:
+            return False
+        time.sleep(pause)
+        self._longest = min(2 * self._longest, LONGEST_PAUSE)
+        return True
+
+    def progressed(self) -> None:
+        """Start again with short pauses."""
+        self._longest = FIRST_PAUSE
+
+
+def read(client: Client, interaction_ids: Sequence[str]) -> dict[str, Item]:
+    """The items with these ids, by id, as they are at this moment. What is not there is left out.
+
+    Raises StorageUnavailable if DynamoDB does not give all of them in time.
+    """
+    found: dict[str, Item] = {}
+    for some in _parts(interaction_ids, READ_LIMIT):
+        pauses = Pauses()
+        keys = [{"interaction_id": {"S": interaction_id}} for interaction_id in some]
+        while keys:
+            answer = client.request(
+                "BatchGetItem",
+                {"RequestItems": {client.table: {"Keys": keys, "ConsistentRead": True}}},
+            )
+            items = answer["Responses"].get(client.table, [])
+            found |= {item["interaction_id"]["S"]: item for item in items}
+            keys = answer.get("UnprocessedKeys", {}).get(client.table, {}).get("Keys", [])
+            if items:  # an answer holds 16 MB at most, so large items come in several
+                pauses.progressed()
+            elif keys and not pauses.wait():
+                raise StorageUnavailable(f"DynamoDB left {len(keys)} items unread.")
+    return found
+
+
+def insert(client: Client, items: Sequence[Item]) -> set[str]:
+    """Write each item whose id is free; gives the ids that were taken. No id comes twice.
+
+    A statement that finds its id taken changes nothing. BatchWriteItem, which knows no
+    conditions, would replace what is stored.
+
+    Raises BatchUnfinished with the ids of the items that DynamoDB has not taken in time.
+    """
+    statement = _statement(client.table, tuple(items[0])) if items else ""
+    taken: set[str] = set()
+    pauses = Pauses()
+    parts = _parts(items, WRITE_LIMIT)
+    for some in parts:
+        undone = some
+        while undone:
+            try:
+                errors = _insert_some(client, statement, undone)
+            except StorageUnavailable as error:
+                raise _unfinished(undone, parts) from error
+            taken |= {_id(item) for item, error in errors if error == "DuplicateItem"}
+            left = [item for item, error in errors if error in TRANSIENT]
+            if len(left) < len(undone):
+                pauses.progressed()
+            undone = left
+            if undone and not pauses.wait():
+                raise _unfinished(undone, parts)
+    return taken
+
+
+def _insert_some(client: Client, statement: str, items: list[Item]) -> list[tuple[Item, str]]:
+    """Items that were not written, each with the code of its error."""
+    answer = client.request(
+        "BatchExecuteStatement",
+        {
+            "Statements": [
+                {"Statement": statement, "Parameters": list(item.values())} for item in items
+            ]
+        },
+    )
+    results = zip(items, answer["Responses"], strict=True)
+    errors = [(item, result["Error"]["Code"]) for item, result in results if "Error" in result]
+    for _, code in errors:
+        if code != "DuplicateItem" and code not in TRANSIENT:
+            raise StorageUnavailable(f"DynamoDB refused an item of a batch: {code}.")
+    return errors
+
+
+def _statement(table: str, attributes: tuple[str, ...]) -> str:
+    """PartiQL: INSERT, unlike PUT, fails if there is an item with this key."""
+    value = ", ".join(f"'{name}': ?" for name in attributes)
+    return f'INSERT INTO "{table}" VALUE {{{value}}}'
+
+
+def _unfinished(undone: list[Item], parts: Iterator[list[Item]]) -> BatchUnfinished:
+    left = [*undone, *(item for part in parts for item in part)]
+    return BatchUnfinished([_id(item) for item in left])
+
+
+def _id(item: Item) -> str:
+    return str(item["interaction_id"]["S"])
+
+
+def _parts(things: Sequence[T], size: int) -> Iterator[list[T]]:
+    remaining = iter(things)
+    while part := list(islice(remaining, size)):
+        yield part

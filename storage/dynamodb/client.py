@@ -1,0 +1,143 @@
+"""Calls to DynamoDB for one table, and what may come of them as errors of this project."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
+from pynamodb.connection.base import Connection
+from pynamodb.models import Model
+
+from storage.breaker import CircuitBreaker
+from storage.dynamodb.items import Item
+from storage.exceptions import StorageUnavailable
+
+logger = logging.getLogger(__name__)
+
+WAIT_SECONDS = 0.5
+"""How long a call waits for its turn when as many as allowed are under way."""
+
+TRANSIENT = frozenset(
+    {
+        "InternalFailure",
+        "InternalServerError",
+        "ProvisionedThroughputExceeded",  # of one statement in a batch
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingError",
+        "ThrottlingException",
+        "TransactionConflict",
+    }
+)
+"""Errors that pass by themselves."""
+
+
+class ConditionFailed(Exception):
+    """The condition of a write did not hold. `item` is what is stored; None if there is nothing.
+
+    `repeated` tells that an earlier attempt got no answer, and so may have taken effect.
+    """
+
+    def __init__(self, item: Item | None, repeated: bool) -> None:
+        super().__init__("The condition of a write did not hold.")
+        self.item = item
+        self.repeated = repeated
+
+
+class TransactionCanceled(Exception):
+    """A transaction changed nothing: a condition did not hold, or another was under way."""
+
+
+class TableMissing(StorageUnavailable):
+    """There is no such table in this region, under this account."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"There is no DynamoDB table {table}. Create it: manage.py dynamodb_table create"
+        )
+
+
+class Client:
+    """DynamoDB's operations on one table, each with a bound on its time.
+
+    Raises StorageUnavailable when DynamoDB does not do what is asked, ConditionFailed and
+    TransactionCanceled when a condition forbids it.
+    """
+
+    def __init__(self, model: type[Model], concurrency: int) -> None:
+        self.table = str(model.Meta.table_name)
+        self._connection: Connection = model._get_connection().connection
+        self._turns = threading.BoundedSemaphore(concurrency)
+        self._breaker = CircuitBreaker()
+
+    def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call an operation on items that names one table, this one."""
+        return self.request(operation, {"TableName": self.table, **parameters})
+
+    def request(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Call an operation on items with all its parameters."""
+        if not self._turns.acquire(timeout=WAIT_SECONDS):
+            raise StorageUnavailable("Too many calls are waiting for DynamoDB.")
+        try:
+            if not self._breaker.admits():
+                raise StorageUnavailable("DynamoDB did not answer; it is tried again soon.")
+            return self._asked(operation, lambda: self._connection.dispatch(operation, parameters))
+        finally:
+            self._turns.release()
+
+    def manage(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call an operation on tables; it consumes no capacity, which `dispatch` would ask for."""
+        method = getattr(self._connection.client, xform_name(operation))
+        return self._asked(operation, lambda: method(**parameters))
+
+    def _asked(self, operation: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            answer = ask()
+        except ClientError as error:
+            code = error.response["Error"].get("Code", "")
+            status = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            self._answered(status < 500)
+            if code == "ResourceNotFoundException":
+                raise TableMissing(self.table) from error
+            raise _translated(operation, code, error) from error
+        except BotoCoreError as error:
+            self._answered(False)
+            raise _unavailable(operation, type(error).__name__) from error
+        self._answered(True)
+        return answer
+
+    def _answered(self, well: bool) -> None:
+        if well:
+            self._breaker.succeeded()
+        else:
+            self._breaker.failed()
+
+
+def _translated(operation: str, code: str, error: ClientError) -> Exception:
+    if code == "ConditionalCheckFailedException":
+        response = _response(error)
+        repeated = response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+        return ConditionFailed(response.get("Item"), repeated)
+    if code == "TransactionCanceledException":
+        return TransactionCanceled()
+    if code not in TRANSIENT:
+        logger.error(
+            "DynamoDB refused %s: %s. Compare the table and the permissions with "
+            "manage.py dynamodb_table check.",
+            operation,
+            code,
+        )
+    return _unavailable(operation, code)
+
+
+def _unavailable(operation: str, reason: str) -> StorageUnavailable:
+    return StorageUnavailable(f"DynamoDB did not do {operation}: {reason}.")
+
+
+def _response(error: ClientError) -> dict[str, Any]:
+    """The whole answer. PynamoDB's error keeps a part of it, and has botocore's as its cause."""
+    cause = error.__cause__
+    return dict((cause if isinstance(cause, ClientError) else error).response)

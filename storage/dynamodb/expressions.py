@@ -1,0 +1,72 @@
+"""The expressions of CloudStorage's requests.
+
+Every attribute stands as `#name`, since many of the names are DynamoDB's reserved words.
+"""
+
+import functools
+import re
+from typing import Any
+
+from storage.dynamodb import items
+from storage.dynamodb.items import Item
+
+FREE = "attribute_not_exists(#interaction_id) OR #created_at <= :cutoff"
+"""No interaction has this id, or only one that has expired."""
+
+ALIVE = "#created_at > :cutoff"
+"""There is an interaction with this id, and it has not expired."""
+
+ALIVE_OF_USER = f"{ALIVE} AND #user_id = :user_id"
+
+REPLACEABLE = f"attribute_not_exists(#interaction_id) OR ({ALIVE_OF_USER} AND #version <> :version)"
+"""New, or the same user's and not what this very write has made already."""
+
+SAME_VERSION = "#version = :expected"
+
+KEPT_FROM_THE_FIRST_SAVE = ("created_at", "position", "shard", "expires_at")
+
+
+def condition(expression: str, **values: str) -> dict[str, Any]:
+    """The parameters of a request that is to take effect only if `expression` holds.
+
+    `values` are the strings for its placeholders, `:cutoff` apart. When it does not hold, the
+    answer brings the stored item.
+    """
+    known = {"cutoff": items.cutoff()} if ":cutoff" in expression else {}
+    return {
+        "ConditionExpression": expression,
+        "ExpressionAttributeNames": names(expression),
+        "ExpressionAttributeValues": {
+            f":{name}": {"S": value} for name, value in (known | values).items()
+        },
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+def update(changes: Item, only_if: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of an UpdateItem that sets `changes`, under the condition `only_if`."""
+    expression = _set_expression(tuple(changes))
+    values = {f":{name}": value for name, value in changes.items()}
+    return {
+        **only_if,
+        "UpdateExpression": expression,
+        "ExpressionAttributeNames": names(expression) | only_if["ExpressionAttributeNames"],
+        "ExpressionAttributeValues": values | only_if["ExpressionAttributeValues"],
+    }
+
+
+@functools.lru_cache(maxsize=100)
+def names(expression: str) -> dict[str, str]:
+    """What the `#names` in an expression stand for. DynamoDB refuses one too many."""
+    return {f"#{name}": name for name in re.findall(r"#(\w+)", expression)}
+
+
+@functools.cache
+def _set_expression(changed: tuple[str, ...]) -> str:
+    settings = (
+        f"#{name} = if_not_exists(#{name}, :{name})"
+        if name in KEPT_FROM_THE_FIRST_SAVE
+        else f"#{name} = :{name}"
+        for name in changed
+    )
+    return "SET " + ", ".join(settings)

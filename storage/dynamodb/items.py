@@ -1,0 +1,111 @@
+"""Interactions as DynamoDB keeps them: `{"user_id": {"S": "ada"}, ...}`.
+
+PynamoDB's own conversion of a page of 50 costs more than all the rest of reading it, and
+there are only strings and integers here. A test compares the two, attribute by attribute.
+"""
+
+import hashlib
+import math
+import secrets
+import zlib
+from datetime import datetime
+from typing import Any
+
+from storage import expiry
+from storage.models import ChatInteraction
+from storage.models.interaction import COMPLETED_FIELDS
+from storage.records import format_time
+
+Item = dict[str, dict[str, Any]]
+"""Attribute names to values, each with its type: S is a string, N a number."""
+
+SHARDS = 4
+"""Parts of the index of everyone's interactions; each takes 1,000 writes a second.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-sharding.html
+"""
+
+SORT_KEY_BYTES = 1024
+"""DynamoDB's limit for a sort key."""
+
+
+def to_item(interaction: ChatInteraction, version: str) -> Item:
+    """All attributes of an interaction."""
+    return {
+        "interaction_id": {"S": interaction.interaction_id},
+        "user_id": {"S": interaction.user_id},
+        "message": {"S": interaction.message},
+        "response": {"S": interaction.response},
+        "model_used": {"S": interaction.model_used},
+        "input_tokens": {"N": str(interaction.input_tokens)},
+        "output_tokens": {"N": str(interaction.output_tokens)},
+        "created_at": {"S": format_time(interaction.created_at)},
+        "updated_at": {"S": format_time(interaction.updated_at)},
+        "position": {"S": position(interaction.created_at, interaction.interaction_id)},
+        "shard": {"S": shard(interaction.interaction_id)},
+        "expires_at": {"N": str(math.ceil(interaction.created_at.timestamp() + _lifetime()))},
+        "version": {"S": version},
+    }
+
+
+def to_interaction(item: Item) -> ChatInteraction:
+    """The interaction in an item."""
+    return ChatInteraction.from_stored(
+        {
+            "interaction_id": item["interaction_id"]["S"],
+            "user_id": item["user_id"]["S"],
+            "message": item["message"]["S"],
+            "response": item["response"]["S"],
+            "model_used": item["model_used"]["S"],
+            "input_tokens": int(item["input_tokens"]["N"]),
+            "output_tokens": int(item["output_tokens"]["N"]),
+            "created_at": datetime.fromisoformat(item["created_at"]["S"]),
+            "updated_at": datetime.fromisoformat(item["updated_at"]["S"]),
+        }
+    )
+
+
+def to_completion(interaction: ChatInteraction, version: str) -> Item:
+    """The attributes that `update_interaction` changes."""
+    item = to_item(interaction, version)
+    return {name: item[name] for name in (*COMPLETED_FIELDS, "updated_at", "version")}
+
+
+def new_version() -> str:
+    """A new value of the attribute `version`."""
+    return secrets.token_urlsafe(9)
+
+
+def has_expired(item: Item) -> bool:
+    """Whether the interaction in an item must not be seen any more."""
+    return item["created_at"]["S"] <= cutoff()
+
+
+def cutoff() -> str:
+    """`expiry.cutoff` as text that compares with `created_at` and with positions."""
+    return format_time(expiry.cutoff())
+
+
+def position(created_at: datetime, interaction_id: str) -> str:
+    """Where an interaction stands in lists: later ones are greater; equal times go by id.
+
+    An id too long for a sort key (more than 996 bytes: some 250 characters, nearly all
+    outside the Basic Multilingual Plane) ends in its hash. Two of these with one time whose
+    first 230 characters are the same are ordered by hash then.
+    """
+    whole = f"{format_time(created_at)}#{interaction_id}"
+    encoded = whole.encode()
+    if len(encoded) <= SORT_KEY_BYTES:
+        return whole
+    digest = hashlib.sha256(encoded).hexdigest()
+    beginning = encoded[: SORT_KEY_BYTES - len(digest)].decode(errors="ignore")
+    return beginning + digest
+
+
+def shard(interaction_id: str) -> str:
+    """The shard of an id, the same for ever."""
+    return str(zlib.crc32(interaction_id.encode()) % SHARDS)
+
+
+def _lifetime() -> float:
+    return expiry.lifetime().total_seconds()

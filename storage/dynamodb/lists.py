@@ -1,0 +1,84 @@
+"""Finding interactions in the order of lists, newest first, through the indexes."""
+
+import heapq
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from storage.dynamodb import items
+from storage.dynamodb.client import Client
+from storage.dynamodb.expressions import names
+from storage.dynamodb.mirror import Newest, OfUser
+from storage.interface import Slice
+from storage.records import format_time
+
+
+class Entry(NamedTuple):
+    """An entry of an index."""
+
+    position: str
+    interaction_id: str
+
+
+def entries(client: Client, wanted: Slice) -> Iterator[Entry]:
+    """The entries of a slice, newest first. Asks DynamoDB for more only as they are taken.
+
+    `wanted.limit` is how many are likely to be taken.
+    """
+    if wanted.user_id is not None:
+        index = OfUser.Meta.index_name
+        yield from _query(client, index, "user_id", wanted.user_id, wanted, wanted.limit + 1)
+        return
+    # An even share of each shard and a little more, since shards are filled at random.
+    share = wanted.limit // items.SHARDS + 8
+    yield from heapq.merge(
+        *(
+            _query(client, Newest.Meta.index_name, "shard", str(shard), wanted, share)
+            for shard in range(items.SHARDS)
+        ),
+        reverse=True,
+    )
+
+
+def _query(
+    client: Client, index: str, hash_key: str, value: str, wanted: Slice, page_size: int
+) -> Iterator[Entry]:
+    oldest = format_time(wanted.created_after)
+    newest = _newest_position(wanted)
+    values = {f":{hash_key}": {"S": value}, ":oldest": {"S": oldest}}
+    condition = f"#{hash_key} = :{hash_key} AND #position >= :oldest"
+    if newest is not None:
+        if newest < oldest:
+            return
+        condition = f"#{hash_key} = :{hash_key} AND #position BETWEEN :oldest AND :newest"
+        values[":newest"] = {"S": newest}
+    before = items.position(*wanted.before) if wanted.before else None
+    parameters: dict[str, Any] = {
+        "IndexName": index,
+        "KeyConditionExpression": condition,
+        "ExpressionAttributeNames": names(condition),
+        "ExpressionAttributeValues": values,
+        "ScanIndexForward": False,
+        "Limit": page_size,
+    }
+    while True:
+        answer = client.call("Query", **parameters)
+        for item in answer["Items"]:
+            entry = Entry(item["position"]["S"], item["interaction_id"]["S"])
+            if entry.position != before:  # BETWEEN includes it
+                yield entry
+        if "LastEvaluatedKey" not in answer:
+            return
+        parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _newest_position(wanted: Slice) -> str | None:
+    """The greatest position that can be in the slice, or None for any.
+
+    No position is equal to a time alone, so `created_before` is left out as it should be.
+    """
+    bounds = []
+    if wanted.before is not None:
+        bounds.append(items.position(*wanted.before))
+    if wanted.created_before is not None:
+        bounds.append(format_time(wanted.created_before))
+    return min(bounds, default=None)

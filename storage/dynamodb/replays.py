@@ -1,0 +1,71 @@
+"""Replay protection in DynamoDB: which interaction an idempotency key has made.
+
+An interaction and the record of its key are written in one transaction, so that both are
+or neither. It costs twice as much as writing them apart; only requests with a key pay it.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+"""
+
+import math
+import time
+from typing import Any
+
+from storage.dynamodb.client import Client
+from storage.dynamodb.expressions import FREE, condition, names
+from storage.dynamodb.items import Item
+from storage.dynamodb.mirror import IdempotencyItem
+from storage.exceptions import IdempotencyKeyReused
+from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
+
+UNUSED = "attribute_not_exists(#interaction_id) OR #expires_at <= :now"
+
+
+def create(client: Client, item: Item, idempotency: Idempotency) -> None:
+    """Write a new interaction and what its key has made. Raises TransactionCanceled."""
+    made = item["interaction_id"]["S"]
+    interaction = {"TableName": client.table, "Item": item, **condition(FREE)}
+    client.request(
+        "TransactWriteItems",
+        {
+            "TransactItems": [
+                {"Put": interaction},
+                {"Put": {"TableName": client.table, **_record(made, idempotency)}},
+            ],
+            # A repeat of this very request within ten minutes takes no second effect.
+            "ClientRequestToken": item["version"]["S"],
+        },
+    )
+
+
+def remember(client: Client, made: str, idempotency: Idempotency) -> None:
+    """Let a key stand for an interaction that exists. Raises ConditionFailed if it is used."""
+    client.call("PutItem", **_record(made, idempotency))
+
+
+def find(client: Client, idempotency: Idempotency) -> str | None:
+    """The id that this key has made, or None. Raises IdempotencyKeyReused for another request."""
+    answer = client.call("GetItem", Key=_key(idempotency), ConsistentRead=True)
+    record = answer.get("Item")
+    if record is None or int(record["expires_at"]["N"]) <= time.time():
+        return None
+    if record["request"]["S"] != idempotency.request:
+        raise IdempotencyKeyReused("This idempotency key came with another request before.")
+    return str(record["made"]["S"])
+
+
+def _record(made: str, idempotency: Idempotency) -> dict[str, Any]:
+    expires_at = math.ceil(time.time() + IDEMPOTENCY_LIFETIME.total_seconds())
+    return {
+        "Item": {
+            **_key(idempotency),
+            "request": {"S": idempotency.request},
+            "made": {"S": made},
+            "expires_at": {"N": str(expires_at)},
+        },
+        "ConditionExpression": UNUSED,
+        "ExpressionAttributeNames": names(UNUSED),
+        "ExpressionAttributeValues": {":now": {"N": str(int(time.time()))}},
+    }
+
+
+def _key(idempotency: Idempotency) -> Item:
+    return {"interaction_id": {"S": IdempotencyItem.PREFIX + idempotency.key}}

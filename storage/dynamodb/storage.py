@@ -1,0 +1,252 @@
+"""CloudStorage: interactions in DynamoDB, with Redis as cache."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from django.core.cache.backends.base import BaseCache
+
+from storage import limits
+from storage.cache.guarded import GuardedCache
+from storage.dynamodb import batches, expressions, items, lists, replays
+from storage.dynamodb.client import Client, ConditionFailed, TransactionCanceled
+from storage.dynamodb.expressions import condition
+from storage.dynamodb.items import Item
+from storage.exceptions import InteractionConflict, InvalidInteraction, StorageUnavailable
+from storage.interface import Outcome, Slice, Storage
+from storage.models import ChatInteraction
+from storage.models.idempotency import Idempotency
+
+# Note [A write whose answer was lost]
+#
+# DynamoDB may have done what a request asked although its answer never arrived, and the
+# request is then sent again. So each write carries a random `version` and a condition that
+# its own effect makes false: a repeat changes nothing, and the item which a failed
+# condition brings back tells by its version whose write it is.
+
+
+class CloudStorage(Storage):
+    """Keeps interactions in the DynamoDB table of `client`, and strings in `cache`."""
+
+    def __init__(self, client: Client, cache: BaseCache, threads: int) -> None:
+        super().__init__(threads)
+        self._client = client
+        self._cache = GuardedCache(cache)
+
+    def cache_get_sync(self, key: str) -> str | None:
+        return self._cache.get(key)
+
+    def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
+        self._cache.set(key, value, ttl)
+
+    def _save(self, interaction: ChatInteraction) -> None:
+        item = items.to_item(interaction, items.new_version())
+        changes = {name: value for name, value in item.items() if name != "interaction_id"}
+        only_if = condition(expressions.REPLACEABLE, user_id=interaction.user_id)
+        try:
+            answer = self._client.call(
+                "UpdateItem",
+                Key=_key(interaction.interaction_id),
+                ReturnValues="ALL_OLD",
+                **expressions.update(changes, only_if),
+            )
+            replaced = answer.get("Attributes")
+        except ConditionFailed as failure:
+            replaced = self._replaced(item, failure)
+        if replaced:
+            interaction.created_at = items.to_interaction(replaced).created_at
+
+    def _replaced(self, item: Item, failure: ConditionFailed) -> Item | None:
+        """What the save of `item` has replaced or made, though its condition did not hold."""
+        stored = failure.item
+        if stored is None:
+            raise _contended()
+        if stored["version"] == item["version"]:
+            return stored
+        if not items.has_expired(stored):
+            raise InteractionConflict(item["interaction_id"]["S"])
+        _, created = self._put_or_find(item)
+        if not created:
+            raise _contended()
+        return None
+
+    def _get(self, interaction_id: str) -> ChatInteraction | None:
+        item = self._item(interaction_id)
+        return items.to_interaction(item) if item else None
+
+    def _create(
+        self, interaction: ChatInteraction, idempotency: Idempotency | None
+    ) -> tuple[ChatInteraction | None, bool]:
+        item = items.to_item(interaction, items.new_version())
+        if idempotency is not None:
+            return self._create_once(interaction, item, idempotency)
+        stored, created = self._put_or_find(item)
+        return (interaction, True) if created else (_same(interaction, stored), False)
+
+    def _create_once(
+        self, interaction: ChatInteraction, item: Item, idempotency: Idempotency
+    ) -> tuple[ChatInteraction | None, bool]:
+        pauses = batches.Pauses()
+        while True:
+            try:
+                replays.create(self._client, item, idempotency)
+                return interaction, True
+            except TransactionCanceled:
+                made = replays.find(self._client, idempotency)
+            if made is not None:
+                stored = self._item(made)
+                created = stored is not None and stored["version"] == item["version"]
+                return items.to_interaction(stored) if stored else None, created
+            existing = self._item(interaction.interaction_id)
+            if existing is not None and not items.has_expired(existing):
+                found = _same(interaction, existing)
+                try:
+                    replays.remember(self._client, found.interaction_id, idempotency)
+                    return found, False
+                except ConditionFailed:
+                    continue  # the key was used just now
+            if not pauses.wait():
+                raise _contended()
+
+    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+        new: dict[str, Item] = {}
+        for interaction in interactions:
+            item = items.to_item(interaction, items.new_version())
+            new.setdefault(interaction.interaction_id, item)
+        taken = batches.insert(self._client, list(new.values()))
+        stored = new | batches.read(self._client, list(taken))
+        created = {
+            interaction_id
+            for interaction_id, item in new.items()
+            if interaction_id not in taken or stored[interaction_id]["version"] == item["version"]
+        }
+        for interaction_id in taken - created:
+            if items.has_expired(stored[interaction_id]):
+                stored[interaction_id], made = self._put_or_find(new[interaction_id])
+                created |= {interaction_id} if made else set()
+        return [_outcome(interaction, stored, created) for interaction in interactions]
+
+    def _update(
+        self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
+    ) -> ChatInteraction | None:
+        pauses = batches.Pauses()
+        while True:
+            item = self._item(interaction_id)
+            if item is None or items.has_expired(item):
+                return None
+            interaction = items.to_interaction(item)
+            if user_id not in (None, interaction.user_id):
+                return None
+            if self._complete(interaction, changes, item["version"]["S"]):
+                return interaction
+            if not pauses.wait():
+                raise _contended()
+
+    def _complete(
+        self, interaction: ChatInteraction, changes: Mapping[str, Any], expected: str
+    ) -> bool:
+        """Whether the changes were made; not if the item has another version than expected."""
+        for name, value in changes.items():
+            setattr(interaction, name, value)
+        if problems := limits.violations(interaction):
+            raise InvalidInteraction(problems)
+        interaction.updated_at = datetime.now(UTC)
+        completion = items.to_completion(interaction, items.new_version())
+        only_if = condition(expressions.SAME_VERSION, expected=expected)
+        try:
+            self._client.call(
+                "UpdateItem",
+                Key=_key(interaction.interaction_id),
+                **expressions.update(completion, only_if),
+            )
+        except ConditionFailed as failure:
+            if failure.item is not None and failure.item["version"] == completion["version"]:
+                return True
+            if failure.repeated:
+                # Made perhaps, and changed again by another: once more would be twice.
+                raise StorageUnavailable("An answer of DynamoDB was lost.") from failure
+            return False
+        return True
+
+    def _delete(self, interaction_id: str, user_id: str | None) -> bool:
+        if user_id is None:
+            only_if = condition(expressions.ALIVE)
+        else:
+            only_if = condition(expressions.ALIVE_OF_USER, user_id=user_id)
+        try:
+            self._client.call("DeleteItem", Key=_key(interaction_id), **only_if)
+        except ConditionFailed as failure:
+            # If it is gone now, an attempt whose answer was lost has deleted it.
+            return failure.repeated and failure.item is None
+        return True
+
+    def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
+        entries = lists.entries(self._client, wanted)
+        found: list[ChatInteraction] = []
+        while len(found) <= wanted.limit:
+            some = list(islice(entries, wanted.limit + 1 - len(found)))
+            if not some:
+                break
+            found += self._interactions_of(some, wanted.user_id)
+        return found[: wanted.limit], len(found) > wanted.limit
+
+    def _interactions_of(
+        self, entries: Sequence[lists.Entry], user_id: str | None
+    ) -> list[ChatInteraction]:
+        """The interactions that are still where the index says, in the same order."""
+        stored = batches.read(self._client, [entry.interaction_id for entry in entries])
+        return [
+            items.to_interaction(item)
+            for entry in entries
+            # The index lags: the id may be free by now, or an interaction of another user's.
+            if (item := stored.get(entry.interaction_id))
+            and item["position"]["S"] == entry.position
+            and user_id in (None, item["user_id"]["S"])
+        ]
+
+    def _release(self) -> None:
+        """Nothing is held between calls."""
+
+    def _item(self, interaction_id: str) -> Item | None:
+        """The item as it is at this moment; it may have expired."""
+        answer = self._client.call("GetItem", Key=_key(interaction_id), ConsistentRead=True)
+        return answer.get("Item")
+
+    def _put_or_find(self, item: Item) -> tuple[Item, bool]:
+        """Write a new item if its id is free. Gives what is stored, and whether this made it."""
+        try:
+            self._client.call("PutItem", Item=item, **condition(expressions.FREE))
+        except ConditionFailed as failure:
+            if failure.item is None:
+                raise _contended() from failure
+            return failure.item, failure.item["version"] == item["version"]
+        return item, True
+
+
+def _key(interaction_id: str) -> Item:
+    return {"interaction_id": {"S": interaction_id}}
+
+
+def _same(interaction: ChatInteraction, stored: Item) -> ChatInteraction:
+    """What is stored, if it says the same as `interaction`; else raises InteractionConflict."""
+    found = items.to_interaction(stored)
+    if not found.same_content(interaction):
+        raise InteractionConflict(interaction.interaction_id)
+    return found
+
+
+def _outcome(
+    interaction: ChatInteraction, stored: Mapping[str, Item], created: set[str]
+) -> Outcome:
+    """What became of an interaction. The first of an id counts as created, and only the first."""
+    interaction_id = interaction.interaction_id
+    if interaction_id in created:
+        created.remove(interaction_id)
+        return Outcome.CREATED
+    same = items.to_interaction(stored[interaction_id]).same_content(interaction)
+    return Outcome.UNCHANGED if same else Outcome.CONFLICT
+
+
+def _contended() -> StorageUnavailable:
+    return StorageUnavailable("The interaction is being changed by others; try again.")

@@ -1,0 +1,248 @@
+"""The table: what it must be, making it so, and telling what is missing or wrong."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pynamodb.constants import KEYS_ONLY
+
+from storage.dynamodb.client import Client, TableMissing
+from storage.dynamodb.mirror import InteractionItem, Newest, OfUser
+from storage.exceptions import StorageUnavailable
+
+TTL_ATTRIBUTE = InteractionItem.expires_at.attr_name
+TAGS = {"application": "chat-interaction-store"}
+
+WAIT_SECONDS = 300.0
+"""How long `create` waits for DynamoDB to finish one step."""
+
+POLL_SECONDS = 0.5
+
+Description = dict[str, Any]
+
+
+def definition() -> dict[str, Any]:
+    """The parameters of CreateTable but for the name, from the PynamoDB models."""
+    indexes = [_index(index) for index in (Newest, OfUser)]
+    schemas = [_KEY, *(index["KeySchema"] for index in indexes)]
+    names = {key["AttributeName"] for schema in schemas for key in schema}
+    return {
+        "KeySchema": _KEY,
+        "AttributeDefinitions": [
+            {"AttributeName": name, "AttributeType": "S"} for name in sorted(names)
+        ],
+        "GlobalSecondaryIndexes": indexes,
+        "BillingMode": "PAY_PER_REQUEST",
+        "DeletionProtectionEnabled": True,
+        "Tags": [{"Key": key, "Value": value} for key, value in TAGS.items()],
+    }
+
+
+def create(client: Client) -> list[str]:
+    """Make the table, or what is missing of it; gives what was done, nothing if all was right.
+
+    Raises StorageUnavailable if DynamoDB refuses or does not finish in time. What cannot be
+    changed of a table that exists, its keys and those of an index, is left as it is;
+    `differences` names it.
+    """
+    done = []
+    try:
+        _describe(client)
+    except TableMissing:
+        client.manage("CreateTable", TableName=client.table, **definition())
+        done.append("created the table")
+    _wait_until_active(client)
+    return done + [what for what, step in _steps(client) if step(client)]
+
+
+def differences(client: Client) -> list[str]:
+    """What of the table is not as it must be: a sentence each; none if all is right."""
+    try:
+        table = _describe(client)
+    except TableMissing as error:
+        return [str(error)]
+    found = []
+    if table["KeySchema"] != _KEY:
+        found.append("The table's key must be interaction_id alone; make another table.")
+    if _billing(table) != "PAY_PER_REQUEST":
+        found.append("The billing is provisioned; it must be on demand.")
+    if not table.get("DeletionProtectionEnabled"):
+        found.append("The deletion protection is off.")
+    found += [problem for index in _INDEXES if (problem := _index_problem(table, index))]
+    if not _has_ttl(client):
+        found.append(f"The TTL must be on, with the attribute {TTL_ATTRIBUTE}.")
+    if not _has_recovery(client):
+        found.append("The point-in-time recovery is off.")
+    if not _has_tags(client, table):
+        found.append(f"Tags are missing; the table should have {TAGS}.")
+    return found
+
+
+def describe(client: Client) -> Description:
+    """The table's state in a few words and numbers; DynamoDB counts about every six hours."""
+    table = _describe(client)
+    return {
+        "table": table["TableArn"],
+        "status": table["TableStatus"],
+        "billing": _billing(table),
+        "items, some hours ago": table.get("ItemCount", 0),
+        "bytes, some hours ago": table.get("TableSizeBytes", 0),
+        "indexes": ", ".join(
+            f"{index['IndexName']} ({index['IndexStatus']})"
+            for index in table.get("GlobalSecondaryIndexes", [])
+        ),
+        "TTL": TTL_ATTRIBUTE if _has_ttl(client) else "off",
+        "point-in-time recovery": "on" if _has_recovery(client) else "off",
+        "deletion protection": "on" if table.get("DeletionProtectionEnabled") else "off",
+    }
+
+
+def _steps(client: Client) -> list[tuple[str, Callable[[Client], bool]]]:
+    """What `create` does to a table that exists; each says whether there was anything to do."""
+    return [
+        ("set billing on demand", _set_billing),
+        *((f"added the index {index['IndexName']}", _adder(index)) for index in _INDEXES),
+        ("turned TTL on", _set_ttl),
+        ("turned point-in-time recovery on", _set_recovery),
+        ("turned deletion protection on", _set_protection),
+        ("added tags", _set_tags),
+    ]
+
+
+def _set_billing(client: Client) -> bool:
+    if _billing(_describe(client)) == "PAY_PER_REQUEST":
+        return False
+    client.manage("UpdateTable", TableName=client.table, BillingMode="PAY_PER_REQUEST")
+    _wait_until_active(client)
+    return True
+
+
+def _adder(index: dict[str, Any]) -> Callable[[Client], bool]:
+    def add(client: Client) -> bool:
+        if _find_index(_describe(client), index["IndexName"]):
+            return False
+        client.manage(
+            "UpdateTable",
+            TableName=client.table,
+            AttributeDefinitions=definition()["AttributeDefinitions"],
+            GlobalSecondaryIndexUpdates=[{"Create": index}],
+        )
+        _wait_until_active(client)
+        return True
+
+    return add
+
+
+def _set_ttl(client: Client) -> bool:
+    if _has_ttl(client):
+        return False
+    specification = {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}
+    client.manage("UpdateTimeToLive", TableName=client.table, TimeToLiveSpecification=specification)
+    return True
+
+
+def _set_recovery(client: Client) -> bool:
+    if _has_recovery(client):
+        return False
+    specification = {"PointInTimeRecoveryEnabled": True}
+    client.manage(
+        "UpdateContinuousBackups",
+        TableName=client.table,
+        PointInTimeRecoverySpecification=specification,
+    )
+    return True
+
+
+def _set_protection(client: Client) -> bool:
+    if _describe(client).get("DeletionProtectionEnabled"):
+        return False
+    client.manage("UpdateTable", TableName=client.table, DeletionProtectionEnabled=True)
+    _wait_until_active(client)
+    return True
+
+
+def _set_tags(client: Client) -> bool:
+    table = _describe(client)
+    if _has_tags(client, table):
+        return False
+    tags = definition()["Tags"]
+    client.manage("TagResource", ResourceArn=table["TableArn"], Tags=tags)
+    return True
+
+
+def _wait_until_active(client: Client) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not _is_active(_describe(client)):
+        if time.monotonic() > deadline:
+            raise StorageUnavailable(
+                f"The table {client.table} is still not active after {WAIT_SECONDS:.0f} s; "
+                "run the command again to go on."
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _is_active(table: Description) -> bool:
+    indexes = table.get("GlobalSecondaryIndexes", [])
+    states = [table["TableStatus"], *(index["IndexStatus"] for index in indexes)]
+    return all(state == "ACTIVE" for state in states)
+
+
+def _describe(client: Client) -> Description:
+    return dict(client.manage("DescribeTable", TableName=client.table)["Table"])
+
+
+def _billing(table: Description) -> str:
+    return str(table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"))
+
+
+def _has_ttl(client: Client) -> bool:
+    found = client.manage("DescribeTimeToLive", TableName=client.table)["TimeToLiveDescription"]
+    on = found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
+    return on and found.get("AttributeName") == TTL_ATTRIBUTE
+
+
+def _has_recovery(client: Client) -> bool:
+    found = client.manage("DescribeContinuousBackups", TableName=client.table)[
+        "ContinuousBackupsDescription"
+    ]
+    recovery = found.get("PointInTimeRecoveryDescription", {})
+    return recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
+
+
+def _has_tags(client: Client, table: Description) -> bool:
+    answer = client.manage("ListTagsOfResource", ResourceArn=table["TableArn"])
+    found = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
+    return TAGS.items() <= found.items()
+
+
+def _index_problem(table: Description, expected: dict[str, Any]) -> str | None:
+    name = expected["IndexName"]
+    found = _find_index(table, name)
+    if found is None:
+        return f"The index {name} is missing."
+    if found["KeySchema"] != expected["KeySchema"]:
+        return f"The index {name} has other keys; delete it, then create it again."
+    if found["Projection"]["ProjectionType"] != KEYS_ONLY:
+        return f"The index {name} must hold keys only; delete it, then create it again."
+    return None
+
+
+def _find_index(table: Description, name: str) -> Description | None:
+    indexes = table.get("GlobalSecondaryIndexes", [])
+    return next((index for index in indexes if index["IndexName"] == name), None)
+
+
+def _index(index: Any) -> dict[str, Any]:
+    attributes = sorted(index.Meta.attributes.values(), key=lambda a: not a.is_hash_key)
+    return {
+        "IndexName": index.Meta.index_name,
+        "KeySchema": [
+            {"AttributeName": a.attr_name, "KeyType": "HASH" if a.is_hash_key else "RANGE"}
+            for a in attributes
+        ],
+        "Projection": {"ProjectionType": KEYS_ONLY},
+    }
+
+
+_KEY = [{"AttributeName": InteractionItem.interaction_id.attr_name, "KeyType": "HASH"}]
+_INDEXES = definition()["GlobalSecondaryIndexes"]

@@ -1,0 +1,32 @@
+"""When an interaction expires: RETENTION_TOTAL_DAYS after it was created.
+
+From that moment no read shows it and its id is free, on every backend, whenever it is
+that its bytes are removed. DynamoDB's own TTL takes days to come round to them:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+def cutoff() -> datetime:
+    """What was created at this moment or before it has expired."""
+    try:
+        return datetime.now(UTC) - lifetime()
+    except OverflowError:  # kept longer than there have been years
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def lifetime() -> timedelta:
+    """How long an interaction can be read."""
+    return timedelta(days=settings.RETENTION_TOTAL_DAYS)
+
+
+def violation(created_at: datetime) -> str | None:
+    """Why an interaction of this time cannot be saved, or None if it can."""
+    if created_at > cutoff():
+        return None
+    return f"must be less than {settings.RETENTION_TOTAL_DAYS} days ago; older ones are deleted."
