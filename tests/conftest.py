@@ -1,11 +1,47 @@
 """What all tests share."""
 
+import os
+
 import pytest
 from django.core.cache import cache
 from django.test import Client
 
 from storage import api_keys, get_storage
 from storage.models import ApiKey, ChatInteraction
+from tests import servers
+
+for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
+
+
+@pytest.fixture(autouse=True)
+def _kept_for_ever(settings):
+    """Fixed dates in tests do not expire. Tests of expiry set the days themselves."""
+    settings.RETENTION_TOTAL_DAYS = 1_000_000
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server():
+    """A DynamoDB, as `url`."""
+    server = servers.DynamoDB()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey_server():
+    """A Redis server."""
+    server = servers.start_valkey()
+    yield server
+    server.terminate()
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster():
+    """A Redis Cluster of three nodes."""
+    cluster = servers.ValkeyCluster()
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -206,7 +206,10 @@ class LimitsContract:
 
     @pytest.mark.parametrize(
         "created_at",
-        [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)],
+        [
+            datetime(1, 1, 1, microsecond=1, tzinfo=UTC),
+            datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        ],
         ids=["first", "last"],
     )
     def test_the_first_and_the_last_time_are_kept(self, storage, make_interaction, created_at):

