@@ -4,11 +4,13 @@ import os
 
 import pytest
 from django.core.cache import cache
+from django.core.cache.backends.dummy import DummyCache
 from django.test import Client
 
-from storage import api_keys, get_storage
+from storage import api_keys, get_storage, selection
+from storage.dynamodb import mirror
 from storage.models import ApiKey, ChatInteraction
-from tests import servers
+from tests import clouds, servers
 
 for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
@@ -26,6 +28,12 @@ def dynamodb_server():
     server = servers.DynamoDB()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def dynamodb_model(dynamodb_server):
+    """A PynamoDB model with a connection to the server."""
+    return mirror.bound("unused", clouds.REGION, dynamodb_server.url, clouds.CONNECTIONS)
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +57,21 @@ def _fresh_memory():
     """No test sees what another one has left in this process's memory."""
     cache.clear()
     api_keys.forget()
+
+
+@pytest.fixture
+def _in_the_cloud(request, monkeypatch):
+    """`get_storage()` gives CloudStorage, with a table of its own and no cache."""
+    model = request.getfixturevalue("dynamodb_model")
+    cloud = clouds.make_storage(model, DummyCache("", {}))
+    monkeypatch.setattr(selection, "_storage_of", lambda process_id: cloud)
+
+
+if os.environ.get("TRY"):
+
+    @pytest.fixture(autouse=True)
+    def _try(_in_the_cloud):
+        pass
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ class ValkeyCluster:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", epoch)
         for node in self.nodes[1:]:
-            bus = node.port and self._bus_port(node.port)
+            bus = self._bus_port(node.port)
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
         wait_for(lambda: all(self._is_joined(client) for client in clients), "the cluster")
         for client in clients:
@@ -127,8 +127,10 @@ class ValkeyCluster:
             return int(client.config_get("cluster-port")["cluster-port"])
 
     def _is_joined(self, client):
-        state = client.execute_command("CLUSTER", "INFO")
-        return state["cluster_state"] == "ok" and state["cluster_known_nodes"] == "3"
+        with redis.Redis(port=client.get_connection_kwargs()["port"], decode_responses=True) as c:
+            c.response_callbacks.clear()  # redis-py parses the answer in some circumstances only
+            state = c.execute_command("CLUSTER INFO")
+        return "cluster_state:ok" in state and "cluster_known_nodes:3" in state
 
     def stop(self):
         for node in self.nodes:

@@ -96,8 +96,9 @@ class CloudStorage(Storage):
                 made = replays.find(self._client, idempotency)
             if made is not None:
                 stored = self._item(made)
-                created = stored is not None and stored["version"] == item["version"]
-                return items.to_interaction(stored) if stored else None, created
+                if stored is None or items.has_expired(stored):
+                    return None, False
+                return items.to_interaction(stored), stored["version"] == item["version"]
             existing = self._item(interaction.interaction_id)
             if existing is not None and not items.has_expired(existing):
                 found = _same(interaction, existing)

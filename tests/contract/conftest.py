@@ -14,6 +14,7 @@ for subject in (
     "creating",
     "cursors",
     "deleting",
+    "expiring",
     "idempotency",
     "limits",
     "listing",

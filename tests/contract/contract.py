@@ -6,6 +6,7 @@ from tests.contract.concurrency import ConcurrencyContract
 from tests.contract.creating import CreatingContract
 from tests.contract.cursors import CursorsContract
 from tests.contract.deleting import DeletingContract
+from tests.contract.expiring import ExpiringContract
 from tests.contract.idempotency import IdempotencyContract
 from tests.contract.limits import LimitsContract
 from tests.contract.listing import FilteringContract, ListingContract, PagingContract
@@ -24,6 +25,7 @@ class StorageContract(
     BatchesContract,
     UpdatingContract,
     DeletingContract,
+    ExpiringContract,
     ListingContract,
     FilteringContract,
     PagingContract,

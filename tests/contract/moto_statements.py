@@ -10,31 +10,23 @@ from moto.dynamodb.exceptions import ConditionalCheckFailed, MockValidationExcep
 from moto.dynamodb.models import DynamoDBBackend
 
 
-class DuplicateItem(Exception):
-    name = "DuplicateItem"
-    message = "Duplicate primary key exists in table"
-
-
-class ValidationError(Exception):
-    name = "ValidationError"
-
-    def __init__(self, message):
-        self.message = message
-
-
-def execute_statement(backend, statement, parameters):
+def batch_execute_statement(backend, statements):
     """In the place of moto's: conditional puts for the one statement that the project uses."""
+    return [insert(backend, each["Statement"], each["Parameters"]) for each in statements]
+
+
+def insert(backend, statement, parameters):
     table = re.match(r'INSERT INTO "([^"]+)" VALUE \{', statement)[1]
     names = re.findall(r"'(\w+)': \?", statement)
     item = dict(zip(names, parameters, strict=True))
     try:
         backend.put_item(table, item, condition_expression="attribute_not_exists(interaction_id)")
     except ConditionalCheckFailed:
-        raise DuplicateItem from None
+        return {"Error": {"Code": "DuplicateItem", "Message": "Duplicate primary key exists"}}
     except MockValidationException as error:
-        raise ValidationError(str(error)) from error
-    return []
+        return {"Error": {"Code": "ValidationError", "Message": str(error)}}
+    return {"TableName": table}
 
 
 def install(monkeypatch):
-    monkeypatch.setattr(DynamoDBBackend, "execute_statement", execute_statement)
+    monkeypatch.setattr(DynamoDBBackend, "batch_execute_statement", batch_execute_statement)

@@ -1,39 +1,13 @@
 """CloudStorage (DynamoDB, Redis) keeps the contract, on each kind of server."""
 
-import itertools
-
 import fakeredis
 import moto
 import pytest
-from django.utils.module_loading import import_string
 
-from storage.cache.redis import redis_cache
-from storage.dynamodb import mirror, table
-from storage.dynamodb.client import Client
-from storage.dynamodb.storage import CloudStorage
+from storage.dynamodb import mirror
+from tests.clouds import CONNECTIONS, REGION, make_cache, make_storage
 from tests.contract import moto_statements
 from tests.contract.contract import StorageContract
-
-REGION = "eu-central-1"
-CONNECTIONS = 6
-numbers = itertools.count()
-
-
-def make_cache(url, **changes):
-    """A cache as the settings would make it, and as Django would from them."""
-    parameters = redis_cache(url, cluster=False, max_connections=CONNECTIONS)
-    parameters["OPTIONS"]["CONNECTION_POOL_KWARGS"] |= changes
-    backend = import_string(parameters.pop("BACKEND"))
-    return backend(parameters.pop("LOCATION"), parameters)
-
-
-def make_storage(model, cache):
-    """A storage with a table of its own; the connection is shared, since it takes long to make."""
-    client = Client(model, CONNECTIONS)
-    client.table = f"contract-{next(numbers)}"
-    client.manage("CreateTable", TableName=client.table, **table.definition())
-    cache.clear()
-    return CloudStorage(client, cache, CONNECTIONS)
 
 
 class CloudContract(StorageContract):
@@ -54,14 +28,13 @@ class TestOnMotoAndFakeredis(CloudContract):
     @pytest.fixture
     def cache(self, monkeypatch):
         moto_statements.install(monkeypatch)
-        return make_cache("redis://fakeredis/0", connection_class=fakeredis.FakeConnection)
+        return make_cache("redis://fakeredis/0", connection_class=fakeredis.FakeRedisConnection)
 
 
 class OnMinistack(CloudContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def model(cls, dynamodb_server):
-        return mirror.bound("unused", REGION, dynamodb_server.url, CONNECTIONS)
+    @pytest.fixture
+    def model(self, dynamodb_model):
+        return dynamodb_model
 
 
 class TestOnMinistackAndValkey(OnMinistack):

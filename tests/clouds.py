@@ -1,0 +1,31 @@
+"""CloudStorage on the servers that the tests start."""
+
+import itertools
+
+from django.utils.module_loading import import_string
+
+from storage.cache.redis import redis_cache
+from storage.dynamodb import table
+from storage.dynamodb.client import Client
+from storage.dynamodb.storage import CloudStorage
+
+REGION = "eu-central-1"
+CONNECTIONS = 6
+_numbers = itertools.count()
+
+
+def make_cache(url, **changes):
+    """A cache as the settings would make it, and as Django would from them."""
+    parameters = redis_cache(url, cluster=False, max_connections=CONNECTIONS)
+    parameters["OPTIONS"]["CONNECTION_POOL_KWARGS"] |= changes
+    backend = import_string(parameters.pop("BACKEND"))
+    return backend(parameters.pop("LOCATION"), parameters)
+
+
+def make_storage(model, cache):
+    """A storage with a table of its own; the connection is shared, since it takes long to make."""
+    client = Client(model, CONNECTIONS)
+    client.table = f"test-{next(_numbers)}"
+    client.manage("CreateTable", TableName=client.table, **table.definition())
+    cache.clear()
+    return CloudStorage(client, cache, CONNECTIONS)
