@@ -59,19 +59,20 @@ def _fresh_memory():
     api_keys.forget()
 
 
-@pytest.fixture
-def _in_the_cloud(request, monkeypatch):
-    """`get_storage()` gives CloudStorage, with a table of its own and no cache."""
-    model = request.getfixturevalue("dynamodb_model")
-    cloud = clouds.make_storage(model, DummyCache("", {}))
-    monkeypatch.setattr(selection, "_storage_of", lambda process_id: cloud)
+def pytest_generate_tests(metafunc):
+    """A module marked `every_backend` runs on each; a test marked `on_sqlite` only there."""
+    marked = metafunc.definition.get_closest_marker
+    if marked("every_backend") and not marked("on_sqlite"):
+        metafunc.parametrize("backend", ["sqlite", "dynamodb"], indirect=True)
 
 
-if os.environ.get("TRY"):
-
-    @pytest.fixture(autouse=True)
-    def _try(_in_the_cloud):
-        pass
+@pytest.fixture(autouse=True)
+def backend(request, monkeypatch):
+    """Which backend `get_storage()` gives: SQLite, or DynamoDB with a new table and no cache."""
+    if getattr(request, "param", "sqlite") == "dynamodb":
+        model = request.getfixturevalue("dynamodb_model")
+        cloud = clouds.make_storage(model, DummyCache("", {}))
+        monkeypatch.setattr(selection, "_storage_of", lambda process_id: cloud)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from storage import get_storage
 from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction
 
+pytestmark = pytest.mark.every_backend
+
 LIST = "/admin/storage/chatinteraction/"
 
 

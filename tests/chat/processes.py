@@ -22,9 +22,13 @@ COMMAND_SECONDS = 60
 
 
 def environment(folder, **values):
-    """Every setting at its default but for the data, whatever the environment or `.env` says."""
+    """Every setting at its default but for the data and its days, whatever `.env` says."""
     defaults = {variable.name: variable.default for variable in VARIABLES}
-    data = {"DATA_DIR": str(folder), "DATABASE_URL": f"sqlite:///{folder}/data.sqlite3"}
+    data = {
+        "DATA_DIR": str(folder),
+        "DATABASE_URL": f"sqlite:///{folder}/data.sqlite3",
+        "RETENTION_TOTAL_DAYS": "1000000",  # fixed dates in tests do not expire
+    }
     return {**os.environ, **defaults, **data, **values, "PYTHONUNBUFFERED": "1"}
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, ids, mistakes, new, one, post, saved
 
+pytestmark = pytest.mark.every_backend
+
 
 def send(client, *items):
     return post(client, {"interactions": list(items)}, path=BATCH)

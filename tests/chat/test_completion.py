@@ -5,6 +5,8 @@ import pytest
 from storage.limits import TEXT_MAX_BYTES, TOKENS_MAX
 from tests.chat.calls import FIELDS, INTERACTIONS, mistakes, of_user, one, patch, saved
 
+pytestmark = pytest.mark.every_backend
+
 COMPLETED = {
     "response": "A balanced tree.",
     "model_used": "model-2",

@@ -1,5 +1,7 @@
 """DELETE: gone from every read at once."""
 
+import pytest
+
 from tests.chat.calls import (
     BATCH,
     INTERACTIONS,
@@ -12,6 +14,8 @@ from tests.chat.calls import (
     post,
     saved,
 )
+
+pytestmark = pytest.mark.every_backend
 
 
 def test_a_deletion_has_nothing_to_say(client):

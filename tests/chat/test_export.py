@@ -13,6 +13,8 @@ from storage.interface import Storage
 from tests.chat.lines import command, lines, record
 from tests.chat.processes import COMMAND_SECONDS, ROOT, environment, manage, run
 
+pytestmark = pytest.mark.every_backend
+
 EXPORTED = "{} exported.\n"
 
 
@@ -175,6 +177,7 @@ def test_a_store_that_is_away_is_an_error(fill, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.on_sqlite(reason="a process of its own")
 def test_a_reader_that_has_had_enough_is_no_error(fill, request, tmp_path):
     """As in `export_interactions | head -n 1`, with more to write than a pipe holds."""
     fill(2000)
@@ -197,6 +200,7 @@ def test_a_reader_that_has_had_enough_is_no_error(fill, request, tmp_path):
         process.stderr.close()
 
 
+@pytest.mark.on_sqlite(reason="a process of its own")
 def test_the_shell_gets_the_status_and_no_traceback(folder):
     finished = run(folder, "export_interactions", folder / "no/such/folder/file.jsonl")
     assert finished.returncode == 1

@@ -15,6 +15,8 @@ from storage.models import IdempotencyRecord
 from storage.sqlite import replays
 from tests.chat.calls import INTERACTIONS, PROBLEM, ids, new, of_user, one, patch, post
 
+pytestmark = pytest.mark.every_backend
+
 
 def send(client, key, **fields):
     return post(client, new(**fields), HTTP_IDEMPOTENCY_KEY=key)
@@ -150,6 +152,7 @@ def test_an_empty_or_overlong_key_is_refused(client, key):
     assert ids(client.get(INTERACTIONS)) == []
 
 
+@pytest.mark.on_sqlite(reason="changes the table of keys")
 def test_a_key_is_forgotten_after_a_day(client):
     first = send(client, "k").json()
     day_ago = timezone.now() - timedelta(seconds=1)

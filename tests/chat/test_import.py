@@ -15,6 +15,8 @@ from storage.interface import PageQuery
 from tests.chat.lines import command, line, lines, stored, summary
 from tests.chat.processes import COMMAND_SECONDS, ROOT, environment, manage, run
 
+pytestmark = pytest.mark.every_backend
+
 
 def import_file(path):
     return command("import_interactions", path)
@@ -238,6 +240,7 @@ def test_a_store_that_fails_in_the_middle_keeps_whole_batches(file, storage, mon
     assert storage.get_interaction_sync("i001000") is None
 
 
+@pytest.mark.on_sqlite(reason="a process of its own")
 def test_the_shell_gets_the_status_and_no_traceback(folder):
     finished = run(folder, "import_interactions", "-", stdin=line(1) + b"bad\n" + line(2))
     assert finished.returncode == 1
@@ -283,6 +286,7 @@ def wait_until_stored(folder, count):
         time.sleep(0.02)
 
 
+@pytest.mark.on_sqlite(reason="a process of its own")
 def test_ctrl_c_leaves_whole_batches_and_a_second_run_finishes(folder, importing):
     process = importing(lines(1200))
     wait_until_stored(folder, 1000)  # now it waits for more, with 200 that are not saved
@@ -298,6 +302,7 @@ def test_ctrl_c_leaves_whole_batches_and_a_second_run_finishes(folder, importing
     assert again.stdout.decode() == summary(created=200, unchanged=1000)
 
 
+@pytest.mark.on_sqlite(reason="a process of its own")
 def test_ctrl_c_while_it_writes_leaves_whole_batches(folder, file):
     path = file(lines(50_000))
     process = subprocess.Popen(

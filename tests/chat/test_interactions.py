@@ -21,6 +21,8 @@ from tests.chat.calls import (
     saved,
 )
 
+pytestmark = pytest.mark.every_backend
+
 ODD_IDS = [
     "a/b",
     "a//b",

@@ -7,6 +7,8 @@ import pytest
 
 from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, ids, mistakes, new, of_user, post
 
+pytestmark = pytest.mark.every_backend
+
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 ODD_USERS = [

@@ -21,6 +21,8 @@ from storage import api_keys, records
 from storage.models import ApiKey
 from tests.chat.calls import BATCH, INTERACTIONS, new, one, seen
 
+pytestmark = pytest.mark.every_backend
+
 CALLERS = [
     "anonymous",
     "garbage key",

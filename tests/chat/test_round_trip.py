@@ -11,6 +11,8 @@ from chat.interchange import opened_for_reading
 from tests.chat.calls import FIELDS
 from tests.chat.lines import command, record, summary
 
+pytestmark = pytest.mark.every_backend
+
 ALPHABETS = [
     "abc XYZ 019",
     "\t\n\r\\\"/'`<>&\u2028\u2029\ufeff",
