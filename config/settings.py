@@ -71,6 +71,8 @@ AWS_REGION = env.AWS_REGION.value
 DYNAMODB_TABLE = env.DYNAMODB_TABLE.value
 DYNAMODB_ENDPOINT_URL = env.DYNAMODB_ENDPOINT_URL.value
 DYNAMODB_CONNECTIONS = env.DYNAMODB_CONNECTIONS.value
+REDIS_URL = env.REDIS_URL.value
+REDIS_CLUSTER = env.REDIS_CLUSTER.value
 
 INSTALLED_APPS = [
     *(["unfold"] if env.ADMIN_THEME.value == "unfold" else []),
@@ -152,10 +154,10 @@ NO_CACHE = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
 def _cache() -> dict[str, Any]:
     if not PRODUCTION:
         return MEMORY_CACHE
-    if not (url := env.REDIS_URL.value):
+    if not REDIS_URL:
         return NO_CACHE
-    connections = max(THREADS, env.DYNAMODB_CONNECTIONS.value)
-    return redis_cache(url, cluster=env.REDIS_CLUSTER.value, max_connections=connections)
+    connections = max(THREADS, DYNAMODB_CONNECTIONS)
+    return redis_cache(REDIS_URL, cluster=REDIS_CLUSTER, max_connections=connections)
 
 
 CACHES = {"default": _cache()}
