@@ -202,7 +202,7 @@ def test_a_page_that_scans_would_be_seen(make_filled):
         (queries.select_by_id("default"), ""),
         (queries.delete("default", of_user=False), ""),
         (queries.delete("default", of_user=True), ""),
-        (queries.delete_expired("default"), "9999"),
+        (queries.delete_expired("default"), "9999-12-31 00:00:00"),
     ],
     ids=["read", "delete", "delete of a user's own", "delete of one that has expired"],
 )
