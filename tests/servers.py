@@ -40,9 +40,9 @@ def listens(port):
 
 
 class DynamoDB:
-    """ministack, with nothing but DynamoDB."""
+    """ministack, with nothing but DynamoDB; another one than the installed by `program`."""
 
-    def __init__(self):
+    def __init__(self, program=Path(sys.executable).parent / "ministack"):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="ministack-")
@@ -57,7 +57,7 @@ class DynamoDB:
         }
         self._output = Path(self._folder.name, "output").open("wb")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [Path(sys.executable).parent / "ministack"],
+            [program],
             env=os.environ | environment,
             cwd=self._folder.name,
             stdout=self._output,
