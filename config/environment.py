@@ -67,6 +67,10 @@ def _boolean(text: str) -> bool:
     return text.lower() in ("1", "true")
 
 
+def _boolean_or_empty(text: str) -> bool | None:
+    return _boolean(text) if text else None
+
+
 def _matching(pattern: str) -> Callable[[str], str]:
     def match(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -93,6 +97,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "text": (str, "text"),
     "path": (lambda text: BASE_DIR / text, "a path"),
     "boolean": (_boolean, "1, true, 0 or false"),
+    "boolean or empty": (_boolean_or_empty, "1, true, 0, false or empty"),
     "seconds": (_positive, "a whole number of seconds from 1"),
     "days": (_positive, "a whole number of days from 1"),
     "number": (_positive, "a whole number from 1"),
@@ -160,6 +165,21 @@ CSRF_TRUSTED_ORIGINS = Variable(
     "",
     "Origins, such as `https://chat.example.org`, from which the admin's forms may be sent "
     "when a proxy stands in front.",
+)
+HTTPS = Variable(
+    "HTTPS",
+    "boolean or empty",
+    "",
+    "Whether a proxy in front takes HTTPS, and sets `X-Forwarded-Proto` in the place of what "
+    "clients send. Then plain requests are sent to HTTPS, and cookies go no other way. "
+    "Empty: true in production.",
+)
+HSTS_SECONDS = Variable(
+    "HSTS_SECONDS",
+    "seconds",
+    "3600",
+    "With `HTTPS`: how long browsers keep to it after a visit. Raise it to a year, 31536000, "
+    "when all works.",
 )
 RETENTION_TOTAL_DAYS = Variable(
     "RETENTION_TOTAL_DAYS",

@@ -15,6 +15,7 @@ from storage.cache.redis import redis_cache
 
 ENVIRONMENT = env.ENVIRONMENT.value
 PRODUCTION = ENVIRONMENT == "production"
+HTTPS = PRODUCTION if env.HTTPS.value is None else env.HTTPS.value
 DEBUG = env.DEBUG.value
 DATA_DIR: Path = env.DATA_DIR.value
 
@@ -182,6 +183,15 @@ WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+if HTTPS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # asked from within, without the proxy
+    SECURE_HSTS_SECONDS = env.HSTS_SECONDS.value
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+# HSTS for all subdomains, and for ever, is up to whoever has the domain.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -11,4 +11,4 @@ class StorageConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from storage import checks  # noqa: F401
+        from storage import checks, production_checks  # noqa: F401

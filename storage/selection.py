@@ -5,7 +5,6 @@ import os
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
@@ -31,17 +30,7 @@ def _storage_of(process_id: int) -> "Storage":
 
 
 def _cloud_storage(cache: "BaseCache") -> "Storage":
-    from storage.dynamodb.client import Client
-    from storage.dynamodb.mirror import bound
+    from storage.dynamodb.configured import configured_client
     from storage.dynamodb.storage import CloudStorage
 
-    if not settings.AWS_REGION:
-        raise ImproperlyConfigured(
-            "ENVIRONMENT=production needs AWS_REGION: the region of the DynamoDB table, "
-            "such as eu-central-1."
-        )
-    connections = settings.DYNAMODB_CONNECTIONS
-    model = bound(
-        settings.DYNAMODB_TABLE, settings.AWS_REGION, settings.DYNAMODB_ENDPOINT_URL, connections
-    )
-    return CloudStorage(Client(model, connections), cache, connections)
+    return CloudStorage(configured_client(), cache, settings.DYNAMODB_CONNECTIONS)

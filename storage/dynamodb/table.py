@@ -42,8 +42,8 @@ def create(client: Client) -> list[str]:
     """Make the table, or what is missing of it; gives what was done, nothing if all was right.
 
     Raises StorageUnavailable if DynamoDB refuses or does not finish in time. What cannot be
-    changed of a table that exists, its keys and those of an index, is left as it is;
-    `differences` names it.
+    changed of a table that exists is left as it is, and `differences` names it: its keys,
+    an index that is made otherwise, a TTL on another attribute.
     """
     done = []
     try:
@@ -64,13 +64,17 @@ def differences(client: Client) -> list[str]:
     found = []
     if table["KeySchema"] != _KEY:
         found.append("The table's key must be interaction_id alone; make another table.")
+    if wrong := _attributes_of_wrong_type(table):
+        found.append(f"The key attributes {wrong} must be strings; make another table.")
+    if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
+        found.append(f"The table is {table['TableStatus']}; it must be ACTIVE.")
     if _billing(table) != "PAY_PER_REQUEST":
         found.append("The billing is provisioned; it must be on demand.")
     if not table.get("DeletionProtectionEnabled"):
         found.append("The deletion protection is off.")
     found += [problem for index in _INDEXES if (problem := _index_problem(table, index))]
-    if not _has_ttl(client):
-        found.append(f"The TTL must be on, with the attribute {TTL_ATTRIBUTE}.")
+    if problem := _ttl_problem(client):
+        found.append(problem)
     if not _has_recovery(client):
         found.append("The point-in-time recovery is off.")
     if not _has_tags(client, table):
@@ -91,7 +95,7 @@ def describe(client: Client) -> Description:
             f"{index['IndexName']} ({index['IndexStatus']})"
             for index in table.get("GlobalSecondaryIndexes", [])
         ),
-        "TTL": TTL_ATTRIBUTE if _has_ttl(client) else "off",
+        "TTL": _ttl(client) or "off",
         "point-in-time recovery": "on" if _has_recovery(client) else "off",
         "deletion protection": "on" if table.get("DeletionProtectionEnabled") else "off",
     }
@@ -134,8 +138,8 @@ def _adder(index: dict[str, Any]) -> Callable[[Client], bool]:
 
 
 def _set_ttl(client: Client) -> bool:
-    if _has_ttl(client):
-        return False
+    if _ttl(client):
+        return False  # on another attribute, perhaps: DynamoDB does not move it
     specification = {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}
     client.manage("UpdateTimeToLive", TableName=client.table, TimeToLiveSpecification=specification)
     return True
@@ -144,12 +148,24 @@ def _set_ttl(client: Client) -> bool:
 def _set_recovery(client: Client) -> bool:
     if _has_recovery(client):
         return False
-    specification = {"PointInTimeRecoveryEnabled": True}
-    client.manage(
-        "UpdateContinuousBackups",
-        TableName=client.table,
-        PointInTimeRecoverySpecification=specification,
-    )
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not _recovery_was_set(client):
+        _pause_until(deadline, client)
+    return True
+
+
+def _recovery_was_set(client: Client) -> bool:
+    """Whether it is on now; not if DynamoDB is still preparing a new table for backups."""
+    try:
+        client.manage(
+            "UpdateContinuousBackups",
+            TableName=client.table,
+            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+        )
+    except StorageUnavailable as error:
+        if "ContinuousBackupsUnavailableException" in str(error):
+            return False
+        raise
     return True
 
 
@@ -172,16 +188,24 @@ def _set_tags(client: Client) -> bool:
 
 def _wait_until_active(client: Client) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
-    while not _is_active(_describe(client)):
-        if time.monotonic() > deadline:
-            raise StorageUnavailable(
-                f"The table {client.table} is still not active after {WAIT_SECONDS:.0f} s; "
-                "run the command again to go on."
-            )
-        time.sleep(POLL_SECONDS)
+    while not _is_active(client):
+        _pause_until(deadline, client)
 
 
-def _is_active(table: Description) -> bool:
+def _pause_until(deadline: float, client: Client) -> None:
+    if time.monotonic() > deadline:
+        raise StorageUnavailable(
+            f"The table {client.table} is still not active after {WAIT_SECONDS:.0f} s; "
+            "run the command again to go on."
+        )
+    time.sleep(POLL_SECONDS)
+
+
+def _is_active(client: Client) -> bool:
+    try:
+        table = _describe(client)
+    except TableMissing:
+        return False  # DescribeTable may not know a new table yet
     indexes = table.get("GlobalSecondaryIndexes", [])
     states = [table["TableStatus"], *(index["IndexStatus"] for index in indexes)]
     return all(state == "ACTIVE" for state in states)
@@ -195,10 +219,31 @@ def _billing(table: Description) -> str:
     return str(table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"))
 
 
-def _has_ttl(client: Client) -> bool:
+def _ttl(client: Client) -> str | None:
+    """The attribute of the TTL, or None if it is off."""
     found = client.manage("DescribeTimeToLive", TableName=client.table)["TimeToLiveDescription"]
     on = found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
-    return on and found.get("AttributeName") == TTL_ATTRIBUTE
+    return str(found.get("AttributeName")) if on else None
+
+
+def _ttl_problem(client: Client) -> str | None:
+    attribute = _ttl(client)
+    if attribute == TTL_ATTRIBUTE:
+        return None
+    if attribute is None:
+        return f"The TTL is off; it must be on, with the attribute {TTL_ATTRIBUTE}."
+    return (
+        f"The TTL has the attribute {attribute}; it must be {TTL_ATTRIBUTE}. Turn it off, and "
+        "an hour later create it."
+    )
+
+
+def _attributes_of_wrong_type(table: Description) -> str:
+    return ", ".join(
+        attribute["AttributeName"]
+        for attribute in table["AttributeDefinitions"]
+        if attribute["AttributeName"] in _KEY_ATTRIBUTES and attribute["AttributeType"] != "S"
+    )
 
 
 def _has_recovery(client: Client) -> bool:
@@ -224,6 +269,8 @@ def _index_problem(table: Description, expected: dict[str, Any]) -> str | None:
         return f"The index {name} has other keys; delete it, then create it again."
     if found["Projection"]["ProjectionType"] != KEYS_ONLY:
         return f"The index {name} must hold keys only; delete it, then create it again."
+    if found["IndexStatus"] not in ("ACTIVE", "UPDATING"):
+        return f"The index {name} is {found['IndexStatus']}; lists work when it is ACTIVE."
     return None
 
 
@@ -246,3 +293,4 @@ def _index(index: Any) -> dict[str, Any]:
 
 _KEY = [{"AttributeName": InteractionItem.interaction_id.attr_name, "KeyType": "HASH"}]
 _INDEXES = definition()["GlobalSecondaryIndexes"]
+_KEY_ATTRIBUTES = {each["AttributeName"] for each in definition()["AttributeDefinitions"]}

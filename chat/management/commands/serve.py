@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import first_start
+from storage import readiness
 from storage.migrate import migrated_under_lock
 
 
@@ -21,6 +22,8 @@ class Command(BaseCommand):
         development = settings.ENVIRONMENT == "development"
         with migrated_under_lock():
             login = first_start.login() if development else None
+        if problem := readiness.mistake():
+            raise CommandError(problem)
         everywhere = settings.HOST in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
         url = f"http://{'localhost' if everywhere else settings.HOST}:{settings.PORT}"
         self.stdout.write(f"\n  Admin      {url}/admin/\n  API docs   {url}/api/docs/\n")

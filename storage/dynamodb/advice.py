@@ -1,0 +1,83 @@
+"""What an operator can do when DynamoDB does not do what is asked: one line, no secrets."""
+
+from botocore import exceptions
+from botocore.exceptions import BotoCoreError, ClientError
+
+from storage.dynamodb.client import TRANSIENT
+from storage.exceptions import StorageError
+
+GUIDE = "docs/how-to/production.md"
+
+NO_CREDENTIALS = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.NoAuthTokenError,
+    exceptions.ProfileNotFound,
+)
+NO_SUCH_PLACE = (exceptions.EndpointConnectionError, exceptions.SSLError)
+
+REFUSED_CREDENTIALS = frozenset(
+    {
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "UnrecognizedClientException",
+    }
+)
+
+
+def advice(error: StorageError) -> str:
+    """What has happened and what to do, in one line. Values of settings are left out: secrets."""
+    cause = error.__cause__
+    if isinstance(cause, NO_CREDENTIALS):
+        return (
+            "There are no AWS credentials. Give the task or the instance an IAM role "
+            f"({GUIDE}), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    if isinstance(cause, NO_SUCH_PLACE):
+        return (
+            f"DynamoDB cannot be reached ({type(cause).__name__}). Check AWS_REGION and "
+            "DYNAMODB_ENDPOINT_URL, and whether this network has a way to it."
+        )
+    if isinstance(cause, ClientError):
+        return _of_refusal(error, cause)
+    return str(error)
+
+
+def passes(error: StorageError) -> bool:
+    """Whether it may pass by itself: DynamoDB is slow, busy or in trouble, and not set up wrong."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        return _code(cause) in TRANSIENT
+    return not isinstance(cause, BotoCoreError) or isinstance(
+        cause,
+        (
+            exceptions.ConnectTimeoutError,
+            exceptions.ReadTimeoutError,
+            exceptions.ConnectionClosedError,
+        ),
+    )
+
+
+def _of_refusal(error: StorageError, cause: ClientError) -> str:
+    code = _code(cause)
+    if code in REFUSED_CREDENTIALS:
+        return (
+            f"AWS does not accept the credentials ({code}). Check the IAM role, or "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and the clock."
+        )
+    if code == "AccessDeniedException":
+        return (
+            f"The credentials do not allow {cause.operation_name} on this table. "
+            f"Give them the policy for it: {GUIDE}."
+        )
+    if code == "ValidationException":
+        return f"{error} Compare the table with what it must be: manage.py dynamodb_table check."
+    return str(error)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,1 @@
+"""Management commands that belong to one backend, which `chat` may not name."""

@@ -1,0 +1,178 @@
+"""System checks of production: DynamoDB, Redis and the numbers that must fit together.
+
+What only needs the settings is checked by every command; what asks servers, by
+`manage.py check --deploy` alone. In other environments there is nothing to check.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core import checks
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from storage.cache.inspection import Setup
+
+Messages = list[checks.CheckMessage]
+
+CACHE_ONLY = 'Redis is a cache here and holds what users said: CONFIG SET save "", appendonly no.'
+
+
+def in_production(check: Callable[..., Iterator[checks.CheckMessage]]) -> Callable[..., Messages]:
+    """A system check that finds nothing outside production."""
+
+    @functools.wraps(check)
+    def checked(**kwargs: Any) -> Messages:
+        return list(check(**kwargs)) if settings.ENVIRONMENT == "production" else []
+
+    return checked
+
+
+@checks.register(checks.Tags.compatibility)
+@in_production
+def check_region(**kwargs: Any) -> Iterator[checks.CheckMessage]:
+    """storage.E003: AWS_REGION must name a region."""
+    from storage.dynamodb.configured import REGION_REMEDY, region_problem
+
+    if problem := region_problem():
+        yield checks.Error(
+            f"{problem} Production keeps interactions in DynamoDB.",
+            hint=REGION_REMEDY,
+            id="storage.E003",
+        )
+
+
+@checks.register(checks.Tags.compatibility)
+@in_production
+def check_threads(**kwargs: Any) -> Iterator[checks.CheckMessage]:
+    """storage.W001: threads must be left for everything else when DynamoDB hangs."""
+    if settings.DYNAMODB_CONNECTIONS >= settings.THREADS:
+        yield checks.Warning(
+            f"DYNAMODB_CONNECTIONS={settings.DYNAMODB_CONNECTIONS} is not below "
+            f"THREADS={settings.THREADS}: a DynamoDB that hangs would hold every thread.",
+            hint="Set THREADS to 2 more than DYNAMODB_CONNECTIONS, or fewer connections.",
+            id="storage.W001",
+        )
+
+
+@checks.register(checks.Tags.compatibility, deploy=True)
+@in_production
+def check_table(**kwargs: Any) -> Iterator[checks.CheckMessage]:
+    """storage.E004: the table must be as it must be. E005: it cannot be looked at."""
+    from botocore.exceptions import BotoCoreError
+
+    from storage.dynamodb import table
+    from storage.dynamodb.advice import advice
+    from storage.dynamodb.configured import configured_client, region_problem
+    from storage.exceptions import StorageError
+
+    if region_problem():
+        return  # storage.E003 says it
+    try:
+        differences = table.differences(configured_client())
+    except (StorageError, BotoCoreError) as error:
+        yield checks.Error(
+            "The DynamoDB table cannot be compared with what it must be: "
+            f"{advice(error) if isinstance(error, StorageError) else error}",
+            hint="Run this with the operator's credentials: docs/how-to/production.md.",
+            id="storage.E005",
+        )
+        return
+    for difference in differences:
+        yield checks.Error(
+            f"DynamoDB table {settings.DYNAMODB_TABLE}: {difference}",
+            hint="Run manage.py dynamodb_table create, or change your own template.",
+            id="storage.E004",
+        )
+
+
+@checks.register(checks.Tags.caches, deploy=True)
+@in_production
+def check_redis(**kwargs: Any) -> Iterator[checks.CheckMessage]:
+    """storage.E006 to E008, W002 to W004 and I001: every Redis server; none is all right, too."""
+    if "django_redis" not in settings.CACHES["default"]["BACKEND"]:
+        return
+    from django_redis import get_redis_connection
+    from redis.exceptions import RedisClusterException, RedisError
+
+    from storage.cache import inspection
+
+    try:
+        servers = list(inspection.servers(get_redis_connection("default")))
+    except (RedisError, RedisClusterException, OSError) as error:
+        yield _away("of REDIS_URL", error)
+        return
+    for server in servers:
+        yield from _of_server(server)
+
+
+def _of_server(server: "Redis") -> Iterator[checks.CheckMessage]:
+    from redis.exceptions import RedisError, ResponseError
+
+    from storage.cache import inspection
+
+    name = inspection.name(server)
+    try:
+        setup = inspection.setup(server)
+    except ResponseError as error:
+        yield checks.Warning(
+            f"The Redis server {name} tells nothing of its set-up: {type(error).__name__}.",
+            hint="Allow its user +info, or make sure yourself of maxmemory, of a policy other "
+            "than noeviction and of no persistence.",
+            id="storage.W003",
+        )
+    except (RedisError, OSError) as error:
+        yield _away(name, error)
+    else:
+        yield from _of_setup(name, setup)
+
+
+def _away(name: str, error: Exception) -> checks.Warning:
+    return checks.Warning(
+        f"The Redis server {name} does not answer: {type(error).__name__}.",
+        hint="Check REDIS_URL, its user and password, TLS and the network. The service runs "
+        "without Redis, too: leave REDIS_URL empty then.",
+        id="storage.W002",
+    )
+
+
+def _of_setup(name: str, setup: "Setup") -> Iterator[checks.CheckMessage]:
+    if not setup.maxmemory:
+        yield checks.Error(
+            f"The Redis server {name} has no maxmemory: it grows until the machine has no more.",
+            hint="Set it, such as CONFIG SET maxmemory 512mb, and in its configuration file.",
+            id="storage.E006",
+        )
+    if setup.policy == "noeviction":
+        yield checks.Error(
+            f"The Redis server {name} has the policy noeviction: once full, it keeps nothing new.",
+            hint="CONFIG SET maxmemory-policy allkeys-lru, and in its configuration file.",
+            id="storage.E007",
+        )
+    if setup.append_only or setup.save_points:
+        yield checks.Error(
+            f"The Redis server {name} writes what it holds to disk.",
+            hint=CACHE_ONLY,
+            id="storage.E008",
+        )
+    if setup.save_points is None:
+        yield from _of_snapshots(name, setup.snapshots)
+
+
+def _of_snapshots(name: str, snapshots: int) -> Iterator[checks.CheckMessage]:
+    if snapshots:
+        yield checks.Warning(
+            f"The Redis server {name} has written {snapshots} snapshots since it started.",
+            hint="It hides whether it has save points. Turn its backups off; snapshots for "
+            "replicas are all right.",
+            id="storage.W004",
+        )
+    else:
+        yield checks.Info(
+            f"The Redis server {name} hides its configuration; INFO does not tell save points.",
+            hint="Make sure in its console that backups are off. No snapshot was written yet.",
+            id="storage.I001",
+        )

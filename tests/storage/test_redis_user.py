@@ -1,0 +1,100 @@
+"""The Redis user of the guide may do what the application does, and little else."""
+
+import contextlib
+import re
+from pathlib import Path
+
+import pytest
+from django.core.checks import run_checks
+from redis import Redis
+from redis.exceptions import NoPermissionError
+
+from storage.cache import inspection
+from storage.cache.guarded import GuardedCache
+from tests import clouds
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "production.md"
+TEXT = GUIDE.read_text(encoding="utf-8")
+RULES = re.search(r"^user chat on >PASSWORD (.*)$", TEXT, re.MULTILINE)[1]
+
+
+@pytest.fixture(params=["valkey_server", "valkey_cluster"])
+def user_url(request):
+    """The URL of a server, or a cluster, as this user; the servers' administrators beside it."""
+    server = request.getfixturevalue(request.param)
+    cluster = request.param == "valkey_cluster"
+    admins = server.clients() if cluster else [Redis(port=server.port)]
+    for admin in admins:
+        admin.execute_command("ACL", "SETUSER", "chat", "reset", "on", ">hunter2", *RULES.split())
+        admin.execute_command("ACL", "LOG", "RESET")
+    url = server.url if cluster else f"redis://127.0.0.1:{server.port}/0"
+    yield url.replace("://", "://chat:hunter2@"), admins
+    for admin in admins:
+        admin.execute_command("ACL", "DELUSER", "chat")
+        admin.close()
+
+
+@pytest.fixture
+def cache(user_url):
+    cache = clouds.make_cache(user_url[0])
+    yield cache
+    with contextlib.suppress(AttributeError):
+        cache.close()
+
+
+def refused(admins):
+    """The commands that were refused to anyone."""
+    return {
+        (entry["object"] if "object" in entry else entry[b"object"])
+        for admin in admins
+        for entry in admin.execute_command("ACL", "LOG")
+    }
+
+
+def test_it_may_do_all_that_the_application_does(user_url, cache):
+    _, admins = user_url
+    guarded = GuardedCache(cache)
+    guarded.set("chat:ada:1", "text", 60)
+    assert guarded.get("chat:ada:1") == "text"
+    for server in inspection.servers(cache.client.get_client(True)):
+        server.ping()  # the health check of an idle connection
+    assert refused(admins) == set()
+
+
+def test_check_deploy_needs_no_more(user_url, cache, settings, monkeypatch):
+    from storage.dynamodb import table
+
+    monkeypatch.setattr(table, "differences", lambda client: [])
+    settings.ENVIRONMENT = "production"
+    settings.AWS_REGION, settings.THREADS = "eu-central-1", 8
+    settings.CACHES = {"default": clouds.redis_cache(user_url[0], cluster=False, max_connections=6)}
+    messages = run_checks(include_deployment_checks=True)
+    found = {message.id for message in messages if message.id.startswith("storage.")}
+    assert found == {"storage.I001"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("GET", "session:1"),
+        ("SET", "other:1", "x"),
+        ("KEYS", "*"),
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "requirepass"),
+        ("DEL", "chat:ada:1"),
+    ],
+    ids=" ".join,
+)
+def test_it_may_do_nothing_else(valkey_server, command):
+    with Redis(port=valkey_server.port) as admin:
+        admin.execute_command("ACL", "SETUSER", "chat", "reset", "on", ">hunter2", *RULES.split())
+        with (
+            Redis(port=valkey_server.port, username="chat", password="hunter2") as user,
+            pytest.raises(NoPermissionError),
+        ):
+            user.execute_command(*command)
+        admin.execute_command("ACL", "DELUSER", "chat")
+
+
+def test_the_guide_gives_elasticache_the_same_rules():
+    assert f'--access-string "on {RULES}"' in TEXT

@@ -1,0 +1,262 @@
+"""The template and the IAM policies in docs/production are what the code needs, no more or less."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config import environment
+from storage.dynamodb import lists, table
+from storage.dynamodb.mirror import InteractionItem, Newest, OfUser
+from tests.storage.test_dynamodb_slow_table import ALL_RIGHT, Answers
+
+ROOT = Path(__file__).resolve().parent.parent
+PRODUCTION = ROOT / "docs" / "production"
+
+# The template
+
+
+@pytest.fixture(scope="module")
+def template():
+    return yaml.safe_load((PRODUCTION / "table.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def properties(template):
+    (resource,) = template["Resources"].values()
+    return resource["Properties"]
+
+
+def test_the_template_has_the_table_alone_and_keeps_it(template):
+    (resource,) = template["Resources"].values()
+    assert resource["Type"] == "AWS::DynamoDB::Table"
+    assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
+
+
+def test_every_parameter_of_create_table_is_in_the_template_as_it_is(properties):
+    definition = table.definition()
+    assert {name: properties.get(name) for name in definition} == definition
+
+
+def test_the_template_sets_nothing_else_but_ttl_recovery_and_the_name(properties):
+    assert properties.keys() - table.definition().keys() == {
+        "TableName",
+        "TimeToLiveSpecification",
+        "PointInTimeRecoverySpecification",
+    }
+
+
+def test_the_template_turns_on_what_create_turns_on(properties):
+    """`create` is asked what it sends for a table that has neither."""
+    sent = {}
+
+    class Recorder(Answers):
+        def manage(self, operation, **parameters):
+            sent[operation] = parameters
+            return super().manage(operation, **parameters)
+
+    off = {
+        "DescribeTimeToLive": [{"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}],
+        "DescribeContinuousBackups": [{"ContinuousBackupsDescription": {}}],
+        "UpdateTimeToLive": [{}],
+        "UpdateContinuousBackups": [{}],
+    }
+    table.create(Recorder(**{**ALL_RIGHT, **off}))
+    for operation, name in [
+        ("UpdateTimeToLive", "TimeToLiveSpecification"),
+        ("UpdateContinuousBackups", "PointInTimeRecoverySpecification"),
+    ]:
+        assert properties[name] == sent[operation][name]
+
+
+def test_the_template_has_the_keys_of_the_pynamodb_models(properties):
+    types = {
+        each["AttributeName"]: each["AttributeType"] for each in properties["AttributeDefinitions"]
+    }
+    indexes = {each["IndexName"]: each for each in properties["GlobalSecondaryIndexes"]}
+    assert indexes.keys() == {index.Meta.index_name for index in (Newest, OfUser)}
+    schemas = [(properties["KeySchema"], InteractionItem.get_attributes())]
+    for index in (Newest, OfUser):
+        found = indexes[index.Meta.index_name]
+        assert found["Projection"] == {"ProjectionType": index.Meta.projection.projection_type}
+        schemas.append((found["KeySchema"], index.Meta.attributes))
+    for schema, attributes in schemas:
+        keys = {
+            each.attr_name: "HASH" if each.is_hash_key else "RANGE"
+            for each in attributes.values()
+            if each.is_hash_key or each.is_range_key
+        }
+        assert {each["AttributeName"]: each["KeyType"] for each in schema} == keys
+        for name in keys:
+            assert types.pop(name, "S") == InteractionItem.get_attributes()[name].attr_type
+    assert types == {}, "no attribute is defined that is no key"
+
+
+def test_the_name_is_a_parameter_with_the_default_of_the_setting(template, properties):
+    assert properties["TableName"] == {"Ref": "TableName"}
+    parameter = template["Parameters"]["TableName"]
+    assert parameter["Default"] == environment.DYNAMODB_TABLE.default
+    assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"])
+
+
+# The policies
+
+SOURCES = sorted((ROOT / "storage").rglob("*.py"))
+TREES = [ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES]
+
+NEEDED_BY_PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html"""
+
+NEEDED_BY_STATEMENTS = {
+    "INSERT": "PartiQLInsert",
+    "UPDATE": "PartiQLUpdate",
+    "DELETE": "PartiQLDelete",
+    "SELECT": "PartiQLSelect",
+}
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html"""
+
+
+def nodes(kind):
+    return [node for tree in TREES for node in ast.walk(tree) if isinstance(node, kind)]
+
+
+def operations(*methods):
+    """The names of operations in calls such as `client.call("GetItem", ...)`."""
+    found = set()
+    for call in nodes(ast.Call):
+        named = isinstance(call.func, ast.Attribute) and call.func.attr in methods
+        if named and call.args and isinstance(call.args[0], ast.Constant):
+            found.add(call.args[0].value)
+    return {name for name in found if isinstance(name, str) and name[:1].isupper()}
+
+
+def calls_without_a_plain_name(*methods):
+    """Calls of a client whose operation cannot be read from the source."""
+    return [
+        ast.unparse(call)
+        for call in nodes(ast.Call)
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr in methods
+        and ast.unparse(call.func.value).endswith("client")
+        and not (call.args and isinstance(call.args[0], ast.Constant))
+    ]
+
+
+def transaction_parts():
+    return {
+        part.value
+        for node in nodes(ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "TransactItems"
+        for each in value.elts
+        for part in each.keys
+    }
+
+
+def statements():
+    """The verbs of PartiQL in the source: a string that begins with one and names a table."""
+    texts = [node.value for node in nodes(ast.Constant) if isinstance(node.value, str)]
+    pattern = r"(INSERT) INTO |(UPDATE) \"|(DELETE) FROM |(SELECT) .*FROM "
+    return {match[match.lastindex] for text in texts if (match := re.match(pattern, text))}
+
+
+def used_by_the_application():
+    asked = operations("call", "request")
+    for operation, parts, needed in [
+        ("TransactWriteItems", transaction_parts, NEEDED_BY_PARTS),
+        ("BatchExecuteStatement", statements, NEEDED_BY_STATEMENTS),
+    ]:
+        if operation in asked:
+            asked = asked - {operation} | {needed[part] for part in parts()}
+    return asked
+
+
+def used_by_the_operator():
+    asked = operations("manage")
+    # CreateTable with tags needs the permission to set them.
+    return asked | ({"TagResource"} if "Tags" in table.definition() else set())
+
+
+def policy(name):
+    return json.loads((PRODUCTION / f"{name}-policy.json").read_text(encoding="utf-8"))
+
+
+def allowed(name):
+    """Action to the resources it is allowed on."""
+    found = {}
+    for statement in policy(name)["Statement"]:
+        assert statement["Effect"] == "Allow"
+        assert statement.keys() == {"Sid", "Effect", "Action", "Resource"}
+        for action in in_list(statement["Action"]):
+            assert action not in found, "an action is allowed once"
+            found[action] = set(in_list(statement["Resource"]))
+    return found
+
+
+def in_list(value):
+    return [value] if isinstance(value, str) else value
+
+
+TABLE = "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE"
+INDEXES = {f"{TABLE}/index/{index.Meta.index_name}" for index in (Newest, OfUser)}
+
+
+def test_the_operations_of_the_source_are_found():
+    """Or the comparison would be one of nothing with nothing."""
+    assert operations("call", "request") >= {
+        "GetItem",
+        "Query",
+        "TransactWriteItems",
+        "BatchExecuteStatement",
+    }
+    assert operations("manage") >= {"CreateTable", "DescribeTable", "UpdateContinuousBackups"}
+    assert transaction_parts() == {"Put"}
+    assert statements() == {"INSERT"}
+
+
+def test_every_operation_is_written_out_where_it_is_called():
+    assert calls_without_a_plain_name("call", "request", "manage") == []
+
+
+def test_the_application_may_do_what_it_does_and_nothing_else():
+    assert allowed("application").keys() == {
+        f"dynamodb:{name}" for name in used_by_the_application()
+    }
+
+
+def test_the_operator_may_do_what_dynamodb_table_does_and_nothing_else():
+    assert allowed("operator").keys() == {f"dynamodb:{name}" for name in used_by_the_operator()}
+
+
+def test_the_application_may_query_the_indexes_and_all_else_on_the_table():
+    for action, resources in allowed("application").items():
+        assert resources == (INDEXES if action == "dynamodb:Query" else {TABLE}), action
+    assert '"IndexName"' in Path(lists.__file__).read_text(encoding="utf-8")
+
+
+def test_the_operator_sees_no_interaction():
+    assert all(resources == {TABLE} for resources in allowed("operator").values())
+    assert allowed("operator").keys().isdisjoint(allowed("application"))
+
+
+@pytest.mark.parametrize("name", ["application", "operator"])
+def test_no_policy_has_a_wildcard_or_a_scan(name):
+    text = json.dumps(policy(name))
+    assert "*" not in text
+    assert "Scan" not in text
+
+
+def test_no_source_scans():
+    assert "Scan" not in operations("call", "request", "manage")
+    assert not [call for call in nodes(ast.Call) if ast.unparse(call.func).endswith(".scan")]
+
+
+def test_every_place_to_fill_in_is_named_in_the_guide():
+    guide = (ROOT / "docs" / "how-to" / "production.md").read_text(encoding="utf-8")
+    for name in ("application", "operator"):
+        assert f"{name}-policy.json" in guide
+    for place in ("REGION", "ACCOUNT", "TABLE"):
+        assert re.search(rf"s[/|]{place}[/|]", guide), "the guide fills it in with sed"
