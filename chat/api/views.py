@@ -1,8 +1,11 @@
 """The calls of the API. See `chat.api.schema` for their documentation."""
 
+import functools
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -19,6 +22,33 @@ class StoreView(APIView):
     """What the calls share."""
 
     http_method_names = ["get", "head", "post", "patch", "delete"]
+    _allow: str
+
+    def __init_subclass__(cls) -> None:
+        """Find out once which methods there are; DRF would for each answer."""
+        methods = [
+            name
+            for name in cls.http_method_names
+            if hasattr(cls, "get" if name == "head" else name)
+        ]
+        cls._allow = ", ".join(methods).upper()
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """As DRF has them."""
+        return {"Allow": self._allow}
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """Made once: they keep nothing of a request."""
+        return _one_of_each(tuple(self.authentication_classes))
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Made once: they keep nothing of a request."""
+        return _one_of_each(tuple(self.permission_classes))
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Without parsers and negotiation: `chat.api.bodies` reads bodies, of one type."""
+        return Request(request, authenticators=self.get_authenticators())
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Without negotiation: there is one version and one representation, whatever `Accept`
@@ -123,6 +153,11 @@ class UserInteractionsView(StoreView):
         query = parameters.page_query(request._request)
         page = get_storage().list_user_interactions_sync(user_id, query)
         return page_response(request._request, page)
+
+
+@functools.cache
+def _one_of_each(classes: tuple[type[Any], ...]) -> list[Any]:
+    return [each() for each in classes]
 
 
 def unknown_interaction() -> NotFound:
