@@ -23,6 +23,7 @@ from storage.exceptions import InvalidInteraction, InvalidInteractions
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.records import Stored
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -101,9 +102,8 @@ class Storage(ABC):
 
     def get_interaction_sync(self, interaction_id: str) -> ChatInteraction | None:
         """The synchronous side of `get_interaction`."""
-        if limits.identifier_violation(interaction_id):
-            return None
-        return self._get(interaction_id)
+        found = self._found(interaction_id)
+        return None if found is None else found.interaction
 
     async def get_user_interactions(self, user_id: str, limit: int) -> list[ChatInteraction]:
         """The newest `limit` interactions of a user, newest first, equal times by id."""
@@ -131,6 +131,23 @@ class Storage(ABC):
     @abstractmethod
     def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
         """The synchronous side of `cache_set`."""
+
+    # An interaction as JSON.
+
+    async def get_json(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
+        """The interaction with this id as `storage.records` writes it, or None.
+
+        Cheaper than to get and then write it: a cached one is given as it is. With `user_id`,
+        an interaction of another user counts as unknown.
+        """
+        return await self._run(self.get_json_sync, interaction_id, user_id=user_id)
+
+    def get_json_sync(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
+        """The synchronous side of `get_json`."""
+        found = self._found(interaction_id)
+        if found is None or (user_id is not None and user_id != found.interaction.user_id):
+            return None
+        return found.json
 
     # Creating, completing, deleting.
 
@@ -234,7 +251,7 @@ class Storage(ABC):
     def _save(self, interaction: ChatInteraction) -> None: ...
 
     @abstractmethod
-    def _get(self, interaction_id: str) -> ChatInteraction | None: ...
+    def _get(self, interaction_id: str) -> Stored | None: ...
 
     @abstractmethod
     def _create(
@@ -261,6 +278,11 @@ class Storage(ABC):
         """Give back what a call on the executor holds, such as a database connection."""
 
     # Shared by the methods above.
+
+    def _found(self, interaction_id: str) -> Stored | None:
+        if limits.identifier_violation(interaction_id):
+            return None
+        return self._get(interaction_id)
 
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
         _check_limit(query.limit)

@@ -53,6 +53,32 @@ def from_json(text: bytes | str) -> ChatInteraction:
         raise ValueError("The times of a record are text.") from error
 
 
+class Stored:
+    """An interaction that is in the store, had in one form and turned into the other if asked."""
+
+    def __init__(
+        self, *, interaction: ChatInteraction | None = None, json: bytes | None = None
+    ) -> None:
+        self._interaction = interaction
+        self._json = json
+
+    @property
+    def interaction(self) -> ChatInteraction:
+        """As the record type that every layer passes."""
+        if self._interaction is None:
+            assert self._json is not None
+            self._interaction = from_json(self._json)
+        return self._interaction
+
+    @property
+    def json(self) -> bytes:
+        """As `to_json` writes it."""
+        if self._json is None:
+            assert self._interaction is not None
+            self._json = to_json(self._interaction)
+        return self._json
+
+
 def format_time(value: datetime) -> str:
     """RFC 3339, UTC, six digits of microseconds: `2026-11-22T09:30:00.000000Z`."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"

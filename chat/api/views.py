@@ -97,10 +97,10 @@ class InteractionView(StoreView):
     def get(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
-        interaction = get_storage().get_interaction_sync(interaction_id)
-        if interaction is None or caller.user_id not in (None, interaction.user_id):
+        found = get_storage().get_json_sync(interaction_id, user_id=caller.user_id)
+        if found is None:
             raise unknown_interaction()
-        return interaction_response(interaction)
+        return HttpResponse(found, content_type="application/json")
 
     @schema.complete_interaction
     def patch(self, request: Request, interaction_id: str) -> HttpResponse:

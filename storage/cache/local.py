@@ -21,6 +21,7 @@ from django.core.cache.backends.base import BaseCache
 from storage import records
 from storage.cache.keys import interaction_key
 from storage.models import ChatInteraction
+from storage.records import Stored
 
 Read = Callable[[str], ChatInteraction | None]
 
@@ -59,17 +60,19 @@ class InteractionCache:
         self._data_version = data_version
         self._ttl = ttl
 
-    def get(self, interaction_id: str, read: Read) -> ChatInteraction | None:
+    def get(self, interaction_id: str, read: Read) -> Stored | None:
         """The cached interaction, or the one that `read` finds, which is then cached."""
         version = self._data_version.current()
         key = _key(interaction_id, version)
         entry = self._cache.get(key)
         if entry is not None:
-            return records.from_json(entry)
+            return Stored(json=entry)
         interaction = read(interaction_id)
-        if interaction is not None:
-            self._cache.set(key, records.to_json(interaction), self._ttl)
-        return interaction
+        if interaction is None:
+            return None
+        found = Stored(interaction=interaction)
+        self._cache.set(key, found.json, self._ttl)
+        return found
 
     def put(self, interaction: ChatInteraction, still_newest: Callable[[], bool]) -> None:
         """Cache what was just committed, if `still_newest` says that it is the newest commit.

@@ -18,6 +18,7 @@ from storage.interface import Outcome, Slice, Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.records import Stored
 from storage.sql_errors import translated
 from storage.sqlite import queries, replays, wal
 from storage.sqlite.base import close_before_fork
@@ -56,10 +57,11 @@ class LocalStorage(Storage):
             interaction.created_at = queries.to_time(saved[0][0])
             self._committed(interaction, before)
 
-    def _get(self, interaction_id: str) -> ChatInteraction | None:
+    def _get(self, interaction_id: str) -> Stored | None:
         with translated:
-            if self._in_transaction():
-                return self._read(interaction_id)  # may see what is not committed
+            if self._in_transaction():  # may see what is not committed
+                interaction = self._read(interaction_id)
+                return None if interaction is None else Stored(interaction=interaction)
             return self._interactions.get(interaction_id, self._read)
 
     def _create(
