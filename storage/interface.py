@@ -13,9 +13,10 @@ import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, ParamSpec, TypeVar
 
 from storage import cursors, limits
@@ -23,7 +24,7 @@ from storage.exceptions import InvalidInteraction, InvalidInteractions
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.records import Stored
+from storage.records import Record, Stored, from_record
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,8 +56,13 @@ class PageQuery:
 class Page:
     """Interactions, newest first, and the cursor of the next page: None on the last page only."""
 
-    interactions: list[ChatInteraction]
+    records: list[Record] = field(repr=False)  # texts stay out of logs
     next_cursor: str | None
+
+    @cached_property
+    def interactions(self) -> list[ChatInteraction]:
+        """The records as the type that every layer passes; JSON needs no such detour."""
+        return [from_record(record) for record in self.records]
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class Storage(ABC):
         _check_limit(limit)
         if limits.identifier_violation(user_id):
             return []
-        return self._newest(Slice(user_id, limit))[0]
+        return [from_record(record) for record in self._newest(Slice(user_id, limit))[0]]
 
     async def cache_get(self, key: str) -> str | None:
         """The string cached under `key`, or None."""
@@ -270,8 +276,8 @@ class Storage(ABC):
     def _delete(self, interaction_id: str, user_id: str | None) -> bool: ...
 
     @abstractmethod
-    def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
-        """The rows, and whether there are more behind them."""
+    def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
+        """The records, and whether there are more behind them."""
 
     @abstractmethod
     def _release(self) -> None:
@@ -288,13 +294,13 @@ class Storage(ABC):
         _check_limit(query.limit)
         scope = (user_id, str(query.created_after), str(query.created_before))
         before = cursors.decode(query.cursor, scope) if query.cursor else None
-        rows, more = self._newest(
+        found, more = self._newest(
             Slice(user_id, query.limit, before, query.created_after, query.created_before)
         )
         if not more:
-            return Page(rows, None)
-        last = rows[-1]
-        return Page(rows, cursors.encode((last.created_at, last.interaction_id), scope))
+            return Page(found, None)
+        last = from_record(found[-1])
+        return Page(found, cursors.encode((last.created_at, last.interaction_id), scope))
 
     async def _run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         def call() -> R:

@@ -174,8 +174,7 @@ def interaction_response(interaction: ChatInteraction, status: int = 200) -> Htt
 
 def page_response(request: HttpRequest, page: Page) -> HttpResponse:
     """A page of interactions, with the address of the next."""
-    results = [records.to_dict(interaction) for interaction in page.interactions]
-    return json_response({"results": results, "next": parameters.next_url(request, page)})
+    return json_response({"results": page.records, "next": parameters.next_url(request, page)})
 
 
 def json_response(data: Any) -> HttpResponse:

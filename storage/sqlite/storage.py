@@ -18,7 +18,7 @@ from storage.interface import Outcome, Slice, Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.records import Stored
+from storage.records import Record, Stored
 from storage.sql_errors import translated
 from storage.sqlite import queries, replays, wal
 from storage.sqlite.base import close_before_fork
@@ -121,7 +121,7 @@ class LocalStorage(Storage):
         with translated:
             return bool(self._rows(sql, {"interaction_id": interaction_id, "user_id": user_id}))
 
-    def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
+    def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         sql = queries.select_newest(
             self._alias,
             of_user=wanted.user_id is not None,
@@ -131,7 +131,7 @@ class LocalStorage(Storage):
         )
         with translated:
             rows = self._rows(sql, queries.slice_parameters(wanted))
-        found = [queries.to_interaction(row) for row in rows[: wanted.limit]]
+        found = [queries.to_record(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
 
     def _release(self) -> None:
