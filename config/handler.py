@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from django.conf import settings
 from django.core.cache import close_caches
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
@@ -19,8 +20,9 @@ class Handler(WSGIHandler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # The request before has ended, so there is nothing to clear up when the next begins.
-        request_started.disconnect(reset_queries)
         request_started.disconnect(close_old_connections)
+        if not settings.DEBUG:
+            request_started.disconnect(reset_queries)  # queries are kept in DEBUG only
         # The process's memory has no connection to close.
         request_finished.disconnect(close_caches)
 
