@@ -1,16 +1,17 @@
 """Which URL leads where. The API stands first: it is asked most."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from chat import health
+from chat.api import urls as api_urls
 
 READ = ["get", "head"]
 
 urlpatterns = [
-    path("api/v1/", include("chat.api.urls")),
+    *api_urls.urlpatterns,
     path("api/schema/", SpectacularAPIView.as_view(http_method_names=READ), name="schema"),
     path(
         "api/docs/",

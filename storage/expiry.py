@@ -25,6 +25,11 @@ def lifetime() -> timedelta:
     return timedelta(days=settings.RETENTION_TOTAL_DAYS)
 
 
+def seconds_left(created_at: datetime) -> float:
+    """How long an interaction of this time can still be read."""
+    return (created_at - cutoff()).total_seconds()
+
+
 def violation(created_at: datetime) -> str | None:
     """Why an interaction of this time cannot be saved, or None if it can."""
     if created_at > cutoff():

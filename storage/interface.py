@@ -13,9 +13,10 @@ import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, ParamSpec, TypeVar
 
 from storage import cursors, expiry, limits
@@ -27,6 +28,7 @@ from storage.exceptions import (
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.records import Record, Stored, from_record
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,8 +60,13 @@ class PageQuery:
 class Page:
     """Interactions, newest first, and the cursor of the next page: None on the last page only."""
 
-    interactions: list[ChatInteraction]
+    records: list[Record] = field(repr=False)  # texts stay out of logs
     next_cursor: str | None
+
+    @cached_property
+    def interactions(self) -> list[ChatInteraction]:
+        """The records as the type that every layer passes; JSON needs no such detour."""
+        return [from_record(record) for record in self.records]
 
 
 @dataclass(frozen=True)
@@ -108,12 +115,8 @@ class Storage(ABC):
 
     def get_interaction_sync(self, interaction_id: str) -> ChatInteraction | None:
         """The synchronous side of `get_interaction`."""
-        if limits.identifier_violation(interaction_id):
-            return None
-        interaction = self._get(interaction_id)
-        if interaction is None or interaction.created_at <= expiry.cutoff():
-            return None
-        return interaction
+        found = self._found(interaction_id)
+        return None if found is None else found.interaction
 
     async def get_user_interactions(self, user_id: str, limit: int) -> list[ChatInteraction]:
         """The newest `limit` interactions of a user, newest first, equal times by id."""
@@ -124,7 +127,8 @@ class Storage(ABC):
         _check_limit(limit)
         if limits.identifier_violation(user_id):
             return []
-        return self._newest(Slice(user_id, limit, _unexpired()))[0]
+        wanted = Slice(user_id, limit, _unexpired())
+        return [from_record(record) for record in self._newest(wanted)[0]]
 
     async def cache_get(self, key: str) -> str | None:
         """The string cached under `key`, or None."""
@@ -141,6 +145,23 @@ class Storage(ABC):
     @abstractmethod
     def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
         """The synchronous side of `cache_set`."""
+
+    # An interaction as JSON.
+
+    async def get_json(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
+        """The interaction with this id as `storage.records` writes it, or None.
+
+        Cheaper than to get and then write it: a cached one is given as it is. With `user_id`,
+        an interaction of another user counts as unknown.
+        """
+        return await self._run(self.get_json_sync, interaction_id, user_id=user_id)
+
+    def get_json_sync(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
+        """The synchronous side of `get_json`."""
+        found = self._found(interaction_id)
+        if found is None or (user_id is not None and user_id != found.interaction.user_id):
+            return None
+        return found.json
 
     # Creating, completing, deleting.
 
@@ -249,8 +270,8 @@ class Storage(ABC):
     def _save(self, interaction: ChatInteraction) -> None: ...
 
     @abstractmethod
-    def _get(self, interaction_id: str) -> ChatInteraction | None:
-        """It may have expired."""
+    def _get(self, interaction_id: str) -> Stored | None:
+        """The interaction with this id, unless it has expired."""
 
     @abstractmethod
     def _create(
@@ -270,8 +291,8 @@ class Storage(ABC):
     def _delete(self, interaction_id: str, user_id: str | None) -> bool: ...
 
     @abstractmethod
-    def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
-        """The rows, and whether there are more behind them."""
+    def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
+        """The records, and whether there are more behind them."""
 
     @abstractmethod
     def _release(self) -> None:
@@ -279,11 +300,16 @@ class Storage(ABC):
 
     # Shared by the methods above.
 
+    def _found(self, interaction_id: str) -> Stored | None:
+        if limits.identifier_violation(interaction_id):
+            return None
+        return self._get(interaction_id)
+
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
         _check_limit(query.limit)
         scope = (user_id, str(query.created_after), str(query.created_before))
         before = cursors.decode(query.cursor, scope) if query.cursor else None
-        rows, more = self._newest(
+        found, more = self._newest(
             Slice(
                 user_id,
                 query.limit,
@@ -293,9 +319,9 @@ class Storage(ABC):
             )
         )
         if not more:
-            return Page(rows, None)
-        last = rows[-1]
-        return Page(rows, cursors.encode((last.created_at, last.interaction_id), scope))
+            return Page(found, None)
+        last = from_record(found[-1])
+        return Page(found, cursors.encode((last.created_at, last.interaction_id), scope))
 
     async def _run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         def call() -> R:

@@ -12,6 +12,9 @@ import orjson
 from storage.models import ChatInteraction
 from storage.models.interaction import FIELDS
 
+Record = dict[str, Any]
+"""The nine fields in the order of the data model, as JSON has them: times are text."""
+
 _NAMES = set(FIELDS)
 
 
@@ -36,7 +39,7 @@ def to_json(interaction: ChatInteraction) -> bytes:
 
 
 def dumps(data: Any) -> bytes:
-    """JSON in UTF-8 of anything that holds what `to_dict` gives."""
+    """JSON in UTF-8 of anything that holds records or what `to_dict` gives."""
     return orjson.dumps(data, option=orjson.OPT_UTC_Z)
 
 
@@ -46,11 +49,46 @@ def from_json(text: bytes | str) -> ChatInteraction:
     if not isinstance(record, dict) or record.keys() != _NAMES:
         raise ValueError("The record does not have the fields of an interaction.")
     try:
-        record["created_at"] = datetime.fromisoformat(record["created_at"])
-        record["updated_at"] = datetime.fromisoformat(record["updated_at"])
-        return ChatInteraction.from_stored(record)
+        return from_record(record)
     except TypeError as error:
         raise ValueError("The times of a record are text.") from error
+
+
+def from_record(record: Record) -> ChatInteraction:
+    """The interaction that `record` describes."""
+    return ChatInteraction.from_stored(
+        {
+            **record,
+            "created_at": datetime.fromisoformat(record["created_at"]),
+            "updated_at": datetime.fromisoformat(record["updated_at"]),
+        }
+    )
+
+
+class Stored:
+    """An interaction that is in the store, had in one form and turned into the other if asked."""
+
+    def __init__(
+        self, *, interaction: ChatInteraction | None = None, json: bytes | None = None
+    ) -> None:
+        self._interaction = interaction
+        self._json = json
+
+    @property
+    def interaction(self) -> ChatInteraction:
+        """As the record type that every layer passes."""
+        if self._interaction is None:
+            assert self._json is not None
+            self._interaction = from_json(self._json)
+        return self._interaction
+
+    @property
+    def json(self) -> bytes:
+        """As `to_json` writes it."""
+        if self._json is None:
+            assert self._interaction is not None
+            self._json = to_json(self._interaction)
+        return self._json
 
 
 def format_time(value: datetime) -> str:

@@ -158,16 +158,18 @@ def _interaction(new: NewInteraction) -> ChatInteraction:
     interaction_id = new.interaction_id
     if interaction_id is UNSET:
         interaction_id = new_interaction_id()
-    return ChatInteraction(
-        interaction_id,
-        new.user_id,
-        new.message,
-        new.response,
-        new.model_used,
-        new.input_tokens,
-        new.output_tokens,
-        now,
-        now,
+    return ChatInteraction.from_values(
+        {
+            "interaction_id": interaction_id,
+            "user_id": new.user_id,
+            "message": new.message,
+            "response": new.response,
+            "model_used": new.model_used,
+            "input_tokens": new.input_tokens,
+            "output_tokens": new.output_tokens,
+            "created_at": now,
+            "updated_at": now,
+        }
     )
 
 

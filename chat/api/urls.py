@@ -1,22 +1,27 @@
-"""The addresses of the API. Ids are `path`s because they may contain slashes."""
+"""The addresses of the API. Ids are `path`s because they may contain slashes.
+
+They are whole addresses, not parts for `include`, which would cost each call another search.
+"""
 
 from django.urls import path
 
 from chat.api import views
 
 urlpatterns = [
-    path("interactions/", views.InteractionsView.as_view(), name="interactions"),
+    path("api/v1/interactions/", views.InteractionsView.as_view(), name="interactions"),
     path(
-        "interactions/batch/",
+        "api/v1/interactions/batch/",
         views.BatchView.as_view(),
         {"interaction_id": "batch"},
         name="interactions-batch",
     ),
     path(
-        "interactions/<path:interaction_id>/", views.InteractionView.as_view(), name="interaction"
+        "api/v1/interactions/<path:interaction_id>/",
+        views.InteractionView.as_view(),
+        name="interaction",
     ),
     path(
-        "users/<path:user_id>/interactions/",
+        "api/v1/users/<path:user_id>/interactions/",
         views.UserInteractionsView.as_view(),
         name="user-interactions",
     ),

@@ -1,8 +1,11 @@
 """The calls of the API. See `chat.api.schema` for their documentation."""
 
+import functools
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -19,6 +22,33 @@ class StoreView(APIView):
     """What the calls share."""
 
     http_method_names = ["get", "head", "post", "patch", "delete"]
+    _allow: str
+
+    def __init_subclass__(cls) -> None:
+        """Find out once which methods there are; DRF would for each answer."""
+        methods = [
+            name
+            for name in cls.http_method_names
+            if hasattr(cls, "get" if name == "head" else name)
+        ]
+        cls._allow = ", ".join(methods).upper()
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """As DRF has them."""
+        return {"Allow": self._allow}
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """Made once: they keep nothing of a request."""
+        return _one_of_each(tuple(self.authentication_classes))
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Made once: they keep nothing of a request."""
+        return _one_of_each(tuple(self.permission_classes))
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Without parsers and negotiation: `chat.api.bodies` reads bodies, of one type."""
+        return Request(request, authenticators=self.get_authenticators())
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Without negotiation: there is one version and one representation, whatever `Accept`
@@ -67,10 +97,10 @@ class InteractionView(StoreView):
     def get(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
-        interaction = get_storage().get_interaction_sync(interaction_id)
-        if interaction is None or caller.user_id not in (None, interaction.user_id):
+        found = get_storage().get_json_sync(interaction_id, user_id=caller.user_id)
+        if found is None:
             raise unknown_interaction()
-        return interaction_response(interaction)
+        return HttpResponse(found, content_type="application/json")
 
     @schema.complete_interaction
     def patch(self, request: Request, interaction_id: str) -> HttpResponse:
@@ -125,6 +155,11 @@ class UserInteractionsView(StoreView):
         return page_response(request._request, page)
 
 
+@functools.cache
+def _one_of_each(classes: tuple[type[Any], ...]) -> list[Any]:
+    return [each() for each in classes]
+
+
 def unknown_interaction() -> NotFound:
     """The same answer for what does not exist and for what is another user's."""
     return NotFound("There is no such interaction.")
@@ -139,8 +174,7 @@ def interaction_response(interaction: ChatInteraction, status: int = 200) -> Htt
 
 def page_response(request: HttpRequest, page: Page) -> HttpResponse:
     """A page of interactions, with the address of the next."""
-    results = [records.to_dict(interaction) for interaction in page.interactions]
-    return json_response({"results": results, "next": parameters.next_url(request, page)})
+    return json_response({"results": page.records, "next": parameters.next_url(request, page)})
 
 
 def json_response(data: Any) -> HttpResponse:

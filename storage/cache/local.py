@@ -18,9 +18,10 @@ from sqlite3 import Connection
 
 from django.core.cache.backends.base import BaseCache
 
-from storage import records
+from storage import expiry
 from storage.cache.keys import interaction_key
 from storage.models import ChatInteraction
+from storage.records import Stored
 
 Read = Callable[[str], ChatInteraction | None]
 
@@ -59,17 +60,19 @@ class InteractionCache:
         self._data_version = data_version
         self._ttl = ttl
 
-    def get(self, interaction_id: str, read: Read) -> ChatInteraction | None:
+    def get(self, interaction_id: str, read: Read) -> Stored | None:
         """The cached interaction, or the one that `read` finds, which is then cached."""
         version = self._data_version.current()
         key = _key(interaction_id, version)
         entry = self._cache.get(key)
         if entry is not None:
-            return records.from_json(entry)
+            return Stored(json=entry)
         interaction = read(interaction_id)
-        if interaction is not None:
-            self._cache.set(key, records.to_json(interaction), self._ttl)
-        return interaction
+        if interaction is None:
+            return None
+        found = Stored(interaction=interaction)
+        self._set(key, found)
+        return found
 
     def put(self, interaction: ChatInteraction, still_newest: Callable[[], bool]) -> None:
         """Cache what was just committed, if `still_newest` says that it is the newest commit.
@@ -79,8 +82,11 @@ class InteractionCache:
         """
         version = self._data_version.current()
         if still_newest():
-            key = _key(interaction.interaction_id, version)
-            self._cache.set(key, records.to_json(interaction), self._ttl)
+            self._set(_key(interaction.interaction_id, version), Stored(interaction=interaction))
+
+    def _set(self, key: str, stored: Stored) -> None:
+        seconds = min(self._ttl, expiry.seconds_left(stored.interaction.created_at))
+        self._cache.set(key, stored.json, seconds)
 
 
 def _key(interaction_id: str, version: str) -> str:

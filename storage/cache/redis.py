@@ -14,9 +14,6 @@ TIMEOUT = 0.1
 RETRIES = 2
 """Further attempts, with 10 to 50 ms and jitter between: a restarted server costs no request."""
 
-HEALTH_CHECK_INTERVAL = 30
-"""Seconds after which an idle connection is tried with PING before it is used."""
-
 
 def redis_cache(url: str, *, cluster: bool, max_connections: int) -> dict[str, Any]:
     """The entry of CACHES for a Redis server, or for a Redis Cluster of which `url` is a node."""
@@ -25,7 +22,9 @@ def redis_cache(url: str, *, cluster: bool, max_connections: int) -> dict[str, A
         # Given to the pool: redis-py's own retries are lost with a pool that django-redis makes.
         "retry": Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.05), RETRIES),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
-        "health_check_interval": HEALTH_CHECK_INTERVAL,
+        # No health check: its PING has attempts of its own, so that with a server that hangs a
+        # new connection would cost 1 s, and what it would find another attempt mends anyway.
+        "health_check_interval": 0,
         "max_connections": max_connections,
     }
     options: dict[str, Any] = {

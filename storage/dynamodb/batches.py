@@ -55,7 +55,8 @@ def read(client: Client, interaction_ids: Sequence[str]) -> dict[str, Item]:
     Raises StorageUnavailable if DynamoDB does not give all of them in time.
     """
     found: dict[str, Item] = {}
-    for some in _parts(interaction_ids, READ_LIMIT):
+    # An id may stand in an index twice for a moment, and DynamoDB refuses one that comes twice.
+    for some in _parts(list(dict.fromkeys(interaction_ids)), READ_LIMIT):
         pauses = Pauses()
         keys = [{"interaction_id": {"S": interaction_id}} for interaction_id in some]
         while keys:
@@ -116,7 +117,10 @@ def _insert_some(client: Client, statement: str, items: list[Item]) -> list[tupl
     errors = [(item, result["Error"]["Code"]) for item, result in results if "Error" in result]
     for _, code in errors:
         if code != "DuplicateItem" and code not in TRANSIENT:
-            raise StorageUnavailable(f"DynamoDB refused an item of a batch: {code}.")
+            raise StorageUnavailable(
+                f"DynamoDB refused an item of a batch: {code}. Compare the table and the "
+                "permissions with manage.py dynamodb_table check."
+            )
     return errors
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore import xform_name
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 from pynamodb.connection.base import Connection
 from pynamodb.models import Model
 
 from storage.breaker import CircuitBreaker
 from storage.dynamodb.items import Item
+from storage.dynamodb.mirror import RETRIES
 from storage.exceptions import StorageUnavailable
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,9 @@ class Client:
         self.table = str(model.Meta.table_name)
         self._connection: Connection = model._get_connection().connection
         self._turns = threading.BoundedSemaphore(concurrency)
+        self._stalled = False
         self._breaker = CircuitBreaker()
+        self._guarded: Any = None
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call an operation on items that names one table, this one."""
@@ -79,19 +82,34 @@ class Client:
 
     def request(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Call an operation on items with all its parameters."""
-        if not self._turns.acquire(timeout=WAIT_SECONDS):
+        if not self._turns.acquire(timeout=0 if self._stalled else WAIT_SECONDS):
+            # Until one of the calls under way ends nobody waits: that would hold the last threads.
+            self._stalled = True
             raise StorageUnavailable("Too many calls are waiting for DynamoDB.")
         try:
             if not self._breaker.admits():
                 raise StorageUnavailable("DynamoDB did not answer; it is tried again soon.")
+            self._guard()
             return self._asked(operation, lambda: self._connection.dispatch(operation, parameters))
+        except TableMissing as error:
+            logger.error("%s", error)
+            raise
         finally:
+            self._stalled = False
             self._turns.release()
 
     def manage(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call an operation on tables; it consumes no capacity, which `dispatch` would ask for."""
         method = getattr(self._connection.client, xform_name(operation))
         return self._asked(operation, lambda: method(**parameters))
+
+    def _guard(self) -> None:
+        """Register `_half_answered`, again whenever PynamoDB has made itself a new client."""
+        client = self._connection.client
+        if client is not self._guarded:
+            events = client.meta.events
+            events.register("needs-retry.dynamodb", _half_answered, unique_id="half-answered")
+            self._guarded = client
 
     def _asked(self, operation: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
@@ -114,6 +132,25 @@ class Client:
             self._breaker.succeeded()
         else:
             self._breaker.failed()
+
+
+def _half_answered(response: Any, attempts: int, **_: Any) -> int | None:
+    """A handler of botocore's: ask again, without a pause, if an answer did not arrive whole.
+
+    botocore compares neither its length nor DynamoDB's checksum. What is no JSON it takes for
+    an answer that says nothing, so that an item would seem not to exist, or for the message of
+    an error, so that what a user said would be logged.
+    """
+    if response is None:
+        return None
+    http, _parsed = response
+    announced = int(http.headers.get("Content-Length", len(http.content)))
+    is_json = http.content.endswith(b"}") or http.status_code >= 300
+    if len(http.content) == announced and is_json:
+        return None
+    if attempts > RETRIES:
+        raise ConnectionClosedError(endpoint_url=http.url)
+    return 0
 
 
 def _translated(operation: str, code: str, error: ClientError) -> Exception:

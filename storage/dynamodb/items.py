@@ -14,7 +14,7 @@ from typing import Any
 from storage import expiry
 from storage.models import ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.records import format_time
+from storage.records import Record, format_time, from_record
 
 Item = dict[str, dict[str, Any]]
 """Attribute names to values, each with its type: S is a string, N a number."""
@@ -50,19 +50,22 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
 
 def to_interaction(item: Item) -> ChatInteraction:
     """The interaction in an item."""
-    return ChatInteraction.from_stored(
-        {
-            "interaction_id": item["interaction_id"]["S"],
-            "user_id": item["user_id"]["S"],
-            "message": item["message"]["S"],
-            "response": item["response"]["S"],
-            "model_used": item["model_used"]["S"],
-            "input_tokens": int(item["input_tokens"]["N"]),
-            "output_tokens": int(item["output_tokens"]["N"]),
-            "created_at": datetime.fromisoformat(item["created_at"]["S"]),
-            "updated_at": datetime.fromisoformat(item["updated_at"]["S"]),
-        }
-    )
+    return from_record(to_record(item))
+
+
+def to_record(item: Item) -> Record:
+    """The interaction in an item, as JSON has it: the times are written alike."""
+    return {
+        "interaction_id": item["interaction_id"]["S"],
+        "user_id": item["user_id"]["S"],
+        "message": item["message"]["S"],
+        "response": item["response"]["S"],
+        "model_used": item["model_used"]["S"],
+        "input_tokens": int(item["input_tokens"]["N"]),
+        "output_tokens": int(item["output_tokens"]["N"]),
+        "created_at": item["created_at"]["S"],
+        "updated_at": item["updated_at"]["S"],
+    }
 
 
 def to_completion(interaction: ChatInteraction, version: str) -> Item:

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-api
 """
 
 import math
+import secrets
 import time
 from typing import Any
 
@@ -30,8 +31,8 @@ def create(client: Client, item: Item, idempotency: Idempotency) -> None:
                 {"Put": interaction},
                 {"Put": {"TableName": client.table, **_record(made, idempotency)}},
             ],
-            # A repeat of this very request within ten minutes takes no second effect.
-            "ClientRequestToken": item["version"]["S"],
+            # If the answer is lost and the request sent again, it takes no second effect.
+            "ClientRequestToken": secrets.token_urlsafe(16),
         },
     )
 

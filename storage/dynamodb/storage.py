@@ -17,6 +17,7 @@ from storage.exceptions import InteractionConflict, InvalidInteraction, StorageU
 from storage.interface import Outcome, Slice, Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
+from storage.records import Record, Stored
 
 # Note [A write whose answer was lost]
 #
@@ -71,9 +72,11 @@ class CloudStorage(Storage):
             raise _contended()
         return None
 
-    def _get(self, interaction_id: str) -> ChatInteraction | None:
+    def _get(self, interaction_id: str) -> Stored | None:
         item = self._item(interaction_id)
-        return items.to_interaction(item) if item else None
+        if item is None or items.has_expired(item):
+            return None
+        return Stored(interaction=items.to_interaction(item))
 
     def _create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
@@ -182,23 +185,21 @@ class CloudStorage(Storage):
             return failure.repeated and failure.item is None
         return True
 
-    def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
+    def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         entries = lists.entries(self._client, wanted)
-        found: list[ChatInteraction] = []
+        found: list[Record] = []
         while len(found) <= wanted.limit:
             some = list(islice(entries, wanted.limit + 1 - len(found)))
             if not some:
                 break
-            found += self._interactions_of(some, wanted.user_id)
+            found += self._records_of(some, wanted.user_id)
         return found[: wanted.limit], len(found) > wanted.limit
 
-    def _interactions_of(
-        self, entries: Sequence[lists.Entry], user_id: str | None
-    ) -> list[ChatInteraction]:
+    def _records_of(self, entries: Sequence[lists.Entry], user_id: str | None) -> list[Record]:
         """The interactions that are still where the index says, in the same order."""
         stored = batches.read(self._client, [entry.interaction_id for entry in entries])
         return [
-            items.to_interaction(item)
+            items.to_record(item)
             for entry in entries
             # The index lags: the id may be free by now, or an interaction of another user's.
             if (item := stored.get(entry.interaction_id))

@@ -53,16 +53,22 @@ class ChatInteraction(models.Model):
         return self.interaction_id
 
     @classmethod
-    def from_stored(cls, values: dict[str, Any]) -> "ChatInteraction":
-        """An interaction that is in the store. `values` has every field, and becomes its own.
+    def from_values(cls, values: dict[str, Any]) -> "ChatInteraction":
+        """A new interaction. `values` has every field, and becomes its own.
 
-        Goes past `Model.__init__`, which would cost more than reading a row does, and has
-        nothing to convert or to default here.
+        Goes past `Model.__init__`, which would cost more than reading or checking a row does,
+        and has nothing to convert or to default here.
         """
         interaction = cls.__new__(cls)
         interaction.__dict__ = values
-        state = values["_state"] = ModelState()
-        state.adding = False
+        values["_state"] = ModelState()
+        return interaction
+
+    @classmethod
+    def from_stored(cls, values: dict[str, Any]) -> "ChatInteraction":
+        """An interaction that is in the store; `values` as for `from_values`."""
+        interaction = cls.from_values(values)
+        interaction._state.adding = False
         return interaction
 
     def clean(self) -> None:

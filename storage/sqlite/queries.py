@@ -17,9 +17,9 @@ from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 from storage.interface import Slice
 from storage.models import ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.records import Record
 
 FIELDS = ChatInteraction._meta.concrete_fields
-_NAMES = tuple(field.attname for field in FIELDS)
 
 
 class Parameter(models.Expression):
@@ -175,10 +175,36 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
 
 def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
     """A row with the columns FIELDS as an interaction."""
-    values = dict(zip(_NAMES, row, strict=True))
-    values["created_at"] = to_time(values["created_at"])
-    values["updated_at"] = to_time(values["updated_at"])
-    return ChatInteraction.from_stored(values)
+    identifier, user, message, response, model, inputs, outputs, created, updated = row
+    return ChatInteraction.from_stored(
+        {
+            "interaction_id": identifier,
+            "user_id": user,
+            "message": message,
+            "response": response,
+            "model_used": model,
+            "input_tokens": inputs,
+            "output_tokens": outputs,
+            "created_at": to_time(created),
+            "updated_at": to_time(updated),
+        }
+    )
+
+
+def to_record(row: tuple[Any, ...]) -> Record:
+    """A row with the columns FIELDS as a record."""
+    identifier, user, message, response, model, inputs, outputs, created, updated = row
+    return {
+        "interaction_id": identifier,
+        "user_id": user,
+        "message": message,
+        "response": response,
+        "model_used": model,
+        "input_tokens": inputs,
+        "output_tokens": outputs,
+        "created_at": _to_record_time(created),
+        "updated_at": _to_record_time(updated),
+    }
 
 
 def to_time(text: str) -> datetime:
@@ -188,7 +214,12 @@ def to_time(text: str) -> datetime:
 
 def to_text(value: datetime) -> str:
     """A time as Django keeps it in SQLite: UTC without an offset; text sorts as time does."""
-    return str(value.astimezone(UTC).replace(tzinfo=None))
+    return str(value.astimezone(UTC))[: -len("+00:00")]
+
+
+def _to_record_time(text: str) -> str:
+    # `to_text` leaves out microseconds that are zero.
+    return f"{text[:10]}T{text[11:]}{'Z' if '.' in text else '.000000Z'}"
 
 
 def _sql(queryset: "models.QuerySet[ChatInteraction]", alias: str) -> str:

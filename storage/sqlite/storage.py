@@ -18,6 +18,7 @@ from storage.interface import Outcome, Slice, Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.records import Record, Stored
 from storage.sql_errors import translated
 from storage.sqlite import queries, replays, wal
 from storage.sqlite.base import close_before_fork
@@ -59,10 +60,11 @@ class LocalStorage(Storage):
             interaction.created_at = queries.to_time(saved[0][0])
             self._committed(interaction, before)
 
-    def _get(self, interaction_id: str) -> ChatInteraction | None:
+    def _get(self, interaction_id: str) -> Stored | None:
         with translated:
-            if self._in_transaction():
-                return self._read(interaction_id)  # may see what is not committed
+            if self._in_transaction():  # may see what is not committed
+                interaction = self._read(interaction_id)
+                return None if interaction is None else Stored(interaction=interaction)
             return self._interactions.get(interaction_id, self._read)
 
     def _create(
@@ -123,7 +125,7 @@ class LocalStorage(Storage):
             parameters = {"interaction_id": interaction_id, "user_id": user_id, "cutoff": _cutoff()}
             return bool(self._rows(sql, parameters))
 
-    def _newest(self, wanted: Slice) -> tuple[list[ChatInteraction], bool]:
+    def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         sql = queries.select_newest(
             self._alias,
             of_user=wanted.user_id is not None,
@@ -132,7 +134,7 @@ class LocalStorage(Storage):
         )
         with translated:
             rows = self._rows(sql, queries.slice_parameters(wanted))
-        found = [queries.to_interaction(row) for row in rows[: wanted.limit]]
+        found = [queries.to_record(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
 
     def _release(self) -> None:

@@ -1,5 +1,6 @@
 """`manage.py serve`: what a newcomer sees, and what strange clients cannot do to it."""
 
+import http.client
 import http.cookiejar
 import json
 import re
@@ -304,6 +305,20 @@ def test_pages_get_their_styles_and_scripts_from_the_server_itself(server, path)
         status, headers, content = server.request("GET", name)
         assert (status, bool(content)) == (200, True), name
         assert not headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("path", [INTERACTIONS, one("unknown"), "/static/chat/interactions.css"])
+def test_head_is_answered_without_a_body_and_the_connection_goes_on(server, path):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    headers = {"Authorization": f"Api-Key {server.key}"}
+    lengths = []
+    for method in ("HEAD", "GET", "HEAD", "GET"):
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        lengths.append(response.headers["Content-Length"])
+        assert len(response.read()) == (int(lengths[-1]) if method == "GET" else 0)
+    assert len(set(lengths)) == 1
+    connection.close()
 
 
 def test_health_and_readiness(server):

@@ -1,5 +1,8 @@
 """Expired interactions: no read shows them and their ids are free, to the microsecond."""
 
+import time
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from storage import expiry
@@ -15,7 +18,7 @@ FIRST_KEPT = at(microseconds=1)
 
 class ExpiringContract:
     @pytest.fixture
-    def stored(self, storage, make_interaction, monkeypatch):
+    def around_the_cutoff(self, storage, make_interaction, monkeypatch):
         """Interactions around a moment, which then becomes the cutoff."""
         for name, created_at in (
             ("expired", EXPIRED),
@@ -25,16 +28,26 @@ class ExpiringContract:
             storage.save_interaction_sync(
                 make_interaction(interaction_id=name, created_at=created_at)
             )
-            storage.get_interaction_sync(name)  # so that it may be cached
         monkeypatch.setattr(expiry, "cutoff", at)
 
-    @pytest.mark.usefixtures("stored")
+    @pytest.mark.usefixtures("around_the_cutoff")
     def test_what_has_expired_is_not_found_by_id(self, calls):
         assert calls.get_interaction("expired") is None
         assert calls.get_interaction("last expired") is None
         assert calls.get_interaction("first kept").created_at == FIRST_KEPT
 
-    @pytest.mark.usefixtures("stored")
+    def test_a_cached_interaction_expires_too(self, calls, make_interaction, monkeypatch):
+        cutoff = datetime.now(UTC) - timedelta(days=90)
+        monkeypatch.setattr(expiry, "cutoff", lambda: cutoff)
+        created_at = cutoff + timedelta(seconds=1)
+        calls.save_interaction(make_interaction(interaction_id="i", created_at=created_at))
+        for _ in range(2):  # the second may come from the cache
+            assert calls.get_interaction("i") is not None
+        time.sleep(1.1)
+        monkeypatch.setattr(expiry, "cutoff", lambda: cutoff + timedelta(seconds=1.1))
+        assert calls.get_interaction("i") is None
+
+    @pytest.mark.usefixtures("around_the_cutoff")
     def test_what_has_expired_is_in_no_list(self, calls):
         assert ids(calls.get_user_interactions("ada", 10)) == ["first kept"]
         later = {"created_before": at(days=1)}
@@ -45,18 +58,18 @@ class ExpiringContract:
         assert calls.list_user_interactions("ada", only_expired).interactions == []
         assert calls.list_interactions(only_expired).interactions == []
 
-    @pytest.mark.usefixtures("stored")
+    @pytest.mark.usefixtures("around_the_cutoff")
     def test_the_last_page_before_the_expired_has_no_cursor(self, calls):
         page = calls.list_user_interactions("ada", PageQuery(limit=1))
         assert (ids(page.interactions), page.next_cursor) == (["first kept"], None)
 
-    @pytest.mark.usefixtures("stored")
+    @pytest.mark.usefixtures("around_the_cutoff")
     def test_what_has_expired_cannot_be_changed_or_deleted(self, calls):
         assert calls.update_interaction("last expired", {"response": "r"}) is None
         assert calls.delete_interaction("last expired") is False
         assert calls.delete_interaction("last expired", user_id="ada") is False
 
-    @pytest.mark.usefixtures("stored")
+    @pytest.mark.usefixtures("around_the_cutoff")
     @pytest.mark.parametrize("user_id", ["ada", "bob"])
     def test_an_expired_id_can_be_saved_anew(self, calls, make_interaction, user_id):
         new = make_interaction(
@@ -68,7 +81,7 @@ class ExpiringContract:
         listed = calls.get_user_interactions(user_id, 10)
         assert "last expired" in ids(listed)
 
-    @pytest.mark.usefixtures("stored")
+    @pytest.mark.usefixtures("around_the_cutoff")
     @pytest.mark.parametrize("idempotency", [None, Idempotency("k" * 64, "r" * 64)])
     def test_an_expired_id_can_be_created_anew(self, calls, make_interaction, idempotency):
         new = make_interaction(interaction_id="last expired", message="new", created_at=at(hours=1))
@@ -76,7 +89,7 @@ class ExpiringContract:
         assert (stored.message, created) == ("new", True)
         assert calls.get_interaction("last expired").message == "new"
 
-    @pytest.mark.usefixtures("stored")
+    @pytest.mark.usefixtures("around_the_cutoff")
     def test_a_batch_takes_expired_ids_too(self, calls, make_interaction):
         batch = [
             make_interaction(interaction_id=name, message="new", created_at=at(hours=1))
@@ -86,7 +99,7 @@ class ExpiringContract:
         assert outcomes == [Outcome.CREATED] * 2 + [Outcome.CONFLICT, Outcome.CREATED]
         assert calls.get_interaction("expired").message == "new"
 
-    @pytest.mark.usefixtures("stored")
+    @pytest.mark.usefixtures("around_the_cutoff")
     def test_a_repeated_request_whose_interaction_has_expired_is_told_that_it_is_gone(
         self, calls, make_interaction, monkeypatch
     ):

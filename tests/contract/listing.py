@@ -5,6 +5,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
+from storage import records
 from storage.interface import PageQuery
 from tests.contract.calls import (
     at,
@@ -29,6 +30,25 @@ class ListingContract:
         assert ids(calls.get_user_interactions("ada", 10)) == expected
         assert ids(calls.list_user_interactions("ada", PageQuery()).interactions) == expected
         assert ids(calls.list_interactions(PageQuery()).interactions) == expected
+
+    @pytest.mark.parametrize("microsecond", [0, 1, 10, 100_000, 123_456, 999_999])
+    def test_a_record_of_a_page_is_the_json_of_its_interaction(
+        self, calls, make_interaction, microsecond
+    ):
+        created_at = at().replace(microsecond=microsecond)
+        calls.save_interaction(
+            make_interaction(interaction_id="i", message='ünï😀\n"\\', created_at=created_at)
+        )
+        stored = calls.get_interaction("i")
+        for page in (
+            calls.list_user_interactions("ada", PageQuery()),
+            calls.list_interactions(PageQuery()),
+        ):
+            assert [records.dumps(record) for record in page.records] == [records.to_json(stored)]
+
+    def test_the_repr_of_a_page_has_no_texts(self, calls, make_interaction):
+        calls.save_interaction(make_interaction(message="secret-1", response="secret-2"))
+        assert "secret" not in repr(calls.list_interactions(PageQuery()))
 
     def test_listed_interactions_have_every_field(self, calls, make_interaction):
         interaction = make_interaction(created_at=at())

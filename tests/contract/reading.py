@@ -4,6 +4,7 @@ from datetime import UTC
 
 import pytest
 
+from storage import records
 from tests.contract.calls import at, fields, short
 
 # What an attacker or a careless client may send as an id.
@@ -32,6 +33,24 @@ class ReadingContract:
         storage.save_interaction_sync(make_interaction(interaction_id="e\u0301", message="two"))
         assert storage.get_interaction_sync("\u00e9").message == "one"
         assert storage.get_interaction_sync("e\u0301").message == "two"
+
+    def test_as_json_it_says_the_same(self, calls, make_interaction):
+        calls.save_interaction(make_interaction(interaction_id="i", message="ünï😀"))
+        (listed,) = calls.get_user_interactions("ada", 1)  # not by id, so past any cache
+        # Twice: the second may come from the cache.
+        assert calls.get_json("i") == calls.get_json("i") == records.to_json(listed)
+
+    def test_as_json_another_users_is_unknown(self, calls, make_interaction):
+        calls.save_interaction(make_interaction(interaction_id="i"))
+        for _ in range(2):
+            assert calls.get_json("i", user_id="bob") is None
+            assert calls.get_json("i", user_id="") is None
+            assert calls.get_json("i", user_id="ada") == calls.get_json("i")
+        assert calls.get_json("j") is None
+
+    @pytest.mark.parametrize("interaction_id", [*IMPOSSIBLE_IDS, *NOT_TEXT], ids=short)
+    def test_an_impossible_id_is_no_json(self, storage, interaction_id):
+        assert storage.get_json_sync(interaction_id) is None
 
     def test_times_come_back_aware_and_in_utc(self, calls, make_interaction):
         calls.save_interaction(make_interaction(interaction_id="i"))

@@ -6,7 +6,7 @@ import pytest
 
 from storage.dynamodb import mirror
 from tests.clouds import CONNECTIONS, REGION, make_cache, make_storage
-from tests.contract import moto_statements
+from tests.contract import moto_gaps
 from tests.contract.contract import StorageContract
 
 
@@ -27,7 +27,7 @@ class TestOnMotoAndFakeredis(CloudContract):
 
     @pytest.fixture
     def cache(self, monkeypatch):
-        moto_statements.install(monkeypatch)
+        moto_gaps.install(monkeypatch)
         return make_cache("redis://fakeredis/0", connection_class=fakeredis.FakeRedisConnection)
 
 

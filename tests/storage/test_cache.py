@@ -137,9 +137,9 @@ def test_what_another_process_has_committed_is_seen_at_once(
 def test_without_the_guard_the_old_one_would_be_served(other_storage, stored, commit_elsewhere):
     # The control: the same cache with a version that does not follow the database.
     cache = InteractionCache(caches["default"], AlwaysTheSame(), 60)
-    assert cache.get("i", other_storage._read).message == "old"
+    assert cache.get("i", other_storage._read).interaction.message == "old"
     commit_elsewhere("new")
-    assert cache.get("i", other_storage._read).message == "old"
+    assert cache.get("i", other_storage._read).interaction.message == "old"
 
 
 class AlwaysTheSame(DataVersion):
@@ -192,7 +192,7 @@ def test_a_reader_overtaken_by_a_commit_leaves_nothing_stale(
 
     # This reader began before the commit, so either answer is right for it ...
     overtaken = other_storage._interactions.get("i", read_and_be_overtaken)
-    assert overtaken.message == "old"
+    assert overtaken.interaction.message == "old"
     # ... but a reader that begins now must see the commit.
     assert message(other_storage) == "new"
 

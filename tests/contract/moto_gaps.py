@@ -1,11 +1,14 @@
-"""What moto lacks: INSERT statements with parameters.
+"""What moto lacks: INSERT statements with parameters, and conditions that hold among threads.
 
-Its PartiQL parser takes a parameter within an item for a name and gives up. DynamoDB and
-ministack run the statement as it is.
+Its PartiQL parser takes a parameter within an item for a name and gives up. And within one
+process it checks a condition and writes in two steps, so that of two threads both can win.
+DynamoDB and ministack need neither of this.
 """
 
 import re
+import threading
 
+from moto.core.botocore_stubber import BotocoreStubber
 from moto.dynamodb.exceptions import ConditionalCheckFailed, MockValidationException
 from moto.dynamodb.models import DynamoDBBackend
 
@@ -29,4 +32,11 @@ def insert(backend, statement, parameters):
 
 
 def install(monkeypatch):
+    answer, turn = BotocoreStubber.__call__, threading.Lock()
+
+    def answer_one_by_one(stubber, *args, **kwargs):
+        with turn:
+            return answer(stubber, *args, **kwargs)
+
+    monkeypatch.setattr(BotocoreStubber, "__call__", answer_one_by_one)
     monkeypatch.setattr(DynamoDBBackend, "batch_execute_statement", batch_execute_statement)
