@@ -25,6 +25,11 @@ def lifetime() -> timedelta:
     return timedelta(days=settings.RETENTION_TOTAL_DAYS)
 
 
+def has_expired(created_at: datetime) -> bool:
+    """Whether an interaction of this time must not be seen any more."""
+    return created_at <= cutoff()
+
+
 def seconds_left(created_at: datetime) -> float:
     """How long an interaction of this time can still be read."""
     return (created_at - cutoff()).total_seconds()
@@ -32,6 +37,6 @@ def seconds_left(created_at: datetime) -> float:
 
 def violation(created_at: datetime) -> str | None:
     """Why an interaction of this time cannot be saved, or None if it can."""
-    if created_at > cutoff():
+    if not has_expired(created_at):
         return None
     return f"must be less than {settings.RETENTION_TOTAL_DAYS} days ago; older ones are deleted."

@@ -89,8 +89,7 @@ class Client:
         try:
             if not self._breaker.admits():
                 raise StorageUnavailable("DynamoDB did not answer; it is tried again soon.")
-            self._guard()
-            return self._asked(operation, lambda: self._connection.dispatch(operation, parameters))
+            return self._asked(operation, lambda: self._dispatch(operation, parameters))
         except TableMissing as error:
             logger.error("%s", error)
             raise
@@ -102,6 +101,10 @@ class Client:
         """Call an operation on tables; it consumes no capacity, which `dispatch` would ask for."""
         method = getattr(self._connection.client, xform_name(operation))
         return self._asked(operation, lambda: method(**parameters))
+
+    def _dispatch(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._guard()
+        return self._connection.dispatch(operation, parameters)
 
     def _guard(self) -> None:
         """Register `_half_answered`, again whenever PynamoDB has made itself a new client."""

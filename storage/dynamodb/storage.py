@@ -1,14 +1,17 @@
 """CloudStorage: interactions in DynamoDB, with Redis as cache."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from django.conf import settings
 from django.core.cache.backends.base import BaseCache
 
 from storage import limits
-from storage.cache.guarded import GuardedCache
+from storage.cache.guarded import Guard, GuardedCache
+from storage.cache.interactions import InteractionCache
+from storage.cache.reliable_cells import cells_of
 from storage.dynamodb import batches, expressions, items, lists, replays
 from storage.dynamodb.client import Client, ConditionFailed, TransactionCanceled
 from storage.dynamodb.expressions import condition
@@ -33,7 +36,9 @@ class CloudStorage(Storage):
     def __init__(self, client: Client, cache: BaseCache, threads: int) -> None:
         super().__init__(threads)
         self._client = client
-        self._cache = GuardedCache(cache)
+        guard = Guard()
+        self._cache = GuardedCache(cache, guard)
+        self._interactions = InteractionCache(cells_of(cache, guard), settings.CACHE_TTL)
 
     def cache_get_sync(self, key: str) -> str | None:
         return self._cache.get(key)
@@ -42,6 +47,11 @@ class CloudStorage(Storage):
         self._cache.set(key, value, ttl)
 
     def _save(self, interaction: ChatInteraction) -> None:
+        with self._interactions.writing(interaction.interaction_id) as writing:
+            self._upsert(interaction)
+            writing.committed(interaction)
+
+    def _upsert(self, interaction: ChatInteraction) -> None:
         item = items.to_item(interaction, items.new_version())
         changes = {name: value for name, value in item.items() if name != "interaction_id"}
         only_if = condition(expressions.REPLACEABLE, user_id=interaction.user_id)
@@ -73,19 +83,26 @@ class CloudStorage(Storage):
         return None
 
     def _get(self, interaction_id: str) -> Stored | None:
+        return self._interactions.get(interaction_id, self._read)
+
+    def _read(self, interaction_id: str) -> ChatInteraction | None:
         item = self._item(interaction_id)
-        if item is None or items.has_expired(item):
-            return None
-        return Stored(interaction=items.to_interaction(item))
+        return None if item is None or items.has_expired(item) else items.to_interaction(item)
 
     def _create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
         item = items.to_item(interaction, items.new_version())
-        if idempotency is not None:
-            return self._create_once(interaction, item, idempotency)
-        stored, created = self._put_or_find(item)
-        return (interaction, True) if created else (_same(interaction, stored), False)
+        stored: ChatInteraction | None
+        with self._interactions.writing(interaction.interaction_id) as writing:
+            if idempotency is None:
+                found, created = self._put_or_find(item)
+                stored = interaction if created else _same(interaction, found)
+            else:
+                stored, created = self._create_once(interaction, item, idempotency)
+            if created:
+                writing.committed(interaction)
+        return stored, created
 
     def _create_once(
         self, interaction: ChatInteraction, item: Item, idempotency: Idempotency
@@ -114,24 +131,37 @@ class CloudStorage(Storage):
                 raise _contended()
 
     def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
-        new: dict[str, Item] = {}
+        stored: dict[str, Item] = {}
         for interaction in interactions:
             item = items.to_item(interaction, items.new_version())
-            new.setdefault(interaction.interaction_id, item)
-        taken = batches.insert(self._client, list(new.values()))
-        stored = new | batches.read(self._client, list(taken))
-        created = {
-            interaction_id
-            for interaction_id, item in new.items()
-            if interaction_id not in taken or stored[interaction_id]["version"] == item["version"]
-        }
-        for interaction_id in taken - created:
-            if items.has_expired(stored[interaction_id]):
-                stored[interaction_id], made = self._put_or_find(new[interaction_id])
-                created |= {interaction_id} if made else set()
+            stored.setdefault(interaction.interaction_id, item)
+        taken = batches.insert(self._client, list(stored.values()))
+        created = stored.keys() - taken
+        for interaction_id, found in self._find_or_put(stored, taken):
+            if found["version"] == stored[interaction_id]["version"]:
+                created.add(interaction_id)
+            stored[interaction_id] = found
         return [_outcome(interaction, stored, created) for interaction in interactions]
 
+    def _find_or_put(self, new: Mapping[str, Item], taken: set[str]) -> Iterator[tuple[str, Item]]:
+        """What is stored under the ids that were taken, which may have become free since."""
+        found = batches.read(self._client, list(taken))
+        for interaction_id in taken:
+            item = found.get(interaction_id)
+            if item is None or items.has_expired(item):
+                item, _ = self._put_or_find(new[interaction_id])
+            yield interaction_id, item
+
     def _update(
+        self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
+    ) -> ChatInteraction | None:
+        with self._interactions.writing(interaction_id) as writing:
+            updated = self._change(interaction_id, changes, user_id)
+            if updated is not None:
+                writing.committed(updated)
+        return updated
+
+    def _change(
         self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
     ) -> ChatInteraction | None:
         pauses = batches.Pauses()
@@ -178,12 +208,13 @@ class CloudStorage(Storage):
             only_if = condition(expressions.ALIVE)
         else:
             only_if = condition(expressions.ALIVE_OF_USER, user_id=user_id)
-        try:
-            self._client.call("DeleteItem", Key=_key(interaction_id), **only_if)
-        except ConditionFailed as failure:
-            # If it is gone now, an attempt whose answer was lost has deleted it.
-            return failure.repeated and failure.item is None
-        return True
+        with self._interactions.writing(interaction_id):
+            try:
+                self._client.call("DeleteItem", Key=_key(interaction_id), **only_if)
+            except ConditionFailed as failure:
+                # If it is gone now, an attempt whose answer was lost has deleted it.
+                return failure.repeated and failure.item is None
+            return True
 
     def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         entries = lists.entries(self._client, wanted)

@@ -143,7 +143,7 @@ class LocalStorage(Storage):
     def _read(self, interaction_id: str) -> ChatInteraction | None:
         rows = self._rows(queries.select_by_id(self._alias), {"interaction_id": interaction_id})
         interaction = queries.to_interaction(rows[0]) if rows else None
-        if interaction is None or interaction.created_at <= expiry.cutoff():
+        if interaction is None or expiry.has_expired(interaction.created_at):
             return None
         return interaction
 

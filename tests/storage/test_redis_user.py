@@ -10,7 +10,8 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from storage.cache import inspection
-from storage.cache.guarded import GuardedCache
+from storage.cache.guarded import Guard, GuardedCache
+from storage.cache.redis_cells import RedisCells
 from tests import clouds
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "production.md"
@@ -53,9 +54,17 @@ def refused(admins):
 
 def test_it_may_do_all_that_the_application_does(user_url, cache):
     _, admins = user_url
-    guarded = GuardedCache(cache)
+    guarded = GuardedCache(cache, Guard())
     guarded.set("chat:ada:1", "text", 60)
     assert guarded.get("chat:ada:1") == "text"
+    cells = RedisCells(cache)
+    assert cells.lease("chat:ada:2", b"reader")
+    cells.fill("chat:ada:2", b"reader", b"value", 60)
+    assert cells.get("chat:ada:2") == b"Vvalue"
+    cells.begin("chat:ada:2", b"writer")
+    cells.end("chat:ada:2", b"writer", b"new", 60)
+    assert cells.get("chat:ada:2") == b"Vnew"
+    cells.delete("chat:ada:2")
     for server in inspection.servers(cache.client.get_client(True)):
         server.ping()  # the health check of an idle connection
     assert refused(admins) == set()
