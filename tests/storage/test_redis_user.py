@@ -90,7 +90,7 @@ def test_check_deploy_needs_no_more(user_url, cache, settings, monkeypatch):
         ("KEYS", "*"),
         ("FLUSHALL",),
         ("CONFIG", "GET", "requirepass"),
-        ("DEL", "chat:ada:1"),
+        ("DEL", "other:1"),
     ],
     ids=" ".join,
 )
