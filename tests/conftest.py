@@ -12,6 +12,9 @@ from storage.dynamodb import mirror
 from storage.models import ApiKey, ChatInteraction
 from tests import clouds, servers
 
+# Before they are imported: pytest explains failed assertions only in modules it knows of.
+pytest.register_assert_rewrite("tests.contract")
+
 for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
 

@@ -55,9 +55,9 @@ def read(client: Client, interaction_ids: Sequence[str]) -> dict[str, Item]:
     Raises StorageUnavailable if DynamoDB does not give all of them in time.
     """
     found: dict[str, Item] = {}
+    pauses = Pauses()
     # An id may stand in an index twice for a moment, and DynamoDB refuses one that comes twice.
     for some in _parts(list(dict.fromkeys(interaction_ids)), READ_LIMIT):
-        pauses = Pauses()
         keys = [{"interaction_id": {"S": interaction_id}} for interaction_id in some]
         while keys:
             answer = client.request(

@@ -140,9 +140,10 @@ class Client:
 def _half_answered(response: Any, attempts: int, **_: Any) -> int | None:
     """A handler of botocore's: ask again, without a pause, if an answer did not arrive whole.
 
-    botocore compares neither its length nor DynamoDB's checksum. What is no JSON it takes for
-    an answer that says nothing, so that an item would seem not to exist, or for the message of
-    an error, so that what a user said would be logged.
+    botocore compares DynamoDB's checksum where there is one, but never the length, and takes the
+    last answer as it is. What is no JSON it takes for an answer that says nothing, so that an
+    item would seem not to exist, or for the message of an error, so that what a user said would
+    be logged.
     """
     if response is None:
         return None

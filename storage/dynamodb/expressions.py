@@ -13,13 +13,11 @@ from storage.dynamodb.items import Item
 FREE = "attribute_not_exists(#interaction_id) OR #created_at <= :cutoff"
 """No interaction has this id, or only one that has expired."""
 
-ALIVE = "#created_at > :cutoff"
-"""There is an interaction with this id, and it has not expired."""
-
-ALIVE_OF_USER = f"{ALIVE} AND #user_id = :user_id"
-
-REPLACEABLE = f"attribute_not_exists(#interaction_id) OR ({ALIVE_OF_USER} AND #version <> :version)"
-"""New, or the same user's and not what this very write has made already."""
+REPLACEABLE = (
+    "attribute_not_exists(#interaction_id) OR "
+    "(#user_id = :user_id AND #created_at > :cutoff AND #version <> :version)"
+)
+"""New, or the same user's, not expired, and not what this very write has made already."""
 
 SAME_VERSION = "#version = :expected"
 

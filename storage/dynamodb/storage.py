@@ -28,6 +28,11 @@ from storage.records import Record, Stored
 # request is then sent again. So each write carries a random `version` and a condition that
 # its own effect makes false: a repeat changes nothing, and the item which a failed
 # condition brings back tells by its version whose write it is.
+#
+# If another writer comes between the two attempts, an update and a deletion, which name the
+# version that they are about, do nothing to what that one has made. A save replaces it: of
+# two saves at the same time the later attempt stays. A creation whose row was deleted between
+# makes it again, as its client would by repeating the request.
 
 
 class CloudStorage(Storage):
@@ -198,23 +203,36 @@ class CloudStorage(Storage):
             if failure.item is not None and failure.item["version"] == completion["version"]:
                 return True
             if failure.repeated:
-                # Made perhaps, and changed again by another: once more would be twice.
-                raise StorageUnavailable("An answer of DynamoDB was lost.") from failure
+                raise _unknown() from failure
             return False
         return True
 
     def _delete(self, interaction_id: str, user_id: str | None) -> bool:
-        if user_id is None:
-            only_if = condition(expressions.ALIVE)
-        else:
-            only_if = condition(expressions.ALIVE_OF_USER, user_id=user_id)
         with self._interactions.writing(interaction_id):
-            try:
-                self._client.call("DeleteItem", Key=_key(interaction_id), **only_if)
-            except ConditionFailed as failure:
-                # If it is gone now, an attempt whose answer was lost has deleted it.
-                return failure.repeated and failure.item is None
-            return True
+            pauses = batches.Pauses()
+            while True:
+                item = self._item(interaction_id)
+                if item is None or items.has_expired(item):
+                    return False
+                if user_id not in (None, item["user_id"]["S"]):
+                    return False
+                if self._remove(interaction_id, item["version"]["S"]):
+                    return True
+                if not pauses.wait():
+                    raise _contended()
+
+    def _remove(self, interaction_id: str, expected: str) -> bool:
+        """Whether it was deleted; not if the item has another version than expected."""
+        only_if = condition(expressions.SAME_VERSION, expected=expected)
+        try:
+            self._client.call("DeleteItem", Key=_key(interaction_id), **only_if)
+        except ConditionFailed as failure:
+            if not failure.repeated:
+                return False
+            if failure.item is None:
+                return True  # an attempt whose answer was lost has deleted it
+            raise _unknown() from failure
+        return True
 
     def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         entries = lists.entries(self._client, wanted)
@@ -283,3 +301,8 @@ def _outcome(
 
 def _contended() -> StorageUnavailable:
     return StorageUnavailable("The interaction is being changed by others; try again.")
+
+
+def _unknown() -> StorageUnavailable:
+    """It has been done perhaps, and the item changed again by another: once more would be twice."""
+    return StorageUnavailable("An answer of DynamoDB was lost; try again.")

@@ -5,28 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Before they are imported: pytest explains failed assertions only in modules it knows of.
-for subject in (
-    "batches",
-    "caching",
-    "calls",
-    "concurrency",
-    "creating",
-    "cursors",
-    "deleting",
-    "expiring",
-    "idempotency",
-    "limits",
-    "listing",
-    "reading",
-    "round_trips",
-    "saving",
-    "sequences",
-    "updating",
-):
-    pytest.register_assert_rewrite(f"tests.contract.{subject}")
-
-from tests.contract.calls import CoroutineCalls, SynchronousCalls  # noqa: E402
+from tests.contract.calls import CoroutineCalls, SynchronousCalls
 
 # The few examples of a normal run are the same each time; CONTRACT_EXAMPLES asks for more, at
 # random. No database of examples, so that no run depends on an earlier one.
