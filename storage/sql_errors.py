@@ -26,4 +26,4 @@ def translate(error: DatabaseError | sqlite3.Error) -> StorageFull | StorageUnav
     driver_error = error if isinstance(error, sqlite3.Error) else error.__cause__
     if getattr(driver_error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StorageFull("The disk with the database is full.")
-    return StorageUnavailable("The database did not do what was asked; see the cause.")
+    return StorageUnavailable(f"The database did not do what was asked: {driver_error}.")

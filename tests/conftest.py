@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 
 import pytest
 from django.core.cache import cache
@@ -14,6 +15,10 @@ from tests import clouds, servers
 
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
 pytest.register_assert_rewrite("tests.contract")
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and so would be every process that
+# a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS

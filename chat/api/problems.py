@@ -208,10 +208,10 @@ def _from_storage(error: Exception) -> Problem | None:
                 "No space is left; nothing was written.", retry_after=error.retry_after
             )
         case storage.BatchUnfinished():
-            logger.error("The store left a batch unfinished: %s", error.__cause__)
+            logger.error("The store left a batch unfinished: %s", error.__cause__ or error)
             return Unavailable(str(error), retry_after=error.retry_after)
         case storage.StorageUnavailable():
-            logger.error("The store is unavailable: %s", error.__cause__ or error)
+            logger.error("The store is unavailable: %s", error)
             return Unavailable("The store did not answer in time.", retry_after=error.retry_after)
     return None
 

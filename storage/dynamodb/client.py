@@ -90,9 +90,6 @@ class Client:
             if not self._breaker.admits():
                 raise StorageUnavailable("DynamoDB did not answer; it is tried again soon.")
             return self._asked(operation, lambda: self._dispatch(operation, parameters))
-        except TableMissing as error:
-            logger.error("%s", error)
-            raise
         finally:
             self._stalled = False
             self._turns.release()
