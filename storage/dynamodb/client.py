@@ -31,6 +31,7 @@ TRANSIENT = frozenset(
         "ThrottlingError",
         "ThrottlingException",
         "TransactionConflict",
+        "TransactionInProgressException",
     }
 )
 """Errors that pass by themselves."""
