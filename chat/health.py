@@ -14,7 +14,7 @@ def live(request: HttpRequest) -> JsonResponse:
 def ready(request: HttpRequest) -> JsonResponse:
     """200 when interactions can be read, else 503."""
     try:
-        get_storage().get_interaction_sync("readyz")
+        get_storage().check_available_sync()
     except StorageError as error:
         return JsonResponse({"status": "unavailable", "detail": str(error)}, status=503)
     return JsonResponse({"status": "ok"})

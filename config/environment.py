@@ -36,8 +36,9 @@ class Variable:
         try:
             return convert(text)
         except ValueError:
-            # A URL can hold a password.
-            shown = self.name if "://" in text else f"{self.name}={text!r}"
+            # A URL, and what was meant as one, can hold a password.
+            secret = self.type in ("redis", "endpoint") or "://" in text
+            shown = self.name if secret else f"{self.name}={text!r}"
             raise ImproperlyConfigured(
                 f"{shown} is not {expected}. It means: {self.meaning}"
             ) from None

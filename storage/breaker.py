@@ -16,9 +16,14 @@ PAUSE = 1.0
 
 
 class CircuitBreaker:
-    """Counts the failures of one server in this process. Threads share it."""
+    """Counts the failures of one server in this process. Threads share it.
 
-    def __init__(self) -> None:
+    `longest` is how long a call to it can take, in seconds: a probe that has not ended keeps
+    others from probing, too.
+    """
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
         self._lock = threading.Lock()
         self._failures = 0
         self._closed_from = 0.0
@@ -31,15 +36,14 @@ class CircuitBreaker:
             now = time.monotonic()
             if now < self._closed_from:
                 return False
-            # One probe; the others wait for its outcome, or as long again if it has none.
-            self._closed_from = now + PAUSE
+            self._closed_from = now + self._longest  # unless the probe says more before
             return True
 
     def succeeded(self) -> None:
         """The server answered."""
         if self._failures:
             with self._lock:
-                self._failures = 0
+                self._failures, self._closed_from = 0, 0.0
 
     def failed(self) -> None:
         """The server did not answer."""

@@ -163,6 +163,14 @@ class Storage(ABC):
             return None
         return found.json
 
+    async def check_available(self) -> None:
+        """Raises StorageUnavailable if interactions cannot be read from the database now."""
+        await self._run(self.check_available_sync)
+
+    @abstractmethod
+    def check_available_sync(self) -> None:
+        """The synchronous side of `check_available`."""
+
     # Creating, completing, deleting.
 
     async def create_interaction(
@@ -189,10 +197,11 @@ class Storage(ABC):
         return stored, created
 
     async def create_interactions(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
-        """Save many new interactions, all in one step; one outcome each, in the same order.
+        """Save many new interactions; one outcome each, in the same order.
 
         If any of them breaks a limit, InvalidInteractions is raised before anything is
-        written. What exists already is never changed. Repeating the call is safe.
+        written. What exists already is never changed. Raises BatchUnfinished if a backend that
+        saves each by itself (DynamoDB) has not done all in time. Repeating the call is safe.
         """
         return await self._run(self.create_interactions_sync, interactions)
 

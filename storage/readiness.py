@@ -22,7 +22,7 @@ def mistake() -> str | None:
     from storage.dynamodb import advice
 
     try:
-        get_storage().get_interaction_sync("readyz")
+        get_storage().check_available_sync()
     except ImproperlyConfigured as error:
         return str(error)
     except StorageError as error:

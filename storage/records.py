@@ -15,7 +15,7 @@ from storage.models.interaction import FIELDS
 Record = dict[str, Any]
 """The nine fields in the order of the data model, as JSON has them: times are text."""
 
-_NAMES = set(FIELDS)
+_TYPES = {name: int if name.endswith("_tokens") else str for name in FIELDS}
 
 
 def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
@@ -46,12 +46,12 @@ def dumps(data: Any) -> bytes:
 def from_json(text: bytes | str) -> ChatInteraction:
     """The interaction that `to_json` wrote. Raises ValueError for anything else."""
     record = orjson.loads(text)
-    if not isinstance(record, dict) or record.keys() != _NAMES:
+    if not isinstance(record, dict) or {n: type(v) for n, v in record.items()} != _TYPES:
         raise ValueError("The record does not have the fields of an interaction.")
-    try:
-        return from_record(record)
-    except TypeError as error:
-        raise ValueError("The times of a record are text.") from error
+    interaction = from_record(record)
+    if interaction.created_at.tzinfo is None or interaction.updated_at.tzinfo is None:
+        raise ValueError("The times of a record have an offset.")
+    return interaction
 
 
 def from_record(record: Record) -> ChatInteraction:

@@ -22,7 +22,7 @@ class Guard:
     """Asks one cache server, through a circuit breaker."""
 
     def __init__(self) -> None:
-        self._breaker = CircuitBreaker()
+        self._breaker = CircuitBreaker(longest=1.0)
 
     def ask(self, ask: Callable[[], T], otherwise: T) -> T:
         """What `ask` gives; `otherwise` if the server is away or what it holds is unreadable."""

@@ -45,7 +45,7 @@ def setup(server: Redis) -> Setup:
     """Ask a server. Raises RedisError if it does not answer, or allows neither CONFIG nor INFO."""
     try:
         return _from_config(server)
-    except ResponseError:  # a managed service hides CONFIG, and an ACL may forbid it
+    except (ResponseError, KeyError):  # a managed service hides CONFIG, and an ACL may forbid it
         return _from_info(server)
 
 

@@ -7,6 +7,7 @@ that is cached is given again.
 import threading
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import TypeVar
 
 from django.conf import settings
@@ -23,6 +24,9 @@ T = TypeVar("T")
 
 REMEMBERED = 10_000
 """Keys remembered at most. With more, nothing cached is given until the last is out of date."""
+
+MADE_UP_AT_ONCE = 100
+"""Keys removed before one call goes on; while there are more, calls are told that all is busy."""
 
 
 def cells_of(cache: BaseCache, guard: Guard) -> Cells:
@@ -119,10 +123,10 @@ class MissedInvalidations:
         if not self._until and not self._all_until:
             return True
         with self._lock:
-            for key, until in list(self._until.items()):
+            for key, until in list(islice(self._until.items(), MADE_UP_AT_ONCE)):
                 if time.monotonic() < until:
                     delete(key)
                 del self._until[key]
             if time.monotonic() >= self._all_until:
                 self._all_until = 0.0
-            return not self._all_until
+            return not self._until and not self._all_until

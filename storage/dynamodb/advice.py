@@ -3,7 +3,7 @@
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.dynamodb.client import TRANSIENT
+from storage.dynamodb.client import is_transient
 from storage.exceptions import StorageError
 
 GUIDE = "docs/how-to/production.md"
@@ -51,7 +51,7 @@ def passes(error: StorageError) -> bool:
     """Whether it may pass by itself: DynamoDB is slow, busy or in trouble, and not set up wrong."""
     cause = error.__cause__
     if isinstance(cause, ClientError):
-        return _code(cause) in TRANSIENT
+        return is_transient(cause)
     return not isinstance(cause, BotoCoreError) or isinstance(
         cause,
         (

@@ -1,13 +1,13 @@
 """Many items in few requests. What DynamoDB leaves undone is tried again, for a bounded time."""
 
-import random
-import time
+import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
 from storage.dynamodb.client import TRANSIENT, Client
 from storage.dynamodb.items import Item
+from storage.dynamodb.pauses import Pauses
 from storage.exceptions import BatchUnfinished, StorageUnavailable
 
 READ_LIMIT = 100
@@ -16,50 +16,25 @@ READ_LIMIT = 100
 WRITE_LIMIT = 25
 """Statements in one BatchExecuteStatement: DynamoDB's limit."""
 
-SECONDS = 6.0
-"""How long a batch goes on as long as DynamoDB leaves things undone."""
-
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 1.0
+WRITE_BYTES = 4 * 1024 * 1024
+"""Bytes of JSON in one BatchExecuteStatement, about. DynamoDB takes 16 MB, of what goes over the
+network: an item of 390,000 bytes can be 2.3 MB there, every character escaped."""
 
 T = TypeVar("T")
 
 
-class Pauses:
-    """Waits longer and longer between attempts, at random (full jitter), up to a deadline.
-
-    https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
-    """
-
-    def __init__(self) -> None:
-        self._deadline = time.monotonic() + SECONDS
-        self._longest = FIRST_PAUSE
-
-    def wait(self) -> bool:
-        """Wait, or say at once that the time is up."""
-        pause = random.uniform(0, self._longest)  # noqa: S311  (spreads load, guards nothing)
-        if time.monotonic() + pause > self._deadline:
-            return False
-        time.sleep(pause)
-        self._longest = min(2 * self._longest, LONGEST_PAUSE)
-        return True
-
-    def progressed(self) -> None:
-        """Start again with short pauses."""
-        self._longest = FIRST_PAUSE
-
-
-def read(client: Client, interaction_ids: Sequence[str]) -> dict[str, Item]:
+def read(client: Client, interaction_ids: Sequence[str], pauses: Pauses) -> dict[str, Item]:
     """The items with these ids, by id, as they are at this moment. What is not there is left out.
 
     Raises StorageUnavailable if DynamoDB does not give all of them in time.
     """
     found: dict[str, Item] = {}
-    pauses = Pauses()
     # An id may stand in an index twice for a moment, and DynamoDB refuses one that comes twice.
     for some in _parts(list(dict.fromkeys(interaction_ids)), READ_LIMIT):
         keys = [{"interaction_id": {"S": interaction_id}} for interaction_id in some]
         while keys:
+            if pauses.over():
+                raise StorageUnavailable(f"DynamoDB left {len(keys)} items unread.")
             answer = client.request(
                 "BatchGetItem",
                 {"RequestItems": {client.table: {"Keys": keys, "ConsistentRead": True}}},
@@ -74,7 +49,7 @@ def read(client: Client, interaction_ids: Sequence[str]) -> dict[str, Item]:
     return found
 
 
-def insert(client: Client, items: Sequence[Item]) -> set[str]:
+def insert(client: Client, items: Sequence[Item], pauses: Pauses) -> set[str]:
     """Write each item whose id is free; gives the ids that were taken. No id comes twice.
 
     A statement that finds its id taken changes nothing. BatchWriteItem, which knows no
@@ -84,11 +59,12 @@ def insert(client: Client, items: Sequence[Item]) -> set[str]:
     """
     statement = _statement(client.table, tuple(items[0])) if items else ""
     taken: set[str] = set()
-    pauses = Pauses()
-    parts = _parts(items, WRITE_LIMIT)
+    parts = _parts_to_write(items)
     for some in parts:
         undone = some
         while undone:
+            if pauses.over():
+                raise _unfinished(undone, parts)
             try:
                 errors = _insert_some(client, statement, undone)
             except StorageUnavailable as error:
@@ -137,6 +113,20 @@ def _unfinished(undone: list[Item], parts: Iterator[list[Item]]) -> BatchUnfinis
 
 def _id(item: Item) -> str:
     return str(item["interaction_id"]["S"])
+
+
+def _parts_to_write(items: Sequence[Item]) -> Iterator[list[Item]]:
+    part: list[Item] = []
+    size = 0
+    for item in items:
+        item_size = sum(len(json.dumps(item[name]["S"])) for name in ("message", "response"))
+        if part and (len(part) == WRITE_LIMIT or size + item_size > WRITE_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += item_size
+    if part:
+        yield part
 
 
 def _parts(things: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -20,6 +20,11 @@ logger = logging.getLogger(__name__)
 WAIT_SECONDS = 0.5
 """How long a call waits for its turn when as many as allowed are under way."""
 
+LONGEST_CALL = 10.0
+"""Seconds after which a call has ended, one way or the other."""
+
+CONFLICT_RETRIES = 5
+
 TRANSIENT = frozenset(
     {
         "InternalFailure",
@@ -31,6 +36,7 @@ TRANSIENT = frozenset(
         "ThrottlingError",
         "ThrottlingException",
         "TransactionConflict",
+        "TransactionConflictException",
         "TransactionInProgressException",
     }
 )
@@ -74,7 +80,7 @@ class Client:
         self._connection: Connection = model._get_connection().connection
         self._turns = threading.BoundedSemaphore(concurrency)
         self._stalled = False
-        self._breaker = CircuitBreaker()
+        self._breaker = CircuitBreaker(longest=LONGEST_CALL)
         self._guarded: Any = None
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
@@ -110,18 +116,17 @@ class Client:
         if client is not self._guarded:
             events = client.meta.events
             events.register("needs-retry.dynamodb", _half_answered, unique_id="half-answered")
+            events.register("needs-retry.dynamodb", _in_conflict, unique_id="in-conflict")
             self._guarded = client
 
     def _asked(self, operation: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             answer = ask()
         except ClientError as error:
-            code = error.response["Error"].get("Code", "")
-            status = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            self._answered(status < 500)
-            if code == "ResourceNotFoundException":
+            self._answered(_status(error) < 500)
+            if _code(error) == "ResourceNotFoundException":
                 raise TableMissing(self.table) from error
-            raise _translated(operation, code, error) from error
+            raise _translated(operation, error) from error
         except BotoCoreError as error:
             self._answered(False)
             raise _unavailable(operation, type(error).__name__) from error
@@ -155,14 +160,35 @@ def _half_answered(response: Any, attempts: int, **_: Any) -> int | None:
     return 0
 
 
-def _translated(operation: str, code: str, error: ClientError) -> Exception:
+def _in_conflict(response: Any, attempts: int, **_: Any) -> float | None:
+    """A handler of botocore's, which does not know this one: ask again, after some 50 ms more.
+
+    A transaction was under way on the item, and nothing was done.
+    """
+    if response is None or attempts > CONFLICT_RETRIES:
+        return None
+    code = response[1].get("Error", {}).get("Code")
+    return 0.05 * attempts if code == "TransactionConflictException" else None
+
+
+def is_transient(error: ClientError) -> bool:
+    """Whether it may pass by itself. A 5xx need not come from DynamoDB, nor have its codes."""
+    return _status(error) >= 500 or _code(error) in TRANSIENT
+
+
+def _translated(operation: str, error: ClientError) -> Exception:
+    code = _code(error)
     if code == "ConditionalCheckFailedException":
         response = _response(error)
         repeated = response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
         return ConditionFailed(response.get("Item"), repeated)
     if code == "TransactionCanceledException":
-        return TransactionCanceled()
-    if code not in TRANSIENT:
+        reasons = _response(error).get("CancellationReasons", [])
+        codes = {str(reason.get("Code")) for reason in reasons} - {"None"}
+        if codes <= TRANSIENT | {"ConditionalCheckFailed"}:
+            return TransactionCanceled()
+        code = ", ".join(sorted(codes))
+    if not is_transient(error):
         logger.error(
             "DynamoDB refused %s: %s. Compare the table and the permissions with "
             "manage.py dynamodb_table check.",
@@ -174,6 +200,14 @@ def _translated(operation: str, code: str, error: ClientError) -> Exception:
 
 def _unavailable(operation: str, reason: str) -> StorageUnavailable:
     return StorageUnavailable(f"DynamoDB did not do {operation}: {reason}.")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: ClientError) -> int:
+    return int(_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _response(error: ClientError) -> dict[str, Any]:

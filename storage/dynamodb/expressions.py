@@ -15,7 +15,7 @@ FREE = "attribute_not_exists(#interaction_id) OR #created_at <= :cutoff"
 
 REPLACEABLE = (
     "attribute_not_exists(#interaction_id) OR "
-    "(#user_id = :user_id AND #created_at > :cutoff AND #version <> :version)"
+    "(#user_id = :user_id AND #created_at > :cutoff AND #saved_as <> :saved_as)"
 )
 """New, or the same user's, not expired, and not what this very write has made already."""
 

@@ -45,6 +45,7 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
         "shard": {"S": shard(interaction.interaction_id)},
         "expires_at": {"N": str(math.ceil(interaction.created_at.timestamp() + _lifetime()))},
         "version": {"S": version},
+        "saved_as": {"S": version},
     }
 
 

@@ -8,8 +8,13 @@ from storage.dynamodb import items
 from storage.dynamodb.client import Client
 from storage.dynamodb.expressions import names
 from storage.dynamodb.mirror import Newest, OfUser
+from storage.dynamodb.pauses import Pauses
+from storage.exceptions import StorageUnavailable
 from storage.interface import Slice
 from storage.records import format_time
+
+LARGEST_PAGE = 1000
+"""Entries in one answer; a list takes as many answers as it needs."""
 
 
 class Entry(NamedTuple):
@@ -19,20 +24,22 @@ class Entry(NamedTuple):
     interaction_id: str
 
 
-def entries(client: Client, wanted: Slice) -> Iterator[Entry]:
+def entries(client: Client, wanted: Slice, pauses: Pauses) -> Iterator[Entry]:
     """The entries of a slice, newest first. Asks DynamoDB for more only as they are taken.
 
     `wanted.limit` is how many are likely to be taken.
     """
     if wanted.user_id is not None:
         index = OfUser.Meta.index_name
-        yield from _query(client, index, "user_id", wanted.user_id, wanted, wanted.limit + 1)
+        # One more tells that there is more; and another is the row before, which comes along.
+        page_size = min(wanted.limit + 1 + (wanted.before is not None), LARGEST_PAGE)
+        yield from _query(client, index, "user_id", wanted.user_id, wanted, page_size, pauses)
         return
     # An even share of each shard and a little more, since shards are filled at random.
-    share = wanted.limit // items.SHARDS + 8
+    share = min(wanted.limit // items.SHARDS + 8, LARGEST_PAGE)
     yield from heapq.merge(
         *(
-            _query(client, Newest.Meta.index_name, "shard", str(shard), wanted, share)
+            _query(client, Newest.Meta.index_name, "shard", str(shard), wanted, share, pauses)
             for shard in range(items.SHARDS)
         ),
         reverse=True,
@@ -40,7 +47,13 @@ def entries(client: Client, wanted: Slice) -> Iterator[Entry]:
 
 
 def _query(
-    client: Client, index: str, hash_key: str, value: str, wanted: Slice, page_size: int
+    client: Client,
+    index: str,
+    hash_key: str,
+    value: str,
+    wanted: Slice,
+    page_size: int,
+    pauses: Pauses,
 ) -> Iterator[Entry]:
     oldest = format_time(wanted.created_after)
     newest = _newest_position(wanted)
@@ -61,6 +74,8 @@ def _query(
         "Limit": page_size,
     }
     while True:
+        if pauses.over():
+            raise StorageUnavailable("DynamoDB was too slow for the whole list.")
         answer = client.call("Query", **parameters)
         for item in answer["Items"]:
             entry = Entry(item["position"]["S"], item["interaction_id"]["S"])

@@ -59,7 +59,10 @@ class InteractionItem(Model):
     expires_at = NumberAttribute()
     """The attribute of the table's TTL: seconds since 1970."""
     version = UnicodeAttribute()
-    """Random, new with each write: tells a writer its own write from another's."""
+    """Random, new with each write: tells an update or a deletion that nobody came between."""
+    saved_as = UnicodeAttribute()
+    """The version that the last save of the whole row gave it: tells a save or a creation its own,
+    though the row was completed since."""
 
     of_user = OfUser()
     newest = Newest()

@@ -23,7 +23,9 @@ UNUSED = "attribute_not_exists(#interaction_id) OR #expires_at <= :now"
 def create(client: Client, item: Item, idempotency: Idempotency) -> None:
     """Write a new interaction and what its key has made. Raises TransactionCanceled."""
     made = item["interaction_id"]["S"]
-    interaction = {"TableName": client.table, "Item": item, **condition(FREE)}
+    free = condition(FREE)
+    del free["ReturnValuesOnConditionCheckFailure"]  # what is stored is read when it is needed
+    interaction = {"TableName": client.table, "Item": item, **free}
     client.request(
         "TransactWriteItems",
         {

@@ -16,7 +16,13 @@ from storage.dynamodb import batches, expressions, items, lists, replays
 from storage.dynamodb.client import Client, ConditionFailed, TransactionCanceled
 from storage.dynamodb.expressions import condition
 from storage.dynamodb.items import Item
-from storage.exceptions import InteractionConflict, InvalidInteraction, StorageUnavailable
+from storage.dynamodb.pauses import Pauses
+from storage.exceptions import (
+    BatchUnfinished,
+    InteractionConflict,
+    InvalidInteraction,
+    StorageUnavailable,
+)
 from storage.interface import Outcome, Slice, Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -27,12 +33,13 @@ from storage.records import Record, Stored
 # DynamoDB may have done what a request asked although its answer never arrived, and the
 # request is then sent again. So each write carries a random `version` and a condition that
 # its own effect makes false: a repeat changes nothing, and the item which a failed
-# condition brings back tells by its version whose write it is.
+# condition brings back tells whose write it is: by `saved_as`, which an update leaves as it
+# is, to a save or a creation; by `version` to an update.
 #
 # If another writer comes between the two attempts, an update and a deletion, which name the
-# version that they are about, do nothing to what that one has made. A save replaces it: of
-# two saves at the same time the later attempt stays. A creation whose row was deleted between
-# makes it again, as its client would by repeating the request.
+# version that they are about, do nothing to what that one has made. A save replaces another
+# save: of two at the same time the later attempt stays. A creation whose row was deleted
+# between makes it again, as its client would by repeating the request.
 
 
 class CloudStorage(Storage):
@@ -56,7 +63,7 @@ class CloudStorage(Storage):
             self._upsert(interaction)
             writing.committed(interaction)
 
-    def _upsert(self, interaction: ChatInteraction) -> None:
+    def _upsert(self, interaction: ChatInteraction, attempts: int = 3) -> None:
         item = items.to_item(interaction, items.new_version())
         changes = {name: value for name, value in item.items() if name != "interaction_id"}
         only_if = condition(expressions.REPLACEABLE, user_id=interaction.user_id)
@@ -69,23 +76,18 @@ class CloudStorage(Storage):
             )
             replaced = answer.get("Attributes")
         except ConditionFailed as failure:
-            replaced = self._replaced(item, failure)
-        if replaced:
-            interaction.created_at = items.to_interaction(replaced).created_at
+            replaced = failure.item if _is_own(failure.item, item) else None
+            if replaced is None and not self._replaced_expired(item, failure):
+                if attempts == 1:
+                    raise _contended() from failure
+                return self._upsert(interaction, attempts - 1)
+        interaction.created_at = items.to_interaction(replaced or item).created_at
 
-    def _replaced(self, item: Item, failure: ConditionFailed) -> Item | None:
-        """What the save of `item` has replaced or made, though its condition did not hold."""
-        stored = failure.item
-        if stored is None:
-            raise _contended()
-        if stored["version"] == item["version"]:
-            return stored
-        if not items.has_expired(stored):
+    def _replaced_expired(self, item: Item, failure: ConditionFailed) -> bool:
+        """Whether `item` could be put in the place of one that has expired."""
+        if failure.item is not None and not items.has_expired(failure.item):
             raise InteractionConflict(item["interaction_id"]["S"])
-        _, created = self._put_or_find(item)
-        if not created:
-            raise _contended()
-        return None
+        return self._put_or_find(item)[1]
 
     def _get(self, interaction_id: str) -> Stored | None:
         return self._interactions.get(interaction_id, self._read)
@@ -112,7 +114,7 @@ class CloudStorage(Storage):
     def _create_once(
         self, interaction: ChatInteraction, item: Item, idempotency: Idempotency
     ) -> tuple[ChatInteraction | None, bool]:
-        pauses = batches.Pauses()
+        pauses = Pauses()
         while True:
             try:
                 replays.create(self._client, item, idempotency)
@@ -123,7 +125,7 @@ class CloudStorage(Storage):
                 stored = self._item(made)
                 if stored is None or items.has_expired(stored):
                     return None, False
-                return items.to_interaction(stored), stored["version"] == item["version"]
+                return items.to_interaction(stored), _is_own(stored, item)
             existing = self._item(interaction.interaction_id)
             if existing is not None and not items.has_expired(existing):
                 found = _same(interaction, existing)
@@ -131,7 +133,7 @@ class CloudStorage(Storage):
                     replays.remember(self._client, found.interaction_id, idempotency)
                     return found, False
                 except ConditionFailed:
-                    continue  # the key was used just now
+                    pass  # the key was used just now
             if not pauses.wait():
                 raise _contended()
 
@@ -140,20 +142,30 @@ class CloudStorage(Storage):
         for interaction in interactions:
             item = items.to_item(interaction, items.new_version())
             stored.setdefault(interaction.interaction_id, item)
-        taken = batches.insert(self._client, list(stored.values()))
+        pauses = Pauses()
+        taken = batches.insert(self._client, list(stored.values()), pauses)
         created = stored.keys() - taken
-        for interaction_id, found in self._find_or_put(stored, taken):
-            if found["version"] == stored[interaction_id]["version"]:
-                created.add(interaction_id)
-            stored[interaction_id] = found
+        unsettled = set(taken)
+        try:
+            for interaction_id, found in self._find_or_put(stored, taken, pauses):
+                if _is_own(found, stored[interaction_id]):
+                    created.add(interaction_id)
+                stored[interaction_id] = found
+                unsettled.remove(interaction_id)
+        except StorageUnavailable as error:
+            raise BatchUnfinished(sorted(unsettled)) from error
         return [_outcome(interaction, stored, created) for interaction in interactions]
 
-    def _find_or_put(self, new: Mapping[str, Item], taken: set[str]) -> Iterator[tuple[str, Item]]:
+    def _find_or_put(
+        self, new: Mapping[str, Item], taken: set[str], pauses: Pauses
+    ) -> Iterator[tuple[str, Item]]:
         """What is stored under the ids that were taken, which may have become free since."""
-        found = batches.read(self._client, list(taken))
+        found = batches.read(self._client, list(taken), pauses)
         for interaction_id in taken:
             item = found.get(interaction_id)
             if item is None or items.has_expired(item):
+                if pauses.over():
+                    raise StorageUnavailable("DynamoDB was too slow for the whole batch.")
                 item, _ = self._put_or_find(new[interaction_id])
             yield interaction_id, item
 
@@ -169,7 +181,7 @@ class CloudStorage(Storage):
     def _change(
         self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
     ) -> ChatInteraction | None:
-        pauses = batches.Pauses()
+        pauses = Pauses()
         while True:
             item = self._item(interaction_id)
             if item is None or items.has_expired(item):
@@ -209,7 +221,7 @@ class CloudStorage(Storage):
 
     def _delete(self, interaction_id: str, user_id: str | None) -> bool:
         with self._interactions.writing(interaction_id):
-            pauses = batches.Pauses()
+            pauses = Pauses()
             while True:
                 item = self._item(interaction_id)
                 if item is None or items.has_expired(item):
@@ -235,18 +247,21 @@ class CloudStorage(Storage):
         return True
 
     def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
-        entries = lists.entries(self._client, wanted)
+        pauses = Pauses()
+        entries = lists.entries(self._client, wanted, pauses)
         found: list[Record] = []
         while len(found) <= wanted.limit:
             some = list(islice(entries, wanted.limit + 1 - len(found)))
             if not some:
                 break
-            found += self._records_of(some, wanted.user_id)
+            found += self._records_of(some, wanted.user_id, pauses)
         return found[: wanted.limit], len(found) > wanted.limit
 
-    def _records_of(self, entries: Sequence[lists.Entry], user_id: str | None) -> list[Record]:
+    def _records_of(
+        self, entries: Sequence[lists.Entry], user_id: str | None, pauses: Pauses
+    ) -> list[Record]:
         """The interactions that are still where the index says, in the same order."""
-        stored = batches.read(self._client, [entry.interaction_id for entry in entries])
+        stored = batches.read(self._client, [entry.interaction_id for entry in entries], pauses)
         return [
             items.to_record(item)
             for entry in entries
@@ -255,6 +270,9 @@ class CloudStorage(Storage):
             and item["position"]["S"] == entry.position
             and user_id in (None, item["user_id"]["S"])
         ]
+
+    def check_available_sync(self) -> None:
+        self._item("readyz")
 
     def _release(self) -> None:
         """Nothing is held between calls."""
@@ -271,12 +289,17 @@ class CloudStorage(Storage):
         except ConditionFailed as failure:
             if failure.item is None:
                 raise _contended() from failure
-            return failure.item, failure.item["version"] == item["version"]
+            return failure.item, _is_own(failure.item, item)
         return item, True
 
 
 def _key(interaction_id: str) -> Item:
     return {"interaction_id": {"S": interaction_id}}
+
+
+def _is_own(stored: Item | None, item: Item) -> bool:
+    """Whether what is stored is what this save or creation of `item` has made."""
+    return stored is not None and stored["saved_as"] == item["saved_as"]
 
 
 def _same(interaction: ChatInteraction, stored: Item) -> ChatInteraction:

@@ -54,9 +54,10 @@ class LocalStorage(Storage):
             parameters = queries.to_parameters(interaction) | {"cutoff": _cutoff()}
             saved = self._rows(queries.upsert(self._alias), parameters)
             if not saved:
-                if not self._delete_expired(interaction.interaction_id):
-                    raise InteractionConflict(interaction.interaction_id)
-                return self._save(interaction)
+                self._delete_expired(interaction.interaction_id)
+                saved = self._rows(queries.upsert(self._alias), parameters)
+            if not saved:
+                raise InteractionConflict(interaction.interaction_id)
             interaction.created_at = queries.to_time(saved[0][0])
             self._committed(interaction, before)
 
@@ -137,6 +138,10 @@ class LocalStorage(Storage):
         found = [queries.to_record(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
 
+    def check_available_sync(self) -> None:
+        with translated:
+            self._read("readyz")
+
     def _release(self) -> None:
         connections[self._alias].close()
 
@@ -147,10 +152,10 @@ class LocalStorage(Storage):
             return None
         return interaction
 
-    def _delete_expired(self, interaction_id: str) -> bool:
-        """Whether the id was taken by a row that has expired, and is free now."""
+    def _delete_expired(self, interaction_id: str) -> None:
+        """Free the id if its row has expired."""
         parameters = {"interaction_id": interaction_id, "cutoff": _cutoff()}
-        return bool(self._rows(queries.delete_expired(self._alias), parameters))
+        self._rows(queries.delete_expired(self._alias), parameters)
 
     def _outcome(self, interaction: ChatInteraction) -> Outcome:
         try:
@@ -159,16 +164,19 @@ class LocalStorage(Storage):
             return Outcome.CONFLICT
         return Outcome.CREATED if created else Outcome.UNCHANGED
 
-    def _insert_or_find(self, interaction: ChatInteraction) -> tuple[ChatInteraction, bool]:
+    def _insert_or_find(
+        self, interaction: ChatInteraction, attempts: int = 3
+    ) -> tuple[ChatInteraction, bool]:
         try:
             self._rows(queries.insert(self._alias), queries.to_parameters(interaction))
             return interaction, True
         except IntegrityError:
             stored = self._read(interaction.interaction_id)
+            if stored is None and attempts > 1:  # it has expired, or was deleted just now
+                self._delete_expired(interaction.interaction_id)
+                return self._insert_or_find(interaction, attempts - 1)
             if stored is None:
-                if not self._delete_expired(interaction.interaction_id):
-                    raise
-                return self._insert_or_find(interaction)
+                raise
             if not stored.same_content(interaction):
                 raise InteractionConflict(interaction.interaction_id) from None
             return stored, False

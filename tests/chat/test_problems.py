@@ -30,7 +30,8 @@ def broken(monkeypatch, client):
         def fail(*args, **kwargs):
             raise error
 
-        for hook in ("_get", "_create", "_create_many", "_update", "_delete", "_newest"):
+        hooks = ("_get", "_create", "_create_many", "_update", "_delete", "_newest")
+        for hook in (*hooks, "check_available_sync"):
             monkeypatch.setattr(type(get_storage()), hook, fail)
         client.raise_request_exception = False
         return client

@@ -2,15 +2,39 @@
 
 import pytest
 
+from storage import expiry
 from storage.exceptions import IdempotencyKeyReused, InteractionConflict
 from storage.interface import Outcome
 from storage.models.idempotency import Idempotency
-from tests.contract.calls import gather, ids
+from tests.contract.calls import at, gather, ids
 
 CALLERS = 16
 
 
 class ConcurrencyContract:
+    def test_creating_and_deleting_one_id_at_the_same_time_is_no_error(
+        self, storage, make_interaction
+    ):
+        async def create_and_delete(n):
+            for _ in range(20):
+                await storage.create_interaction(make_interaction(interaction_id="i"))
+                await storage.delete_interaction("i")
+
+        assert gather(*[create_and_delete(n) for n in range(4)]) == [None] * 4
+
+    def test_one_user_saving_an_expired_id_many_times_at_once_is_no_conflict(
+        self, storage, make_interaction, monkeypatch
+    ):
+        storage.save_interaction_sync(make_interaction(interaction_id="i", created_at=at()))
+        monkeypatch.setattr(expiry, "cutoff", at)
+        saves = [
+            storage.save_interaction(
+                make_interaction(interaction_id="i", created_at=at(hours=1), message=str(n))
+            )
+            for n in range(CALLERS)
+        ]
+        assert gather(*saves) == [None] * CALLERS
+
     def test_one_of_many_equal_creations_creates(self, storage, make_interaction):
         results = gather(
             *[

@@ -8,7 +8,7 @@ from botocore.retries import standard
 from botocore.retries.quota import RetryQuota
 from django.core.cache.backends.dummy import DummyCache
 
-from storage.dynamodb import batches, mirror
+from storage.dynamodb import mirror, pauses
 from storage.dynamodb.client import Client
 from storage.dynamodb.storage import CloudStorage
 from tests import clouds
@@ -43,7 +43,7 @@ def hurry(monkeypatch):
     """Short pauses between attempts; and no test uses up the attempts of another."""
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *arguments: 0.01)
     monkeypatch.setattr(RetryQuota, "acquire", lambda *arguments: True)
-    monkeypatch.setattr(batches, "SECONDS", 0.5)
+    monkeypatch.setattr(pauses, "SECONDS", 3 * READ_SECONDS)
 
 
 @pytest.fixture

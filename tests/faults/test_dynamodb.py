@@ -6,7 +6,7 @@ import time
 import pytest
 
 from storage.breaker import CircuitBreaker
-from storage.dynamodb import batches, expressions, mirror
+from storage.dynamodb import batches, expressions, mirror, pauses
 from storage.dynamodb import storage as cloud
 from storage.dynamodb.client import Client
 from storage.exceptions import BatchUnfinished, InteractionConflict, StorageUnavailable
@@ -278,6 +278,21 @@ def test_another_writer_between_a_write_and_its_repeat_is_not_overwritten(
     assert stored["i"]["response"] == stored["i00"]["response"] == "of another"
 
 
+@pytest.mark.parametrize("name", ["save", "create", "create once", "create many"])
+def test_what_was_completed_between_a_write_and_its_repeat_stays(storage, direct, proxy, name):
+    def complete(others):
+        assert others.update_interaction_sync(
+            "i" if name != "create many" else "i00", {"response": "c"}
+        )
+
+    operation = BY_NAME[name]
+    operation.prepare(direct)
+    proxy.fail(operation.wire, lost_and_overtaken(direct, complete))
+    assert operation.call(storage) == operation.told
+    stored = everything(direct)
+    assert stored["i" if name != "create many" else "i00"]["response"] == "c"
+
+
 def test_a_deletion_between_a_creation_and_its_repeat_is_undone_as_if_it_came_first(
     storage, direct, proxy
 ):
@@ -346,13 +361,8 @@ def test_without_its_condition_a_repeated_save_takes_effect_twice(storage, proxy
     assert proxy.effects["UpdateItem"] == 2
 
 
-def test_without_the_version_in_its_condition_a_repeated_save_is_a_conflict(
-    storage, proxy, monkeypatch
-):
-    def ignoring_the_version(self, item, failure):
-        raise InteractionConflict("i")
-
-    monkeypatch.setattr(cloud.CloudStorage, "_replaced", ignoring_the_version)
+def test_without_a_look_at_whose_it_is_a_repeated_save_is_a_conflict(storage, proxy, monkeypatch):
+    monkeypatch.setattr(cloud, "_is_own", lambda stored, item: False)
     proxy.fail("UpdateItem", faults.cut_after)
     with pytest.raises(InteractionConflict):
         BY_NAME["save"].call(storage)
@@ -393,14 +403,14 @@ def test_without_the_count_of_attempts_a_repeated_delete_is_told_as_not_made(
 
 
 def test_without_another_attempt_statements_stay_undone(storage, proxy, monkeypatch):
-    monkeypatch.setattr(batches.Pauses, "wait", lambda self: False)
+    monkeypatch.setattr(pauses.Pauses, "wait", lambda self: False)
     proxy.fail("BatchExecuteStatement", faults.unwritten(faults.half, "ThrottlingError"))
     with pytest.raises(BatchUnfinished):
         storage.create_interactions_sync(batch())
 
 
 def test_without_another_attempt_a_page_would_be_short(storage, direct, proxy, monkeypatch):
-    def read_once(client, ids):
+    def read_once(client, ids, pauses):
         keys = [{"interaction_id": {"S": name}} for name in ids]
         answer = client.request("BatchGetItem", {"RequestItems": {client.table: {"Keys": keys}}})
         found = answer["Responses"].get(client.table, [])

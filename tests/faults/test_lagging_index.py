@@ -194,8 +194,8 @@ def test_without_the_look_at_the_row_itself_an_index_would_show_another_users(la
     # The control: rows are taken to be where the index says that they are.
     read = batches.read
 
-    def believing(client, interaction_ids):
-        found = read(client, interaction_ids)
+    def believing(client, interaction_ids, pauses):
+        found = read(client, interaction_ids, pauses)
         entries = {entry["interaction_id"]["S"]: entry for entry in client._frozen}
         believed = ("position", "user_id")
         return {

@@ -15,7 +15,7 @@ PRODUCTION = {
 
 MISTAKES = [
     ({"REDIS_URL": "http://someone:hunter2@cache:6379"}, "REDIS_URL is not a URL that begins with"),
-    ({"REDIS_URL": "cache:6379"}, "REDIS_URL='cache:6379' is not a URL that begins with redis://"),
+    ({"REDIS_URL": "chat:hunter2@cache:6379"}, "REDIS_URL is not a URL that begins with redis://"),
     (
         {"REDIS_CLUSTER": "maybe", "REDIS_URL": "redis://a"},
         "REDIS_CLUSTER='maybe' is not 1, true, 0 or false",

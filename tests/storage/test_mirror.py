@@ -29,7 +29,8 @@ EXTRA = {
     "position": UnicodeAttribute,  # the range key of both indexes
     "shard": UnicodeAttribute,  # the hash key of the index of everyone's
     "expires_at": NumberAttribute,  # the TTL
-    "version": UnicodeAttribute,  # tells one's own write from another's
+    "version": UnicodeAttribute,  # tells that nobody came between
+    "saved_as": UnicodeAttribute,  # tells a save its own, though completed since
 }
 
 quick = settings(max_examples=100, derandomize=True, database=None, deadline=None)
@@ -65,7 +66,7 @@ def _ninety_days(settings):
 # Names and types
 
 
-def test_the_mirror_has_the_fields_of_the_model_and_four_more():
+def test_the_mirror_has_the_fields_of_the_model_and_five_more():
     assert [field.name for field in ChatInteraction._meta.fields] == list(FIELDS)
     assert set(InteractionItem.get_attributes()) == {*FIELDS, *EXTRA}
 
@@ -133,6 +134,7 @@ def test_an_item_is_what_pynamodb_would_write(interaction):
             "shard": item["shard"]["S"],
             "expires_at": int(item["expires_at"]["N"]),
             "version": "v",
+            "saved_as": "v",
         }
     )
     assert mirrored.serialize() == item

@@ -45,7 +45,7 @@ class Failing:
     def __init__(self, cause):
         self.cause = cause
 
-    def get_interaction_sync(self, interaction_id):
+    def check_available_sync(self):
         raise StorageUnavailable("It did not answer.") from self.cause
 
 

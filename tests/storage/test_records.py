@@ -135,6 +135,9 @@ def test_what_was_read_is_aware_and_in_utc():
         json.dumps(SOUND | {"created_at": 5}),
         json.dumps(SOUND | {"created_at": None}),
         json.dumps(SOUND | {"updated_at": "yesterday"}),
+        json.dumps(SOUND | {"created_at": "2026-03-01T12:00:00.000000"}),  # no offset
+        json.dumps(SOUND | {"message": 7}),
+        json.dumps(SOUND | {"input_tokens": "1"}),
         json.dumps(SOUND | {"one_field_more": 1}),
     ],
     ids=lambda text: ascii(text)[:30],
