@@ -178,6 +178,20 @@ class LimitsContract:
             assert list(violations) == [at_fault]
             assert "390001" in violations[at_fault]
 
+    @pytest.mark.parametrize("letter", ["a", "\U0001f99c"], ids=["one byte", "four bytes"])
+    def test_sizes_around_the_limit_are_kept_or_refused(self, storage, make_interaction, letter):
+        for size in (389_990, 389_999, 390_000, 390_001, 390_004, 390_010):
+            count, rest = divmod(size, len(letter.encode()))
+            interaction = make_interaction(
+                interaction_id=str(size), message=letter * count + "a" * rest, response=""
+            )
+            if size <= TEXT_MAX_BYTES:
+                storage.create_interaction_sync(interaction)
+                assert fields(storage.get_interaction_sync(str(size))) == fields(interaction)
+            else:
+                assert list(refuse(storage, interaction)) == ["message"]
+                assert storage.get_interaction_sync(str(size)) is None
+
     def test_every_field_may_be_at_its_limit_at_once(self, storage, make_interaction):
         widest = "\U0010ffff" * IDENTIFIER_MAX_LENGTH
         interaction = make_interaction(

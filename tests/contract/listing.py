@@ -6,7 +6,7 @@ from datetime import timedelta, timezone
 import pytest
 
 from storage import records
-from storage.interface import PageQuery
+from storage.interface import Outcome, PageQuery
 from tests.contract.calls import (
     at,
     everyones_pages,
@@ -233,6 +233,21 @@ class PagingContract:
         pages = user_pages(calls, "ada", limit=200)
         assert ids(rows_of(pages)) == ids(newest_first(batch))
         assert [len(page.interactions) for page in pages] == [200] * 12 + [100]
+
+    def test_pages_of_the_largest_interactions_are_complete(self, storage, make_interaction):
+        # More than DynamoDB puts into one answer: 1 MB of a query, 16 MB of a batch.
+        batch = [
+            make_interaction(
+                interaction_id=f"{n:02}", created_at=at(seconds=n), message="é" * 190_000
+            )
+            for n in range(50)
+        ]
+        assert set(storage.create_interactions_sync(batch)) == {Outcome.CREATED}
+        page = storage.list_user_interactions_sync("ada", PageQuery(limit=45))
+        rest = storage.list_user_interactions_sync("ada", PageQuery(45, page.next_cursor))
+        assert ids(page.interactions + rest.interactions) == ids(newest_first(batch))
+        assert (len(page.interactions), rest.next_cursor) == (45, None)
+        assert {len(i.message) for i in page.interactions} == {190_000}
 
     def test_what_is_added_while_paging_repeats_nothing(self, calls, make_interaction):
         calls.create_interactions(
