@@ -49,6 +49,8 @@ def _database_file() -> Path:
     """The path in DATABASE_URL, which must be a SQLite file."""
     url = env.DATABASE_URL.value
     if not url:
+        with contextlib.suppress(OSError):  # SQLite says it better
+            DATA_DIR.mkdir(parents=True, exist_ok=True)
         return DATA_DIR / "chat.sqlite3"
     name = environ.Env.db_url_config(url)["NAME"] if url.startswith("sqlite:///") else ""
     if name in ("", ":memory:"):
