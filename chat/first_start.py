@@ -11,8 +11,8 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from storage import api_keys, get_storage
-from storage.interface import PageQuery
 from storage.models import ApiKey, ChatInteraction
+from storage.pages import PageQuery
 
 SAMPLE_DATA = Path(__file__).parent / "sample_data.jsonl"
 

@@ -219,7 +219,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "PREPROCESSING_HOOKS": ["chat.api.schema.hide_interaction_called_batch"],
+    "PREPROCESSING_HOOKS": ["chat.api.schema.hide_interactions_called_as_calls"],
     "POSTPROCESSING_HOOKS": ["chat.api.schema.add_components"],
 }
 

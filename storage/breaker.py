@@ -39,14 +39,18 @@ class CircuitBreaker:
             self._closed_from = now + self._longest  # unless the probe says more before
             return True
 
-    def succeeded(self) -> None:
-        """The server answered."""
-        if self._failures:
-            with self._lock:
-                self._failures, self._closed_from = 0, 0.0
+    def succeeded(self) -> bool:
+        """The server answered. Whether the circuit was open until now."""
+        if not self._failures:
+            return False
+        with self._lock:
+            was_open = self._failures >= FAILURES
+            self._failures, self._closed_from = 0, 0.0
+        return was_open
 
-    def failed(self) -> None:
-        """The server did not answer."""
+    def failed(self) -> bool:
+        """The server did not answer. Whether the circuit is open now."""
         with self._lock:
             self._failures += 1
             self._closed_from = time.monotonic() + PAUSE
+            return self._failures >= FAILURES

@@ -13,10 +13,8 @@ import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, ParamSpec, TypeVar
 
 from storage import cursors, expiry, limits
@@ -28,6 +26,8 @@ from storage.exceptions import (
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.pages import Page, PageQuery, Slice
+from storage.questions import Question
 from storage.records import Record, Stored, from_record
 
 P = ParamSpec("P")
@@ -40,47 +40,6 @@ class Outcome(StrEnum):
     CREATED = "created"
     UNCHANGED = "unchanged"
     CONFLICT = "conflict"
-
-
-@dataclass(frozen=True)
-class PageQuery:
-    """Which page of a list, newest first.
-
-    `created_after` is included and `created_before` is not, so that periods which touch
-    neither overlap nor leave a gap. `cursor` continues where the page that gave it ended.
-    """
-
-    limit: int = 50
-    cursor: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Page:
-    """Interactions, newest first, and the cursor of the next page: None on the last page only."""
-
-    records: list[Record] = field(repr=False)  # texts stay out of logs
-    next_cursor: str | None
-
-    @cached_property
-    def interactions(self) -> list[ChatInteraction]:
-        """The records as the type that every layer passes; JSON needs no such detour."""
-        return [from_record(record) for record in self.records]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """What a backend is asked for: `limit` rows before `before`, of one user or of everyone.
-
-    `created_after` is always given: nothing that has expired is ever asked for.
-    """
-
-    user_id: str | None
-    limit: int
-    created_after: datetime
-    before: cursors.Position | None = None
-    created_before: datetime | None = None
 
 
 class Storage(ABC):
@@ -162,6 +121,30 @@ class Storage(ABC):
         if found is None or (user_id is not None and user_id != found.interaction.user_id):
             return None
         return found.json
+
+    # Answers already given.
+
+    async def find_answer(self, question: Question) -> ChatInteraction | None:
+        """The newest answer that a user got to exactly this message, or None.
+
+        On DynamoDB an answer may take a second to be found (the lag of an index). One that was
+        changed since is given as it is now, or not at all.
+        """
+        return await self._run(self.find_answer_sync, question)
+
+    def find_answer_sync(self, question: Question) -> ChatInteraction | None:
+        """The synchronous side of `find_answer`."""
+        found = self._found_answer(question)
+        return None if found is None else found.interaction
+
+    async def find_answer_json(self, question: Question) -> bytes | None:
+        """As `find_answer`, in the form and for the reason of `get_json`."""
+        return await self._run(self.find_answer_json_sync, question)
+
+    def find_answer_json_sync(self, question: Question) -> bytes | None:
+        """The synchronous side of `find_answer_json`."""
+        found = self._found_answer(question)
+        return None if found is None else found.json
 
     async def check_available(self) -> None:
         """Raises StorageUnavailable if interactions cannot be read from the database now."""
@@ -283,6 +266,10 @@ class Storage(ABC):
         """The interaction with this id, unless it has expired."""
 
     @abstractmethod
+    def _answer(self, question: Question) -> Stored | None:
+        """The newest answer, of whatever age, unless it has expired."""
+
+    @abstractmethod
     def _create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
@@ -313,6 +300,13 @@ class Storage(ABC):
         if limits.identifier_violation(interaction_id):
             return None
         return self._get(interaction_id)
+
+    def _found_answer(self, question: Question) -> Stored | None:
+        if not question.can_be_answered():
+            return None
+        found = self._answer(question)
+        # If the newest is not recent, none is.
+        return found if found is not None and question.is_recent(found.interaction) else None
 
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
         _check_limit(query.limit)

@@ -22,8 +22,8 @@ from django.utils.text import Truncator
 from chat.admin.theme import ThemedModelAdmin
 from storage import get_storage
 from storage.exceptions import InvalidCursor, StorageError
-from storage.interface import Page, PageQuery
 from storage.models import ChatInteraction
+from storage.pages import Page, PageQuery
 
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[ChatInteraction]

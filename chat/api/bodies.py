@@ -5,6 +5,7 @@ to report all that is wrong with it and not just the first thing. The limits of 
 those of `storage.limits`; the types here add what JSON needs and what the schema shows.
 """
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -22,6 +23,7 @@ from chat.api.problems import (
 from storage import limits
 from storage.models import ChatInteraction
 from storage.models.interaction import new_interaction_id
+from storage.questions import Question
 
 BODY_LIMIT = 2 * 1024 * 1024
 """Bytes in the body of a call for one interaction."""
@@ -31,6 +33,9 @@ BATCH_BODY_LIMIT = 16 * 1024 * 1024
 
 BATCH_LIMIT = 1000
 """Interactions in one batch."""
+
+MAX_AGE_MAX = 10 * 366 * 24 * 60 * 60
+"""Seconds; no interaction is kept for so long."""
 
 
 def _documented(description: str, **schema: Any) -> Meta:
@@ -98,8 +103,36 @@ class Completion(Unprinted, forbid_unknown_fields=True):
     output_tokens: Tokens | UnsetType = UNSET
 
 
+class Lookup(Unprinted, forbid_unknown_fields=True):
+    """Which answer to look for."""
+
+    user_id: Annotated[str, _documented("Who asked.", **_IDENTIFIER)]
+    message: Annotated[str, _documented("What was asked, to the letter.")]
+    model_used: (
+        Annotated[
+            str,
+            _documented(
+                "Only answers of this model.", minLength=1, maxLength=limits.MODEL_MAX_LENGTH
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    max_age: (
+        Annotated[
+            int,
+            _documented(
+                "Only answers whose interaction was created at most so many seconds ago.",
+                minimum=1,
+                maximum=MAX_AGE_MAX,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
 _NEW_INTERACTION = msgspec.json.Decoder(NewInteraction)
 _NEW_INTERACTIONS = msgspec.json.Decoder(NewInteractions)
+_LOOKUP = msgspec.json.Decoder(Lookup)
 _COMPLETION = msgspec.json.Decoder(Completion)
 
 
@@ -151,6 +184,36 @@ def completion(body: bytes) -> dict[str, Any]:
         names = ", ".join(changes)
         raise _invalid([{"pointer": "#", "detail": f"Give at least one of: {names}."}])
     return given
+
+
+def question(body: bytes) -> Question:
+    """What the body of a lookup asks for."""
+    try:
+        lookup = _LOOKUP.decode(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(_struct_errors(Lookup, _json(body), "#"), error) from None
+    except (ValueError, RecursionError) as error:
+        raise _malformed(error) from None
+    if problems := _lookup_problems(lookup):
+        raise _invalid(field_errors(problems, "#"))
+    return Question(
+        lookup.user_id,
+        lookup.message,
+        None if lookup.model_used is UNSET else lookup.model_used,
+        None if lookup.max_age is UNSET else timedelta(seconds=lookup.max_age),
+    )
+
+
+def _lookup_problems(lookup: Lookup) -> dict[str, str]:
+    found = {
+        "user_id": limits.identifier_violation(lookup.user_id),
+        "message": limits.text_violation(lookup.message),
+    }
+    if lookup.model_used is not UNSET:
+        found["model_used"] = limits.model_violation(lookup.model_used)
+    if lookup.max_age is not UNSET and not 1 <= lookup.max_age <= MAX_AGE_MAX:
+        found["max_age"] = f"must be from 1 to {MAX_AGE_MAX} seconds."
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def _interaction(new: NewInteraction) -> ChatInteraction:

@@ -73,6 +73,7 @@ _COMPONENTS = [
     bodies.NewInteraction,
     bodies.NewInteractions,
     bodies.Completion,
+    bodies.Lookup,
     Interaction,
     InteractionPage,
     BatchResults,
@@ -98,12 +99,12 @@ _WRITING = (*_READING, 507)
 _BODY = (411, 413, 415)
 
 
-def hide_interaction_called_batch(endpoints: list[Any], **kwargs: Any) -> list[Any]:
-    """drf-spectacular's hook: `batch/` is shown as a call, not also as an id that is so spelled."""
+def hide_interactions_called_as_calls(endpoints: list[Any], **kwargs: Any) -> list[Any]:
+    """drf-spectacular's hook: `batch/` and `lookup/` are shown as calls, not also as ids."""
     return [
         (path, regex, method, view)
         for path, regex, method, view in endpoints
-        if method == "POST" or not path.endswith("/batch/")
+        if method == "POST" or not path.endswith(("/batch/", "/lookup/"))
     ]
 
 
@@ -233,6 +234,16 @@ create_interactions = extend_schema(
     responses=_answers(
         (*_WRITING, *_BODY), _200=(BatchResults, "What became of each interaction.")
     ),
+)
+look_up_answer = extend_schema(
+    operation_id="look_up_answer",
+    tags=["interactions"],
+    auth=_API_KEY_ONLY,
+    summary="The newest answer that a user got to a message",
+    description="For a service that asks before it pays a model: the newest interaction of this "
+    "user with exactly this message and a response, or 404.",
+    request=_body(bodies.Lookup),
+    responses=_answers((*_READING, *_BODY, 404), _200=(Interaction, "The interaction.")),
 )
 get_interaction = extend_schema(
     operation_id="get_interaction",

@@ -16,6 +16,12 @@ urlpatterns = [
         name="interactions-batch",
     ),
     path(
+        "api/v1/interactions/lookup/",
+        views.LookupView.as_view(),
+        {"interaction_id": "lookup"},
+        name="interactions-lookup",
+    ),
+    path(
         "api/v1/interactions/<path:interaction_id>/",
         views.InteractionView.as_view(),
         name="interaction",

@@ -14,8 +14,8 @@ from chat.api.authentication import caller_of
 from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
 from storage import get_storage, records
-from storage.interface import Page
 from storage.models import ChatInteraction
+from storage.pages import Page
 
 
 class StoreView(APIView):
@@ -141,6 +141,21 @@ class BatchView(InteractionView):
             for interaction, outcome in zip(interactions, outcomes, strict=True)
         ]
         return json_response({"results": results})
+
+
+class LookupView(InteractionView):
+    """Answers already given. Other methods reach the interaction whose id is `lookup`."""
+
+    @schema.look_up_answer
+    def post(self, request: Request, interaction_id: str) -> HttpResponse:
+        caller = caller_of(request)
+        parameters.refuse_parameters(request._request)
+        question = bodies.question(bodies.read_body(request._request, bodies.BODY_LIMIT))
+        caller.require(question.user_id)
+        found = get_storage().find_answer_json_sync(question)
+        if found is None:
+            raise NotFound("This user got no such answer to this message.")
+        return HttpResponse(found, content_type="application/json")
 
 
 class UserInteractionsView(StoreView):

@@ -1,46 +1,44 @@
-"""Read-through and write-through for interactions by id: the protocol of `storage.cache.leases`."""
+"""Interactions in the cache: by id, and as the newest answer to a message.
 
-import secrets
-from collections.abc import Callable, Iterator
+Under an id's key is the interaction itself. Under the keys of a message is only the id of the
+newest answer: the interaction is then read by id, and tells whether it is still an answer to
+that message. So a change or a deletion needs to know one key, that of the id; only what may have
+become the newest answer must be told to the keys of its message.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+
+import orjson
 
 from storage import expiry
-from storage.cache import leases
-from storage.cache.keys import interaction_key
-from storage.cache.leases import Cell
+from storage.cache import keys
+from storage.cache.cells import Cells
+from storage.cache.read_through import Reading, ReadThrough, Unfit, new_token
 from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction
+from storage.questions import Question
 from storage.records import Stored
 
+VALUE_MAX_BYTES = 2_500_000
+"""More than the longest JSON of an interaction: 390,000 bytes of text, each escaped as six."""
 
-class Cells(Protocol):
-    """Where cells are kept. Never raises: what cannot be asked is busy, or not confirmed."""
-
-    def get(self, key: str) -> Cell:
-        """The cell; BUSY if it cannot be told."""
-
-    def lease(self, key: str, token: bytes) -> bool:
-        """Whether the reader has the lease."""
-
-    def fill(self, key: str, token: bytes, value: bytes, seconds: float) -> None:
-        """Put a value where the reader has a lease."""
-
-    def begin(self, key: str, token: bytes) -> bool:
-        """Whether it is confirmed that all know of the writer."""
-
-    def end(self, key: str, token: bytes, value: bytes | None, seconds: float) -> None:
-        """A writer has committed."""
-
-    def drop(self, key: str) -> None:
-        """Remove what is not fit to be there."""
+Read = Callable[[str], ChatInteraction | None]
+Find = Callable[[Question], ChatInteraction | None]
 
 
 class Writing:
     """One write to an interaction; says `committed` as soon as the database has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, cells: Cells, marked: Sequence[str]) -> None:
+        self._cells = cells
+        self.marked = list(marked)
         self.result: ChatInteraction | None = None
+
+    def will_commit(self, interaction: ChatInteraction) -> None:
+        """Before the commit of what only a read of the database could tell."""
+        self.marked += [key for key in keys.answer_keys(interaction) if key not in self.marked]
+        self._cells.mark(self.marked)
 
     def committed(self, interaction: ChatInteraction) -> None:
         """The database has this now. Without it, the key is just freed."""
@@ -48,72 +46,123 @@ class Writing:
 
 
 class InteractionCache:
-    """Interactions by id, in cells, for `ttl` seconds and never past their own expiry."""
+    """Read-through and write-through, in cells, for `ttl` seconds and never past expiry."""
 
     def __init__(self, cells: Cells, ttl: float) -> None:
         self._cells = cells
         self._ttl = ttl
+        self._through = ReadThrough(cells)
 
-    def get(
-        self, interaction_id: str, read: Callable[[str], ChatInteraction | None]
-    ) -> Stored | None:
+    def get(self, interaction_id: str, read: Read) -> Stored | None:
         """The cached interaction, or the one that `read` finds, which is then cached.
 
         `read` must give what the database has at that moment, all commits included.
         """
-        key = interaction_key(interaction_id)
-        cell = self._cells.get(key)
-        found = self._cached(key, interaction_id, cell)
-        if found is not None:
-            return found
-        token = _token()
-        may_fill = cell is None and self._cells.lease(key, token)
-        interaction = read(interaction_id)
-        if interaction is None:
-            return None
-        found = Stored(interaction=interaction)
-        if may_fill:
-            self._cells.fill(key, token, found.json, self._seconds(interaction))
-        return found
+        return self._through.get(_ById(self, interaction_id, read))
+
+    def answer(self, question: Question, find: Find, read: Read) -> Stored | None:
+        """The cached newest answer, or the one that `find` finds, which is then cached.
+
+        `read` is as for `get`.
+        """
+        return self._through.get(_Answer(self, question, find, read))
 
     @contextmanager
-    def writing(self, interaction_id: str) -> Iterator[Writing]:
-        """Around a write to the database, from before its first to after its last request."""
-        key, token, writing = interaction_key(interaction_id), _token(), Writing()
-        confirmed = self._cells.begin(key, token)
+    def writing(
+        self, interaction_id: str, interaction: ChatInteraction | None = None
+    ) -> Iterator[Writing]:
+        """Around a write to the database, from before its first to after its last request.
+
+        `interaction` is what will be saved, if that is known already.
+        """
+        key, token = keys.interaction_key(interaction_id), new_token()
+        writing = Writing(self._cells, [] if interaction is None else keys.answer_keys(interaction))
+        confirmed = self._cells.begin(key, token, writing.marked)
         try:
             yield writing
         except StorageUnavailable:
-            raise  # it may take effect yet, so the key stays busy until its lease ends
+            # It may take effect yet, so the key stays busy until its lease ends.
+            self._cells.mark(writing.marked)
+            raise
         except BaseException:
-            self._cells.end(key, token, None, 0)
+            self._cells.end(key, token, None, 0, writing.marked)
             raise
         result = writing.result
         if result is None or not confirmed:
-            self._cells.end(key, token, None, 0)
+            self._cells.end(key, token, None, 0, writing.marked)
         else:
             value = Stored(interaction=result).json
-            self._cells.end(key, token, value, self._seconds(result))
+            self._cells.end(key, token, value, self.seconds_for(result), writing.marked)
 
-    def _cached(self, key: str, interaction_id: str, cell: Cell) -> Stored | None:
-        value = leases.value_of(cell)
-        if value is None:
-            return None
-        found = Stored(json=value)
+    @contextmanager
+    def creating(self, interactions: Sequence[ChatInteraction]) -> Iterator[None]:
+        """Around a batch of new interactions. Nothing is cached of ids that do not exist."""
+        marked = list({key for each in interactions for key in keys.answer_keys(each)})
+        self._cells.mark(marked)
         try:
-            cached = found.interaction
-            if cached.interaction_id == interaction_id and not expiry.has_expired(
-                cached.created_at
-            ):
-                return found
-        except (ValueError, RecursionError):
-            pass  # not what this project wrote
-        self._cells.drop(key)
-        return None
+            yield
+        finally:
+            self._cells.mark(marked)
 
-    def _seconds(self, interaction: ChatInteraction) -> float:
+    def seconds_for(self, interaction: ChatInteraction) -> float:
+        """How long it may be cached."""
         return min(self._ttl, expiry.seconds_left(interaction.created_at))
 
 
-def _token() -> bytes:
-    return secrets.token_hex(8).encode()
+class _ById(Reading[Stored]):
+    kind = "interaction"
+
+    def __init__(self, cache: InteractionCache, interaction_id: str, read: Read) -> None:
+        self.key = keys.interaction_key(interaction_id)
+        self._cache = cache
+        self._interaction_id = interaction_id
+        self._read = read
+
+    def from_cache(self, value: bytes) -> Stored | None:
+        found = Stored(json=value)
+        try:
+            if len(value) > VALUE_MAX_BYTES or (
+                found.interaction.interaction_id != self._interaction_id
+            ):
+                raise Unfit
+        except (ValueError, RecursionError) as error:
+            raise Unfit from error
+        return None if expiry.has_expired(found.interaction.created_at) else found
+
+    def from_database(self) -> Stored | None:
+        interaction = self._read(self._interaction_id)
+        return None if interaction is None else Stored(interaction=interaction)
+
+    def to_cache(self, found: Stored) -> tuple[bytes, float]:
+        return found.json, self._cache.seconds_for(found.interaction)
+
+
+class _Answer(Reading[Stored]):
+    kind = "answer"
+
+    def __init__(self, cache: InteractionCache, question: Question, find: Find, read: Read) -> None:
+        self.key = keys.answer_key(question)
+        self._cache = cache
+        self._question = question
+        self._find = find
+        self._read = read
+
+    def from_cache(self, value: bytes) -> Stored | None:
+        try:
+            interaction_id = orjson.loads(value) if len(value) <= VALUE_MAX_BYTES else None
+        except ValueError as error:
+            raise Unfit from error
+        if not isinstance(interaction_id, str):
+            raise Unfit
+        found = self._cache.get(interaction_id, self._read)
+        if found is None or not self._question.is_answered_by(found.interaction):
+            return None
+        return found
+
+    def from_database(self) -> Stored | None:
+        interaction = self._find(self._question)
+        return None if interaction is None else Stored(interaction=interaction)
+
+    def to_cache(self, found: Stored) -> tuple[bytes, float]:
+        interaction = found.interaction
+        return orjson.dumps(interaction.interaction_id), self._cache.seconds_for(interaction)

@@ -5,16 +5,54 @@ The hash is SHA-256 because Python's `hash()` differs from process to process.
 
 import hashlib
 
+from storage.models import ChatInteraction
+from storage.questions import Question
+
 FORMAT_VERSION = 1
 """Part of every key. Raise it when the cached form changes, so that old entries are not read."""
 
 
 def interaction_key(interaction_id: str) -> str:
     """The key of one interaction by id. Its user part is empty: an id alone names no user."""
-    content = f"interaction:{FORMAT_VERSION}:{interaction_id}"
-    return f"chat::{hashlib.sha256(content.encode()).hexdigest()}"
+    return _key("", f"interaction:{FORMAT_VERSION}:{interaction_id}")
+
+
+def answer_key(question: Question) -> str:
+    """The key of the newest answer to a question, however recent it has to be."""
+    return _answer_key(question.user_id, _digest(question.message), question.model_used or "")
+
+
+def answer_keys(interaction: ChatInteraction) -> list[str]:
+    """The keys that may have to give this interaction from now on; none if it has no answer."""
+    if not interaction.response:
+        return []
+    message = _digest(interaction.message)
+    user_id, model_used = interaction.user_id, interaction.model_used
+    return [_answer_key(user_id, message, ""), _answer_key(user_id, message, model_used)]
+
+
+def string_key(key: str) -> str:
+    """Where the application's own string `key` is kept: apart from all that is cached besides.
+
+    A key `chat:{user_id}:...` stays with its user.
+    """
+    kind, _, rest = key.partition(":")
+    user_id = rest.rpartition(":")[0] if kind == "chat" else ""
+    return _key(user_id, f"string:{FORMAT_VERSION}:{key}")
 
 
 def as_given(key: str, prefix: str, version: int) -> str:
     """Django's KEY_FUNCTION for Redis: keys there are just those of this module."""
     return key
+
+
+def _answer_key(user_id: str, message_digest: str, model_used: str) -> str:
+    return _key(user_id, f"answer:{FORMAT_VERSION}:{message_digest}:{model_used}")
+
+
+def _key(user_id: str, content: str) -> str:
+    return f"chat:{user_id}:{_digest(content)}"
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()

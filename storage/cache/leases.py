@@ -1,11 +1,13 @@
 """The states of one cache key, and what may become of them: the whole of the cache protocol.
 
 A key is absent or holds one of: `V` and a value; `T` and a token, a reader's lease; `B` and a
-token, one writer busy; `X`, several writers busy. Leases end by themselves after
-LEASE_SECONDS, which must outlast the longest access to the database.
+token, one writer busy; `X`, several writers busy, or one that does not know the value. Leases
+and marks end by themselves after LEASE_SECONDS, which must outlast the longest access to the
+database.
 
-    reader   get; if absent, lease; read the database; fill
-    writer   begin; commit; end
+    reader                            get; if absent, lease; read the database; fill
+    writer of the value               begin; commit; end
+    writer of what the value follows  mark; commit; mark
 
 A reader fills only what it has leased, and every writer takes leases away before its commit
 and after it. So whatever interleaves, is evicted, is lost or dies in between, no value
@@ -26,10 +28,25 @@ Cell = bytes | None
 
 BUSY = b"X"
 
+_MARK_MAX_BYTES = 64
+"""A tag and a token are shorter; what is longer and no value is nothing of ours."""
+
 
 def value_of(cell: Cell) -> bytes | None:
     """The cached value, if there is one."""
     return cell[1:] if cell is not None and cell.startswith(b"V") else None
+
+
+def is_leased(cell: Cell) -> bool:
+    """Whether a reader is about to fill it."""
+    return cell is not None and cell.startswith(b"T") and len(cell) <= _MARK_MAX_BYTES
+
+
+def is_mark(cell: Cell) -> bool:
+    """Whether it holds a lease or a writer's mark."""
+    return cell == BUSY or (
+        cell is not None and cell[:1] in (b"T", b"B") and len(cell) <= _MARK_MAX_BYTES
+    )
 
 
 def lease(cell: Cell, token: bytes) -> Cell:
@@ -37,9 +54,11 @@ def lease(cell: Cell, token: bytes) -> Cell:
     return b"T" + token if cell is None else cell
 
 
-def fill(cell: Cell, token: bytes, value: bytes) -> Cell:
-    """A reader who has read the database gives what it found."""
-    return b"V" + value if cell == b"T" + token else cell
+def fill(cell: Cell, token: bytes, value: bytes | None) -> Cell:
+    """A reader who has read the database gives what it found; None gives the lease back."""
+    if cell != b"T" + token:
+        return cell
+    return None if value is None else b"V" + value
 
 
 def begin(cell: Cell, token: bytes) -> Cell:
@@ -58,3 +77,16 @@ def end(cell: Cell, token: bytes, value: bytes | None) -> Cell:
     if cell.startswith(b"B"):
         return BUSY
     return None
+
+
+def mark(cell: Cell) -> Cell:
+    """A writer is about to commit, or has committed, something that the value follows from.
+
+    The mark stays after the commit, so that a reader has time to see an index that lags.
+    """
+    return BUSY
+
+
+def drop(cell: Cell) -> Cell:
+    """A reader found a value that is of no use, or nothing of ours; leases and marks stay."""
+    return cell if is_mark(cell) else None

@@ -4,17 +4,28 @@ One key a script is what Redis Cluster allows without hash tags.
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from storage.cache.leases import LEASE_SECONDS, Cell
+from redis.exceptions import ResponseError
+
+from storage.cache.leases import BUSY, LEASE_SECONDS, Cell
+
+NOT_OURS = b""
+"""Stands for what is no string: no cell of this project is empty."""
 
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 
-# KEYS[1]: the key. ARGV: token, value, life of the value in ms. Texts are compared as bytes.
+# KEYS[1]: the key. ARGV: token and, if there is one, the value and its life in ms.
+# Texts are compared as bytes. Gives 1 if the lease was still there.
 _FILL = """
-if redis.call('GET', KEYS[1]) == 'T' .. ARGV[1] then
+if redis.call('GET', KEYS[1]) ~= 'T' .. ARGV[1] then return 0 end
+if ARGV[2] then
   redis.call('SET', KEYS[1], 'V' .. ARGV[2], 'PX', ARGV[3])
+else
+  redis.call('DEL', KEYS[1])
 end
+return 1
 """
 
 # KEYS[1]: the key. ARGV: token, life of a lease in ms.
@@ -42,6 +53,15 @@ else
 end
 """
 
+# KEYS[1]: the key.
+_DROP = """
+local is_string = redis.call('TYPE', KEYS[1]).ok == 'string'
+local cell = is_string and redis.call('GETRANGE', KEYS[1], 0, 64)
+local tag = cell and string.sub(cell, 1, 1)
+if cell == 'X' or ((tag == 'T' or tag == 'B') and #cell <= 64) then return end
+redis.call('DEL', KEYS[1])
+"""
+
 
 class RedisCells:
     """The cells of a Redis server or cluster. Every method may raise what the client raises."""
@@ -50,34 +70,59 @@ class RedisCells:
         self._cache = cache
 
     def get(self, key: str) -> Cell:
-        """The cell."""
-        found: Cell = self._client.get(key)
+        """The cell; NOT_OURS if it is no string."""
+        try:
+            found: Cell = self._client.get(key)
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error):
+                return NOT_OURS
+            raise
         return found
 
     def lease(self, key: str, token: bytes) -> bool:
         """Whether the reader has the lease."""
         return bool(self._client.set(key, b"T" + token, nx=True, px=_LEASE_MS))
 
-    def fill(self, key: str, token: bytes, value: bytes, seconds: float) -> None:
-        """Put the value there for so many seconds, if the lease is still the reader's."""
-        self._run(_FILL, key, token, value, _milliseconds(seconds))
+    def fill(self, key: str, token: bytes, value: bytes | None, seconds: float) -> bool:
+        """Put the value there for so many seconds, or give the lease back, if it is still there."""
+        return bool(self._client.eval(_FILL, 1, key, token, *_given(value, seconds)))
 
-    def begin(self, key: str, token: bytes) -> None:
-        """A writer is about to commit."""
-        self._run(_BEGIN, key, token, _LEASE_MS)
+    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> None:
+        """A writer is about to commit `key`, and what `marked` follow from."""
+        self._change((_BEGIN, key, token, _LEASE_MS), marked)
 
-    def end(self, key: str, token: bytes, value: bytes | None, seconds: float) -> None:
+    def end(
+        self, key: str, token: bytes, value: bytes | None, seconds: float, marked: Sequence[str]
+    ) -> None:
         """A writer has committed; a value stays for so many seconds."""
-        committed = () if value is None else (value, _milliseconds(seconds))
-        self._run(_END, key, token, _LEASE_MS, *committed)
+        self._change((_END, key, token, _LEASE_MS, *_given(value, seconds)), marked)
+
+    def mark(self, keys: Sequence[str]) -> None:
+        """A writer is about to commit, or has committed, what the keys follow from."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.set(key, BUSY, px=_LEASE_MS)
+        pipeline.execute()
+
+    def drop(self, key: str) -> None:
+        """Remove what is neither a lease nor a writer's mark."""
+        self._client.eval(_DROP, 1, key)
 
     def delete(self, key: str) -> None:
         """Whatever is there goes."""
         self._client.delete(key)
 
-    def _run(self, script: str, key: str, *arguments: bytes | int) -> None:
+    def _change(self, change: tuple[Any, ...], marked: Sequence[str]) -> None:
         # EVAL and not EVALSHA: a few hundred bytes more, and no server that lacks the script.
-        self._client.eval(script, 1, key, *arguments)
+        script, key, *arguments = change
+        if not marked:
+            self._client.eval(script, 1, key, *arguments)
+            return
+        pipeline = self._client.pipeline(transaction=False)  # one round trip to each server
+        pipeline.eval(script, 1, key, *arguments)
+        for other in marked:
+            pipeline.set(other, BUSY, px=_LEASE_MS)
+        pipeline.execute()
 
     @property
     def _client(self) -> Any:
@@ -85,5 +130,6 @@ class RedisCells:
         return self._cache.client.get_client(write=True)
 
 
-def _milliseconds(seconds: float) -> int:
-    return max(1, int(seconds * 1000))
+def _given(value: bytes | None, seconds: float) -> tuple[bytes | int, ...]:
+    """A value and its life in ms, as the scripts take them."""
+    return () if value is None else (value, max(1, int(seconds * 1000)))

@@ -1,5 +1,6 @@
 """Many items in few requests. What DynamoDB leaves undone is tried again, for a bounded time."""
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -57,7 +58,6 @@ def insert(client: Client, items: Sequence[Item], pauses: Pauses) -> set[str]:
 
     Raises BatchUnfinished with the ids of the items that DynamoDB has not taken in time.
     """
-    statement = _statement(client.table, tuple(items[0])) if items else ""
     taken: set[str] = set()
     parts = _parts_to_write(items)
     for some in parts:
@@ -66,7 +66,7 @@ def insert(client: Client, items: Sequence[Item], pauses: Pauses) -> set[str]:
             if pauses.over():
                 raise _unfinished(undone, parts)
             try:
-                errors = _insert_some(client, statement, undone)
+                errors = _insert_some(client, undone)
             except StorageUnavailable as error:
                 raise _unfinished(undone, parts) from error
             taken |= {_id(item) for item, error in errors if error == "DuplicateItem"}
@@ -79,13 +79,17 @@ def insert(client: Client, items: Sequence[Item], pauses: Pauses) -> set[str]:
     return taken
 
 
-def _insert_some(client: Client, statement: str, items: list[Item]) -> list[tuple[Item, str]]:
+def _insert_some(client: Client, items: list[Item]) -> list[tuple[Item, str]]:
     """Items that were not written, each with the code of its error."""
     answer = client.request(
         "BatchExecuteStatement",
         {
             "Statements": [
-                {"Statement": statement, "Parameters": list(item.values())} for item in items
+                {
+                    "Statement": _statement(client.table, tuple(item)),
+                    "Parameters": list(item.values()),
+                }
+                for item in items
             ]
         },
     )
@@ -100,6 +104,7 @@ def _insert_some(client: Client, statement: str, items: list[Item]) -> list[tupl
     return errors
 
 
+@functools.lru_cache(maxsize=10)
 def _statement(table: str, attributes: tuple[str, ...]) -> str:
     """PartiQL: INSERT, unlike PUT, fails if there is an item with this key."""
     value = ", ".join(f"'{name}': ?" for name in attributes)

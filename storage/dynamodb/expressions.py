@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from storage.dynamodb import items
-from storage.dynamodb.items import Item
+from storage.dynamodb.items import QUESTION_ATTRIBUTES, Item
 
 FREE = "attribute_not_exists(#interaction_id) OR #created_at <= :cutoff"
 """No interaction has this id, or only one that has expired."""
@@ -42,8 +42,11 @@ def condition(expression: str, **values: str) -> dict[str, Any]:
 
 
 def update(changes: Item, only_if: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of an UpdateItem that sets `changes`, under the condition `only_if`."""
-    expression = _set_expression(tuple(changes))
+    """The parameters of an UpdateItem that sets `changes`, under the condition `only_if`.
+
+    Attributes that an interaction need not have are removed, if they are not among them.
+    """
+    expression = _update_expression(tuple(changes))
     values = {f":{name}": value for name, value in changes.items()}
     return {
         **only_if,
@@ -60,11 +63,13 @@ def names(expression: str) -> dict[str, str]:
 
 
 @functools.cache
-def _set_expression(changed: tuple[str, ...]) -> str:
+def _update_expression(changed: tuple[str, ...]) -> str:
     settings = (
         f"#{name} = if_not_exists(#{name}, :{name})"
         if name in KEPT_FROM_THE_FIRST_SAVE
         else f"#{name} = :{name}"
         for name in changed
     )
-    return "SET " + ", ".join(settings)
+    expression = "SET " + ", ".join(settings)
+    removed = [f"#{name}" for name in QUESTION_ATTRIBUTES if name not in changed]
+    return f"{expression} REMOVE {', '.join(removed)}" if removed else expression

@@ -4,6 +4,7 @@ PynamoDB's own conversion of a page of 50 costs more than all the rest of readin
 there are only strings and integers here. A test compares the two, attribute by attribute.
 """
 
+import base64
 import hashlib
 import math
 import secrets
@@ -14,6 +15,7 @@ from typing import Any
 from storage import expiry
 from storage.models import ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.questions import Question
 from storage.records import Record, format_time, from_record
 
 Item = dict[str, dict[str, Any]]
@@ -25,13 +27,16 @@ SHARDS = 4
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-sharding.html
 """
 
+QUESTION_ATTRIBUTES = ("question", "question_to_model")
+"""Attributes that only an interaction with a response has."""
+
 SORT_KEY_BYTES = 1024
 """DynamoDB's limit for a sort key."""
 
 
 def to_item(interaction: ChatInteraction, version: str) -> Item:
     """All attributes of an interaction."""
-    return {
+    item = {
         "interaction_id": {"S": interaction.interaction_id},
         "user_id": {"S": interaction.user_id},
         "message": {"S": interaction.message},
@@ -47,6 +52,7 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
         "version": {"S": version},
         "saved_as": {"S": version},
     }
+    return item | _questions(interaction) if interaction.response else item
 
 
 def to_interaction(item: Item) -> ChatInteraction:
@@ -72,7 +78,13 @@ def to_record(item: Item) -> Record:
 def to_completion(interaction: ChatInteraction, version: str) -> Item:
     """The attributes that `update_interaction` changes."""
     item = to_item(interaction, version)
-    return {name: item[name] for name in (*COMPLETED_FIELDS, "updated_at", "version")}
+    changed = (*COMPLETED_FIELDS, "updated_at", "version", *QUESTION_ATTRIBUTES)
+    return {name: item[name] for name in changed if name in item}
+
+
+def question(asked: Question) -> str:
+    """The `question` of what answers `asked`; its `question_to_model`, if that names a model."""
+    return _question(asked.user_id, asked.message, asked.model_used or "")
 
 
 def new_version() -> str:
@@ -109,6 +121,20 @@ def position(created_at: datetime, interaction_id: str) -> str:
 def shard(interaction_id: str) -> str:
     """The shard of an id, the same for ever."""
     return str(zlib.crc32(interaction_id.encode()) % SHARDS)
+
+
+def _questions(interaction: ChatInteraction) -> Item:
+    user_id, message = interaction.user_id, interaction.message
+    return {
+        "question": {"S": _question(user_id, message, "")},
+        "question_to_model": {"S": _question(user_id, message, interaction.model_used)},
+    }
+
+
+def _question(user_id: str, message: str, model_used: str) -> str:
+    # None of the three can contain NUL, so no two questions run together to the same text.
+    digest = hashlib.sha256("\0".join((user_id, model_used, message)).encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _lifetime() -> float:

@@ -1,7 +1,7 @@
 """The PynamoDB models: what the table holds, and its keys and indexes. `items` fills them.
 
 `InteractionItem` mirrors `storage.models.ChatInteraction`, and a test holds the two together.
-Both indexes hold keys only. A list reads the rows themselves from the table, consistently:
+All indexes hold keys only. A list reads the rows themselves from the table, consistently:
 what was changed or deleted shows at once, whatever the index still says, and a change of an
 interaction costs no write to an index. See docs/decisions.
 """
@@ -39,6 +39,28 @@ class Newest(GlobalSecondaryIndex["InteractionItem"]):
         projection = KeysOnlyProjection()
 
 
+class Answers(GlobalSecondaryIndex["InteractionItem"]):
+    """The answers that a user got to one message, in the order of their positions."""
+
+    question = UnicodeAttribute(hash_key=True)
+    position = UnicodeAttribute(range_key=True)
+
+    class Meta:
+        index_name = "answers"
+        projection = KeysOnlyProjection()
+
+
+class AnswersOfModel(GlobalSecondaryIndex["InteractionItem"]):
+    """Those of one model."""
+
+    question_to_model = UnicodeAttribute(hash_key=True)
+    position = UnicodeAttribute(range_key=True)
+
+    class Meta:
+        index_name = "answers_of_model"
+        projection = KeysOnlyProjection()
+
+
 class InteractionItem(Model):
     """One interaction. The first nine attributes are those of ChatInteraction."""
 
@@ -63,9 +85,16 @@ class InteractionItem(Model):
     saved_as = UnicodeAttribute()
     """The version that the last save of the whole row gave it: tells a save or a creation its own,
     though the row was completed since."""
+    question = UnicodeAttribute(null=True)
+    """A hash of the user and the message. Not there while there is no response, so that the
+    index of answers has only answers."""
+    question_to_model = UnicodeAttribute(null=True)
+    """A hash of the user, the message and the model; there as `question` is."""
 
     of_user = OfUser()
     newest = Newest()
+    answers = Answers()
+    answers_of_model = AnswersOfModel()
 
 
 class IdempotencyItem(Model):

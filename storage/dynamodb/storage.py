@@ -10,7 +10,7 @@ from django.core.cache.backends.base import BaseCache
 
 from storage import limits
 from storage.cache.guarded import Guard, GuardedCache
-from storage.cache.interactions import InteractionCache
+from storage.cache.interactions import InteractionCache, Writing
 from storage.cache.reliable_cells import cells_of
 from storage.dynamodb import batches, expressions, items, lists, replays
 from storage.dynamodb.client import Client, ConditionFailed, TransactionCanceled
@@ -23,9 +23,11 @@ from storage.exceptions import (
     InvalidInteraction,
     StorageUnavailable,
 )
-from storage.interface import Outcome, Slice, Storage
+from storage.interface import Outcome, Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
+from storage.pages import Slice
+from storage.questions import Question
 from storage.records import Record, Stored
 
 # Note [A write whose answer was lost]
@@ -59,7 +61,7 @@ class CloudStorage(Storage):
         self._cache.set(key, value, ttl)
 
     def _save(self, interaction: ChatInteraction) -> None:
-        with self._interactions.writing(interaction.interaction_id) as writing:
+        with self._interactions.writing(interaction.interaction_id, interaction) as writing:
             self._upsert(interaction)
             writing.committed(interaction)
 
@@ -96,12 +98,23 @@ class CloudStorage(Storage):
         item = self._item(interaction_id)
         return None if item is None or items.has_expired(item) else items.to_interaction(item)
 
+    def _answer(self, question: Question) -> Stored | None:
+        return self._interactions.answer(question, self._find, self._read)
+
+    def _find(self, question: Question) -> ChatInteraction | None:
+        """The newest answer of which the index knows and that is one still."""
+        for entry in lists.answers(self._client, question, Pauses()):
+            found = self._get(entry.interaction_id)
+            if found is not None and question.is_answered_by(found.interaction):
+                return found.interaction
+        return None
+
     def _create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
         item = items.to_item(interaction, items.new_version())
         stored: ChatInteraction | None
-        with self._interactions.writing(interaction.interaction_id) as writing:
+        with self._interactions.writing(interaction.interaction_id, interaction) as writing:
             if idempotency is None:
                 found, created = self._put_or_find(item)
                 stored = interaction if created else _same(interaction, found)
@@ -138,6 +151,10 @@ class CloudStorage(Storage):
                 raise _contended()
 
     def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+        with self._interactions.creating(interactions):
+            return self._insert_many(interactions)
+
+    def _insert_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
         stored: dict[str, Item] = {}
         for interaction in interactions:
             item = items.to_item(interaction, items.new_version())
@@ -173,13 +190,17 @@ class CloudStorage(Storage):
         self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
     ) -> ChatInteraction | None:
         with self._interactions.writing(interaction_id) as writing:
-            updated = self._change(interaction_id, changes, user_id)
+            updated = self._change(interaction_id, changes, user_id, writing)
             if updated is not None:
                 writing.committed(updated)
         return updated
 
     def _change(
-        self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
+        self,
+        interaction_id: str,
+        changes: Mapping[str, Any],
+        user_id: str | None,
+        writing: Writing,
     ) -> ChatInteraction | None:
         pauses = Pauses()
         while True:
@@ -189,13 +210,17 @@ class CloudStorage(Storage):
             interaction = items.to_interaction(item)
             if user_id not in (None, interaction.user_id):
                 return None
-            if self._complete(interaction, changes, item["version"]["S"]):
+            if self._complete(interaction, changes, item["version"]["S"], writing):
                 return interaction
             if not pauses.wait():
                 raise _contended()
 
     def _complete(
-        self, interaction: ChatInteraction, changes: Mapping[str, Any], expected: str
+        self,
+        interaction: ChatInteraction,
+        changes: Mapping[str, Any],
+        expected: str,
+        writing: Writing,
     ) -> bool:
         """Whether the changes were made; not if the item has another version than expected."""
         for name, value in changes.items():
@@ -203,6 +228,7 @@ class CloudStorage(Storage):
         if problems := limits.violations(interaction):
             raise InvalidInteraction(problems)
         interaction.updated_at = datetime.now(UTC)
+        writing.will_commit(interaction)
         completion = items.to_completion(interaction, items.new_version())
         only_if = condition(expressions.SAME_VERSION, expected=expected)
         try:

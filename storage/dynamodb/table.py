@@ -7,7 +7,13 @@ from typing import Any
 from pynamodb.constants import KEYS_ONLY
 
 from storage.dynamodb.client import Client, TableMissing
-from storage.dynamodb.mirror import InteractionItem, Newest, OfUser
+from storage.dynamodb.mirror import (
+    Answers,
+    AnswersOfModel,
+    InteractionItem,
+    Newest,
+    OfUser,
+)
 from storage.exceptions import StorageUnavailable
 
 TTL_ATTRIBUTE = InteractionItem.expires_at.attr_name
@@ -23,7 +29,7 @@ Description = dict[str, Any]
 
 def definition() -> dict[str, Any]:
     """The parameters of CreateTable but for the name, from the PynamoDB models."""
-    indexes = [_index(index) for index in (Newest, OfUser)]
+    indexes = [_index(index) for index in (Newest, OfUser, Answers, AnswersOfModel)]
     schemas = [_KEY, *(index["KeySchema"] for index in indexes)]
     names = {key["AttributeName"] for schema in schemas for key in schema}
     return {

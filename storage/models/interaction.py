@@ -1,10 +1,13 @@
 """`ChatInteraction`: the one record type that every layer and every backend passes."""
 
+import hashlib
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Q
 from django.db.models.base import ModelState
+from django.db.models.functions import SHA256, Left
 from django.utils import timezone
 from uuid_utils import uuid7
 
@@ -14,6 +17,20 @@ from storage import limits
 def new_interaction_id() -> str:
     """A UUIDv7 (RFC 9562): ids made one after another sort one after another."""
     return str(uuid7())
+
+
+MESSAGE_HASH_LENGTH = 16
+"""Hexadecimal digits: 64 bits, which no user's messages share by chance."""
+
+MESSAGE_HASH = Left(SHA256("message"), MESSAGE_HASH_LENGTH)
+"""What indexes have in place of a message, which may be long."""
+
+HAS_RESPONSE = ~Q(response="")
+
+
+def message_hash(message: str) -> str:
+    """What `MESSAGE_HASH` gives for a message."""
+    return hashlib.sha256(message.encode()).hexdigest()[:MESSAGE_HASH_LENGTH]
 
 
 class ChatInteraction(models.Model):
@@ -47,6 +64,23 @@ class ChatInteraction(models.Model):
                 fields=["user_id", "created_at", "interaction_id"], name="interaction_of_user"
             ),
             models.Index(fields=["created_at", "interaction_id"], name="interaction_newest"),
+            models.Index(
+                "user_id",
+                MESSAGE_HASH,
+                "created_at",
+                "interaction_id",
+                condition=HAS_RESPONSE,
+                name="interaction_answer",
+            ),
+            models.Index(
+                "user_id",
+                MESSAGE_HASH,
+                "model_used",
+                "created_at",
+                "interaction_id",
+                condition=HAS_RESPONSE,
+                name="interaction_answer_of_model",
+            ),
         ]
 
     def __str__(self) -> str:

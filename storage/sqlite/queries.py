@@ -14,9 +14,15 @@ from django.db.models import F, Func, Q
 from django.db.models.constants import OnConflict
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
-from storage.interface import Slice
 from storage.models import ChatInteraction
-from storage.models.interaction import COMPLETED_FIELDS
+from storage.models.interaction import (
+    COMPLETED_FIELDS,
+    HAS_RESPONSE,
+    MESSAGE_HASH,
+    message_hash,
+)
+from storage.pages import Slice
+from storage.questions import Question
 from storage.records import Record
 
 FIELDS = ChatInteraction._meta.concrete_fields
@@ -80,6 +86,26 @@ def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> st
     if until:
         found = found.filter(created_at__lt=parameter("created_before", "created_at"))
     return _sql(found.order_by("-created_at", "-interaction_id"), alias) + " LIMIT :limit"
+
+
+@functools.cache
+def select_answer(alias: str, *, of_model: bool) -> str:
+    """The newest answer to a message. Parameters: those of `question_parameters`, and cutoff.
+
+    The index has the beginning of a hash; that it is the message itself is compared then.
+    """
+    found = ChatInteraction.objects.filter(
+        HAS_RESPONSE,
+        user_id=parameter("user_id"),
+        message=parameter("message"),
+        created_at__gt=parameter("cutoff", "created_at"),
+    )
+    found = found.alias(message_hash=MESSAGE_HASH).filter(
+        message_hash=parameter("message_hash", "message")
+    )
+    if of_model:
+        found = found.filter(model_used=parameter("model_used"))
+    return _sql(found.order_by("-created_at", "-interaction_id"), alias) + " LIMIT 1"
 
 
 @functools.cache
@@ -158,6 +184,16 @@ def slice_parameters(wanted: Slice) -> dict[str, Any]:
     }
 
 
+def question_parameters(question: Question) -> dict[str, Any]:
+    """The values for `select_answer`."""
+    return {
+        "user_id": question.user_id,
+        "message": question.message,
+        "message_hash": message_hash(question.message),
+        "model_used": question.model_used,
+    }
+
+
 def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
     """The values of all FIELDS, as SQLite keeps them."""
     return {
@@ -223,7 +259,10 @@ def _to_record_time(text: str) -> str:
 
 
 def _sql(queryset: "models.QuerySet[ChatInteraction]", alias: str) -> str:
-    return queryset.query.get_compiler(alias).as_sql()[0]
+    """With its constants as literals: an index on an expression is used for the same text only."""
+    sql, constants = queryset.query.get_compiler(alias).as_sql()
+    quote = connections[alias].schema_editor().quote_value
+    return sql % tuple(map(quote, constants))
 
 
 def _insert_sql(query: InsertQuery, alias: str) -> str:

@@ -12,12 +12,18 @@ from django.core.cache.backends.base import BaseCache
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import expiry, limits
-from storage.cache.local import DataVersion, InteractionCache
+from storage.cache.cells import NoCells
+from storage.cache.data_version import DataVersion
+from storage.cache.interactions import InteractionCache, Writing
+from storage.cache.keys import string_key
+from storage.cache.memory_cells import MemoryCells
 from storage.exceptions import InteractionConflict, InvalidInteraction
-from storage.interface import Outcome, Slice, Storage
+from storage.interface import Outcome, Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.pages import Slice
+from storage.questions import Question
 from storage.records import Record, Stored
 from storage.sql_errors import translated
 from storage.sqlite import queries, replays, wal
@@ -40,17 +46,17 @@ class LocalStorage(Storage):
         self._writes = 0
         data_version = DataVersion(self._open_idle_connection)
         close_before_fork(data_version)
-        self._interactions = InteractionCache(cache, data_version, settings.CACHE_TTL)
+        self._cells = MemoryCells(cache, data_version)
+        self._interactions = InteractionCache(self._cells, settings.CACHE_TTL)
 
     def cache_get_sync(self, key: str) -> str | None:
-        return self._cache.get(key)
+        return self._cache.get(string_key(key))
 
     def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
-        self._cache.set(key, value, ttl)
+        self._cache.set(string_key(key), value, ttl)
 
     def _save(self, interaction: ChatInteraction) -> None:
-        with translated:
-            before = self._commits_of_others()
+        with translated, self._writing(interaction.interaction_id, interaction) as writing:
             parameters = queries.to_parameters(interaction) | {"cutoff": _cutoff()}
             saved = self._rows(queries.upsert(self._alias), parameters)
             if not saved:
@@ -59,7 +65,7 @@ class LocalStorage(Storage):
             if not saved:
                 raise InteractionConflict(interaction.interaction_id)
             interaction.created_at = queries.to_time(saved[0][0])
-            self._committed(interaction, before)
+            writing.committed(interaction)
 
     def _get(self, interaction_id: str) -> Stored | None:
         with translated:
@@ -68,11 +74,17 @@ class LocalStorage(Storage):
                 return None if interaction is None else Stored(interaction=interaction)
             return self._interactions.get(interaction_id, self._read)
 
+    def _answer(self, question: Question) -> Stored | None:
+        with translated:
+            if self._in_transaction():
+                interaction = self._find(question)
+                return None if interaction is None else Stored(interaction=interaction)
+            return self._interactions.answer(question, self._find, self._read)
+
     def _create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        with translated:
-            before = self._commits_of_others()
+        with translated, self._writing(interaction.interaction_id, interaction) as writing:
             if idempotency is None:
                 stored, created = self._insert_or_find(interaction)
             else:
@@ -83,7 +95,7 @@ class LocalStorage(Storage):
                     stored, created = self._insert_or_find(interaction)
                     replays.remember(idempotency, stored.interaction_id)
             if created:
-                self._committed(stored, before)
+                writing.committed(stored)
             return stored, created
 
     def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
@@ -103,9 +115,8 @@ class LocalStorage(Storage):
     def _update(
         self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
     ) -> ChatInteraction | None:
-        with translated:
+        with translated, self._writing(interaction_id) as writing:
             with transaction.atomic(self._alias):
-                before = self._commits_of_others()
                 interaction = self._read(interaction_id)
                 if interaction is None or user_id not in (None, interaction.user_id):
                     return None
@@ -114,15 +125,16 @@ class LocalStorage(Storage):
                 if problems := limits.violations(interaction):
                     raise InvalidInteraction(problems)
                 interaction.updated_at = datetime.now(UTC)
+                writing.will_commit(interaction)
                 values = queries.to_parameters(interaction)
                 names = ("interaction_id", "updated_at", *COMPLETED_FIELDS)
                 self._rows(queries.update(self._alias), {name: values[name] for name in names})
-            self._committed(interaction, before)
+            writing.committed(interaction)
             return interaction
 
     def _delete(self, interaction_id: str, user_id: str | None) -> bool:
         sql = queries.delete(self._alias, of_user=user_id is not None)
-        with translated:
+        with translated, self._writing(interaction_id):
             parameters = {"interaction_id": interaction_id, "user_id": user_id, "cutoff": _cutoff()}
             return bool(self._rows(sql, parameters))
 
@@ -151,6 +163,11 @@ class LocalStorage(Storage):
         if interaction is None or expiry.has_expired(interaction.created_at):
             return None
         return interaction
+
+    def _find(self, question: Question) -> ChatInteraction | None:
+        sql = queries.select_answer(self._alias, of_model=question.model_used is not None)
+        rows = self._rows(sql, queries.question_parameters(question) | {"cutoff": _cutoff()})
+        return queries.to_interaction(rows[0]) if rows else None
 
     def _delete_expired(self, interaction_id: str) -> None:
         """Free the id if its row has expired."""
@@ -181,12 +198,19 @@ class LocalStorage(Storage):
                 raise InteractionConflict(interaction.interaction_id) from None
             return stored, False
 
-    def _committed(self, interaction: ChatInteraction, commits_before: int) -> None:
-        """Write the cache through, and look after the log now and then."""
+    @contextmanager
+    def _writing(
+        self, interaction_id: str, interaction: ChatInteraction | None = None
+    ) -> Iterator[Writing]:
+        """Around one write, its commit included. See Note [Commits of others]."""
         if self._in_transaction():
-            return  # the caller's: nothing is committed yet
-        with self._already_saved():
-            self._interactions.put(interaction, lambda: self._commits_of_others() == commits_before)
+            yield Writing(NoCells(), [])  # the caller will commit it; the cells are forgotten then
+            return
+        before = self._commits_of_others()
+        with self._interactions.writing(interaction_id, interaction) as writing:
+            yield writing
+            with self._already_saved():
+                self._cells.committed(lambda: self._commits_of_others() == before)
         self._writes += 1
         if self._writes % WRITES_PER_LOG_CHECK == 0:
             self._keep_log_bounded()

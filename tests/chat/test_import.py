@@ -11,7 +11,7 @@ from backports import zstd
 
 from chat.interchange import LINE_LIMIT
 from storage.exceptions import StorageFull
-from storage.interface import PageQuery
+from storage.pages import PageQuery
 from tests.chat.lines import command, line, lines, stored, summary
 from tests.chat.processes import COMMAND_SECONDS, ROOT, environment, manage, run
 

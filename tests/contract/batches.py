@@ -3,7 +3,8 @@
 import pytest
 
 from storage.exceptions import InvalidInteraction, InvalidInteractions
-from storage.interface import Outcome, PageQuery
+from storage.interface import Outcome
+from storage.pages import PageQuery
 from tests.contract.calls import at, fields, ids, newest_first
 
 CREATED, UNCHANGED, CONFLICT = Outcome.CREATED, Outcome.UNCHANGED, Outcome.CONFLICT

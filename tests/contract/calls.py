@@ -3,9 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from storage.interface import PageQuery, Storage
+from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.models.interaction import FIELDS
+from storage.pages import PageQuery
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -26,10 +26,11 @@ from storage.exceptions import (
     InvalidInteraction,
     StorageError,
 )
-from storage.interface import Outcome, PageQuery
+from storage.interface import Outcome
 from storage.limits import violations
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
+from storage.pages import PageQuery
 from tests.contract.calls import at, fields, newest_first
 from tests.contract.round_trips import PROFILE, empty
 

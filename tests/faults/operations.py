@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from storage.interface import Outcome, PageQuery
+from storage.interface import Outcome
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
+from storage.pages import PageQuery
 from tests.contract.calls import at, fields
 
 KEY = Idempotency("k" * 64, "r" * 64)

@@ -7,7 +7,7 @@ import pytest
 
 from storage.dynamodb import batches
 from storage.dynamodb.client import Client
-from storage.interface import PageQuery
+from storage.pages import PageQuery
 from tests.contract.calls import SynchronousCalls, at, everyones_pages, ids, rows_of, user_pages
 from tests.faults.operations import new
 

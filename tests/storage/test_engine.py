@@ -14,8 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
 
 from storage.exceptions import InteractionConflict, StorageUnavailable
-from storage.interface import PageQuery
 from storage.models import ChatInteraction
+from storage.pages import PageQuery
 from storage.sqlite import base
 
 POOLED = 5

@@ -7,8 +7,8 @@ from django.core.cache import caches
 from django.db import DatabaseError, connections
 
 from storage.exceptions import StorageError, StorageFull, StorageUnavailable
-from storage.interface import PageQuery
 from storage.models.idempotency import Idempotency
+from storage.pages import PageQuery
 from storage.sqlite.storage import LocalStorage
 
 OPERATIONS = {

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from storage.interface import Slice
 from storage.models import ChatInteraction
+from storage.pages import Slice
 from storage.sqlite import queries
 
 BY_ID = "sqlite_autoindex_storage_chatinteraction_1"

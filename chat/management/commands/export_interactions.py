@@ -15,7 +15,7 @@ from chat import interchange
 from chat.progress import progress
 from storage import get_storage, limits, records
 from storage.exceptions import StorageError
-from storage.interface import Page, PageQuery
+from storage.pages import Page, PageQuery
 
 PAGE_SIZE = 200
 

@@ -1,0 +1,31 @@
+"""What the cache counts, for Prometheus. `chat.metrics` gives it to a scraper."""
+
+from prometheus_client import Counter, Gauge
+
+READS = Counter(
+    "chat_cache_reads",
+    "Reads through the cache: hit, miss (nothing was cached), waited (a hit, after another "
+    "reader had filled it), busy (a writer or another reader was at work, or the cache away).",
+    ["kind", "result"],
+)
+FILLS = Counter(
+    "chat_cache_fills",
+    "What a miss found: cached, or refused because a writer came between.",
+    ["kind", "result"],
+)
+DROPPED = Counter(
+    "chat_cache_dropped",
+    "Entries removed by a reader: unfit (it cannot be read, or belongs elsewhere), outdated "
+    "(an answer that was changed, deleted or has expired).",
+    ["kind", "reason"],
+)
+BREAKER_OPEN = Gauge(
+    "chat_cache_breaker_open",
+    "Server processes that do not ask the cache server now, since it did not answer.",
+    multiprocess_mode="livesum",
+)
+MISSED_INVALIDATIONS = Gauge(
+    "chat_cache_missed_invalidations",
+    "Keys that are still to be removed from a cache server that was away.",
+    multiprocess_mode="livesum",
+)
