@@ -10,11 +10,13 @@ import yaml
 
 from config import environment
 from storage.dynamodb import lists, table
-from storage.dynamodb.mirror import InteractionItem, Newest, OfUser
+from storage.dynamodb.mirror import Answers as AnswersIndex
+from storage.dynamodb.mirror import AnswersOfModel, InteractionItem, Newest, OfUser
 from tests.storage.test_dynamodb_slow_table import ALL_RIGHT, Answers
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = ROOT / "docs" / "production"
+MODELS_OF_INDEXES = (Newest, OfUser, AnswersIndex, AnswersOfModel)
 
 # The template
 
@@ -77,9 +79,9 @@ def test_the_template_has_the_keys_of_the_pynamodb_models(properties):
         each["AttributeName"]: each["AttributeType"] for each in properties["AttributeDefinitions"]
     }
     indexes = {each["IndexName"]: each for each in properties["GlobalSecondaryIndexes"]}
-    assert indexes.keys() == {index.Meta.index_name for index in (Newest, OfUser)}
+    assert indexes.keys() == {index.Meta.index_name for index in MODELS_OF_INDEXES}
     schemas = [(properties["KeySchema"], InteractionItem.get_attributes())]
-    for index in (Newest, OfUser):
+    for index in MODELS_OF_INDEXES:
         found = indexes[index.Meta.index_name]
         assert found["Projection"] == {"ProjectionType": index.Meta.projection.projection_type}
         schemas.append((found["KeySchema"], index.Meta.attributes))
@@ -201,7 +203,7 @@ def in_list(value):
 
 
 TABLE = "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE"
-INDEXES = {f"{TABLE}/index/{index.Meta.index_name}" for index in (Newest, OfUser)}
+INDEXES = {f"{TABLE}/index/{index.Meta.index_name}" for index in MODELS_OF_INDEXES}
 
 
 def test_the_operations_of_the_source_are_found():

@@ -27,7 +27,7 @@ AWAY = (RedisError, RedisClusterException, OSError)
 # It answers, and yet is no server to ask: without its slots, or a replica by now.
 UNFIT = (ClusterError, ReadOnlyError)
 # It refused, or what it holds cannot be read: the server is there all the same.
-REFUSED = (ResponseError, ValueError, RecursionError, TypeError)
+REFUSED = (ResponseError, ValueError, RecursionError)
 
 
 class Guard:

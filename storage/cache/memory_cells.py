@@ -18,6 +18,7 @@ version unexplained, and all is forgotten.
 """
 
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from sqlite3 import Error
 
@@ -25,7 +26,7 @@ from django.core.cache.backends.base import BaseCache
 
 from storage.cache import leases
 from storage.cache.data_version import DataVersion
-from storage.cache.leases import BUSY, LEASE_SECONDS, Cell
+from storage.cache.leases import LEASE_SECONDS, Cell
 
 
 class MemoryCells:
@@ -38,12 +39,13 @@ class MemoryCells:
         self._data_version = data_version
         self._lock = threading.Lock()
         self._known_version = ""
+        self._own = uuid.uuid4().hex
         self._generation = 0
 
     def get(self, key: str) -> Cell:
+        """Raises sqlite3.Error: a database that cannot be looked at cannot be read either."""
         with self._lock:
-            if not self._forget_if_changed():
-                return BUSY
+            self._forget_if_changed()
             return self._cell(key)
 
     def lease(self, key: str, token: bytes) -> bool:
@@ -65,7 +67,11 @@ class MemoryCells:
 
     def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bool:
         with self._lock:
-            confirmed = self._forget_if_changed()
+            try:
+                self._forget_if_changed()
+                confirmed = True
+            except Error:  # whether it can be written is for the write to tell
+                confirmed = False
             self._set(key, leases.begin(self._cell(key), token))
             self._mark(marked)
             return confirmed
@@ -96,16 +102,11 @@ class MemoryCells:
             if only_this():
                 self._known_version = version
 
-    def _forget_if_changed(self) -> bool:
-        """Whether it could be told that the database has changed; if it has, forget all."""
-        try:
-            version = self._data_version.current()
-        except Error:  # reading the row will say it
-            return False
+    def _forget_if_changed(self) -> None:
+        version = self._data_version.current()
         if version != self._known_version:
             self._known_version = version
             self._generation += 1
-        return True
 
     def _mark(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -122,5 +123,5 @@ class MemoryCells:
             self._cache.set(self._key(key), cell, seconds)
 
     def _key(self, key: str) -> str:
-        """Forgotten cells are never looked up again, and expire."""
-        return f"{key}:{self._generation}"
+        """Cells that are forgotten are never looked up again, and expire."""
+        return f"{key}:{self._own}:{self._generation}"

@@ -53,12 +53,13 @@ else
 end
 """
 
-# KEYS[1]: the key.
+# KEYS[1]: the key. What is no string makes GET an error, which pcall gives as a table.
 _DROP = """
-local is_string = redis.call('TYPE', KEYS[1]).ok == 'string'
-local cell = is_string and redis.call('GETRANGE', KEYS[1], 0, 64)
-local tag = cell and string.sub(cell, 1, 1)
-if cell == 'X' or ((tag == 'T' or tag == 'B') and #cell <= 64) then return end
+local cell = redis.pcall('GET', KEYS[1])
+if type(cell) == 'string' then
+  local tag = string.sub(cell, 1, 1)
+  if cell == 'X' or ((tag == 'T' or tag == 'B') and #cell <= 64) then return end
+end
 redis.call('DEL', KEYS[1])
 """
 
@@ -119,7 +120,7 @@ class RedisCells:
             self._client.eval(script, 1, key, *arguments)
             return
         pipeline = self._client.pipeline(transaction=False)  # one round trip to each server
-        pipeline.eval(script, 1, key, *arguments)
+        pipeline.execute_command("EVAL", script, 1, key, *arguments)  # a cluster's has no eval
         for other in marked:
             pipeline.set(other, BUSY, px=_LEASE_MS)
         pipeline.execute()

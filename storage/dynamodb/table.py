@@ -276,7 +276,9 @@ def _index_problem(table: Description, expected: dict[str, Any]) -> str | None:
     if found["Projection"]["ProjectionType"] != KEYS_ONLY:
         return f"The index {name} must hold keys only; delete it, then create it again."
     if found["IndexStatus"] not in ("ACTIVE", "UPDATING"):
-        return f"The index {name} is {found['IndexStatus']}; lists work when it is ACTIVE."
+        return (
+            f"The index {name} is {found['IndexStatus']}; lists and lookups work when it is ACTIVE."
+        )
     return None
 
 

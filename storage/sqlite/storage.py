@@ -209,6 +209,9 @@ class LocalStorage(Storage):
         before = self._commits_of_others()
         with self._interactions.writing(interaction_id, interaction) as writing:
             yield writing
+            if self._in_transaction():  # opened by the write itself, without autocommit
+                writing.result = None
+                return
             with self._already_saved():
                 self._cells.committed(lambda: self._commits_of_others() == before)
         self._writes += 1

@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 INTERACTIONS = "/api/v1/interactions/"
 BATCH = "/api/v1/interactions/batch/"
+LOOKUP = "/api/v1/interactions/lookup/"
 PROBLEM = "application/problem+json"
 
 FIELDS = [

@@ -34,6 +34,7 @@ ODD_IDS = [
     "a?b=c&d",
     "née 😀",
     "batch",
+    "lookup",
     "batch/",
     "batch/x",
     "users/ada/interactions",

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from storage import api_keys, records
 from storage.models import ApiKey
-from tests.chat.calls import BATCH, INTERACTIONS, new, one, seen
+from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, one, seen
 
 pytestmark = pytest.mark.every_backend
 
@@ -43,6 +43,7 @@ READ_USER = "401 401 401 401 200 200 403 200 403 401"
 READ_ALL = "401 401 401 401 200 403 403 200 403 401"
 CREATE = "401 401 401 401 201 201 403 403 403 401"
 CREATE_MANY = "401 401 401 401 200 200 403 403 403 401"
+LOOK_UP = "401 401 401 401 200 200 403 403 403 401"
 COMPLETE = "401 401 401 401 200 200 404 403 403 401"
 DELETE = "401 401 401 401 204 204 404 403 403 401"
 EVERYONE = "200 200 200 200 200 200 200 200 200 200"
@@ -62,6 +63,13 @@ TABLE = {
         "GET": READ,
         "HEAD": READ,
         "POST": CREATE_MANY,
+        "PATCH": COMPLETE,
+        "DELETE": DELETE,
+    },
+    "api/v1/interactions/lookup/": {
+        "GET": READ,
+        "HEAD": READ,
+        "POST": LOOK_UP,
         "PATCH": COMPLETE,
         "DELETE": DELETE,
     },
@@ -171,6 +179,8 @@ class World:
         body = {"response": "r"} if method == "PATCH" else new()
         if (method, path) == ("POST", BATCH):
             body = {"interactions": [new()]}
+        if (method, path) == ("POST", LOOKUP):
+            body = {"user_id": "ada", "message": "asked"}
         return self.client(caller).generic(method, path, json.dumps(body), "application/json")
 
 
@@ -208,7 +218,10 @@ def world(storage, make_interaction):
 
     def make():
         storage.create_interactions_sync(
-            [make_interaction(interaction_id=name) for name in ("one", "batch")]
+            [
+                make_interaction(interaction_id=name, message="asked", response="answered")
+                for name in ("one", "batch", "lookup")
+            ]
         )
 
     return World(paths, sessions, keys, make)

@@ -1,5 +1,6 @@
 """The whole contract: what a test class of a backend inherits."""
 
+from tests.contract.answering import AnsweringContract
 from tests.contract.batches import BatchesContract
 from tests.contract.caching import CachedReadsContract, CachingContract
 from tests.contract.concurrency import ConcurrencyContract
@@ -33,6 +34,7 @@ class StorageContract(
     LimitsContract,
     CachingContract,
     CachedReadsContract,
+    AnsweringContract,
     ConcurrencyContract,
     RoundTripsContract,
     SequencesContract,

@@ -31,6 +31,7 @@ from storage.limits import violations
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.pages import PageQuery
+from storage.questions import Question
 from tests.contract.calls import at, fields, newest_first
 from tests.contract.round_trips import PROFILE, empty
 
@@ -49,14 +50,18 @@ INTERACTIONS = st.fixed_dictionaries(
         "user_id": USERS,
         "message": st.sampled_from(["m1", "m2"]),
         "response": st.sampled_from(["", "r"]),
-        "model_used": st.just("m"),
+        "model_used": st.sampled_from(["m", "n"]),
         "input_tokens": st.just(1),
         "created_at": TIMES,
         "updated_at": st.just(at(days=1)),
     }
 )
 CHANGES = st.fixed_dictionaries(
-    {"output_tokens": st.integers(-1, 3)}, optional={"response": st.sampled_from(["", "r", "s"])}
+    {"output_tokens": st.integers(-1, 3)},
+    optional={
+        "response": st.sampled_from(["", "r", "s"]),
+        "model_used": st.sampled_from(["m", "n"]),
+    },
 )
 KEYS = st.sampled_from(["k1", "k2", "k3"])
 REQUESTS = st.sampled_from(["r1", "r2"])
@@ -226,6 +231,13 @@ class Side:
             and (position is None or (row.created_at, row.interaction_id) < position)
         ]
 
+    def answer(self, question):
+        found = self.storage.find_answer_sync(question)
+        answers = [row for row in self.rows.values() if question.is_answered_by(row.interaction)]
+        newest = newest_first(answers)[0].values if answers else None
+        assert fields(found) == newest
+        return told(found)
+
     def cache_set(self, key, value):
         self.storage.cache_set_sync(key, value, 600)
         self.cached[key] = value
@@ -306,6 +318,14 @@ class StorageMachine(RuleBasedStateMachine):
     def later_page(self, continued, limit):
         """Whatever has been changed since the page before it."""
         self.continuation(continued.user_id, limit, continued.filters, continued)
+
+    @rule(
+        user_id=USERS,
+        message=st.sampled_from(["m1", "m2"]),
+        model_used=st.sampled_from([None, "m", "n"]),
+    )
+    def answer(self, user_id, message, model_used):
+        self.each(lambda side: side.answer(Question(user_id, message, model_used)))
 
     @rule(key=CACHE_KEYS, value=st.sampled_from(["", "v", "{}", "😀"]))
     def cache_set(self, key, value):

@@ -4,6 +4,7 @@ import fakeredis
 import moto
 import pytest
 
+from storage.cache import guarded
 from storage.dynamodb import mirror
 from tests.clouds import CONNECTIONS, REGION, make_cache, make_storage
 from tests.contract import moto_gaps
@@ -14,8 +15,10 @@ class CloudContract(StorageContract):
     """A subclass has the fixtures `model` and `cache`."""
 
     @pytest.fixture
-    def storage(self, model, cache):
-        return make_storage(model, cache)
+    def storage(self, model, cache, caplog):
+        yield make_storage(model, cache)
+        failed = [record.message for record in caplog.records if record.name == guarded.__name__]
+        assert failed == [], "the cache was not really in use"
 
 
 class TestOnMotoAndFakeredis(CloudContract):

@@ -7,13 +7,13 @@ import signal
 import subprocess
 from contextlib import closing
 from dataclasses import dataclass
-from sqlite3 import connect
 from typing import Any
 from urllib.parse import urlsplit
 
 import config  # noqa: F401  (puts pysqlite3 in the place of sqlite3)
 from tests.chat import processes
 from tests.chat.calls import of_user
+from tests.sqlite import connect
 
 DATABASE = "data.sqlite3"
 

@@ -7,7 +7,6 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from sqlite3 import connect
 
 import pytest
 
@@ -15,6 +14,7 @@ from storage.sqlite import wal
 from tests.chat import processes
 from tests.chat.calls import BATCH, INTERACTIONS, new, of_user, one
 from tests.reliability.servers import DATABASE, Client, integrity
+from tests.sqlite import connect
 
 WRITERS = 16
 CONNECTIONS = 12

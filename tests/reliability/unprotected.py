@@ -45,7 +45,7 @@ def saving_first(get_response):
 
 def data_version(get_response):
     """Each worker trusts what it has cached, whatever the others have written since."""
-    from storage.cache.local import DataVersion
+    from storage.cache.data_version import DataVersion
 
     DataVersion.current = lambda self: "the same for ever"
     return get_response

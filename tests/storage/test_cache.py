@@ -6,8 +6,11 @@ import pytest
 from django.core.cache import caches
 from django.db import connections, transaction
 
+from storage.cache.data_version import DataVersion
+from storage.cache.interactions import InteractionCache
 from storage.cache.keys import interaction_key
-from storage.cache.local import DataVersion, InteractionCache
+from storage.cache.leases import LEASE_SECONDS
+from storage.cache.memory_cells import MemoryCells
 from storage.models import ChatInteraction
 from storage.sqlite.storage import LocalStorage
 
@@ -107,7 +110,7 @@ def test_what_does_not_exist_is_not_cached(other_storage, reads):
 
 
 def test_an_entry_expires(other, make_interaction, settings, monkeypatch):
-    settings.CACHE_TTL = 60
+    settings.CACHE_TTL = 45
     storage = LocalStorage(other.alias, caches["default"])
     storage.save_interaction_sync(make_interaction(interaction_id="i"))
     set_with = []
@@ -119,7 +122,7 @@ def test_an_entry_expires(other, make_interaction, settings, monkeypatch):
     )
     caches["default"].clear()
     storage.get_interaction_sync("i")
-    assert set_with == [60]
+    assert set_with == [LEASE_SECONDS, 45]
 
 
 # Another process commits.
@@ -136,7 +139,7 @@ def test_what_another_process_has_committed_is_seen_at_once(
 
 def test_without_the_guard_the_old_one_would_be_served(other_storage, stored, commit_elsewhere):
     # The control: the same cache with a version that does not follow the database.
-    cache = InteractionCache(caches["default"], AlwaysTheSame(), 60)
+    cache = InteractionCache(MemoryCells(caches["default"], AlwaysTheSame()), 60)
     assert cache.get("i", other_storage._read).interaction.message == "old"
     commit_elsewhere("new")
     assert cache.get("i", other_storage._read).interaction.message == "old"
@@ -197,66 +200,92 @@ def test_a_reader_overtaken_by_a_commit_leaves_nothing_stale(
     assert message(other_storage) == "new"
 
 
-def test_a_version_taken_after_the_read_would_leave_it_stale(
+def test_a_reader_that_did_not_forget_its_lease_would_leave_it_stale(
     other_storage, stored, commit_elsewhere
 ):
-    # The control: filling under the version after the read, as a careless cache would.
+    # The control: the commit's version is taken for this process's own.
     caches["default"].clear()
-    old = other_storage._read("i")
-    commit_elsewhere("new")
-    other_storage._interactions.put(old, lambda: True)
+
+    def read_and_be_overtaken(interaction_id):
+        found = other_storage._read(interaction_id)
+        commit_elsewhere("new")
+        other_storage._cells.committed(lambda: True)
+        return found
+
+    other_storage._interactions.get("i", read_and_be_overtaken)
     assert message(other_storage) == "old"
 
 
-@pytest.mark.parametrize("moment", ["before the version is taken", "after the version is taken"])
+@pytest.fixture
+def overtake(other_storage, commit_elsewhere, monkeypatch):
+    """Another process commits `theirs` around the moment when a writer takes the new version."""
+    committed = other_storage._cells.committed
+
+    def before(only_this):
+        commit_elsewhere("theirs")
+        committed(only_this)
+
+    def between(only_this):
+        committed(lambda: [commit_elsewhere("theirs"), only_this()][1])
+
+    def after(only_this):
+        committed(only_this)
+        commit_elsewhere("theirs")
+
+    def careless(only_this):
+        commit_elsewhere("theirs")
+        committed(lambda: True)
+
+    moments = {"before": before, "between": between, "after": after, "careless": careless}
+    return lambda moment: monkeypatch.setattr(other_storage._cells, "committed", moments[moment])
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
 def test_a_writer_overtaken_by_a_commit_leaves_nothing_stale(
-    other_storage, stored, commit_elsewhere, make_interaction, monkeypatch, moment
+    other_storage, stored, overtake, make_interaction, moment
 ):
-    guard = other_storage._interactions._data_version
-    current = guard.current
-
-    def overtaken():
-        if moment.startswith("before"):
-            commit_elsewhere("theirs")
-        version = current()
-        if moment.startswith("after"):
-            commit_elsewhere("theirs")
-        return version
-
-    monkeypatch.setattr(guard, "current", overtaken)
+    overtake(moment)
     other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="ours"))
-    monkeypatch.setattr(guard, "current", current)
     assert message(other_storage) == "theirs"
 
 
 def test_a_writer_that_did_not_look_would_leave_it_stale(
-    other_storage, stored, commit_elsewhere, make_interaction, monkeypatch
+    other_storage, stored, overtake, make_interaction
 ):
-    # The control: writing through without asking whether the commit is still the newest.
-    put = other_storage._interactions.put
-
-    def careless(interaction, still_newest):
-        commit_elsewhere("theirs")
-        put(interaction, lambda: True)
-
-    monkeypatch.setattr(other_storage._interactions, "put", careless)
+    # The control: the version is taken for the writer's own without asking.
+    overtake("careless")
     other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="ours"))
     assert message(other_storage) == "ours"
 
 
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
 def test_an_update_overtaken_by_a_commit_leaves_nothing_stale(
-    other_storage, stored, commit_elsewhere, monkeypatch
+    other_storage, stored, overtake, moment
 ):
-    put = other_storage._interactions.put
-
-    def overtaken(interaction, still_newest):
-        commit_elsewhere("theirs")
-        put(interaction, still_newest)
-
-    monkeypatch.setattr(other_storage._interactions, "put", overtaken)
+    overtake(moment)
     other_storage.update_interaction_sync("i", {"response": "ours"})
     found = other_storage.get_interaction_sync("i")
     assert (found.message, found.response) == ("theirs", "ours")
+
+
+def test_a_commit_before_a_write_is_not_taken_for_part_of_it(
+    other_storage, stored, commit_elsewhere, make_interaction
+):
+    other_storage.save_interaction_sync(make_interaction(interaction_id="j"))
+    assert message(other_storage) == "old"
+    commit_elsewhere("new")
+    other_storage.save_interaction_sync(make_interaction(interaction_id="j", message="another"))
+    assert message(other_storage) == "new"
+
+
+def test_what_this_process_writes_leaves_the_rest_cached(
+    other_storage, stored, reads, make_interaction
+):
+    other_storage.save_interaction_sync(make_interaction(interaction_id="j"))
+    other_storage.update_interaction_sync("j", {"response": "r"})
+    other_storage.delete_interaction_sync("j")
+    assert message(other_storage) == "old"
+    assert reads == ["j"]  # by the update
 
 
 def test_a_busy_writer_and_readers_never_meet_an_old_message(

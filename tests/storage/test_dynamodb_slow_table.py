@@ -120,6 +120,6 @@ def test_an_index_that_is_still_being_made_is_named():
     shown = description(index_status="CREATING")
     found = table.differences(Answers(**{**ALL_RIGHT, "DescribeTable": [shown]}))
     assert found == [
-        f"The index {name} is CREATING; lists work when it is ACTIVE."
-        for name in ("newest", "of_user")
+        f"The index {name} is CREATING; lists and lookups work when it is ACTIVE."
+        for name in ("newest", "of_user", "answers", "answers_of_model")
     ]

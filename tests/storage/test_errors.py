@@ -134,7 +134,7 @@ def test_the_guard_of_the_cache_failing_is_unavailable(other, make_interaction):
         raise sqlite3.OperationalError("unable to open database file")
 
     storage = LocalStorage(other.alias, caches["default"])
-    storage._interactions._data_version._connect = fail
+    storage._cells._data_version._connect = fail
     with pytest.raises(StorageError):
         storage.get_interaction_sync("i")
 
@@ -145,7 +145,7 @@ def test_a_save_does_not_fail_for_want_of_the_cache(other, make_interaction):
         raise sqlite3.OperationalError("unable to open database file")
 
     storage = LocalStorage(other.alias, caches["default"])
-    storage._interactions._data_version._connect = fail
+    storage._cells._data_version._connect = fail
     storage.save_interaction_sync(make_interaction(interaction_id="i"))
     stored = connections[other.alias].connection.execute(
         "SELECT interaction_id FROM storage_chatinteraction"

@@ -10,7 +10,16 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
 from storage import limits
 from storage.dynamodb import items, replays
-from storage.dynamodb.mirror import IdempotencyItem, InteractionItem, Newest, OfUser, bound
+from storage.dynamodb.items import QUESTION_ATTRIBUTES
+from storage.dynamodb.mirror import (
+    Answers,
+    AnswersOfModel,
+    IdempotencyItem,
+    InteractionItem,
+    Newest,
+    OfUser,
+    bound,
+)
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import FIELDS
@@ -31,6 +40,8 @@ EXTRA = {
     "expires_at": NumberAttribute,  # the TTL
     "version": UnicodeAttribute,  # tells that nobody came between
     "saved_as": UnicodeAttribute,  # tells a save its own, though completed since
+    "question": UnicodeAttribute,  # the hash key of the index of answers
+    "question_to_model": UnicodeAttribute,  # and of those of one model
 }
 
 quick = settings(max_examples=100, derandomize=True, database=None, deadline=None)
@@ -86,11 +97,11 @@ def test_each_field_is_mirrored_under_its_name_with_its_type(name):
 def test_each_further_attribute_is_what_it_is_for(name):
     attribute = InteractionItem.get_attributes()[name]
     assert type(attribute) is EXTRA[name]
-    assert (attribute.attr_name, attribute.null) == (name, False)
+    assert (attribute.attr_name, attribute.null) == (name, name in QUESTION_ATTRIBUTES)
     assert not attribute.is_hash_key
 
 
-@pytest.mark.parametrize("index", [OfUser, Newest])
+@pytest.mark.parametrize("index", [OfUser, Newest, Answers, AnswersOfModel])
 def test_the_keys_of_an_index_are_attributes_of_the_item(index):
     for name, attribute in index.Meta.attributes.items():
         mirrored = InteractionItem.get_attributes()[name]
@@ -100,7 +111,7 @@ def test_the_keys_of_an_index_are_attributes_of_the_item(index):
 def test_a_bound_model_has_the_same_attributes_and_indexes():
     model = bound("table", "eu-central-1", "", 6)
     assert model.get_attributes().keys() == InteractionItem.get_attributes().keys()
-    assert set(model._indexes) == {"of_user", "newest"}
+    assert set(model._indexes) == {"of_user", "newest", "answers", "answers_of_model"}
 
 
 def test_the_record_of_a_key_is_as_its_mirror_says():
@@ -135,6 +146,7 @@ def test_an_item_is_what_pynamodb_would_write(interaction):
             "expires_at": int(item["expires_at"]["N"]),
             "version": "v",
             "saved_as": "v",
+            **{name: item[name]["S"] for name in QUESTION_ATTRIBUTES if name in item},
         }
     )
     assert mirrored.serialize() == item
@@ -270,7 +282,8 @@ def test_the_largest_interaction_fits_into_an_item():
         interaction_id=face * limits.IDENTIFIER_MAX_LENGTH,
         user_id=face * limits.IDENTIFIER_MAX_LENGTH,
         model_used=face * limits.MODEL_MAX_LENGTH,
-        message=face * (limits.TEXT_MAX_BYTES // 4),
+        message=face * (limits.TEXT_MAX_BYTES // 4 - 1),
+        response=face,
         input_tokens=limits.TOKENS_MAX,
         output_tokens=limits.TOKENS_MAX,
         created_at=moment,

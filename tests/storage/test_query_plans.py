@@ -1,7 +1,6 @@
 """Every statement of LocalStorage uses the index that is meant for it, and reads no more."""
 
 import itertools
-import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,11 +8,15 @@ from django.db import connection
 
 from storage.models import ChatInteraction
 from storage.pages import Slice
+from storage.questions import Question
 from storage.sqlite import queries
+from tests.sqlite import connect
 
 BY_ID = "sqlite_autoindex_storage_chatinteraction_1"
 BY_USER = "interaction_of_user"
 NEWEST = "interaction_newest"
+ANSWER = "interaction_answer"
+ANSWER_OF_MODEL = "interaction_answer_of_model"
 FLAGS = [
     dict(zip(("of_user", "before", "until"), flags, strict=True))
     for flags in itertools.product((False, True), repeat=3)
@@ -31,6 +34,9 @@ def statements():
     for flags in FLAGS:
         index = BY_USER if flags["of_user"] else NEWEST
         yield f"newest {flag_names(flags)}", queries.select_newest("default", **flags), index
+    for of_model, index in ((False, ANSWER), (True, ANSWER_OF_MODEL)):
+        sql = queries.select_answer("default", of_model=of_model)
+        yield f"answer of_model={of_model}", sql, index
     yield "insert", queries.insert("default"), None
     yield "upsert", queries.upsert("default"), None
     yield "update", queries.update("default"), BY_ID
@@ -42,6 +48,7 @@ def statements():
 PARAMETERS = queries.slice_parameters(Slice("user-1", 50, START, (START, "i"), START)) | {
     **{field.name: 1 for field in queries.FIELDS},
     "cutoff": queries.to_text(START),
+    "message_hash": "",
 }
 
 
@@ -62,7 +69,7 @@ def make_filled(schema):
     opened = []
 
     def make(count):
-        database = sqlite3.connect(":memory:")
+        database = connect(":memory:")
         opened.append(database)
         for sql in schema:
             database.execute(sql)
@@ -212,5 +219,35 @@ def test_one_row_costs_the_same_however_many_there_are(make_filled, sql, cutoff)
         parameters = {"interaction_id": "001001", "user_id": "user-1", "cutoff": cutoff}
         rows, steps = work(make_filled(count), sql, parameters)
         assert len(rows) == 1
+        costs.append(steps)
+    assert abs(costs[0] - costs[1]) <= 5
+
+
+@pytest.mark.parametrize("model", [None, "common", "rare"])
+def test_an_answer_costs_the_same_however_often_it_was_asked(make_filled, model):
+    """Asked again and again of one model; then of another, long ago."""
+    costs = []
+    for count in (2_000, 20_000):
+        database = make_filled(0)
+        database.executemany(
+            queries.insert("default"),
+            (
+                queries.to_parameters(
+                    ChatInteraction(
+                        interaction_id=f"{n:06}",
+                        user_id="ada",
+                        message="hello",
+                        response="r" if n % 2 or not n else "",
+                        model_used="common" if n else "rare",
+                        created_at=START + timedelta(minutes=n),
+                    )
+                )
+                for n in range(count)
+            ),
+        )
+        sql = queries.select_answer("default", of_model=model is not None)
+        asked = queries.question_parameters(Question("ada", "hello", model)) | {"cutoff": ""}
+        ((interaction_id, *_),), steps = work(database, sql, asked)
+        assert interaction_id == ("000000" if model == "rare" else f"{count - 1:06}")
         costs.append(steps)
     assert abs(costs[0] - costs[1]) <= 5

@@ -11,6 +11,7 @@ from redis.exceptions import NoPermissionError
 
 from storage.cache import inspection
 from storage.cache.guarded import Guard, GuardedCache
+from storage.cache.leases import BUSY
 from storage.cache.redis_cells import RedisCells
 from tests import clouds
 
@@ -55,16 +56,19 @@ def refused(admins):
 def test_it_may_do_all_that_the_application_does(user_url, cache):
     _, admins = user_url
     guarded = GuardedCache(cache, Guard())
-    guarded.set("chat:ada:1", "text", 60)
-    assert guarded.get("chat:ada:1") == "text"
+    guarded.set("chat:guide:1", "text", 60)
+    assert guarded.get("chat:guide:1") == "text"
     cells = RedisCells(cache)
-    assert cells.lease("chat:ada:2", b"reader")
-    cells.fill("chat:ada:2", b"reader", b"value", 60)
-    assert cells.get("chat:ada:2") == b"Vvalue"
-    cells.begin("chat:ada:2", b"writer")
-    cells.end("chat:ada:2", b"writer", b"new", 60)
-    assert cells.get("chat:ada:2") == b"Vnew"
-    cells.delete("chat:ada:2")
+    assert cells.lease("chat:guide:2", b"reader")
+    cells.fill("chat:guide:2", b"reader", b"value", 60)
+    assert cells.get("chat:guide:2") == b"Vvalue"
+    cells.begin("chat:guide:2", b"writer", ["chat:guide:3"])
+    cells.end("chat:guide:2", b"writer", b"new", 60, ["chat:guide:3"])
+    assert cells.get("chat:guide:2") == b"Vnew"
+    assert cells.get("chat:guide:3") == BUSY
+    cells.mark(["chat:guide:4", "chat:guide:5"])
+    cells.drop("chat:guide:2")
+    cells.delete("chat:guide:2")
     for server in inspection.servers(cache.client.get_client(True)):
         server.ping()  # the health check of an idle connection
     assert refused(admins) == set()

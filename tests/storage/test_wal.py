@@ -9,6 +9,7 @@ import pytest
 
 from storage.sqlite import wal
 from storage.sqlite.storage import WRITES_PER_LOG_CHECK
+from tests.sqlite import connect
 
 LIMIT = 200_000
 
@@ -26,9 +27,7 @@ def small_limit(monkeypatch):
 @pytest.fixture
 def open_reader(other):
     """Another connection, such as one of another process, in the middle of reading."""
-    reader = sqlite3.connect(
-        other.settings_dict["NAME"], isolation_level=None, check_same_thread=False
-    )
+    reader = connect(other.settings_dict["NAME"], isolation_level=None, check_same_thread=False)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM storage_chatinteraction").fetchall()
     yield reader
@@ -69,7 +68,7 @@ def test_batches_keep_it_bounded_too(other, other_storage, make_interaction, sma
 def test_nothing_is_lost_when_the_log_is_cut(other, other_storage, make_interaction, small_limit):
     write(other_storage, make_interaction, 20 * WRITES_PER_LOG_CHECK)
     assert log_size(other) < LIMIT
-    reader = sqlite3.connect(other.settings_dict["NAME"])
+    reader = connect(other.settings_dict["NAME"])
     rows = reader.execute("SELECT response FROM storage_chatinteraction").fetchall()
     (intact,) = reader.execute("PRAGMA integrity_check").fetchone()
     reader.close()

@@ -6,11 +6,11 @@ Knows nothing of Django or the cache.
 
 import sys
 
-import pysqlite3 as sqlite3
+from tests.sqlite import connect
 
 
 def main() -> None:
-    connection = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
+    connection = connect(sys.argv[1], timeout=20, isolation_level=None)
     print("ready", flush=True)
     for line in sys.stdin:
         interaction_id, message = line.split()
