@@ -159,7 +159,8 @@ def _cache() -> dict[str, Any]:
         return MEMORY_CACHE
     if not REDIS_URL:
         return NO_CACHE
-    connections = max(THREADS, DYNAMODB_CONNECTIONS)
+    # Requests, coroutines, and one to make up for an outage; opened as they are needed.
+    connections = THREADS + DYNAMODB_CONNECTIONS + 1
     return redis_cache(REDIS_URL, cluster=REDIS_CLUSTER, max_connections=connections)
 
 

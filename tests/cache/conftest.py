@@ -1,0 +1,68 @@
+"""A cloud storage whose cells and whose reads of the database can be looked at."""
+
+import pytest
+import redis
+from redis.cluster import RedisCluster
+
+from storage.cache import keys
+from storage.questions import Question
+from tests import clouds
+
+
+@pytest.fixture(params=["valkey_server", "valkey_cluster"])
+def cache_url(request):
+    """A server's, then a cluster's."""
+    server = request.getfixturevalue(request.param)
+    if request.param == "valkey_cluster":
+        return server.url
+    return f"redis://127.0.0.1:{server.port}/3"
+
+
+@pytest.fixture
+def raw(cache_url):
+    """The cache as anyone may see and change it who reaches the server."""
+    if "+cluster" in cache_url:
+        client = RedisCluster.from_url(cache_url.replace("+cluster", ""))
+    else:
+        client = redis.Redis.from_url(cache_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def cloud(dynamodb_model, cache_url):
+    return clouds.make_storage(dynamodb_model, clouds.make_cache(cache_url))
+
+
+@pytest.fixture
+def reads(cloud, monkeypatch):
+    """The ids that were read from the database, one by one, and the questions that were asked."""
+    asked = []
+    item, find = cloud._item, cloud._find
+
+    def counting_item(interaction_id):
+        asked.append(interaction_id)
+        return item(interaction_id)
+
+    def counting_find(question):
+        asked.append(question)
+        return find(question)
+
+    monkeypatch.setattr(cloud, "_item", counting_item)
+    monkeypatch.setattr(cloud, "_find", counting_find)
+    return asked
+
+
+QUESTION = Question("ada", "What is a B-tree?")
+ID_KEY = keys.interaction_key("i")
+ANSWER_KEY = keys.answer_key(QUESTION)
+
+
+@pytest.fixture
+def stored(cloud, raw, make_interaction):
+    """The interaction `i`, an answer to QUESTION. Nothing is cached, and no mark is left."""
+    interaction = make_interaction(interaction_id="i", message=QUESTION.message)
+    cloud.save_interaction_sync(interaction)
+    for key in (ID_KEY, *keys.answer_keys(interaction)):
+        raw.delete(key)
+    return interaction
