@@ -49,8 +49,8 @@ class CircuitBreaker:
         return was_open
 
     def failed(self) -> bool:
-        """The server did not answer. Whether the circuit is open now."""
+        """The server did not answer. Whether that has opened the circuit."""
         with self._lock:
             self._failures += 1
             self._closed_from = time.monotonic() + PAUSE
-            return self._failures >= FAILURES
+            return self._failures == FAILURES

@@ -88,23 +88,41 @@ def start_valkey(port=None, **config):
 
 
 class ValkeyCluster:
-    """Three nodes that share the slots; no replicas."""
+    """Three nodes that share the slots; no replicas but those that are added."""
 
     def __init__(self):
-        self.nodes = [
-            start_valkey(
-                **{
-                    "cluster-enabled": "yes",
-                    "cluster-port": str(free_port()),
-                    "cluster-node-timeout": "2000",
-                    "cluster-require-full-coverage": "no",
-                }
-            )
-            for _ in range(3)
-        ]
+        self.nodes = [self._start() for _ in range(3)]
         self.ports = [node.port for node in self.nodes]
         self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}/0"
         self._join()
+
+    def _start(self):
+        return start_valkey(
+            **{
+                "cluster-enabled": "yes",
+                "cluster-port": str(free_port()),
+                "cluster-node-timeout": "2000",
+                "cluster-require-full-coverage": "no",
+            }
+        )
+
+    def add_replica(self, number):
+        """Another node, which takes the place of a node that dies."""
+        self.nodes.append(self._start())
+        replica, first, primary = (
+            redis.Redis(port=node.port)
+            for node in (self.nodes[-1], self.nodes[0], self.nodes[number])
+        )
+        bus = self._bus_port(self.nodes[-1].port)
+        first.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[-1].port, bus)
+        name = primary.execute_command("CLUSTER", "MYID")
+        wait_for(lambda: name in replica.execute_command("CLUSTER", "NODES"), "the meeting")
+        replica.execute_command("CLUSTER", "REPLICATE", name)
+        wait_for(
+            lambda: replica.info("replication").get("master_link_status") == "up", "the replication"
+        )
+        for client in (replica, first, primary):
+            client.close()
 
     def clients(self):
         return [redis.Redis(port=port) for port in self.ports]

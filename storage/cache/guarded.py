@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from django.core.cache.backends.base import BaseCache
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import (
     ClusterError,
     ReadOnlyError,
@@ -16,6 +17,7 @@ from redis.exceptions import (
 
 from storage.breaker import CircuitBreaker
 from storage.cache import metrics
+from storage.cache.cluster import ClusterClient
 from storage.cache.keys import string_key
 
 logger = logging.getLogger(__name__)
@@ -29,9 +31,12 @@ UNFIT = (ClusterError, ReadOnlyError)
 # It refused, or what it holds cannot be read: the server is there all the same.
 REFUSED = (ResponseError, ValueError, RecursionError)
 
+PARTS = 16
+"""Of a cluster's slots, each with a guard of its own: a node that is away costs no others."""
+
 
 class Guard:
-    """Asks one cache server, through a circuit breaker."""
+    """Asks one cache server, or one part of a cluster's slots, through a circuit breaker."""
 
     def __init__(self) -> None:
         self._breaker = CircuitBreaker(longest=1.0)
@@ -51,28 +56,44 @@ class Guard:
             answer = otherwise
         if self._breaker.succeeded():
             self.back_since = time.monotonic()
-            metrics.BREAKER_OPEN.set(0)
+            metrics.BREAKERS_OPEN.dec()
         return answer
 
     def _failed(self, error: Exception, otherwise: T) -> T:
         if self._breaker.failed():
-            metrics.BREAKER_OPEN.set(1)
+            metrics.BREAKERS_OPEN.inc()
         logger.warning("The cache did not answer: %s", type(error).__name__)
         return otherwise
+
+
+class Guards:
+    """The guards of a server, or of a cluster."""
+
+    def __init__(self, cache: BaseCache) -> None:
+        is_cluster = isinstance(getattr(cache, "client", None), ClusterClient)
+        self._guards = [Guard() for _ in range(PARTS if is_cluster else 1)]
+
+    def of(self, key: str) -> Guard:
+        """The guard of one key."""
+        if len(self._guards) == 1:
+            return self._guards[0]
+        return self._guards[key_slot(key.encode()) * PARTS // REDIS_CLUSTER_HASH_SLOTS]
 
 
 class GuardedCache:
     """Strings in a cache server. When it does not answer, all is a miss and nothing is kept."""
 
-    def __init__(self, cache: BaseCache, guard: Guard) -> None:
+    def __init__(self, cache: BaseCache, guards: Guards) -> None:
         self._cache = cache
-        self._guard = guard
+        self._guards = guards
 
     def get(self, key: str) -> str | None:
         """The string under `key`; None if there is none, or nothing that is one."""
-        value = self._guard.ask(lambda: self._cache.get(string_key(key)), None)
+        place = string_key(key)
+        value = self._guards.of(place).ask(lambda: self._cache.get(place), None)
         return value if isinstance(value, str) else None
 
     def set(self, key: str, value: str, ttl: int) -> None:
         """Keep `value` for `ttl` seconds."""
-        self._guard.ask(lambda: self._cache.set(string_key(key), value, ttl), None)
+        place = string_key(key)
+        self._guards.of(place).ask(lambda: self._cache.set(place, value, ttl), None)

@@ -19,9 +19,9 @@ DROPPED = Counter(
     "(an answer that was changed, deleted or has expired).",
     ["kind", "reason"],
 )
-BREAKER_OPEN = Gauge(
-    "chat_cache_breaker_open",
-    "Server processes that do not ask the cache server now, since it did not answer.",
+BREAKERS_OPEN = Gauge(
+    "chat_cache_breakers_open",
+    "Circuit breakers that are open: one a server process, or 16 with a cluster.",
     multiprocess_mode="livesum",
 )
 MISSED_INVALIDATIONS = Gauge(

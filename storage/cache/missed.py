@@ -1,28 +1,41 @@
 """What could not be taken out of a cache server that was away."""
 
+import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import islice
 
 from storage.cache import metrics
+from storage.cache.guarded import AWAY
+
+logger = logging.getLogger(__name__)
 
 REMEMBERED = 10_000
 """Keys remembered at most. With more, nothing cached is given until the last is out of date."""
 
-MADE_UP_AT_ONCE = 100
-"""Keys removed before one call goes on; while there are more, calls are told that all is busy."""
+PAUSE_SECONDS = 0.2
+"""Between two rounds of attempts to remove what was missed."""
+
+ROUND = 100
+"""Keys in a round, which ends at the third that fails."""
 
 
 class MissedInvalidations:
-    """Keys whose cells may be out of date, until their values have ended by themselves."""
+    """Keys whose cells may be out of date, until their values have ended by themselves.
 
-    def __init__(self, ttl: float) -> None:
+    A thread of its own removes them as soon as the server is back, whether there are calls to
+    answer or not.
+    """
+
+    def __init__(self, ttl: float, delete: Callable[[str], None]) -> None:
         self._ttl = ttl
+        self._delete = delete
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
         self._all_until = 0.0
-        self._one_at_a_time = threading.Lock()
+        self._thread_runs = False
 
     def add(self, keys: Sequence[str]) -> None:
         """Remember keys that could not be invalidated."""
@@ -33,32 +46,54 @@ class MissedInvalidations:
                 self._until.clear()
                 self._all_until = until
             metrics.MISSED_INVALIDATIONS.set(len(self._until))
+            if not self._thread_runs and self._until:
+                self._thread_runs = True
+                own = weakref.ref(self)  # the thread ends when this is used no more
+                threading.Thread(target=_make_up, args=(own,), name="cache", daemon=True).start()
 
-    def any(self) -> bool:
-        """Whether there is something to make up for, or to wait for."""
-        return bool(self._until) or time.monotonic() < self._all_until
-
-    def make_up(self, delete: Callable[[str], None]) -> bool:
-        """Invalidate what was missed; whether cells can be relied on then. Raises as `delete`."""
-        if not self.any():
-            return True
-        if not self._one_at_a_time.acquire(blocking=False):
+    def holds(self, key: str) -> bool:
+        """Whether the cell of this key may be out of date."""
+        if not self._until and not self._all_until:
             return False
-        try:
-            for key, until in self._some():
+        return key in self._until or time.monotonic() < self._all_until
+
+    def make_up(self) -> bool:
+        """Remove some of the cells; False once there is nothing left, and the thread may end."""
+        failed = 0
+        for key, until in self._some():
+            try:
                 if time.monotonic() < until:
-                    delete(key)
+                    self._delete(key)
+            except AWAY as error:
+                failed += 1
+                self._put_last(key)
+                if failed == 3:
+                    logger.info("Cells cannot be removed yet: %s", type(error).__name__)
+                    break
+            else:
                 self._made_up(key, until)
-        finally:
-            self._one_at_a_time.release()
-        return not self.any()
+        with self._lock:
+            self._thread_runs = bool(self._until)
+            return self._thread_runs
 
     def _some(self) -> list[tuple[str, float]]:
         with self._lock:
-            return list(islice(self._until.items(), MADE_UP_AT_ONCE))
+            return list(islice(self._until.items(), ROUND))
+
+    def _put_last(self, key: str) -> None:
+        """Others, on a node that is there, are not to wait for it."""
+        with self._lock:
+            if key in self._until:
+                self._until[key] = self._until.pop(key)
 
     def _made_up(self, key: str, until: float) -> None:
         with self._lock:
             if self._until.get(key) == until:  # else it was missed again
                 del self._until[key]
             metrics.MISSED_INVALIDATIONS.set(len(self._until))
+
+
+def _make_up(find: Callable[[], MissedInvalidations | None]) -> None:
+    while (missed := find()) is not None and missed.make_up():
+        del missed
+        time.sleep(PAUSE_SECONDS)

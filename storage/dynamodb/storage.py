@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.cache.backends.base import BaseCache
 
 from storage import limits
-from storage.cache.guarded import Guard, GuardedCache
+from storage.cache.guarded import GuardedCache, Guards
 from storage.cache.interactions import InteractionCache, Writing
 from storage.cache.reliable_cells import cells_of
 from storage.dynamodb import batches, expressions, items, lists, replays
@@ -50,9 +50,9 @@ class CloudStorage(Storage):
     def __init__(self, client: Client, cache: BaseCache, threads: int) -> None:
         super().__init__(threads)
         self._client = client
-        guard = Guard()
-        self._cache = GuardedCache(cache, guard)
-        self._interactions = InteractionCache(cells_of(cache, guard), settings.CACHE_TTL)
+        guards = Guards(cache)
+        self._cache = GuardedCache(cache, guards)
+        self._interactions = InteractionCache(cells_of(cache, guards), settings.CACHE_TTL)
 
     def cache_get_sync(self, key: str) -> str | None:
         return self._cache.get(key)

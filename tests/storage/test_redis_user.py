@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from storage.cache import inspection
-from storage.cache.guarded import Guard, GuardedCache
+from storage.cache.guarded import GuardedCache, Guards
 from storage.cache.leases import BUSY
 from storage.cache.redis_cells import RedisCells
 from tests import clouds
@@ -55,7 +55,7 @@ def refused(admins):
 
 def test_it_may_do_all_that_the_application_does(user_url, cache):
     _, admins = user_url
-    guarded = GuardedCache(cache, Guard())
+    guarded = GuardedCache(cache, Guards(cache))
     guarded.set("chat:guide:1", "text", 60)
     assert guarded.get("chat:guide:1") == "text"
     cells = RedisCells(cache)
