@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import orjson
 
 from storage import expiry
-from storage.cache import keys
+from storage.cache import keys, metrics
 from storage.cache.cells import Cells
 from storage.cache.read_through import Reading, ReadThrough, Unfit, new_token
 from storage.exceptions import StorageUnavailable
@@ -110,7 +110,7 @@ class InteractionCache:
 
 
 class _ById(Reading[Stored]):
-    kind = "interaction"
+    counts = metrics.counts_of("interaction")
 
     def __init__(self, cache: InteractionCache, interaction_id: str, read: Read) -> None:
         self.key = keys.interaction_key(interaction_id)
@@ -138,7 +138,7 @@ class _ById(Reading[Stored]):
 
 
 class _Answer(Reading[Stored]):
-    kind = "answer"
+    counts = metrics.counts_of("answer")
 
     def __init__(self, cache: InteractionCache, question: Question, find: Find, read: Read) -> None:
         self.key = keys.answer_key(question)

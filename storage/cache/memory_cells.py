@@ -1,5 +1,8 @@
 """The cells of `storage.cache.leases` in the memory of one process, before a SQLite database.
 
+Values are in an in-memory cache of Django's; leases and writers' marks beside it, in a
+dictionary, because each read and write makes some and takes them away again.
+
 # Note [Commits of others]
 
 Other processes write the database too, and cannot reach this memory. So before a cell is given
@@ -15,9 +18,16 @@ by the same pragma on its own connection, which its own commits do not change:
 
 Whatever else commits, be it other tables, batches, or another thread in between, leaves the
 version unexplained, and all is forgotten.
+
+# Note [What cannot happen in memory]
+
+Nothing is lost or late here, and with a writer that dies the memory is gone. Nor does an index
+of SQLite's lag. So the keys that follow from a commit need no mark: to free them after it, leases
+included, is enough.
 """
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from sqlite3 import Error
@@ -28,14 +38,18 @@ from storage.cache import leases
 from storage.cache.data_version import DataVersion
 from storage.cache.leases import LEASE_SECONDS, Cell
 
+MARKS = 10_000
+"""Leases and marks at once. With more, all is forgotten."""
+
 
 class MemoryCells:
-    """Cells in an in-memory cache of Django's."""
+    """Cells of this process. What is in them, this process has put there."""
 
     patient = False  # a read by id takes SQLite less time than it takes to wake a thread
 
     def __init__(self, cache: BaseCache, data_version: DataVersion) -> None:
-        self._cache = cache
+        self._values = cache
+        self._marks: dict[str, tuple[bytes, float]] = {}
         self._data_version = data_version
         self._lock = threading.Lock()
         self._known_version = ""
@@ -50,20 +64,16 @@ class MemoryCells:
 
     def lease(self, key: str, token: bytes) -> bool:
         with self._lock:
-            cell = leases.lease(self._cell(key), token)
-            if cell != b"T" + token:
-                return False
-            self._set(key, cell)
-            return True
+            before = self._cell(key)
+            self._put(key, before, leases.lease(before, token))
+            return before is None
 
     def fill(self, key: str, token: bytes, value: bytes | None, seconds: float) -> bool:
         with self._lock:
             before = self._cell(key)
             after = leases.fill(before, token, value)
-            if after == before:
-                return False
-            self._set(key, after, seconds)
-            return True
+            self._put(key, before, after, seconds)
+            return after != before
 
     def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bool:
         with self._lock:
@@ -72,25 +82,26 @@ class MemoryCells:
                 confirmed = True
             except Error:  # whether it can be written is for the write to tell
                 confirmed = False
-            self._set(key, leases.begin(self._cell(key), token))
-            self._mark(marked)
+            before = self._cell(key)
+            self._put(key, before, leases.begin(before, token))
             return confirmed
 
     def end(
         self, key: str, token: bytes, value: bytes | None, seconds: float, marked: Sequence[str]
     ) -> None:
         with self._lock:
-            after = leases.end(self._cell(key), token, value)
-            self._set(key, after, seconds if leases.value_of(after) is not None else LEASE_SECONDS)
-            self._mark(marked)
+            before = self._cell(key)
+            self._put(key, before, leases.end(before, token, value), seconds)
+            self._free(marked)
 
     def mark(self, keys: Sequence[str]) -> None:
         with self._lock:
-            self._mark(keys)
+            self._free(keys)
 
     def drop(self, key: str) -> None:
         with self._lock:
-            self._set(key, leases.drop(self._cell(key)))
+            before = self._cell(key)
+            self._put(key, before, leases.drop(before))
 
     def committed(self, only_this: Callable[[], bool]) -> None:
         """A writer has committed between `begin` and now; `only_this` if nobody else has.
@@ -106,22 +117,44 @@ class MemoryCells:
         version = self._data_version.current()
         if version != self._known_version:
             self._known_version = version
-            self._generation += 1
+            self._forget()
 
-    def _mark(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            self._set(key, leases.mark(None))
+    def _forget(self) -> None:
+        """Values that are forgotten are never looked up again, and expire."""
+        self._generation += 1
+        self._marks.clear()
 
     def _cell(self, key: str) -> Cell:
-        found: Cell = self._cache.get(self._key(key))
+        mark = self._marks.get(key)
+        if mark is not None:
+            cell, until = mark
+            if time.monotonic() < until:
+                return cell
+            del self._marks[key]
+            return None
+        found: Cell = self._values.get(self._place(key))
         return found
 
-    def _set(self, key: str, cell: Cell, seconds: float = LEASE_SECONDS) -> None:
-        if cell is None:
-            self._cache.delete(self._key(key))
-        else:
-            self._cache.set(self._key(key), cell, seconds)
+    def _put(self, key: str, before: Cell, after: Cell, seconds: float = 0.0) -> None:
+        """A key has a mark or a value, never both: a mark that ends must not uncover a value."""
+        if after == before:
+            return
+        if leases.value_of(after) is not None:
+            self._marks.pop(key, None)
+            self._values.set(self._place(key), after, seconds)
+            return
+        if leases.value_of(before) is not None:
+            self._values.delete(self._place(key))
+        if after is None:
+            self._marks.pop(key, None)
+            return
+        if len(self._marks) >= MARKS:
+            self._forget()
+        self._marks[key] = after, time.monotonic() + LEASE_SECONDS
 
-    def _key(self, key: str) -> str:
-        """Cells that are forgotten are never looked up again, and expire."""
+    def _free(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._put(key, self._cell(key), None)
+
+    def _place(self, key: str) -> str:
         return f"{key}:{self._own}:{self._generation}"

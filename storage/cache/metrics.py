@@ -1,5 +1,7 @@
 """What the cache counts, for Prometheus. `chat.metrics` gives it to a scraper."""
 
+from dataclasses import dataclass
+
 from prometheus_client import Counter, Gauge
 
 READS = Counter(
@@ -29,3 +31,26 @@ MISSED_INVALIDATIONS = Gauge(
     "Keys that are still to be removed from a cache server that was away.",
     multiprocess_mode="livesum",
 )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The counters of one kind of reads. Looked up once: that costs more than counting."""
+
+    hit: Counter
+    miss: Counter
+    waited: Counter
+    busy: Counter
+    filled: Counter
+    refused: Counter
+    unfit: Counter
+    outdated: Counter
+
+
+def counts_of(kind: str) -> Counts:
+    """The counters of `kind`."""
+    return Counts(
+        *(READS.labels(kind, result) for result in ("hit", "miss", "waited", "busy")),
+        *(FILLS.labels(kind, result) for result in ("done", "refused")),
+        *(DROPPED.labels(kind, reason) for reason in ("unfit", "outdated")),
+    )

@@ -37,8 +37,7 @@ class Unfit(Exception):
 class Reading(ABC, Generic[T]):
     """What to read, and how it is cached."""
 
-    kind: str
-    """For metrics."""
+    counts: metrics.Counts
     key: str
 
     @abstractmethod
@@ -66,34 +65,33 @@ class ReadThrough:
         cell = self._cells.get(reading.key)
         found = self._accepted(reading, cell)
         if found is not None:
-            _count(reading, "hit")
+            reading.counts.hit.inc()
             return found
         if not leases.is_mark(cell):
             token = new_token()
             if self._cells.lease(reading.key, token):
-                _count(reading, "miss")
+                reading.counts.miss.inc()
                 return self._fill(reading, token)
         if self._cells.patient and (leases.is_leased(cell) or not leases.is_mark(cell)):
             found = self._accepted(reading, self._wait(reading.key))
             if found is not None:
-                _count(reading, "waited")
+                reading.counts.waited.inc()
                 return found
-        _count(reading, "busy")
+        reading.counts.busy.inc()
         return self._timed(reading)
 
     def _accepted(self, reading: Reading[T], cell: Cell) -> T | None:
         if cell is None or leases.is_mark(cell):
             return None
         value = leases.value_of(cell)
-        reason = "unfit"
         try:
             found = None if value is None else reading.from_cache(value)
             if found is not None:
                 return found
-            reason = "unfit" if value is None else "outdated"
+            reason = reading.counts.unfit if value is None else reading.counts.outdated
         except Unfit:
-            pass
-        metrics.DROPPED.labels(reading.kind, reason).inc()
+            reason = reading.counts.unfit
+        reason.inc()
         self._cells.drop(reading.key)
         return None
 
@@ -118,7 +116,7 @@ class ReadThrough:
         value, seconds = (None, 0.0) if found is None else reading.to_cache(found)
         filled = self._cells.fill(reading.key, token, value, seconds)
         if found is not None:
-            metrics.FILLS.labels(reading.kind, "done" if filled else "refused").inc()
+            (reading.counts.filled if filled else reading.counts.refused).inc()
         return found
 
     def _timed(self, reading: Reading[T]) -> T | None:
@@ -131,7 +129,3 @@ class ReadThrough:
 def new_token() -> bytes:
     """Tells one reader or writer from all others."""
     return secrets.token_hex(8).encode()
-
-
-def _count(reading: Reading[T], result: str) -> None:
-    metrics.READS.labels(reading.kind, result).inc()

@@ -67,19 +67,11 @@ class ChatInteraction(models.Model):
             models.Index(
                 "user_id",
                 MESSAGE_HASH,
-                "created_at",
-                "interaction_id",
-                condition=HAS_RESPONSE,
-                name="interaction_answer",
-            ),
-            models.Index(
-                "user_id",
-                MESSAGE_HASH,
                 "model_used",
                 "created_at",
                 "interaction_id",
                 condition=HAS_RESPONSE,
-                name="interaction_answer_of_model",
+                name="interaction_answer",
             ),
         ]
 

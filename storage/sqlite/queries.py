@@ -90,22 +90,21 @@ def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> st
 
 @functools.cache
 def select_answer(alias: str, *, of_model: bool) -> str:
-    """The newest answer to a message. Parameters: those of `question_parameters`, and cutoff.
+    """An answer to a message: the newest of a model or else of the last model before another.
 
     The index has the beginning of a hash; that it is the message itself is compared then.
+    Parameters: those of `question_parameters`, and model_used.
     """
-    found = ChatInteraction.objects.filter(
+    found = ChatInteraction.objects.alias(message_hash=MESSAGE_HASH).filter(
         HAS_RESPONSE,
         user_id=parameter("user_id"),
         message=parameter("message"),
-        created_at__gt=parameter("cutoff", "created_at"),
+        message_hash=parameter("message_hash", "message"),
+        **{"model_used" if of_model else "model_used__lt": parameter("model_used")},
     )
-    found = found.alias(message_hash=MESSAGE_HASH).filter(
-        message_hash=parameter("message_hash", "message")
-    )
-    if of_model:
-        found = found.filter(model_used=parameter("model_used"))
-    return _sql(found.order_by("-created_at", "-interaction_id"), alias) + " LIMIT 1"
+    newest_first = ("-created_at", "-interaction_id")
+    order = newest_first if of_model else ("-model_used", *newest_first)
+    return _sql(found.order_by(*order), alias) + " LIMIT 1"
 
 
 @functools.cache
@@ -190,7 +189,6 @@ def question_parameters(question: Question) -> dict[str, Any]:
         "user_id": question.user_id,
         "message": question.message,
         "message_hash": message_hash(question.message),
-        "model_used": question.model_used,
     }
 
 

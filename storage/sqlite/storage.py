@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.core.cache.backends.base import BaseCache
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
-from storage import expiry, limits
+from storage import cursors, expiry, limits
 from storage.cache.cells import NoCells
 from storage.cache.data_version import DataVersion
 from storage.cache.interactions import InteractionCache, Writing
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 WRITES_PER_LOG_CHECK = 16
 """Single writes between two looks at the size of the write-ahead log."""
+
+AFTER_ALL_MODELS = chr(sys.maxunicode) * (limits.MODEL_MAX_LENGTH + 1)
+"""Greater than the name of any model."""
 
 
 class LocalStorage(Storage):
@@ -165,8 +169,25 @@ class LocalStorage(Storage):
         return interaction
 
     def _find(self, question: Question) -> ChatInteraction | None:
-        sql = queries.select_answer(self._alias, of_model=question.model_used is not None)
-        rows = self._rows(sql, queries.question_parameters(question) | {"cutoff": _cutoff()})
+        if question.model_used is not None:
+            newest = self._answer_of(question, question.model_used, of_model=True)
+        else:
+            with self._snapshot():
+                newest = max(self._answers_of_models(question), key=_position, default=None)
+        return None if newest is None or expiry.has_expired(newest.created_at) else newest
+
+    def _answers_of_models(self, question: Question) -> Iterator[ChatInteraction]:
+        """The newest answer of each model that has answered: one step in the index each."""
+        model_used = AFTER_ALL_MODELS
+        while found := self._answer_of(question, model_used, of_model=False):
+            yield found
+            model_used = found.model_used
+
+    def _answer_of(
+        self, question: Question, model_used: str, *, of_model: bool
+    ) -> ChatInteraction | None:
+        parameters = queries.question_parameters(question) | {"model_used": model_used}
+        rows = self._rows(queries.select_answer(self._alias, of_model=of_model), parameters)
         return queries.to_interaction(rows[0]) if rows else None
 
     def _delete_expired(self, interaction_id: str) -> None:
@@ -241,6 +262,18 @@ class LocalStorage(Storage):
         connection = connections[self._alias].connection
         return connection is not None and connection.in_transaction
 
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Several reads of the same state. Without Django, which would begin to write."""
+        if self._in_transaction():
+            yield
+            return
+        self._rows("BEGIN", {})
+        try:
+            yield
+        finally:
+            self._rows("COMMIT", {})
+
     def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one of `queries` on this thread's connection, without Django's cursor around it."""
         connection = connections[self._alias]
@@ -253,6 +286,10 @@ class LocalStorage(Storage):
         return sqlite3.connect(
             parameters["database"], uri=True, check_same_thread=False, timeout=20
         )
+
+
+def _position(interaction: ChatInteraction) -> cursors.Position:
+    return interaction.created_at, interaction.interaction_id
 
 
 def _cutoff() -> str:

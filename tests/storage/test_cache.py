@@ -9,7 +9,6 @@ from django.db import connections, transaction
 from storage.cache.data_version import DataVersion
 from storage.cache.interactions import InteractionCache
 from storage.cache.keys import interaction_key
-from storage.cache.leases import LEASE_SECONDS
 from storage.cache.memory_cells import MemoryCells
 from storage.models import ChatInteraction
 from storage.sqlite.storage import LocalStorage
@@ -122,7 +121,7 @@ def test_an_entry_expires(other, make_interaction, settings, monkeypatch):
     )
     caches["default"].clear()
     storage.get_interaction_sync("i")
-    assert set_with == [LEASE_SECONDS, 45]
+    assert set_with == [45]
 
 
 # Another process commits.

@@ -16,7 +16,6 @@ BY_ID = "sqlite_autoindex_storage_chatinteraction_1"
 BY_USER = "interaction_of_user"
 NEWEST = "interaction_newest"
 ANSWER = "interaction_answer"
-ANSWER_OF_MODEL = "interaction_answer_of_model"
 FLAGS = [
     dict(zip(("of_user", "before", "until"), flags, strict=True))
     for flags in itertools.product((False, True), repeat=3)
@@ -34,9 +33,9 @@ def statements():
     for flags in FLAGS:
         index = BY_USER if flags["of_user"] else NEWEST
         yield f"newest {flag_names(flags)}", queries.select_newest("default", **flags), index
-    for of_model, index in ((False, ANSWER), (True, ANSWER_OF_MODEL)):
+    for of_model in (False, True):
         sql = queries.select_answer("default", of_model=of_model)
-        yield f"answer of_model={of_model}", sql, index
+        yield f"answer of_model={of_model}", sql, ANSWER
     yield "insert", queries.insert("default"), None
     yield "upsert", queries.upsert("default"), None
     yield "update", queries.update("default"), BY_ID
@@ -223,9 +222,14 @@ def test_one_row_costs_the_same_however_many_there_are(make_filled, sql, cutoff)
     assert abs(costs[0] - costs[1]) <= 5
 
 
-@pytest.mark.parametrize("model", [None, "common", "rare"])
-def test_an_answer_costs_the_same_however_often_it_was_asked(make_filled, model):
-    """Asked again and again of one model; then of another, long ago."""
+@pytest.mark.parametrize(
+    ("of_model", "model", "expected"),
+    [(True, "common", None), (True, "rare", 0), (False, "s", 0), (False, "rare", None)],
+)
+def test_an_answer_costs_the_same_however_often_it_was_asked(
+    make_filled, of_model, model, expected
+):
+    """Asked again and again of one model; of another only once, long ago."""
     costs = []
     for count in (2_000, 20_000):
         database = make_filled(0)
@@ -245,9 +249,9 @@ def test_an_answer_costs_the_same_however_often_it_was_asked(make_filled, model)
                 for n in range(count)
             ),
         )
-        sql = queries.select_answer("default", of_model=model is not None)
-        asked = queries.question_parameters(Question("ada", "hello", model)) | {"cutoff": ""}
+        asked = queries.question_parameters(Question("ada", "hello")) | {"model_used": model}
+        sql = queries.select_answer("default", of_model=of_model)
         ((interaction_id, *_),), steps = work(database, sql, asked)
-        assert interaction_id == ("000000" if model == "rare" else f"{count - 1:06}")
+        assert interaction_id == f"{count - 1 if expected is None else expected:06}"
         costs.append(steps)
     assert abs(costs[0] - costs[1]) <= 5
