@@ -56,7 +56,8 @@ NAIVE = {
     ],
     "BillingMode": "PAY_PER_REQUEST",
 }
-ONLY_OURS = ("position", "shard", "expires_at", "version")
+ANSWER = ("question", "answer")
+ONLY_OURS = ("position", "shard", "expires_at", "version", "saved_as", *ANSWER)
 
 
 def main() -> None:
@@ -127,6 +128,7 @@ def measure(url: str, interactions: list[Any]) -> dict[str, dict[str, float]]:
         {name: value for name, value in item.items() if name not in ONLY_OURS} for item in ours
     ]
     entry = ("interaction_id", "user_id", "position")
+    answer = ("interaction_id", *ANSWER)
     return {
         "ours": writes(url, "ours", table.definition(), ours)
         | {
@@ -136,7 +138,7 @@ def measure(url: str, interactions: list[Any]) -> dict[str, dict[str, float]]:
             + PAGE * mean(read_units(size(item), consistent=True) for item in ours),
             "bytes stored": mean(
                 # DynamoDB adds 100 bytes for each item and each entry of an index.
-                size(item) + 100 + 2 * (size(item, entry) + 100)
+                size(item) + 100 + 2 * (size(item, entry) + 100) + size(item, answer) + 100
                 for item in ours
             ),
         },
@@ -160,15 +162,17 @@ def writes(url: str, name: str, definition: dict[str, Any], stored: list[Any]) -
     for item in stored:
         key = {"interaction_id": item["interaction_id"]}
         # A streamed answer arrives later: saved without it, then completed.
-        early = item | {"response": {"S": ""}}
+        early = {name: value for name, value in item.items() if name not in ANSWER}
+        early["response"] = {"S": ""}
+        completed = {name: item[name] for name in ("response", *ANSWER) if name in item}
         answers = {
             "save": client.put_item(Item=item, **report),
             "": client.put_item(Item=early, **report),
             "complete": client.update_item(
                 Key=key,
-                UpdateExpression="SET #response = :response",
-                ExpressionAttributeNames={"#response": "response"},
-                ExpressionAttributeValues={":response": item["response"]},
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in completed),
+                ExpressionAttributeNames={f"#{name}": name for name in completed},
+                ExpressionAttributeValues={f":{name}": value for name, value in completed.items()},
                 **report,
             ),
             "delete": client.delete_item(Key=key, **report),

@@ -12,5 +12,8 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 from config.wsgi import application  # noqa: E402  (this is what takes time to start)
+from storage import get_storage  # noqa: E402
+
+get_storage()  # its metrics take their place on disk: later the disk may be full
 
 __all__ = ["application"]

@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from chat import health
 from chat.api import urls as api_urls
+from chat.metrics import MetricsView
 
 READ = ["get", "head"]
 
@@ -20,6 +21,7 @@ urlpatterns = [
     ),
     path("healthz", health.live, name="healthz"),
     path("readyz", health.ready, name="readyz"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
 ]

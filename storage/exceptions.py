@@ -55,6 +55,10 @@ class IdempotentInteractionGone(StorageError):
     """What the first request with this idempotency key made has been deleted since."""
 
 
+class NoSharedCache(StorageError):
+    """There is no cache that this process shares with the servers."""
+
+
 class StorageUnavailable(StorageError):
     """The backend did not answer in time. Nothing is known to be written; try again.
 

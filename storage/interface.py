@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from storage import cursors, expiry, limits
 from storage.exceptions import (
@@ -29,6 +29,9 @@ from storage.models.interaction import COMPLETED_FIELDS
 from storage.pages import Page, PageQuery, Slice
 from storage.questions import Question
 from storage.records import Record, Stored, from_record
+
+if TYPE_CHECKING:
+    from storage.cache.audit import Audit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,6 +156,17 @@ class Storage(ABC):
     @abstractmethod
     def check_available_sync(self) -> None:
         """The synchronous side of `check_available`."""
+
+    async def audit_cache(self, sample: int | None) -> "Audit":
+        """Compare about `sample` cached entries, or all if None, with the database.
+
+        The entries are chosen at random. Raises NoSharedCache if there is none to look at.
+        """
+        return await self._run(self.audit_cache_sync, sample)
+
+    @abstractmethod
+    def audit_cache_sync(self, sample: int | None) -> "Audit":
+        """The synchronous side of `audit_cache`."""
 
     # Creating, completing, deleting.
 

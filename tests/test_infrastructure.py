@@ -11,12 +11,12 @@ import yaml
 from config import environment
 from storage.dynamodb import lists, table
 from storage.dynamodb.mirror import Answers as AnswersIndex
-from storage.dynamodb.mirror import AnswersOfModel, InteractionItem, Newest, OfUser
+from storage.dynamodb.mirror import InteractionItem, Newest, OfUser
 from tests.storage.test_dynamodb_slow_table import ALL_RIGHT, Answers
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = ROOT / "docs" / "production"
-MODELS_OF_INDEXES = (Newest, OfUser, AnswersIndex, AnswersOfModel)
+MODELS_OF_INDEXES = (Newest, OfUser, AnswersIndex)
 
 # The template
 

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from storage.dynamodb import items
-from storage.dynamodb.items import QUESTION_ATTRIBUTES, Item
+from storage.dynamodb.items import ANSWER_ATTRIBUTES, Item
 
 FREE = "attribute_not_exists(#interaction_id) OR #created_at <= :cutoff"
 """No interaction has this id, or only one that has expired."""
@@ -71,5 +71,5 @@ def _update_expression(changed: tuple[str, ...]) -> str:
         for name in changed
     )
     expression = "SET " + ", ".join(settings)
-    removed = [f"#{name}" for name in QUESTION_ATTRIBUTES if name not in changed]
+    removed = [f"#{name}" for name in ANSWER_ATTRIBUTES if name not in changed]
     return f"{expression} REMOVE {', '.join(removed)}" if removed else expression

@@ -15,7 +15,6 @@ from typing import Any
 from storage import expiry
 from storage.models import ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.questions import Question
 from storage.records import Record, format_time, from_record
 
 Item = dict[str, dict[str, Any]]
@@ -27,7 +26,7 @@ SHARDS = 4
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-sharding.html
 """
 
-QUESTION_ATTRIBUTES = ("question", "question_to_model")
+ANSWER_ATTRIBUTES = ("question", "answer")
 """Attributes that only an interaction with a response has."""
 
 SORT_KEY_BYTES = 1024
@@ -52,7 +51,7 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
         "version": {"S": version},
         "saved_as": {"S": version},
     }
-    return item | _questions(interaction) if interaction.response else item
+    return item | _answer(interaction) if interaction.response else item
 
 
 def to_interaction(item: Item) -> ChatInteraction:
@@ -78,13 +77,20 @@ def to_record(item: Item) -> Record:
 def to_completion(interaction: ChatInteraction, version: str) -> Item:
     """The attributes that `update_interaction` changes."""
     item = to_item(interaction, version)
-    changed = (*COMPLETED_FIELDS, "updated_at", "version", *QUESTION_ATTRIBUTES)
+    changed = (*COMPLETED_FIELDS, "updated_at", "version", *ANSWER_ATTRIBUTES)
     return {name: item[name] for name in changed if name in item}
 
 
-def question(asked: Question) -> str:
-    """The `question` of what answers `asked`; its `question_to_model`, if that names a model."""
-    return _question(asked.user_id, asked.message, asked.model_used or "")
+def question(user_id: str, message: str) -> str:
+    """What a message of a user's is known by in the index of answers."""
+    # Neither can contain NUL, so no two of them run together to the same text.
+    digest = hashlib.sha256(f"{user_id}\0{message}".encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def model_hash(model_used: str) -> str:
+    """What a model is known by there: 64 bits, which no two models share by chance."""
+    return hashlib.sha256(model_used.encode()).hexdigest()[:16]
 
 
 def new_version() -> str:
@@ -109,7 +115,11 @@ def position(created_at: datetime, interaction_id: str) -> str:
     outside the Basic Multilingual Plane) ends in its hash. Two of these with one time whose
     first 230 characters are the same are ordered by hash then.
     """
-    whole = f"{format_time(created_at)}#{interaction_id}"
+    return _sort_key("", created_at, interaction_id)
+
+
+def _sort_key(prefix: str, created_at: datetime, interaction_id: str) -> str:
+    whole = f"{prefix}{format_time(created_at)}#{interaction_id}"
     encoded = whole.encode()
     if len(encoded) <= SORT_KEY_BYTES:
         return whole
@@ -123,18 +133,12 @@ def shard(interaction_id: str) -> str:
     return str(zlib.crc32(interaction_id.encode()) % SHARDS)
 
 
-def _questions(interaction: ChatInteraction) -> Item:
-    user_id, message = interaction.user_id, interaction.message
+def _answer(interaction: ChatInteraction) -> Item:
+    model, created_at = model_hash(interaction.model_used), interaction.created_at
     return {
-        "question": {"S": _question(user_id, message, "")},
-        "question_to_model": {"S": _question(user_id, message, interaction.model_used)},
+        "question": {"S": question(interaction.user_id, interaction.message)},
+        "answer": {"S": _sort_key(f"{model}#", created_at, interaction.interaction_id)},
     }
-
-
-def _question(user_id: str, message: str, model_used: str) -> str:
-    # None of the three can contain NUL, so no two questions run together to the same text.
-    digest = hashlib.sha256("\0".join((user_id, model_used, message)).encode()).digest()
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _lifetime() -> float:

@@ -4,23 +4,17 @@ import heapq
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from storage import expiry
 from storage.dynamodb import items
 from storage.dynamodb.client import Client
 from storage.dynamodb.expressions import names
-from storage.dynamodb.mirror import Answers, AnswersOfModel, Newest, OfUser
+from storage.dynamodb.mirror import Newest, OfUser
 from storage.dynamodb.pauses import Pauses
 from storage.exceptions import StorageUnavailable
 from storage.pages import Slice
-from storage.questions import Question
 from storage.records import format_time
 
 LARGEST_PAGE = 1000
 """Entries in one answer; a list takes as many answers as it needs."""
-
-
-ANSWERS_AT_ONCE = 4
-"""Entries in one answer where one is wanted: the newest may have been changed or deleted."""
 
 
 class Entry(NamedTuple):
@@ -49,17 +43,6 @@ def entries(client: Client, wanted: Slice, pauses: Pauses) -> Iterator[Entry]:
             for shard in range(items.SHARDS)
         ),
         reverse=True,
-    )
-
-
-def answers(client: Client, question: Question, pauses: Pauses) -> Iterator[Entry]:
-    """The entries of the answers to a question, newest first; taken as `entries` are."""
-    index, hash_key = Answers.Meta.index_name, "question"
-    if question.model_used is not None:
-        index, hash_key = AnswersOfModel.Meta.index_name, "question_to_model"
-    wanted = Slice(question.user_id, limit=1, created_after=expiry.cutoff())
-    yield from _query(
-        client, index, hash_key, items.question(question), wanted, ANSWERS_AT_ONCE, pauses
     )
 
 

@@ -40,24 +40,13 @@ class Newest(GlobalSecondaryIndex["InteractionItem"]):
 
 
 class Answers(GlobalSecondaryIndex["InteractionItem"]):
-    """The answers that a user got to one message, in the order of their positions."""
+    """The answers that a user got to one message: by model, then in the order of positions."""
 
     question = UnicodeAttribute(hash_key=True)
-    position = UnicodeAttribute(range_key=True)
+    answer = UnicodeAttribute(range_key=True)
 
     class Meta:
         index_name = "answers"
-        projection = KeysOnlyProjection()
-
-
-class AnswersOfModel(GlobalSecondaryIndex["InteractionItem"]):
-    """Those of one model."""
-
-    question_to_model = UnicodeAttribute(hash_key=True)
-    position = UnicodeAttribute(range_key=True)
-
-    class Meta:
-        index_name = "answers_of_model"
         projection = KeysOnlyProjection()
 
 
@@ -88,13 +77,12 @@ class InteractionItem(Model):
     question = UnicodeAttribute(null=True)
     """A hash of the user and the message. Not there while there is no response, so that the
     index of answers has only answers."""
-    question_to_model = UnicodeAttribute(null=True)
-    """A hash of the user, the message and the model; there as `question` is."""
+    answer = UnicodeAttribute(null=True)
+    """A hash of the model and the position: sorts as answers are looked for."""
 
     of_user = OfUser()
     newest = Newest()
     answers = Answers()
-    answers_of_model = AnswersOfModel()
 
 
 class IdempotencyItem(Model):

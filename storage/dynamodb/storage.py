@@ -7,12 +7,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.dummy import DummyCache
 
 from storage import limits
+from storage.cache.audit import Audit, audit_cache
 from storage.cache.guarded import GuardedCache, Guards
 from storage.cache.interactions import InteractionCache, Writing
 from storage.cache.reliable_cells import cells_of
-from storage.dynamodb import batches, expressions, items, lists, replays
+from storage.dynamodb import answers, batches, expressions, items, lists, replays
 from storage.dynamodb.client import Client, ConditionFailed, TransactionCanceled
 from storage.dynamodb.expressions import condition
 from storage.dynamodb.items import Item
@@ -50,6 +52,7 @@ class CloudStorage(Storage):
     def __init__(self, client: Client, cache: BaseCache, threads: int) -> None:
         super().__init__(threads)
         self._client = client
+        self._django_cache = cache
         guards = Guards(cache)
         self._cache = GuardedCache(cache, guards)
         self._interactions = InteractionCache(cells_of(cache, guards), settings.CACHE_TTL)
@@ -103,7 +106,7 @@ class CloudStorage(Storage):
 
     def _find(self, question: Question) -> ChatInteraction | None:
         """The newest answer of which the index knows and that is one still."""
-        for entry in lists.answers(self._client, question, Pauses()):
+        for entry in answers.entries(self._client, question, Pauses()):
             found = self._get(entry.interaction_id)
             if found is not None and question.is_answered_by(found.interaction):
                 return found.interaction
@@ -299,6 +302,10 @@ class CloudStorage(Storage):
 
     def check_available_sync(self) -> None:
         self._item("readyz")
+
+    def audit_cache_sync(self, sample: int | None) -> Audit:
+        without_cache = CloudStorage(self._client, DummyCache("", {}), threads=1)
+        return audit_cache(self._django_cache, without_cache, sample)
 
     def _release(self) -> None:
         """Nothing is held between calls."""

@@ -7,13 +7,7 @@ from typing import Any
 from pynamodb.constants import KEYS_ONLY
 
 from storage.dynamodb.client import Client, TableMissing
-from storage.dynamodb.mirror import (
-    Answers,
-    AnswersOfModel,
-    InteractionItem,
-    Newest,
-    OfUser,
-)
+from storage.dynamodb.mirror import Answers, InteractionItem, Newest, OfUser
 from storage.exceptions import StorageUnavailable
 
 TTL_ATTRIBUTE = InteractionItem.expires_at.attr_name
@@ -29,7 +23,7 @@ Description = dict[str, Any]
 
 def definition() -> dict[str, Any]:
     """The parameters of CreateTable but for the name, from the PynamoDB models."""
-    indexes = [_index(index) for index in (Newest, OfUser, Answers, AnswersOfModel)]
+    indexes = [_index(index) for index in (Newest, OfUser, Answers)]
     schemas = [_KEY, *(index["KeySchema"] for index in indexes)]
     names = {key["AttributeName"] for schema in schemas for key in schema}
     return {

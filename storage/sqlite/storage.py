@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.cache.backends.base import BaseCache
@@ -18,7 +18,7 @@ from storage.cache.data_version import DataVersion
 from storage.cache.interactions import InteractionCache, Writing
 from storage.cache.keys import string_key
 from storage.cache.memory_cells import MemoryCells
-from storage.exceptions import InteractionConflict, InvalidInteraction
+from storage.exceptions import InteractionConflict, InvalidInteraction, NoSharedCache
 from storage.interface import Outcome, Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -160,6 +160,11 @@ class LocalStorage(Storage):
 
     def _release(self) -> None:
         connections[self._alias].close()
+
+    def audit_cache_sync(self, sample: int | None) -> NoReturn:
+        raise NoSharedCache(
+            "Each server has its cache in its own memory, where no other process can look."
+        )
 
     def _read(self, interaction_id: str) -> ChatInteraction | None:
         rows = self._rows(queries.select_by_id(self._alias), {"interaction_id": interaction_id})

@@ -1,233 +1,503 @@
-"""Readers and writers of one interaction, taken apart into steps that a scheduler mixes.
+"""Readers and writers taken apart into steps that a scheduler mixes.
 
-Each runs the shipped InteractionCache in a thread of its own, which stops before every access
-to a cell or to the database until the scheduler lets it take one step. So a run is one
-interleaving, chosen at random, and can be repeated from its seed.
+Each is a greenlet that runs the shipped InteractionCache and ReliableCells, and switches to the
+scheduler before every access to a cell or to the database, and wherever it would sleep. So a run
+is one interleaving, chosen at random, and can be repeated from its seed.
 """
 
 import random
 import threading
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
+from unittest import mock
 
-from storage.cache import leases
+from greenlet import GreenletExit, getcurrent, greenlet
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from storage.cache import guarded, leases, missed, read_through, reliable_cells
+from storage.cache.guarded import PARTS, Guard, Guards
 from storage.cache.interactions import InteractionCache
 from storage.cache.keys import interaction_key
+from storage.cache.reliable_cells import ReliableCells
 from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction
 
-KEY = interaction_key("i")
 CREATED = datetime(2026, 3, 1, tzinfo=UTC)
+TTL = 300
+
+NONE = "none"
+DIES = "dies"
+UNKNOWN = "unknown"
+LOST = "lost"
+LATE = "late"
+REPEATED = "repeated"
+TAKEN_AGAIN = "taken again"
+FAULTS = (NONE,) * 7 + (DIES,) * 3 + (UNKNOWN,) + (LOST,) * 4 + (LATE,) * 4 + (REPEATED,) * 3
+"""Of each run one: a writer dies after its commit; a commit takes effect late or never; an
+operation on cells is lost; it is done later; it is done, and once more later, since the client
+has sent it twice. TAKEN_AGAIN is that last one for what takes a cell by a token: it is not among
+these as yet.
+"""
+
+TAKING = ("lease", "begin")
+OTHERS = ("fill", "end", "mark", "drop")
+MAY_FAIL = {
+    LOST: TAKING + OTHERS,
+    LATE: TAKING + OTHERS,
+    REPEATED: OTHERS,
+    TAKEN_AGAIN: TAKING,
+}
+
+
+class Died(BaseException):
+    """This greenlet is to do nothing more."""
+
+
+class Task(greenlet):
+    """A reader, a writer, or a thread that these have started."""
+
+    def __init__(self, turns, name, do):
+        super().__init__(do, parent=turns.scheduler)
+        self.turns, self.name = turns, name
+        self.has_died = self.has_committed = False
+
+
+def step():
+    """Let others go first, as the scheduler likes."""
+    task = getcurrent()
+    if task.has_died:
+        raise Died
+    task.parent.switch()
 
 
 class Turns:
-    """Lets one thread at a time take one step."""
+    """Lets one greenlet at a time take one step."""
+
+    def __init__(self, chance):
+        self.scheduler = getcurrent()
+        self.now = 0
+        self.second = chance.choice([1e-4, 1e-3])
+        self._chance = chance
+        self._tasks = []
+
+    def start(self, name, do):
+        self._tasks.append(Task(self, name, do))
+
+    def let_one_go(self):
+        """Let one of the greenlets take its step; False when nobody is left."""
+        tasks = self._tasks
+        if not tasks:
+            return False
+        self.now += 1
+        chosen = int(self._chance.random() * len(tasks))
+        tasks[chosen].switch()
+        if tasks[chosen].dead:
+            tasks[chosen] = tasks[-1]
+            tasks.pop()
+        return True
+
+    def stop(self):
+        """Nobody takes another step, though an error has ended the run early."""
+        for task in self._tasks:
+            task.has_died = True
+            task.throw(GreenletExit)
+
+
+class _Time:
+    """In place of the module `time`: a step takes a moment, and to sleep is a step."""
+
+    @staticmethod
+    def monotonic():
+        turns = getcurrent().turns
+        return 1e6 + turns.now * turns.second
+
+    @staticmethod
+    def sleep(seconds):
+        step()
+
+
+class _Threading:
+    """In place of the module `threading`: a thread is one more greenlet."""
+
+    Lock = staticmethod(threading.Lock)
+
+    class Thread:
+        def __init__(self, target, args, name, daemon):
+            self._do = lambda: target(*args)
+
+        def start(self):
+            getcurrent().turns.start("make up", self._do)
+
+
+@contextmanager
+def in_steps():
+    """The shipped code sleeps and starts threads by the scheduler."""
+    with ExitStack() as stack:
+        for module in (read_through, reliable_cells, missed):
+            stack.enter_context(mock.patch.object(module, "time", _Time))
+        stack.enter_context(mock.patch.object(missed, "threading", _Threading))
+        # pytest would keep what it says of each fault.
+        stack.enter_context(mock.patch.object(guarded.logger, "disabled", True))
+        yield
+
+
+class DictCells:
+    """What RedisCells does, in a dictionary by the functions of `leases` alone."""
 
     def __init__(self):
-        self._turn = threading.Condition()
-        self._allowed = None
-        self.waiting = set()
-        self.running = set()
-
-    def step(self):
-        """Wait for this thread's turn."""
-        name = threading.current_thread().name
-        with self._turn:
-            self.running.discard(name)
-            self.waiting.add(name)
-            self._turn.notify_all()
-            self._turn.wait_for(lambda: self._allowed == name)
-            self._allowed = None
-            self.waiting.discard(name)
-            self.running.add(name)
-
-    def end(self):
-        """This thread takes no more steps."""
-        with self._turn:
-            self.running.discard(threading.current_thread().name)
-            self._turn.notify_all()
-
-    def let_one_go(self, choose):
-        """Let one of those who wait take its step; False when nobody is left."""
-        with self._turn:
-            self._turn.wait_for(lambda: not self.running)
-            if not self.waiting:
-                return False
-            name = choose(sorted(self.waiting))
-            self.running.add(name)
-            self._allowed = name
-            self._turn.notify_all()
-            self._turn.wait_for(lambda: not self.running)
-            return True
-
-
-class MemoryCells:
-    """Cells in a dictionary, by the functions of `leases` alone."""
-
-    def __init__(self):
-        self.cell = None
+        self._cells = {}
 
     def get(self, key):
-        return self.cell
+        return self._cells.get(key)
 
     def lease(self, key, token):
-        mine, self.cell = self.cell is None, leases.lease(self.cell, token)
+        mine = key not in self._cells
+        self._set(key, leases.lease(self.get(key), token))
         return mine
 
     def fill(self, key, token, value, seconds):
-        self.cell = leases.fill(self.cell, token, value)
+        before = self.get(key)
+        self._set(key, leases.fill(before, token, value))
+        return before != self.get(key)
 
-    def begin(self, key, token):
-        self.cell = leases.begin(self.cell, token)
+    def begin(self, key, token, marked):
+        self._set(key, leases.begin(self.get(key), token))
+        self.mark(marked)
 
-    def end(self, key, token, value, seconds):
-        self.cell = leases.end(self.cell, token, value)
+    def end(self, key, token, value, seconds, marked):
+        self._set(key, leases.end(self.get(key), token, value))
+        self.mark(marked)
+
+    def mark(self, keys):
+        for key in keys:
+            self._set(key, leases.mark(self.get(key)))
+
+    def drop(self, key):
+        self._set(key, leases.drop(self.get(key)))
 
     def delete(self, key):
-        self.cell = None
+        self._cells.pop(key, None)
+
+    def _set(self, key, cell):
+        if cell is None:
+            self.delete(key)
+        else:
+            self._cells[key] = cell
 
 
-class DeleteOnWrite(MemoryCells):
+class DeleteOnWrite(DictCells):
     """The usual cache-aside, as a control: fill what was missed, delete what was written."""
 
     def lease(self, key, token):
-        return self.cell is None
+        return key not in self._cells
 
     def fill(self, key, token, value, seconds):
-        self.cell = b"V" + value
+        self._set(key, None if value is None else b"V" + value)
+        return True
 
-    def begin(self, key, token):
+    def begin(self, key, token, marked):
         pass
 
-    def end(self, key, token, value, seconds):
-        self.cell = None
+    def end(self, key, token, value, seconds, marked):
+        for each in (key, *marked):
+            self.delete(each)
+
+    def mark(self, keys):
+        pass
 
 
 class SteppedCells:
-    """What InteractionCache asks of cells, a step each; one operation may be lost or late."""
+    """What ReliableCells asks of RedisCells, in steps; one operation fails.
 
-    def __init__(self, cells, turns, fault):
-        self._cells, self._turns, self._fault = cells, turns, fault
+    What touches several keys may do so one by one, in any order, and in part, as several servers
+    would.
+    """
+
+    def __init__(self, run, fault):
+        self._run, self._cells, self._chance = run, run.cells, run.chance
+        self._fault = REPEATED if fault == TAKEN_AGAIN else fault
+        may_fail = MAY_FAIL.get(fault)
+        self._failing = self._chance.choice(may_fail) if may_fail else None
+        self._skip = self._chance.choice((0, 0, 0, 1, 2))
+        self._one_by_one = self._chance.random() < 0.5
         self.late = []
-        self.missed = set()
-
-    def _do(self, name, default, *arguments):
-        self._turns.step()
-        kind = self._fault.pop(name, None)
-        if kind is None:
-            return True, getattr(self._cells, name)(*arguments)
-        if kind == "late":
-            self.late.append((name, arguments))
-        return False, default
 
     def get(self, key):
-        answered, cell = self._do("get", None, key)
-        if self.missed and answered:  # made up before anything cached is given, as shipped
-            for missed in list(self.missed):
-                self._cells.delete(missed)
-            self.missed.clear()
-            return leases.BUSY
-        return cell if answered else leases.BUSY
+        step()
+        cell = self._cells.get(key)
+        self._run.note("get", key, cell)
+        return cell
 
-    def lease(self, key, token):
-        return self._do("lease", False, key, token)[1]
+    def lease(self, *arguments):
+        return self._do("lease", [("lease", arguments)])
 
     def fill(self, *arguments):
-        self._do("fill", None, *arguments)
+        return self._do("fill", [("fill", arguments)])
 
-    def begin(self, key, token):
-        return self._do("begin", None, key, token)[0]
+    def begin(self, key, token, marked):
+        self._do("begin", self._parts("begin", (key, token), marked))
 
-    def end(self, key, *arguments):
-        if not self._do("end", None, key, *arguments)[0]:
-            self.missed.add(key)
+    def end(self, key, token, value, seconds, marked):
+        self._do("end", self._parts("end", (key, token, value, seconds), marked))
+
+    def mark(self, keys):
+        parts = [("mark", ([key],)) for key in keys]
+        self._do("mark", parts if self._one_by_one else [("mark", (keys,))])
 
     def drop(self, key):
-        self._do("delete", None, key)
+        self._do("drop", [("drop", (key,))])
+
+    def delete(self, key):
+        step()
+        self.apply("delete", (key,))
+
+    def apply(self, name, arguments):
+        answer = getattr(self._cells, name)(*arguments)
+        self._run.note(name, *arguments, answer)
+        return answer
+
+    def _parts(self, name, arguments, marked):
+        if not self._one_by_one:
+            return [(name, (*arguments, marked))]
+        parts = [(name, (*arguments, ())), *(("mark", ([key],)) for key in marked)]
+        self._chance.shuffle(parts)
+        return parts
+
+    def _do(self, name, parts):
+        fails = name == self._failing and self._is_time()
+        answer = None
+        for part in parts:
+            step()
+            if fails:
+                self._fail(part, len(parts))
+            if not fails or self._fault == REPEATED:
+                answer = self.apply(*part)
+        if fails and self._fault != REPEATED:
+            raise RedisTimeoutError
+        return answer
+
+    def _is_time(self):
+        if self._skip:
+            self._skip -= 1
+            return False
+        self._failing = None
+        return True
+
+    def _fail(self, part, count):
+        if count > 1 and self._fault != REPEATED and self._chance.random() < 0.5:
+            self.apply(*part)  # its server has answered, another one has not
+        elif self._fault == LOST:
+            self._run.note("lost", *part)
+        else:
+            self._run.note("will be late", *part)
+            self.late.append(part)
 
 
-class Run:
-    """One interleaving of some writers and readers, with at most one fault, and evictions."""
+class Interleaving:
+    """Some writers and readers, with at most one fault, and evictions.
 
-    def __init__(self, seed, cells, writers=2, readers=3):
+    They are of one process or of two. With two, no fault comes together with evictions: what one
+    process has missed, the other may see until it is made up for.
+    """
+
+    keys = ()
+    """Those that are used, for evictions."""
+    losses = 0.05
+    """Evictions in a step."""
+
+    def __init__(self, seed, cells, faults=FAULTS, traced=False):
         self.chance = random.Random(seed)
+        self.trace = [] if traced else None
         self.cells = cells
-        self.turns = Turns()
-        self.stored = 0
-        self.acknowledged = 0
+        self.turns = Turns(self.chance)
         self.stale = self.reads = self.hits = 0
-        self.errors = []
-        self.crashes = self.chance.random() < 0.15
-        fault = {}
-        if not self.crashes and self.chance.random() < 0.5:
-            fault[self.chance.choice(["lease", "fill", "begin", "end"])] = self.chance.choice(
-                ["lost", "late"]
-            )
-        self.stepped = SteppedCells(cells, self.turns, fault)
-        self.cache = InteractionCache(self.stepped, 300)
-        self.tasks = [self.write] * writers + [self.read] * readers
+        self.fault = self.chance.choice(faults)
+        self._commits = self.chance.choice((1, 1, 2))
+        """Until the one at which a writer dies, or which may take effect late."""
+        self._late_commits = []
+        self.writing = 0
+        self._is_cluster = self.chance.random() < 0.5
+        processes = self.chance.choice((1, 2))
+        self.evicts = processes == 1 or self.fault == NONE
+        self.stepped = SteppedCells(self, self.fault)
+        self._caches = [self._cache() for _ in range(processes)]
+        self.set_up()
 
-    def interaction(self):
-        return ChatInteraction(
-            interaction_id="i", user_id="ada", message=str(self.stored), created_at=CREATED
-        )
+    def set_up(self):
+        """What a kind of runs has besides."""
 
-    def from_database(self, interaction_id):
-        self.turns.step()
-        return self.interaction()
+    def _cache(self):
+        guards = Guards(None)
+        if self._is_cluster:
+            guards._guards = [Guard() for _ in range(PARTS)]
+        cells = ReliableCells(self.stepped, guards, TTL)
+        cells.patient = self.chance.random() < 0.5
+        return InteractionCache(self.of_process(cells), TTL)
 
-    def write(self):
-        for _ in range(1 + (self.chance.random() < 0.5)):
-            with self.cache.writing("i") as writing:
-                self.turns.step()
-                self.stored += 1
-                mine = self.stored
-                writing.committed(self.interaction())
-                if self.crashes:
-                    # It dies here: the commit stands, nothing more is done, nobody is told.
-                    self.crashes = False
-                    raise StorageUnavailable
-            self.acknowledged = max(self.acknowledged, mine)
+    def of_process(self, cells):
+        """The cells as the InteractionCache of one process sees them."""
+        return cells
 
-    def read(self):
-        for _ in range(8):
-            floor = self.acknowledged
-            asked = []
+    def a_cache(self):
+        return self.chance.choice(self._caches)
 
-            def read(interaction_id, asked=asked):
-                asked.append(interaction_id)
-                return self.from_database(interaction_id)
+    def tasks(self):
+        """What each greenlet does, by name."""
+        raise NotImplementedError
 
-            found = self.cache.get("i", read)
-            self.reads += 1
-            self.hits += not asked
-            self.stale += int(found.interaction.message) < floor
+    @contextmanager
+    def busy(self):
+        """Around a write."""
+        self.writing += 1
+        getcurrent().has_committed = False
+        try:
+            yield
+        finally:
+            self.writing -= 1
+
+    def commit(self, do):
+        """A commit, which is a step; its writer may die then, or not know what comes of it."""
+        step()
+        getcurrent().has_committed = True
+        self._commits -= 1
+        if self.fault == UNKNOWN and not self._commits:
+            self.note("commit, perhaps later")
+            self._late_commits.append(do)
+            raise StorageUnavailable
+        done = do()
+        if self.fault == DIES and not self._commits:
+            self.note("dies")
+            getcurrent().has_died = True
+            raise Died
+        return done
 
     def go(self):
-        threads = [
-            threading.Thread(target=self.task, args=(task,), name=f"{number}", daemon=True)
-            for number, task in enumerate(self.tasks)
-        ]
-        self.turns.running = {thread.name for thread in threads}
-        for thread in threads:
-            thread.start()
-        while self.turns.let_one_go(self.chance.choice):
-            if self.chance.random() < 0.05:
-                self.cells.delete(KEY)  # an eviction
-            if self.stepped.late and self.chance.random() < 0.3:
-                name, arguments = self.stepped.late.pop()
-                getattr(self.cells, name)(*arguments)
-        for thread in threads:
-            thread.join()
-        assert self.errors == []
+        for name, do in self.tasks():
+            self.turns.start(name, lambda do=do: _until_death(do))
+        try:
+            while self.turns.let_one_go():
+                if self.chance.random() < self.losses:
+                    self.lose(self.chance.choice(self.keys))
+                if self.stepped.late and self.chance.random() < 0.3:
+                    self.stepped.apply(*self.stepped.late.pop())
+                if self._late_commits and self.chance.random() < 0.1:
+                    self._late_commits.pop()()
+        finally:
+            self.turns.stop()
         return self
 
-    def task(self, task):
-        self.turns.step()
-        try:
-            task()
-        except StorageUnavailable:
-            pass
-        except Exception as error:
-            self.errors.append(error)
-        finally:
-            self.turns.end()
+    def lose(self, key):
+        """A cell is evicted, or has lived long enough: longer than it takes to write."""
+        if self.evicts or not (self.writing or self._late_commits or self.has_news(key)):
+            self.cells.delete(key)
+            self.note("evicted", key)
+
+    def has_news(self, key):
+        """Whether a reader of the database may not have seen all that the cell is about."""
+        return False
+
+    def note(self, *what):
+        if self.trace is not None:
+            who = getattr(getcurrent(), "name", "-")
+            self.trace.append(f"{self.turns.now:4} {who:10} {' '.join(map(_readable, what))}")
+
+
+class OfOneId(Interleaving):
+    """Writers that save and delete one interaction, and readers of it by id."""
+
+    keys = (interaction_key("i"),)
+
+    def set_up(self):
+        self.version = self.acknowledged = 0
+        self.deleted = set()
+        self._deletes = self.chance.random() < 0.5
+
+    def tasks(self):
+        yield from ((f"writer {number}", self.write) for number in range(2))
+        yield from ((f"reader {number}", self.read) for number in range(3))
+
+    def write(self):
+        cache = self.a_cache()
+        for _ in range(self.chance.choice((1, 2))):
+            deletes = self._deletes and self.chance.random() < 0.4
+            with self.busy(), cache.writing("i") as writing:
+                mine = self.commit(lambda deletes=deletes: self._write(deletes))
+                if not deletes:
+                    writing.committed(_version(mine))
+            self.acknowledged = max(self.acknowledged, mine)
+            self.note("acknowledged", mine)
+
+    def _write(self, deletes):
+        self.version += 1
+        if deletes:
+            self.deleted.add(self.version)
+        self.note("deletes as" if deletes else "commits", self.version)
+        return self.version
+
+    def read(self):
+        cache = self.a_cache()
+        for _ in range(8):
+            acknowledged, misses = self.acknowledged, []
+            self.note("reads")
+            found = cache.get("i", lambda _, misses=misses: self._find(misses))
+            self.reads += 1
+            self.hits += not misses
+            self.judge(None if found is None else found.interaction.input_tokens, acknowledged)
+
+    def _find(self, misses):
+        misses.append(self.version)
+        step()
+        self.note("database:", self.version)
+        return None if self.version in self.deleted else _version(self.version)
+
+    def judge(self, version, acknowledged):
+        if version is None:
+            stale = not any(acknowledged <= deleted for deleted in self.deleted)
+        else:
+            stale = version < acknowledged
+        self.note("STALE" if stale else "found", version)
+        self.stale += stale
+
+
+@cache
+def _version(number):
+    return ChatInteraction(
+        interaction_id="i", user_id="ada", input_tokens=number, created_at=CREATED
+    )
+
+
+def _until_death(do):
+    with suppress(Died, StorageUnavailable):
+        do()
+
+
+def _readable(what):
+    if isinstance(what, ChatInteraction):
+        own = (what.interaction_id, what.input_tokens, what.message, what.response, what.model_used)
+        return f"<{' '.join(map(str, own))} {what.created_at:%M:%S}>"
+    text = what if isinstance(what, str) else repr(what)
+    return f"{text[:10]}..{text[-6:]}" if text.startswith("chat:") else text[:100]
+
+
+def runs(kind, make_cells, seeds, **options):
+    """The sums of stale reads, of hits and of all reads; tells how the first stale one came."""
+    stale = hits = reads = 0
+    first = None
+    with in_steps():
+        for seed in seeds:
+            run = kind(seed, make_cells(), **options).go()
+            stale, hits, reads = stale + run.stale, hits + run.hits, reads + run.reads
+            if run.stale and first is None:
+                first = seed
+        if first is not None:
+            print(f"Seed {first}:", *trace(kind, make_cells, first, **options), sep="\n")
+    print(f"{len(seeds)} runs: {stale} stale of {reads} reads, {hits} hits")
+    return stale, hits, reads
+
+
+def trace(kind, make_cells, seed, **options):
+    """What happens in a run, up to the first stale read."""
+    run = kind(seed, make_cells(), traced=True, **options).go()
+    end = next((n for n, line in enumerate(run.trace) if "STALE" in line), len(run.trace))
+    return [f"fault: {run.fault}", *run.trace[: end + 1]]

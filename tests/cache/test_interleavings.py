@@ -1,51 +1,128 @@
 """No read that starts after a write was acknowledged shows anything older, whatever interleaves.
 
-INTERLEAVINGS asks for more runs than the few hundred of a normal run.
+INTERLEAVINGS asks for more runs than those of a normal run. INTERLEAVINGS_FROM is the first
+seed, so that several processes can share a million.
 """
 
 import os
 
 import pytest
+from fakeredis import FakeRedisConnection
 
+from storage.cache import leases
 from storage.cache.redis_cells import RedisCells
 from tests import clouds
-from tests.cache.interleavings import KEY, DeleteOnWrite, MemoryCells, Run
+from tests.cache.answer_interleavings import OfAnswers
+from tests.cache.interleavings import (
+    FAULTS,
+    LATE,
+    LOST,
+    NONE,
+    DeleteOnWrite,
+    DictCells,
+    OfOneId,
+    runs,
+)
 
-COUNT = int(os.environ.get("INTERLEAVINGS", "300"))
+FROM = int(os.environ.get("INTERLEAVINGS_FROM", "0"))
+
+KINDS = {
+    "of one id": (OfOneId, {}),
+    "of answers": (OfAnswers, {}),
+    "of answers by an index": (
+        OfAnswers,
+        {"has_index": True, "faults": [fault for fault in FAULTS if fault not in (LOST, LATE)]},
+    ),
+}
+HITS = {"of one id": 0.3, "of answers": 0.15, "of answers by an index": 0.1}
+"""The least share of hits. Where there is no answer nothing is cached; and marks are to stay."""
 
 
-def runs(make_cells, count):
-    """The sums of stale reads, of hits and of all reads over so many runs."""
-    stale = hits = reads = 0
-    for seed in range(count):
-        run = Run(seed, make_cells()).go()
-        stale, hits, reads = stale + run.stale, hits + run.hits, reads + run.reads
-    print(f"{count} runs: {stale} stale of {reads} reads, {hits} hits")
-    return stale, hits, reads
+def seeds(usual):
+    """The seeds of as many runs as were asked for."""
+    return range(FROM, FROM + int(os.environ.get("INTERLEAVINGS", usual)))
 
 
-def test_in_memory():
-    stale, hits, reads = runs(MemoryCells, COUNT)
+def assert_never_stale(name, make_cells, usual):
+    kind, options = KINDS[name]
+    stale, hits, reads = runs(kind, make_cells, seeds(usual), **options)
     assert stale == 0
-    assert hits > 0.3 * reads
+    assert hits > HITS[name] * reads
 
 
-def test_the_usual_cache_aside_would_be_stale():
-    # The control: the same runs have teeth.
-    stale, _, reads = runs(DeleteOnWrite, COUNT)
-    assert stale > 0.005 * reads
+@pytest.mark.parametrize("name", KINDS)
+def test_in_memory(name):
+    assert_never_stale(name, DictCells, 3000)
 
 
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("server", ["valkey_server", "valkey_cluster"])
-def test_in_redis(request, server):
+def test_in_redis(request, server, name):
     found = request.getfixturevalue(server)
     url = found.url if server == "valkey_cluster" else f"redis://127.0.0.1:{found.port}/2"
     cells = RedisCells(clouds.make_cache(url))
 
     def emptied():
-        cells.delete(KEY)
+        for key in KINDS[name][0].keys:
+            cells.delete(key)
         return cells
 
-    stale, hits, reads = runs(emptied, COUNT)
+    assert_never_stale(name, emptied, 300)
+
+
+# What is known to be stale as yet. Mended, these go, TAKEN_AGAIN becomes one of FAULTS, and an
+# index is run with all of them.
+
+
+@pytest.mark.xfail(strict=True, reason="the token is the client's, and the same both times")
+def test_a_lease_that_the_client_sends_twice():
+    cache = clouds.make_cache("redis://fakeredis/2", connection_class=FakeRedisConnection)
+    cells = RedisCells(cache)
+    cells.delete("key")
+    cells.lease("key", b"reader")  # the second attempt, after the first has timed out
+    cells.begin("key", b"writer", [])
+    cells.end("key", b"writer", None, 0, [])  # it is deleted
+    cells.lease("key", b"reader")  # the first attempt arrives
+    assert not cells.fill("key", b"reader", b"what was deleted", 300)
+
+
+@pytest.mark.xfail(strict=True, reason="marks are deleted, before the index has caught up")
+def test_what_is_made_up_for_while_an_index_lags():
+    stale, _, _ = runs(OfAnswers, DictCells, range(3000), has_index=True, faults=[LOST, LATE])
     assert stale == 0
-    assert hits > 0.3 * reads
+
+
+# Controls: the same runs have teeth.
+
+
+def test_the_usual_cache_aside_would_be_stale():
+    for kind, options in KINDS.values():
+        stale, _, reads = runs(kind, DeleteOnWrite, range(500), **options)
+        assert stale > 0.005 * reads
+
+
+def test_without_marks_after_the_commit_answers_would_be_stale():
+    # The mark from before the commit is evicted, and a reader fills what it has read before.
+    stale, _, _ = runs(OfAnswers, DictCells, range(500), faults=(NONE,), unmarked="after")
+    assert stale > 0
+
+
+BUGS = {
+    "a writer leaves what it does not expect": (
+        "end",
+        lambda cell, token, value: (
+            (None if value is None else b"V" + value) if cell == b"B" + token else cell
+        ),
+    ),
+    "a reader fills without a lease": (
+        "fill",
+        lambda cell, token, value: None if value is None else b"V" + value,
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_is_found(monkeypatch, bug):
+    monkeypatch.setattr(leases, *BUGS[bug])
+    stale, _, _ = runs(OfOneId, DictCells, range(500))
+    assert stale > 0

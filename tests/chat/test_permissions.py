@@ -79,6 +79,7 @@ TABLE = {
     "api/docs/": {"GET": EVERYONE, "HEAD": EVERYONE},
     "healthz": {"GET": EVERYONE, "POST": EVERYONE},
     "readyz": {"GET": EVERYONE, "POST": EVERYONE},
+    "metrics": {"GET": READ_ALL, "HEAD": READ_ALL},
     "": dict.fromkeys(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], REDIRECT),
     "admin/": {"GET": ADMIN, "POST": ADMIN},
     "admin/login/": {"GET": ADMIN_LOGIN, "POST": "200 200 200 200 200 200 200 200 200 200"},

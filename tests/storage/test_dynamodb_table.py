@@ -10,7 +10,7 @@ from storage.dynamodb import table
 from storage.dynamodb.client import Client, TableMissing
 from storage.dynamodb.configured import configured_client
 
-INDEXES = ("newest", "of_user", "answers", "answers_of_model")
+INDEXES = ("newest", "of_user", "answers")
 
 REGION = "eu-central-1"
 numbers = itertools.count()
@@ -337,6 +337,6 @@ def test_everything_wrong_at_once_is_a_line_each(client, call):
     )
     set_ttl(client, "expires_at", enabled=False)
     status, output, errors = call("check")
-    assert (status, output, len(errors)) == (1, [], 8)
+    assert (status, output, len(errors)) == (1, [], 7)
     status, output, errors = call("create")
-    assert (status, errors, len(output)) == (0, [], 9)
+    assert (status, errors, len(output)) == (0, [], 8)

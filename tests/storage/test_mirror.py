@@ -10,10 +10,9 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
 from storage import limits
 from storage.dynamodb import items, replays
-from storage.dynamodb.items import QUESTION_ATTRIBUTES
+from storage.dynamodb.items import ANSWER_ATTRIBUTES
 from storage.dynamodb.mirror import (
     Answers,
-    AnswersOfModel,
     IdempotencyItem,
     InteractionItem,
     Newest,
@@ -41,7 +40,7 @@ EXTRA = {
     "version": UnicodeAttribute,  # tells that nobody came between
     "saved_as": UnicodeAttribute,  # tells a save its own, though completed since
     "question": UnicodeAttribute,  # the hash key of the index of answers
-    "question_to_model": UnicodeAttribute,  # and of those of one model
+    "answer": UnicodeAttribute,  # and its range key
 }
 
 quick = settings(max_examples=100, derandomize=True, database=None, deadline=None)
@@ -97,11 +96,11 @@ def test_each_field_is_mirrored_under_its_name_with_its_type(name):
 def test_each_further_attribute_is_what_it_is_for(name):
     attribute = InteractionItem.get_attributes()[name]
     assert type(attribute) is EXTRA[name]
-    assert (attribute.attr_name, attribute.null) == (name, name in QUESTION_ATTRIBUTES)
+    assert (attribute.attr_name, attribute.null) == (name, name in ANSWER_ATTRIBUTES)
     assert not attribute.is_hash_key
 
 
-@pytest.mark.parametrize("index", [OfUser, Newest, Answers, AnswersOfModel])
+@pytest.mark.parametrize("index", [OfUser, Newest, Answers])
 def test_the_keys_of_an_index_are_attributes_of_the_item(index):
     for name, attribute in index.Meta.attributes.items():
         mirrored = InteractionItem.get_attributes()[name]
@@ -111,7 +110,7 @@ def test_the_keys_of_an_index_are_attributes_of_the_item(index):
 def test_a_bound_model_has_the_same_attributes_and_indexes():
     model = bound("table", "eu-central-1", "", 6)
     assert model.get_attributes().keys() == InteractionItem.get_attributes().keys()
-    assert set(model._indexes) == {"of_user", "newest", "answers", "answers_of_model"}
+    assert set(model._indexes) == {"of_user", "newest", "answers"}
 
 
 def test_the_record_of_a_key_is_as_its_mirror_says():
@@ -146,7 +145,7 @@ def test_an_item_is_what_pynamodb_would_write(interaction):
             "expires_at": int(item["expires_at"]["N"]),
             "version": "v",
             "saved_as": "v",
-            **{name: item[name]["S"] for name in QUESTION_ATTRIBUTES if name in item},
+            **{name: item[name]["S"] for name in ANSWER_ATTRIBUTES if name in item},
         }
     )
     assert mirrored.serialize() == item

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from chat import first_start
+from chat import first_start, metrics_files
 from storage import readiness
 from storage.migrate import migrated_under_lock
 
@@ -22,6 +22,7 @@ class Command(BaseCommand):
         development = settings.ENVIRONMENT == "development"
         with migrated_under_lock():
             login = first_start.login() if development else None
+            self._count_together()
         if problem := readiness.mistake():
             raise CommandError(problem)
         everywhere = settings.HOST in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
@@ -44,3 +45,15 @@ class Command(BaseCommand):
             os.execv(server, [server, *arguments])  # noqa: S606  (a fixed program, no shell)
         except OSError as error:
             raise CommandError(f"granian cannot be started ({error}); run make setup.") from error
+
+    def _count_together(self) -> None:
+        """Have the server's processes count in files, so that each can tell what all have counted.
+
+        This process itself has begun to count in its memory, and goes on.
+        """
+        try:
+            folder = metrics_files.new_server_folder()
+        except OSError as error:
+            self.stderr.write(f"Metrics will be of one process at a time: {error}")
+        else:
+            os.putenv("PROMETHEUS_MULTIPROC_DIR", str(folder))

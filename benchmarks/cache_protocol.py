@@ -1,0 +1,183 @@
+"""What the leases cost: the cache of interactions beside plain GET and SET of redis-py.
+
+    python benchmarks/cache_protocol.py [--rounds 9]
+
+Starts a Redis (valkey) of its own; `make test` installs it. Both sides ask the same server, in
+turns within one run. Plain redis-py gets and sets bytes that are there already: it makes no JSON,
+looks at nothing that it gets, and serves what is old when a reader fills after a writer.
+
+CPU is the user and system time of this process, to which the server does not belong. The time
+that passes includes the server, over loopback, where a round trip costs little.
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from storage_calls import MESSAGE, RESPONSE
+
+import config  # noqa: F401  (before sqlite3)
+
+TTL = 300
+COUNT = 300
+Operation = Callable[[Any], Any]
+Cost = tuple[float, float]
+"""Of one call, in microseconds: CPU, and the time that passes."""
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "AWS_ACCESS_KEY_ID": "benchmark",
+        "AWS_SECRET_ACCESS_KEY": "benchmark",
+    }
+    import django
+
+    django.setup()
+    from tests import servers
+
+    valkey = servers.start_valkey()
+    try:
+        report(measure(valkey.port, arguments.rounds))
+    finally:
+        valkey.terminate()
+
+
+def measure(port: int, rounds: int) -> dict[str, list[tuple[Cost, Cost]]]:
+    """The costs (ours, plain) of each operation in each round."""
+    ours, plain = our_operations(port), plain_operations(port)
+    figures: dict[str, list[tuple[Cost, Cost]]] = {name: [] for name in ours}
+    numbers = itertools.count()
+    for _ in range(rounds + 1):
+        for name in ours:
+            figures[name].append((cost(ours[name], numbers), cost(plain[name], numbers)))
+    return {name: values[1:] for name, values in figures.items()}  # the first warms up
+
+
+def cost(operation: Operation, numbers: "itertools.count[int]") -> Cost:
+    """Of one call in COUNT, each with an interaction of its own, made before."""
+    some = [new(f"interaction-{next(numbers)}") for _ in range(COUNT)]
+    cpu, started = time.process_time(), time.perf_counter()
+    for interaction in some:
+        operation(interaction)
+    passed = time.perf_counter() - started
+    return (time.process_time() - cpu) / COUNT * 1e6, passed / COUNT * 1e6
+
+
+def new(interaction_id: str) -> Any:
+    """An interaction with an answer."""
+    from storage.models import ChatInteraction
+
+    return ChatInteraction(
+        interaction_id=interaction_id,
+        user_id="ada",
+        message=MESSAGE,
+        response=RESPONSE,
+        model_used="model-1",
+        input_tokens=40,
+        output_tokens=450,
+    )
+
+
+def our_operations(port: int) -> dict[str, Operation]:
+    """As CloudStorage reads and writes through its cache, with nothing behind it."""
+    from storage.dynamodb import mirror
+    from storage.dynamodb.client import Client
+    from storage.dynamodb.storage import CloudStorage
+    from tests import clouds
+
+    model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)
+    redis_cache = clouds.make_cache(f"redis://127.0.0.1:{port}/0")
+    cache = CloudStorage(Client(model, 1), redis_cache, 1)._interactions
+    cached = new("cached")
+
+    def hit(_: Any) -> None:
+        if cache.get("cached", refuse).json is None:
+            raise RuntimeError("The interaction was not cached.")
+
+    def miss(interaction: Any) -> None:
+        cache.get(interaction.interaction_id, lambda _: interaction)
+
+    def complete(interaction: Any) -> None:
+        with cache.writing(interaction.interaction_id) as writing:
+            writing.committed(interaction)
+
+    def save(interaction: Any) -> None:
+        with cache.writing(interaction.interaction_id, interaction) as writing:
+            writing.committed(interaction)
+
+    cache.get("cached", lambda _: cached)
+    return {
+        "hit": hit,
+        "miss, lease and fill": miss,
+        "write: begin and end": complete,
+        "write of an answer: two questions besides": save,
+    }
+
+
+def refuse(interaction_id: str) -> Any:
+    """In the place of a read of the database."""
+    raise RuntimeError(f"{interaction_id} was not cached.")
+
+
+def plain_operations(port: int) -> dict[str, Operation]:
+    """redis-py as it comes, and keys and values as it needs them."""
+    import redis
+
+    from storage.cache import keys
+    from storage.records import Stored
+
+    client = redis.Redis(port=port, db=1)
+    value = Stored(interaction=new("cached")).json
+    key = keys.interaction_key("cached")
+    client.set(key, value, TTL)
+
+    def miss(interaction: Any) -> None:
+        if client.get(interaction.interaction_id) is None:
+            client.set(interaction.interaction_id, value, TTL)
+
+    def write(interaction: Any) -> None:
+        client.set(interaction.interaction_id, value, TTL)
+
+    return {
+        "hit": lambda _: client.get(key),
+        "miss, lease and fill": miss,
+        "write: begin and end": write,
+        "write of an answer: two questions besides": write,
+    }
+
+
+def report(figures: dict[str, list[tuple[Cost, Cost]]]) -> None:
+    """One Markdown row for each operation: medians, and the median ratio of the pairs."""
+    print("| µs | CPU | plain | ratio (min to max) | passes | plain | ratio (min to max) |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for name, pairs in figures.items():
+        cells = [name]
+        for place in (0, 1):
+            ours = [pair[0][place] for pair in pairs]
+            plain = [pair[1][place] for pair in pairs]
+            ratios = [a / b for a, b in zip(ours, plain, strict=True)]
+            cells += [
+                f"{statistics.median(ours):,.0f}",
+                f"{statistics.median(plain):,.0f}",
+                f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})",
+            ]
+        print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What a cached entry says it is, judged by itself."""
+
+import json
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+import orjson
+
+from storage import limits, records
+from storage.cache import keys, leases
+from storage.cache.interactions import VALUE_MAX_BYTES
+from storage.cache.sampling import Entry
+
+_KEY = re.compile(r"chat:(.*):([0-9a-f]{64})", re.DOTALL)
+
+
+class Kind(StrEnum):
+    """What there can be under a key of this project's."""
+
+    INTERACTION = "interaction"
+    ANSWER = "answer"
+    OUTDATED_ANSWER = "outdated_answer"
+    """It names what is no answer to that message any more. Readers see that, and drop it."""
+    STRING = "string"
+    LEASE = "lease"
+    MARK = "mark"
+    UNFIT = "unfit"
+    """Nothing of ours, or not under the key where it belongs."""
+
+
+class Claim(NamedTuple):
+    """An entry and what it says it is."""
+
+    entry: Entry
+    kind: Kind
+    interaction_id: str = ""
+
+    @property
+    def value(self) -> bytes | None:
+        """The cached value."""
+        return leases.value_of(self.entry.cell)
+
+    @property
+    def key(self) -> str:
+        """The key as it may be shown: without the user."""
+        parts = _KEY.fullmatch(self.entry.key.decode(errors="replace"))
+        if parts is None:
+            return "chat:*"
+        return f"chat:{'*' if parts[1] else ''}:{parts[2]}"
+
+
+def claim_of(entry: Entry) -> Claim:
+    """What an entry says it is."""
+    try:
+        return _claim_of(entry)
+    except (ValueError, RecursionError):
+        return Claim(entry, Kind.UNFIT)
+
+
+def _claim_of(entry: Entry) -> Claim:
+    key = entry.key.decode()
+    parts = _KEY.fullmatch(key)
+    if parts is None:
+        return Claim(entry, Kind.UNFIT)
+    if leases.is_mark(entry.cell):
+        return Claim(entry, Kind.LEASE if leases.is_leased(entry.cell) else Kind.MARK)
+    value = leases.value_of(entry.cell)
+    if value is None:
+        return Claim(entry, Kind.STRING if _is_string(entry.cell) else Kind.UNFIT)
+    if len(value) > VALUE_MAX_BYTES:
+        return Claim(entry, Kind.UNFIT)
+    if not parts[1]:
+        return _claim_of_interaction(entry, value)
+    interaction_id = orjson.loads(value)
+    if not isinstance(interaction_id, str):
+        return Claim(entry, Kind.UNFIT)
+    return Claim(entry, Kind.ANSWER, interaction_id)
+
+
+def _claim_of_interaction(entry: Entry, value: bytes) -> Claim:
+    interaction_id = records.from_json(value).interaction_id
+    if limits.identifier_violation(interaction_id):
+        return Claim(entry, Kind.UNFIT)
+    if entry.key.decode() != keys.interaction_key(interaction_id):
+        return Claim(entry, Kind.UNFIT)
+    return Claim(entry, Kind.INTERACTION, interaction_id)
+
+
+def _is_string(cell: leases.Cell) -> bool:
+    return cell is not None and isinstance(json.loads(cell), str)

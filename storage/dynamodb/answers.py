@@ -1,0 +1,91 @@
+"""Finding the answers to a question, newest first, through the index of answers.
+
+Its range key begins with a hash of the model: `model#position`. So the newest answer of a model is
+one query, however many others there are; that of any model is a query for each model that has
+answered this very message, and one more. An index for any model besides would cost a write unit
+for each answer that is saved.
+"""
+
+import heapq
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from storage.dynamodb import items
+from storage.dynamodb.client import Client
+from storage.dynamodb.expressions import names
+from storage.dynamodb.lists import Entry
+from storage.dynamodb.mirror import Answers
+from storage.dynamodb.pauses import Pauses
+from storage.exceptions import StorageUnavailable
+from storage.questions import Question
+
+AT_ONCE = 4
+"""Entries in one response where one is wanted: the newest may have been changed or deleted."""
+
+
+def entries(client: Client, question: Question, pauses: Pauses) -> Iterator[Entry]:
+    """The entries of the answers, newest first. Asks DynamoDB for more only as they are taken."""
+    asked = items.question(question.user_id, question.message)
+    if question.model_used is not None:
+        model = items.model_hash(question.model_used)
+        yield from _older(client, asked, f"{model}#~", pauses)
+        return
+    yield from heapq.merge(
+        *(
+            chain([_entry(newest)], _older(client, asked, newest["answer"]["S"], pauses))
+            for newest in _newest_of_each_model(client, asked, pauses)
+        ),
+        reverse=True,
+    )
+
+
+def _newest_of_each_model(client: Client, asked: str, pauses: Pauses) -> Iterator[items.Item]:
+    condition, values = "#question = :question", {":question": {"S": asked}}
+    while found := _query(client, condition, values, pauses, Limit=1)["Items"]:
+        yield found[0]
+        model = found[0]["answer"]["S"].partition("#")[0]
+        condition = "#question = :question AND #answer < :before"
+        values[":before"] = {"S": f"{model}#"}
+
+
+def _older(client: Client, asked: str, before: str, pauses: Pauses) -> Iterator[Entry]:
+    """The answers of one model before another, unless they have expired."""
+    model = before.partition("#")[0]
+    condition = "#question = :question AND #answer BETWEEN :oldest AND :before"
+    values = {
+        ":question": {"S": asked},
+        ":oldest": {"S": f"{model}#{items.cutoff()}"},
+        ":before": {"S": before},
+    }
+    if before < values[":oldest"]["S"]:
+        return
+    start: dict[str, Any] = {}
+    while True:
+        found = _query(client, condition, values, pauses, Limit=AT_ONCE, **start)
+        for item in found["Items"]:
+            if item["answer"]["S"] != before:  # BETWEEN includes it
+                yield _entry(item)
+        if "LastEvaluatedKey" not in found:
+            return
+        start = {"ExclusiveStartKey": found["LastEvaluatedKey"]}
+
+
+def _query(
+    client: Client, condition: str, values: items.Item, pauses: Pauses, **parameters: Any
+) -> dict[str, Any]:
+    if pauses.over():
+        raise StorageUnavailable("DynamoDB was too slow to find an answer.")
+    return client.call(
+        "Query",
+        IndexName=Answers.Meta.index_name,
+        KeyConditionExpression=condition,
+        ExpressionAttributeNames=names(condition),
+        ExpressionAttributeValues=values,
+        ScanIndexForward=False,
+        **parameters,
+    )
+
+
+def _entry(item: items.Item) -> Entry:
+    return Entry(item["answer"]["S"].partition("#")[2], item["interaction_id"]["S"])

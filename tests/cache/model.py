@@ -1,0 +1,410 @@
+"""All states that some writers and readers of one key can bring about, with at most one fault.
+
+What becomes of the cell is told by the functions of `storage.cache.leases` and by nothing else.
+Each access to the cell or to the database is one step. Writers and readers go on for ever, so a
+state says all that matters of the past, and nothing of its length: what is checked is any number
+of writes and reads, so many of them at a time.
+
+Versions count commits. A cached value is outdated if a write after it has been acknowledged. If
+there is such a value in the cell, a read that starts now is given it, and so that is what is
+looked for. A write is acknowledged in the very step of its last operation, which is the earliest
+possible. Each reader and each writer is a process of its own.
+
+What is left out, because it changes neither the cell nor what anyone may put there: reads that
+find the key busy, and then only ask the database; operations that are lost, since one that is late
+may be so for ever; a `get` that fails; whoever waits for another reader.
+
+# Note [Few states]
+
+Two states are taken for the same if they differ only in names. Actors of a kind are sorted. Of a
+token only this matters: whether it is in the cell, and whether it is in an operation that is late;
+no others will ever be compared. Of a version: which of the writes that are committed, but not yet
+acknowledged, it contains; and all that are outdated are the same.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import NamedTuple
+
+from storage.cache import leases
+from storage.cache.leases import Cell
+
+IDLE = 0
+BEGUN, COMMITTED = 1, 2
+UNFIT, ABSENT, LEASED, FOUND, NOTHING = 1, 2, 3, 4, 5
+
+DIES = "dies"
+FAILS = "fails"
+REPEATED = "repeated"
+FAULTS = frozenset({DIES, FAILS, REPEATED})
+"""A writer dies; an operation fails, to be done later or never; one is done, and then once more."""
+
+ANY = "any"
+QUIET = "quiet"
+"""When cells go: at any moment; or none while a writer is busy whose first operation was done, for
+marks outlast writers. That is how it is unless the server runs out of memory.
+"""
+
+
+class Writer(NamedTuple):
+    phase: int = IDLE
+    token: bytes = b""
+    confirmed: bool = False
+    version: int = 0
+    """0 if nothing was committed."""
+    keeps: bool = False
+    """Whether the row is there after its commit."""
+
+
+class Reader(NamedTuple):
+    phase: int = IDLE
+    token: bytes = b""
+    version: int = 0
+
+
+class Late(NamedTuple):
+    """An operation that may yet be done."""
+
+    name: str
+    token: bytes
+    version: int | None
+
+
+class State(NamedTuple):
+    cell: Cell
+    row: int
+    is_there: bool
+    acknowledged: int
+    missed: int | None
+    """The version of a writer whose last operation failed, until its process deletes the key."""
+    may_fail: bool
+    late: Late | None
+    writers: tuple[Writer, ...]
+    readers: tuple[Reader, ...]
+
+
+Step = tuple[str, State]
+
+OPERATIONS: dict[str, Callable[..., Cell]] = {
+    "lease": lambda cell, token, value: leases.lease(cell, token),
+    "fill": lambda cell, token, value: leases.fill(cell, token, value),
+    "begin": lambda cell, token, value: leases.begin(cell, token),
+    "end": lambda cell, token, value: leases.end(cell, token, value),
+    "mark": lambda cell, token, value: leases.mark(cell),
+    "drop": lambda cell, token, value: leases.drop(cell),
+}
+
+
+class Model:
+    """What can happen; tests replace some of it by what is wrong."""
+
+    first: str | None = "begin"
+    last: str | None = "end"
+    faults = FAULTS
+    repeated = frozenset({"fill", "begin", "end", "mark", "drop"})
+    goes = ANY
+    waits = True
+    """A write whose last operation failed counts as acknowledged only when its key is deleted."""
+    trusts = False
+    """A writer puts its value there though it does not know whether all know of it."""
+
+    def __init__(self, **changes) -> None:
+        operations = {name: do for name, do in changes.items() if name in OPERATIONS}
+        self.operations = OPERATIONS | operations
+        for name in changes.keys() - operations.keys():
+            assert hasattr(Model, name), name
+            setattr(self, name, changes[name])
+
+    def start(self, writers: int, readers: int) -> State:
+        """Nothing is cached yet."""
+        return State(
+            None, 1, True, 1, None, bool(self.faults), None, (Writer(),) * writers,
+            (Reader(),) * readers,
+        )  # fmt: skip
+
+    def steps(self, state: State) -> Iterator[Step]:
+        """Every step that can be taken, told in words, and what it leads to."""
+        seen = None
+        for number, writer in enumerate(state.writers):
+            if writer != seen:  # they are sorted
+                yield from self._writes(state, number, writer)
+            seen = writer
+        seen = None
+        for number, reader in enumerate(state.readers):
+            if reader != seen:
+                yield from self._reads(state, number, reader)
+            seen = reader
+        yield from self._happens(state)
+
+    # Writers.
+
+    def _writes(self, state: State, number: int, writer: Writer) -> Iterator[Step]:
+        name = f"writer {number + 1}"
+        if writer.phase == IDLE:
+            yield from self._begins(state, number, name)
+            return
+        if writer.phase == BEGUN:
+            yield from self._commits(state, number, writer, name)
+        else:
+            yield from self._ends(state, number, writer, name)
+        if state.may_fail and DIES in self.faults:
+            dead = self._with_writer(state, number, Writer())
+            yield f"{name} dies", dead._replace(may_fail=False)
+
+    def _begins(self, state: State, number: int, name: str) -> Iterator[Step]:
+        token = new_token(state)
+        for how, after, answered in self._do(state, self.first, token):
+            begun = Writer(BEGUN, token, answered)
+            yield f"{name}: {how}", self._with_writer(after, number, begun)
+
+    def _commits(self, state: State, number: int, writer: Writer, name: str) -> Iterator[Step]:
+        version = state.row + 1
+        for keeps, verb in ((True, "commits"), (False, "deletes as")):
+            after = state._replace(row=version, is_there=keeps)
+            committed = Writer(COMMITTED, writer.token, writer.confirmed, version, keeps)
+            yield f"{name} {verb} {version}", self._with_writer(after, number, committed)
+        nothing = Writer(COMMITTED, writer.token, writer.confirmed)
+        yield f"{name} commits nothing", self._with_writer(state, number, nothing)
+
+    def _ends(self, state: State, number: int, writer: Writer, name: str) -> Iterator[Step]:
+        knows = writer.keeps and (writer.confirmed or self.trusts)
+        given = writer.version if knows else None
+        for how, after, answered in self._do(state, self.last, writer.token, given):
+            ended = self._with_writer(after, number, Writer())
+            if not answered:
+                ended = ended._replace(missed=writer.version if self.waits else 0)
+            text = f"{name}: {how}"
+            if answered or not self.waits:
+                ended = _acknowledged(ended, writer.version)
+                text += f", acknowledges {writer.version}"
+            yield text, ended
+
+    @staticmethod
+    def _with_writer(state: State, number: int, writer: Writer) -> State:
+        before = state.writers
+        return state._replace(writers=(*before[:number], writer, *before[number + 1 :]))
+
+    # Readers.
+
+    def _reads(self, state: State, number: int, reader: Reader) -> Iterator[Step]:
+        name = f"reader {number + 1}"
+        phase = reader.phase
+        if phase == IDLE:
+            changes = self._gets(state)
+        elif phase == UNFIT:
+            changes = self._drops(state)
+        elif phase == ABSENT:
+            changes = self._leases(state)
+        elif phase == LEASED:
+            changes = self._asks_database(state, reader)
+        else:
+            changes = self._fills(state, reader)
+        before = state.readers
+        for what, after, changed in changes:
+            readers = (*before[:number], changed, *before[number + 1 :])
+            yield f"{name} {what}", after._replace(readers=readers)
+
+    def _gets(self, state: State) -> Iterator[tuple[str, State, Reader]]:
+        if state.cell is None:
+            yield "finds nothing", state, Reader(ABSENT)
+        elif leases.value_of(state.cell) is not None:
+            yield "finds a value of no use", state, Reader(UNFIT)
+
+    def _drops(self, state: State) -> Iterator[tuple[str, State, Reader]]:
+        for how, after, _ in self._do(state, "drop"):
+            yield how, after, Reader(ABSENT)
+
+    def _leases(self, state: State) -> Iterator[tuple[str, State, Reader]]:
+        token = new_token(state)
+        for how, after, answered in self._do(state, "lease", token):
+            mine = answered and self.has_lease(after.cell, token)
+            yield how, after, Reader(LEASED, token) if mine else Reader()
+
+    @staticmethod
+    def has_lease(cell: Cell, token: bytes) -> bool:
+        """Whether a reader may fill what it finds."""
+        return cell == b"T" + token
+
+    def _asks_database(self, state: State, reader: Reader) -> Iterator[tuple[str, State, Reader]]:
+        if state.is_there:
+            yield f"reads {state.row}", state, Reader(FOUND, reader.token, state.row)
+        yield "reads nothing", state, Reader(NOTHING, reader.token)  # or gets no answer
+
+    def _fills(self, state: State, reader: Reader) -> Iterator[tuple[str, State, Reader]]:
+        value = reader.version if reader.phase == FOUND else None
+        for how, after, _ in self._do(state, "fill", reader.token, value):
+            yield how, after, Reader()
+
+    # Operations, and what else happens.
+
+    def _do(
+        self, state: State, name: str | None, token: bytes = b"", version: int | None = None
+    ) -> Iterator[tuple[str, State, bool]]:
+        """What may come of an operation, and whether its actor is told that it is done."""
+        if name is None:
+            yield "does nothing", state, True
+            return
+        text = name if version is None else f"{name} with {version}"
+        after = self._apply(state, name, token, version)
+        yield text, after, True
+        if not state.may_fail:
+            return
+        late = Late(name, token, version)
+        if FAILS in self.faults:
+            yield f"{text} FAILS", state._replace(may_fail=False, late=late), False
+        if REPEATED in self.faults and name in self.repeated:
+            yield f"{text}, to be REPEATED", after._replace(may_fail=False, late=late), True
+
+    def _apply(self, state: State, name: str, token: bytes, version: int | None) -> State:
+        value = None if version is None else b"%d" % version
+        cell = self.operations[name](state.cell, token, value)
+        return state if cell == state.cell else state._replace(cell=cell)
+
+    def _happens(self, state: State) -> Iterator[Step]:
+        if state.cell is not None and (self.goes == ANY or not _is_marked(state)):
+            yield "the cell goes", state._replace(cell=None)
+        if state.late is not None:
+            after = self._apply(state, *state.late)._replace(late=None)
+            yield f"the late {state.late.name} is done", after
+        if state.missed is not None:
+            after = _acknowledged(state, state.missed)._replace(cell=None, missed=None)
+            yield f"what was missed is deleted, {state.missed} counts", after
+
+
+def _is_marked(state: State) -> bool:
+    """Whether a writer is busy who has been told that all know of it."""
+    return any(writer.confirmed for writer in state.writers)
+
+
+def _acknowledged(state: State, version: int) -> State:
+    return state._replace(acknowledged=version) if version > state.acknowledged else state
+
+
+def new_token(state: State) -> bytes:
+    """One that is nowhere."""
+    used = {actor.token for actor in (*state.writers, *state.readers)}
+    used |= {state.cell and state.cell[1:], state.late and state.late.token}
+    return next(token for token in map(b"%d".__mod__, count(1)) if token not in used)
+
+
+def is_outdated(state: State) -> bool:
+    """Whether a read that starts now is given less than what was acknowledged."""
+    value = leases.value_of(state.cell)
+    return value is not None and int(value) < state.acknowledged
+
+
+# See Note [Few states].
+
+
+def canonical(state: State) -> State:
+    """The one that stands for all that differ from it only in names."""
+    return _with_plain_tokens(_with_plain_versions(state))
+
+
+def _with_plain_versions(state: State) -> State:
+    acknowledged = state.acknowledged
+    pending = {writer.version for writer in state.writers if writer.version > acknowledged}
+    if state.missed is not None and state.missed > acknowledged:
+        pending.add(state.missed)
+    if acknowledged == 1 and state.row == len(pending) + 1:
+        return state  # they have been plain before
+    ordered = sorted(pending)
+
+    def plain(version: int | None) -> int | None:
+        if version is None:
+            return None
+        return 0 if version < acknowledged else 1 + bisect_right(ordered, version)
+
+    value, late = leases.value_of(state.cell), state.late
+    return state._replace(
+        cell=state.cell if value is None else b"V%d" % plain(int(value)),
+        row=plain(state.row),
+        acknowledged=1,
+        missed=plain(state.missed),
+        late=late and Late(late.name, late.token, plain(late.version)),
+        writers=tuple(each._replace(version=plain(each.version)) for each in state.writers),
+        readers=tuple(each._replace(version=plain(each.version)) for each in state.readers),
+    )
+
+
+def _with_plain_tokens(state: State) -> State:
+    cell, late = state.cell, state.late
+    in_cell = cell[1:] if cell is not None and cell[:1] in (b"T", b"B") else b""
+    is_late = b"" if late is None else late.token
+    if in_cell:
+        cell = cell[:1] + (b"both" if in_cell == is_late else b"cell")
+    if is_late:
+        late = Late(late.name, b"both" if in_cell == is_late else b"late", late.version)
+
+    def plain(token: bytes) -> bytes:
+        if token == in_cell:
+            return b"both" if token == is_late else b"cell"
+        return b"late" if token == is_late else b"gone"
+
+    writers = [
+        Writer(each.phase, plain(each.token), *each[2:]) if each.token else each
+        for each in state.writers
+    ]
+    readers = [
+        Reader(each.phase, plain(each.token), each.version) if each.token else each
+        for each in state.readers
+    ]
+    return State(cell, *state[1:6], late, tuple(sorted(writers)), tuple(sorted(readers)))
+
+
+class Found(NamedTuple):
+    """How many states there are, and how a read comes to be outdated, if one does."""
+
+    states: int
+    trace: list[str]
+
+
+def explore(model: Model, writers: int, readers: int) -> Found:
+    """All states, nearest first, up to the first in which a read would be outdated."""
+    start = canonical(model.start(writers, readers))
+    came_from: dict[State, State | None] = {start: None}
+    shared: dict[tuple, tuple] = {}
+    level = [start]
+    while level:
+        further = []
+        for state in level:
+            for _, after in model.steps(state):
+                plain = canonical(after)
+                if plain in came_from:
+                    continue
+                plain = _sharing(plain, shared)
+                came_from[plain] = state
+                if is_outdated(plain):
+                    return Found(len(came_from), _trace(model, _path(came_from, plain)))
+                further.append(plain)
+        level = further
+    return Found(len(came_from), [])
+
+
+def _sharing(state: State, shared: dict[tuple, tuple]) -> State:
+    """Saves memory."""
+    writers = shared.setdefault(state.writers, state.writers)
+    readers = shared.setdefault(state.readers, state.readers)
+    return State(*state[:7], writers, readers)
+
+
+def _path(came_from: dict[State, State | None], state: State | None) -> list[State]:
+    path = []
+    while state is not None:
+        path.append(state)
+        state = came_from[state]
+    return path[::-1]
+
+
+def _trace(model: Model, path: list[State]) -> list[str]:
+    """The same steps once more, with actors, tokens and versions that keep their names."""
+    state = model.start(len(path[0].writers), len(path[0].readers))
+    lines = []
+    for target in path[1:]:
+        what, state = next(
+            (what, after) for what, after in model.steps(state) if canonical(after) == target
+        )
+        lines.append(f"{what:44} {'-' if state.cell is None else state.cell.decode()}")
+    value = leases.value_of(state.cell).decode()
+    return [*lines, f"a read that starts now gives {value}, and {state.acknowledged} was written"]
