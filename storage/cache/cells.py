@@ -18,16 +18,16 @@ class Cells(Protocol):
     def get(self, key: str) -> Cell:
         """The cell; BUSY if it cannot be told."""
 
-    def lease(self, key: str, token: bytes) -> bool:
-        """Whether the reader has the lease."""
+    def lease(self, key: str, token: bytes) -> bytes | None:
+        """The token of the reader's lease, made from `token`; None if it has none."""
 
     def fill(self, key: str, token: bytes, value: bytes | None, seconds: float) -> bool:
         """Put a value where the reader has a lease, or give it back; whether it had it still."""
 
-    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bool:
+    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bytes | None:
         """A writer is about to commit `key`, and what `marked` follow from.
 
-        Whether it is confirmed that all know of it.
+        Its token, made from `token`; None if it is not confirmed that all know of it.
         """
 
     def end(
@@ -50,14 +50,14 @@ class NoCells:
     def get(self, key: str) -> Cell:
         return leases.BUSY
 
-    def lease(self, key: str, token: bytes) -> bool:
-        return False
+    def lease(self, key: str, token: bytes) -> bytes | None:
+        return None
 
     def fill(self, key: str, token: bytes, value: bytes | None, seconds: float) -> bool:
         return False
 
-    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bool:
-        return False
+    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bytes | None:
+        return None
 
     def end(
         self, key: str, token: bytes, value: bytes | None, seconds: float, marked: Sequence[str]

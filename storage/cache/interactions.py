@@ -75,9 +75,10 @@ class InteractionCache:
 
         `interaction` is what will be saved, if that is known already.
         """
-        key, token = keys.interaction_key(interaction_id), new_token()
+        key = keys.interaction_key(interaction_id)
         writing = Writing(self._cells, [] if interaction is None else keys.answer_keys(interaction))
-        confirmed = self._cells.begin(key, token, writing.marked)
+        begun = self._cells.begin(key, new_token(), writing.marked)
+        token = begun or b""
         try:
             yield writing
         except StorageUnavailable:
@@ -88,7 +89,7 @@ class InteractionCache:
             self._cells.end(key, token, None, 0, writing.marked)
             raise
         result = writing.result
-        if result is None or not confirmed:
+        if result is None or begun is None:
             self._cells.end(key, token, None, 0, writing.marked)
         else:
             value = Stored(interaction=result).json

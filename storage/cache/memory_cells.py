@@ -62,11 +62,11 @@ class MemoryCells:
             self._forget_if_changed()
             return self._cell(key)
 
-    def lease(self, key: str, token: bytes) -> bool:
+    def lease(self, key: str, token: bytes) -> bytes | None:
         with self._lock:
             before = self._cell(key)
             self._put(key, before, leases.lease(before, token))
-            return before is None
+            return token if before is None else None
 
     def fill(self, key: str, token: bytes, value: bytes | None, seconds: float) -> bool:
         with self._lock:
@@ -75,7 +75,7 @@ class MemoryCells:
             self._put(key, before, after, seconds)
             return after != before
 
-    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bool:
+    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bytes | None:
         with self._lock:
             try:
                 self._forget_if_changed()
@@ -84,7 +84,7 @@ class MemoryCells:
                 confirmed = False
             before = self._cell(key)
             self._put(key, before, leases.begin(before, token))
-            return confirmed
+            return token if confirmed else None
 
     def end(
         self, key: str, token: bytes, value: bytes | None, seconds: float, marked: Sequence[str]

@@ -5,6 +5,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from storage.cache import metrics
@@ -22,6 +23,13 @@ ROUND = 100
 """Keys in a round, which ends at the third that fails."""
 
 
+@dataclass(frozen=True)
+class _Missed:
+    until: float
+    """When its value will have ended (`time.monotonic`)."""
+    invalidate: Callable[[str], None]
+
+
 class MissedInvalidations:
     """Keys whose cells may be out of date, until their values have ended by themselves.
 
@@ -29,41 +37,40 @@ class MissedInvalidations:
     answer or not.
     """
 
-    def __init__(self, ttl: float, delete: Callable[[str], None]) -> None:
+    def __init__(self, ttl: float) -> None:
         self._ttl = ttl
-        self._delete = delete
         self._lock = threading.Lock()
-        self._until: dict[str, float] = {}
+        self._missed: dict[str, _Missed] = {}
         self._all_until = 0.0
         self._thread_runs = False
 
-    def add(self, keys: Sequence[str]) -> None:
-        """Remember keys that could not be invalidated."""
+    def add(self, keys: Sequence[str], invalidate: Callable[[str], None]) -> None:
+        """Remember keys that could not be invalidated, and how each is to be."""
         with self._lock:
             until = time.monotonic() + self._ttl
-            self._until |= dict.fromkeys(keys, until)
-            if len(self._until) > REMEMBERED:
-                self._until.clear()
+            self._missed |= dict.fromkeys(keys, _Missed(until, invalidate))
+            if len(self._missed) > REMEMBERED:
+                self._missed.clear()
                 self._all_until = until
-            metrics.MISSED_INVALIDATIONS.set(len(self._until))
-            if not self._thread_runs and self._until:
+            metrics.MISSED_INVALIDATIONS.set(len(self._missed))
+            if not self._thread_runs and self._missed:
                 self._thread_runs = True
                 own = weakref.ref(self)  # the thread ends when this is used no more
                 threading.Thread(target=_make_up, args=(own,), name="cache", daemon=True).start()
 
     def holds(self, key: str) -> bool:
         """Whether the cell of this key may be out of date."""
-        if not self._until and not self._all_until:
+        if not self._missed and not self._all_until:
             return False
-        return key in self._until or time.monotonic() < self._all_until
+        return key in self._missed or time.monotonic() < self._all_until
 
     def make_up(self) -> bool:
-        """Remove some of the cells; False once there is nothing left, and the thread may end."""
+        """Invalidate some of them; False once there is nothing left, and the thread may end."""
         failed = 0
-        for key, until in self._some():
+        for key, missed in self._some():
             try:
-                if time.monotonic() < until:
-                    self._delete(key)
+                if time.monotonic() < missed.until:
+                    missed.invalidate(key)
             except AWAY as error:
                 failed += 1
                 self._put_last(key)
@@ -71,26 +78,26 @@ class MissedInvalidations:
                     logger.info("Cells cannot be removed yet: %s", type(error).__name__)
                     break
             else:
-                self._made_up(key, until)
+                self._made_up(key, missed)
         with self._lock:
-            self._thread_runs = bool(self._until)
+            self._thread_runs = bool(self._missed)
             return self._thread_runs
 
-    def _some(self) -> list[tuple[str, float]]:
+    def _some(self) -> list[tuple[str, _Missed]]:
         with self._lock:
-            return list(islice(self._until.items(), ROUND))
+            return list(islice(self._missed.items(), ROUND))
 
     def _put_last(self, key: str) -> None:
         """Others, on a node that is there, are not to wait for it."""
         with self._lock:
-            if key in self._until:
-                self._until[key] = self._until.pop(key)
+            if key in self._missed:
+                self._missed[key] = self._missed.pop(key)
 
-    def _made_up(self, key: str, until: float) -> None:
+    def _made_up(self, key: str, missed: _Missed) -> None:
         with self._lock:
-            if self._until.get(key) == until:  # else it was missed again
-                del self._until[key]
-            metrics.MISSED_INVALIDATIONS.set(len(self._until))
+            if self._missed.get(key) is missed:  # else it was missed again
+                del self._missed[key]
+            metrics.MISSED_INVALIDATIONS.set(len(self._missed))
 
 
 def _make_up(find: Callable[[], MissedInvalidations | None]) -> None:

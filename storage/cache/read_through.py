@@ -68,8 +68,8 @@ class ReadThrough:
             reading.counts.hit.inc()
             return found
         if not leases.is_mark(cell):
-            token = new_token()
-            if self._cells.lease(reading.key, token):
+            token = self._cells.lease(reading.key, new_token())
+            if token is not None:
                 reading.counts.miss.inc()
                 return self._fill(reading, token)
         if self._cells.patient and (leases.is_leased(cell) or not leases.is_mark(cell)):

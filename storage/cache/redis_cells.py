@@ -2,6 +2,13 @@
 
 One key a script is what Redis Cluster allows without hash tags.
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
+
+# Note [A command that arrives twice]
+
+redis-py sends a command again when its answer does not come, and the first copy may arrive long
+after the second. A lease or a mark that came back so, with the same token, would let its reader or
+writer put what is out of date. So the server's time becomes part of the token: the copies differ,
+and only the one that was answered is known to the client.
 """
 
 from collections.abc import Sequence
@@ -28,15 +35,30 @@ end
 return 1
 """
 
-# KEYS[1]: the key. ARGV: token, life of a lease in ms.
-_BEGIN = """
+_TIMED = """
+local time = redis.call('TIME')
+local token = ARGV[1] .. '.' .. time[1] .. '.' .. time[2]
+"""
+
+# KEYS[1]: the key. ARGV: beginning of the token, life of a lease in ms. Gives the token.
+_LEASE = f"""
+if redis.call('GET', KEYS[1]) then return false end
+{_TIMED}
+redis.call('SET', KEYS[1], 'T' .. token, 'PX', ARGV[2])
+return token
+"""
+
+# As _LEASE.
+_BEGIN = f"""
 local cell = redis.call('GET', KEYS[1])
 local tag = cell and string.sub(cell, 1, 1)
+{_TIMED}
 if tag == 'B' or tag == 'X' then
   redis.call('SET', KEYS[1], 'X', 'PX', ARGV[2])
 else
-  redis.call('SET', KEYS[1], 'B' .. ARGV[1], 'PX', ARGV[2])
+  redis.call('SET', KEYS[1], 'B' .. token, 'PX', ARGV[2])
 end
+return token
 """
 
 # KEYS[1]: the key. ARGV: token, life of a lease in ms and, if there is one, the value and its
@@ -80,17 +102,19 @@ class RedisCells:
             raise
         return found
 
-    def lease(self, key: str, token: bytes) -> bool:
-        """Whether the reader has the lease."""
-        return bool(self._client.set(key, b"T" + token, nx=True, px=_LEASE_MS))
+    def lease(self, key: str, token: bytes) -> bytes | None:
+        """The token of the reader's lease; None if it has none."""
+        found: bytes | None = self._client.eval(_LEASE, 1, key, token, _LEASE_MS)
+        return found
 
     def fill(self, key: str, token: bytes, value: bytes | None, seconds: float) -> bool:
         """Put the value there for so many seconds, or give the lease back, if it is still there."""
         return bool(self._client.eval(_FILL, 1, key, token, *_given(value, seconds)))
 
-    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> None:
-        """A writer is about to commit `key`, and what `marked` follow from."""
-        self._change((_BEGIN, key, token, _LEASE_MS), marked)
+    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bytes:
+        """A writer is about to commit `key`, and what `marked` follow from. Gives its token."""
+        found: bytes = self._change((_BEGIN, key, token, _LEASE_MS), marked)
+        return found
 
     def end(
         self, key: str, token: bytes, value: bytes | None, seconds: float, marked: Sequence[str]
@@ -113,17 +137,16 @@ class RedisCells:
         """Whatever is there goes."""
         self._client.delete(key)
 
-    def _change(self, change: tuple[Any, ...], marked: Sequence[str]) -> None:
+    def _change(self, change: tuple[Any, ...], marked: Sequence[str]) -> Any:
         # EVAL and not EVALSHA: a few hundred bytes more, and no server that lacks the script.
         script, key, *arguments = change
         if not marked:
-            self._client.eval(script, 1, key, *arguments)
-            return
+            return self._client.eval(script, 1, key, *arguments)
         pipeline = self._client.pipeline(transaction=False)  # one round trip to each server
         pipeline.execute_command("EVAL", script, 1, key, *arguments)  # a cluster's has no eval
         for other in marked:
             pipeline.set(other, BUSY, px=_LEASE_MS)
-        pipeline.execute()
+        return pipeline.execute()[0]
 
     @property
     def _client(self) -> Any:

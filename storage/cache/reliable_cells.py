@@ -44,7 +44,7 @@ class ReliableCells:
     def __init__(self, cells: RedisCells, guards: Guards, ttl: float) -> None:
         self._cells = cells
         self._guards = guards
-        self._missed = MissedInvalidations(ttl, cells.delete)
+        self._missed = MissedInvalidations(ttl)
 
     def get(self, key: str) -> Cell:
         busy: Cell = leases.BUSY
@@ -54,38 +54,43 @@ class ReliableCells:
         settling = time.monotonic() < guard.back_since + SETTLING_SECONDS
         return busy if settling or self._missed.holds(key) else cell
 
-    def lease(self, key: str, token: bytes) -> bool:
-        return self._guards.of(key).ask(lambda: self._cells.lease(key, token), False)
+    def lease(self, key: str, token: bytes) -> bytes | None:
+        return self._guards.of(key).ask(lambda: self._cells.lease(key, token), None)
 
     def fill(self, key: str, token: bytes, value: bytes | None, seconds: float) -> bool:
         return self._guards.of(key).ask(lambda: self._cells.fill(key, token, value, seconds), False)
 
-    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bool:
+    def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bytes | None:
         guard, together, others = self._placed(key, marked)
-        confirmed = _done(guard, lambda: self._cells.begin(key, token, together))
+        nothing: bytes | None = None
+        begun = guard.ask(lambda: self._cells.begin(key, token, together), nothing)
         for elsewhere, keys in others:
             self._marked(elsewhere, keys)
-        return confirmed
+        return begun
 
     def end(
         self, key: str, token: bytes, value: bytes | None, seconds: float, marked: Sequence[str]
     ) -> None:
         guard, together, others = self._placed(key, marked)
         if not _done(guard, lambda: self._cells.end(key, token, value, seconds, together)):
-            self._missed.add([key, *together])
+            self._missed.add([key], self._cells.delete)
+            self._missed.add(together, self._mark_again)
         for _, keys in others:
             self.mark(keys)
 
     def mark(self, keys: Sequence[str]) -> None:
         for guard, some in self._by_guard(keys):
             if not self._marked(guard, some):
-                self._missed.add(some)
+                self._missed.add(some, self._mark_again)
 
     def drop(self, key: str) -> None:
         self._guards.of(key).ask(lambda: self._cells.drop(key), None)
 
     def _marked(self, guard: Guard, keys: Sequence[str]) -> bool:
         return _done(guard, lambda: self._cells.mark(keys))
+
+    def _mark_again(self, key: str) -> None:
+        self._cells.mark([key])
 
     def _placed(
         self, key: str, marked: Sequence[str]

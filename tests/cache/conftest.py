@@ -1,10 +1,12 @@
 """A cloud storage whose cells and whose reads of the database can be looked at."""
 
+import fakeredis
 import pytest
 import redis
 from redis.cluster import RedisCluster
 
 from storage.cache import keys
+from storage.cache.redis_cells import RedisCells
 from storage.questions import Question
 from tests import clouds
 
@@ -66,3 +68,18 @@ def stored(cloud, raw, make_interaction):
     for key in (ID_KEY, *keys.answer_keys(interaction)):
         raw.delete(key)
     return interaction
+
+
+@pytest.fixture(params=["fakeredis", "valkey_server", "valkey_cluster"])
+def cells(request):
+    """The cells of each kind of server."""
+    if request.param == "fakeredis":
+        cache = clouds.make_cache(
+            "redis://fakeredis/1", connection_class=fakeredis.FakeRedisConnection
+        )
+    elif request.param == "valkey_server":
+        port = request.getfixturevalue("valkey_server").port
+        cache = clouds.make_cache(f"redis://127.0.0.1:{port}/1")
+    else:
+        cache = clouds.make_cache(request.getfixturevalue("valkey_cluster").url)
+    return RedisCells(cache)

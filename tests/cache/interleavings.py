@@ -10,6 +10,7 @@ import threading
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
+from itertools import count
 from unittest import mock
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -32,22 +33,13 @@ UNKNOWN = "unknown"
 LOST = "lost"
 LATE = "late"
 REPEATED = "repeated"
-TAKEN_AGAIN = "taken again"
-FAULTS = (NONE,) * 7 + (DIES,) * 3 + (UNKNOWN,) + (LOST,) * 4 + (LATE,) * 4 + (REPEATED,) * 3
+FAULTS = (NONE,) * 7 + (DIES,) * 3 + (UNKNOWN,) + (LOST,) * 4 + (LATE,) * 4 + (REPEATED,) * 5
 """Of each run one: a writer dies after its commit; a commit takes effect late or never; an
 operation on cells is lost; it is done later; it is done, and once more later, since the client
-has sent it twice. TAKEN_AGAIN is that last one for what takes a cell by a token: it is not among
-these as yet.
+has sent it twice.
 """
 
-TAKING = ("lease", "begin")
-OTHERS = ("fill", "end", "mark", "drop")
-MAY_FAIL = {
-    LOST: TAKING + OTHERS,
-    LATE: TAKING + OTHERS,
-    REPEATED: OTHERS,
-    TAKEN_AGAIN: TAKING,
-}
+MAY_FAIL = ("lease", "begin", "fill", "end", "mark", "drop")
 
 
 class Died(BaseException):
@@ -147,14 +139,20 @@ class DictCells:
 
     def __init__(self):
         self._cells = {}
+        self._time = count(1)
 
     def get(self, key):
         return self._cells.get(key)
 
     def lease(self, key, token):
         mine = key not in self._cells
+        token = self._token(token)
         self._set(key, leases.lease(self.get(key), token))
-        return mine
+        return token if mine else None
+
+    def _token(self, beginning):
+        """Another each time, also if the same command arrives twice."""
+        return b"%s.%d" % (beginning, next(self._time))
 
     def fill(self, key, token, value, seconds):
         before = self.get(key)
@@ -162,8 +160,10 @@ class DictCells:
         return before != self.get(key)
 
     def begin(self, key, token, marked):
+        token = self._token(token)
         self._set(key, leases.begin(self.get(key), token))
         self.mark(marked)
+        return token
 
     def end(self, key, token, value, seconds, marked):
         self._set(key, leases.end(self.get(key), token, value))
@@ -190,14 +190,14 @@ class DeleteOnWrite(DictCells):
     """The usual cache-aside, as a control: fill what was missed, delete what was written."""
 
     def lease(self, key, token):
-        return key not in self._cells
+        return None if key in self._cells else token
 
     def fill(self, key, token, value, seconds):
         self._set(key, None if value is None else b"V" + value)
         return True
 
     def begin(self, key, token, marked):
-        pass
+        return token
 
     def end(self, key, token, value, seconds, marked):
         for each in (key, *marked):
@@ -216,9 +216,8 @@ class SteppedCells:
 
     def __init__(self, run, fault):
         self._run, self._cells, self._chance = run, run.cells, run.chance
-        self._fault = REPEATED if fault == TAKEN_AGAIN else fault
-        may_fail = MAY_FAIL.get(fault)
-        self._failing = self._chance.choice(may_fail) if may_fail else None
+        self._fault = fault
+        self._failing = self._chance.choice(MAY_FAIL) if fault in (LOST, LATE, REPEATED) else None
         self._skip = self._chance.choice((0, 0, 0, 1, 2))
         self._one_by_one = self._chance.random() < 0.5
         self.late = []
@@ -236,7 +235,7 @@ class SteppedCells:
         return self._do("fill", [("fill", arguments)])
 
     def begin(self, key, token, marked):
-        self._do("begin", self._parts("begin", (key, token), marked))
+        return self._do("begin", self._parts("begin", (key, token), marked))
 
     def end(self, key, token, value, seconds, marked):
         self._do("end", self._parts("end", (key, token, value, seconds), marked))
@@ -272,7 +271,8 @@ class SteppedCells:
             if fails:
                 self._fail(part, len(parts))
             if not fails or self._fault == REPEATED:
-                answer = self.apply(*part)
+                answered = self.apply(*part)
+                answer = answered if part[0] == name else answer
         if fails and self._fault != REPEATED:
             raise RedisTimeoutError
         return answer

@@ -130,7 +130,7 @@ def test_without_settling_others_would_show_it(writer, reader, hang, monkeypatch
 @pytest.mark.usefixtures("cached")
 def test_without_remembering_it_would_be_shown_for_long(writer, reader, hang, monkeypatch):
     # The control: nothing that was missed is made up for.
-    monkeypatch.setattr(MissedInvalidations, "add", lambda self, keys: None)
+    monkeypatch.setattr(MissedInvalidations, "add", lambda self, keys, invalidate: None)
     with hang():
         notices(writer)
         notices(reader)

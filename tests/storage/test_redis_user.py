@@ -59,11 +59,11 @@ def test_it_may_do_all_that_the_application_does(user_url, cache):
     guarded.set("chat:guide:1", "text", 60)
     assert guarded.get("chat:guide:1") == "text"
     cells = RedisCells(cache)
-    assert cells.lease("chat:guide:2", b"reader")
-    cells.fill("chat:guide:2", b"reader", b"value", 60)
+    token = cells.lease("chat:guide:2", b"reader")
+    cells.fill("chat:guide:2", token, b"value", 60)
     assert cells.get("chat:guide:2") == b"Vvalue"
-    cells.begin("chat:guide:2", b"writer", ["chat:guide:3"])
-    cells.end("chat:guide:2", b"writer", b"new", 60, ["chat:guide:3"])
+    token = cells.begin("chat:guide:2", b"writer", ["chat:guide:3"])
+    cells.end("chat:guide:2", token, b"new", 60, ["chat:guide:3"])
     assert cells.get("chat:guide:2") == b"Vnew"
     assert cells.get("chat:guide:3") == BUSY
     cells.mark(["chat:guide:4", "chat:guide:5"])
