@@ -37,8 +37,10 @@ def new_server_folder() -> Path:
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.set_inheritable(lock, True)
     space = folder / "space"
-    space.write_bytes(bytes(BYTES_OF_PROCESS * settings.WORKERS))
-    space.unlink()
+    try:
+        space.write_bytes(bytes(BYTES_OF_PROCESS * settings.WORKERS))
+    finally:
+        space.unlink(missing_ok=True)
     return folder
 
 

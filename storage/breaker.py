@@ -28,6 +28,11 @@ class CircuitBreaker:
         self._failures = 0
         self._closed_from = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the server is given up for the time being."""
+        return self._failures >= FAILURES
+
     def admits(self) -> bool:
         """Whether to ask the server now. Whoever is admitted says `succeeded` or `failed` then."""
         if self._failures < FAILURES:

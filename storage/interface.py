@@ -8,14 +8,10 @@ a caller that already holds a connection cannot starve the executor of it.
 A public method checks limits once; a backend supplies the private hooks.
 """
 
-import asyncio
-import contextvars
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from storage import cursors, expiry, limits
 from storage.exceptions import (
@@ -23,37 +19,25 @@ from storage.exceptions import (
     InvalidInteraction,
     InvalidInteractions,
 )
+from storage.hooks import Hooks
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.outcomes import Outcome
 from storage.pages import Page, PageQuery, Slice
 from storage.questions import Question
-from storage.records import Record, Stored, from_record
+from storage.records import Stored, from_record
 
 if TYPE_CHECKING:
     from storage.cache.audit import Audit
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-class Outcome(StrEnum):
-    """What became of one interaction of `create_interactions`."""
-
-    CREATED = "created"
-    UNCHANGED = "unchanged"
-    CONFLICT = "conflict"
-
-
-class Storage(ABC):
+class Storage(Hooks):
     """Keeps chat interactions. `storage.get_storage()` gives the one that is configured.
 
     Every method may raise `StorageUnavailable` or, when it writes, `StorageFull`; a write
     that breaks a limit raises `InvalidInteraction` and changes nothing.
     """
-
-    def __init__(self, threads: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="storage")
 
     # The five operations of the data management decision.
 
@@ -270,44 +254,6 @@ class Storage(ABC):
         """The synchronous side of `list_interactions`."""
         return self._page(None, query)
 
-    # What a backend supplies. Arguments are checked already.
-
-    @abstractmethod
-    def _save(self, interaction: ChatInteraction) -> None: ...
-
-    @abstractmethod
-    def _get(self, interaction_id: str) -> Stored | None:
-        """The interaction with this id, unless it has expired."""
-
-    @abstractmethod
-    def _answer(self, question: Question) -> Stored | None:
-        """The newest answer, of whatever age, unless it has expired."""
-
-    @abstractmethod
-    def _create(
-        self, interaction: ChatInteraction, idempotency: Idempotency | None
-    ) -> tuple[ChatInteraction | None, bool]:
-        """None for what an idempotency key has made and is gone."""
-
-    @abstractmethod
-    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]: ...
-
-    @abstractmethod
-    def _update(
-        self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
-    ) -> ChatInteraction | None: ...
-
-    @abstractmethod
-    def _delete(self, interaction_id: str, user_id: str | None) -> bool: ...
-
-    @abstractmethod
-    def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
-        """The records, and whether there are more behind them."""
-
-    @abstractmethod
-    def _release(self) -> None:
-        """Give back what a call on the executor holds, such as a database connection."""
-
     # Shared by the methods above.
 
     def _found(self, interaction_id: str) -> Stored | None:
@@ -339,19 +285,6 @@ class Storage(ABC):
             return Page(found, None)
         last = from_record(found[-1])
         return Page(found, cursors.encode((last.created_at, last.interaction_id), scope))
-
-    async def _run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        def call() -> R:
-            try:
-                return function(*args, **kwargs)
-            finally:
-                # Here, in the thread, and not in the coroutine: a cancelled coroutine
-                # leaves the thread running, and with it the connection in use.
-                self._release()
-
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, context.run, call)
 
 
 def _checked(interaction: ChatInteraction) -> ChatInteraction:

@@ -15,8 +15,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from storage.breaker import CircuitBreaker
-from storage.cache import metrics
+from storage.breaker import PAUSE, CircuitBreaker
+from storage.cache import background, metrics
 from storage.cache.cluster import ClusterClient
 from storage.cache.keys import string_key
 
@@ -36,34 +36,57 @@ PARTS = 16
 
 
 class Guard:
-    """Asks one cache server, or one part of a cluster's slots, through a circuit breaker."""
+    """Asks one cache server, or one part of a cluster's slots, through a circuit breaker.
 
-    def __init__(self) -> None:
+    While the circuit is open nobody waits for the server: a thread probes it.
+    """
+
+    def __init__(self, probe: Callable[[], object]) -> None:
         self._breaker = CircuitBreaker(longest=1.0)
+        self._probe = probe
         self.back_since = 0.0
-        """When the server last came back after the breaker had given it up (`time.monotonic`)."""
+        """When the server last came back after it had been given up (`time.monotonic`)."""
 
     def ask(self, ask: Callable[[], T], otherwise: T) -> T:
         """What `ask` gives; `otherwise` if the server is away or what it holds is unreadable."""
-        if not self._breaker.admits():
+        if self._breaker.is_open:
             return otherwise
         try:
             answer = ask()
         except (*AWAY, *REFUSED) as error:
-            if isinstance(error, UNFIT) or not isinstance(error, REFUSED):
-                return self._failed(error, otherwise)
+            if not _is_there(error):
+                self._failed(error)
+                return otherwise
             logger.warning("The cache refused, or cannot be read: %s", type(error).__name__)
             answer = otherwise
-        if self._breaker.succeeded():
-            self.back_since = time.monotonic()
-            metrics.BREAKERS_OPEN.dec()
+        if not self._breaker.is_open:  # closing it is for the probe
+            self._breaker.succeeded()
         return answer
 
-    def _failed(self, error: Exception, otherwise: T) -> T:
+    def _failed(self, error: Exception) -> None:
+        logger.warning("The cache did not answer: %s", type(error).__name__)
         if self._breaker.failed():
             metrics.BREAKERS_OPEN.inc()
-        logger.warning("The cache did not answer: %s", type(error).__name__)
-        return otherwise
+            background.repeat(self._is_still_away, PAUSE)
+
+    def _is_still_away(self) -> bool:
+        if not self._breaker.admits():
+            return True
+        try:
+            self._probe()
+        except (*AWAY, *REFUSED) as error:
+            if not _is_there(error):
+                self._breaker.failed()
+                return True
+        self.back_since = time.monotonic()
+        self._breaker.succeeded()
+        metrics.BREAKERS_OPEN.dec()
+        logger.warning("The cache answers again.")
+        return False
+
+
+def _is_there(error: Exception) -> bool:
+    return isinstance(error, REFUSED) and not isinstance(error, UNFIT)
 
 
 class Guards:
@@ -71,13 +94,25 @@ class Guards:
 
     def __init__(self, cache: BaseCache) -> None:
         is_cluster = isinstance(getattr(cache, "client", None), ClusterClient)
-        self._guards = [Guard() for _ in range(PARTS if is_cluster else 1)]
+        self._guards: list[Guard] = []
+        for part in range(PARTS if is_cluster else 1):
+            key = next(key for key in _PROBES if not is_cluster or _part(key) == part)
+            self._guards.append(Guard(lambda key=key: cache.get(key)))  # type: ignore[misc]
 
     def of(self, key: str) -> Guard:
         """The guard of one key."""
         if len(self._guards) == 1:
             return self._guards[0]
-        return self._guards[key_slot(key.encode()) * PARTS // REDIS_CLUSTER_HASH_SLOTS]
+        return self._guards[_part(key)]
+
+
+def _part(key: str) -> int:
+    """The part of a cluster's slots that a key is in."""
+    return key_slot(key.encode()) * PARTS // REDIS_CLUSTER_HASH_SLOTS
+
+
+_PROBES = [f"chat::probe:{number}" for number in range(500)]
+"""Some in each part. Nothing is ever there."""
 
 
 class GuardedCache:

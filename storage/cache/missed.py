@@ -3,12 +3,11 @@
 import logging
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from storage.cache import metrics
+from storage.cache import background, metrics
 from storage.cache.guarded import AWAY
 
 logger = logging.getLogger(__name__)
@@ -55,8 +54,7 @@ class MissedInvalidations:
             metrics.MISSED_INVALIDATIONS.set(len(self._missed))
             if not self._thread_runs and self._missed:
                 self._thread_runs = True
-                own = weakref.ref(self)  # the thread ends when this is used no more
-                threading.Thread(target=_make_up, args=(own,), name="cache", daemon=True).start()
+                background.repeat(self.make_up, PAUSE_SECONDS)
 
     def holds(self, key: str) -> bool:
         """Whether the cell of this key may be out of date."""
@@ -98,9 +96,3 @@ class MissedInvalidations:
             if self._missed.get(key) is missed:  # else it was missed again
                 del self._missed[key]
             metrics.MISSED_INVALIDATIONS.set(len(self._missed))
-
-
-def _make_up(find: Callable[[], MissedInvalidations | None]) -> None:
-    while (missed := find()) is not None and missed.make_up():
-        del missed
-        time.sleep(PAUSE_SECONDS)

@@ -7,7 +7,8 @@ with all that it held. So what a process missed is remembered, and that process 
 cached under those keys until they are removed. Other processes must not be given it either: each
 one removes what it missed within a second or two of the server's return, whether it has calls to
 answer or not, and each one that had noticed the outage takes nothing from the cache for
-SETTLING_SECONDS.
+SETTLING_SECONDS. One that had not, because it asked nothing meanwhile, may show what others
+missed until they have removed it; a server that keeps nothing on disk comes back empty.
 """
 
 import time
@@ -50,7 +51,6 @@ class ReliableCells:
         busy: Cell = leases.BUSY
         guard = self._guards.of(key)
         cell = guard.ask(lambda: self._cells.get(key), busy)
-        # Looked at afterwards, since this very call may have found that the server is back.
         settling = time.monotonic() < guard.back_since + SETTLING_SECONDS
         return busy if settling or self._missed.holds(key) else cell
 
@@ -72,7 +72,12 @@ class ReliableCells:
         self, key: str, token: bytes, value: bytes | None, seconds: float, marked: Sequence[str]
     ) -> None:
         guard, together, others = self._placed(key, marked)
-        if not _done(guard, lambda: self._cells.end(key, token, value, seconds, together)):
+
+        def end() -> None:
+            self._cells.end(key, token, value, seconds, together)
+
+        # Once more, since what has made `begin` fail too may have been short.
+        if not _done(guard, end) and not _done(guard, end):
             self._missed.add([key], self._cells.delete)
             self._missed.add(together, self._mark_again)
         for _, keys in others:

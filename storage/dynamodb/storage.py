@@ -14,7 +14,7 @@ from storage.cache.audit import Audit, audit_cache
 from storage.cache.guarded import GuardedCache, Guards
 from storage.cache.interactions import InteractionCache, Writing
 from storage.cache.reliable_cells import cells_of
-from storage.dynamodb import answers, batches, expressions, items, lists, replays
+from storage.dynamodb import answers, batches, expressions, items, lists, replays, writes
 from storage.dynamodb.client import Client, ConditionFailed, TransactionCanceled
 from storage.dynamodb.expressions import condition
 from storage.dynamodb.items import Item
@@ -25,25 +25,13 @@ from storage.exceptions import (
     InvalidInteraction,
     StorageUnavailable,
 )
-from storage.interface import Outcome, Storage
+from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
+from storage.outcomes import Outcome
 from storage.pages import Slice
 from storage.questions import Question
 from storage.records import Record, Stored
-
-# Note [A write whose answer was lost]
-#
-# DynamoDB may have done what a request asked although its answer never arrived, and the
-# request is then sent again. So each write carries a random `version` and a condition that
-# its own effect makes false: a repeat changes nothing, and the item which a failed
-# condition brings back tells whose write it is: by `saved_as`, which an update leaves as it
-# is, to a save or a creation; by `version` to an update.
-#
-# If another writer comes between the two attempts, an update and a deletion, which name the
-# version that they are about, do nothing to what that one has made. A save replaces another
-# save: of two at the same time the later attempt stays. A creation whose row was deleted
-# between makes it again, as its client would by repeating the request.
 
 
 class CloudStorage(Storage):
@@ -81,10 +69,10 @@ class CloudStorage(Storage):
             )
             replaced = answer.get("Attributes")
         except ConditionFailed as failure:
-            replaced = failure.item if _is_own(failure.item, item) else None
+            replaced = failure.item if writes.is_own(failure.item, item) else None
             if replaced is None and not self._replaced_expired(item, failure):
                 if attempts == 1:
-                    raise _contended() from failure
+                    raise writes.contended() from failure
                 return self._upsert(interaction, attempts - 1)
         interaction.created_at = items.to_interaction(replaced or item).created_at
 
@@ -120,7 +108,7 @@ class CloudStorage(Storage):
         with self._interactions.writing(interaction.interaction_id, interaction) as writing:
             if idempotency is None:
                 found, created = self._put_or_find(item)
-                stored = interaction if created else _same(interaction, found)
+                stored = interaction if created else writes.same(interaction, found)
             else:
                 stored, created = self._create_once(interaction, item, idempotency)
             if created:
@@ -141,17 +129,17 @@ class CloudStorage(Storage):
                 stored = self._item(made)
                 if stored is None or items.has_expired(stored):
                     return None, False
-                return items.to_interaction(stored), _is_own(stored, item)
+                return items.to_interaction(stored), writes.is_own(stored, item)
             existing = self._item(interaction.interaction_id)
             if existing is not None and not items.has_expired(existing):
-                found = _same(interaction, existing)
+                found = writes.same(interaction, existing)
                 try:
                     replays.remember(self._client, found.interaction_id, idempotency)
                     return found, False
                 except ConditionFailed:
                     pass  # the key was used just now
             if not pauses.wait():
-                raise _contended()
+                raise writes.contended()
 
     def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
         with self._interactions.creating(interactions):
@@ -168,13 +156,13 @@ class CloudStorage(Storage):
         unsettled = set(taken)
         try:
             for interaction_id, found in self._find_or_put(stored, taken, pauses):
-                if _is_own(found, stored[interaction_id]):
+                if writes.is_own(found, stored[interaction_id]):
                     created.add(interaction_id)
                 stored[interaction_id] = found
                 unsettled.remove(interaction_id)
         except StorageUnavailable as error:
             raise BatchUnfinished(sorted(unsettled)) from error
-        return [_outcome(interaction, stored, created) for interaction in interactions]
+        return [writes.outcome(interaction, stored, created) for interaction in interactions]
 
     def _find_or_put(
         self, new: Mapping[str, Item], taken: set[str], pauses: Pauses
@@ -216,7 +204,7 @@ class CloudStorage(Storage):
             if self._complete(interaction, changes, item["version"]["S"], writing):
                 return interaction
             if not pauses.wait():
-                raise _contended()
+                raise writes.contended()
 
     def _complete(
         self,
@@ -244,7 +232,7 @@ class CloudStorage(Storage):
             if failure.item is not None and failure.item["version"] == completion["version"]:
                 return True
             if failure.repeated:
-                raise _unknown() from failure
+                raise writes.unknown() from failure
             return False
         return True
 
@@ -260,7 +248,7 @@ class CloudStorage(Storage):
                 if self._remove(interaction_id, item["version"]["S"]):
                     return True
                 if not pauses.wait():
-                    raise _contended()
+                    raise writes.contended()
 
     def _remove(self, interaction_id: str, expected: str) -> bool:
         """Whether it was deleted; not if the item has another version than expected."""
@@ -272,7 +260,7 @@ class CloudStorage(Storage):
                 return False
             if failure.item is None:
                 return True  # an attempt whose answer was lost has deleted it
-            raise _unknown() from failure
+            raise writes.unknown() from failure
         return True
 
     def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
@@ -321,44 +309,10 @@ class CloudStorage(Storage):
             self._client.call("PutItem", Item=item, **condition(expressions.FREE))
         except ConditionFailed as failure:
             if failure.item is None:
-                raise _contended() from failure
-            return failure.item, _is_own(failure.item, item)
+                raise writes.contended() from failure
+            return failure.item, writes.is_own(failure.item, item)
         return item, True
 
 
 def _key(interaction_id: str) -> Item:
     return {"interaction_id": {"S": interaction_id}}
-
-
-def _is_own(stored: Item | None, item: Item) -> bool:
-    """Whether what is stored is what this save or creation of `item` has made."""
-    return stored is not None and stored["saved_as"] == item["saved_as"]
-
-
-def _same(interaction: ChatInteraction, stored: Item) -> ChatInteraction:
-    """What is stored, if it says the same as `interaction`; else raises InteractionConflict."""
-    found = items.to_interaction(stored)
-    if not found.same_content(interaction):
-        raise InteractionConflict(interaction.interaction_id)
-    return found
-
-
-def _outcome(
-    interaction: ChatInteraction, stored: Mapping[str, Item], created: set[str]
-) -> Outcome:
-    """What became of an interaction. The first of an id counts as created, and only the first."""
-    interaction_id = interaction.interaction_id
-    if interaction_id in created:
-        created.remove(interaction_id)
-        return Outcome.CREATED
-    same = items.to_interaction(stored[interaction_id]).same_content(interaction)
-    return Outcome.UNCHANGED if same else Outcome.CONFLICT
-
-
-def _contended() -> StorageUnavailable:
-    return StorageUnavailable("The interaction is being changed by others; try again.")
-
-
-def _unknown() -> StorageUnavailable:
-    """It has been done perhaps, and the item changed again by another: once more would be twice."""
-    return StorageUnavailable("An answer of DynamoDB was lost; try again.")

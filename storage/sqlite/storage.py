@@ -19,10 +19,11 @@ from storage.cache.interactions import InteractionCache, Writing
 from storage.cache.keys import string_key
 from storage.cache.memory_cells import MemoryCells
 from storage.exceptions import InteractionConflict, InvalidInteraction, NoSharedCache
-from storage.interface import Outcome, Storage
+from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
+from storage.outcomes import Outcome
 from storage.pages import Slice
 from storage.questions import Question
 from storage.records import Record, Stored

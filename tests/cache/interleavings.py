@@ -16,7 +16,7 @@ from unittest import mock
 from greenlet import GreenletExit, getcurrent, greenlet
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from storage.cache import guarded, leases, missed, read_through, reliable_cells
+from storage.cache import background, guarded, leases, missed, read_through, reliable_cells
 from storage.cache.guarded import PARTS, Guard, Guards
 from storage.cache.interactions import InteractionCache
 from storage.cache.keys import interaction_key
@@ -115,8 +115,8 @@ class _Threading:
     Lock = staticmethod(threading.Lock)
 
     class Thread:
-        def __init__(self, target, args, name, daemon):
-            self._do = lambda: target(*args)
+        def __init__(self, target, name, daemon):
+            self._do = target
 
         def start(self):
             getcurrent().turns.start("make up", self._do)
@@ -126,9 +126,9 @@ class _Threading:
 def in_steps():
     """The shipped code sleeps and starts threads by the scheduler."""
     with ExitStack() as stack:
-        for module in (read_through, reliable_cells, missed):
+        for module in (read_through, reliable_cells, missed, background):
             stack.enter_context(mock.patch.object(module, "time", _Time))
-        stack.enter_context(mock.patch.object(missed, "threading", _Threading))
+        stack.enter_context(mock.patch.object(background, "threading", _Threading))
         # pytest would keep what it says of each fault.
         stack.enter_context(mock.patch.object(guarded.logger, "disabled", True))
         yield
@@ -330,7 +330,7 @@ class Interleaving:
     def _cache(self):
         guards = Guards(None)
         if self._is_cluster:
-            guards._guards = [Guard() for _ in range(PARTS)]
+            guards._guards = [Guard(lambda: None) for _ in range(PARTS)]
         cells = ReliableCells(self.stepped, guards, TTL)
         cells.patient = self.chance.random() < 0.5
         return InteractionCache(self.of_process(cells), TTL)

@@ -3,7 +3,7 @@
 import pytest
 
 from storage.exceptions import InvalidInteraction, InvalidInteractions
-from storage.interface import Outcome
+from storage.outcomes import Outcome
 from storage.pages import PageQuery
 from tests.contract.calls import at, fields, ids, newest_first
 

@@ -4,8 +4,8 @@ import pytest
 
 from storage import expiry
 from storage.exceptions import IdempotencyKeyReused, InteractionConflict
-from storage.interface import Outcome
 from storage.models.idempotency import Idempotency
+from storage.outcomes import Outcome
 from tests.contract.calls import at, gather, ids
 
 CALLERS = 16

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.interface import Outcome
+from storage.outcomes import Outcome
 from storage.pages import PageQuery
 from tests.contract.calls import at, fields, ids, short
 from tests.contract.reading import IMPOSSIBLE_IDS

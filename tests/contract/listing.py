@@ -6,7 +6,7 @@ from datetime import timedelta, timezone
 import pytest
 
 from storage import records
-from storage.interface import Outcome
+from storage.outcomes import Outcome
 from storage.pages import PageQuery
 from tests.contract.calls import (
     at,

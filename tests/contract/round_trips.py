@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.interface import Outcome
 from storage.limits import IDENTIFIER_MAX_LENGTH, MODEL_MAX_LENGTH, TOKENS_MAX
 from storage.models import ChatInteraction
+from storage.outcomes import Outcome
 from storage.pages import PageQuery
 from tests.contract.calls import SynchronousCalls, at, fields, ids, newest_first, user_pages
 

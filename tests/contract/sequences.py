@@ -26,10 +26,10 @@ from storage.exceptions import (
     InvalidInteraction,
     StorageError,
 )
-from storage.interface import Outcome
 from storage.limits import violations
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
+from storage.outcomes import Outcome
 from storage.pages import PageQuery
 from storage.questions import Question
 from tests.contract.calls import at, fields, newest_first

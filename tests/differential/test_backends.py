@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase
 
 from storage import get_storage
-from storage.interface import Outcome
+from storage.outcomes import Outcome
 from storage.sqlite.storage import LocalStorage
 from tests.clouds import make_cache, make_storage
 from tests.contract import conftest as _profile  # noqa: F401  (the profile of the examples)

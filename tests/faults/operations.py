@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from storage.interface import Outcome
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
+from storage.outcomes import Outcome
 from storage.pages import PageQuery
 from tests.contract.calls import at, fields
 

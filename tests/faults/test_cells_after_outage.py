@@ -139,6 +139,29 @@ def test_without_remembering_it_would_be_shown_for_long(writer, reader, hang, mo
 
 
 @pytest.mark.usefixtures("cached")
+def test_a_fault_that_eats_begin_and_end_of_a_write_is_made_good_before_its_answer(
+    writer, reader, monkeypatch
+):
+    cells = writer._interactions._cells._cells
+    end, failures = cells.end, [1, 1]
+
+    def begin(*arguments):
+        raise redis.exceptions.TimeoutError
+
+    def failing_once(*arguments):
+        if failures.pop():
+            raise redis.exceptions.TimeoutError
+        end(*arguments)
+
+    monkeypatch.setattr(cells, "begin", begin)
+    monkeypatch.setattr(cells, "end", failing_once)
+    failures[0] = 0
+    writer.update_interaction_sync("i", {"response": "new"})
+    assert failures == []
+    assert reader.get_interaction_sync("i").response == "new"
+
+
+@pytest.mark.usefixtures("cached")
 def test_what_was_missed_is_removed_though_no_call_comes(writer, hang, raw):
     with hang():
         writer.delete_interaction_sync("i")

@@ -10,8 +10,8 @@ from storage.dynamodb import batches, expressions, mirror, pauses
 from storage.dynamodb import storage as cloud
 from storage.dynamodb.client import Client
 from storage.exceptions import BatchUnfinished, InteractionConflict, StorageUnavailable
-from storage.interface import Outcome
 from storage.models.idempotency import Idempotency
+from storage.outcomes import Outcome
 from tests import clouds
 from tests.faults import proxy as faults
 from tests.faults.operations import BATCH, READS, WRITES, batch, everything, new

@@ -21,7 +21,7 @@ else:
 
 def saving_first(get_response):
     """A save is answered at once and made a little later."""
-    from storage.interface import Outcome
+    from storage.outcomes import Outcome
     from storage.sqlite.storage import LocalStorage
 
     create, create_many = LocalStorage._create, LocalStorage._create_many

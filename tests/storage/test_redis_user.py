@@ -1,4 +1,4 @@
-"""The Redis user of the guide may do what the application does, and little else."""
+"""The Redis users of the guides may do what they are for, and little else."""
 
 import contextlib
 import re
@@ -10,14 +10,18 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from storage.cache import inspection
+from storage.cache.audit import audit_cache
 from storage.cache.guarded import GuardedCache, Guards
 from storage.cache.leases import BUSY
 from storage.cache.redis_cells import RedisCells
+from storage.exceptions import StorageUnavailable
 from tests import clouds
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "production.md"
 TEXT = GUIDE.read_text(encoding="utf-8")
 RULES = re.search(r"^user chat on >PASSWORD (.*)$", TEXT, re.MULTILINE)[1]
+METRICS_GUIDE = GUIDE.with_name("metrics.md").read_text(encoding="utf-8")
+AUDIT_RULES = re.search(r"^user chat-audit on >PASSWORD (.*)$", METRICS_GUIDE, re.MULTILINE)[1]
 
 
 @pytest.fixture(params=["valkey_server", "valkey_cluster"])
@@ -111,3 +115,63 @@ def test_it_may_do_nothing_else(valkey_server, command):
 
 def test_the_guide_gives_elasticache_the_same_rules():
     assert f'--access-string "on {RULES}"' in TEXT
+
+
+@pytest.fixture
+def audit_cache_of_user(user_url):
+    """The cache as the audit's user reaches it."""
+    url, admins = user_url
+    for admin in admins:
+        rules = ("reset", "on", ">hunter2", *AUDIT_RULES.split())
+        admin.execute_command("ACL", "SETUSER", "chat-audit", *rules)
+    cache = clouds.make_cache(url.replace("://chat:", "://chat-audit:"))
+    yield cache
+    cache.close()
+    for admin in admins:
+        admin.execute_command("ACL", "DELUSER", "chat-audit")
+
+
+class EmptyStorage:
+    def get_interaction_sync(self, interaction_id):
+        return None
+
+
+def test_the_user_of_the_audit_may_do_all_that_it_does(user_url, cache, audit_cache_of_user):
+    cells = RedisCells(cache)
+    cells.mark([f"chat::{number:064x}" for number in range(20)])
+    for sample in (None, 5):
+        found = audit_cache(audit_cache_of_user, EmptyStorage(), sample)
+        assert sum(found.entries.values()) >= 3
+    assert refused(user_url[1]) == set()
+    for number in range(20):
+        cells.delete(f"chat::{number:064x}")
+
+
+def test_the_user_of_the_application_cannot_list_keys_and_is_told_so(cache):
+    with pytest.raises(StorageUnavailable, match=r"lacks rights that an audit needs: docs/how-to"):
+        audit_cache(cache, EmptyStorage(), None)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("GET", "session:1"),
+        ("SET", "chat::1", "x"),
+        ("DEL", "chat::1"),
+        ("EVAL", "return 1", "0"),
+        ("KEYS", "*"),
+        ("FLUSHALL",),
+        ("INFO",),
+    ],
+    ids=" ".join,
+)
+def test_the_user_of_the_audit_may_do_nothing_else(valkey_server, command):
+    with Redis(port=valkey_server.port) as admin:
+        rules = ("reset", "on", ">hunter2", *AUDIT_RULES.split())
+        admin.execute_command("ACL", "SETUSER", "chat-audit", *rules)
+        with (
+            Redis(port=valkey_server.port, username="chat-audit", password="hunter2") as user,
+            pytest.raises(NoPermissionError),
+        ):
+            user.execute_command(*command)
+        admin.execute_command("ACL", "DELUSER", "chat-audit")

@@ -13,8 +13,8 @@ from chat import interchange
 from chat.progress import Report, progress
 from storage import get_storage
 from storage.exceptions import StorageError
-from storage.interface import Outcome
 from storage.models import ChatInteraction
+from storage.outcomes import Outcome
 
 BATCH_SIZE = 500
 """Interactions saved in one step. An interrupted import leaves whole batches."""
