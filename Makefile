@@ -17,6 +17,8 @@ test: .venv/.dev  ## Set up and pass every check and test
 bench: .venv/.dev  ## Measure storage and API beside others, in one run
 	@$(BIN)/python benchmarks/storage_calls.py
 	@$(BIN)/python benchmarks/cloud_calls.py
+	@$(BIN)/python benchmarks/cache_latency.py
+	@$(BIN)/python benchmarks/cache_protocol.py
 	@$(BIN)/python benchmarks/capacity.py
 	@$(BIN)/python benchmarks/api.py
 

@@ -85,7 +85,11 @@ class Storage(Hooks):
         """The synchronous side of `cache_get`."""
 
     async def cache_set(self, key: str, value: str, ttl: int) -> None:
-        """Cache `value` under `key` for `ttl` seconds (more than 0)."""
+        """Cache `value` under `key` for `ttl` seconds (more than 0).
+
+        What is cached besides is out of reach, whatever the key. A key of the form
+        `chat:{user_id}:...` lies among those of its user.
+        """
         await self._run(self.cache_set_sync, key, value, ttl)
 
     @abstractmethod

@@ -5,8 +5,9 @@ times are equal strings and strings sort as the times do.
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import orjson
 
 from storage.models import ChatInteraction
@@ -15,7 +16,17 @@ from storage.models.interaction import FIELDS
 Record = dict[str, Any]
 """The nine fields in the order of the data model, as JSON has them: times are text."""
 
-_TYPES = {name: int if name.endswith("_tokens") else str for name in FIELDS}
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_DECODER = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "_Fields",
+        [
+            (name, int if name.endswith("_tokens") else _Time if name.endswith("_at") else str)
+            for name in FIELDS
+        ],
+        forbid_unknown_fields=True,
+    )
+)
 
 
 def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
@@ -45,13 +56,7 @@ def dumps(data: Any) -> bytes:
 
 def from_json(text: bytes | str) -> ChatInteraction:
     """The interaction that `to_json` wrote. Raises ValueError for anything else."""
-    record = orjson.loads(text)
-    if not isinstance(record, dict) or {n: type(v) for n, v in record.items()} != _TYPES:
-        raise ValueError("The record does not have the fields of an interaction.")
-    interaction = from_record(record)
-    if interaction.created_at.tzinfo is None or interaction.updated_at.tzinfo is None:
-        raise ValueError("The times of a record have an offset.")
-    return interaction
+    return ChatInteraction.from_stored(msgspec.structs.asdict(_DECODER.decode(text)))
 
 
 def from_record(record: Record) -> ChatInteraction:

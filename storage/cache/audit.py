@@ -15,13 +15,14 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.cache.backends.base import BaseCache
 from django_redis.cache import RedisCache
-from redis import Redis
+from redis import ConnectionPool, Redis
 from redis.exceptions import NoPermissionError
 
 from storage.cache import inspection, keys
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 1.0
 """Before an answer is looked at again."""
+
+TIMEOUT = 5.0
+"""Seconds to connect to Redis, and to wait for an answer."""
 
 VALUES = (Kind.INTERACTION, Kind.ANSWER, Kind.OUTDATED_ANSWER)
 
@@ -70,9 +74,13 @@ def audit_cache(cache: BaseCache, database: "Storage", sample: int | None) -> Au
         raise NoSharedCache("There is no cache: REDIS_URL is not set.")
     auditor = _Auditor(database)
     try:
-        servers = list(inspection.servers(cache.client.get_client(write=False)))
-        for server, some in own_keys(servers, sample):
-            auditor.compare(server, some)
+        with ExitStack() as open_servers:
+            servers = [
+                open_servers.enter_context(_patient(server))
+                for server in inspection.servers(cache.client.get_client(write=False))
+            ]
+            for server, some in own_keys(servers, sample):
+                auditor.compare(server, some)
     except NoPermissionError as error:
         raise StorageUnavailable(
             "This user of Redis lacks rights that an audit needs: docs/how-to/metrics.md."
@@ -80,6 +88,15 @@ def audit_cache(cache: BaseCache, database: "Storage", sample: int | None) -> Au
     except AWAY as error:
         raise StorageUnavailable(f"Redis cannot be asked: {type(error).__name__}.") from error
     return auditor.found
+
+
+def _patient(server: Redis) -> Redis:
+    """The same server, but nobody waits here for each single answer."""
+    pool = server.connection_pool
+    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    return Redis.from_pool(
+        ConnectionPool(pool.connection_class, **pool.connection_kwargs | timeouts)
+    )
 
 
 class _Auditor:

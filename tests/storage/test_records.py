@@ -151,5 +151,5 @@ def test_what_is_no_record_is_a_value_error(text):
 def test_a_record_without_one_of_its_fields_is_a_value_error(name):
     # Else a cut record would come back with a default: an empty user, a new id.
     text = json.dumps({key: value for key, value in SOUND.items() if key != name})
-    with pytest.raises(ValueError, match="does not have the fields"):
+    with pytest.raises(ValueError, match="missing required field"):
         records.from_json(text)
