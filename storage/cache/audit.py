@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
 from django.core.cache.backends.base import BaseCache
@@ -45,12 +45,21 @@ TIMEOUT = 5.0
 VALUES = (Kind.INTERACTION, Kind.ANSWER, Kind.OUTDATED_ANSWER)
 
 
+class Difference(NamedTuple):
+    """An entry that is not what the database has; as it may be shown, without user and text."""
+
+    key: str
+    kind: Kind
+    interaction_id: str
+    """Empty if the entry does not tell."""
+
+
 @dataclass
 class Audit:
     """What an audit has found."""
 
     entries: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    differences: list[Claim] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
     """Of cached values, in seconds."""
 
@@ -118,7 +127,10 @@ class _Auditor:
             for claim, entry in zip(suspects, now, strict=True)
             if entry.cell == claim.entry.cell
         ]
-        self.found.differences += self._differing(unchanged)
+        self.found.differences += [
+            Difference(claim.key, claim.kind, claim.interaction_id)
+            for claim in self._differing(unchanged)
+        ]
 
     def _differing(self, claims: Sequence[Claim], *, count: bool = False) -> list[Claim]:
         with ThreadPoolExecutor(settings.DYNAMODB_CONNECTIONS) as executor:

@@ -50,7 +50,8 @@ class ReliableCells:
     def get(self, key: str) -> Cell:
         busy: Cell = leases.BUSY
         guard = self._guards.of(key)
-        cell = guard.ask(lambda: self._cells.get(key), busy)
+        missed = self._missed.holds(key)  # before: it may be made up for after the cell was read
+        cell = busy if missed else guard.ask(lambda: self._cells.get(key), busy)
         settling = time.monotonic() < guard.back_since + SETTLING_SECONDS
         return busy if settling or self._missed.holds(key) else cell
 
@@ -85,7 +86,7 @@ class ReliableCells:
 
     def mark(self, keys: Sequence[str]) -> None:
         for guard, some in self._by_guard(keys):
-            if not self._marked(guard, some):
+            if not self._marked(guard, some) and not self._marked(guard, some):
                 self._missed.add(some, self._mark_again)
 
     def drop(self, key: str) -> None:

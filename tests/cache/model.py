@@ -12,7 +12,8 @@ possible. Each reader and each writer is a process of its own.
 
 What is left out, because it changes neither the cell nor what anyone may put there: reads that
 find the key busy, and then only ask the database; operations that are lost, since one that is late
-may be so for ever; a `get` that fails; whoever waits for another reader.
+may be so for ever; a `get` that fails; whoever waits for another reader; a commit of which its
+writer does not hear, since it is never acknowledged, and so is like a writer that dies.
 
 # Note [Few states]
 
@@ -24,6 +25,7 @@ acknowledged, it contains; and all that are outdated are the same.
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from typing import NamedTuple
 
@@ -36,9 +38,8 @@ UNFIT, ABSENT, LEASED, FOUND, NOTHING = 1, 2, 3, 4, 5
 
 DIES = "dies"
 FAILS = "fails"
-REPEATED = "repeated"
-FAULTS = frozenset({DIES, FAILS, REPEATED})
-"""A writer dies; an operation fails, to be done later or never; one is done, and then once more."""
+FAULTS = frozenset({DIES, FAILS})
+"""A writer dies; an operation is said to have failed, and is done later or never."""
 
 ANY = "any"
 QUIET = "quiet"
@@ -53,8 +54,8 @@ class Writer(NamedTuple):
     confirmed: bool = False
     version: int = 0
     """0 if nothing was committed."""
-    keeps: bool = False
-    """Whether the row is there after its commit."""
+    gives: bool = False
+    """Whether it will put that version in the cell."""
 
 
 class Reader(NamedTuple):
@@ -77,7 +78,7 @@ class State(NamedTuple):
     is_there: bool
     acknowledged: int
     missed: int | None
-    """The version of a writer whose last operation failed, until its process deletes the key."""
+    """The version of a writer whose last operation failed, until its process makes up for it."""
     may_fail: bool
     late: Late | None
     writers: tuple[Writer, ...]
@@ -102,10 +103,17 @@ class Model:
     first: str | None = "begin"
     last: str | None = "end"
     faults = FAULTS
-    repeated = frozenset({"fill", "begin", "end", "mark", "drop"})
+    repeated = frozenset(OPERATIONS)
+    """Operations that may be done and once more later, for the client sends again what timed out:
+    one more fault.
+    """
     goes = ANY
-    waits = True
-    """A write whose last operation failed counts as acknowledged only when its key is deleted."""
+    waits = False
+    """A write whose last operation failed counts only when that is made up for."""
+    tries = 2
+    """How often the last operation is tried."""
+    tokens_differ = True
+    """An operation that is done late, or twice, has another token then: the server makes them."""
     trusts = False
     """A writer puts its value there though it does not know whether all know of it."""
 
@@ -119,9 +127,16 @@ class Model:
     def start(self, writers: int, readers: int) -> State:
         """Nothing is cached yet."""
         return State(
-            None, 1, True, 1, None, bool(self.faults), None, (Writer(),) * writers,
-            (Reader(),) * readers,
-        )  # fmt: skip
+            cell=None,
+            row=1,
+            is_there=True,
+            acknowledged=1,
+            missed=None,
+            may_fail=bool(self.faults or self.repeated),
+            late=None,
+            writers=(Writer(),) * writers,
+            readers=(Reader(),) * readers,
+        )
 
     def steps(self, state: State) -> Iterator[Step]:
         """Every step that can be taken, told in words, and what it leads to."""
@@ -160,17 +175,20 @@ class Model:
 
     def _commits(self, state: State, number: int, writer: Writer, name: str) -> Iterator[Step]:
         version = state.row + 1
+        knows = self.last == "end" and (writer.confirmed or self.trusts)
         for keeps, verb in ((True, "commits"), (False, "deletes as")):
-            after = state._replace(row=version, is_there=keeps)
-            committed = Writer(COMMITTED, writer.token, writer.confirmed, version, keeps)
+            after = State(state.cell, version, keeps, *state[3:])
+            committed = Writer(COMMITTED, writer.token, writer.confirmed, version, knows and keeps)
             yield f"{name} {verb} {version}", self._with_writer(after, number, committed)
         nothing = Writer(COMMITTED, writer.token, writer.confirmed)
         yield f"{name} commits nothing", self._with_writer(state, number, nothing)
 
     def _ends(self, state: State, number: int, writer: Writer, name: str) -> Iterator[Step]:
-        knows = writer.keeps and (writer.confirmed or self.trusts)
-        given = writer.version if knows else None
+        given = writer.version if writer.gives else None
         for how, after, answered in self._do(state, self.last, writer.token, given):
+            if not answered and self.tries == 2:  # the second time it does not fail
+                yield f"{name}: {how}", after
+                continue
             ended = self._with_writer(after, number, Writer())
             if not answered:
                 ended = ended._replace(missed=writer.version if self.waits else 0)
@@ -183,7 +201,8 @@ class Model:
     @staticmethod
     def _with_writer(state: State, number: int, writer: Writer) -> State:
         before = state.writers
-        return state._replace(writers=(*before[:number], writer, *before[number + 1 :]))
+        writers = (*before[:number], writer, *before[number + 1 :])
+        return State(*state[:7], writers, state.readers)
 
     # Readers.
 
@@ -203,7 +222,7 @@ class Model:
         before = state.readers
         for what, after, changed in changes:
             readers = (*before[:number], changed, *before[number + 1 :])
-            yield f"{name} {what}", after._replace(readers=readers)
+            yield f"{name} {what}", State(*after[:8], readers)
 
     def _gets(self, state: State) -> Iterator[tuple[str, State, Reader]]:
         if state.cell is None:
@@ -250,26 +269,28 @@ class Model:
         yield text, after, True
         if not state.may_fail:
             return
-        late = Late(name, token, version)
+        differs = self.tokens_differ and name in ("lease", "begin")
+        late = Late(name, b"another" if differs else token, version)
         if FAILS in self.faults:
             yield f"{text} FAILS", state._replace(may_fail=False, late=late), False
-        if REPEATED in self.faults and name in self.repeated:
+        if name in self.repeated:
             yield f"{text}, to be REPEATED", after._replace(may_fail=False, late=late), True
 
     def _apply(self, state: State, name: str, token: bytes, version: int | None) -> State:
         value = None if version is None else b"%d" % version
         cell = self.operations[name](state.cell, token, value)
-        return state if cell == state.cell else state._replace(cell=cell)
+        return state if cell == state.cell else State(cell, *state[1:])
 
     def _happens(self, state: State) -> Iterator[Step]:
         if state.cell is not None and (self.goes == ANY or not _is_marked(state)):
-            yield "the cell goes", state._replace(cell=None)
+            yield "the cell goes", State(None, *state[1:])
         if state.late is not None:
             after = self._apply(state, *state.late)._replace(late=None)
             yield f"the late {state.late.name} is done", after
         if state.missed is not None:
-            after = _acknowledged(state, state.missed)._replace(cell=None, missed=None)
-            yield f"what was missed is deleted, {state.missed} counts", after
+            cell = None if self.last == "end" else self.operations["mark"](state.cell, b"", None)
+            after = _acknowledged(state, state.missed)._replace(cell=cell, missed=None)
+            yield f"what was missed is made up for, {state.missed} counts", after
 
 
 def _is_marked(state: State) -> bool:
@@ -303,18 +324,17 @@ def canonical(state: State) -> State:
 
 
 def _with_plain_versions(state: State) -> State:
-    acknowledged = state.acknowledged
-    pending = {writer.version for writer in state.writers if writer.version > acknowledged}
-    if state.missed is not None and state.missed > acknowledged:
-        pending.add(state.missed)
+    acknowledged, pending = state.acknowledged, _committed(state.writers)
+    if state.missed is not None and state.missed not in pending:
+        pending = tuple(sorted((*pending, state.missed)))
+    pending = pending[bisect_right(pending, acknowledged) :]
     if acknowledged == 1 and state.row == len(pending) + 1:
         return state  # they have been plain before
-    ordered = sorted(pending)
 
     def plain(version: int | None) -> int | None:
         if version is None:
             return None
-        return 0 if version < acknowledged else 1 + bisect_right(ordered, version)
+        return 0 if version < acknowledged else 1 + bisect_right(pending, version)
 
     value, late = leases.value_of(state.cell), state.late
     return state._replace(
@@ -322,35 +342,51 @@ def _with_plain_versions(state: State) -> State:
         row=plain(state.row),
         acknowledged=1,
         missed=plain(state.missed),
-        late=late and Late(late.name, late.token, plain(late.version)),
+        late=late and late._replace(version=plain(late.version)),
         writers=tuple(each._replace(version=plain(each.version)) for each in state.writers),
         readers=tuple(each._replace(version=plain(each.version)) for each in state.readers),
     )
 
 
+@cache
+def _committed(writers: tuple[Writer, ...]) -> tuple[int, ...]:
+    return tuple(sorted(each.version for each in writers))
+
+
 def _with_plain_tokens(state: State) -> State:
     cell, late = state.cell, state.late
     in_cell = cell[1:] if cell is not None and cell[:1] in (b"T", b"B") else b""
-    is_late = b"" if late is None else late.token
+    in_late = b"" if late is None else late.token
     if in_cell:
-        cell = cell[:1] + (b"both" if in_cell == is_late else b"cell")
-    if is_late:
-        late = Late(late.name, b"both" if in_cell == is_late else b"late", late.version)
+        cell = cell[:1] + _plain_token(in_cell, in_cell, in_late)
+    if in_late:
+        late = Late(late.name, _plain_token(in_late, in_cell, in_late), late.version)
+    writers = _plain_actors(state.writers, in_cell, in_late)
+    readers = _plain_actors(state.readers, in_cell, in_late)
+    return State(cell, *state[1:6], late, writers, readers)
 
-    def plain(token: bytes) -> bytes:
-        if token == in_cell:
-            return b"both" if token == is_late else b"cell"
-        return b"late" if token == is_late else b"gone"
 
-    writers = [
-        Writer(each.phase, plain(each.token), *each[2:]) if each.token else each
-        for each in state.writers
-    ]
-    readers = [
-        Reader(each.phase, plain(each.token), each.version) if each.token else each
-        for each in state.readers
-    ]
-    return State(cell, *state[1:6], late, tuple(sorted(writers)), tuple(sorted(readers)))
+GONE = b"gone"
+
+
+@cache
+def _plain_actors(actors: tuple, in_cell: bytes, in_late: bytes) -> tuple:
+    plain = sorted(
+        each._replace(token=_plain_token(each.token, in_cell, in_late)) for each in actors
+    )
+    for number, each in enumerate(plain):
+        if each.token == GONE:  # no two have the same
+            own = b"%s %d" % (type(each).__name__.encode(), number)
+            plain[number] = each._replace(token=own)
+    return tuple(plain)
+
+
+def _plain_token(token: bytes, in_cell: bytes, in_late: bytes) -> bytes:
+    if not token:
+        return token
+    if token == in_cell:
+        return b"both" if token == in_late else b"cell"
+    return b"late" if token == in_late else GONE
 
 
 class Found(NamedTuple):
@@ -364,7 +400,6 @@ def explore(model: Model, writers: int, readers: int) -> Found:
     """All states, nearest first, up to the first in which a read would be outdated."""
     start = canonical(model.start(writers, readers))
     came_from: dict[State, State | None] = {start: None}
-    shared: dict[tuple, tuple] = {}
     level = [start]
     while level:
         further = []
@@ -373,20 +408,12 @@ def explore(model: Model, writers: int, readers: int) -> Found:
                 plain = canonical(after)
                 if plain in came_from:
                     continue
-                plain = _sharing(plain, shared)
                 came_from[plain] = state
                 if is_outdated(plain):
                     return Found(len(came_from), _trace(model, _path(came_from, plain)))
                 further.append(plain)
         level = further
     return Found(len(came_from), [])
-
-
-def _sharing(state: State, shared: dict[tuple, tuple]) -> State:
-    """Saves memory."""
-    writers = shared.setdefault(state.writers, state.writers)
-    readers = shared.setdefault(state.readers, state.readers)
-    return State(*state[:7], writers, readers)
 
 
 def _path(came_from: dict[State, State | None], state: State | None) -> list[State]:

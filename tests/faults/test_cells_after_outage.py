@@ -78,6 +78,10 @@ def hang(server):
     return hung
 
 
+def failing(*arguments):
+    raise redis.exceptions.TimeoutError
+
+
 def notices(storage):
     """The storage has calls enough to see that Redis is away."""
     for _ in range(4):
@@ -143,22 +147,38 @@ def test_a_fault_that_eats_begin_and_end_of_a_write_is_made_good_before_its_answ
     writer, reader, monkeypatch
 ):
     cells = writer._interactions._cells._cells
-    end, failures = cells.end, [1, 1]
-
-    def begin(*arguments):
-        raise redis.exceptions.TimeoutError
+    end, failures = cells.end, [False, True]
 
     def failing_once(*arguments):
         if failures.pop():
             raise redis.exceptions.TimeoutError
         end(*arguments)
 
-    monkeypatch.setattr(cells, "begin", begin)
+    monkeypatch.setattr(cells, "begin", failing)
     monkeypatch.setattr(cells, "end", failing_once)
-    failures[0] = 0
     writer.update_interaction_sync("i", {"response": "new"})
     assert failures == []
     assert reader.get_interaction_sync("i").response == "new"
+
+
+@pytest.mark.usefixtures("cached")
+def test_what_is_made_up_for_while_it_is_read_is_not_given(writer, monkeypatch):
+    cells = writer._interactions._cells
+    get = cells._cells.get
+
+    def overtaken(key):
+        cell = get(key)
+        cells._missed.make_up()  # the thread removes it just now, and forgets it
+        return cell
+
+    monkeypatch.setattr(missed.background, "repeat", lambda do, pause: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(cells._cells, "end", failing)
+        patched.setattr(cells._cells, "begin", failing)
+        writer.update_interaction_sync("i", {"response": "new"})
+    monkeypatch.setattr(cells._cells, "get", overtaken)
+    cells._guards.of(KEY)._breaker.succeeded()
+    assert writer.get_interaction_sync("i").response == "new"
 
 
 @pytest.mark.usefixtures("cached")
