@@ -12,7 +12,7 @@ import pytest
 
 from storage.sqlite import wal
 from tests.chat import processes
-from tests.chat.calls import BATCH, INTERACTIONS, new, of_user, one
+from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, of_user, one
 from tests.reliability.servers import DATABASE, Client, integrity
 from tests.sqlite import connect
 
@@ -79,23 +79,27 @@ def stale_reads(clients, rounds):
     """Reads that do not show what was acknowledged before, by whatever connection."""
     stale = []
 
-    def read(status, value=None):
+    def read(status, value=None, answered=200):
         # Twice: the first may fill a worker's cache, the second be answered from it.
         for client in clients * 2:
-            answer = client.call("GET", path)
-            if answer.status != status or (status == 200 and answer.value != value):
-                stale.append(answer)
+            expect(client.call("GET", path), status, value)
+            expect(client.call("POST", LOOKUP, question), answered, value)
 
-    for _ in range(rounds):
-        saved = random.choice(clients).call("POST", INTERACTIONS, new())
+    def expect(answer, status, value):
+        if answer.status != status or (status == 200 and answer.value != value):
+            stale.append(answer)
+
+    for number in range(rounds):
+        question = {"user_id": "ada", "message": f"Question {number}"}
+        saved = random.choice(clients).call("POST", INTERACTIONS, new(**question))
         assert saved.status == 201
         path = one(saved.value["interaction_id"])
-        read(200, saved.value)
+        read(200, saved.value, answered=404)
         completed = random.choice(clients).call("PATCH", path, {"response": "A tree."})
         assert completed.status == 200
         read(200, completed.value)
         assert random.choice(clients).call("DELETE", path).status == 204
-        read(404)
+        read(404, answered=404)
     return stale
 
 
