@@ -362,7 +362,7 @@ def test_without_its_condition_a_repeated_save_takes_effect_twice(storage, proxy
 
 
 def test_without_a_look_at_whose_it_is_a_repeated_save_is_a_conflict(storage, proxy, monkeypatch):
-    monkeypatch.setattr(cloud, "_is_own", lambda stored, item: False)
+    monkeypatch.setattr(cloud.writes, "is_own", lambda stored, item: False)
     proxy.fail("UpdateItem", faults.cut_after)
     with pytest.raises(InteractionConflict):
         BY_NAME["save"].call(storage)
