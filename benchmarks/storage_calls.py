@@ -73,9 +73,9 @@ def set_up(path: Path) -> None:
 
 def connect(path: Path) -> Any:
     """A raw connection with the project's durability."""
-    import sqlite3
+    from tests import sqlite
 
-    connection = sqlite3.connect(path, isolation_level=None, timeout=20)
+    connection = sqlite.connect(path, isolation_level=None, timeout=20)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA secure_delete=ON")
