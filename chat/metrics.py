@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -55,7 +56,8 @@ class _Processes(MultiProcessCollector):
         for file in Path(self._path).glob("gauge_live*.db"):
             process_id = int(file.stem.rpartition("_")[2])
             if not _runs(process_id):
-                mark_process_dead(process_id)
+                with suppress(FileNotFoundError):  # another scrape was first
+                    mark_process_dead(process_id)
         return super().collect()
 
 

@@ -44,14 +44,11 @@ class CircuitBreaker:
             self._closed_from = now + self._longest  # unless the probe says more before
             return True
 
-    def succeeded(self) -> bool:
-        """The server answered. Whether the circuit was open until now."""
-        if not self._failures:
-            return False
-        with self._lock:
-            was_open = self._failures >= FAILURES
-            self._failures, self._closed_from = 0, 0.0
-        return was_open
+    def succeeded(self) -> None:
+        """The server answered."""
+        if self._failures:
+            with self._lock:
+                self._failures, self._closed_from = 0, 0.0
 
     def failed(self) -> bool:
         """The server did not answer. Whether that has opened the circuit."""

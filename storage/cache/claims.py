@@ -73,7 +73,7 @@ def _claim_of(entry: Entry) -> Claim:
     if not parts[1]:
         return _claim_of_interaction(entry, value)
     interaction_id = orjson.loads(value)
-    if not isinstance(interaction_id, str):
+    if limits.identifier_violation(interaction_id):
         return Claim(entry, Kind.UNFIT)
     return Claim(entry, Kind.ANSWER, interaction_id)
 

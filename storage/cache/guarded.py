@@ -28,6 +28,7 @@ T = TypeVar("T")
 AWAY = (RedisError, RedisClusterException, OSError)
 # It answers, and yet is no server to ask: without its slots, or a replica by now.
 UNFIT = (ClusterError, ReadOnlyError)
+REFUSES_WRITES = ("NOREPLICAS", "MISCONF")
 # It refused, or what it holds cannot be read: the server is there all the same.
 REFUSED = (ResponseError, ValueError, RecursionError)
 
@@ -44,12 +45,14 @@ class Guard:
     def __init__(self, probe: Callable[[], object]) -> None:
         self._breaker = CircuitBreaker(longest=1.0)
         self._probe = probe
+        self._is_probed = False
         self.back_since = 0.0
         """When the server last came back after it had been given up (`time.monotonic`)."""
 
     def ask(self, ask: Callable[[], T], otherwise: T) -> T:
         """What `ask` gives; `otherwise` if the server is away or what it holds is unreadable."""
         if self._breaker.is_open:
+            self._see_to_probing()
             return otherwise
         try:
             answer = ask()
@@ -67,7 +70,12 @@ class Guard:
         logger.warning("The cache did not answer: %s", type(error).__name__)
         if self._breaker.failed():
             metrics.BREAKERS_OPEN.inc()
-            background.repeat(self._is_still_away, PAUSE)
+            self._see_to_probing()
+
+    def _see_to_probing(self) -> None:
+        if not self._is_probed:
+            self._is_probed = True
+            self._is_probed = background.repeat(self._is_still_away, PAUSE)
 
     def _is_still_away(self) -> bool:
         if not self._breaker.admits():
@@ -79,6 +87,7 @@ class Guard:
                 self._breaker.failed()
                 return True
         self.back_since = time.monotonic()
+        self._is_probed = False
         self._breaker.succeeded()
         metrics.BREAKERS_OPEN.dec()
         logger.warning("The cache answers again.")
@@ -86,7 +95,9 @@ class Guard:
 
 
 def _is_there(error: Exception) -> bool:
-    return isinstance(error, REFUSED) and not isinstance(error, UNFIT)
+    if isinstance(error, UNFIT) or any(word in str(error) for word in REFUSES_WRITES):
+        return False
+    return isinstance(error, REFUSED)
 
 
 class Guards:
@@ -97,7 +108,8 @@ class Guards:
         self._guards: list[Guard] = []
         for part in range(PARTS if is_cluster else 1):
             key = next(key for key in _PROBES if not is_cluster or _part(key) == part)
-            self._guards.append(Guard(lambda key=key: cache.get(key)))  # type: ignore[misc]
+            # A write: one that only reads is of no use.
+            self._guards.append(Guard(lambda key=key: cache.set(key, "", 1)))  # type: ignore[misc]
 
     def of(self, key: str) -> Guard:
         """The guard of one key."""
@@ -111,8 +123,8 @@ def _part(key: str) -> int:
     return key_slot(key.encode()) * PARTS // REDIS_CLUSTER_HASH_SLOTS
 
 
-_PROBES = [f"chat::probe:{number}" for number in range(500)]
-"""Some in each part. Nothing is ever there."""
+_PROBES = [string_key(f"probe {number}") for number in range(500)]
+"""Some in each part."""
 
 
 class GuardedCache:

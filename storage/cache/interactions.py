@@ -8,10 +8,11 @@ become the newest answer must be told to the keys of its message.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import orjson
 
-from storage import expiry
+from storage import expiry, limits
 from storage.cache import keys, metrics
 from storage.cache.cells import Cells
 from storage.cache.read_through import Reading, ReadThrough, Unfit, new_token
@@ -82,8 +83,8 @@ class InteractionCache:
         try:
             yield writing
         except StorageUnavailable:
-            # It may take effect yet, so the key stays busy until its lease ends.
-            self._cells.mark(writing.marked)
+            # It may take effect yet, so the key stays busy until the mark ends.
+            self._cells.mark([key, *writing.marked])
             raise
         except BaseException:
             self._cells.end(key, token, None, 0, writing.marked)
@@ -150,10 +151,10 @@ class _Answer(Reading[Stored]):
 
     def from_cache(self, value: bytes) -> Stored | None:
         try:
-            interaction_id = orjson.loads(value) if len(value) <= VALUE_MAX_BYTES else None
+            interaction_id: Any = orjson.loads(value) if len(value) <= VALUE_MAX_BYTES else None
         except ValueError as error:
             raise Unfit from error
-        if not isinstance(interaction_id, str):
+        if limits.identifier_violation(interaction_id):
             raise Unfit
         found = self._cache.get(interaction_id, self._read)
         if found is None or not self._question.is_answered_by(found.interaction):

@@ -20,7 +20,7 @@ The functions here say what each operation makes of a cell. Memory runs them as 
 LEASE_SECONDS = 60.0
 """How long a reader or a writer may take: longer than all of its calls to the database.
 
-With DynamoDB a write ends after 6 s of attempts and at most four calls of 9 s.
+With DynamoDB a write ends after 6 s of attempts and four calls of 9 s, or six such calls.
 """
 
 Cell = bytes | None

@@ -16,6 +16,9 @@ by the same pragma on its own connection, which its own commits do not change:
     look (own connection); begin, which forgets if others have committed; commit;
     take the new version; look (own connection) again: unchanged, so the version is ours
 
+A read must see what is committed at that moment. One on a connection with an unfinished SELECT
+(`queryset.iterator()`) would see an older state and cache it: end such a SELECT first.
+
 Whatever else commits, be it other tables, batches, or another thread in between, leaves the
 version unexplained, and all is forgotten.
 

@@ -3,9 +3,10 @@
 # Note [Waiting for another reader]
 
 When many miss the same key at once, the first has the lease and the others wait for what it
-fills, so that the database is asked once. Nobody waits longer than reads of the database have
-taken lately: the reader who fills started earlier, so its value comes first, or something is
-wrong with it and each asks the database itself. Where a read costs less than the wait
+fills, so that the database is asked once. Nobody waits longer than reads of the database take
+lately, their spread included (as TCP waits for an answer: RFC 6298), and one round trip to the
+cache: the reader who fills started earlier, so its value comes first, or something is wrong with
+it and each asks the database itself. Where a read costs less than the wait
 (`Cells.patient`), nobody waits.
 """
 
@@ -26,8 +27,11 @@ FIRST_PAUSE = 0.0005
 LONGEST_WAIT = 0.1
 """Seconds, however slow the database is at present."""
 
+ROUND_TRIP = 0.002
+"""Seconds that the other reader may need to fill."""
+
 _WEIGHT = 0.1
-"""Of the latest read in the average."""
+"""Of the latest read in the average; in that of the spread, twice as much."""
 
 
 class Unfit(Exception):
@@ -59,6 +63,7 @@ class ReadThrough:
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
         self._usual_seconds = 0.01
+        self._spread = 0.005
 
     def get(self, reading: Reading[T]) -> T | None:
         """What is cached or, if there is nothing, in the database, which is then cached."""
@@ -98,7 +103,7 @@ class ReadThrough:
     def _wait(self, key: str) -> Cell:
         """What another reader has filled; else what is there when the wait is over."""
         pause = FIRST_PAUSE
-        deadline = time.monotonic() + min(self._usual_seconds, LONGEST_WAIT)
+        deadline = time.monotonic() + min(self._patience(), LONGEST_WAIT)
         while (left := deadline - time.monotonic()) > 0:
             time.sleep(min(pause, left))
             cell = self._cells.get(key)
@@ -122,8 +127,14 @@ class ReadThrough:
     def _timed(self, reading: Reading[T]) -> T | None:
         start = time.monotonic()
         found = reading.from_database()
-        self._usual_seconds += _WEIGHT * (time.monotonic() - start - self._usual_seconds)
+        error = time.monotonic() - start - self._usual_seconds
+        self._usual_seconds += _WEIGHT * error
+        self._spread += 2 * _WEIGHT * (abs(error) - self._spread)
         return found
+
+    def _patience(self) -> float:
+        """Seconds to wait for another reader."""
+        return self._usual_seconds + 4 * self._spread + ROUND_TRIP
 
 
 def new_token() -> bytes:

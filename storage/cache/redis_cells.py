@@ -133,9 +133,12 @@ class RedisCells:
         """Remove what is neither a lease nor a writer's mark."""
         self._client.eval(_DROP, 1, key)
 
-    def delete(self, key: str) -> None:
+    def delete(self, *keys: str) -> None:
         """Whatever is there goes."""
-        self._client.delete(key)
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.delete(key)
+        pipeline.execute()
 
     def _change(self, change: tuple[Any, ...], marked: Sequence[str]) -> Any:
         # EVAL and not EVALSHA: a few hundred bytes more, and no server that lacks the script.

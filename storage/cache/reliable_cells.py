@@ -79,15 +79,15 @@ class ReliableCells:
 
         # Once more, since what has made `begin` fail too may have been short.
         if not _done(guard, end) and not _done(guard, end):
-            self._missed.add([key], self._cells.delete)
-            self._missed.add(together, self._mark_again)
+            self._missed.add([key], self._delete)
+            self._missed.add(together, self._cells.mark)
         for _, keys in others:
             self.mark(keys)
 
     def mark(self, keys: Sequence[str]) -> None:
         for guard, some in self._by_guard(keys):
             if not self._marked(guard, some) and not self._marked(guard, some):
-                self._missed.add(some, self._mark_again)
+                self._missed.add(some, self._cells.mark)
 
     def drop(self, key: str) -> None:
         self._guards.of(key).ask(lambda: self._cells.drop(key), None)
@@ -95,8 +95,8 @@ class ReliableCells:
     def _marked(self, guard: Guard, keys: Sequence[str]) -> bool:
         return _done(guard, lambda: self._cells.mark(keys))
 
-    def _mark_again(self, key: str) -> None:
-        self._cells.mark([key])
+    def _delete(self, keys: Sequence[str]) -> None:
+        self._cells.delete(*keys)
 
     def _placed(
         self, key: str, marked: Sequence[str]

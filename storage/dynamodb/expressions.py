@@ -19,6 +19,12 @@ REPLACEABLE = (
 )
 """New, or the same user's, not expired, and not what this very write has made already."""
 
+REPLACEABLE_IN_PLACE = (
+    "attribute_not_exists(#interaction_id) OR (#user_id = :user_id AND #created_at > :cutoff "
+    "AND #saved_as <> :saved_as AND #created_at = :created_at)"
+)
+"""And created at the same time: the position of an answer is made of it."""
+
 SAME_VERSION = "#version = :expected"
 
 KEPT_FROM_THE_FIRST_SAVE = ("created_at", "position", "shard", "expires_at")

@@ -111,9 +111,9 @@ def cutoff() -> str:
 def position(created_at: datetime, interaction_id: str) -> str:
     """Where an interaction stands in lists: later ones are greater; equal times go by id.
 
-    An id too long for a sort key (more than 996 bytes: some 250 characters, nearly all
-    outside the Basic Multilingual Plane) ends in its hash. Two of these with one time whose
-    first 230 characters are the same are ordered by hash then.
+    An id too long for a sort key (more than 996 bytes, or 979 after a model's hash: some 250
+    characters, nearly all outside the Basic Multilingual Plane) ends in its hash. Two of these
+    with one time whose first 230 characters are the same are ordered by hash then.
     """
     return _sort_key("", created_at, interaction_id)
 

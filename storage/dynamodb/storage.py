@@ -60,6 +60,13 @@ class CloudStorage(Storage):
         item = items.to_item(interaction, items.new_version())
         changes = {name: value for name, value in item.items() if name != "interaction_id"}
         only_if = condition(expressions.REPLACEABLE, user_id=interaction.user_id)
+        if "answer" in item:
+            created_at = item["created_at"]["S"]
+            only_if = condition(
+                expressions.REPLACEABLE_IN_PLACE,
+                user_id=interaction.user_id,
+                created_at=created_at,
+            )
         try:
             answer = self._client.call(
                 "UpdateItem",
@@ -70,6 +77,9 @@ class CloudStorage(Storage):
             replaced = answer.get("Attributes")
         except ConditionFailed as failure:
             replaced = failure.item if writes.is_own(failure.item, item) else None
+            if replaced is None and writes.is_older_self(failure.item, item) and attempts > 1:
+                interaction.created_at = items.to_interaction(failure.item).created_at
+                return self._upsert(interaction, attempts - 1)
             if replaced is None and not self._replaced_expired(item, failure):
                 if attempts == 1:
                     raise writes.contended() from failure

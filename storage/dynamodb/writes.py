@@ -15,6 +15,7 @@ between makes it again, as its client would by repeating the request.
 """
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from storage.dynamodb import items
 from storage.dynamodb.items import Item
@@ -26,6 +27,16 @@ from storage.outcomes import Outcome
 def is_own(stored: Item | None, item: Item) -> bool:
     """Whether what is stored is what this save or creation of `item` has made."""
     return stored is not None and stored["saved_as"] == item["saved_as"]
+
+
+def is_older_self(stored: Item | None, item: Item) -> TypeGuard[Item]:
+    """Whether `item` is to replace what is stored, which was created at another time."""
+    return (
+        stored is not None
+        and not items.has_expired(stored)
+        and stored["user_id"] == item["user_id"]
+        and stored["created_at"] != item["created_at"]
+    )
 
 
 def same(interaction: ChatInteraction, stored: Item) -> ChatInteraction:

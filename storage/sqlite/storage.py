@@ -261,7 +261,7 @@ class LocalStorage(Storage):
         """What fails after the commit must not make a saved interaction look unsaved."""
         try:
             yield
-        except (sqlite3.Error, DatabaseError) as error:
+        except (sqlite3.Error, DatabaseError, OSError) as error:
             logger.warning("After a commit that holds: %s", error)
 
     def _in_transaction(self) -> bool:

@@ -176,8 +176,9 @@ class DictCells:
     def drop(self, key):
         self._set(key, leases.drop(self.get(key)))
 
-    def delete(self, key):
-        self._cells.pop(key, None)
+    def delete(self, *keys):
+        for key in keys:
+            self._cells.pop(key, None)
 
     def _set(self, key, cell):
         if cell is None:
@@ -247,9 +248,10 @@ class SteppedCells:
     def drop(self, key):
         self._do("drop", [("drop", (key,))])
 
-    def delete(self, key):
-        step()
-        self.apply("delete", (key,))
+    def delete(self, *keys):
+        for key in keys:
+            step()
+            self.apply("delete", (key,))
 
     def apply(self, name, arguments):
         answer = getattr(self._cells, name)(*arguments)

@@ -116,7 +116,7 @@ def test_an_answer_that_is_none_any_more_is_outdated(cloud, cached, raw, make_in
         raw.delete(keys.interaction_key(interaction_id))
     for key in (*keys.answer_keys(cached), *keys.answer_keys(make_interaction(user_id="eve"))):
         raw.delete(key)
-    for pointer in ('"of-eve"', '"empty"', '"unknown"', orjson.dumps("\n" * 300).decode()):
+    for pointer in ('"of-eve"', '"empty"', '"unknown"'):
         raw.set(ANSWER_KEY, f"V{pointer}")
         found = cloud.audit_cache_sync(None)
         assert kinds(found) == {"interaction": 1, "outdated_answer": 1}

@@ -25,7 +25,8 @@ def slow(cloud, monkeypatch):
         return item(interaction_id)
 
     monkeypatch.setattr(cloud, "_item", read)
-    monkeypatch.setattr(cloud._interactions._through, "_usual_seconds", 2 * READ_SECONDS)
+    monkeypatch.setattr(cloud._interactions._through, "_usual_seconds", READ_SECONDS)
+    monkeypatch.setattr(cloud._interactions._through, "_spread", READ_SECONDS / 5)
     return asked
 
 

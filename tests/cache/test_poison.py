@@ -54,6 +54,8 @@ POISON = {
     "another's id": value("j"),
     "an unknown id": value("nobody's"),
     "an id that cannot be": value("\n" * 300),
+    "an empty id": value(""),
+    "the id of a record of another kind": value("\x1fidempotency#0"),
     "a number": value(5),
     "a list": value(["i"]),
     "null": value(None),

@@ -194,6 +194,17 @@ class AnsweringContract:
         assert self.found(calls, model_used="y") == "i"
         assert self.found(calls) == "i"
 
+    @pytest.mark.parametrize("seconds", [-3, 3])
+    def test_a_save_of_an_older_one_leaves_it_where_it_is(self, calls, answered, seconds):
+        """`created_at` stays what the first save made it, and the answer stays in its place."""
+        answered("first", created_at=at(seconds=1))
+        answered("second", created_at=at(seconds=2))
+        saved = answered("first", created_at=at(seconds=seconds), response="again")
+        assert saved.created_at == at(seconds=1)
+        assert self.found(calls) == "second"
+        calls.delete_interaction("second")
+        assert fields(calls.find_answer(Question("ada", ASKED))) == fields(saved)
+
     def test_a_refused_write_changes_nothing(self, calls, answered, make_interaction):
         answered("i")
         taken = make_interaction(interaction_id="i", user_id="bob", message=ASKED, response="r")

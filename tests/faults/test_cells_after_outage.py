@@ -6,6 +6,7 @@ Two storages stand for two processes: each has a breaker and a memory of its own
 import contextlib
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from storage.cache import missed, reliable_cells
 from storage.cache.keys import interaction_key
 from storage.cache.missed import MissedInvalidations
 from storage.dynamodb.storage import CloudStorage
+from storage.exceptions import StorageUnavailable
 from storage.questions import Question
 from tests import clouds, servers
 
@@ -121,24 +123,28 @@ def test_a_hung_server_that_comes_back_shows_nothing_old(writer, reader, hang, r
 
 
 @pytest.mark.usefixtures("cached")
-def test_without_settling_others_would_show_it(writer, reader, hang, monkeypatch):
+def test_without_settling_others_would_show_it(writer, reader, hang, raw, monkeypatch):
     # The control: what the writer missed is removed a moment too late for the reader.
     monkeypatch.setattr(reliable_cells, "SETTLING_SECONDS", 0.0)
-    monkeypatch.setattr(missed, "PAUSE_SECONDS", 3.0)
+    monkeypatch.setattr(MissedInvalidations, "make_up", lambda self: True)
+    old = raw.get(KEY)
     with hang():
         notices(reader)
         writer.update_interaction_sync("i", {"response": "new"})
+    raw.set(KEY, old)  # commands that wait for a hung server take effect when it goes on
     assert responses(reader, 2) == {"old", "new"}
 
 
 @pytest.mark.usefixtures("cached")
-def test_without_remembering_it_would_be_shown_for_long(writer, reader, hang, monkeypatch):
+def test_without_remembering_it_would_be_shown_for_long(writer, reader, hang, raw, monkeypatch):
     # The control: nothing that was missed is made up for.
     monkeypatch.setattr(MissedInvalidations, "add", lambda self, keys, invalidate: None)
+    old = raw.get(KEY)
     with hang():
         notices(writer)
         notices(reader)
         writer.update_interaction_sync("i", {"response": "new"})
+    raw.set(KEY, old)
     assert "old" in responses(reader, 4)
 
 
@@ -179,6 +185,60 @@ def test_what_is_made_up_for_while_it_is_read_is_not_given(writer, monkeypatch):
     monkeypatch.setattr(cells._cells, "get", overtaken)
     cells._guards.of(KEY)._breaker.succeeded()
     assert writer.get_interaction_sync("i").response == "new"
+
+
+@pytest.mark.usefixtures("cached")
+def test_thousands_that_were_missed_are_removed_before_others_are_given_them(
+    writer, reader, hang, raw
+):
+    many = [f"chat:ada:{n}" for n in range(20_000)]
+    with hang():
+        notices(reader)
+        writer.update_interaction_sync("i", {"response": "new"})
+        writer._interactions._cells.mark(many)
+    assert responses(reader, 4) == {"new"}
+    assert raw.exists(*many) == len(many)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_server_that_refuses_writes_is_given_up(writer, reader, raw):
+    raw.config_set("min-replicas-to-write", 1)
+    for n in range(3):
+        writer.update_interaction_sync("i", {"output_tokens": n})
+        reader.get_interaction_sync("unknown")  # asks for a lease
+    guard = writer._interactions._cells._guards.of(KEY)
+    assert guard._breaker.is_open
+    assert writer.get_interaction_sync("i").output_tokens == 2
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_write_of_unknown_outcome_leaves_nothing_cached(writer, reader, monkeypatch):
+    cells = writer._interactions._cells._cells
+    change = writer._change
+
+    def unknown(*arguments):
+        change(*arguments)
+        raise StorageUnavailable("its answer was lost")
+
+    monkeypatch.setattr(cells, "begin", failing)
+    monkeypatch.setattr(writer, "_change", unknown)
+    with pytest.raises(StorageUnavailable):
+        writer.update_interaction_sync("i", {"response": "new"})
+    assert reader.get_interaction_sync("i").response == "new"
+
+
+@pytest.mark.usefixtures("cached")
+def test_without_a_thread_to_be_had_writes_hold_and_the_cache_comes_back(
+    writer, server, raw, hang, monkeypatch
+):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, hang():
+        patched.setattr(threading.Thread, "start", refused)
+        for n in range(4):
+            assert writer.update_interaction_sync("i", {"output_tokens": n}) is not None
+    assert works_again(writer, raw)
 
 
 @pytest.mark.usefixtures("cached")
