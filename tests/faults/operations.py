@@ -79,8 +79,8 @@ def _update(storage):
     return found and found.output_tokens
 
 
-def _replace(storage):
-    given = new(message="new", created_at=at(hours=1))
+def _replace(storage, **values):
+    given = new(message="new", **values)
     storage.save_interaction_sync(given)
     return given.created_at
 
@@ -89,6 +89,14 @@ WRITES = [
     Operation("save", "UpdateItem", lambda s: s.save_interaction_sync(new()), None, holding(new())),
     Operation(
         "replace", "UpdateItem", _replace, at(), holding(new(message="new")), before=(new(),)
+    ),
+    Operation(
+        "replace a later one",
+        "UpdateItem",
+        lambda s: _replace(s, created_at=at(hours=1)),
+        at(),
+        holding(new(message="new")),
+        before=(new(),),
     ),
     Operation("create", "PutItem", _create, ("i", True), holding(new())),
     Operation(
