@@ -55,6 +55,24 @@ class IdempotentInteractionGone(StorageError):
     """What the first request with this idempotency key made has been deleted since."""
 
 
+class InteractionArchived(InteractionConflict):
+    """The interaction is in cold storage, where nothing changes. Nothing was written."""
+
+    def __init__(self, interaction_id: str) -> None:
+        self.interaction_id = interaction_id
+        StorageError.__init__(
+            self, "The interaction is archived and cannot be changed any more; restore its day first."
+        )
+
+
+class DamagedArchive(StorageError):
+    """A file of the archive is not what was written. Put it back from a copy; `name` says which."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        super().__init__(f"{name} in the archive is damaged: {problem}.")
+
+
 class NoSharedCache(StorageError):
     """There is no cache that this process shares with the servers."""
 

@@ -5,9 +5,9 @@ from typing import Any, NoReturn
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
-from storage.models import ChatInteraction, IdempotencyRecord
+from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord, Lock
 
-ELSEWHERE = (ChatInteraction, IdempotencyRecord)
+ELSEWHERE = (ChatInteraction, ArchivedInteraction, IdempotencyRecord, Lock)
 
 
 class NoInteractions:
