@@ -22,6 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from storage.archive.archive import configured_archive
 from storage_calls import MESSAGE, RESPONSE
 
 import config  # noqa: F401  (before sqlite3)
@@ -102,7 +103,7 @@ def our_operations(port: int) -> dict[str, Operation]:
 
     model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)
     redis_cache = clouds.make_cache(f"redis://127.0.0.1:{port}/0")
-    cache = CloudStorage(Client(model, 1), redis_cache, 1)._interactions
+    cache = CloudStorage(Client(model, 1), redis_cache, 1, configured_archive())._interactions
     cached = new("cached")
 
     def hit(_: Any) -> None:

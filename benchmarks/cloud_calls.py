@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from storage.archive.archive import configured_archive
 from storage_calls import BATCH, MESSAGE, PAGE, RESPONSE, Operation, cost, report
 
 import config  # noqa: F401  (before sqlite3)
@@ -74,7 +75,9 @@ def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, flo
     # Interactions past Redis: raw botocore has no cache either.
     storage = clouds.make_storage(model, DummyCache("", {}))
     made = fill(storage)
-    ours = our_operations(storage, made) | our_cache(CloudStorage(storage._client, cache, 1))
+    ours = our_operations(storage, made) | our_cache(
+        CloudStorage(storage._client, cache, 1, configured_archive())
+    )
     raw = raw_operations(url, storage._client.table) | raw_cache(port)
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in COUNTS}
     for _ in range(rounds + 1):

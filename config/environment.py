@@ -81,6 +81,10 @@ def _matching(pattern: str) -> Callable[[str], str]:
     return match
 
 
+def _path_or_empty(text: str) -> Path | None:
+    return BASE_DIR / text if text else None
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def choose(text: str) -> str:
         if text not in choices:
@@ -97,6 +101,7 @@ def _words(text: str) -> list[str]:
 _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "text": (str, "text"),
     "path": (lambda text: BASE_DIR / text, "a path"),
+    "path or empty": (_path_or_empty, "a path, or empty"),
     "boolean": (_boolean, "1, true, 0 or false"),
     "boolean or empty": (_boolean_or_empty, "1, true, 0, false or empty"),
     "seconds": (_positive, "a whole number of seconds from 1"),
@@ -108,6 +113,10 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "table": (
         _matching(r"[A-Za-z0-9_.-]{3,255}"),
         "the name of a DynamoDB table: 3 to 255 letters, digits, _, . and -",
+    ),
+    "bucket": (
+        _matching(r"([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?"),
+        "the name of an S3 bucket: 3 to 63 lower-case letters, digits, . and -",
     ),
     "endpoint": (_matching(r"(https?://[^/\s]+/?)?"), "a URL such as http://127.0.0.1:8001"),
     "redis": (
@@ -133,6 +142,13 @@ SECRET_KEY = Variable(
     "",
     "Signs sessions and page cursors. Outside development it must be set; in development one "
     "is made once and kept in `DATA_DIR`.",
+)
+SECRET_KEY_FALLBACKS = Variable(
+    "SECRET_KEY_FALLBACKS",
+    "list",
+    "",
+    "Earlier values of `SECRET_KEY`, the latest first. What they have signed stays valid, and the "
+    "archive finds users by them. Keep one for as long as interactions are kept.",
 )
 DEBUG = Variable("DEBUG", "boolean", "false", "Show tracebacks in the browser. Never in public.")
 DATA_DIR = Variable("DATA_DIR", "path", "var", "The folder for what the application keeps on disk.")
@@ -188,11 +204,43 @@ RETENTION_TOTAL_DAYS = Variable(
     "90",
     "How long after it was created an interaction can be read.",
 )
+ARCHIVE_DIR = Variable(
+    "ARCHIVE_DIR",
+    "path or empty",
+    "",
+    "The folder of the archive, to which older interactions go. Empty: `archive` in `DATA_DIR`.",
+)
+ARCHIVE_BUCKET = Variable(
+    "ARCHIVE_BUCKET",
+    "bucket",
+    "",
+    "An S3 bucket for the archive, instead of a folder. Needed where several machines serve.",
+)
+ARCHIVE_ENDPOINT_URL = Variable(
+    "ARCHIVE_ENDPOINT_URL",
+    "endpoint",
+    "",
+    "Another S3 than the region's own: a VPC endpoint, or a local server.",
+)
+BACKUP_DIR = Variable(
+    "BACKUP_DIR",
+    "path or empty",
+    "",
+    "The folder of the backups of the SQL database; another disk is better. Empty: `backups` in "
+    "`DATA_DIR`.",
+)
+BACKUP_KEEP_DAYS = Variable(
+    "BACKUP_KEEP_DAYS",
+    "days",
+    "7",
+    "How long a backup is kept. For so long it can have copies of what was erased.",
+)
 AWS_REGION = Variable(
     "AWS_REGION",
     "text",
     "",
-    "The region of the DynamoDB table, such as `eu-central-1`. Needed in production.",
+    "The region of the DynamoDB table and of `ARCHIVE_BUCKET`, such as `eu-central-1`. Needed in "
+    "production.",
 )
 DYNAMODB_TABLE = Variable(
     "DYNAMODB_TABLE", "table", "chat-interactions", "The DynamoDB table of the interactions."

@@ -61,7 +61,31 @@ def _database_file() -> Path:
     return env.BASE_DIR / name
 
 
+def _archive() -> dict[str, Any]:
+    """Where the archive is: in a bucket, if one is named, or else in a folder."""
+    if not env.ARCHIVE_BUCKET.value:
+        location = env.ARCHIVE_DIR.value or DATA_DIR / "archive"
+        return {
+            "BACKEND": "storage.archive.folder.ArchiveFolder",
+            "OPTIONS": {"location": location},
+        }
+    if env.ARCHIVE_DIR.value:
+        raise ImproperlyConfigured(
+            "ARCHIVE_DIR and ARCHIVE_BUCKET are both set, and the archive is in one of them. "
+            "Leave the other empty."
+        )
+    return {
+        "BACKEND": "storage.archive.bucket.ArchiveBucket",
+        "OPTIONS": {
+            "bucket_name": env.ARCHIVE_BUCKET.value,
+            "region_name": env.AWS_REGION.value or None,
+            "endpoint_url": env.ARCHIVE_ENDPOINT_URL.value or None,
+        },
+    }
+
+
 SECRET_KEY = _secret_key()
+SECRET_KEY_FALLBACKS = env.SECRET_KEY_FALLBACKS.value
 ALLOWED_HOSTS = env.ALLOWED_HOSTS.value
 CSRF_TRUSTED_ORIGINS = env.CSRF_TRUSTED_ORIGINS.value
 HOST = env.HOST.value
@@ -70,6 +94,8 @@ WORKERS = env.WORKERS.value
 THREADS = env.THREADS.value or (8 if PRODUCTION else 1)
 CACHE_TTL = env.CACHE_TTL.value
 RETENTION_TOTAL_DAYS = env.RETENTION_TOTAL_DAYS.value
+BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"
+BACKUP_KEEP_DAYS = env.BACKUP_KEEP_DAYS.value
 AWS_REGION = env.AWS_REGION.value
 DYNAMODB_TABLE = env.DYNAMODB_TABLE.value
 DYNAMODB_ENDPOINT_URL = env.DYNAMODB_ENDPOINT_URL.value
@@ -135,8 +161,9 @@ DATABASES = {
             # Values come as SQLite has them; Django's fields and LocalStorage convert them.
             "detect_types": 0,
             # FULL: a commit that was acknowledged survives a power loss.
-            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
-            "PRAGMA secure_delete=ON;PRAGMA journal_size_limit=67108864",
+            # Auto-vacuum is chosen before the first page is written; later it changes nothing.
+            "init_command": "PRAGMA auto_vacuum=INCREMENTAL;PRAGMA journal_mode=WAL;"
+            "PRAGMA synchronous=FULL;PRAGMA secure_delete=ON;PRAGMA journal_size_limit=67108864",
         },
         # A file, because the tests are about WAL, pools and processes.
         "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},
@@ -165,6 +192,12 @@ def _cache() -> dict[str, Any]:
 
 
 CACHES = {"default": _cache()}
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "archive": _archive(),
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -236,6 +269,7 @@ LOGGING = {
         "django.request": {"filters": ["route"]},
         # At DEBUG these log whole requests, and with them what users said.
         "botocore": {"level": "WARNING"},
+        "boto3": {"level": "WARNING"},
         "pynamodb": {"level": "WARNING"},
         "urllib3": {"level": "INFO"},
     },

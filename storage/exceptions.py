@@ -61,16 +61,9 @@ class InteractionArchived(InteractionConflict):
     def __init__(self, interaction_id: str) -> None:
         self.interaction_id = interaction_id
         StorageError.__init__(
-            self, "The interaction is archived and cannot be changed any more; restore its day first."
+            self,
+            "The interaction is archived and cannot be changed any more; restore its day first.",
         )
-
-
-class DamagedArchive(StorageError):
-    """A file of the archive is not what was written. Put it back from a copy; `name` says which."""
-
-    def __init__(self, name: str, problem: str) -> None:
-        self.name = name
-        super().__init__(f"{name} in the archive is damaged: {problem}.")
 
 
 class NoSharedCache(StorageError):
@@ -98,6 +91,16 @@ class BatchUnfinished(StorageUnavailable):
             f"{len(self.interaction_ids)} interactions of the batch may not have been saved. "
             "Send it again: what was saved stays as it is."
         )
+
+
+class DamagedArchive(StorageUnavailable):
+    """A file of the archive is not what was written. Put it back from a copy; `name` says which."""
+
+    retry_after = 60
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        super().__init__(f"{name} in the archive is damaged: {problem}.")
 
 
 class StorageFull(StorageError):

@@ -14,10 +14,12 @@ MICROSECOND = timedelta(microseconds=1)
 
 def cutoff() -> datetime:
     """What was created at this moment or before it has expired."""
-    try:
-        return datetime.now(UTC) - lifetime()
-    except OverflowError:  # kept longer than there have been years
-        return datetime.min.replace(tzinfo=UTC)
+    return _days_ago(settings.RETENTION_TOTAL_DAYS)
+
+
+def hot_since() -> datetime:
+    """What was created at this moment or before it is archived, or is about to be."""
+    return _days_ago(settings.RETENTION_HOT_DAYS)
 
 
 def lifetime() -> timedelta:
@@ -40,3 +42,10 @@ def violation(created_at: datetime) -> str | None:
     if not has_expired(created_at):
         return None
     return f"must be less than {settings.RETENTION_TOTAL_DAYS} days ago; older ones are deleted."
+
+
+def _days_ago(days: int) -> datetime:
+    try:
+        return datetime.now(UTC) - timedelta(days=days)
+    except OverflowError:  # more than there have been
+        return datetime.min.replace(tzinfo=UTC)

@@ -5,14 +5,18 @@ import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
+from storage.cursors import Position
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.outcomes import Outcome
 from storage.pages import Slice
 from storage.questions import Question
 from storage.records import Record, Stored
+from storage.stubs import Stub
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,10 +43,11 @@ class Hooks(ABC):
     def _create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        """None for what an idempotency key has made and is gone."""
+        """None for what an idempotency key has made and is gone. Raises TakenByStub."""
 
     @abstractmethod
-    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]: ...
+    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
+        """A stub where the id is an archived interaction's."""
 
     @abstractmethod
     def _update(
@@ -55,6 +60,66 @@ class Hooks(ABC):
     @abstractmethod
     def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         """The records, and whether there are more behind them."""
+
+    # Hot and cold.
+
+    @abstractmethod
+    def _look(self, interaction_id: str) -> ChatInteraction | Stub | None:
+        """What is under this id at one moment. The interaction has not expired; a stub may."""
+
+    @abstractmethod
+    def _stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]: ...
+
+    @abstractmethod
+    def _oldest(
+        self, until: datetime, limit: int, after: Position | None
+    ) -> list[ChatInteraction]: ...
+
+    @abstractmethod
+    def _count_oldest(self, until: datetime, at_most: int) -> int: ...
+
+    @abstractmethod
+    def _move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int: ...
+
+    @abstractmethod
+    def _return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int: ...
+
+    @abstractmethod
+    def _drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int: ...
+
+    @abstractmethod
+    def _remove_expired_stubs(self, until: datetime, limit: int) -> int: ...
+
+    @abstractmethod
+    def _remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
+        """Delete hot rows if they were created at or before `until`."""
+
+    @abstractmethod
+    def _remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
+        """Delete hot rows if they are this user's."""
+
+    @abstractmethod
+    def _moving(self, interaction_ids: Sequence[str]) -> AbstractContextManager[None]:
+        """Around a change of tiers: what is cached says which one it is in."""
+
+    @abstractmethod
+    def _erasing(self, interactions: Sequence[ChatInteraction]) -> AbstractContextManager[None]:
+        """Around the deletion of rows of which the cache must have nothing after it."""
+
+    @abstractmethod
+    def _forget_user(self, user_id: str) -> dict[str, int]: ...
+
+    @abstractmethod
+    def _scrub(self) -> None: ...
+
+    @abstractmethod
+    def _reclaim(self) -> int: ...
+
+    @abstractmethod
+    def _take_lock(self, name: str, owner: str, seconds: float) -> bool: ...
+
+    @abstractmethod
+    def _release_lock(self, name: str, owner: str) -> None: ...
 
     @abstractmethod
     def _release(self) -> None:

@@ -19,20 +19,21 @@ from storage.exceptions import (
     InvalidInteraction,
     InvalidInteractions,
 )
-from storage.hooks import Hooks
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
 from storage.outcomes import Outcome
 from storage.pages import Page, PageQuery, Slice
 from storage.questions import Question
-from storage.records import Stored, from_record
+from storage.records import Record, Stored, from_record
+from storage.stubs import TakenByStub
+from storage.tiers import Tiers
 
 if TYPE_CHECKING:
     from storage.cache.audit import Audit
 
 
-class Storage(Hooks):
+class Storage(Tiers):
     """Keeps chat interactions. `storage.get_storage()` gives the one that is configured.
 
     Every method may raise `StorageUnavailable` or, when it writes, `StorageFull`; a write
@@ -174,7 +175,10 @@ class Storage(Hooks):
         self, interaction: ChatInteraction, idempotency: Idempotency | None = None
     ) -> tuple[ChatInteraction, bool]:
         """The synchronous side of `create_interaction`."""
-        stored, created = self._create(_checked(interaction), idempotency)
+        try:
+            stored, created = self._create(_checked(interaction), idempotency)
+        except TakenByStub as taken:
+            return self._same_as_archived(interaction, taken), False
         if stored is None:
             raise IdempotentInteractionGone(
                 "The interaction made with this idempotency key was deleted."
@@ -199,7 +203,7 @@ class Storage(Hooks):
         }
         if by_index:
             raise InvalidInteractions(by_index)
-        return self._create_many(interactions)
+        return self._compared(interactions, self._create_many(interactions))
 
     async def update_interaction(
         self, interaction_id: str, changes: Mapping[str, Any], *, user_id: str | None = None
@@ -223,7 +227,10 @@ class Storage(Hooks):
             )
         if limits.identifier_violation(interaction_id):
             return None
-        return self._update(interaction_id, changes, user_id)
+        updated = self._update(interaction_id, changes, user_id)
+        if updated is None:
+            self._refuse_archived(interaction_id, user_id)
+        return updated
 
     async def delete_interaction(self, interaction_id: str, *, user_id: str | None = None) -> bool:
         """Delete an interaction from every read at once; False if it is unknown.
@@ -236,7 +243,8 @@ class Storage(Hooks):
         """The synchronous side of `delete_interaction`."""
         if limits.identifier_violation(interaction_id):
             return False
-        return self._delete(interaction_id, user_id)
+        deleted = self._delete(interaction_id, user_id)
+        return deleted or self._delete_archived(interaction_id, user_id)
 
     # Lists, newest first.
 
@@ -263,7 +271,7 @@ class Storage(Hooks):
     def _found(self, interaction_id: str) -> Stored | None:
         if limits.identifier_violation(interaction_id):
             return None
-        return self._get(interaction_id)
+        return self._get(interaction_id) or self._cold(interaction_id)
 
     def _found_answer(self, question: Question) -> Stored | None:
         if not question.can_be_answered():
@@ -274,21 +282,22 @@ class Storage(Hooks):
 
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
         _check_limit(query.limit)
-        scope = (user_id, str(query.created_after), str(query.created_before))
+        scope = (user_id, str(query.created_after), str(query.created_before), query.tier)
         before = cursors.decode(query.cursor, scope) if query.cursor else None
-        found, more = self._newest(
-            Slice(
-                user_id,
-                query.limit,
-                _unexpired(query.created_after),
-                before,
-                query.created_before,
-            )
-        )
+        earliest = _unexpired(query.created_after)
+        wanted = Slice(user_id, query.limit, earliest, before, query.created_before)
+        if query.tier == "archive":
+            records, last = self._cold_page(wanted)
+        else:
+            records, last = self._hot_page(wanted)
+        return Page(records, None if last is None else cursors.encode(last, scope))
+
+    def _hot_page(self, wanted: Slice) -> tuple[list[Record], cursors.Position | None]:
+        found, more = self._newest(wanted)
         if not more:
-            return Page(found, None)
+            return found, None
         last = from_record(found[-1])
-        return Page(found, cursors.encode((last.created_at, last.interaction_id), scope))
+        return found, (last.created_at, last.interaction_id)
 
 
 def _checked(interaction: ChatInteraction) -> ChatInteraction:

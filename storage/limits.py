@@ -84,14 +84,19 @@ def violations(interaction: "ChatInteraction") -> dict[str, str]:
     if "created_at" not in problems and (expired := expiry.violation(interaction.created_at)):
         problems["created_at"] = expired
     if "message" not in problems and "response" not in problems:
-        message_size = len(interaction.message.encode())
-        size = message_size + len(interaction.response.encode())
+        size = text_bytes(interaction)
         if size > TEXT_MAX_BYTES:
-            problems["message" if message_size > TEXT_MAX_BYTES else "response"] = (
+            message_alone = len(interaction.message.encode()) > TEXT_MAX_BYTES
+            problems["message" if message_alone else "response"] = (
                 f"message and response together must be at most {TEXT_MAX_BYTES} bytes "
                 f"of UTF-8; they are {size}."
             )
     return problems
+
+
+def text_bytes(interaction: "ChatInteraction") -> int:
+    """Bytes of UTF-8 in `message` and `response`."""
+    return len(interaction.message.encode()) + len(interaction.response.encode())
 
 
 def is_utf8(value: str) -> bool:

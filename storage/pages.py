@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Literal
 
 from storage import cursors
 from storage.models import ChatInteraction
@@ -15,12 +16,14 @@ class PageQuery:
 
     `created_after` is included and `created_before` is not, so that periods which touch
     neither overlap nor leave a gap. `cursor` continues where the page that gave it ended.
+    `tier` is `hot`, or `archive` for what is in cold storage; no list has both.
     """
 
     limit: int = 50
     cursor: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    tier: Literal["hot", "archive"] = "hot"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from storage.models import ChatInteraction
-from storage.models.interaction import FIELDS
+from storage.models.interaction import CONTENT_FIELDS, FIELDS
 
 Record = dict[str, Any]
 """The nine fields in the order of the data model, as JSON has them: times are text."""
@@ -44,6 +44,14 @@ def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
     }
 
 
+def to_record(interaction: ChatInteraction) -> Record:
+    """The nine fields, the times as text."""
+    return to_dict(interaction) | {
+        "created_at": format_time(interaction.created_at),
+        "updated_at": format_time(interaction.updated_at),
+    }
+
+
 def to_json(interaction: ChatInteraction) -> bytes:
     """The record as one line of JSON in UTF-8, with no line break."""
     return dumps(to_dict(interaction))
@@ -60,14 +68,11 @@ def from_json(text: bytes | str) -> ChatInteraction:
 
 
 def from_record(record: Record) -> ChatInteraction:
-    """The interaction that `record` describes."""
-    return ChatInteraction.from_stored(
-        {
-            **record,
-            "created_at": datetime.fromisoformat(record["created_at"]),
-            "updated_at": datetime.fromisoformat(record["updated_at"]),
-        }
-    )
+    """The interaction that `record` describes; its tier, if it says one, is left out."""
+    values = {name: record[name] for name in CONTENT_FIELDS}
+    for name in ("created_at", "updated_at"):
+        values[name] = datetime.fromisoformat(record[name])
+    return ChatInteraction.from_stored(values)
 
 
 class Stored:
@@ -94,6 +99,20 @@ class Stored:
             assert self._interaction is not None
             self._json = to_json(self._interaction)
         return self._json
+
+
+class Archived(Stored):
+    """An interaction that is in cold storage."""
+
+    @property
+    def json(self) -> bytes:
+        """As `to_json` writes it, with the tier behind the nine fields."""
+        return dumps(archived_record(self.interaction))
+
+
+def archived_record(interaction: ChatInteraction) -> Record:
+    """The record of an interaction that is in cold storage, which says so."""
+    return to_record(interaction) | {"tier": "archive"}
 
 
 def format_time(value: datetime) -> str:

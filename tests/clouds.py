@@ -3,6 +3,7 @@
 import itertools
 
 from django.utils.module_loading import import_string
+from storage.archive.archive import configured_archive
 
 from storage.cache.redis import redis_cache
 from storage.dynamodb import table
@@ -22,10 +23,10 @@ def make_cache(url, **changes):
     return backend(parameters.pop("LOCATION"), parameters)
 
 
-def make_storage(model, cache):
+def make_storage(model, cache, archive=None):
     """A storage with a table of its own; the connection is shared, since it takes long to make."""
     client = Client(model, CONNECTIONS)
     client.table = f"test-{next(_numbers)}"
     client.manage("CreateTable", TableName=client.table, **table.definition())
     cache.clear()
-    return CloudStorage(client, cache, CONNECTIONS)
+    return CloudStorage(client, cache, CONNECTIONS, archive or configured_archive())

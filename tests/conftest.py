@@ -39,6 +39,14 @@ def dynamodb_server():
 
 
 @pytest.fixture(scope="session")
+def s3_server():
+    """An S3, as `url`. Who uses it makes buckets of its own (`tests.buckets`)."""
+    server = servers.S3()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def dynamodb_model(dynamodb_server):
     """A PynamoDB model with a connection to the server."""
     return mirror.bound("unused", clouds.REGION, dynamodb_server.url, clouds.CONNECTIONS)

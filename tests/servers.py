@@ -73,6 +73,30 @@ class DynamoDB:
         self._folder.cleanup()
 
 
+class S3:
+    """moto's server, in a process of its own: what else uses moto would reset it."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = tempfile.TemporaryDirectory(prefix="moto-")
+        self._output = Path(self._folder.name, "output").open("wb")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(self.port)],
+            cwd=self._folder.name,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+        wait_for(lambda: self.process.poll() is not None or listens(self.port), "moto's server")
+        assert self.process.poll() is None, Path(self._folder.name, "output").read_text()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self._output.close()
+        self._folder.cleanup()
+
+
 def start_valkey(port=None, **config):
     """A Redis-compatible server. Its port may be taken before it listens, so it tries others."""
     for _ in range(5):

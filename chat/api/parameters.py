@@ -1,7 +1,7 @@
 """Query parameters of lists. An unknown one is an error, so that a typing error is not ignored."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +16,9 @@ from storage.pages import Page, PageQuery
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
 
+ARCHIVE_RANGE = timedelta(days=31)
+"""The longest period of an archived list: what a page may have to read through."""
+
 
 def page_query(request: HttpRequest) -> PageQuery:
     """Which page the request asks for. Raises InvalidRequest naming every bad parameter."""
@@ -26,9 +29,23 @@ def page_query(request: HttpRequest) -> PageQuery:
             values[name] = _value(name, given)
         except ValueError as error:
             errors.append({"parameter": name, "detail": str(error)})
+    if not errors and values.get("tier") == "archive":
+        errors = _range_problems(values)
     if errors:
         raise InvalidRequest("A query parameter is invalid; see errors.", errors)
     return PageQuery(**values)
+
+
+def _range_problems(values: dict[str, Any]) -> list[dict[str, str]]:
+    """What of the period of an archived list is not as it must be."""
+    missing = [name for name in ("created_after", "created_before") if name not in values]
+    if missing:
+        detail = "is needed with tier=archive, which lists a range of days."
+        return [{"parameter": name, "detail": detail} for name in missing]
+    if values["created_before"] - values["created_after"] > ARCHIVE_RANGE:
+        detail = f"must be at most {ARCHIVE_RANGE.days} days after created_after in the archive."
+        return [{"parameter": "created_before", "detail": detail}]
+    return []
 
 
 def refuse_parameters(request: HttpRequest) -> None:
@@ -84,9 +101,16 @@ def _time(text: str) -> datetime:
     )
 
 
+def _tier(text: str) -> str:
+    if text not in ("hot", "archive"):
+        raise ValueError("must be hot or archive.")
+    return text
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "limit": _limit,
     "cursor": _cursor,
     "created_after": _time,
     "created_before": _time,
+    "tier": _tier,
 }

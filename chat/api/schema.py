@@ -29,13 +29,19 @@ class Interaction(msgspec.Struct):
     output_tokens: bodies.Tokens
     created_at: Time
     updated_at: Time
+    tier: Literal["archive"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class InteractionPage(msgspec.Struct):
-    """One page, newest first. `next` is null on the last page, and only there."""
+    """One page, newest first. `next` is null on the last page, and only there.
+
+    `archived_until` is in hot lists: what was created until then is in the archive, to be listed
+    with `tier=archive`.
+    """
 
     results: list[Interaction]
     next: str | None
+    archived_until: Time | msgspec.UnsetType = msgspec.UNSET
 
 
 class BatchResult(msgspec.Struct):
@@ -190,6 +196,12 @@ _PAGE = [
     ),
     OpenApiParameter(
         "created_before", OpenApiTypes.DATETIME, description="Created before this time."
+    ),
+    OpenApiParameter(
+        "tier",
+        {"type": "string", "enum": ["hot", "archive"], "default": "hot"},
+        description="`archive` lists what is in cold storage, in a period of at most "
+        f"{parameters.ARCHIVE_RANGE.days} days; created_after and created_before are needed then.",
     ),
 ]
 

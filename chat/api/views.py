@@ -13,9 +13,9 @@ from chat.api import bodies, parameters, schema
 from chat.api.authentication import caller_of
 from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
-from storage import get_storage, records
+from storage import expiry, get_storage, records
 from storage.models import ChatInteraction
-from storage.pages import Page
+from storage.pages import Page, PageQuery
 
 
 class StoreView(APIView):
@@ -73,7 +73,8 @@ class InteractionsView(StoreView):
         caller = caller_of(request)
         caller.require_every_user()
         query = parameters.page_query(request._request)
-        return page_response(request._request, get_storage().list_interactions_sync(query))
+        page = get_storage().list_interactions_sync(query)
+        return page_response(request._request, query, page)
 
     @schema.create_interaction
     def post(self, request: Request) -> HttpResponse:
@@ -167,7 +168,7 @@ class UserInteractionsView(StoreView):
         caller.require(user_id)
         query = parameters.page_query(request._request)
         page = get_storage().list_user_interactions_sync(user_id, query)
-        return page_response(request._request, page)
+        return page_response(request._request, query, page)
 
 
 @functools.cache
@@ -187,9 +188,12 @@ def interaction_response(interaction: ChatInteraction, status: int = 200) -> Htt
     )
 
 
-def page_response(request: HttpRequest, page: Page) -> HttpResponse:
-    """A page of interactions, with the address of the next."""
-    return json_response({"results": page.records, "next": parameters.next_url(request, page)})
+def page_response(request: HttpRequest, query: PageQuery, page: Page) -> HttpResponse:
+    """A page of interactions, with the address of the next, and where the archive begins."""
+    data = {"results": page.records, "next": parameters.next_url(request, page)}
+    if query.tier == "hot":
+        data["archived_until"] = records.format_time(expiry.hot_since())
+    return json_response(data)
 
 
 def json_response(data: Any) -> HttpResponse:

@@ -27,6 +27,13 @@ REPLACEABLE_IN_PLACE = (
 
 SAME_VERSION = "#version = :expected"
 
+STUB_OF = "#archived_in = :segment"
+"""The interaction is cold, and this segment has it."""
+
+OF_USER = "#user_id = :user_id"
+
+CREATED_UNTIL = "#created_at <= :until"
+
 KEPT_FROM_THE_FIRST_SAVE = ("created_at", "position", "shard", "expires_at")
 
 

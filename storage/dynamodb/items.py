@@ -16,6 +16,7 @@ from storage import expiry
 from storage.models import ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS
 from storage.records import Record, format_time, from_record
+from storage.stubs import Stub
 
 Item = dict[str, dict[str, Any]]
 """Attribute names to values, each with its type: S is a string, N a number."""
@@ -79,6 +80,21 @@ def to_completion(interaction: ChatInteraction, version: str) -> Item:
     item = to_item(interaction, version)
     changed = (*COMPLETED_FIELDS, "updated_at", "version", *ANSWER_ATTRIBUTES)
     return {name: item[name] for name in changed if name in item}
+
+
+def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> Item:
+    """What stands in the place of an interaction that is in cold storage. It is in no index."""
+    item = to_item(interaction, version)
+    kept = ("interaction_id", "created_at", "expires_at", "version")
+    return {name: item[name] for name in kept} | {"archived_in": {"S": segment}}
+
+
+def to_stub(item: Item) -> Stub | None:
+    """The stub in an item; None if it is an interaction."""
+    if "archived_in" not in item:
+        return None
+    created_at = datetime.fromisoformat(item["created_at"]["S"])
+    return Stub(item["interaction_id"]["S"], created_at, item["archived_in"]["S"])
 
 
 def question(user_id: str, message: str) -> str:

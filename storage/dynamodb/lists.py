@@ -2,8 +2,10 @@
 
 import heapq
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
+from storage.cursors import Position
 from storage.dynamodb import items
 from storage.dynamodb.client import Client
 from storage.dynamodb.expressions import names
@@ -46,6 +48,53 @@ def entries(client: Client, wanted: Slice, pauses: Pauses) -> Iterator[Entry]:
     )
 
 
+def oldest(
+    client: Client, until: datetime, after: Position | None, share: int, pauses: Pauses
+) -> Iterator[Entry]:
+    """The entries of everyone created at or before `until`, oldest first, behind `after`.
+
+    `share` is how many are asked of each shard at a time.
+    """
+    return heapq.merge(
+        *(
+            _answers(client, _oldest_query(shard, until, after) | {"Limit": share}, pauses)
+            for shard in range(items.SHARDS)
+        )
+    )
+
+
+def count_oldest(client: Client, until: datetime, at_most: int, pauses: Pauses) -> int:
+    """How many entries there are of everyone created at or before `until`, up to `at_most`."""
+    total = 0
+    for shard in range(items.SHARDS):
+        query = _oldest_query(shard, until, None) | {"Select": "COUNT"}
+        while total < at_most:
+            if pauses.over():
+                raise StorageUnavailable("DynamoDB was too slow to count.")
+            answer = client.call("Query", **query, Limit=at_most - total)
+            total += answer["Count"]
+            if "LastEvaluatedKey" not in answer:
+                break
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    return total
+
+
+def _oldest_query(shard: int, until: datetime, after: Position | None) -> dict[str, Any]:
+    condition = "#shard = :shard AND #position BETWEEN :after AND :until"
+    return {
+        "IndexName": Newest.Meta.index_name,
+        "KeyConditionExpression": condition,
+        "ExpressionAttributeNames": names(condition),
+        "ExpressionAttributeValues": {
+            ":shard": {"S": str(shard)},
+            # No position has a NUL, so what is behind it is behind the position.
+            ":after": {"S": items.position(*after) + "\0" if after else "0"},
+            # '$' comes next to '#', which parts time and id.
+            ":until": {"S": format_time(until) + "$"},
+        },
+    }
+
+
 def _query(
     client: Client,
     index: str,
@@ -73,14 +122,19 @@ def _query(
         "ScanIndexForward": False,
         "Limit": page_size,
     }
+    for entry in _answers(client, parameters, pauses):
+        if entry.position != before:  # BETWEEN includes it
+            yield entry
+
+
+def _answers(client: Client, parameters: dict[str, Any], pauses: Pauses) -> Iterator[Entry]:
+    """The entries that a query finds, in as many answers as it takes."""
     while True:
         if pauses.over():
             raise StorageUnavailable("DynamoDB was too slow for the whole list.")
         answer = client.call("Query", **parameters)
         for item in answer["Items"]:
-            entry = Entry(item["position"]["S"], item["interaction_id"]["S"])
-            if entry.position != before:  # BETWEEN includes it
-                yield entry
+            yield Entry(item["position"]["S"], item["interaction_id"]["S"])
         if "LastEvaluatedKey" not in answer:
             return
         parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]

@@ -79,6 +79,9 @@ class InteractionItem(Model):
     index of answers has only answers."""
     answer = UnicodeAttribute(null=True)
     """A hash of the model and the position: sorts as answers are looked for."""
+    archived_in = UnicodeAttribute(null=True)
+    """The segment of the archive that has the interaction. Only a stub has it, and nothing besides
+    `interaction_id`, `created_at`, `expires_at` and `version`."""
 
     of_user = OfUser()
     newest = Newest()

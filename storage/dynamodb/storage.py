@@ -1,6 +1,7 @@
 """CloudStorage: interactions in DynamoDB, with Redis as cache."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -10,6 +11,7 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 
 from storage import limits
+from storage.archive.archive import Archive
 from storage.cache.audit import Audit, audit_cache
 from storage.cache.guarded import GuardedCache, Guards
 from storage.cache.interactions import InteractionCache, Writing
@@ -19,27 +21,28 @@ from storage.dynamodb.client import Client, ConditionFailed, TransactionCanceled
 from storage.dynamodb.expressions import condition
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
+from storage.dynamodb.tiers import CloudTiers, key_of
 from storage.exceptions import (
     BatchUnfinished,
+    InteractionArchived,
     InteractionConflict,
     InvalidInteraction,
     StorageUnavailable,
 )
-from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.outcomes import Outcome
 from storage.pages import Slice
 from storage.questions import Question
 from storage.records import Record, Stored
+from storage.stubs import Stub, TakenByStub
 
 
-class CloudStorage(Storage):
+class CloudStorage(CloudTiers):
     """Keeps interactions in the DynamoDB table of `client`, and strings in `cache`."""
 
-    def __init__(self, client: Client, cache: BaseCache, threads: int) -> None:
-        super().__init__(threads)
-        self._client = client
+    def __init__(self, client: Client, cache: BaseCache, threads: int, archive: Archive) -> None:
+        super().__init__(client, threads, archive)
         self._django_cache = cache
         guards = Guards(cache)
         self._cache = GuardedCache(cache, guards)
@@ -70,7 +73,7 @@ class CloudStorage(Storage):
         try:
             answer = self._client.call(
                 "UpdateItem",
-                Key=_key(interaction.interaction_id),
+                Key=key_of(interaction.interaction_id),
                 ReturnValues="ALL_OLD",
                 **expressions.update(changes, only_if),
             )
@@ -89,15 +92,21 @@ class CloudStorage(Storage):
     def _replaced_expired(self, item: Item, failure: ConditionFailed) -> bool:
         """Whether `item` could be put in the place of one that has expired."""
         if failure.item is not None and not items.has_expired(failure.item):
-            raise InteractionConflict(item["interaction_id"]["S"])
+            kind = InteractionArchived if items.to_stub(failure.item) else InteractionConflict
+            raise kind(item["interaction_id"]["S"])
         return self._put_or_find(item)[1]
 
     def _get(self, interaction_id: str) -> Stored | None:
         return self._interactions.get(interaction_id, self._read)
 
     def _read(self, interaction_id: str) -> ChatInteraction | None:
+        item = self._hot_item(interaction_id)
+        return None if item is None else items.to_interaction(item)
+
+    def _hot_item(self, interaction_id: str) -> Item | None:
+        """The item as it is at this moment, unless it has expired or is a stub."""
         item = self._item(interaction_id)
-        return None if item is None or items.has_expired(item) else items.to_interaction(item)
+        return None if item is None or items.has_expired(item) or items.to_stub(item) else item
 
     def _answer(self, question: Question) -> Stored | None:
         return self._interactions.answer(question, self._find, self._read)
@@ -139,6 +148,8 @@ class CloudStorage(Storage):
                 stored = self._item(made)
                 if stored is None or items.has_expired(stored):
                     return None, False
+                if stub := items.to_stub(stored):
+                    raise TakenByStub(stub, replayed=True)
                 return items.to_interaction(stored), writes.is_own(stored, item)
             existing = self._item(interaction.interaction_id)
             if existing is not None and not items.has_expired(existing):
@@ -151,11 +162,11 @@ class CloudStorage(Storage):
             if not pauses.wait():
                 raise writes.contended()
 
-    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
         with self._interactions.creating(interactions):
             return self._insert_many(interactions)
 
-    def _insert_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+    def _insert_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
         stored: dict[str, Item] = {}
         for interaction in interactions:
             item = items.to_item(interaction, items.new_version())
@@ -205,8 +216,8 @@ class CloudStorage(Storage):
     ) -> ChatInteraction | None:
         pauses = Pauses()
         while True:
-            item = self._item(interaction_id)
-            if item is None or items.has_expired(item):
+            item = self._hot_item(interaction_id)
+            if item is None:
                 return None
             interaction = items.to_interaction(item)
             if user_id not in (None, interaction.user_id):
@@ -235,7 +246,7 @@ class CloudStorage(Storage):
         try:
             self._client.call(
                 "UpdateItem",
-                Key=_key(interaction.interaction_id),
+                Key=key_of(interaction.interaction_id),
                 **expressions.update(completion, only_if),
             )
         except ConditionFailed as failure:
@@ -250,8 +261,8 @@ class CloudStorage(Storage):
         with self._interactions.writing(interaction_id):
             pauses = Pauses()
             while True:
-                item = self._item(interaction_id)
-                if item is None or items.has_expired(item):
+                item = self._hot_item(interaction_id)
+                if item is None:
                     return False
                 if user_id not in (None, item["user_id"]["S"]):
                     return False
@@ -264,7 +275,7 @@ class CloudStorage(Storage):
         """Whether it was deleted; not if the item has another version than expected."""
         only_if = condition(expressions.SAME_VERSION, expected=expected)
         try:
-            self._client.call("DeleteItem", Key=_key(interaction_id), **only_if)
+            self._client.call("DeleteItem", Key=key_of(interaction_id), **only_if)
         except ConditionFailed as failure:
             if not failure.repeated:
                 return False
@@ -292,26 +303,33 @@ class CloudStorage(Storage):
         return [
             items.to_record(item)
             for entry in entries
-            # The index lags: the id may be free by now, or an interaction of another user's.
+            # The index lags: the id may be free by now, a stub's or another user's.
             if (item := stored.get(entry.interaction_id))
-            and item["position"]["S"] == entry.position
+            and item.get("position") == {"S": entry.position}
             and user_id in (None, item["user_id"]["S"])
         ]
+
+    def _moving(self, interaction_ids: Sequence[str]) -> AbstractContextManager[None]:
+        return self._interactions.moving(interaction_ids)
+
+    def _erasing(self, interactions: Sequence[ChatInteraction]) -> AbstractContextManager[None]:
+        return self._interactions.erasing(interactions)
+
+    def _forget_user(self, user_id: str) -> dict[str, int]:
+        return {
+            "idempotency records": replays.forget_user(self._client, user_id),
+            "cached": self._interactions.erase_user(user_id),
+        }
 
     def check_available_sync(self) -> None:
         self._item("readyz")
 
     def audit_cache_sync(self, sample: int | None) -> Audit:
-        without_cache = CloudStorage(self._client, DummyCache("", {}), threads=1)
+        without_cache = CloudStorage(self._client, DummyCache("", {}), 1, self.archive)
         return audit_cache(self._django_cache, without_cache, sample)
 
     def _release(self) -> None:
         """Nothing is held between calls."""
-
-    def _item(self, interaction_id: str) -> Item | None:
-        """The item as it is at this moment; it may have expired."""
-        answer = self._client.call("GetItem", Key=_key(interaction_id), ConsistentRead=True)
-        return answer.get("Item")
 
     def _put_or_find(self, item: Item) -> tuple[Item, bool]:
         """Write a new item if its id is free. Gives what is stored, and whether this made it."""
@@ -322,7 +340,3 @@ class CloudStorage(Storage):
                 raise writes.contended() from failure
             return failure.item, writes.is_own(failure.item, item)
         return item, True
-
-
-def _key(interaction_id: str) -> Item:
-    return {"interaction_id": {"S": interaction_id}}

@@ -13,6 +13,11 @@ from storage.exceptions import StorageUnavailable
 TTL_ATTRIBUTE = InteractionItem.expires_at.attr_name
 TAGS = {"application": "chat-interaction-store"}
 
+STATE, RESTORING = "state", "restoring"
+"""A tag of a table that must not be used yet, and its value: see `storage.dynamodb.recovery`."""
+
+UNFINISHED = "It is being restored and may hold what was erased since; run manage.py restore again."
+
 WAIT_SECONDS = 300.0
 """How long `create` waits for DynamoDB to finish one step."""
 
@@ -77,9 +82,18 @@ def differences(client: Client) -> list[str]:
         found.append(problem)
     if not _has_recovery(client):
         found.append("The point-in-time recovery is off.")
-    if not _has_tags(client, table):
+    found_tags = tags(client, table["TableArn"])
+    if not TAGS.items() <= found_tags.items():
         found.append(f"Tags are missing; the table should have {TAGS}.")
+    if found_tags.get(STATE) == RESTORING:
+        found.append(UNFINISHED)
     return found
+
+
+def tags(client: Client, arn: str) -> dict[str, str]:
+    """The tags of the table, some seconds late."""
+    answer = client.manage("ListTagsOfResource", ResourceArn=arn)
+    return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
 
 
 def describe(client: Client) -> Description:
@@ -178,11 +192,10 @@ def _set_protection(client: Client) -> bool:
 
 
 def _set_tags(client: Client) -> bool:
-    table = _describe(client)
-    if _has_tags(client, table):
+    arn = _describe(client)["TableArn"]
+    if TAGS.items() <= tags(client, arn).items():
         return False
-    tags = definition()["Tags"]
-    client.manage("TagResource", ResourceArn=table["TableArn"], Tags=tags)
+    client.manage("TagResource", ResourceArn=arn, Tags=definition()["Tags"])
     return True
 
 
@@ -252,12 +265,6 @@ def _has_recovery(client: Client) -> bool:
     ]
     recovery = found.get("PointInTimeRecoveryDescription", {})
     return recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
-
-
-def _has_tags(client: Client, table: Description) -> bool:
-    answer = client.manage("ListTagsOfResource", ResourceArn=table["TableArn"])
-    found = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
-    return TAGS.items() <= found.items()
 
 
 def _index_problem(table: Description, expected: dict[str, Any]) -> str | None:

@@ -22,11 +22,12 @@ from storage.dynamodb.items import Item
 from storage.exceptions import InteractionConflict, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.outcomes import Outcome
+from storage.stubs import Stub, TakenByStub
 
 
 def is_own(stored: Item | None, item: Item) -> bool:
     """Whether what is stored is what this save or creation of `item` has made."""
-    return stored is not None and stored["saved_as"] == item["saved_as"]
+    return stored is not None and stored.get("saved_as") == item["saved_as"]
 
 
 def is_older_self(stored: Item | None, item: Item) -> TypeGuard[Item]:
@@ -34,25 +35,34 @@ def is_older_self(stored: Item | None, item: Item) -> TypeGuard[Item]:
     return (
         stored is not None
         and not items.has_expired(stored)
-        and stored["user_id"] == item["user_id"]
+        and stored.get("user_id") == item["user_id"]
         and stored["created_at"] != item["created_at"]
     )
 
 
 def same(interaction: ChatInteraction, stored: Item) -> ChatInteraction:
-    """What is stored, if it says the same as `interaction`; else raises InteractionConflict."""
+    """What is stored, if it says the same as `interaction`; else raises InteractionConflict.
+
+    Raises TakenByStub if it is cold.
+    """
+    if stub := items.to_stub(stored):
+        raise TakenByStub(stub)
     found = items.to_interaction(stored)
     if not found.same_content(interaction):
         raise InteractionConflict(interaction.interaction_id)
     return found
 
 
-def outcome(interaction: ChatInteraction, stored: Mapping[str, Item], created: set[str]) -> Outcome:
+def outcome(
+    interaction: ChatInteraction, stored: Mapping[str, Item], created: set[str]
+) -> Outcome | Stub:
     """What became of an interaction. The first of an id counts as created, and only the first."""
     interaction_id = interaction.interaction_id
     if interaction_id in created:
         created.remove(interaction_id)
         return Outcome.CREATED
+    if stub := items.to_stub(stored[interaction_id]):
+        return stub
     same = items.to_interaction(stored[interaction_id]).same_content(interaction)
     return Outcome.UNCHANGED if same else Outcome.CONFLICT
 

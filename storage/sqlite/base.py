@@ -17,6 +17,8 @@ from django.db import connections
 from django.db.backends.sqlite3 import base, creation
 from sqlalchemy import exc, pool
 
+from storage.sqlite import in_use
+
 
 class Closable(Protocol):
     """Holds a connection to a SQLite file outside the pool."""
@@ -50,9 +52,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._borrowed: pool.PoolProxiedConnection | None = None
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Django's parameters less `pool`, which SQLite does not know."""
+        """Django's parameters less `pool`, which SQLite does not know.
+
+        Who asks for them is about to use the file, and is known to do so from now on.
+        """
         params = super().get_connection_params()
         params.pop("pool", None)
+        if not self.is_in_memory_db():
+            in_use.hold(str(params["database"]))
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
@@ -135,7 +142,8 @@ def close_before_fork(holder: Closable) -> None:
     _closed_before_fork.add(holder)
 
 
-def _close_idle_connections() -> None:
+def close_idle_connections() -> None:
+    """Close what this process has open, but for connections that are in use."""
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper) and not connection.in_transaction():
             connection.close()
@@ -157,4 +165,4 @@ def _forget_parent() -> None:
             connection.forget()
 
 
-os.register_at_fork(before=_close_idle_connections, after_in_child=_forget_parent)
+os.register_at_fork(before=close_idle_connections, after_in_child=_forget_parent)

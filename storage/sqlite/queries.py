@@ -14,7 +14,7 @@ from django.db.models import F, Func, Q
 from django.db.models.constants import OnConflict
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
-from storage.models import ChatInteraction
+from storage.models import ArchivedInteraction, ChatInteraction
 from storage.models.interaction import (
     COMPLETED_FIELDS,
     HAS_RESPONSE,
@@ -24,6 +24,7 @@ from storage.models.interaction import (
 from storage.pages import Slice
 from storage.questions import Question
 from storage.records import Record
+from storage.stubs import Stub
 
 FIELDS = ChatInteraction._meta.concrete_fields
 
@@ -170,6 +171,38 @@ def delete_expired(alias: str) -> str:
     return f"{query.get_compiler(alias).as_sql()[0]} RETURNING {deleted}"
 
 
+@functools.cache
+def select_oldest(alias: str, *, after: bool) -> str:
+    """Oldest rows first. Parameters: until, limit and, with `after`, after_time and after_id."""
+    found = ChatInteraction.objects.filter(created_at__lte=parameter("until", "created_at"))
+    if after:
+        found = found.filter(
+            Before(
+                parameter("after_time", "created_at"),
+                parameter("after_id", "interaction_id"),
+                F("created_at"),
+                F("interaction_id"),
+            )
+        )
+    return _sql(found.order_by("created_at", "interaction_id"), alias) + " LIMIT :limit"
+
+
+@functools.cache
+def delete_unchanged(alias: str) -> str:
+    """Deletes the row whose FIELDS are just the parameters: FIELDS."""
+    query = DeleteQuery(ChatInteraction)
+    for field in FIELDS:
+        query.add_q(Q(**{field.name: parameter(field.name)}))
+    return query.get_compiler(alias).as_sql()[0]
+
+
+@functools.cache
+def select_stub(alias: str) -> str:
+    """Parameters: interaction_id. Columns: those of ArchivedInteraction."""
+    found = ArchivedInteraction.objects.filter(interaction_id=parameter("interaction_id"))
+    return _sql(found.order_by(), alias)
+
+
 def slice_parameters(wanted: Slice) -> dict[str, Any]:
     """The values for `select_newest`. One row more than wanted tells whether there are more."""
     before_time, before_id = wanted.before or (None, None)
@@ -256,7 +289,13 @@ def _to_record_time(text: str) -> str:
     return f"{text[:10]}T{text[11:]}{'Z' if '.' in text else '.000000Z'}"
 
 
-def _sql(queryset: "models.QuerySet[ChatInteraction]", alias: str) -> str:
+def to_stub(row: tuple[Any, ...]) -> Stub:
+    """A row of `select_stub`."""
+    interaction_id, created_at, segment = row
+    return Stub(interaction_id, to_time(created_at), segment)
+
+
+def _sql(queryset: "models.QuerySet[Any]", alias: str) -> str:
     """With its constants as literals: an index on an expression is used for the same text only."""
     sql, constants = queryset.query.get_compiler(alias).as_sql()
     quote = connections[alias].schema_editor().quote_value

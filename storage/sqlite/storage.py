@@ -4,7 +4,7 @@ import logging
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -13,13 +13,18 @@ from django.core.cache.backends.base import BaseCache
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import cursors, expiry, limits
+from storage.archive.archive import Archive
 from storage.cache.cells import NoCells
 from storage.cache.data_version import DataVersion
 from storage.cache.interactions import InteractionCache, Writing
 from storage.cache.keys import string_key
 from storage.cache.memory_cells import MemoryCells
-from storage.exceptions import InteractionConflict, InvalidInteraction, NoSharedCache
-from storage.interface import Storage
+from storage.exceptions import (
+    InteractionArchived,
+    InteractionConflict,
+    InvalidInteraction,
+    NoSharedCache,
+)
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
@@ -30,6 +35,8 @@ from storage.records import Record, Stored
 from storage.sql_errors import translated
 from storage.sqlite import queries, replays, wal
 from storage.sqlite.base import close_before_fork
+from storage.sqlite.tiers import LocalTiers
+from storage.stubs import Stub, TakenByStub
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +47,12 @@ AFTER_ALL_MODELS = chr(sys.maxunicode) * (limits.MODEL_MAX_LENGTH + 1)
 """Greater than the name of any model."""
 
 
-class LocalStorage(Storage):
+class LocalStorage(LocalTiers):
     """Keeps interactions in the SQL database `alias`, whose engine is `storage.sqlite`."""
 
-    def __init__(self, alias: str, cache: BaseCache) -> None:
-        self._alias = alias
+    def __init__(self, alias: str, cache: BaseCache, archive: Archive) -> None:
         self._options = connections[alias].settings_dict["OPTIONS"]
-        super().__init__(threads=self._options["pool"]["max_size"])
+        super().__init__(alias, self._options["pool"]["max_size"], archive)
         self._cache = cache
         self._writes = 0
         data_version = DataVersion(self._open_idle_connection)
@@ -63,25 +69,36 @@ class LocalStorage(Storage):
     def _save(self, interaction: ChatInteraction) -> None:
         with translated, self._writing(interaction.interaction_id, interaction) as writing:
             parameters = queries.to_parameters(interaction) | {"cutoff": _cutoff()}
-            saved = self._rows(queries.upsert(self._alias), parameters)
+            saved = self._upserted(parameters)
             if not saved:
                 self._delete_expired(interaction.interaction_id)
-                saved = self._rows(queries.upsert(self._alias), parameters)
+                saved = self._upserted(parameters)
             if not saved:
-                raise InteractionConflict(interaction.interaction_id)
+                raise self._conflict(interaction.interaction_id)
             interaction.created_at = queries.to_time(saved[0][0])
             writing.committed(interaction)
 
+    def _upserted(self, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        try:
+            return self._rows(queries.upsert(self._alias), parameters)
+        except IntegrityError:  # the id is an archived interaction's
+            return []
+
+    def _conflict(self, interaction_id: str) -> InteractionConflict:
+        if self._stub(interaction_id) is None:
+            return InteractionConflict(interaction_id)
+        return InteractionArchived(interaction_id)
+
     def _get(self, interaction_id: str) -> Stored | None:
         with translated:
-            if self._in_transaction():  # may see what is not committed
+            if self._statements.in_transaction():  # may see what is not committed
                 interaction = self._read(interaction_id)
                 return None if interaction is None else Stored(interaction=interaction)
             return self._interactions.get(interaction_id, self._read)
 
     def _answer(self, question: Question) -> Stored | None:
         with translated:
-            if self._in_transaction():
+            if self._statements.in_transaction():
                 interaction = self._find(question)
                 return None if interaction is None else Stored(interaction=interaction)
             return self._interactions.answer(question, self._find, self._read)
@@ -96,21 +113,29 @@ class LocalStorage(Storage):
                 with transaction.atomic(self._alias):
                     made_before = replays.find(idempotency)
                     if made_before is not None:
-                        return self._read(made_before), False
+                        return self._made(made_before), False
                     stored, created = self._insert_or_find(interaction)
                     replays.remember(idempotency, stored.interaction_id)
             if created:
                 writing.committed(stored)
             return stored, created
 
-    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+    def _made(self, interaction_id: str) -> ChatInteraction | None:
+        """What an idempotency key has made, if it is there still."""
+        interaction = self._read(interaction_id)
+        stub = None if interaction else self._stub(interaction_id)
+        if stub is not None and not stub.has_expired:
+            raise TakenByStub(stub, replayed=True)
+        return interaction
+
+    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
         rows = [queries.to_parameters(interaction) for interaction in interactions]
         with translated:
             try:
                 with transaction.atomic(self._alias), connections[self._alias].wrap_database_errors:
                     connection = connections[self._alias].connection
                     connection.executemany(queries.insert(self._alias), rows)
-                outcomes = [Outcome.CREATED] * len(rows)
+                outcomes: list[Outcome | Stub] = [Outcome.CREATED] * len(rows)
             except IntegrityError:  # some exist: one by one then
                 with transaction.atomic(self._alias):
                     outcomes = [self._outcome(interaction) for interaction in interactions]
@@ -155,6 +180,17 @@ class LocalStorage(Storage):
         found = [queries.to_record(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
 
+    def _moving(self, interaction_ids: Sequence[str]) -> AbstractContextManager[None]:
+        return nullcontext()  # every process forgets all that it has cached, this one too
+
+    def _erasing(self, interactions: Sequence[ChatInteraction]) -> AbstractContextManager[None]:
+        return self._interactions.erasing(interactions)
+
+    def _forget_user(self, user_id: str) -> dict[str, int]:
+        with translated:
+            records = replays.forget_user(user_id)
+        return {"idempotency records": records}
+
     def check_available_sync(self) -> None:
         with translated:
             self._read("readyz")
@@ -167,18 +203,11 @@ class LocalStorage(Storage):
             "Each server has its cache in its own memory, where no other process can look."
         )
 
-    def _read(self, interaction_id: str) -> ChatInteraction | None:
-        rows = self._rows(queries.select_by_id(self._alias), {"interaction_id": interaction_id})
-        interaction = queries.to_interaction(rows[0]) if rows else None
-        if interaction is None or expiry.has_expired(interaction.created_at):
-            return None
-        return interaction
-
     def _find(self, question: Question) -> ChatInteraction | None:
         if question.model_used is not None:
             newest = self._answer_of(question, question.model_used, of_model=True)
         else:
-            with self._snapshot():
+            with self._statements.snapshot():
                 newest = max(self._answers_of_models(question), key=_position, default=None)
         return None if newest is None or expiry.has_expired(newest.created_at) else newest
 
@@ -197,13 +226,16 @@ class LocalStorage(Storage):
         return queries.to_interaction(rows[0]) if rows else None
 
     def _delete_expired(self, interaction_id: str) -> None:
-        """Free the id if its row has expired."""
+        """Free the id if its row, or its stub, has expired."""
         parameters = {"interaction_id": interaction_id, "cutoff": _cutoff()}
         self._rows(queries.delete_expired(self._alias), parameters)
+        self._stub_rows.filter(pk=interaction_id, created_at__lte=expiry.cutoff()).delete()
 
-    def _outcome(self, interaction: ChatInteraction) -> Outcome:
+    def _outcome(self, interaction: ChatInteraction) -> Outcome | Stub:
         try:
             _, created = self._insert_or_find(interaction)
+        except TakenByStub as taken:
+            return taken.stub
         except InteractionConflict:
             return Outcome.CONFLICT
         return Outcome.CREATED if created else Outcome.UNCHANGED
@@ -216,6 +248,9 @@ class LocalStorage(Storage):
             return interaction, True
         except IntegrityError:
             stored = self._read(interaction.interaction_id)
+            stub = None if stored else self._stub(interaction.interaction_id)
+            if stub is not None and not stub.has_expired:
+                raise TakenByStub(stub) from None
             if stored is None and attempts > 1:  # it has expired, or was deleted just now
                 self._delete_expired(interaction.interaction_id)
                 return self._insert_or_find(interaction, attempts - 1)
@@ -230,13 +265,13 @@ class LocalStorage(Storage):
         self, interaction_id: str, interaction: ChatInteraction | None = None
     ) -> Iterator[Writing]:
         """Around one write, its commit included. See Note [Commits of others]."""
-        if self._in_transaction():
+        if self._statements.in_transaction():
             yield Writing(NoCells(), [])  # the caller will commit it; the cells are forgotten then
             return
         before = self._commits_of_others()
         with self._interactions.writing(interaction_id, interaction) as writing:
             yield writing
-            if self._in_transaction():  # opened by the write itself, without autocommit
+            if self._statements.in_transaction():  # opened by the write itself, without autocommit
                 writing.result = None
                 return
             with self._already_saved():
@@ -250,7 +285,7 @@ class LocalStorage(Storage):
         return self._rows("PRAGMA data_version", {})[0][0]
 
     def _keep_log_bounded(self) -> None:
-        if not self._in_transaction():
+        if not self._statements.in_transaction():
             connection = connections[self._alias]
             database = str(connection.settings_dict["NAME"])
             with self._already_saved():
@@ -263,29 +298,6 @@ class LocalStorage(Storage):
             yield
         except (sqlite3.Error, DatabaseError, OSError) as error:
             logger.warning("After a commit that holds: %s", error)
-
-    def _in_transaction(self) -> bool:
-        connection = connections[self._alias].connection
-        return connection is not None and connection.in_transaction
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        """Several reads of the same state. Without Django, which would begin to write."""
-        if self._in_transaction():
-            yield
-            return
-        self._rows("BEGIN", {})
-        try:
-            yield
-        finally:
-            self._rows("COMMIT", {})
-
-    def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Run one of `queries` on this thread's connection, without Django's cursor around it."""
-        connection = connections[self._alias]
-        connection.ensure_connection()
-        with connection.wrap_database_errors:
-            return connection.connection.execute(sql, parameters).fetchall()
 
     def _open_idle_connection(self) -> sqlite3.Connection:
         parameters = connections[self._alias].get_connection_params()

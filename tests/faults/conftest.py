@@ -7,6 +7,7 @@ import pytest
 from botocore.retries import standard
 from botocore.retries.quota import RetryQuota
 from django.core.cache.backends.dummy import DummyCache
+from storage.archive.archive import configured_archive
 
 from storage.dynamodb import mirror, pauses
 from storage.dynamodb.client import Client
@@ -54,7 +55,7 @@ def behind(dynamodb_model):
         direct = clouds.make_storage(dynamodb_model, DummyCache("", {}))
         client = client_class(model, clouds.CONNECTIONS)
         client.table = direct._client.table
-        return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS)
+        return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS, configured_archive())
 
     return make
 
@@ -82,7 +83,7 @@ def direct(storage, dynamodb_model):
     """The same table, past the proxy: what is really there."""
     client = Client(dynamodb_model, clouds.CONNECTIONS)
     client.table = storage._client.table
-    return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS)
+    return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS, configured_archive())
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import redis
+from storage.archive.archive import configured_archive
 
 from storage.cache import missed, reliable_cells
 from storage.cache.keys import interaction_key
@@ -44,7 +45,9 @@ def make_process(dynamodb_model, server):
     """Makes storages of one table and one Redis."""
     url = f"redis://127.0.0.1:{server.port}/0"
     first = clouds.make_storage(dynamodb_model, clouds.make_cache(url))
-    return lambda: CloudStorage(first._client, clouds.make_cache(url), clouds.CONNECTIONS)
+    return lambda: CloudStorage(
+        first._client, clouds.make_cache(url), clouds.CONNECTIONS, configured_archive()
+    )
 
 
 @pytest.fixture

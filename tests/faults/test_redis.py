@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from django_redis.cache import RedisCache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from storage.archive.archive import configured_archive
 
 from storage.breaker import CircuitBreaker
 from storage.cache.keys import string_key
@@ -43,7 +44,7 @@ class Store:
     def __init__(self, url, **changes):
         model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)
         cache = clouds.make_cache(url, **changes)
-        self.storage = CloudStorage(Client(model, 1), cache, 1)
+        self.storage = CloudStorage(Client(model, 1), cache, 1, configured_archive())
         self.longest = 0.0
 
     def get(self, key):

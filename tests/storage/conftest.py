@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.core.cache import caches
 from django.db import connections
+from storage.archive.archive import configured_archive
 
 from storage.models import ChatInteraction, IdempotencyRecord
 from storage.sqlite import base
@@ -69,7 +70,7 @@ def other(add_database):
 @pytest.fixture
 def other_storage(other):
     """LocalStorage on that database."""
-    storage = LocalStorage(other.alias, caches["default"])
+    storage = LocalStorage(other.alias, caches["default"], configured_archive())
     yield storage
     storage._executor.shutdown()
 

@@ -5,6 +5,7 @@ import threading
 import pytest
 from django.core.cache import caches
 from django.db import connections, transaction
+from storage.archive.archive import configured_archive
 
 from storage.cache.data_version import DataVersion
 from storage.cache.interactions import InteractionCache
@@ -110,7 +111,7 @@ def test_what_does_not_exist_is_not_cached(other_storage, reads):
 
 def test_an_entry_expires(other, make_interaction, settings, monkeypatch):
     settings.CACHE_TTL = 45
-    storage = LocalStorage(other.alias, caches["default"])
+    storage = LocalStorage(other.alias, caches["default"], configured_archive())
     storage.save_interaction_sync(make_interaction(interaction_id="i"))
     set_with = []
     cache_set = caches["default"].set
@@ -172,10 +173,10 @@ def test_two_storages_on_one_cache_do_not_mislead_each_other(
     other, other_storage, stored, commit_elsewhere
 ):
     # Each guard counts on its own, so equal numbers must not mean equal versions.
-    second = LocalStorage(other.alias, caches["default"])
+    second = LocalStorage(other.alias, caches["default"], configured_archive())
     assert message(second) == "old"
     commit_elsewhere("new")
-    third = LocalStorage(other.alias, caches["default"])
+    third = LocalStorage(other.alias, caches["default"], configured_archive())
     assert [message(storage) for storage in (third, second, other_storage)] == ["new"] * 3
 
 

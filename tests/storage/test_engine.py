@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
+from storage.archive.archive import configured_archive
 
 from storage.exceptions import InteractionConflict, StorageUnavailable
 from storage.models import ChatInteraction
@@ -249,7 +250,7 @@ def test_a_full_pool_makes_the_storage_unavailable(add_database, make_interactio
     from storage.sqlite.storage import LocalStorage
 
     connection = add_database("small", pool={"max_size": 1, "timeout": 0.1})
-    storage = LocalStorage("small", caches["default"])
+    storage = LocalStorage("small", caches["default"], configured_archive())
     connection.ensure_connection()  # this thread has the only one
     for call in (
         lambda: storage.get_interaction("i"),

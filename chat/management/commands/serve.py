@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chat import first_start, metrics_files
 from storage import readiness
+from storage.lifecycle import backups
 from storage.migrate import migrated_under_lock
 
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         with migrated_under_lock():
             login = first_start.login() if development else None
             self._count_together()
+            backups.keep_restores_out()
         if problem := readiness.mistake():
             raise CommandError(problem)
         everywhere = settings.HOST in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)

@@ -1,0 +1,140 @@
+"""The archive as an S3 bucket.
+
+Deleting is for good: where the bucket keeps versions, those of a deleted or replaced object are
+deleted too, which needs s3:ListBucketVersions and s3:DeleteObjectVersion.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from django.core.files import File
+from storages.backends.s3 import S3Storage
+
+CLIENT = Config(
+    connect_timeout=2,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    signature_version="s3v4",
+)
+
+DELETED_AT_ONCE = 1_000
+"""What S3 deletes in one call."""
+
+
+class ArchiveBucket(S3Storage):
+    """Objects that are written in one request, however large, and read in parts.
+
+    Raises OSError for what S3 or the network answers. No ACL is sent: objects are private without,
+    and a bucket without ACLs, as new ones are, would refuse it.
+    """
+
+    def __init__(self, bucket_name: str, region_name: str | None, endpoint_url: str | None) -> None:
+        super().__init__(
+            bucket_name=bucket_name,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            client_config=_config(endpoint_url),
+            default_acl=None,
+            file_overwrite=True,
+            location="",
+        )
+
+    def read_range(self, name: str, offset: int, length: int | None) -> bytes:
+        """So many bytes from `offset`, all if `length` is None; fewer where the object ends."""
+        last = "" if length is None else offset + length - 1
+        with _as_os_errors():
+            try:
+                answer = self._client.get_object(**self._at(name), Range=f"bytes={offset}-{last}")
+                return answer["Body"].read()
+            except ClientError as error:
+                if _code(error) == "InvalidRange":  # it ends before
+                    return b""
+                raise
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        """Folders and objects in a folder; 1,000 a request."""
+        with _as_os_errors():
+            return super().listdir(path)
+
+    def delete(self, name: str) -> None:
+        """Delete an object with all its versions."""
+        with _as_os_errors():
+            answer = self._client.delete_object(**self._at(name))
+            if _has_versions(answer):
+                self._delete_versions(each for each in self._versions(name) if each["Key"] == name)
+
+    def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
+        """Delete earlier versions of objects whose names begin with `prefix`, however old."""
+        with _as_os_errors():
+            versions = list(self._versions(prefix))
+            current = {each["Key"] for each in versions if each["IsLatest"] and "Size" in each}
+            self._delete_versions(
+                each for each in versions if not each["IsLatest"] or each["Key"] not in current
+            )
+
+    def _save(self, name: str, content: "File[Any]") -> str:
+        with _as_os_errors():
+            answer = self._client.put_object(**self._at(name), Body=content.file)
+            if _has_versions(answer):
+                self._delete_versions(
+                    each
+                    for each in self._versions(name)
+                    if each["Key"] == name and not each["IsLatest"]
+                )
+        return name
+
+    @property
+    def _client(self) -> Any:
+        return self.connection.meta.client
+
+    def _at(self, name: str) -> dict[str, str]:
+        return {"Bucket": self.bucket_name, "Key": self._normalize_name(name)}
+
+    def _versions(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """All versions, and the markers of deletions, of objects with this beginning of a name."""
+        pages = self._client.get_paginator("list_object_versions")
+        for page in pages.paginate(Bucket=self.bucket_name, Prefix=prefix):
+            yield from page.get("Versions", ())
+            yield from page.get("DeleteMarkers", ())
+
+    def _delete_versions(self, versions: Iterable[dict[str, Any]]) -> None:
+        """Delete versions. Markers of deletions go last, so that nothing comes back meanwhile."""
+        found = iter(sorted(versions, key=lambda each: "Size" not in each))
+        while some := list(islice(found, DELETED_AT_ONCE)):
+            objects = [{name: each[name] for name in ("Key", "VersionId")} for each in some]
+            answer = self._client.delete_objects(
+                Bucket=self.bucket_name, Delete={"Objects": objects, "Quiet": True}
+            )
+            if errors := answer.get("Errors"):
+                raise OSError(None, f"S3 answered {errors[0]['Code']} to DeleteObjectVersion")
+
+
+def _config(endpoint_url: str | None) -> Config:
+    # Another S3 than AWS's has no host name for each bucket.
+    return CLIENT.merge(Config(s3={"addressing_style": "path" if endpoint_url else "auto"}))
+
+
+def _has_versions(answer: dict[str, Any]) -> bool:
+    return "VersionId" in answer or answer.get("DeleteMarker", False)
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if _code(error) == "NoSuchKey":
+            raise FileNotFoundError from None
+        raise OSError(None, f"S3 answered {_code(error)} to {error.operation_name}") from error
+    except HTTPClientError as error:  # with the address, which has the bucket's name
+        raise OSError(None, f"S3 does not answer ({type(error).__name__})") from error
+    except BotoCoreError as error:
+        raise OSError(None, str(error)) from error

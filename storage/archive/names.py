@@ -1,0 +1,80 @@
+"""The names of the archive's files. What is not of these forms is never made, read or deleted."""
+
+import re
+import secrets
+from datetime import date
+
+from uuid_utils import uuid7
+
+PENDING = "pending"
+"""The folder of the markers."""
+
+_DAY = r"\d{4}-\d{2}-\d{2}"
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_RANDOM = r"[0-9a-f]{16}"
+_SEGMENT = re.compile(rf"({_DAY})/{_ID}", re.ASCII)
+_MANIFEST = re.compile(rf"({_ID})\.json", re.ASCII)
+_MARKER = re.compile(rf"({_DAY})\.({_ID})\.{_RANDOM}", re.ASCII)
+
+
+def new_segment(day: date) -> str:
+    """A name for a segment with rows of `day`; later ones sort behind earlier ones."""
+    return f"{day.isoformat()}/{uuid7()}"
+
+
+def day_of(segment: str) -> date:
+    """The day of a segment's rows. Raises ValueError for what is not a segment's name."""
+    if match := _SEGMENT.fullmatch(segment):
+        return date.fromisoformat(match[1])
+    raise ValueError("Not the name of a segment of the archive.")
+
+
+def manifest_of(segment: str) -> str:
+    """The file with a segment's manifest. Raises ValueError as `day_of` does."""
+    day_of(segment)
+    return f"{segment}.json"
+
+
+def new_data(segment: str) -> str:
+    """A file for a segment's rows that none has had before."""
+    return f"{segment}-{secrets.token_hex(8)}.jsonl.zst"
+
+
+def is_data_of(name: str, segment: str) -> bool:
+    """Whether a file has, or once had, rows of the segment."""
+    return bool(re.fullmatch(rf"{re.escape(segment)}-{_RANDOM}\.jsonl\.zst", name, re.ASCII))
+
+
+def new_marker(segment: str) -> str:
+    """A file that marks the segment. Raises ValueError as `day_of` does."""
+    day_of(segment)
+    return f"{PENDING}/{segment.replace('/', '.')}.{secrets.token_hex(8)}"
+
+
+def marked_by(file: str) -> str | None:
+    """The segment that a file in `pending/` marks, or None if it is something else."""
+    match = _MARKER.fullmatch(file)
+    segment = f"{match[1]}/{match[2]}" if match else ""
+    return segment if segment and _is_segment(segment) else None
+
+
+def as_day(folder: str) -> date | None:
+    """The day that a folder is for, or None if it is for something else."""
+    try:
+        return date.fromisoformat(folder) if re.fullmatch(_DAY, folder, re.ASCII) else None
+    except ValueError:
+        return None
+
+
+def as_segment(day: date, file: str) -> str | None:
+    """The segment whose manifest a file in the folder of a day is, or None if it is another."""
+    match = _MANIFEST.fullmatch(file)
+    return f"{day.isoformat()}/{match[1]}" if match else None
+
+
+def _is_segment(name: str) -> bool:
+    try:
+        day_of(name)
+    except ValueError:
+        return False
+    return True

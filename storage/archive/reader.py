@@ -1,0 +1,171 @@
+"""Reading a segment while it may be rewritten.
+
+# Note [Reading while it is rewritten]
+
+A reader knows a manifest, and finds that the file it names is gone: then the segment was rewritten
+or removed, and there is another manifest, or none. Rewriting only takes rows away, so the reader
+goes on behind the last row that it gave. The same manifest twice, and no file, is damage.
+"""
+
+import hashlib
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+
+from storage.archive import pseudonyms, segments
+from storage.archive.files import Files
+from storage.archive.manifests import Frame, Manifest
+from storage.cursors import Position
+from storage.exceptions import DamagedArchive
+from storage.models import ChatInteraction
+
+READ_BYTES = 1024 * 1024
+"""Read at once where rows are read one after another."""
+
+
+class _Rewritten(Exception):
+    """The data file is gone."""
+
+
+class Reader:
+    """One reading of one segment."""
+
+    def __init__(self, files: Files, segment: str, load: Callable[[str], Manifest | None]) -> None:
+        self._files = files
+        self._segment = segment
+        self._load = load
+        self._known: str | None = None
+
+    def rows(self) -> Iterator[ChatInteraction]:
+        """All rows, oldest first."""
+        last: Position | None = None
+        for manifest in self._manifests():
+            try:
+                for row in self._forward(manifest, last):
+                    last = _position(row)
+                    yield row
+                return
+            except _Rewritten:
+                continue
+
+    def newest(self, before: Position | None, after: datetime | None) -> Iterator[ChatInteraction]:
+        """Rows before a position, created at `after` or later, newest first."""
+        for manifest in self._manifests():
+            try:
+                for row in self._backward(manifest, before):
+                    if after is not None and row.created_at < after:
+                        return
+                    before = _position(row)
+                    yield row
+                return
+            except _Rewritten:
+                continue
+
+    def find(self, wanted: Sequence[Position]) -> dict[str, ChatInteraction]:
+        """The rows at these positions, by id."""
+        for manifest in self._manifests():
+            try:
+                return {row.interaction_id: row for row in self._at(manifest, set(wanted))}
+            except _Rewritten:
+                continue
+        return {}
+
+    def verify(self) -> Manifest | None:
+        """Read all; the manifest. Raises DamagedArchive."""
+        for manifest in self._manifests():
+            try:
+                self._verify(manifest)
+            except _Rewritten:
+                continue
+            return manifest
+        return None
+
+    def _manifests(self) -> Iterator[Manifest]:
+        """The manifest as it is now, and again each time that the file it names is gone."""
+        while manifest := self._load(self._segment):
+            if manifest.data == self._known:
+                raise DamagedArchive(manifest.data, "it is not there")
+            self._known = manifest.data
+            yield manifest
+
+    def _forward(self, manifest: Manifest, last: Position | None) -> Iterator[ChatInteraction]:
+        start = 0 if last is None else manifest.frame_of(last) or 0
+        for frame, content in self._contents(manifest, start):
+            for row in segments.rows_of(manifest, frame, content):
+                if last is None or _position(row) > last:
+                    yield row
+
+    def _backward(self, manifest: Manifest, before: Position | None) -> Iterator[ChatInteraction]:
+        firsts = [frame.first for frame in manifest.frames]
+        end = len(firsts) if before is None else bisect_left(firsts, before)
+        for frame in reversed(manifest.frames[:end]):
+            for row in reversed(segments.rows_of(manifest, frame, self._content(manifest, frame))):
+                if before is None or _position(row) < before:
+                    yield row
+
+    def _at(self, manifest: Manifest, wanted: set[Position]) -> Iterator[ChatInteraction]:
+        numbers = {manifest.frame_of(position) for position in wanted}
+        for number in sorted(number for number in numbers if number is not None):
+            frame = manifest.frames[number]
+            content = self._content(manifest, frame)
+            yield from segments.wanted_rows(manifest, frame, content, wanted)
+
+    def _verify(self, manifest: Manifest) -> None:
+        whole = hashlib.sha256()
+        users: Counter[str] = Counter()
+        last: Position | None = None
+        for frame, content in self._contents(manifest, 0):
+            whole.update(content)
+            for row in segments.rows_of(manifest, frame, content):
+                if last is not None and _position(row) <= last:
+                    raise DamagedArchive(manifest.data, "its rows are not in order")
+                last = _position(row)
+                if manifest.users is not None:
+                    users[row.user_id] += 1
+        if whole.hexdigest() != manifest.sha256:
+            raise DamagedArchive(manifest.data, "its checksum is wrong")
+        if last is None or last[0] != manifest.newest:
+            raise DamagedArchive(manifest.data, "its newest row is not what the manifest says")
+        if manifest.key_id == pseudonyms.key_id() and manifest.users not in (
+            None,
+            pseudonyms.counts(users),
+        ):
+            raise DamagedArchive(manifest.data, "its users are not those of the manifest")
+
+    def _contents(self, manifest: Manifest, start: int) -> Iterator[tuple[Frame, bytes]]:
+        """The frames from number `start`, each with its part of the file, and then no more."""
+        for some in _together(manifest.frames[start:]):
+            offset = some[0].offset
+            end = some[-1].offset + some[-1].length
+            beyond = 1 if end == manifest.bytes else 0
+            content = self._read(manifest, offset, end - offset + beyond)
+            for frame in some:
+                yield frame, content[frame.offset - offset :][: frame.length]
+            if len(content) > end - offset:
+                raise DamagedArchive(manifest.data, "it is longer than it was")
+
+    def _content(self, manifest: Manifest, frame: Frame) -> bytes:
+        return self._read(manifest, frame.offset, frame.length)
+
+    def _read(self, manifest: Manifest, offset: int, length: int) -> bytes:
+        content = self._files.read(manifest.data, offset, length)
+        if content is None:
+            raise _Rewritten
+        return content
+
+
+def _together(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+    """Frames one after another, as many as are read at once."""
+    some: list[Frame] = []
+    for frame in frames:
+        if some and frame.offset + frame.length - some[0].offset > READ_BYTES:
+            yield some
+            some = []
+        some.append(frame)
+    if some:
+        yield some
+
+
+def _position(row: ChatInteraction) -> Position:
+    return row.created_at, row.interaction_id

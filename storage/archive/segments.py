@@ -1,0 +1,163 @@
+"""The rows of a segment as bytes: lines of JSON, compressed in frames of zstd.
+
+A frame is read, checked and decompressed by itself, so that one row costs one frame, and any number
+of rows the memory of a few. Frames one after another are a file that `zstd -d` reads.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+import msgspec
+from backports import zstd
+
+from storage import records
+from storage.archive import names, pseudonyms
+from storage.archive.manifests import USERS_MAX, Frame, Manifest
+from storage.cursors import Position
+from storage.exceptions import DamagedArchive
+from storage.models import ChatInteraction
+
+FRAME_BYTES = 256 * 1024
+"""JSON in a frame, before it is compressed. A row that is larger is a frame alone."""
+
+_OPTIONS: dict[int, int] = {
+    zstd.CompressionParameter.compression_level: 9,
+    zstd.CompressionParameter.checksum_flag: 1,
+}
+
+
+class _Key(msgspec.Struct):
+    """What tells a line from others; the rest of it is skipped."""
+
+    interaction_id: str
+
+
+_KEYS = msgspec.json.Decoder(_Key)
+
+
+class Writer:
+    """Writes rows to a file, and counts what the manifest says of them."""
+
+    def __init__(self, segment: str, data: str, file: IO[bytes]) -> None:
+        self._segment = segment
+        self._data = data
+        self._day = names.day_of(segment)
+        self._file = file
+        self._whole = hashlib.sha256()
+        self._offset = 0
+        self._frames: list[Frame] = []
+        self._users: Counter[str] | None = Counter()
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._first: Position | None = None
+        self._last: Position | None = None
+
+    def write(self, rows: Iterable[ChatInteraction]) -> Manifest | None:
+        """Write all rows; their manifest, or None if there were none. Raises ValueError if one is
+        not of the segment's day, or not behind the one before it.
+        """
+        for row in rows:
+            self._add(row)
+        self._end_frame()
+        return self._manifest() if self._frames else None
+
+    def _add(self, row: ChatInteraction) -> None:
+        position = (row.created_at, row.interaction_id)
+        if records.format_time(row.created_at)[:10] != self._day.isoformat():
+            raise ValueError(f"A row was not created on {self._day}, the day of its segment.")
+        if self._last is not None and position <= self._last:
+            raise ValueError("Rows of a segment must come by time and id, each of them once.")
+        line = records.to_json(row) + b"\n"
+        if self._size + len(line) > FRAME_BYTES:
+            self._end_frame()
+        self._first = self._first or position
+        self._last = position
+        self._lines.append(line)
+        self._size += len(line)
+        self._count(row.user_id)
+
+    def _count(self, user_id: str) -> None:
+        if self._users is not None:
+            self._users[user_id] += 1
+            if len(self._users) > USERS_MAX:
+                self._users = None
+
+    def _end_frame(self) -> None:
+        if self._first is None:
+            return
+        frame = zstd.compress(b"".join(self._lines), options=_OPTIONS)
+        self._file.write(frame)
+        self._whole.update(frame)
+        digest = hashlib.sha256(frame).hexdigest()
+        self._frames.append(Frame(self._offset, len(frame), len(self._lines), digest, self._first))
+        self._offset += len(frame)
+        self._lines, self._size, self._first = [], 0, None
+
+    def _manifest(self) -> Manifest:
+        assert self._last is not None
+        users = self._users
+        return Manifest(
+            segment=self._segment,
+            data=self._data,
+            sha256=self._whole.hexdigest(),
+            bytes=self._offset,
+            count=sum(frame.count for frame in self._frames),
+            oldest=self._frames[0].first[0],
+            newest=self._last[0],
+            frames=tuple(self._frames),
+            users=None if users is None else pseudonyms.counts(users),
+            key_id=pseudonyms.key_id(),
+        )
+
+
+def lines_of(manifest: Manifest, frame: Frame, content: bytes) -> list[bytes]:
+    """The lines of a frame, of which the data file has `content`. Raises DamagedArchive."""
+    if len(content) != frame.length or hashlib.sha256(content).hexdigest() != frame.sha256:
+        raise DamagedArchive(manifest.data, _place(frame, "its checksum is wrong"))
+    try:
+        lines = zstd.decompress(content).split(b"\n")
+    except zstd.ZstdError:
+        raise DamagedArchive(manifest.data, _place(frame, "it cannot be decompressed")) from None
+    if lines.pop() or len(lines) != frame.count:
+        raise DamagedArchive(manifest.data, _place(frame, "it has not as many rows as it should"))
+    return lines
+
+
+def rows_of(manifest: Manifest, frame: Frame, content: bytes) -> list[ChatInteraction]:
+    """The rows of a frame, in order. Raises as `lines_of` does."""
+    rows = [_row(manifest, frame, line) for line in lines_of(manifest, frame, content)]
+    if (rows[0].created_at, rows[0].interaction_id) != frame.first:
+        raise DamagedArchive(manifest.data, _place(frame, "it does not begin with its first row"))
+    return rows
+
+
+def wanted_rows(
+    manifest: Manifest, frame: Frame, content: bytes, wanted: set[Position]
+) -> Iterator[ChatInteraction]:
+    """Those rows of a frame that are at wanted positions. Raises as `lines_of` does."""
+    ids = {interaction_id for _, interaction_id in wanted}
+    for line in lines_of(manifest, frame, content):
+        if _id(manifest, frame, line) in ids:
+            row = _row(manifest, frame, line)
+            if (row.created_at, row.interaction_id) in wanted:
+                yield row
+
+
+def _id(manifest: Manifest, frame: Frame, line: bytes) -> str:
+    try:
+        return _KEYS.decode(line).interaction_id
+    except ValueError:
+        raise DamagedArchive(manifest.data, _place(frame, "it has a line that is no row")) from None
+
+
+def _row(manifest: Manifest, frame: Frame, line: bytes) -> ChatInteraction:
+    try:
+        return records.from_json(line)
+    except ValueError:
+        raise DamagedArchive(manifest.data, _place(frame, "it has a line that is no row")) from None
+
+
+def _place(frame: Frame, problem: str) -> str:
+    return f"the part of {frame.length} bytes at {frame.offset}: {problem}"

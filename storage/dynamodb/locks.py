@@ -1,0 +1,48 @@
+"""Locks in the table of the interactions."""
+
+import math
+import time
+
+from storage.dynamodb.client import Client, ConditionFailed
+from storage.dynamodb.expressions import names
+
+PREFIX = "\x1flock#"
+"""An interaction's id has no control character, so the two never meet."""
+
+FREE = "attribute_not_exists(#interaction_id) OR #until <= :now OR #owner = :owner"
+
+
+def take(client: Client, name: str, owner: str, seconds: float) -> bool:
+    """Take a lock that is free, has ended, or is one's own; whether it is one's own now."""
+    now = time.time()
+    try:
+        client.call(
+            "PutItem",
+            Item={
+                "interaction_id": {"S": PREFIX + name},
+                "owner": {"S": owner},
+                "until": {"N": f"{now + seconds:.6f}"},
+                "expires_at": {"N": str(math.ceil(now + seconds) + 86_400)},
+            },
+            ConditionExpression=FREE,
+            ExpressionAttributeNames=names(FREE),
+            ExpressionAttributeValues={":now": {"N": f"{now:.6f}"}, ":owner": {"S": owner}},
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+def release(client: Client, name: str, owner: str) -> None:
+    """Give a lock back, if it is one's own."""
+    condition = "#owner = :owner"
+    try:
+        client.call(
+            "DeleteItem",
+            Key={"interaction_id": {"S": PREFIX + name}},
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names(condition),
+            ExpressionAttributeValues={":owner": {"S": owner}},
+        )
+    except ConditionFailed:
+        return

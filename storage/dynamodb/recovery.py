@@ -1,0 +1,147 @@
+"""Point-in-time recovery: how far back it reaches, and a new table from it.
+
+DynamoDB restores into a new table, which has the items and the indexes, but no TTL, no recovery, no
+protection and no tags. Until the tag `state` is gone the table is not to be used: interactions
+that were erased since may be in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeGuard
+
+from storage.dynamodb import table
+from storage.dynamodb.client import Client, TableMissing
+from storage.dynamodb.table import Description
+from storage.exceptions import StorageError, StorageUnavailable
+
+RECOVERY_DAYS = 35
+"""What DynamoDB keeps unless a table is set otherwise, and the most it can."""
+
+TOLERANCE = timedelta(seconds=1)
+"""DynamoDB restores to a whole second."""
+
+
+class NotRecoverable(StorageError):
+    """There is no recovery to this table or this time; the text says why."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The times that a table can be restored to."""
+
+    earliest: datetime
+    latest: datetime
+    days: int
+
+
+def window(client: Client) -> Window:
+    """How far back the recovery of the table reaches. Raises NotRecoverable if it is off."""
+    found = client.manage("DescribeContinuousBackups", TableName=client.table)
+    recovery = found["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    if "LatestRestorableDateTime" not in recovery:  # or it was turned on just now
+        raise NotRecoverable(
+            f"The point-in-time recovery of the table {client.table} is off: it has no backup. "
+            "Turn it on: manage.py dynamodb_table create"
+        )
+    return Window(
+        earliest=recovery["EarliestRestorableDateTime"].astimezone(UTC),
+        latest=recovery["LatestRestorableDateTime"].astimezone(UTC),
+        days=int(recovery.get("RecoveryPeriodInDays", RECOVERY_DAYS)),
+    )
+
+
+def restore(
+    source: Client,
+    target: Client,
+    at: datetime | None,
+    wait: Callable[[], None],
+    change: Callable[[], None],
+) -> list[str]:
+    """Make the table of `target` from that of `source` as it was `at`, or else of late.
+
+    Gives what was done. `wait` is called, and pauses, while DynamoDB works; what it raises ends
+    this, and calling it again goes on. `change` is called before the table may be used. Raises
+    NotRecoverable and StorageUnavailable.
+    """
+    done = []
+    description = _describe(target)
+    if description is None:
+        _begin(source, target, at)
+        done.append("began to restore")
+    else:
+        _refuse_other(source, target, description, at)
+    while not _is_active(description := _describe(target)):
+        wait()
+    arn = description["TableArn"]
+    if table.TAGS.items() <= table.tags(target, arn).items() and not _is_marked(target, arn):
+        return done  # an earlier call has ended it
+    while not _is_marked(target, arn):
+        marker = {"Key": table.STATE, "Value": table.RESTORING}
+        target.manage("TagResource", ResourceArn=arn, Tags=[marker])
+        wait()
+    done += table.create(target)
+    change()
+    if wrong := [each for each in table.differences(target) if each != table.UNFINISHED]:
+        raise StorageUnavailable(" ".join(wrong))
+    while _is_marked(target, arn):
+        target.manage("UntagResource", ResourceArn=arn, TagKeys=[table.STATE])
+        wait()
+    return [*done, "is ready"]
+
+
+def _begin(source: Client, target: Client, at: datetime | None) -> None:
+    reach = window(source)
+    if at is not None and not reach.earliest <= at <= reach.latest:
+        raise NotRecoverable(
+            f"The table can be restored to a time from {_text(reach.earliest)} to "
+            f"{_text(reach.latest)}."
+        )
+    time = {"UseLatestRestorableTime": True} if at is None else {"RestoreDateTime": at}
+    source.manage(
+        "RestoreTableToPointInTime",
+        SourceTableName=source.table,
+        TargetTableName=target.table,
+        BillingModeOverride="PAY_PER_REQUEST",
+        **time,
+    )
+
+
+def _refuse_other(
+    source: Client, target: Client, description: Description, at: datetime | None
+) -> None:
+    """Raises NotRecoverable unless the table was begun by an earlier call like this one."""
+    summary = description.get("RestoreSummary", {})
+    of_source = _describe(source)
+    is_ours = of_source is not None and summary.get("SourceTableArn") == of_source["TableArn"]
+    if not is_ours and not _is_marked(target, description["TableArn"]):
+        raise NotRecoverable(f"There is a table {target.table} already. Choose another name.")
+    begun_at = summary.get("RestoreDateTime")
+    if at is not None and begun_at is not None and abs(begun_at - at) > TOLERANCE:
+        raise NotRecoverable(
+            f"The table {target.table} is restored to {_text(begun_at)}. Choose another name."
+        )
+
+
+def _is_marked(target: Client, arn: str) -> bool:
+    return table.tags(target, arn).get(table.STATE) == table.RESTORING
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat()
+
+
+def _describe(client: Client) -> Description | None:
+    try:
+        return dict(client.manage("DescribeTable", TableName=client.table)["Table"])
+    except TableMissing:
+        return None
+
+
+def _is_active(description: Description | None) -> TypeGuard[Description]:
+    """Not if it is not known yet, which a table that was just begun may be for a moment."""
+    if description is None:
+        return False
+    indexes = description.get("GlobalSecondaryIndexes", [])
+    states = [description["TableStatus"], *(index["IndexStatus"] for index in indexes)]
+    return all(state == "ACTIVE" for state in states)

@@ -1,0 +1,100 @@
+"""Moving what is no longer hot to cold storage.
+
+# Note [Moving a batch]
+
+    mark the segment; write it; put stubs in the place of the rows that are still as they were
+    written, a few at a time; compact the segment if some were not; take the mark away
+
+A segment without stubs counts for nothing, so it does no harm that it is written first. Each row
+changes over by itself, in one step of the database: it is hot until then and cold from then on.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from storage.lifecycle.policy import Policy
+from storage.lifecycle.runs import Run
+
+from storage import expiry, limits
+from storage.archive.holds import Holds
+from storage.cold_lists import position
+from storage.cursors import Position
+from storage.interface import Storage
+from storage.lifecycle.compaction import compact, finish_interrupted
+from storage.models import ChatInteraction
+
+PAGE = 100
+"""Rows read at a time: at most 40 MB."""
+
+SEGMENT_BYTES = 32 * 1024 * 1024
+"""Text in one segment, about: what is in memory while it is written."""
+
+MOVED_AT_ONCE = 500
+
+
+@dataclass
+class Archived:
+    """What a run of archive_interactions has done."""
+
+    finished: int = 0
+    """Segments that an interrupted run or a deletion had left to be finished."""
+    archived: int = 0
+    changed: int = 0
+    """Interactions that were changed meanwhile, and stay hot until the next run."""
+    segments: int = 0
+    remaining: int = 0
+
+
+def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> None:
+    """Move what is older than the hot days and has not expired. Counts as it goes in `report`."""
+    report.remaining = _count(storage, policy)
+    if run.dry_run:
+        return
+    report.finished = finish_interrupted(storage, run, policy.gone_until)
+    holds = Holds.of(storage.archive)
+    for batch in _batches(storage, policy, run.batch_size):
+        run.step(report.archived)
+        segment = storage.archive.new_segment(batch[0].created_at.date())
+        marker = storage.archive.mark(segment)
+        storage.archive.write(segment, sorted(batch, key=position))
+        moved = 0
+        for start in range(0, len(batch), MOVED_AT_ONCE):
+            run.step(report.archived + moved)
+            moved += storage.move_to_cold_sync(batch[start : start + MOVED_AT_ONCE], segment)
+        if moved < len(batch):
+            compact(storage, segment, holds, policy.gone_until)
+        storage.archive.unmark([marker])
+        report.archived += moved
+        report.changed += len(batch) - moved
+        report.segments += 1 if moved else 0
+        report.remaining = max(report.remaining - len(batch), 0)
+    report.remaining = report.changed
+
+
+def _count(storage: Storage, policy: Policy) -> int:
+    at_most = 1_000_000
+    due = storage.count_oldest_sync(policy.archive_until, at_most)
+    return due - storage.count_oldest_sync(policy.gone_until, at_most)
+
+
+def _batches(storage: Storage, policy: Policy, size: int) -> Iterator[list[ChatInteraction]]:
+    """What is to be archived, oldest first: for each batch, rows of one day that fit in memory."""
+    batch: list[ChatInteraction] = []
+    held = 0
+    for interaction in _due(storage, policy):
+        size_of_text = limits.text_bytes(interaction)
+        is_full = len(batch) == size or held + size_of_text > SEGMENT_BYTES
+        if batch and (is_full or batch[0].created_at.date() != interaction.created_at.date()):
+            yield batch
+            batch, held = [], 0
+        batch.append(interaction)
+        held += size_of_text
+    if batch:
+        yield batch
+
+
+def _due(storage: Storage, policy: Policy) -> Iterator[ChatInteraction]:
+    after: Position = (policy.gone_until + expiry.MICROSECOND, "")
+    while page := storage.oldest_sync(policy.archive_until, PAGE, after):
+        yield from page
+        after = position(page[-1])

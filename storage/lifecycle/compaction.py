@@ -1,0 +1,83 @@
+"""Bringing a segment of the archive into line with the stubs: so ends what was cut short.
+
+Every step that makes rows of a segment come or go marks the segment first. A run that ends midway
+leaves the mark, and the next one compacts what is marked: whatever the step was, only what has a
+stub in this segment stays in it. A row that was not moved is hot still; one that was brought back
+is hot again; one that was deleted is gone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from storage.lifecycle.runs import Run
+
+from storage.archive.holds import Holds
+from storage.interface import Storage
+from storage.models import ChatInteraction
+
+ROWS_AT_ONCE = 500
+"""Rows whose stubs are looked up at once."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """Rows of a segment: its own, those that are not any more, and those held beyond their time."""
+
+    kept: int
+    dropped: int
+    held: int
+
+
+def finish_interrupted(storage: Storage, run: Run, gone_until: datetime) -> int:
+    """Compact what interrupted runs and deletions have marked; how many segments."""
+    holds = Holds.of(storage.archive)
+    marked = storage.archive.marked()
+    for segment, markers in marked.items():
+        compact(storage, segment, holds, gone_until)
+        storage.archive.unmark(markers)
+        run.step()
+    return len(marked)
+
+
+def compact(storage: Storage, segment: str, holds: Holds, gone_until: datetime) -> Content:
+    """Drop the rows that are the segment's no more, and those created at or before `gone_until`.
+
+    Of these, what is under a legal hold stays. The segment must be marked, and the marks known
+    before this is called be taken away after it: one that comes in between is another's.
+    """
+    storage.archive.remove_orphans(segment)
+    content = examine(storage, segment, holds, gone_until)
+    if not content.kept:
+        storage.archive.remove(segment)
+    elif content.dropped:
+        storage.archive.write(segment, _kept(storage, segment, holds, gone_until))
+    return content
+
+
+def examine(storage: Storage, segment: str, holds: Holds, gone_until: datetime) -> Content:
+    """What `compact` would make of a segment. One that is not there has no rows."""
+    manifest = storage.archive.manifest(segment)
+    if manifest is None:
+        return Content(0, 0, 0)
+    kept = held = 0
+    for each in _kept(storage, segment, holds, gone_until):
+        kept += 1
+        held += each.created_at <= gone_until
+    return Content(kept, manifest.count - kept, held)
+
+
+def _kept(
+    storage: Storage, segment: str, holds: Holds, gone_until: datetime
+) -> Iterator[ChatInteraction]:
+    rows = storage.archive.rows(segment)
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        stubs = storage.stubs_sync([each.interaction_id for each in some])
+        for each in some:
+            stub = stubs.get(each.interaction_id)
+            if each.created_at <= gone_until:
+                if holds.holds(each):
+                    yield each
+            elif stub is not None and stub.segment == segment:
+                yield each

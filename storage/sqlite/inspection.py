@@ -1,0 +1,117 @@
+"""Whether a database file is whole, and what is in it."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+INTERACTIONS = ("storage_chatinteraction", "storage_archivedinteraction")
+"""Tables of which every row counts, and their order is that of `interaction_id`."""
+
+MIGRATIONS = "django_migrations"
+
+
+class NotWhole(Exception):
+    """SQLite finds the file damaged; the text says what it finds first."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a database."""
+
+    tables: dict[str, int]
+    """Rows of each table."""
+    hashes: dict[str, str]
+    """SHA-256 of all rows of the tables in INTERACTIONS that there are."""
+    schema: list[str]
+    """Applied migrations, such as `storage.0001_initial`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self)
+
+
+@contextmanager
+def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connection]:
+    """A connection past Django to a file that exists, without transactions of its own.
+
+    It has the function that the index of answers calls: see docs/decisions/0016-answers.md.
+    """
+    with closing(
+        sqlite3.connect(
+            f"{database.absolute().as_uri()}?mode=rw",
+            uri=True,
+            isolation_level=None,
+            timeout=timeout,
+        )
+    ) as connection:
+        connection.create_function("SHA256", 1, _sha256, deterministic=True)
+        yield connection
+
+
+def examine(database: Path) -> Content:
+    """Read all of a database that nobody writes. Raises NotWhole."""
+    try:
+        with connected(database) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            _check(connection)
+            return _content(connection)
+    except sqlite3.DatabaseError as error:
+        raise NotWhole(str(error)) from error
+
+
+def check(database: Path) -> None:
+    """Have SQLite compare tables, indexes and references. Raises NotWhole."""
+    try:
+        with connected(database) as connection:
+            _check(connection)
+    except sqlite3.DatabaseError as error:
+        raise NotWhole(str(error)) from error
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise NotWhole(str(found).splitlines()[0])
+    dangling = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if dangling is not None:
+        raise NotWhole(f"a row of {dangling[0]} refers to one of {dangling[2]} that is not there")
+
+
+def _content(connection: sqlite3.Connection) -> Content:
+    names = sorted(
+        name
+        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        if not name.startswith("sqlite_")
+    )
+    applied: list[str] = []
+    if MIGRATIONS in names:
+        rows = connection.execute(f"SELECT app, name FROM {MIGRATIONS}")  # noqa: S608
+        applied = sorted({f"{app}.{name}" for app, name in rows})
+    return Content(
+        tables={name: _count(connection, name) for name in names},
+        hashes={name: _hash(connection, name) for name in INTERACTIONS if name in names},
+        schema=applied,
+    )
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f'SELECT COUNT(*) FROM "{table}"').fetchone()[0])  # noqa: S608
+
+
+def _hash(connection: sqlite3.Connection, table: str) -> str:
+    columns = sorted(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+    hashed = hashlib.sha256(repr(columns).encode())
+    listed = ", ".join(f'"{column}"' for column in columns)
+    for row in connection.execute(
+        f"SELECT {listed} FROM {table} ORDER BY interaction_id"  # noqa: S608
+    ):
+        hashed.update(repr(row).encode())
+    return hashed.hexdigest()
+
+
+def _sha256(text: str | None) -> str | None:
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,205 @@
+"""Hot and cold: what a storage does with interactions that are in the archive, or go there.
+
+An interaction is hot (a row of the database) or cold (a row in a segment of the archive, and its
+stub in the database), and changes over in one step of the database. Cold ones are read as hot ones
+are, but never changed, cached, or found as answers.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from storage import cold_lists
+from storage.archive.archive import Archive
+from storage.cursors import Position
+from storage.exceptions import DamagedArchive, InteractionArchived, InteractionConflict
+from storage.hooks import Hooks
+from storage.models import ChatInteraction
+from storage.outcomes import Outcome
+from storage.pages import Slice
+from storage.records import Archived, Record, Stored, archived_record, from_record
+from storage.stubs import Stub, TakenByStub, by_segment
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+ATTEMPTS = 3
+"""Looks for an interaction that changes over, again and again, between two steps of a read."""
+
+
+class Tiers(Hooks):
+    """The cold side of a storage. `archive` has the rows of what is cold."""
+
+    def __init__(self, threads: int, archive: Archive) -> None:
+        super().__init__(threads)
+        self.archive = archive
+
+    # For the maintenance of the store; synchronous only, as its commands are.
+
+    def oldest_sync(
+        self, until: datetime, limit: int, after: Position | None = None
+    ) -> list[ChatInteraction]:
+        """Up to `limit` hot interactions created at or before `until`, oldest first.
+
+        Those that have expired are among them. `after` goes on behind a time and id.
+        """
+        return self._oldest(until, limit, after)
+
+    def count_oldest_sync(self, until: datetime, at_most: int) -> int:
+        """How many hot interactions were created at or before `until`, counted up to `at_most`."""
+        return self._count_oldest(until, at_most)
+
+    def move_to_cold_sync(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+        """Put stubs in the place of interactions that `segment` of the archive has; how many.
+
+        One that is not, field by field, what was given has changed meanwhile, and stays.
+        """
+        with self._moving([each.interaction_id for each in interactions]):
+            return self._move_to_cold(interactions, segment)
+
+    def return_from_cold_sync(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+        """Put interactions in the place of their stubs, if these name `segment`; how many."""
+        with self._moving([each.interaction_id for each in interactions]):
+            return self._return_from_cold(interactions, segment)
+
+    def stubs_sync(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
+        """The stubs under these ids, by id; also those that have expired."""
+        return self._stubs(interaction_ids)
+
+    def drop_stubs_sync(self, interaction_ids: Sequence[str], segment: str) -> int:
+        """Delete the stubs that name `segment`; how many. Nobody can read these rows then."""
+        return self._drop_stubs(interaction_ids, segment)
+
+    def remove_expired_sync(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
+        """Delete hot interactions if they were created at or before `until`; how many."""
+        return self._remove_expired(interactions, until)
+
+    def remove_expired_stubs_sync(self, until: datetime, limit: int) -> int:
+        """Delete up to `limit` stubs of what was created at or before `until`; how many.
+
+        0 where the database does so by itself (DynamoDB's TTL).
+        """
+        return self._remove_expired_stubs(until, limit)
+
+    def hot_of_user_sync(
+        self, user_id: str, limit: int, before: Position | None = None
+    ) -> list[ChatInteraction]:
+        """The newest hot interactions of a user (before a time and id), expired ones among them.
+
+        On DynamoDB one saved within the last second may be missing (the lag of an index).
+        """
+        found, _ = self._newest(Slice(user_id, limit, BEGINNING, before))
+        return [from_record(record) for record in found]
+
+    def erase_hot_sync(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
+        """Delete a user's hot interactions, and have the cache confirm that it has none; how many.
+
+        Raises CacheNotErased. Repeating it with the same interactions is safe, and needed then.
+        """
+        with self._erasing(interactions):
+            return self._remove_of_user(interactions, user_id)
+
+    def forget_user_sync(self, user_id: str) -> dict[str, int]:
+        """Delete what is kept of a user besides interactions; how much of each kind.
+
+        That is what the cache has (here and in other processes) and the records of idempotency
+        keys. Raises CacheNotErased.
+        """
+        return self._forget_user(user_id)
+
+    def scrub_sync(self) -> None:
+        """See to it that nothing that was deleted is left in the files of the database.
+
+        Raises StorageUnavailable if something stands in the way; try again.
+        """
+        self._scrub()
+
+    def reclaim_sync(self) -> int:
+        """Give space on disk that nothing uses back to the system; how many bytes."""
+        return self._reclaim()
+
+    def take_lock_sync(self, name: str, owner: str, seconds: float) -> bool:
+        """Take a lock, or keep one's own, for so many seconds from now; whether it is one's own."""
+        return self._take_lock(name, owner, seconds)
+
+    def release_lock_sync(self, name: str, owner: str) -> None:
+        """Give a lock back, if it is one's own."""
+        self._release_lock(name, owner)
+
+    # Reading and deleting what is cold, as part of what every reader and writer does.
+
+    def _cold(self, interaction_id: str) -> Stored | None:
+        """An interaction that is not among the hot ones, if it is cold, or has just become hot."""
+        stub = None
+        for _ in range(ATTEMPTS):
+            found = self._look(interaction_id)
+            if not isinstance(found, Stub):
+                return None if found is None else Stored(interaction=found)
+            stub = found
+            if stub.has_expired:
+                return None
+            archived = self._archived([stub]).get(interaction_id)
+            if archived is not None:
+                return Archived(interaction=archived)
+        assert stub is not None
+        raise DamagedArchive(stub.segment, "an interaction that it should have is missing")
+
+    def _cold_page(self, wanted: Slice) -> tuple[list[Record], Position | None]:
+        """The records of a slice of what is cold, and where the next page goes on."""
+        found, last = cold_lists.newest(self.archive, self._stubs, wanted)
+        return [archived_record(each) for each in found], last
+
+    def _archived(self, stubs: Sequence[Stub]) -> dict[str, ChatInteraction]:
+        """The rows that stubs stand for, by id; without those that have changed over by now."""
+        found: dict[str, ChatInteraction] = {}
+        for segment, some in by_segment(stubs).items():
+            wanted = [(stub.created_at, stub.interaction_id) for stub in some]
+            found |= self.archive.find(segment, wanted)
+        return found
+
+    def _of_user(self, interaction_id: str, user_id: str | None) -> Stub | None:
+        """The stub of an interaction that is cold and this user's (anyone's, if None)."""
+        found = self._look(interaction_id)
+        if not isinstance(found, Stub) or found.has_expired:
+            return None
+        if user_id is not None:
+            archived = self._cold(interaction_id)
+            if archived is None or archived.interaction.user_id != user_id:
+                return None
+        return found
+
+    def _refuse_archived(self, interaction_id: str, user_id: str | None) -> None:
+        """Raises InteractionArchived if it is cold, and this user may know."""
+        if self._of_user(interaction_id, user_id) is not None:
+            raise InteractionArchived(interaction_id)
+
+    def _delete_archived(self, interaction_id: str, user_id: str | None) -> bool:
+        """Delete an interaction if it is cold. Its bytes go with the next maintenance run."""
+        stub = self._of_user(interaction_id, user_id)
+        if stub is None:
+            return False
+        self.archive.mark(stub.segment)
+        return bool(self._drop_stubs([interaction_id], stub.segment))
+
+    def _same_as_archived(
+        self, interaction: ChatInteraction, taken: TakenByStub
+    ) -> ChatInteraction:
+        """The archived interaction that a creation repeats. Raises InteractionConflict."""
+        stored = self._cold(taken.stub.interaction_id)
+        if stored is None or not (taken.replayed or stored.interaction.same_content(interaction)):
+            raise InteractionConflict(interaction.interaction_id)
+        return stored.interaction
+
+    def _compared(
+        self, interactions: Sequence[ChatInteraction], outcomes: Sequence[Outcome | Stub]
+    ) -> list[Outcome]:
+        """Outcomes, after a look into the archive for those whose id is an archived one's."""
+        stubs = [outcome for outcome in outcomes if isinstance(outcome, Stub)]
+        archived = self._archived(stubs)
+
+        def compared(interaction: ChatInteraction, outcome: Outcome | Stub) -> Outcome:
+            if not isinstance(outcome, Stub):
+                return outcome
+            stored = archived.get(interaction.interaction_id)
+            same = stored is not None and stored.same_content(interaction)
+            return Outcome.UNCHANGED if same else Outcome.CONFLICT
+
+        return [compared(*pair) for pair in zip(interactions, outcomes, strict=True)]

@@ -1,0 +1,34 @@
+"""Buckets on the S3 server that the tests start."""
+
+import itertools
+import os
+
+from storage.archive.bucket import ArchiveBucket
+
+REGION = "eu-central-1"
+_numbers = itertools.count()
+
+
+def make_bucket(url, *, versions=False):
+    """A new bucket, as the storage of an archive. With `versions`, it keeps them."""
+    bucket = ArchiveBucket(f"test-{os.getpid()}-{next(_numbers)}", REGION, url)
+    client = bucket.connection.meta.client
+    client.create_bucket(
+        Bucket=bucket.bucket_name, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    if versions:
+        client.put_bucket_versioning(
+            Bucket=bucket.bucket_name, VersioningConfiguration={"Status": "Enabled"}
+        )
+    return bucket
+
+
+def contents(bucket):
+    """All that a bucket holds: names with all their versions, and markers of deletions."""
+    pages = bucket.connection.meta.client.get_paginator("list_object_versions")
+    return [
+        each["Key"]
+        for page in pages.paginate(Bucket=bucket.bucket_name)
+        for kind in ("Versions", "DeleteMarkers")
+        for each in page.get(kind, ())
+    ]
