@@ -64,14 +64,19 @@ def leave(command: str, measured: CollectorRegistry) -> None:
 
 
 def left_by_commands() -> Iterator[Metric]:
-    """What commands have left. A file that cannot be read is left out, and logged."""
+    """What commands have left, each metric once. What cannot be read is left out, and logged."""
+    found: dict[str, Metric] = {}
     for path in sorted(_command_folder().glob("*.prom")):
         if not path.is_file():
             continue
         try:
-            yield from list(text_string_to_metric_families(path.read_text(encoding="utf-8")))
+            for metric in list(text_string_to_metric_families(path.read_text(encoding="utf-8"))):
+                found.setdefault(metric.name, metric)
+                if found[metric.name] is not metric:  # several commands leave it
+                    found[metric.name].samples += metric.samples
         except (OSError, ValueError) as error:
             logger.warning("%r is no file of metrics: %s", path.name, type(error).__name__)
+    yield from found.values()
 
 
 def _command_folder() -> Path:

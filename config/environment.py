@@ -198,11 +198,18 @@ HSTS_SECONDS = Variable(
     "With `HTTPS`: how long browsers keep to it after a visit. Raise it to a year, 31536000, "
     "when all works.",
 )
+RETENTION_HOT_DAYS = Variable(
+    "RETENTION_HOT_DAYS",
+    "days",
+    "30",
+    "How long after it was created an interaction stays in the database; from then on it is due to "
+    "go to the archive.",
+)
 RETENTION_TOTAL_DAYS = Variable(
     "RETENTION_TOTAL_DAYS",
     "days",
     "90",
-    "How long after it was created an interaction can be read.",
+    "How long after it was created an interaction can be read. More than `RETENTION_HOT_DAYS`.",
 )
 ARCHIVE_DIR = Variable(
     "ARCHIVE_DIR",

@@ -61,15 +61,25 @@ def _database_file() -> Path:
     return env.BASE_DIR / name
 
 
+def _retention() -> tuple[int, int]:
+    """Days in hot storage, and in all."""
+    hot, total = env.RETENTION_HOT_DAYS.value, env.RETENTION_TOTAL_DAYS.value
+    if hot >= total:
+        raise ImproperlyConfigured(
+            f"RETENTION_TOTAL_DAYS={total} must be more than RETENTION_HOT_DAYS={hot}: "
+            "interactions are archived in between."
+        )
+    return hot, total
+
+
 def _archive() -> dict[str, Any]:
     """Where the archive is: in a bucket, if one is named, or else in a folder."""
-    if not env.ARCHIVE_BUCKET.value:
-        location = env.ARCHIVE_DIR.value or DATA_DIR / "archive"
+    if not ARCHIVE_BUCKET:
         return {
             "BACKEND": "storage.archive.folder.ArchiveFolder",
-            "OPTIONS": {"location": location},
+            "OPTIONS": {"location": ARCHIVE_DIR or DATA_DIR / "archive"},
         }
-    if env.ARCHIVE_DIR.value:
+    if ARCHIVE_DIR:
         raise ImproperlyConfigured(
             "ARCHIVE_DIR and ARCHIVE_BUCKET are both set, and the archive is in one of them. "
             "Leave the other empty."
@@ -77,9 +87,9 @@ def _archive() -> dict[str, Any]:
     return {
         "BACKEND": "storage.archive.bucket.ArchiveBucket",
         "OPTIONS": {
-            "bucket_name": env.ARCHIVE_BUCKET.value,
-            "region_name": env.AWS_REGION.value or None,
-            "endpoint_url": env.ARCHIVE_ENDPOINT_URL.value or None,
+            "bucket_name": ARCHIVE_BUCKET,
+            "region_name": AWS_REGION or None,
+            "endpoint_url": ARCHIVE_ENDPOINT_URL or None,
         },
     }
 
@@ -93,9 +103,12 @@ PORT = env.PORT.value
 WORKERS = env.WORKERS.value
 THREADS = env.THREADS.value or (8 if PRODUCTION else 1)
 CACHE_TTL = env.CACHE_TTL.value
-RETENTION_TOTAL_DAYS = env.RETENTION_TOTAL_DAYS.value
+RETENTION_HOT_DAYS, RETENTION_TOTAL_DAYS = _retention()
 BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"
 BACKUP_KEEP_DAYS = env.BACKUP_KEEP_DAYS.value
+ARCHIVE_DIR = env.ARCHIVE_DIR.value
+ARCHIVE_BUCKET = env.ARCHIVE_BUCKET.value
+ARCHIVE_ENDPOINT_URL = env.ARCHIVE_ENDPOINT_URL.value
 AWS_REGION = env.AWS_REGION.value
 DYNAMODB_TABLE = env.DYNAMODB_TABLE.value
 DYNAMODB_ENDPOINT_URL = env.DYNAMODB_ENDPOINT_URL.value
@@ -161,9 +174,8 @@ DATABASES = {
             # Values come as SQLite has them; Django's fields and LocalStorage convert them.
             "detect_types": 0,
             # FULL: a commit that was acknowledged survives a power loss.
-            # Auto-vacuum is chosen before the first page is written; later it changes nothing.
-            "init_command": "PRAGMA auto_vacuum=INCREMENTAL;PRAGMA journal_mode=WAL;"
-            "PRAGMA synchronous=FULL;PRAGMA secure_delete=ON;PRAGMA journal_size_limit=67108864",
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
+            "PRAGMA secure_delete=ON;PRAGMA journal_size_limit=67108864",
         },
         # A file, because the tests are about WAL, pools and processes.
         "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},

@@ -9,6 +9,9 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 
+from storage.sqlite import space
+from storage.sqlite.statements import Statements
+
 
 @contextmanager
 def migrated_under_lock(alias: str = "default") -> Iterator[None]:
@@ -21,6 +24,7 @@ def migrated_under_lock(alias: str = "default") -> Iterator[None]:
     database.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{database}.migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        space.prepare(Statements(alias))
         executor = MigrationExecutor(connections[alias])
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             # As one transaction: Django commits some migrations before it records them, and what

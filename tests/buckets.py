@@ -7,11 +7,16 @@ from storage.archive.bucket import ArchiveBucket
 
 REGION = "eu-central-1"
 _numbers = itertools.count()
+_connections = {}
 
 
 def make_bucket(url, *, versions=False):
-    """A new bucket, as the storage of an archive. With `versions`, it keeps them."""
+    """A new bucket, as the storage of an archive. With `versions`, it keeps them.
+
+    Connections to one server are shared, since they take long to make.
+    """
     bucket = ArchiveBucket(f"test-{os.getpid()}-{next(_numbers)}", REGION, url)
+    bucket._connections = _connections.setdefault(url, bucket._connections)
     client = bucket.connection.meta.client
     client.create_bucket(
         Bucket=bucket.bucket_name, CreateBucketConfiguration={"LocationConstraint": REGION}

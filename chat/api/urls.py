@@ -5,7 +5,7 @@ They are whole addresses, not parts for `include`, which would cost each call an
 
 from django.urls import path
 
-from chat.api import views
+from chat.api import exports, views
 
 urlpatterns = [
     path("api/v1/interactions/", views.InteractionsView.as_view(), name="interactions"),
@@ -31,4 +31,5 @@ urlpatterns = [
         views.UserInteractionsView.as_view(),
         name="user-interactions",
     ),
+    path("api/v1/users/<path:user_id>/export/", exports.ExportView.as_view(), name="user-export"),
 ]

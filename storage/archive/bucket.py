@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 from django.core.files import File
 from storages.backends.s3 import S3Storage
 
@@ -42,6 +43,12 @@ class ArchiveBucket(S3Storage):
             file_overwrite=True,
             location="",
         )
+
+    def look(self) -> None:
+        """Do what all else needs: list objects, and versions of them."""
+        with _as_os_errors():
+            self._client.list_objects_v2(Bucket=self.bucket_name, MaxKeys=1)
+            self._client.list_object_versions(Bucket=self.bucket_name, MaxKeys=1)
 
     def read_range(self, name: str, offset: int, length: int | None) -> bytes:
         """So many bytes from `offset`, all if `length` is None; fewer where the object ends."""
@@ -134,7 +141,7 @@ def _as_os_errors() -> Iterator[None]:
         if _code(error) == "NoSuchKey":
             raise FileNotFoundError from None
         raise OSError(None, f"S3 answered {_code(error)} to {error.operation_name}") from error
-    except HTTPClientError as error:  # with the address, which has the bucket's name
+    except (NoConnection, HTTPClientError) as error:  # its text has the address
         raise OSError(None, f"S3 does not answer ({type(error).__name__})") from error
     except BotoCoreError as error:
         raise OSError(None, str(error)) from error

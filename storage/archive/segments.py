@@ -23,7 +23,8 @@ FRAME_BYTES = 256 * 1024
 """JSON in a frame, before it is compressed. A row that is larger is a frame alone."""
 
 _OPTIONS: dict[int, int] = {
-    zstd.CompressionParameter.compression_level: 9,
+    # Of text, 9 makes 2 % less at half the speed.
+    zstd.CompressionParameter.compression_level: 6,
     zstd.CompressionParameter.checksum_flag: 1,
 }
 

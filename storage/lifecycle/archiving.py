@@ -12,15 +12,14 @@ changes over by itself, in one step of the database: it is hot until then and co
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from storage.lifecycle.policy import Policy
-from storage.lifecycle.runs import Run
-
 from storage import expiry, limits
 from storage.archive.holds import Holds
 from storage.cold_lists import position
 from storage.cursors import Position
 from storage.interface import Storage
 from storage.lifecycle.compaction import compact, finish_interrupted
+from storage.lifecycle.policy import Policy
+from storage.lifecycle.runs import Run
 from storage.models import ChatInteraction
 
 PAGE = 100

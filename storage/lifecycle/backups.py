@@ -5,7 +5,7 @@ keys, and DynamoDB keeps the past of the table itself.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,22 @@ class Taken:
     """In production: the times that the table can be restored to."""
 
 
+@dataclass(frozen=True)
+class Verified:
+    """What verify_backup finds of one backup."""
+
+    name: str
+    rows: int | None = None
+    bytes: int | None = None
+    expires_at: str | None = None
+    problem: str | None = None
+    """Which file is damaged, and how it shows; None if all is well."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self)
+
+
 @dataclass
 class Restored:
     """What a run of restore has done."""
@@ -71,6 +87,11 @@ class Restored:
     kept: str | None = None
     """The file with the database of before."""
     done: list[str] = field(default_factory=list)
+
+
+def nobody(candidate: Candidate) -> int:
+    """Erases nobody."""
+    return 0
 
 
 def take(now: datetime, report: Taken) -> None:
@@ -97,15 +118,18 @@ def names(wanted: str) -> list[str]:
     return backups.names() or [backups.named(LATEST)]
 
 
-def verify(found: list[str]) -> Iterator[tuple[str, Backup | BackupDamaged]]:
-    """Read each backup as a whole; gives what its manifest tells, or what is damaged."""
+def verify(found: list[str]) -> Iterator[Verified]:
+    """Read each backup, all of it, and compare it with its manifest."""
     backups = _backups()
     with backups.reading():
         for name in found:
             try:
-                yield name, backups.verify(name)
+                backup = backups.verify(name)
             except BackupDamaged as error:
-                yield name, error
+                yield Verified(name, problem=str(error))
+            else:
+                rows = sum(backup.content.tables.values())
+                yield Verified(name, rows, backup.size, format_time(backup.expires_at))
 
 
 def restore(
@@ -113,7 +137,7 @@ def restore(
     now: datetime,
     report: Restored,
     *,
-    before_live: BeforeLive,
+    before_live: BeforeLive = nobody,
     migrate: bool = False,
     keep_old: bool = False,
     expired: bool = False,
@@ -152,8 +176,8 @@ def restore_table(
     at: datetime | None,
     report: Restored,
     *,
-    before_live: BeforeLive,
     wait: Callable[[], None],
+    before_live: BeforeLive = nobody,
 ) -> None:
     """Make a table `name` from production's as it was `at`, or of late; fills `report`.
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from storage.lifecycle.runs import Run
-
 from storage.archive.holds import Holds
 from storage.interface import Storage
+from storage.lifecycle.runs import Run
 from storage.models import ChatInteraction
 
 ROWS_AT_ONCE = 500

@@ -15,9 +15,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from storage.lifecycle.policy import Policy
-from storage.lifecycle.runs import Run
-
 from storage.archive import ledger
 from storage.archive.holds import Holds
 from storage.archive.ledger import Erasure
@@ -25,6 +22,8 @@ from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.lifecycle import accounts, backups
 from storage.lifecycle.compaction import compact, finish_interrupted
+from storage.lifecycle.policy import Policy
+from storage.lifecycle.runs import Run
 from storage.records import format_time
 
 ROWS_AT_ONCE = 100

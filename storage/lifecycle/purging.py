@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from storage.lifecycle.policy import Policy
-from storage.lifecycle.runs import Run
-
 from storage.archive.holds import Holds
 from storage.archive.manifests import Manifest
 from storage.interface import Storage
 from storage.lifecycle.compaction import Content, compact, examine, finish_interrupted
+from storage.lifecycle.policy import Policy
+from storage.lifecycle.runs import Run
 
 PAGE = 100
 

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 
-from storage.lifecycle.policy import Policy
-from storage.lifecycle.runs import Run
-
 from storage.archive.holds import Holds
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.lifecycle.compaction import compact, finish_interrupted
+from storage.lifecycle.policy import Policy
+from storage.lifecycle.runs import Run
 
 ROWS_AT_ONCE = 100
 """Rows in memory at once: at most 40 MB."""

@@ -21,6 +21,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from django.db import DatabaseError
+
 from storage.archive import documents
 from storage.exceptions import DamagedArchive, StorageError, StorageFull
 from storage.records import format_time
@@ -80,7 +82,7 @@ class Backups:
 
         Raises StorageFull or BackupRefused. Old ones go only after the new one is complete.
         """
-        try:
+        with translated("The backup cannot be written"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked(fcntl.LOCK_EX):
                 self._remove_leftovers()
@@ -91,13 +93,6 @@ class Backups:
                         self._remove_leftovers()
                     raise
                 return backup, self._remove_expired(now)
-        except NotWhole as error:
-            raise BackupRefused(
-                "No backup was made: the copy is damaged, and so is the database, perhaps. SQLite "
-                f"says: {error}."
-            ) from error
-        except (OSError, sqlite3.Error) as error:
-            raise translated_error(error, "The backup cannot be written") from error
 
     def names(self) -> list[str]:
         """All backups, the oldest first."""
@@ -124,6 +119,8 @@ class Backups:
         path = self._manifest_path(name)
         try:
             content = documents.loads(path.name, path.read_bytes())
+        except OSError as error:
+            raise BackupDamaged(path.name, f"it cannot be read ({error.strerror})") from error
         except DamagedArchive as error:
             raise BackupDamaged(path.name, "its checksum is not that of its content") from error
         if content.get("name") != name or content.get("format") != FORMAT:
@@ -134,9 +131,11 @@ class Backups:
         """Read a backup and its manifest, all of both. Raises BackupDamaged."""
         backup = self.manifest(name)
         path = self.path(name)
-        if not path.exists():
-            raise BackupDamaged(path.name, "it is missing")
-        if path.stat().st_size != backup.size or durable.digest(path) != backup.sha256:
+        try:
+            is_same = path.stat().st_size == backup.size and durable.digest(path) == backup.sha256
+        except OSError as error:
+            raise BackupDamaged(path.name, f"it cannot be read ({error.strerror})") from error
+        if not is_same:
             raise BackupDamaged(path.name, "its checksum is not that of its manifest")
         compare(path, path.name, backup)
         return backup
@@ -146,7 +145,7 @@ class Backups:
         """Within, no run deletes a backup. Raises BackupRefused if one is being made for long."""
         if not self.folder.is_dir():
             raise BackupRefused(f"There is no backup in {self.folder}.")
-        with self._locked(fcntl.LOCK_SH):
+        with translated("The backups cannot be read"), self._locked(fcntl.LOCK_SH):
             yield
 
     def copies(self) -> list[tuple[str, datetime]]:
@@ -165,9 +164,16 @@ class Backups:
         durable.create(partial)
         in_use.hold(str(database))
         _snapshot(database, partial)
+        try:
+            content = examine(partial)
+        except NotWhole as error:
+            raise BackupRefused(
+                "No backup was made: the copy is damaged, and so is the database, perhaps. SQLite "
+                f"says: {error}."
+            ) from error
         backup = Backup(
             name=name,
-            content=examine(partial),
+            content=content,
             sha256=durable.digest(partial),
             size=partial.stat().st_size,
             taken_at=now,
@@ -186,7 +192,7 @@ class Backups:
         taken_at = datetime.strptime(name, f"backup-{_TIME}Z").replace(tzinfo=UTC)
         try:
             return min(self.manifest(name).expires_at, taken_at + self._keep)
-        except (BackupDamaged, FileNotFoundError):
+        except BackupDamaged:
             return taken_at + self._keep
 
     def _remove_expired(self, now: datetime) -> list[str]:
@@ -242,14 +248,17 @@ def _snapshot(database: Path, target: Path) -> None:
         copy.execute("PRAGMA journal_mode = DELETE")  # a single file
 
 
-def translated_error(error: Exception, what: str) -> StorageError:
-    """What a file system or SQLite raises, as an error of the storage interface."""
-    if isinstance(error, sqlite3.Error):
-        return translate(error)
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return StorageFull(f"{what}: the disk is full.")
-    reason = error.strerror if isinstance(error, OSError) else error
-    return BackupRefused(f"{what}: {reason}.")
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """What a file system or SQLite raises, as errors of the storage interface."""
+    try:
+        yield
+    except (DatabaseError, sqlite3.Error) as error:
+        raise translate(error) from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull(f"{what}: the disk is full.") from error
+        raise BackupRefused(f"{what}: {error.strerror}.") from error
 
 
 def _to_document(backup: Backup) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from django.db import connections
 
 from storage.exceptions import StorageError
 from storage.sqlite import base, durable, in_use
-from storage.sqlite.backups import Backup, BackupDamaged, Backups, compare, translated_error
+from storage.sqlite.backups import Backup, BackupDamaged, Backups, compare, translated
 from storage.sqlite.inspection import NotWhole, check, connected
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
@@ -50,28 +50,28 @@ def replace(
     base.close_idle_connections()
     base.close_pool(str(database))
     copy = _copy_of(database)
-    try:
-        with in_use.alone(str(database)), _locked(database):
-            _remove(database, copy)
-            try:
-                _make_copy(backups, backup, database, copy)
-                with _as_database(copy):
-                    change(ALIAS)
-                _settle(copy)
-                return _exchange(database, copy, keep_old)
-            finally:
-                with suppress(OSError):  # the next run does it, then
-                    _remove(database, copy)
-    except NotWhole as error:
-        raise NotRestored(f"The copy is damaged: {error}.") from error
-    except (OSError, sqlite3.Error) as error:
-        raise translated_error(error, "The database cannot be restored") from error
+    with (
+        translated("The database cannot be restored"),
+        in_use.alone(str(database)),
+        _locked(database),
+    ):
+        _remove(database, copy)
+        try:
+            _make_copy(backups, backup, database, copy)
+            with _as_database(copy):
+                change(ALIAS)
+            _settle(copy)
+            return _exchange(database, copy, keep_old)
+        finally:
+            with suppress(OSError):  # the next run does it, then
+                _remove(database, copy)
 
 
 def remove_leftovers(database: Path) -> None:
     """Delete what an interrupted restore has left. Waits for one that is under way."""
-    in_use.hold(str(database))
-    _remove(database, _copy_of(database))
+    with translated("What a restore has left cannot be deleted"):
+        in_use.hold(str(database))
+        _remove(database, _copy_of(database))
 
 
 def kept(database: Path) -> list[tuple[Path, datetime]]:
@@ -86,8 +86,6 @@ def kept(database: Path) -> list[tuple[Path, datetime]]:
 
 def _make_copy(backups: Backups, backup: Backup, database: Path, copy: Path) -> None:
     path = backups.path(backup.name)
-    if not path.exists():
-        raise BackupDamaged(path.name, "it is missing")
     if durable.copy(path, copy) != backup.sha256:
         raise BackupDamaged(path.name, "its checksum is not that of its manifest")
     compare(copy, path.name, backup)
@@ -120,7 +118,10 @@ def _settle(copy: Path) -> None:
             (found,) = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
             if found != mode:
                 raise NotRestored("The copy is in use by another program.")
-    check(copy)
+    try:
+        check(copy)
+    except NotWhole as error:
+        raise NotRestored(f"The copy is damaged: {error}.") from error
     if any(side.exists() for side in _side_files(copy)):
         raise NotRestored("The copy is in use by another program.")
     durable.sync(copy)

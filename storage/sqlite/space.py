@@ -14,6 +14,18 @@ PAGES_AT_ONCE = 1000
 """Pages of one step, 4 MB: other writers wait some 50 ms."""
 
 
+def prepare(statements: Statements) -> None:
+    """Let a database that has nothing in it yet give its free pages back one day.
+
+    Setting it takes a write transaction, so it cannot be a part of opening a connection.
+    """
+    if not _value(statements, "auto_vacuum") and not statements.rows(
+        "SELECT 1 FROM sqlite_schema LIMIT 1", {}
+    ):
+        statements.rows("PRAGMA auto_vacuum = INCREMENTAL", {})
+        statements.rows("VACUUM", {})
+
+
 def reclaim(statements: Statements) -> int:
     """Hand free pages back and empty the write-ahead log; how many bytes the database gave."""
     size = _value(statements, "page_size")

@@ -6,9 +6,11 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
+from storage.archive import reader as reader_module
 from storage.archive.archive import Archive
 from storage.archive.names import new_data
 from storage.exceptions import StorageUnavailable
+from tests.archive.crashes import Failing, each_crash
 from tests.archive.rows import (
     DAY,
     ODD_TEXTS,
@@ -23,10 +25,15 @@ TEXT_MAX = 390_000
 
 
 class ArchiveContract:
-    """A test class inherits this and has a fixture `backend`: a Django storage with nothing in it.
+    """A test class inherits this and has a fixture `new_backend`, which makes Django storages
+    with nothing in them.
 
     Nothing here may know which it is.
     """
+
+    @pytest.fixture
+    def backend(self, new_backend):
+        return new_backend()
 
     @pytest.fixture
     def archive(self, backend):
@@ -47,7 +54,10 @@ class ArchiveContract:
 
     def test_rows_come_back_as_they_were(self, archive, segment):
         rows = [row(number, message=text) for number, text in enumerate(ODD_TEXTS)]
-        rows += [row(10 + number, user_id=f"x{text}", response=text) for number, text in enumerate(ODD_TEXTS)]
+        rows += [
+            row(10 + number, user_id=f"x{text}", response=text)
+            for number, text in enumerate(ODD_TEXTS)
+        ]
         manifest = archive.write(segment, rows)
         assert fields(archive.rows(segment)) == fields(rows)
         assert (manifest.count, manifest.oldest, manifest.newest) == (
@@ -71,7 +81,12 @@ class ArchiveContract:
         assert {each.created_at.tzinfo for each in archive.rows(segment)} == {UTC}
 
     def test_the_largest_row_is_a_frame_alone(self, archive, segment):
-        rows = [row(0), row(1, message="\x01" * TEXT_MAX), row(2, message="é" * (TEXT_MAX // 2)), row(3)]
+        rows = [
+            row(0),
+            row(1, message="\x01" * TEXT_MAX),
+            row(2, message="é" * (TEXT_MAX // 2)),
+            row(3),
+        ]
         manifest = archive.write(segment, rows)
         assert [frame.count for frame in manifest.frames] == [1, 1, 1, 1]
         assert fields(archive.rows(segment)) == fields(rows)
@@ -105,14 +120,19 @@ class ArchiveContract:
         for rows in (
             [row(1), row(0)],
             [row(0), row(0)],
-            [row(0, interaction_id="b", created_at=START), row(0, interaction_id="a", created_at=START)],
+            [
+                row(0, interaction_id="b", created_at=START),
+                row(0, interaction_id="a", created_at=START),
+            ],
         ):
             with pytest.raises(ValueError, match="by time and id"):
                 archive.write(segment, rows)
         assert archive.manifest(segment) is None
         assert archive.days() == []
 
-    @pytest.mark.parametrize("created_at", [START - timedelta(microseconds=1), START + timedelta(days=1)])
+    @pytest.mark.parametrize(
+        "created_at", [START - timedelta(microseconds=1), START + timedelta(days=1)]
+    )
     def test_a_row_of_another_day_is_refused(self, archive, segment, created_at):
         with pytest.raises(ValueError, match="not created on 2026-10-23"):
             archive.write(segment, [row(0, created_at=created_at)])
@@ -128,7 +148,7 @@ class ArchiveContract:
             "2026-10-23/01A207AC-EE83-70AA-AF86-51EE41906F58",
             "2026-13-23/01a207ac-ee83-70aa-af86-51ee41906f58",
             "2026-10-23/01a207ac-ee83-70aa-af86-51ee41906f58\n",
-            "２０２６-10-23/01a207ac-ee83-70aa-af86-51ee41906f58",
+            "\uff12\uff10\uff12\uff16-10-23/01a207ac-ee83-70aa-af86-51ee41906f58",
             "/2026-10-23/01a207ac-ee83-70aa-af86-51ee41906f58",
         ],
     )
@@ -324,18 +344,19 @@ class ArchiveContract:
 
     # Readers beside a writer.
 
-    def test_a_reader_goes_on_in_a_rewritten_segment(self, archive, segment, written):
+    def test_a_reader_goes_on_in_a_rewritten_segment(self, archive, segment, written, monkeypatch):
+        monkeypatch.setattr(reader_module, "READ_BYTES", 1)  # each frame by itself
         kept = written[:10] + written[60::2]
-        reading = archive.rows(segment)
-        read = [next(reading) for _ in range(20)]
-        backwards = archive.newest(segment)
-        read_backwards = [next(backwards) for _ in range(20)]
+        rows, newest = archive.rows(segment), archive.newest(segment)
+        frame = archive.manifest(segment).frames[0].count
+        read = [next(rows) for _ in range(frame)]
+        last = archive.manifest(segment).frames[-1].count
+        read_last = [next(newest) for _ in range(last)]
         archive.write(segment, kept)
-        assert fields(read + list(reading))[:20] == fields(written[:20])
-        rest = fields(backwards)
-        expected = [each for each in reversed(kept) if position(each) < position(read_backwards[-1])]
-        # What was read at once before may come still.
-        assert rest[-len(expected) + 10 :] == fields(expected)[-len(expected) + 10 :]
+        behind = [each for each in kept if position(each) > position(read[-1])]
+        before = [each for each in reversed(kept) if position(each) < position(read_last[-1])]
+        assert fields(read + list(rows)) == fields(written[:frame] + behind)
+        assert fields(read_last + list(newest)) == fields(written[: -last - 1 : -1] + before)
 
     def test_a_reader_of_a_removed_segment_ends(self, archive, segment, written):
         backwards = archive.newest(segment)
@@ -361,9 +382,126 @@ class ArchiveContract:
         readers = [threading.Thread(target=read) for _ in range(3)]
         for reader in readers:
             reader.start()
-        for number in range(20):
-            archive.write(segment, [each for each in written if each is stays or (int(each.interaction_id[1:]) % 20) > number])
+        for number in range(10):
+            archive.write(
+                segment,
+                [
+                    each
+                    for each in written
+                    if each is stays or (int(each.interaction_id[1:]) % 20) > number
+                ],
+            )
         stop.set()
         for reader in readers:
             reader.join()
         assert problems == []
+
+    # Crashes.
+
+    def test_a_crash_leaves_the_old_rows_or_the_new(self, new_backend):
+        old, new = [large_row(number) for number in range(30)], [row(1), row(2)]
+        segment = Archive(None).new_segment(DAY)
+
+        def prepare():
+            backend = new_backend()
+            Archive(backend).write(segment, old)
+            return backend
+
+        seen = set()
+        for backend in each_crash(prepare, lambda failing: Archive(failing).write(segment, new)):
+            archive = Archive(backend)
+            count = archive.verify(segment).count
+            assert fields(archive.rows(segment)) in (fields(old), fields(new))
+            seen.add((count, len(archive.orphans(segment))))
+            archive.remove_orphans(segment)
+            assert archive.orphans(segment) == []
+            assert archive.verify(segment).count == count
+            assert len(backend.listdir(DAY.isoformat())[1]) == 2
+            archive.write(segment, new)
+            assert fields(archive.rows(segment)) == fields(new)
+        assert seen == {(30, 0), (30, 1), (2, 1), (2, 0)}
+
+    def test_a_crash_leaves_nothing_or_the_new(self, new_backend):
+        rows = [row(1), row(2)]
+        segment = Archive(None).new_segment(DAY)
+        seen = set()
+        for backend in each_crash(
+            new_backend, lambda failing: Archive(failing).write(segment, rows)
+        ):
+            archive = Archive(backend)
+            found = fields(archive.rows(segment))
+            assert found in ([], fields(rows))
+            seen.add((len(found), len(archive.orphans(segment))))
+            archive.remove_orphans(segment)
+            assert fields(archive.rows(segment)) == found
+            if not found:
+                assert backend.listdir("") == ([], [])
+        assert seen == {(0, 0), (0, 1), (2, 0)}
+
+    def test_a_crash_while_removing_leaves_all_or_nothing(self, new_backend):
+        rows = [row(1), row(2)]
+        segment = Archive(None).new_segment(DAY)
+
+        def prepare():
+            backend = new_backend()
+            Archive(backend).write(segment, rows)
+            return backend
+
+        for backend in each_crash(prepare, lambda failing: Archive(failing).remove(segment)):
+            archive = Archive(backend)
+            assert fields(archive.rows(segment)) in ([], fields(rows))
+            archive.remove(segment)
+            assert backend.listdir("") == ([], [])
+
+    def test_two_writers_of_one_segment_leave_the_rows_of_one(self, backend, archive, segment):
+        """As when the first has lost its lock and does not know."""
+
+        def rows():
+            yield row(1)
+            archive.write(segment, [row(2), row(3)])
+            yield row(4)
+
+        archive.write(segment, [row(0)])
+        archive.write(segment, rows())
+        assert archive.verify(segment).count == 2
+        archive.remove_orphans(segment)
+        assert fields(archive.rows(segment)) == fields([row(1), row(4)])
+
+    def test_a_writer_whose_file_another_has_removed_commits_nothing(
+        self, archive, segment, monkeypatch
+    ):
+        archive.write(segment, [row(0)])
+        write = archive.files.write
+
+        def write_slowly(name, content):
+            write(name, content)
+            archive.remove_orphans(segment)
+
+        monkeypatch.setattr(archive.files, "write", write_slowly)
+        with pytest.raises(StorageUnavailable, match="was deleted before"):
+            archive.write(segment, [row(1)])
+        monkeypatch.undo()
+        assert fields(archive.rows(segment)) == fields([row(0)])
+
+    # Trouble.
+
+    def test_every_operation_says_that_the_archive_is_away(self, backend, segment):
+        archive = Archive(Failing(backend, 1, after=False, once=False))
+        for call in (
+            lambda: archive.manifest(segment),
+            lambda: archive.find(segment, [(START, "i")]),
+            lambda: list(archive.rows(segment)),
+            lambda: list(archive.newest(segment)),
+            lambda: archive.write(segment, [row(0)]),
+            lambda: archive.remove(segment),
+            lambda: archive.days(),
+            lambda: archive.segments(DAY),
+            lambda: archive.mark(segment),
+            lambda: archive.marked(),
+            lambda: archive.unmark(["pending/x"]),
+            lambda: archive.remove_orphans(segment),
+            lambda: archive.verify(segment),
+            lambda: archive.tidy(),
+        ):
+            with pytest.raises(StorageUnavailable, match="Check ARCHIVE_DIR or ARCHIVE_BUCKET"):
+                call()

@@ -13,7 +13,7 @@ ODD_TEXTS = [
     "",
     "\u2028 \u2029 \x85 \x0b \x0c \x1c \r\n \n",  # what str.splitlines takes for ends of lines
     '"\\/\b\f\t',
-    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 👩‍👩‍👧‍👦 e\u0301 \ufeff \uffff \U0010ffff",
+    "\U0001d518\U0001d52b \U0001f469\u200d\U0001f467 e\u0301 \ufeff \uffff \U0010ffff",
     "\x01\x1f\x7f",
 ]
 

@@ -52,12 +52,14 @@ def fill(alias):
 
 
 @pytest.fixture
-def database(template, tmp_path, monkeypatch, transactional_db):
+def database(template, tmp_path, monkeypatch, django_db_blocker):
     """A database like the template, which is the one that the commands work on."""
     path = tmp_path / "data.sqlite3"
     shutil.copy(template, path)
     monkeypatch.setattr(lifecycle, "_database", lambda: path)
-    yield path
+    # Django's own test database is not used here, and its tests allow no other.
+    with django_db_blocker.unblock():
+        yield path
     in_use.release(str(path))
     cache.clear()
 

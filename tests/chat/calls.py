@@ -56,6 +56,11 @@ def saved(client, **fields):
     return response.json()
 
 
+def is_empty_page(response):
+    page = response.json()
+    return page["results"] == [] and page["next"] is None
+
+
 def mistakes(response):
     """The `errors` of a problem: where each mistake is, and what is said about it."""
     assert response["Content-Type"] == PROBLEM

@@ -12,9 +12,9 @@ import pytest
 from django.conf import settings
 from django.core.cache import caches
 from django.db import connections
-from storage.archive.archive import configured_archive
 
-from storage.models import ChatInteraction, IdempotencyRecord
+from storage.archive.archive import configured_archive
+from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord
 from storage.sqlite import base
 from storage.sqlite.storage import LocalStorage
 
@@ -50,6 +50,7 @@ def add_database(tmp_path, no_default_database):
             with connection.schema_editor() as editor:
                 editor.create_model(ChatInteraction)
                 editor.create_model(IdempotencyRecord)
+                editor.create_model(ArchivedInteraction)
             connection.close()
         return connection
 

@@ -5,8 +5,8 @@ import threading
 import pytest
 from django.core.cache import caches
 from django.db import connections, transaction
-from storage.archive.archive import configured_archive
 
+from storage.archive.archive import configured_archive
 from storage.cache.data_version import DataVersion
 from storage.cache.interactions import InteractionCache
 from storage.cache.keys import interaction_key

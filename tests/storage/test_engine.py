@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
-from storage.archive.archive import configured_archive
 
+from storage.archive.archive import configured_archive
 from storage.exceptions import InteractionConflict, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.pages import PageQuery

@@ -5,8 +5,8 @@ import sqlite3
 import pytest
 from django.core.cache import caches
 from django.db import DatabaseError, connections
-from storage.archive.archive import configured_archive
 
+from storage.archive.archive import configured_archive
 from storage.exceptions import StorageError, StorageFull, StorageUnavailable
 from storage.models.idempotency import Idempotency
 from storage.pages import PageQuery

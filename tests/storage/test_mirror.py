@@ -41,6 +41,7 @@ EXTRA = {
     "saved_as": UnicodeAttribute,  # tells a save its own, though completed since
     "question": UnicodeAttribute,  # the hash key of the index of answers
     "answer": UnicodeAttribute,  # and its range key
+    "archived_in": UnicodeAttribute,  # which segment of the archive has it
 }
 
 quick = settings(max_examples=100, derandomize=True, database=None, deadline=None)

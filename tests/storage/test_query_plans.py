@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from storage.models import ChatInteraction
+from storage.models import ArchivedInteraction, ChatInteraction
 from storage.pages import Slice
 from storage.questions import Question
 from storage.sqlite import queries
@@ -16,6 +16,7 @@ BY_ID = "sqlite_autoindex_storage_chatinteraction_1"
 BY_USER = "interaction_of_user"
 NEWEST = "interaction_newest"
 ANSWER = "interaction_answer"
+STUB = "sqlite_autoindex_storage_archivedinteraction_1"
 FLAGS = [
     dict(zip(("of_user", "before", "until"), flags, strict=True))
     for flags in itertools.product((False, True), repeat=3)
@@ -42,22 +43,30 @@ def statements():
     for of_user in (False, True):
         yield f"delete of_user={of_user}", queries.delete("default", of_user=of_user), BY_ID
     yield "delete_expired", queries.delete_expired("default"), BY_ID
+    for after in (False, True):
+        yield f"oldest after={after}", queries.select_oldest("default", after=after), NEWEST
+    yield "delete_unchanged", queries.delete_unchanged("default"), BY_ID
+    yield "select_stub", queries.select_stub("default"), STUB
 
 
 PARAMETERS = queries.slice_parameters(Slice("user-1", 50, START, (START, "i"), START)) | {
     **{field.name: 1 for field in queries.FIELDS},
     "cutoff": queries.to_text(START),
     "message_hash": "",
+    "until": queries.to_text(START),
+    "after_time": queries.to_text(START),
+    "after_id": "i",
 }
 
 
 @pytest.fixture
 def schema(db):
-    """The statements that make the interaction table and its indexes, as migrated."""
+    """The statements that make the tables of interactions and stubs, as migrated."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT sql FROM sqlite_master WHERE tbl_name = %s AND sql IS NOT NULL",
-            [ChatInteraction._meta.db_table],
+            "SELECT sql FROM sqlite_master WHERE tbl_name IN (%s, %s) AND sql IS NOT NULL"
+            " ORDER BY type = 'table' DESC, type",  # the trigger names both tables
+            [ChatInteraction._meta.db_table, ArchivedInteraction._meta.db_table],
         )
         return [sql for (sql,) in cursor.fetchall()]
 

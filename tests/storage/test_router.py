@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 
-from storage.models import ApiKey, ChatInteraction, IdempotencyRecord
+from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, IdempotencyRecord, Lock
 from storage.router import ELSEWHERE, NoInteractions
 from tests.chat.processes import run
 
@@ -33,6 +33,8 @@ STRAY_CALLS = {
     "delete": lambda: ChatInteraction(pk="1").delete(),
     "delete many": lambda: ChatInteraction.objects.filter(pk="1").delete(),
     "refresh": lambda: ChatInteraction(pk="1").refresh_from_db(),
+    "stub": lambda: ArchivedInteraction.objects.filter(pk="1").exists(),
+    "lock": lambda: Lock.objects.filter(pk="1").exists(),
     "record": lambda: IdempotencyRecord.objects.filter(pk="1").exists(),
 }
 
@@ -55,7 +57,7 @@ def test_what_django_itself_keeps_stays_in_the_sql_database():
 
 
 def test_only_interactions_and_what_belongs_to_them_are_kept_elsewhere():
-    assert set(ELSEWHERE) == {ChatInteraction, IdempotencyRecord}
+    assert set(ELSEWHERE) == {ChatInteraction, ArchivedInteraction, IdempotencyRecord, Lock}
     router = NoInteractions()
     assert router.db_for_read(User) is None
     assert router.allow_migrate("default", "auth", "user") is None

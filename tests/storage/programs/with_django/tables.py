@@ -2,7 +2,7 @@
 
 from django.db import connection
 
-from storage.models import ChatInteraction, IdempotencyRecord
+from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord
 from storage.sqlite import base
 
 
@@ -11,6 +11,7 @@ def create_tables() -> None:
     with connection.schema_editor() as editor:
         editor.create_model(ChatInteraction)
         editor.create_model(IdempotencyRecord)
+        editor.create_model(ArchivedInteraction)
     disconnect()
 
 

@@ -1,0 +1,69 @@
+"""System checks of the archive: where it is must be there, and be for this process."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from django.conf import settings
+from django.core import checks
+from django.core.files.storage import Storage, storages
+
+from storage.archive.folder import ArchiveFolder
+
+Messages = list[checks.CheckMessage]
+
+
+@checks.register(checks.Tags.files)
+def check_folder(**kwargs: Any) -> Messages:
+    """storage.E009: the folder of the archive must be one that can be written to."""
+    backend = _backend()
+    if not isinstance(backend, ArchiveFolder):
+        return []
+    location = Path(backend.location)
+    there = next(path for path in (location, *location.parents) if path.exists())
+    if there.is_dir() and os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        return []
+    return [
+        checks.Error(
+            f"The archive cannot be in {location}: {there} is no folder that the user of this "
+            "process may write to.",
+            hint="Set ARCHIVE_DIR to a folder of that user, or ARCHIVE_BUCKET.",
+            id="storage.E009",
+        )
+    ]
+
+
+@checks.register(checks.Tags.files, deploy=True)
+def check_place(**kwargs: Any) -> Messages:
+    """storage.E010: the bucket must answer. W005: production has no bucket."""
+    return list(_of_place(_backend()))
+
+
+def _of_place(backend: Storage) -> Iterator[checks.CheckMessage]:
+    if isinstance(backend, ArchiveFolder):
+        if settings.ENVIRONMENT == "production":
+            yield checks.Warning(
+                f"The archive is in {backend.location}, on this machine: servers on others find "
+                "no archived interaction, and its disk is the only copy.",
+                hint="Set ARCHIVE_BUCKET, or make it a folder that all of them share.",
+                id="storage.W005",
+            )
+        return
+    from storage.archive.bucket import ArchiveBucket
+
+    try:
+        cast("ArchiveBucket", backend).look()
+    except OSError as error:
+        yield checks.Error(
+            f"The archive in ARCHIVE_BUCKET cannot be listed: {error.strerror}.",
+            hint="Check ARCHIVE_BUCKET, AWS_REGION, ARCHIVE_ENDPOINT_URL, and that the policy has "
+            "s3:ListBucket, s3:ListBucketVersions, s3:GetObject, s3:PutObject, s3:DeleteObject "
+            "and s3:DeleteObjectVersion.",
+            id="storage.E010",
+        )
+
+
+def _backend() -> Storage:
+    parameters: Any = settings.STORAGES["archive"]
+    return storages.create_storage(parameters)

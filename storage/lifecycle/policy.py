@@ -1,0 +1,36 @@
+"""Which interactions are due to be archived, and which to be deleted."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The retention of interactions, seen from one moment."""
+
+    now: datetime
+    hot_days: int
+    total_days: int
+
+    @classmethod
+    def at(cls, now: datetime) -> "Policy":
+        """What the settings ask for."""
+        return cls(now, settings.RETENTION_HOT_DAYS, settings.RETENTION_TOTAL_DAYS)
+
+    @property
+    def archive_until(self) -> datetime:
+        """What was created at this moment or before it goes to cold storage."""
+        return self._days_ago(self.hot_days)
+
+    @property
+    def gone_until(self) -> datetime:
+        """What was created at this moment or before it is deleted, and not read any more."""
+        return self._days_ago(self.total_days)
+
+    def _days_ago(self, days: int) -> datetime:
+        try:
+            return self.now - timedelta(days=days)
+        except OverflowError:  # more than there have been
+            return datetime.min.replace(tzinfo=UTC)

@@ -1,0 +1,117 @@
+"""One run of a maintenance command: alone at work, within its time, telling how far it is."""
+
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+
+from storage.exceptions import StorageError
+from storage.interface import Storage
+
+LOCK = "lifecycle"
+
+LOCK_SECONDS = 60.0
+"""How long a run that has died keeps others away; longer than any step takes."""
+
+
+class LockHeld(StorageError):
+    """Another run is at work."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another maintenance run is at work. If it has died, its lock ends within "
+            f"{LOCK_SECONDS:.0f} seconds."
+        )
+
+
+class LockLost(StorageError):
+    """The lock has ended, because a step took too long. What was done is sound; run it again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The lock of this run has ended, and another run may be at work. What was done so far "
+            "is sound; run it again."
+        )
+
+
+class OutOfTime(StorageError):
+    """The run was to take no longer. What was done is sound, and the next run goes on."""
+
+    def __init__(self) -> None:
+        super().__init__("The time is up; the next run goes on.")
+
+
+class Run:
+    """Holds the lock while it is entered, unless it changes nothing.
+
+    `now` is the moment by which it judges ages; `report` is told at each step how much is done.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        now: datetime | None = None,
+        dry_run: bool = False,
+        batch_size: int = 5000,
+        max_seconds: float | None = None,
+        report: Callable[[int], None] | None = None,
+        lock: bool = True,
+    ) -> None:
+        self.now = now or datetime.now(UTC)
+        self.dry_run = dry_run
+        self.batch_size = batch_size
+        self._storage = storage
+        self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
+        self._report = report
+        self._locks = lock and not dry_run
+        self._owner = secrets.token_hex(16)
+        self._taken_at = 0.0
+        self._stopped = False
+
+    def __enter__(self) -> "Run":
+        """Take the lock, unless nothing is to be changed. Raises LockHeld."""
+        if self._locks:
+            self._taken_at = time.monotonic()
+            if not self._storage.take_lock_sync(LOCK, self._owner, LOCK_SECONDS):
+                raise LockHeld
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the lock back, if it is one's own still."""
+        if self._locks:
+            self._storage.release_lock_sync(LOCK, self._owner)
+
+    def step(self, done: int = 0) -> None:
+        """Between two steps, of which each leaves everything sound.
+
+        Raises LockLost if another run may be at work, and OutOfTime when the time is up.
+        """
+        if self._report is not None:
+            self._report(done)
+        if self._stopped or (self._deadline is not None and time.monotonic() >= self._deadline):
+            raise OutOfTime
+        if self._locks:
+            self._keep_lock()
+
+    def stop(self) -> None:
+        """End at the next step, as if the time were up."""
+        self._stopped = True
+
+    def _keep_lock(self) -> None:
+        now = time.monotonic()
+        age = now - self._taken_at
+        if age < LOCK_SECONDS / 3:
+            return
+        # Whoever has taken it since has seen it end, and may have changed what is being done here.
+        if age >= LOCK_SECONDS:
+            raise LockLost
+        if not self._storage.take_lock_sync(LOCK, self._owner, LOCK_SECONDS):
+            raise LockLost
+        self._taken_at = now
