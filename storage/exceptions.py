@@ -79,6 +79,18 @@ class StorageUnavailable(StorageError):
     retry_after = 1
 
 
+class CacheNotErased(StorageUnavailable):
+    """The cache has not confirmed that it has nothing of a person any more. Do it again."""
+
+    retry_after = 60
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The cache did not confirm that it has nothing of this user any more. See that it "
+            "answers, and erase the user again."
+        )
+
+
 class BatchUnfinished(StorageUnavailable):
     """Some of many interactions were saved; repeating the whole call is safe and goes on.
 

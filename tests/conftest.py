@@ -14,7 +14,7 @@ from storage.models import ApiKey, ChatInteraction
 from tests import clouds, servers
 
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
-pytest.register_assert_rewrite("tests.contract")
+pytest.register_assert_rewrite("tests.contract", "tests.archive")
 
 # A shell starts what it runs in the background deaf to Ctrl-C, and so would be every process that
 # a test interrupts.

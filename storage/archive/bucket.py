@@ -85,6 +85,7 @@ class ArchiveBucket(S3Storage):
 
     def _save(self, name: str, content: "File[Any]") -> str:
         with _as_os_errors():
+            content.seek(0)
             answer = self._client.put_object(**self._at(name), Body=content.file)
             if _has_versions(answer):
                 self._delete_versions(

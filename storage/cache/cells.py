@@ -38,6 +38,12 @@ class Cells(Protocol):
     def mark(self, keys: Sequence[str]) -> None:
         """A writer is about to commit, or has committed, what the keys follow from."""
 
+    def confirmed_mark(self, keys: Sequence[str]) -> bool:
+        """As `mark`; whether it is certain that no value is under any of the keys."""
+
+    def erase_user(self, user_id: str) -> int:
+        """Remove all that is under keys of a user, marks too; how much. Raises CacheNotErased."""
+
     def drop(self, key: str) -> None:
         """Remove a value that is not fit to be there."""
 
@@ -66,6 +72,12 @@ class NoCells:
 
     def mark(self, keys: Sequence[str]) -> None:
         pass
+
+    def confirmed_mark(self, keys: Sequence[str]) -> bool:
+        return True
+
+    def erase_user(self, user_id: str) -> int:
+        return 0
 
     def drop(self, key: str) -> None:
         pass

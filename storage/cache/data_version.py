@@ -28,6 +28,15 @@ class DataVersion:
             (number,) = self._connection.execute("PRAGMA data_version").fetchone()
         return f"{self._opened}.{number}"
 
+    def erasures(self) -> int:
+        """How many users were ever erased from the database. Raises sqlite3.Error."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._connect()
+                self._opened = uuid.uuid4().hex
+            (number,) = self._connection.execute("PRAGMA user_version").fetchone()
+        return int(number)
+
     def close(self) -> None:
         """Close the connection; the next look opens another, whose versions are new ones."""
         with self._lock:

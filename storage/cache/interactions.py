@@ -16,7 +16,7 @@ from storage import expiry, limits
 from storage.cache import keys, metrics
 from storage.cache.cells import Cells
 from storage.cache.read_through import Reading, ReadThrough, Unfit, new_token
-from storage.exceptions import StorageUnavailable
+from storage.exceptions import CacheNotErased, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.questions import Question
 from storage.records import Stored
@@ -105,6 +105,40 @@ class InteractionCache:
             yield
         finally:
             self._cells.mark(marked)
+
+    @contextmanager
+    def moving(self, interaction_ids: Sequence[str]) -> Iterator[None]:
+        """Around a change of tiers, of which what is cached by id does not know."""
+        marked = [keys.interaction_key(interaction_id) for interaction_id in interaction_ids]
+        self._cells.mark(marked)
+        try:
+            yield
+        finally:
+            self._cells.mark(marked)
+
+    @contextmanager
+    def erasing(self, interactions: Sequence[ChatInteraction]) -> Iterator[None]:
+        """Around a deletion of which the cache must have nothing left.
+
+        Raises CacheNotErased: before it, and then nothing is to be deleted; or after it, and then
+        the deletion is to be repeated with the same interactions.
+        """
+        marked = {keys.interaction_key(each.interaction_id) for each in interactions}
+        marked.update(key for each in interactions for key in keys.answer_keys(each))
+        self._confirm(list(marked))
+        yield
+        self._confirm(list(marked))
+
+    def erase_user(self, user_id: str) -> int:
+        """Remove all that is under keys of a user, the application's strings too; how much.
+
+        Raises CacheNotErased.
+        """
+        return self._cells.erase_user(user_id)
+
+    def _confirm(self, marked: Sequence[str]) -> None:
+        if not self._cells.confirmed_mark(marked):
+            raise CacheNotErased
 
     def seconds_for(self, interaction: ChatInteraction) -> float:
         """How long it may be cached."""

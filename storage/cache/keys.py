@@ -4,9 +4,13 @@ The hash is SHA-256 because Python's `hash()` differs from process to process.
 """
 
 import hashlib
+import re
 
 from storage.models import ChatInteraction
 from storage.questions import Question
+
+_GLOB = re.compile(r"([*?\[\]\\^-])")
+_ESCAPED = r"\\\1"
 
 FORMAT_VERSION = 1
 """Part of every key. Raise it when the cached form changes, so that old entries are not read."""
@@ -39,6 +43,17 @@ def string_key(key: str) -> str:
     kind, _, rest = key.partition(":")
     user_id = rest.rpartition(":")[0] if kind == "chat" else ""
     return _key(user_id, f"string:{FORMAT_VERSION}:{key}")
+
+
+def user_pattern(user_id: str) -> str:
+    """A glob-style pattern of Redis for the keys of a user; a few others match it, too."""
+    return f"chat:{_GLOB.sub(_ESCAPED, user_id)}:*"
+
+
+def is_key_of(user_id: str, key: bytes) -> bool:
+    """Whether a key is one of this user's, and not of another one whose id begins alike."""
+    beginning = f"chat:{user_id}:".encode()
+    return key.startswith(beginning) and b":" not in key[len(beginning) :]
 
 
 def as_given(key: str, prefix: str, version: int) -> str:

@@ -22,6 +22,13 @@ A read must see what is committed at that moment. One on a connection with an un
 Whatever else commits, be it other tables, batches, or another thread in between, leaves the
 version unexplained, and all is forgotten.
 
+# Note [Erasures]
+
+What is forgotten is not looked up again, but its bytes stay in memory until they expire; and the
+strings of the application, which lie in the same cache, follow from no commit. When a person is
+erased, be it by another process, all of it must go. So an erasure counts `PRAGMA user_version` up,
+and whoever notices a commit of another compares it.
+
 # Note [What cannot happen in memory]
 
 Nothing is lost or late here, and with a writer that dies the memory is gone. Nor does an index
@@ -56,6 +63,7 @@ class MemoryCells:
         self._data_version = data_version
         self._lock = threading.Lock()
         self._known_version = ""
+        self._known_erasures: int | None = None
         self._own = uuid.uuid4().hex
         self._generation = 0
 
@@ -101,6 +109,26 @@ class MemoryCells:
         with self._lock:
             self._free(keys)
 
+    def confirmed_mark(self, keys: Sequence[str]) -> bool:
+        self.mark(keys)
+        return True
+
+    def erase_user(self, user_id: str) -> int:
+        """All goes, whoever it is of: keys in memory cannot be listed. See Note [Erasures]."""
+        with self._lock:
+            self._forget()
+            self._values.clear()
+        return 0
+
+    def look(self) -> bool:
+        """Whether it is certain that nothing is in the cache that was erased."""
+        with self._lock:
+            try:
+                self._forget_if_changed()
+            except Error:
+                return False
+        return True
+
     def drop(self, key: str) -> None:
         with self._lock:
             before = self._cell(key)
@@ -119,6 +147,10 @@ class MemoryCells:
     def _forget_if_changed(self) -> None:
         version = self._data_version.current()
         if version != self._known_version:
+            erasures = self._data_version.erasures()
+            if erasures != self._known_erasures:
+                self._values.clear()
+                self._known_erasures = erasures
             self._known_version = version
             self._forget()
 

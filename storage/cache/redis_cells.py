@@ -11,15 +11,23 @@ writer put what is out of date. So the server's time becomes part of the token: 
 and only the one that was answered is known to the client.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
 
+from storage.cache import inspection
+from storage.cache.keys import is_key_of, user_pattern
 from storage.cache.leases import BUSY, LEASE_SECONDS, Cell
 
 NOT_OURS = b""
 """Stands for what is no string: no cell of this project is empty."""
+
+_AT_ONCE = 500
+"""Keys in one round trip."""
+
+_PER_SCAN = 1000
+"""Keys that a server steps over in one SCAN, about: some 0.2 ms in which it does nothing else."""
 
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 
@@ -139,6 +147,22 @@ class RedisCells:
         for key in keys:
             pipeline.delete(key)
         pipeline.execute()
+
+    def erase_user(self, user_id: str) -> int:
+        """Remove all that is under keys of a user; how much. It looks until it finds nothing."""
+        removed = 0
+        while keys := list(self._keys_of(user_id)):
+            for start in range(0, len(keys), _AT_ONCE):
+                self.delete(*keys[start : start + _AT_ONCE])
+            removed += len(keys)
+        return removed
+
+    def _keys_of(self, user_id: str) -> Iterator[str]:
+        pattern = user_pattern(user_id)
+        for server in inspection.servers(self._client):
+            for key in server.scan_iter(match=pattern, count=_PER_SCAN):
+                if is_key_of(user_id, key):
+                    yield key
 
     def _change(self, change: tuple[Any, ...], marked: Sequence[str]) -> Any:
         # EVAL and not EVALSHA: a few hundred bytes more, and no server that lacks the script.

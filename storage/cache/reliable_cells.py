@@ -21,10 +21,11 @@ from django_redis.cache import RedisCache
 from storage.breaker import PAUSE
 from storage.cache import leases
 from storage.cache.cells import Cells, NoCells
-from storage.cache.guarded import Guard, Guards
+from storage.cache.guarded import AWAY, REFUSED, Guard, Guards
 from storage.cache.leases import Cell
 from storage.cache.missed import MissedInvalidations
 from storage.cache.redis_cells import RedisCells
+from storage.exceptions import CacheNotErased
 
 SETTLING_SECONDS = 2 * PAUSE
 """Longer than others need to see that the server is back and to remove what they missed."""
@@ -88,6 +89,18 @@ class ReliableCells:
         for guard, some in self._by_guard(keys):
             if not self._marked(guard, some) and not self._marked(guard, some):
                 self._missed.add(some, self._cells.mark)
+
+    def confirmed_mark(self, keys: Sequence[str]) -> bool:
+        confirmed = True
+        for guard, some in self._by_guard(keys):
+            confirmed &= self._marked(guard, some) or self._marked(guard, some)
+        return confirmed
+
+    def erase_user(self, user_id: str) -> int:
+        try:
+            return self._cells.erase_user(user_id)
+        except (*AWAY, *REFUSED) as error:
+            raise CacheNotErased from error
 
     def drop(self, key: str) -> None:
         self._guards.of(key).ask(lambda: self._cells.drop(key), None)

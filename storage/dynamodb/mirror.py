@@ -96,7 +96,12 @@ class IdempotencyItem(Model):
     request = UnicodeAttribute()
     made = UnicodeAttribute()
     expires_at = NumberAttribute()
+    user_id = UnicodeAttribute()
+    """Of what was made; with `position`, it puts the record in the index `of_user`."""
+    position = UnicodeAttribute()
+    """`POSITION` and a hash: before all times, where no list looks, and erasure does."""
 
+    POSITION = "#"
     PREFIX = "\x1fidempotency#"
     """An interaction's id has no control character, so the two never meet."""
 

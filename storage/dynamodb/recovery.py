@@ -65,12 +65,9 @@ def restore(
     NotRecoverable and StorageUnavailable.
     """
     done = []
-    description = _describe(target)
-    if description is None:
+    if check(source, target, at):
         _begin(source, target, at)
         done.append("began to restore")
-    else:
-        _refuse_other(source, target, description, at)
     while not _is_active(description := _describe(target)):
         wait()
     arn = description["TableArn"]
@@ -90,13 +87,22 @@ def restore(
     return [*done, "is ready"]
 
 
-def _begin(source: Client, target: Client, at: datetime | None) -> None:
+def check(source: Client, target: Client, at: datetime | None) -> bool:
+    """Whether `restore` would begin; not if it would go on. Raises NotRecoverable if neither."""
+    description = _describe(target)
+    if description is not None:
+        _refuse_other(source, target, description, at)
+        return False
     reach = window(source)
     if at is not None and not reach.earliest <= at <= reach.latest:
         raise NotRecoverable(
             f"The table can be restored to a time from {_text(reach.earliest)} to "
             f"{_text(reach.latest)}."
         )
+    return True
+
+
+def _begin(source: Client, target: Client, at: datetime | None) -> None:
     time = {"UseLatestRestorableTime": True} if at is None else {"RestoreDateTime": at}
     source.manage(
         "RestoreTableToPointInTime",

@@ -13,8 +13,9 @@ from typing import Any
 from storage.dynamodb.client import Client
 from storage.dynamodb.expressions import FREE, condition, names
 from storage.dynamodb.items import Item
-from storage.dynamodb.mirror import IdempotencyItem
+from storage.dynamodb.mirror import IdempotencyItem, OfUser
 from storage.exceptions import IdempotencyKeyReused
+from storage.models import ChatInteraction
 from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
 
 UNUSED = "attribute_not_exists(#interaction_id) OR #expires_at <= :now"
@@ -22,7 +23,7 @@ UNUSED = "attribute_not_exists(#interaction_id) OR #expires_at <= :now"
 
 def create(client: Client, item: Item, idempotency: Idempotency) -> None:
     """Write a new interaction and what its key has made. Raises TransactionCanceled."""
-    made = item["interaction_id"]["S"]
+    made, user_id = item["interaction_id"]["S"], item["user_id"]["S"]
     free = condition(FREE)
     del free["ReturnValuesOnConditionCheckFailure"]  # what is stored is read when it is needed
     interaction = {"TableName": client.table, "Item": item, **free}
@@ -31,7 +32,7 @@ def create(client: Client, item: Item, idempotency: Idempotency) -> None:
         {
             "TransactItems": [
                 {"Put": interaction},
-                {"Put": {"TableName": client.table, **_record(made, idempotency)}},
+                {"Put": {"TableName": client.table, **_record(made, user_id, idempotency)}},
             ],
             # If the answer is lost and the request sent again, it takes no second effect.
             "ClientRequestToken": secrets.token_urlsafe(16),
@@ -39,9 +40,9 @@ def create(client: Client, item: Item, idempotency: Idempotency) -> None:
     )
 
 
-def remember(client: Client, made: str, idempotency: Idempotency) -> None:
+def remember(client: Client, made: ChatInteraction, idempotency: Idempotency) -> None:
     """Let a key stand for an interaction that exists. Raises ConditionFailed if it is used."""
-    client.call("PutItem", **_record(made, idempotency))
+    client.call("PutItem", **_record(made.interaction_id, made.user_id, idempotency))
 
 
 def find(client: Client, idempotency: Idempotency) -> str | None:
@@ -55,13 +56,42 @@ def find(client: Client, idempotency: Idempotency) -> str | None:
     return str(record["made"]["S"])
 
 
-def _record(made: str, idempotency: Idempotency) -> dict[str, Any]:
+def forget_user(client: Client, user_id: str) -> int:
+    """Delete the records of what a user's requests have made; how many.
+
+    One of the last second may not be in the index yet: look again.
+    """
+    condition = "#user_id = :user_id AND begins_with(#position, :beginning)"
+    query: dict[str, Any] = {
+        "IndexName": OfUser.Meta.index_name,
+        "KeyConditionExpression": condition,
+        "ExpressionAttributeNames": names(condition),
+        "ExpressionAttributeValues": {
+            ":user_id": {"S": user_id},
+            ":beginning": {"S": IdempotencyItem.POSITION},
+        },
+    }
+    removed = 0
+    while True:
+        answer = client.call("Query", **query)
+        for record in answer["Items"]:
+            key = {"interaction_id": record["interaction_id"]}
+            deleted = client.call("DeleteItem", Key=key, ReturnValues="ALL_OLD")
+            removed += "Attributes" in deleted  # else the index lags
+        if "LastEvaluatedKey" not in answer:
+            return removed
+        query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _record(made: str, user_id: str, idempotency: Idempotency) -> dict[str, Any]:
     expires_at = math.ceil(time.time() + IDEMPOTENCY_LIFETIME.total_seconds())
     return {
         "Item": {
             **_key(idempotency),
             "request": {"S": idempotency.request},
             "made": {"S": made},
+            "user_id": {"S": user_id},
+            "position": {"S": IdempotencyItem.POSITION + idempotency.key},
             "expires_at": {"N": str(expires_at)},
         },
         "ConditionExpression": UNUSED,

@@ -155,7 +155,7 @@ class CloudStorage(CloudTiers):
             if existing is not None and not items.has_expired(existing):
                 found = writes.same(interaction, existing)
                 try:
-                    replays.remember(self._client, found.interaction_id, idempotency)
+                    replays.remember(self._client, found, idempotency)
                     return found, False
                 except ConditionFailed:
                     pass  # the key was used just now

@@ -5,23 +5,27 @@ keys, and DynamoDB keeps the past of the table itself.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.cache.backends.dummy import DummyCache
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.migrations.loader import MigrationLoader
 
 from storage.archive.archive import configured_archive
+from storage.exceptions import StorageUnavailable
 from storage.migrate import migrate_under_lock
 from storage.models import Lock
 from storage.records import format_time
 from storage.sqlite import in_use, replacing
-from storage.sqlite.backups import LATEST, Backup, BackupDamaged, Backups
+from storage.sqlite.backups import LATEST as LATEST
+from storage.sqlite.backups import Backup, BackupDamaged, BackupRefused, Backups
 from storage.sqlite.replacing import NotRestored
 
 if TYPE_CHECKING:
@@ -57,22 +61,20 @@ class Taken:
     """Backups that have expired."""
     recovery: dict[str, Any] | None = None
     """In production: the times that the table can be restored to."""
+    remaining: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Verified:
-    """What verify_backup finds of one backup."""
+    """What a run of verify_backup has found."""
 
-    name: str
-    rows: int | None = None
-    bytes: int | None = None
-    expires_at: str | None = None
-    problem: str | None = None
-    """Which file is damaged, and how it shows; None if all is well."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """What JSON can hold."""
-        return asdict(self)
+    verified: int = 0
+    """Backups that are what was written."""
+    damaged: list[str] = field(default_factory=list)
+    """The files that are not."""
+    rows: int = 0
+    bytes: int = 0
+    remaining: int = 0
 
 
 @dataclass
@@ -87,6 +89,8 @@ class Restored:
     kept: str | None = None
     """The file with the database of before."""
     done: list[str] = field(default_factory=list)
+    """What was done to the table."""
+    remaining: int = 0
 
 
 def nobody(candidate: Candidate) -> int:
@@ -94,11 +98,14 @@ def nobody(candidate: Candidate) -> int:
     return 0
 
 
-def take(now: datetime, report: Taken) -> None:
-    """Back up; fills `report`. Raises StorageError; an older backup is never the worse for it."""
-    database = _database()
+def take(now: datetime, report: Taken, *, dry_run: bool = False) -> None:
+    """Back up; fills `report`. Raises StorageError; no backup that has not expired is touched."""
+    database, backups = _database(), _backups()
+    if dry_run:
+        report.deleted = [name for name, time in _copies() if time <= now]
+        return
     replacing.remove_leftovers(database)
-    backup, report.deleted = _backups().take(database, now)
+    backup, report.deleted = backups.take(database, now)
     report.name, report.bytes = backup.name, backup.size
     report.rows = sum(backup.content.tables.values())
     report.expires_at = format_time(backup.expires_at)
@@ -110,26 +117,32 @@ def take(now: datetime, report: Taken) -> None:
         report.recovery = _recovery()
 
 
-def names(wanted: str) -> list[str]:
-    """The backups that `latest`, `all` or a name stands for. Raises BackupRefused if none."""
-    backups = _backups()
-    if wanted != ALL:
-        return [backups.named(wanted)]
-    return backups.names() or [backups.named(LATEST)]
+def verify(wanted: str, report: Verified, step: Callable[[], None]) -> None:
+    """Read backups, all of them, and compare them with their manifests; fills `report`.
 
-
-def verify(found: list[str]) -> Iterator[Verified]:
-    """Read each backup, all of it, and compare it with its manifest."""
+    `wanted` is a name, `latest` or `all`. Calls `step` before each. Raises BackupRefused, when
+    all were read, with a line for each that is damaged; or if there are none.
+    """
     backups = _backups()
     with backups.reading():
-        for name in found:
+        names = backups.names() if wanted == ALL else [backups.named(wanted)]
+        names = names or [backups.named(LATEST)]
+        problems = []
+        for done, name in enumerate(names):
+            report.remaining = len(names) - done
+            step()
             try:
                 backup = backups.verify(name)
             except BackupDamaged as error:
-                yield Verified(name, problem=str(error))
+                report.damaged.append(error.name)
+                problems.append(error)
             else:
-                rows = sum(backup.content.tables.values())
-                yield Verified(name, rows, backup.size, format_time(backup.expires_at))
+                report.verified += 1
+                report.rows += sum(backup.content.tables.values())
+                report.bytes += backup.size
+        report.remaining = 0
+        if problems:
+            raise BackupRefused("\n".join(str(problem) for problem in problems))
 
 
 def restore(
@@ -138,6 +151,7 @@ def restore(
     report: Restored,
     *,
     before_live: BeforeLive = nobody,
+    dry_run: bool = False,
     migrate: bool = False,
     keep_old: bool = False,
     expired: bool = False,
@@ -157,6 +171,10 @@ def restore(
                 "longer ago may not be known any more. If there is nothing else: --expired"
             )
         _check_schema(backup, migrate)
+        report.rows = sum(backup.content.tables.values())
+        if dry_run:
+            backups.verify(backup.name)
+            return
 
         def change(alias: str) -> None:
             if migrate:
@@ -168,7 +186,6 @@ def restore(
 
         kept = replacing.replace(_database(), backups, backup, change, keep_old)
     report.kept = str(kept) if kept else None
-    report.rows = sum(backup.content.tables.values())
 
 
 def restore_table(
@@ -178,19 +195,19 @@ def restore_table(
     *,
     wait: Callable[[], None],
     before_live: BeforeLive = nobody,
+    dry_run: bool = False,
 ) -> None:
     """Make a table `name` from production's as it was `at`, or of late; fills `report`.
 
     It takes DynamoDB a while: `wait` pauses, and may raise; the next call goes on then.
     """
     from storage.dynamodb import recovery
-    from storage.dynamodb.configured import configured_client
     from storage.dynamodb.storage import CloudStorage
 
-    source, target = configured_client(), configured_client()
+    source, target = _client(), _client()
+    target.table = report.name = name
     if name == source.table:
         raise NotRestored("A table is restored into a new one. Choose another name.")
-    target.table = report.name = name
 
     def change() -> None:
         cloud = CloudStorage(
@@ -198,7 +215,11 @@ def restore_table(
         )
         report.erased = before_live(Candidate(cloud, None))
 
-    report.done = recovery.restore(source, target, at, wait, change)
+    with _advised():
+        if dry_run:
+            recovery.check(source, target, at)
+        else:
+            report.done = recovery.restore(source, target, at, wait, change)
 
 
 def keep_restores_out() -> None:
@@ -211,16 +232,18 @@ def copies() -> list[dict[str, str]]:
 
     Asks no other service: an erasure of the API says it, too, and may not look at the table.
     """
-    from django.utils import timezone
-
-    found = _backups().copies() if settings.BACKUP_DIR.is_dir() else []
-    found += [(path.name, since + _keep()) for path, since in replacing.kept(_database())]
+    found = _copies()
     if settings.ENVIRONMENT == "production":
         from storage.dynamodb.recovery import RECOVERY_DAYS
 
-        gone_by = timezone.now() + timedelta(days=RECOVERY_DAYS)
+        gone_by = datetime.now(UTC) + timedelta(days=RECOVERY_DAYS)
         found.append((f"point-in-time recovery of {settings.DYNAMODB_TABLE}", gone_by))
     return [{"name": name, "expires_at": format_time(time)} for name, time in found]
+
+
+def _copies() -> list[tuple[str, datetime]]:
+    kept = replacing.kept(_database())
+    return _backups().copies() + [(path.name, since + _keep()) for path, since in kept]
 
 
 def _check_schema(backup: Backup, migrate: bool) -> None:
@@ -260,7 +283,8 @@ def _local(alias: str) -> "Storage | None":
 def _recovery() -> dict[str, Any]:
     from storage.dynamodb import recovery
 
-    window = recovery.window(_client())
+    with _advised():
+        window = recovery.window(_client())
     return {
         "table": settings.DYNAMODB_TABLE,
         "earliest": format_time(window.earliest),
@@ -272,7 +296,21 @@ def _recovery() -> dict[str, Any]:
 def _client() -> "Client":
     from storage.dynamodb.configured import configured_client
 
-    return configured_client()
+    try:
+        return configured_client()
+    except ImproperlyConfigured as error:
+        raise NotRestored(str(error)) from error
+
+
+@contextmanager
+def _advised() -> Iterator[None]:
+    """What DynamoDB refuses, with what an operator can do."""
+    from storage.dynamodb.advice import advice
+
+    try:
+        yield
+    except StorageUnavailable as error:
+        raise NotRestored(advice(error)) from error
 
 
 def _database() -> Path:

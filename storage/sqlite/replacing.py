@@ -50,18 +50,15 @@ def replace(
     base.close_idle_connections()
     base.close_pool(str(database))
     copy = _copy_of(database)
-    with (
-        translated("The database cannot be restored"),
-        in_use.alone(str(database)),
-        _locked(database),
-    ):
+    with translated("The database cannot be restored"), in_use.alone(str(database)):
         _remove(database, copy)
         try:
             _make_copy(backups, backup, database, copy)
-            with _as_database(copy):
-                change(ALIAS)
-            _settle(copy)
-            return _exchange(database, copy, keep_old)
+            with _locked(database):
+                with _as_database(copy):
+                    change(ALIAS)
+                _settle(copy)
+                return _exchange(database, copy, keep_old)
         finally:
             with suppress(OSError):  # the next run does it, then
                 _remove(database, copy)

@@ -6,7 +6,7 @@ Called inside the transaction that saves the interaction, so that both are writt
 from django.utils import timezone
 
 from storage.exceptions import IdempotencyKeyReused
-from storage.models import IdempotencyRecord
+from storage.models import ChatInteraction, IdempotencyRecord
 from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
 
 EXPIRED_PER_WRITE = 2
@@ -24,7 +24,7 @@ def find(idempotency: Idempotency) -> str | None:
     return record.interaction_id
 
 
-def remember(idempotency: Idempotency, interaction_id: str) -> None:
+def remember(idempotency: Idempotency, made: ChatInteraction) -> None:
     """Record what this key has made, and drop a few records that have expired."""
     now = timezone.now()
     IdempotencyRecord.objects.bulk_create(
@@ -32,13 +32,19 @@ def remember(idempotency: Idempotency, interaction_id: str) -> None:
             IdempotencyRecord(
                 key=idempotency.key,
                 request=idempotency.request,
-                interaction_id=interaction_id,
+                interaction_id=made.interaction_id,
+                user_id=made.user_id,
                 expires_at=now + IDEMPOTENCY_LIFETIME,
             )
         ],
         update_conflicts=True,
         unique_fields=["key"],
-        update_fields=["request", "interaction_id", "expires_at"],
+        update_fields=["request", "interaction_id", "user_id", "expires_at"],
     )
     expired = IdempotencyRecord.objects.filter(expires_at__lte=now).order_by("expires_at")
     IdempotencyRecord.objects.filter(key__in=expired.values("key")[:EXPIRED_PER_WRITE]).delete()
+
+
+def forget_user(user_id: str) -> int:
+    """Delete the records of what a user's requests have made; how many."""
+    return IdempotencyRecord.objects.filter(user_id=user_id).delete()[0]

@@ -17,8 +17,8 @@ from storage.archive.archive import Archive
 from storage.cache.cells import NoCells
 from storage.cache.data_version import DataVersion
 from storage.cache.interactions import InteractionCache, Writing
-from storage.cache.keys import string_key
 from storage.cache.memory_cells import MemoryCells
+from storage.cache.memory_strings import MemoryStrings
 from storage.exceptions import (
     InteractionArchived,
     InteractionConflict,
@@ -53,18 +53,18 @@ class LocalStorage(LocalTiers):
     def __init__(self, alias: str, cache: BaseCache, archive: Archive) -> None:
         self._options = connections[alias].settings_dict["OPTIONS"]
         super().__init__(alias, self._options["pool"]["max_size"], archive)
-        self._cache = cache
         self._writes = 0
         data_version = DataVersion(self._open_idle_connection)
         close_before_fork(data_version)
         self._cells = MemoryCells(cache, data_version)
+        self._strings = MemoryStrings(cache, self._cells)
         self._interactions = InteractionCache(self._cells, settings.CACHE_TTL)
 
     def cache_get_sync(self, key: str) -> str | None:
-        return self._cache.get(string_key(key))
+        return self._strings.get(key)
 
     def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
-        self._cache.set(string_key(key), value, ttl)
+        self._strings.set(key, value, ttl)
 
     def _save(self, interaction: ChatInteraction) -> None:
         with translated, self._writing(interaction.interaction_id, interaction) as writing:
@@ -115,7 +115,7 @@ class LocalStorage(LocalTiers):
                     if made_before is not None:
                         return self._made(made_before), False
                     stored, created = self._insert_or_find(interaction)
-                    replays.remember(idempotency, stored.interaction_id)
+                    replays.remember(idempotency, stored)
             if created:
                 writing.committed(stored)
             return stored, created
@@ -187,8 +187,11 @@ class LocalStorage(LocalTiers):
         return self._interactions.erasing(interactions)
 
     def _forget_user(self, user_id: str) -> dict[str, int]:
-        with translated:
+        with translated, transaction.atomic(self._alias):
             records = replays.forget_user(user_id)
+            (count,) = self._rows("PRAGMA user_version", {})[0]
+            self._rows(f"PRAGMA user_version = {(count + 1) % 2**31}", {})
+        self._interactions.erase_user(user_id)
         return {"idempotency records": records}
 
     def check_available_sync(self) -> None:

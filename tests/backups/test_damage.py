@@ -14,7 +14,6 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from storage.lifecycle import backups as lifecycle
 from storage.sqlite import backups as module
 from storage.sqlite import durable
 from storage.sqlite.backups import BackupDamaged
@@ -155,5 +154,4 @@ def test_verify_backup_and_restore_refuse_with_status_1_and_the_name(backup, dat
         assert status == 1, command
         assert change.name in said
     assert hashlib.sha256(database.read_bytes()).hexdigest() == before
-    assert lifecycle.names("all") == [backup.name]
     assert ids(database)

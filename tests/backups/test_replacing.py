@@ -33,7 +33,7 @@ def restore(wanted="latest", now=LATER, before_live=nothing, **options):
 def beside(database):
     """What lies beside the database, but for what is always there."""
     usual = {database.name, f"{database.name}{in_use.SUFFIX}", "backups"}
-    return set(os.listdir(database.parent)) - usual
+    return {path.name for path in database.parent.iterdir()} - usual
 
 
 def opened_by_django(database):
@@ -116,7 +116,7 @@ def test_the_old_one_is_kept_only_if_asked_for(backup, database):
     assert kept.startswith(f"{database}.before-restore-")
     assert ids(kept) == ALL - {"id-1"}
     assert ids(database) == ALL
-    assert not os.path.samefile(kept, database)
+    assert not database.samefile(kept)
     assert {str(path) for path, _ in replacing.kept(database)} == {kept}
 
 

@@ -20,9 +20,13 @@ from tests.sqlite import connect
 NAME = "backup-20261123T093000.000000Z"
 
 
+def listed(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_a_backup_is_one_file_and_a_manifest(backups, backup, folder):
     assert backup.name == NAME
-    assert sorted(os.listdir(folder)) == [".lock", f"{NAME}.json", f"{NAME}.sqlite3"]
+    assert listed(folder) == [".lock", f"{NAME}.json", f"{NAME}.sqlite3"]
     assert ids(backups.path(NAME)) == ALL
 
 
@@ -91,7 +95,7 @@ def test_what_a_crash_has_left_does_not_count_and_goes_with_the_next_run(backups
     (folder / "notes.txt").write_text("mine")
     assert backups.names() == [NAME]
     backups.take(backups.path(NAME), NOW + timedelta(hours=1))
-    assert not set(left) & set(os.listdir(folder))
+    assert not set(left) & set(listed(folder))
     assert (folder / "notes.txt").exists()
     backups.verify(NAME)
 
@@ -106,7 +110,7 @@ def test_a_run_that_fails_leaves_nothing(backups, database, folder, monkeypatch,
     expected = StorageFull if errno == 28 else BackupRefused
     with pytest.raises(expected, match="The backup cannot be written"):
         backups.take(database, NOW)
-    assert os.listdir(folder) == [".lock"]
+    assert listed(folder) == [".lock"]
     assert backups.names() == []
 
 

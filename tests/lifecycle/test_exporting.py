@@ -323,7 +323,7 @@ def test_two_runs_at_any_two_steps_lose_none_and_double_none(
                 tiers.freeze()
 
 
-def test_an_interaction_moves_at_every_step(storage, save, tiers, steps, make_old):
+def test_interactions_move_all_the_time(storage, save, tiers, steps, make_old):
     rows = save([make_old(number) for number in range(45)])
     expected = seen(newest_first(rows))
     tiers.freeze({each.interaction_id for each in rows[::2]})
@@ -331,6 +331,8 @@ def test_an_interaction_moves_at_every_step(storage, save, tiers, steps, make_ol
 
     def move():
         nonlocal turn
+        if steps.number % 5:
+            return
         chosen = {rows[turn * 7 % len(rows)].interaction_id}
         is_cold = bool(storage.stubs_sync(list(chosen)))
         (tiers.thaw if is_cold else tiers.freeze)(chosen)
@@ -338,7 +340,7 @@ def test_an_interaction_moves_at_every_step(storage, save, tiers, steps, make_ol
 
     steps.at_each = move
     assert export(storage) == expected
-    assert turn > 100
+    assert turn > len(rows)
 
 
 def test_what_is_saved_meanwhile_does_no_harm(storage, save, tiers, steps, make_old):

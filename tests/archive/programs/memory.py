@@ -6,6 +6,7 @@ Argument: the number of rows. They have about 2 KiB each, and a user each.
 import random
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import django
@@ -15,14 +16,19 @@ def main() -> None:
     count = int(sys.argv[1])
     django.setup()
     from storage.archive.archive import configured_archive
-    from tests.archive.rows import DAY, row
+    from tests.archive.rows import DAY, START, row
 
     text = random.Random(1).randbytes(1_000_000).hex()
 
-    def rows(step=1):
-        for number in range(0, count, step):
+    def rows():
+        for number in range(count):
             start = number * 7_919 % 1_900_000
-            yield row(number, user_id=f"user {number}", response=text[start : start + 2_000])
+            yield row(
+                number,
+                user_id=f"user {number}",
+                response=text[start : start + 2_000],
+                created_at=START + timedelta(milliseconds=number),
+            )
 
     archive = configured_archive()
     segment = archive.new_segment(DAY)
