@@ -1,7 +1,7 @@
 """What the runs of maintenance commands leave for Prometheus."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -44,10 +44,17 @@ def measured(
         ["command", "kind"],
         registry=registry,
     )
-    for kind, count in counts.items():
-        if kind != "remaining" and type(count) is int:
-            rows.labels(command, kind).set(count)
+    for kind, count in _kinds(counts):
+        rows.labels(command, kind).set(count)
     return registry
+
+
+def _kinds(counts: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    for kind, count in counts.items():
+        if isinstance(count, Mapping):
+            yield from _kinds(count)
+        elif kind != "remaining" and type(count) is int:
+            yield kind, count
 
 
 def _last_success(command: str) -> float:

@@ -64,19 +64,30 @@ def leave(command: str, measured: CollectorRegistry) -> None:
 
 
 def left_by_commands() -> Iterator[Metric]:
-    """What commands have left, each metric once. What cannot be read is left out, and logged."""
+    """What commands have left: each metric once, with the samples of all that have it.
+
+    Of samples that say the same thing only the first is given, since Prometheus takes no second
+    one. What cannot be read is left out, and logged.
+    """
     found: dict[str, Metric] = {}
     for path in sorted(_command_folder().glob("*.prom")):
         if not path.is_file():
             continue
         try:
             for metric in list(text_string_to_metric_families(path.read_text(encoding="utf-8"))):
-                found.setdefault(metric.name, metric)
-                if found[metric.name] is not metric:  # several commands leave it
-                    found[metric.name].samples += metric.samples
+                _add_samples(found.setdefault(metric.name, metric), metric)
         except (OSError, ValueError) as error:
             logger.warning("%r is no file of metrics: %s", path.name, type(error).__name__)
     yield from found.values()
+
+
+def _add_samples(known: Metric, metric: Metric) -> None:
+    if known is metric or known.type != metric.type:
+        return
+    samples = {(each.name, *sorted(each.labels.items())) for each in known.samples}
+    known.samples += [
+        each for each in metric.samples if (each.name, *sorted(each.labels.items())) not in samples
+    ]
 
 
 def _command_folder() -> Path:

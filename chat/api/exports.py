@@ -38,7 +38,7 @@ CHUNK_BYTES = 64 * 1024
 export_user = extend_schema(
     operation_id="export_user",
     tags=["users"],
-    auth=[{"ApiKey": []}],
+    auth=schema._API_KEY_ONLY,
     summary="Everything that is kept of a user",
     description="For service-wide API keys that may erase and export users. One interaction a "
     "line, newest first, hot and archived ones; for a user of whom nothing is kept, none. The last "

@@ -6,10 +6,13 @@ one plain line.
 
 import signal
 import sys
+import threading
 import time
 from abc import abstractmethod
 from argparse import ArgumentParser, ArgumentTypeError
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +21,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_datetime
 
 from chat import maintenance_metrics
-from chat.progress import Report, progress
+from chat.progress import progress
 from storage import get_storage
 from storage.exceptions import StorageError
 from storage.interface import Storage
@@ -30,11 +33,14 @@ STOPPED = 3
 
 INTERRUPTED = 130
 
+LARGEST_BATCH = 1_000_000
+
 
 class MaintenanceCommand(BaseCommand):
     """A subclass supplies `new_report` and `work`, and options of its own in `add_options`.
 
-    Exit status: 0 done, 1 failed, 2 wrong use, 3 stopped at the bound with work left.
+    Exit status: 0 done, 1 failed, 2 wrong use, 3 stopped at the bound or by SIGTERM with work
+    left, 130 stopped with Ctrl-C.
     """
 
     batch_size = 5000
@@ -80,7 +86,7 @@ class MaintenanceCommand(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self._started = time.monotonic()
+        started = time.monotonic()
         report = self.new_report()
         status = "failed"
         try:
@@ -89,11 +95,14 @@ class MaintenanceCommand(BaseCommand):
         except OutOfTime:
             status = "stopped"
         except KeyboardInterrupt:
-            raise CommandError("Stopped.", returncode=INTERRUPTED) from None
+            status = "stopped"
+            raise CommandError(
+                "Stopped. What was done so far is sound; run it again.", returncode=INTERRUPTED
+            ) from None
         except (StorageError, OSError) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(_in_one_line(error)) from error
         finally:
-            self._summarize(report, status, options)
+            self._tell(report, status, time.monotonic() - started, options["dry_run"])
         if status == "stopped":
             sys.exit(STOPPED)
 
@@ -106,33 +115,28 @@ class MaintenanceCommand(BaseCommand):
                 dry_run=options["dry_run"],
                 batch_size=options["batch_size"],
                 max_seconds=options["max_seconds"],
-                report=_shown(show),
+                report=show,
                 lock=self.locks,
             )
-            before = signal.signal(signal.SIGTERM, lambda *_: run.stop())
-            try:
-                with run:
-                    self.work(storage, run, report, options)
-            finally:
-                signal.signal(signal.SIGTERM, before)
+            with _stopped_by_sigterm(run), run:
+                self.work(storage, run, report, options)
 
-    def _summarize(self, report: Any, status: str, options: dict[str, Any]) -> None:
-        taken = time.monotonic() - self._started
-        counts = asdict(report)
+    def _tell(self, report: Any, status: str, taken: float, dry_run: bool) -> None:
+        """Leave the metrics and write the summary. A run that is done is done without them."""
+        counts = _counts(report, status)
+        try:
+            if not dry_run:
+                maintenance_metrics.leave(self.name, status, taken, counts)
+        except OSError as error:
+            self.stderr.write(f"The metrics of this run could not be left: {_in_one_line(error)}")
         summary = {
             "command": self.name,
             "status": status,
-            "dry_run": options["dry_run"],
+            "dry_run": dry_run,
             "seconds": round(taken, 3),
             **counts,
         }
         self.stdout.write(orjson.dumps(summary).decode())
-        if options["dry_run"]:
-            return
-        try:
-            maintenance_metrics.leave(self.name, status, taken, counts)
-        except OSError as error:
-            self.stderr.write(f"The metrics of this run could not be left: {error}")
 
     @property
     def name(self) -> str:
@@ -149,11 +153,11 @@ def moment(text: str) -> datetime:
     """A time with an offset."""
     try:
         value = parse_datetime(text)
-    except ValueError:
-        value = None
-    if value is None or value.utcoffset() is None:
-        raise ArgumentTypeError("write a time with an offset, such as 2026-11-22T00:00:00Z")
-    return value.astimezone(UTC)
+        if value is not None and value.utcoffset() is not None:
+            return value.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ArgumentTypeError("write a time with an offset, such as 2026-11-22T00:00:00Z")
 
 
 def seconds(text: str) -> float:
@@ -169,13 +173,30 @@ def seconds(text: str) -> float:
 
 def count(text: str) -> int:
     """How many, at least one."""
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise ArgumentTypeError("write how many, from 1")
-    return int(text)
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    if not 1 <= number <= LARGEST_BATCH:
+        raise ArgumentTypeError(f"write how many, from 1 to {LARGEST_BATCH}")
+    return number
 
 
-def _shown(show: Report) -> Any:
-    def report(done: int) -> None:
-        show(done)
+def _counts(report: Any, status: str) -> dict[str, Any]:
+    counts = {field.name: getattr(report, field.name) for field in fields(report)}
+    if status != "done" and counts.get("remaining") == 0:
+        counts["remaining"] = None  # it ended before it knew
+    return counts
 
-    return report
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def _stopped_by_sigterm(run: Run) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python gives signals to the main thread only
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: run.stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

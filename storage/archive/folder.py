@@ -1,10 +1,10 @@
 """The archive as a folder on this machine."""
 
+import contextlib
 import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +14,7 @@ from django.core.files.storage import FileSystemStorage
 TEMPORARY = ".tmp"
 """How names of files end that are being written. No listing shows them."""
 
-ATTEMPTS = 5
+ATTEMPTS = 100
 """Makings of a folder that another process deletes, empty, before a file is in it."""
 
 
@@ -47,19 +47,14 @@ class ArchiveFolder(FileSystemStorage):
         return folders, [file for file in files if not file.endswith(TEMPORARY)]
 
     def delete(self, name: str) -> None:
-        """Delete a file, and its folder if that is empty then."""
+        """Delete a file, if it is there."""
         path = Path(self.path(name))
-        try:
-            path.unlink(missing_ok=True)
-            _sync(path.parent)
-        except (FileNotFoundError, NotADirectoryError):
-            return  # there is not even the folder
-        self._prune(path.parent)
+        path.unlink(missing_ok=True)
+        _sync(path.parent)  # also of what a crash has deleted, maybe in memory only
 
     def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
-        """Delete what a crash has left of the writing of files whose names begin with `prefix`.
-
-        With `seconds`, only what was not written to for so long.
+        """Delete what a crash has left of the writing of files whose names begin with `prefix`, and
+        their folder if nothing is in it. With `seconds`, only what is at least that old.
         """
         folder, _, beginning = prefix.rpartition("/")
         try:
@@ -70,6 +65,7 @@ class ArchiveFolder(FileSystemStorage):
             is_leftover = entry.name.startswith(beginning) and entry.name.endswith(TEMPORARY)
             if is_leftover and _age(entry) >= seconds:
                 self.delete(f"{folder}/{entry.name}")
+        self._prune(Path(self.path(folder)))
 
     def _save(self, name: str, content: "File[Any]") -> str:
         path = Path(self.path(name))
@@ -82,7 +78,7 @@ class ArchiveFolder(FileSystemStorage):
             _sync(path.parent)
         return name
 
-    @contextmanager
+    @contextlib.contextmanager
     def _temporary(self, path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{TEMPORARY}")
         file = os.fdopen(self._created(temporary), "wb")
@@ -105,10 +101,12 @@ class ArchiveFolder(FileSystemStorage):
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
             return
-        is_top = folder == Path(self.location)
-        if not is_top:
+        if folder == Path(self.location):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        else:
             self._make_folder(folder.parent)
-        folder.mkdir(mode=0o700, parents=is_top, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # what is there shows when it is used
+            folder.mkdir(mode=0o700)
         _sync(folder.parent)
 
     def _prune(self, folder: Path) -> None:
@@ -130,7 +128,10 @@ def _age(entry: os.DirEntry[str]) -> float:
 
 def _sync(folder: Path) -> None:
     """Make the names in a folder outlive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # another process has emptied and deleted it since
+        return
     try:
         os.fsync(descriptor)
     finally:

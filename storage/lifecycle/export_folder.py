@@ -11,9 +11,10 @@ for byte as one that was not, if no row has changed. Nobody but the owner may re
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +25,8 @@ from storage.cold_lists import position
 from storage.cursors import Position
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
-from storage.lifecycle.exporting import interactions_of, kept_besides
+from storage.lifecycle.exporting import interactions_of, kept_besides, pages_of
+from storage.lifecycle.runs import Run
 from storage.models import ChatInteraction
 from storage.records import format_time, to_json
 
@@ -58,35 +60,52 @@ class DamagedExport(StorageError):
         super().__init__(f"{name} is damaged: {problem}. Make the export again, with --force.")
 
 
-def export(
-    storage: Storage, user_id: str, folder: Path, step: Callable[[int], None], *, force: bool
-) -> documents.Content:
-    """Write the export of a user, or go on where it was left; its manifest.
+@dataclass
+class Exported:
+    """What a run of export_user has done."""
 
-    `step` is called after each part with the number of rows so far; what it raises stops the
-    export, which goes on from there at the next call. With `force`, what the folder has of an
-    export is deleted first. Raises ExportRefused, DamagedExport, and OSError.
+    exported: int = 0
+    """Interactions in the export so far, those of earlier runs among them."""
+    bytes: int = 0
+    remaining: int | None = None
+    """Not known before the end."""
+
+
+def export(
+    storage: Storage, user_id: str, folder: Path, run: Run, report: Exported, *, force: bool
+) -> None:
+    """Write the export of a user, or go on where it was left. Counts as it goes in `report`.
+
+    If the time of the run is up, the next one goes on from there. With `force`, what the folder
+    has of an export is deleted first. Raises ExportRefused, DamagedExport, and OSError.
     """
+    if run.dry_run:
+        for page in pages_of(storage, user_id, at_once=run.batch_size):
+            report.exported += len(page)
+            run.step(report.exported)
+        return
     with _owned(folder):
         if force:
             _clear(folder)
-        state = _begun(folder, user_id)
+        state = _begun(folder, user_id, run.now)
         with _opened(folder, state) as (file, whole):
             writer = _Writer(folder, file, whole, state)
-            for row in interactions_of(storage, user_id, writer.last):
+            for row in interactions_of(storage, user_id, writer.last, run.batch_size):
                 if writer.add(row):
-                    writer.let(step)
+                    report.exported, report.bytes = state["count"], state["bytes"]
+                    writer.let(run)
             writer.finish()
-        return _complete(storage, folder, state)
+        report.exported, report.bytes, report.remaining = state["count"], state["bytes"], 0
+        _complete(storage, folder, state, run.now)
 
 
-def verify(folder: Path) -> documents.Content:
-    """Compare an export with its manifest, and give that. Raises DamagedExport and OSError."""
+def verify(folder: Path, report: Exported) -> None:
+    """Compare an export with its manifest. Raises DamagedExport and OSError."""
     manifest = _document(folder, MANIFEST)
     if manifest is None:
-        if (folder / STATE).exists():
-            raise DamagedExport(MANIFEST, "it is not there, because the export is not complete")
-        raise DamagedExport(MANIFEST, "it is not there")
+        is_unfinished = (folder / STATE).exists()
+        why = "it is not there" + (", because the export is not complete" if is_unfinished else "")
+        raise DamagedExport(MANIFEST, why)
     said = manifest["interactions"]
     try:
         with (folder / DATA).open("rb") as file:
@@ -96,7 +115,7 @@ def verify(folder: Path) -> documents.Content:
         raise DamagedExport(DATA, "it is not there") from None
     if is_longer or found.hexdigest() != said["sha256"]:
         raise DamagedExport(DATA, "its checksum is not that of the manifest")
-    return manifest
+    report.exported, report.bytes, report.remaining = said["count"], said["bytes"], 0
 
 
 class _Writer:
@@ -125,10 +144,10 @@ class _Writer:
         self._state["newest"] = self._state["newest"] or format_time(row.created_at)
         return is_full
 
-    def let(self, step: Callable[[int], None]) -> None:
-        """Call `step`; if it raises, see to it that the next run goes on from the last frame."""
+    def let(self, run: Run) -> None:
+        """Take a step; if the run stops there, the next one is to go on from the last frame."""
         try:
-            step(self._state["count"])
+            run.step(self._state["count"])
         except BaseException:
             self._save()
             raise
@@ -184,7 +203,7 @@ def _clear(folder: Path) -> None:
         _remove(folder, name)
 
 
-def _begun(folder: Path, user_id: str) -> documents.Content:
+def _begun(folder: Path, user_id: str, now: datetime) -> documents.Content:
     """How far the export in a folder is: at its beginning, if there is none."""
     if (folder / MANIFEST).exists():
         raise ExportRefused(f"{folder} has a complete export; take another folder, or --force.")
@@ -193,7 +212,7 @@ def _begun(folder: Path, user_id: str) -> documents.Content:
         state = {
             "format": FORMAT,
             "user_id": user_id,
-            "started_at": format_time(datetime.now(UTC)),
+            "started_at": format_time(now),
             "count": 0,
             "bytes": 0,
             "sha256": hashlib.sha256().hexdigest(),
@@ -219,12 +238,12 @@ def _opened(folder: Path, state: documents.Content) -> Iterator[tuple[IO[bytes],
         yield file, whole
 
 
-def _complete(storage: Storage, folder: Path, state: documents.Content) -> documents.Content:
+def _complete(storage: Storage, folder: Path, state: documents.Content, now: datetime) -> None:
     manifest = {
         "format": FORMAT,
         "user_id": state["user_id"],
         "started_at": state["started_at"],
-        "exported_at": format_time(datetime.now(UTC)),
+        "exported_at": format_time(now),
         "interactions": {
             "file": DATA,
             "count": state["count"],
@@ -237,7 +256,6 @@ def _complete(storage: Storage, folder: Path, state: documents.Content) -> docum
     }
     _write(folder, MANIFEST, manifest)
     _remove(folder, STATE)
-    return manifest
 
 
 def _document(folder: Path, name: str) -> documents.Content | None:

@@ -50,7 +50,7 @@ Listed = tuple[date, tuple[str, ...]]
 
 
 def interactions_of(
-    storage: Storage, user_id: str, before: Position | None = None
+    storage: Storage, user_id: str, before: Position | None = None, at_once: int = PAGE
 ) -> Iterator[ChatInteraction]:
     """A user's interactions, newest first, equal times by id; those before a time and id.
 
@@ -58,17 +58,17 @@ def interactions_of(
     for what happens to interactions that change over meanwhile. One that is saved after its turn
     is not among them. Raises StorageUnavailable, of which DamagedArchive is one.
     """
-    for page in pages_of(storage, user_id, before):
+    for page in pages_of(storage, user_id, before, at_once):
         yield from page
 
 
 def pages_of(
-    storage: Storage, user_id: str, before: Position | None = None
+    storage: Storage, user_id: str, before: Position | None = None, at_once: int = PAGE
 ) -> Iterator[list[ChatInteraction]]:
-    """As `interactions_of`, in parts of at most three times `PAGE`; a part may be empty."""
+    """As `interactions_of`, in parts of at most three times `at_once`; a part may be empty."""
     if limits.identifier_violation(user_id):
         return
-    windows = _Windows(storage, user_id)
+    windows = _Windows(storage, user_id, at_once)
     while before != BOTTOM:
         rows, before = windows.read(before)
         yield [rows[each] for each in sorted(rows, reverse=True)]
@@ -103,9 +103,10 @@ def kept_besides(storage: Storage, user_id: str) -> dict[str, Any]:
 class _Windows:
     """One reading of one user."""
 
-    def __init__(self, storage: Storage, user_id: str) -> None:
+    def __init__(self, storage: Storage, user_id: str, at_once: int) -> None:
         self._storage = storage
         self._user_id = user_id
+        self._at_once = at_once
         self._holds = Holds.of(storage.archive)
         self._candidates = Candidates(storage.archive, user_id)
 
@@ -116,11 +117,11 @@ class _Windows:
         """
         while True:
             hot = self._hot(before)
-            end = _end(hot)
+            end = self._end(hot)
             listed = self._listed(before, end)
             found, window_end = self._candidates_in(listed, before, end)
             again = self._hot(before)
-            window_end = max(window_end, _end(again))
+            window_end = max(window_end, self._end(again))
             if self._listed(before, end) == listed:
                 self._candidates.drop(window_end)
                 rows = _within(hot + again, window_end)
@@ -129,7 +130,11 @@ class _Windows:
             time.sleep(PAUSE_SECONDS)
 
     def _hot(self, before: Position | None) -> list[ChatInteraction]:
-        return self._storage.hot_of_user_sync(self._user_id, PAGE, before)
+        return self._storage.hot_of_user_sync(self._user_id, self._at_once, before)
+
+    def _end(self, hot: list[ChatInteraction]) -> Position:
+        """Where a window with these hot rows ends: there may be more behind a whole page."""
+        return position(hot[-1]) if len(hot) == self._at_once else BOTTOM
 
     def _listed(self, before: Position | None, end: Position) -> Listed | None:
         """The newest day in a window of which the archive may have rows of the user."""
@@ -143,13 +148,13 @@ class _Windows:
     def _candidates_in(
         self, listed: Listed | None, before: Position | None, end: Position
     ) -> tuple[list[Candidate], Position]:
-        """The candidates of a window, and where it ends if it is to have no more than `PAGE`."""
+        """The candidates of a window, and where it ends if it is to have no more than a page."""
         if listed is None:
             return [], end
         day, segments = listed
         end = max(end, _start(day))
-        found = self._candidates.between(segments, before, end, PAGE)
-        return found, position(found[-1].row) if len(found) == PAGE else end
+        found = self._candidates.between(segments, before, end, self._at_once)
+        return found, position(found[-1].row) if len(found) == self._at_once else end
 
     def _add(self, rows: Rows, candidates: list[Candidate]) -> None:
         """Add those candidates that are there and are not among the rows."""
@@ -179,11 +184,6 @@ class _Windows:
         return {
             at: row for at, row in rows.items() if row.created_at > cutoff or self._holds.holds(row)
         }
-
-
-def _end(hot: list[ChatInteraction]) -> Position:
-    """Where a window with these hot rows ends; there may be more behind a whole page."""
-    return position(hot[-1]) if len(hot) == PAGE else BOTTOM
 
 
 def _within(rows: list[ChatInteraction], end: Position) -> Rows:

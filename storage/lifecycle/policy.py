@@ -8,11 +8,15 @@ from django.conf import settings
 
 @dataclass(frozen=True)
 class Policy:
-    """The retention of interactions, seen from one moment."""
+    """The retention of interactions, seen from one moment, which must have an offset."""
 
     now: datetime
     hot_days: int
     total_days: int
+
+    def __post_init__(self) -> None:
+        if self.now.utcoffset() is None:
+            raise ValueError("The moment of a policy needs an offset from UTC.")
 
     @classmethod
     def at(cls, now: datetime) -> "Policy":
@@ -31,6 +35,7 @@ class Policy:
 
     def _days_ago(self, days: int) -> datetime:
         try:
-            return self.now - timedelta(days=days)
+            # In UTC: elsewhere a day may have 23 or 25 hours, and Python would count it as one.
+            return self.now.astimezone(UTC) - timedelta(days=days)
         except OverflowError:  # more than there have been
             return datetime.min.replace(tzinfo=UTC)

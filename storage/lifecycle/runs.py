@@ -1,5 +1,6 @@
 """One run of a maintenance command: alone at work, within its time, telling how far it is."""
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from types import TracebackType
 
 from storage.exceptions import StorageError
 from storage.interface import Storage
+
+logger = logging.getLogger(__name__)
 
 LOCK = "lifecycle"
 
@@ -26,7 +29,7 @@ class LockHeld(StorageError):
 
 
 class LockLost(StorageError):
-    """The lock has ended, because a step took too long. What was done is sound; run it again."""
+    """The lock has ended, because a step took too long or the clock was set forward."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -43,9 +46,11 @@ class OutOfTime(StorageError):
 
 
 class Run:
-    """Holds the lock while it is entered, unless it changes nothing.
+    """Holds the lock while it is entered, unless it changes nothing (`dry_run`).
 
-    `now` is the moment by which it judges ages; `report` is told at each step how much is done.
+    `now` is the moment by which the run judges ages, if not the present. After `max_seconds` it
+    ends at the next step. `report` is told at each step how much is done. Without `lock` runs may
+    overlap.
     """
 
     def __init__(
@@ -67,13 +72,13 @@ class Run:
         self._report = report
         self._locks = lock and not dry_run
         self._owner = secrets.token_hex(16)
-        self._taken_at = 0.0
+        self._taken_at = _clocks()
         self._stopped = False
 
     def __enter__(self) -> "Run":
         """Take the lock, unless nothing is to be changed. Raises LockHeld."""
         if self._locks:
-            self._taken_at = time.monotonic()
+            self._taken_at = _clocks()
             if not self._storage.take_lock_sync(LOCK, self._owner, LOCK_SECONDS):
                 raise LockHeld
         return self
@@ -84,9 +89,16 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the lock back, if it is one's own still."""
+        """Give the lock back, if it is one's own still. If that fails, it ends by itself."""
         if self._locks:
-            self._storage.release_lock_sync(LOCK, self._owner)
+            try:
+                self._storage.release_lock_sync(LOCK, self._owner)
+            except StorageError as problem:
+                logger.warning(
+                    "The lock of a run that has ended keeps others away for up to %.0f seconds: %s",
+                    LOCK_SECONDS,
+                    problem,
+                )
 
     def step(self, done: int = 0) -> None:
         """Between two steps, of which each leaves everything sound.
@@ -105,13 +117,20 @@ class Run:
         self._stopped = True
 
     def _keep_lock(self) -> None:
-        now = time.monotonic()
-        age = now - self._taken_at
-        if age < LOCK_SECONDS / 3:
+        if self._age() < LOCK_SECONDS / 3:
             return
-        # Whoever has taken it since has seen it end, and may have changed what is being done here.
-        if age >= LOCK_SECONDS:
+        taken_at = _clocks()
+        is_own = self._storage.take_lock_sync(LOCK, self._owner, LOCK_SECONDS)
+        # Had it ended before it was renewed, another run may have come and gone.
+        if not is_own or self._age() >= LOCK_SECONDS:
             raise LockLost
-        if not self._storage.take_lock_sync(LOCK, self._owner, LOCK_SECONDS):
-            raise LockLost
-        self._taken_at = now
+        self._taken_at = taken_at
+
+    def _age(self) -> float:
+        """Seconds since the lock was taken, by the clock that says more."""
+        return max(now - then for now, then in zip(_clocks(), self._taken_at, strict=True))
+
+
+def _clocks() -> tuple[float, float]:
+    """Two clocks: one stands still while the machine sleeps, the other one can be set back."""
+    return time.monotonic(), time.time()

@@ -82,35 +82,34 @@ def _check(connection: sqlite3.Connection) -> None:
 
 
 def _content(connection: sqlite3.Connection) -> Content:
+    listed = connection.execute("PRAGMA main.table_list").fetchall()
     names = sorted(
-        name
-        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        if not name.startswith("sqlite_")
+        name for _, name, kind, *_ in listed if kind == "table" and not name.startswith("sqlite_")
     )
     applied: list[str] = []
     if MIGRATIONS in names:
-        rows = connection.execute(f"SELECT app, name FROM {MIGRATIONS}")  # noqa: S608
+        rows = _select(connection, "app, name", MIGRATIONS)
         applied = sorted({f"{app}.{name}" for app, name in rows})
     return Content(
-        tables={name: _count(connection, name) for name in names},
+        tables={name: _select(connection, "COUNT(*)", name).fetchone()[0] for name in names},
         hashes={name: _hash(connection, name) for name in INTERACTIONS if name in names},
         schema=applied,
     )
-
-
-def _count(connection: sqlite3.Connection, table: str) -> int:
-    return int(connection.execute(f'SELECT COUNT(*) FROM "{table}"').fetchone()[0])  # noqa: S608
 
 
 def _hash(connection: sqlite3.Connection, table: str) -> str:
     columns = sorted(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
     hashed = hashlib.sha256(repr(columns).encode())
     listed = ", ".join(f'"{column}"' for column in columns)
-    for row in connection.execute(
-        f"SELECT {listed} FROM {table} ORDER BY interaction_id"  # noqa: S608
-    ):
+    for row in _select(connection, listed, table, " ORDER BY interaction_id"):
         hashed.update(repr(row).encode())
     return hashed.hexdigest()
+
+
+def _select(
+    connection: sqlite3.Connection, columns: str, table: str, order: str = ""
+) -> sqlite3.Cursor:
+    return connection.execute(f'SELECT {columns} FROM "{table}"{order}')  # noqa: S608
 
 
 def _sha256(text: str | None) -> str | None:

@@ -7,7 +7,7 @@ import pytest
 from storage.archive import reader as reader_module
 from storage.archive.archive import Archive
 from storage.archive.names import new_data
-from storage.exceptions import StorageUnavailable
+from storage.exceptions import DamagedArchive, StorageUnavailable
 from tests.archive.failing import Failing, each_crash
 from tests.archive.rows import DAY, START, fields, large_row, position, row
 
@@ -174,6 +174,24 @@ class CrashesContract:
 
 
 class TroubleContract:
+    @pytest.mark.parametrize("left", [0, 1, 1000])
+    def test_rows_that_are_cut_off_are_damage(self, archive, segment, written, left):
+        data = archive.manifest(segment).data
+        archive.files.write(data, archive.files.read(data, 0, left))
+        for call in (
+            lambda: archive.verify(segment),
+            lambda: list(archive.rows(segment)),
+            lambda: next(archive.newest(segment)),
+            lambda: archive.find(segment, [position(written[99])]),
+        ):
+            with pytest.raises(DamagedArchive, match=data):
+                call()
+
+    def test_an_empty_file_is_read_as_such(self, archive, segment):
+        marker = archive.mark(segment)
+        assert archive.files.read(marker) == archive.files.read(marker, 5, 5) == b""
+        assert archive.files.read(f"{marker}0") is None
+
     def test_every_operation_says_that_the_archive_is_away(self, backend, segment):
         archive = Archive(Failing(backend, 1, after=False, once=False))
         for call in (

@@ -1,6 +1,8 @@
 """The archive in an S3 bucket keeps the contract, and what S3 takes besides."""
 
+import itertools
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -41,6 +43,21 @@ def requests(bucket):
     events.register("before-parameter-build.s3", called)
     yield made
     events.unregister("before-parameter-build.s3", called)
+
+
+@contextmanager
+def pages_of(size, bucket, operation):
+    """Makes S3 answer a list with so many entries at once."""
+
+    def limit(params, **rest):
+        params["MaxKeys"] = size
+
+    event = f"before-parameter-build.s3.{operation}"
+    bucket.connection.meta.client.meta.events.register(event, limit)
+    try:
+        yield
+    finally:
+        bucket.connection.meta.client.meta.events.unregister(event, limit)
 
 
 def test_one_row_is_read_with_two_ranged_requests(bucket, requests):
@@ -93,14 +110,9 @@ def test_a_list_of_more_than_one_request_is_whole(bucket, requests):
     for segment in segments:
         archive.write(segment, [row(0)])
 
-    def two(params, **rest):
-        params["MaxKeys"] = 2
-
-    events = bucket.connection.meta.client.meta.events
-    events.register("before-parameter-build.s3.ListObjects", two)
     requests.clear()
-    assert archive.segments(DAY) == segments
-    events.unregister("before-parameter-build.s3.ListObjects", two)
+    with pages_of(2, bucket, "ListObjects"):
+        assert archive.segments(DAY) == segments
     assert len(requests) == 5
 
 
@@ -160,6 +172,33 @@ def test_more_versions_than_one_request_deletes(versioned, monkeypatch):
         client.put_object(Bucket=versioned.bucket_name, Key="x", Body=str(number).encode())
     Archive(versioned).files.delete("x")
     assert buckets.contents(versioned) == []
+
+
+def test_an_interrupted_deletion_brings_nothing_back(versioned, monkeypatch):
+    monkeypatch.setattr(bucket_module, "DELETED_AT_ONCE", 1)
+    archive = Archive(versioned)
+    client = versioned.connection.meta.client
+    delete_objects = client.delete_objects
+    allowed = iter(())
+
+    def interrupted(**parameters):
+        if next(allowed, None) is None:
+            raise OSError("made to fail")
+        return delete_objects(**parameters)
+
+    monkeypatch.setattr(client, "delete_objects", interrupted)
+    # One a page, so that the marker of the deletion, the newest, is listed first.
+    with pages_of(1, versioned, "ListObjectVersions"):
+        for number in range(4):
+            for content in (b"1", b"2", b"3"):
+                client.put_object(Bucket=versioned.bucket_name, Key="x", Body=content)
+            allowed = iter(range(number))
+            with pytest.raises(StorageUnavailable):
+                archive.files.delete("x")
+            assert archive.files.read("x") is None
+            allowed = itertools.count()
+            archive.files.delete("x")
+            assert buckets.contents(versioned) == []
 
 
 def test_a_version_that_cannot_be_deleted_is_an_error(versioned, monkeypatch):

@@ -26,7 +26,13 @@ MISTAKES = [
     ({"DYNAMODB_TABLE": "ab"}, "DYNAMODB_TABLE='ab' is not the name of a DynamoDB table"),
     ({"DYNAMODB_CONNECTIONS": "0"}, "DYNAMODB_CONNECTIONS='0' is not a whole number from 1"),
     ({"THREADS": "many"}, "THREADS='many' is not a whole number from 1, or empty"),
-    ({"RETENTION_TOTAL_DAYS": "90d"}, "is not a whole number of days from 1"),
+    *(
+        ({name: value}, f"{name}={value!r} is not a whole number of days from 1")
+        for name in ("RETENTION_HOT_DAYS", "RETENTION_TOTAL_DAYS")
+        for value in ("30d", "", "-30", "0", "1.5")
+    ),
+    ({"RETENTION_HOT_DAYS": "90", "RETENTION_TOTAL_DAYS": "90"}, "must be more than RETENTION_HOT"),
+    ({"RETENTION_TOTAL_DAYS": "29"}, "RETENTION_TOTAL_DAYS=29 must be more than RETENTION_HOT_DAY"),
     ({"CACHE_TTL": "0"}, "CACHE_TTL='0' is not a whole number of seconds from 1"),
     ({"SECRET_KEY": ""}, "SECRET_KEY is not set, and ENVIRONMENT=production needs one"),
     ({"AWS_REGION": ""}, "AWS_REGION is not set"),
