@@ -8,6 +8,7 @@ other data. So a document in the archive of the target says, from before the fir
 it is being copied, and at the end what was copied. A run that finds
 
 - nothing in the target begins a copy;
+- nothing in the source, but in the target, refuses: it may be the wrong file;
 - no document for this source and target, but interactions, refuses;
 - a copy that was finished goes on only if the target is still, day by day, what it was then;
 - a copy that was not goes on unless interactions are there that are newer than the last sign of
@@ -78,6 +79,8 @@ def check(source: Side, target: Side, gone_until: datetime, step: Step) -> None:
     """Raises TargetInUse. See Note [What may be overwritten]."""
     if _is_empty(target.storage):
         return
+    if _is_empty(source.storage):
+        raise TargetInUse(f"{source.place} has nothing, and {target.place} has. {REMEDY}")
     mark = find(source, target)
     if mark is None:
         raise TargetInUse(

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from django.core.cache import cache
 from django.test import Client
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from chat import metrics_files
@@ -148,6 +148,25 @@ def test_a_metric_that_comes_twice_is_told_once(client):
     assert re.findall("^chat_cache_breakers_open .*", text, re.MULTILINE) == [
         "chat_cache_breakers_open 0.0"
     ]
+
+
+def labelled(name, command, kind=Gauge):
+    registry = CollectorRegistry()
+    kind(name, "What commands have measured.", ["command"], registry=registry).labels(command)
+    return registry
+
+
+def test_a_metric_of_several_commands_is_told_once_with_the_samples_of_all(client):
+    metrics_files.leave("a", labelled("chat_some", "a"))
+    metrics_files.leave("b", labelled("chat_some", "b"))
+    metrics_files.leave("copy-of-b", labelled("chat_some", "b"))
+    metrics_files.leave("c", labelled("chat_some", "c", Counter))
+    text = client.get("/metrics").content.decode()
+    assert re.findall("^chat_some.*", text, re.MULTILINE) == [
+        'chat_some{command="a"} 0.0',
+        'chat_some{command="b"} 0.0',
+    ]
+    assert text.count("# TYPE chat_some ") == 1
 
 
 def test_files_that_are_no_metrics_are_left_out(client, data_folder, caplog):
