@@ -12,3 +12,4 @@ class StorageConfig(AppConfig):
 
     def ready(self) -> None:
         from storage import checks, production_checks  # noqa: F401
+        from storage.archive import checks as archive_checks  # noqa: F401

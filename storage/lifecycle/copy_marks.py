@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from storage.exceptions import StorageError
 from storage.interface import Storage
-from storage.lifecycle.comparing import LATEST, PAGE, Step, digest_of, differing
+from storage.lifecycle.comparing import LATEST, PAGE, Step, differing, digest_of
 from storage.lifecycle.stub_lists import all_stubs
 from storage.records import format_time
 

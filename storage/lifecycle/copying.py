@@ -21,6 +21,7 @@ from storage import expiry
 from storage.archive.holds import Holds
 from storage.exceptions import StorageError
 from storage.lifecycle import copy_marks
+from storage.lifecycle.compaction import compact
 from storage.lifecycle.comparing import (
     PAGE,
     Digest,
@@ -31,7 +32,6 @@ from storage.lifecycle.comparing import (
     hot_rows,
     pairs,
 )
-from storage.lifecycle.compaction import compact
 from storage.lifecycle.copy_marks import Side
 from storage.lifecycle.copying_archive import copy_archive, strays
 from storage.lifecycle.copying_rows import ColdWriter, HotWriter
@@ -217,9 +217,7 @@ class _Pass:
                 writer.replace(here)
         writer.flush()
 
-    def _pairs(
-        self, read: Callable[..., Iterator[Row]]
-    ) -> Iterator[tuple[Row | None, Row | None]]:
+    def _pairs(self, read: Callable[..., Iterator[Row]]) -> Iterator[tuple[Row | None, Row | None]]:
         """What is to be changed; counts and hashes all."""
         ours = read(self._source, self._gone_until, self._step)
         theirs = read(self._target, self._gone_until, self._step)

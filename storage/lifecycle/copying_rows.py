@@ -81,9 +81,7 @@ class _Writer:
 class HotWriter(_Writer):
     """Writes hot rows, in batches."""
 
-    def __init__(
-        self, source: Storage, target: Storage, report: "Copied", batch_size: int
-    ) -> None:
+    def __init__(self, source: Storage, target: Storage, report: "Copied", batch_size: int) -> None:
         super().__init__(target, report)
         self._source = source
         self._batch_size = batch_size

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from storage.exceptions import StorageError
 from storage.interface import Storage
+from storage.lifecycle.identity import confirm_archive
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +77,16 @@ class Run:
         self._stopped = False
 
     def __enter__(self) -> "Run":
-        """Take the lock, unless nothing is to be changed. Raises LockHeld."""
+        """Take the lock, unless nothing is to be changed. Raises LockHeld, and ArchiveMismatch."""
         if self._locks:
             self._taken_at = _clocks()
             if not self._storage.take_lock_sync(LOCK, self._owner, LOCK_SECONDS):
                 raise LockHeld
+            try:
+                confirm_archive(self._storage)
+            except BaseException:
+                self._release()
+                raise
         return self
 
     def __exit__(
@@ -91,14 +97,7 @@ class Run:
     ) -> None:
         """Give the lock back, if it is one's own still. If that fails, it ends by itself."""
         if self._locks:
-            try:
-                self._storage.release_lock_sync(LOCK, self._owner)
-            except StorageError as problem:
-                logger.warning(
-                    "The lock of a run that has ended keeps others away for up to %.0f seconds: %s",
-                    LOCK_SECONDS,
-                    problem,
-                )
+            self._release()
 
     def step(self, done: int = 0) -> None:
         """Between two steps, of which each leaves everything sound.
@@ -115,6 +114,16 @@ class Run:
     def stop(self) -> None:
         """End at the next step, as if the time were up."""
         self._stopped = True
+
+    def _release(self) -> None:
+        try:
+            self._storage.release_lock_sync(LOCK, self._owner)
+        except StorageError as problem:
+            logger.warning(
+                "The lock of a run that has ended keeps others away for up to %.0f seconds: %s",
+                LOCK_SECONDS,
+                problem,
+            )
 
     def _keep_lock(self) -> None:
         if self._age() < LOCK_SECONDS / 3:

@@ -7,7 +7,6 @@ from storage.dynamodb.expressions import names
 from storage.dynamodb.items import to_stub
 from storage.dynamodb.tiers import CloudTiers
 from storage.interface import Storage
-from storage.models import ArchivedInteraction
 from storage.sql_errors import translated
 from storage.sqlite.tiers import LocalTiers
 from storage.stubs import Stub

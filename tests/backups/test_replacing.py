@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from datetime import timedelta
 
@@ -19,6 +20,7 @@ from storage.sqlite.backups import BackupDamaged, BackupRefused
 from storage.sqlite.in_use import DatabaseInUse
 from storage.sqlite.replacing import ALIAS, NotRestored
 from tests.backups.conftest import ALL, KEEP, NOW, ROWS, delete, ids, nothing
+from tests.chat.processes import environment, manage
 from tests.sqlite import connect
 
 LATER = NOW + timedelta(hours=1)
@@ -93,10 +95,22 @@ def test_a_database_that_is_gone_is_brought_back_for_its_owner_alone(backup, dat
     assert stat.S_IMODE(database.stat().st_mode) == 0o600
 
 
+def test_the_log_of_a_database_that_is_destroyed_is_not_applied(backup, database):
+    log = database.with_name(f"{database.name}-wal")
+    with closing(connect(database, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("DELETE FROM storage_chatinteraction")
+        left = log.read_bytes()
+    log.write_bytes(left)  # as after kill -9
+    database.write_bytes(b"no database" * 1000)
+    restore()
+    assert ids(database) == ALL
+    assert beside(database) == set()
+
+
 @pytest.mark.parametrize("content", [b"", b"no database" * 1000])
 def test_a_database_that_is_destroyed_is_brought_back(backup, database, content):
     database.write_bytes(content)
-    (database.parent / f"{database.name}-wal").write_bytes(b"of the old one")
     restore()
     assert ids(database) == ALL
     assert beside(database) == set()
@@ -118,6 +132,15 @@ def test_the_old_one_is_kept_only_if_asked_for(backup, database):
     assert ids(database) == ALL
     assert not database.samefile(kept)
     assert {str(path) for path, _ in replacing.kept(database)} == {kept}
+
+
+def test_another_name_of_a_database_in_use_does_not_stay(backup, database):
+    """A restore that was killed between giving it and the exchange leaves one."""
+    name = database.with_name(f"{database.name}.before-restore-20261123T093000.000000Z")
+    name.hardlink_to(database)
+    replacing.remove_leftovers(database)
+    assert not name.exists()
+    assert ids(database) == ALL
 
 
 def test_locks_of_the_time_of_the_backup_are_not_restored(backups, database):
@@ -295,6 +318,22 @@ def test_another_program_cannot_read_while_it_is_restored(backup, database):
 
     restore(before_live=look)
     assert seen == ["database is locked"]
+
+
+def test_a_command_that_starts_meanwhile_works_on_what_was_restored(backup, database):
+    started = []
+
+    def start(candidate):
+        values = environment(database.parent)
+        started.append(subprocess.Popen(manage("create_api_key", "meanwhile"), env=values))
+        time.sleep(5)  # it has begun to wait, or to write
+        return 0
+
+    restore(before_live=start)
+    assert started[0].wait(60) == 0
+    with closing(connect(database)) as connection:
+        found = connection.execute("SELECT name FROM storage_apikey").fetchall()
+    assert sorted(found) == [("billing",), ("meanwhile",)]
 
 
 def test_a_process_that_starts_meanwhile_waits_and_is_then_refused(backup, database):

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from django.core.cache import cache
 from django.test import Client
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from chat import metrics_files
@@ -150,17 +150,18 @@ def test_a_metric_that_comes_twice_is_told_once(client):
     ]
 
 
-def labelled(name, command, kind=Gauge):
+def labelled(name, command):
     registry = CollectorRegistry()
-    kind(name, "What commands have measured.", ["command"], registry=registry).labels(command)
+    Gauge(name, "What commands have measured.", ["command"], registry=registry).labels(command)
     return registry
 
 
-def test_a_metric_of_several_commands_is_told_once_with_the_samples_of_all(client):
+def test_a_metric_of_several_commands_is_told_once_with_the_samples_of_all(client, data_folder):
     metrics_files.leave("a", labelled("chat_some", "a"))
     metrics_files.leave("b", labelled("chat_some", "b"))
     metrics_files.leave("copy-of-b", labelled("chat_some", "b"))
-    metrics_files.leave("c", labelled("chat_some", "c", Counter))
+    other_type = "# TYPE chat_some counter\nchat_some_total{command=\"c\"} 1\n"
+    (data_folder / "metrics-of-commands" / "c.prom").write_text(other_type)
     text = client.get("/metrics").content.decode()
     assert re.findall("^chat_some.*", text, re.MULTILINE) == [
         'chat_some{command="a"} 0.0',
