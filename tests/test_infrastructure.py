@@ -256,9 +256,50 @@ def test_no_source_scans():
     assert not [call for call in nodes(ast.Call) if ast.unparse(call.func).endswith(".scan")]
 
 
+# The archive
+
+NEEDED_BY_CALLS = {
+    "put_object": {"s3:PutObject"},
+    "get_object": {"s3:GetObject"},
+    "delete_object": {"s3:DeleteObject"},
+    "delete_objects": {"s3:DeleteObjectVersion"},
+    "list_objects_v2": {"s3:ListBucket"},
+    "list_object_versions": {"s3:ListBucketVersions"},
+}
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html"""
+
+
+def test_the_archive_may_be_used_as_the_source_does_and_in_no_other_way():
+    tree = ast.parse((ROOT / "storage" / "archive" / "bucket.py").read_text(encoding="utf-8"))
+    called = {
+        node.func.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func.value) == "self._client"
+    }
+    assert called - {"get_paginator"} == NEEDED_BY_CALLS.keys()
+    needed = set.union(*NEEDED_BY_CALLS.values())
+    found = allowed("archive")
+    assert found.keys() == needed
+    for action, resources in found.items():
+        whole = action.startswith("s3:List")
+        assert resources == {"arn:aws:s3:::BUCKET" + ("" if whole else "/*")}
+
+
+def test_the_bucket_is_private_and_keeps_nothing_that_is_deleted():
+    template = yaml.safe_load((PRODUCTION / "archive.yaml").read_text(encoding="utf-8"))
+    (bucket,) = template["Resources"].values()
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    properties = bucket["Properties"]
+    assert all(properties["PublicAccessBlockConfiguration"].values())
+    assert properties.keys().isdisjoint({"VersioningConfiguration", "ObjectLockEnabled"})
+    assert properties["BucketName"] == {"Ref": "BucketName"}
+
+
 def test_every_place_to_fill_in_is_named_in_the_guide():
     guide = (ROOT / "docs" / "how-to" / "production.md").read_text(encoding="utf-8")
-    for name in ("application", "operator"):
+    for name in ("application", "operator", "archive"):
         assert f"{name}-policy.json" in guide
-    for place in ("REGION", "ACCOUNT", "TABLE"):
+    for place in ("REGION", "ACCOUNT", "TABLE", "BUCKET"):
         assert re.search(rf"s[/|]{place}[/|]", guide), "the guide fills it in with sed"

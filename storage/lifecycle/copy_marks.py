@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from storage.exceptions import StorageError
 from storage.interface import Storage
-from storage.lifecycle.comparing import LATEST, PAGE, Step, differing, digest_of
+from storage.lifecycle.comparing import LATEST, PAGE, Digest, Step, StubDigest, differing, hot_rows
 from storage.lifecycle.stub_lists import all_stubs
 from storage.records import format_time
 
@@ -63,7 +63,7 @@ class Mark:
     at: datetime
     """The last sign of life of the run that wrote it."""
     days: dict[str, str] | None
-    """What the copy was when it was finished (`Digest.days`); None if it is not."""
+    """What the copy was when it was finished; None if it is not. See `content`."""
 
 
 def find(source: Side, target: Side) -> Mark | None:
@@ -88,7 +88,7 @@ def check(source: Side, target: Side, gone_until: datetime, step: Step) -> None:
             f"{source.place}. {REMEDY}"
         )
     if mark.days is not None:
-        found = digest_of(target.storage, gone_until, step).days()
+        found = _content_of(target.storage, gone_until, step)
         if days := differing(_unexpired(mark.days, gone_until), _unexpired(found, gone_until)):
             raise _changed(target, f"on {', '.join(days[:5])}{', ...' if days[5:] else ''}")
     elif _has_newer(source.storage, target.storage, mark.at + LATENESS):
@@ -118,6 +118,24 @@ def living(source: Side, target: Side, step: Step) -> Callable[[], None]:
             last = time.monotonic()
 
     return alive
+
+
+def content(hot: Digest, stubs: StubDigest) -> dict[str, str]:
+    """What a storage has, day by day: hot rows, and stubs.
+
+    Not the rows of the archive: it may be the source's, too, which goes on working with it.
+    """
+    rows = {key: value for key, value in hot.days().items() if key.endswith("hot")}
+    return rows | stubs.days()
+
+
+def _content_of(storage: Storage, gone_until: datetime, step: Step) -> dict[str, str]:
+    hot, stubs = Digest(), StubDigest()
+    for row in hot_rows(storage, gone_until, step):
+        hot.add(row)
+    for stub in all_stubs(storage):
+        stubs.add(stub)
+    return content(hot, stubs)
 
 
 def _name(target: Side) -> str:

@@ -27,6 +27,7 @@ from storage.lifecycle.comparing import (
     Digest,
     Row,
     Step,
+    StubDigest,
     cold_rows,
     differing,
     hot_rows,
@@ -134,7 +135,7 @@ def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> b
     report.days = len({key.split()[0] for key in here})
     same = not one.differences and not report.differing
     if same and not run.dry_run:
-        copy_marks.keep(source, target, there)
+        copy_marks.keep(source, target, copy_marks.content(one.there, one.stubs))
     return same
 
 
@@ -149,6 +150,8 @@ class _Pass:
         self._report = report
         self._gone_until = _gone_until(run)
         self.here, self.there = Digest(), Digest()
+        self.stubs = StubDigest()
+        """The stubs that the target had before."""
         self.differences = 0
 
     def copy(self) -> None:
@@ -176,6 +179,8 @@ class _Pass:
             known = self._source.stubs_sync([stub.interaction_id for stub in some])
             extra = [stub for stub in some if known.get(stub.interaction_id) != stub]
             self.differences += len(extra)
+            for stub in some:
+                self.stubs.add(stub)
             if self._run.dry_run:
                 continue
             for segment, those in by_segment(extra).items():

@@ -19,9 +19,7 @@ def prepare(statements: Statements) -> None:
 
     Setting it takes a write transaction, so it cannot be a part of opening a connection.
     """
-    if not _value(statements, "auto_vacuum") and not statements.rows(
-        "SELECT 1 FROM sqlite_schema LIMIT 1", {}
-    ):
+    if not _value(statements, "auto_vacuum") and not statements.tables():
         statements.rows("PRAGMA auto_vacuum = INCREMENTAL", {})
         statements.rows("VACUUM", {})
 

@@ -27,6 +27,10 @@ class Statements:
         with connection.wrap_database_errors:
             return int(connection.connection.execute(sql, parameters).rowcount)
 
+    def tables(self) -> list[str]:
+        """The names of all tables."""
+        return connections[self.alias].introspection.table_names()
+
     def in_transaction(self) -> bool:
         """Whether the connection is within a transaction."""
         connection = connections[self.alias].connection

@@ -120,7 +120,7 @@ def test_archiving(steps, make_world, kill):
         assert all(world.expected[each].created_at > POLICY.archive_until for each in hot)
         assert len(cold) >= 4
         worlds += 1
-    assert worlds * STRIDE > 30
+    assert worlds * STRIDE > 20
 
 
 @pytest.mark.parametrize("kill", KILLS)
