@@ -173,7 +173,7 @@ def seconds(text: str) -> float:
 
 def count(text: str) -> int:
     """How many, at least one."""
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    number = int(text) if text.isascii() and text.isdecimal() else 0
     if not 1 <= number <= LARGEST_BATCH:
         raise ArgumentTypeError(f"write how many, from 1 to {LARGEST_BATCH}")
     return number

@@ -106,6 +106,11 @@ def keep(source: Side, target: Side, days: dict[str, str] | None = None) -> None
     target.storage.archive.files.write_document(_name(target), document)
 
 
+def forget(target: Side) -> None:
+    """The target is in use from now on, and no copy any more."""
+    target.storage.archive.files.delete(_name(target))
+
+
 def living(source: Side, target: Side, step: Step) -> Callable[[], None]:
     """`step`, which also gives a sign of life now and then."""
     last = time.monotonic()

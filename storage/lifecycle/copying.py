@@ -20,7 +20,7 @@ from itertools import islice
 from storage import expiry
 from storage.archive.holds import Holds
 from storage.exceptions import StorageError
-from storage.lifecycle import copy_marks
+from storage.lifecycle import copy_marks, handing_over
 from storage.lifecycle.compaction import compact
 from storage.lifecycle.comparing import (
     PAGE,
@@ -80,6 +80,7 @@ class Copied:
     """Of the counts and hashes of all days."""
     differing: list[str] = field(default_factory=list)
     """Days and tiers that are not the same in both, as far as known."""
+    handed_over: bool = False
     remaining: int | None = None
     """Rows found to differ in the last pass."""
 
@@ -92,12 +93,13 @@ def copy(
     report: Copied,
     *,
     overwrite: bool = False,
+    hand_over: bool = False,
 ) -> None:
     """Make `target`, which nobody uses yet, a copy of `source`. Counts as it goes in `report`.
 
-    `step` is called between any two steps, with the rows read, and may raise. Raises NotSettled if
+    With `hand_over` the target takes the place of the source, once they are the same. `step` is called between any two steps, with the rows read, and may raise. Raises NotSettled if
     the source was changed during each of PASSES passes; RowsMissing; and, without `overwrite`,
-    TargetInUse. Whatever is raised, a repetition goes on.
+    TargetInUse. Whatever is raised, a repetition goes on. See Note [One archive, two databases].
     """
     read = 0
 
@@ -111,6 +113,9 @@ def copy(
     if run.dry_run:
         _pass(source, target, run, count, report)
         return
+    shared = source.storage.archive is target.storage.archive
+    if shared:
+        handing_over.set_apart(target.storage)
     copy_marks.keep(source, target)
     alive = copy_marks.living(source, target, count)
     while not _pass(source, target, run, alive, report):
@@ -121,6 +126,11 @@ def copy(
                 "servers, and run this again."
             )
         time.sleep(INDEX_LAG_SECONDS)
+    if hand_over:
+        if shared:
+            handing_over.hand_over(source.storage, target.storage)
+        copy_marks.forget(target)
+        report.handed_over = True
 
 
 def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> bool:

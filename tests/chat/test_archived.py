@@ -1,8 +1,10 @@
 """Interactions in cold storage, as clients of the API see them."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.management import call_command
 
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
@@ -191,3 +193,12 @@ def test_an_import_of_what_is_archived_changes_nothing(client, fill, storage, ma
         make_interaction(interaction_id=f"i-{number:03}", created_at=DAY) for number in range(3)
     ]
     assert [str(each) for each in storage.create_interactions_sync(again)] == ["unchanged"] * 3
+
+
+def test_the_archive_can_be_exported(fill, tmp_path, storage, make_interaction):
+    expected = fill(9)
+    storage.create_interactions_sync([make_interaction(interaction_id="hot")])
+    exported = tmp_path / "archived.jsonl"
+    call_command("export_interactions", str(exported), "--tier", "archive")
+    lines = exported.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["interaction_id"] for line in lines] == expected

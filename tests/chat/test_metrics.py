@@ -160,7 +160,7 @@ def test_a_metric_of_several_commands_is_told_once_with_the_samples_of_all(clien
     metrics_files.leave("a", labelled("chat_some", "a"))
     metrics_files.leave("b", labelled("chat_some", "b"))
     metrics_files.leave("copy-of-b", labelled("chat_some", "b"))
-    other_type = "# TYPE chat_some counter\nchat_some_total{command=\"c\"} 1\n"
+    other_type = '# TYPE chat_some untyped\nchat_some{command="c"} 1\n'
     (data_folder / "metrics-of-commands" / "c.prom").write_text(other_type)
     text = client.get("/metrics").content.decode()
     assert re.findall("^chat_some.*", text, re.MULTILINE) == [

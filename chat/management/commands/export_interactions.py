@@ -39,11 +39,19 @@ class Command(BaseCommand):
             "--created-before", type=_time, metavar="TIME", help="only before this time"
         )
 
+        parser.add_argument(
+            "--tier",
+            choices=["hot", "archive"],
+            default="hot",
+            help="what is in the database, or what is in the archive; default: hot",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         query = PageQuery(
             limit=PAGE_SIZE,
             created_after=options["created_after"],
             created_before=options["created_before"],
+            tier=options["tier"],
         )
         try:
             count = self._export(options["file"], options["user"], query)

@@ -14,6 +14,7 @@ from storage.interface import Storage
 from storage.lifecycle import copying
 from storage.lifecycle.copy_marks import Side
 from storage.lifecycle.copying import Copied
+from storage.lifecycle.handing_over import TargetRun
 from storage.lifecycle.runs import Run
 from storage.selection import archive_at, place_named, storage_named
 
@@ -29,6 +30,7 @@ class Command(MaintenanceCommand):
         "local is the SQLite file, cloud the DynamoDB table. Run it with ENVIRONMENT unset."
     )
     batch_size = 500
+    locks = False  # `work` takes the locks of both
 
     def add_options(self, parser: ArgumentParser) -> None:
         parser.add_argument("--from", choices=NAMES, required=True, help="what is copied")
@@ -42,6 +44,12 @@ class Command(MaintenanceCommand):
             "--overwrite",
             action="store_true",
             help="replace and delete what else is there; it cannot be brought back",
+        )
+
+        parser.add_argument(
+            "--hand-over",
+            action="store_true",
+            help="nobody uses what is copied any more: the archive belongs to the copy from now on",
         )
 
     def new_report(self) -> Copied:
@@ -58,15 +66,25 @@ class Command(MaintenanceCommand):
         if options["from_archive"]:
             archive = _archive(options["from_archive"])
         source = source._replace(storage=_with_archive(source.storage, archive))
-        cloud = source if source.name == "cloud" else target
-        # The lock of the other one is taken already.
-        with Run(cloud.storage, dry_run=run.dry_run) as other:
+        kind = TargetRun if archive is target.storage.archive else Run
+        with (
+            Run(source.storage, dry_run=run.dry_run) as reading,
+            kind(target.storage, dry_run=run.dry_run) as writing,
+        ):
 
             def step(done: int) -> None:
-                run.step(done)
-                other.step(done)
+                for each in (run, reading, writing):
+                    each.step(done)
 
-            copying.copy(source, target, run, step, report, overwrite=options["overwrite"])
+            copying.copy(
+                source,
+                target,
+                run,
+                step,
+                report,
+                overwrite=options["overwrite"],
+                hand_over=options["hand_over"],
+            )
 
 
 def _side(name: str) -> Side:

@@ -1,0 +1,59 @@
+"""Which of two databases an archive belongs to, while one becomes a copy of the other.
+
+# Note [One archive, two databases]
+
+Both databases of a move use one archive, unless they are told otherwise. Maintenance drops rows of
+a segment that have no stub in its own database. So a run over an unfinished copy would drop what
+the source has, and one over the old database would later drop what the new one has archived. But a
+run refuses an archive that is not its database's (`storage.lifecycle.identity`). So the target is
+set apart before the first write: as if it had another archive. Handing over changes roles. In
+between, for a moment, it is both's; and this command, which holds both locks, is the only one at
+work.
+"""
+
+from storage.interface import Storage
+from storage.lifecycle.identity import FOR_EVER, LOCK, NAME, ArchiveMismatch
+from storage.lifecycle.runs import LOCK as RUN_LOCK
+from storage.lifecycle.runs import LOCK_SECONDS, LockHeld, Run, _clocks
+
+APART = "another database"
+"""What a database remembers in place of an archive's identity."""
+
+
+class TargetRun(Run):
+    """A run that may write to a copy that is set apart: it does not look whose the archive is."""
+
+    def __enter__(self) -> "Run":
+        """Take the lock, unless nothing is to be changed. Raises LockHeld."""
+        if self._locks:
+            self._taken_at = _clocks()
+            if not self._storage.take_lock_sync(RUN_LOCK, self._owner, LOCK_SECONDS):
+                raise LockHeld
+        return self
+
+
+def set_apart(target: Storage) -> None:
+    """No maintenance of the target's may use the archive from now on.
+
+    Raises ArchiveMismatch if the target has used another archive.
+    """
+    target.release_lock_sync(LOCK, _identity(target))
+    if not target.take_lock_sync(LOCK, APART, FOR_EVER):
+        raise ArchiveMismatch
+
+
+def hand_over(source: Storage, target: Storage) -> None:
+    """The archive is the target's from now on, and no longer the source's."""
+    identity = _identity(target)
+    target.release_lock_sync(LOCK, APART)
+    if not target.take_lock_sync(LOCK, identity, FOR_EVER):
+        raise ArchiveMismatch
+    set_apart(source)
+
+
+def _identity(storage: Storage) -> str:
+    """Of the archive, which has one: the source's run has seen to it."""
+    document = storage.archive.files.read_document(NAME)
+    if document is None:
+        raise ArchiveMismatch
+    return str(document["identity"])
