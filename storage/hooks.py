@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -69,6 +69,14 @@ class Hooks(ABC):
 
     @abstractmethod
     def _stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]: ...
+
+    @abstractmethod
+    def _adopt(
+        self, interaction: ChatInteraction, segment: str, instead_of: str | None
+    ) -> bool: ...
+
+    @abstractmethod
+    def _drop_lost_stubs(self, segments: Set[str]) -> int: ...
 
     @abstractmethod
     def _oldest(

@@ -5,19 +5,22 @@ stub in the database), and changes over in one step of the database. Cold ones a
 are, but never changed, cached, or found as answers.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 
 from storage import cold_lists
 from storage.archive.archive import Archive
 from storage.cursors import Position
-from storage.exceptions import DamagedArchive, InteractionArchived, InteractionConflict
+from storage.exceptions import InteractionArchived, InteractionConflict, StorageUnavailable
 from storage.hooks import Hooks
 from storage.models import ChatInteraction
 from storage.outcomes import Outcome
 from storage.pages import Slice
 from storage.records import Archived, Record, Stored, archived_record, from_record
 from storage.stubs import Stub, TakenByStub, by_segment
+
+logger = logging.getLogger(__name__)
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -59,6 +62,22 @@ class Tiers(Hooks):
         """Put interactions in the place of their stubs, if these name `segment`; how many."""
         with self._moving([each.interaction_id for each in interactions]):
             return self._return_from_cold(interactions, segment)
+
+    def adopt_sync(
+        self, interaction: ChatInteraction, segment: str, instead_of: str | None
+    ) -> bool:
+        """Make a stub for a row of `segment`, in the place of one that names `instead_of`.
+
+        None for where there was no stub. False, and nothing is done, if the interaction is hot.
+        """
+        return self._adopt(interaction, segment, instead_of)
+
+    def drop_lost_stubs_sync(self, segments: Set[str]) -> int:
+        """Delete stubs that name none of these segments; how many.
+
+        0 where stubs cannot be listed (DynamoDB). What they name counts as gone all the same.
+        """
+        return self._drop_lost_stubs(segments)
 
     def stubs_sync(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         """The stubs under these ids, by id; also those that have expired."""
@@ -140,7 +159,14 @@ class Tiers(Hooks):
             if archived is not None:
                 return Archived(interaction=archived)
         assert stub is not None
-        raise DamagedArchive(stub.segment, "an interaction that it should have is missing")
+        self._check_lost(stub)
+        return None
+
+    def _check_lost(self, stub: Stub) -> None:
+        """Where the archive has gone on since the database was restored, what it lacks is gone."""
+        if not self.archive.files.folders():
+            raise StorageUnavailable("The archive is empty. Is its disk mounted?")
+        logger.error("The segment %s lacks an interaction that it should have.", stub.segment)
 
     def _cold_page(self, wanted: Slice) -> tuple[list[Record], Position | None]:
         """The records of a slice of what is cold, and where the next page goes on."""

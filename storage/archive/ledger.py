@@ -38,6 +38,13 @@ class Erasure:
     """What was erased, and which backups have copies still; None while it is pending."""
 
     @property
+    def ended_at(self) -> datetime:
+        """When the last look found nothing; while it is pending, when it was asked for."""
+        if self.receipt is None:
+            return self.requested_at
+        return datetime.fromisoformat(self.receipt["finished_at"])
+
+    @property
     def status(self) -> str:
         """`pending` or `done`."""
         return "pending" if self.receipt is None else "done"

@@ -42,7 +42,10 @@ class Cells(Protocol):
         """As `mark`; whether it is certain that no value is under any of the keys."""
 
     def erase_user(self, user_id: str) -> int:
-        """Remove all that is under keys of a user, marks too; how much. Raises CacheNotErased."""
+        """Remove all that is of a user, be it under an interaction's key; how much.
+
+        Raises CacheNotErased, unless it is certain that nothing is left.
+        """
 
     def drop(self, key: str) -> None:
         """Remove a value that is not fit to be there."""

@@ -22,19 +22,19 @@ class DataVersion:
     def current(self) -> str:
         """A string that changes with every commit to the database. Raises sqlite3.Error."""
         with self._lock:
-            if self._connection is None:
-                self._connection = self._connect()
-                self._opened = uuid.uuid4().hex
-            (number,) = self._connection.execute("PRAGMA data_version").fetchone()
-        return f"{self._opened}.{number}"
+            number = self._number("data_version")
+            return f"{self._opened}.{number}"
 
     def erasures(self) -> int:
-        """How many users were ever erased from the database. Raises sqlite3.Error."""
+        """How often anything of a user was erased from the database. Raises sqlite3.Error."""
         with self._lock:
-            if self._connection is None:
-                self._connection = self._connect()
-                self._opened = uuid.uuid4().hex
-            (number,) = self._connection.execute("PRAGMA user_version").fetchone()
+            return self._number("user_version")
+
+    def _number(self, pragma: str) -> int:
+        if self._connection is None:
+            self._connection = self._connect()
+            self._opened = uuid.uuid4().hex
+        (number,) = self._connection.execute(f"PRAGMA {pragma}").fetchone()
         return int(number)
 
     def close(self) -> None:

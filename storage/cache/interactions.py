@@ -121,17 +121,22 @@ class InteractionCache:
         """Around a deletion of which the cache must have nothing left.
 
         Raises CacheNotErased: before it, and then nothing is to be deleted; or after it, and then
-        the deletion is to be repeated with the same interactions.
+        the deletion is to be repeated with the same interactions, or `erase_user` to follow.
         """
         marked = {keys.interaction_key(each.interaction_id) for each in interactions}
         marked.update(key for each in interactions for key in keys.answer_keys(each))
         self._confirm(list(marked))
-        yield
+        try:
+            yield
+        except BaseException:
+            self._cells.mark(list(marked))  # some of it may be done, or take effect yet
+            raise
         self._confirm(list(marked))
 
     def erase_user(self, user_id: str) -> int:
-        """Remove all that is under keys of a user, the application's strings too; how much.
+        """Remove all that is of a user, the application's strings too; how much.
 
+        What is read at this moment may be back unless the database has nothing more of the user.
         Raises CacheNotErased.
         """
         return self._cells.erase_user(user_id)

@@ -12,6 +12,9 @@ from storage.questions import Question
 _GLOB = re.compile(r"([*?\[\]\\^-])")
 _ESCAPED = r"\\\1"
 
+INTERACTION_KEYS = "chat::*"
+"""A pattern of Redis for the keys of interactions by id; a few others match it, too."""
+
 FORMAT_VERSION = 1
 """Part of every key. Raise it when the cached form changes, so that old entries are not read."""
 

@@ -24,7 +24,8 @@ version unexplained, and all is forgotten.
 
 # Note [Erasures]
 
-What is forgotten is not looked up again, but its bytes stay in memory until they expire; and the
+What is forgotten is not looked up again, but its bytes stay in memory until others need the room
+(Django drops what has expired only when it is asked for, or when there is too much); and the
 strings of the application, which lie in the same cache, follow from no commit. When a person is
 erased, be it by another process, all of it must go. So an erasure counts `PRAGMA user_version` up,
 and whoever notices a commit of another compares it.
@@ -155,7 +156,11 @@ class MemoryCells:
             self._forget()
 
     def _forget(self) -> None:
-        """Values that are forgotten are never looked up again, and expire."""
+        """Values that are forgotten are never looked up again.
+
+        To drop them, too, would take the application's strings along, which this cache has as well
+        and which commits say nothing of; an erasure does. Else they stay until they are replaced.
+        """
         self._generation += 1
         self._marks.clear()
 

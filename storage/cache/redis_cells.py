@@ -11,13 +11,12 @@ writer put what is out of date. So the server's time becomes part of the token: 
 and only the one that was answered is known to the client.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
 
-from storage.cache import inspection
-from storage.cache.keys import is_key_of, user_pattern
+from storage.cache import erasure
 from storage.cache.leases import BUSY, LEASE_SECONDS, Cell
 
 NOT_OURS = b""
@@ -25,9 +24,6 @@ NOT_OURS = b""
 
 _AT_ONCE = 500
 """Keys in one round trip."""
-
-_PER_SCAN = 1000
-"""Keys that a server steps over in one SCAN, about: some 0.2 ms in which it does nothing else."""
 
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 
@@ -132,10 +128,11 @@ class RedisCells:
 
     def mark(self, keys: Sequence[str]) -> None:
         """A writer is about to commit, or has committed, what the keys follow from."""
-        pipeline = self._client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.set(key, BUSY, px=_LEASE_MS)
-        pipeline.execute()
+        for start in range(0, len(keys), _AT_ONCE):
+            pipeline = self._client.pipeline(transaction=False)
+            for key in keys[start : start + _AT_ONCE]:
+                pipeline.set(key, BUSY, px=_LEASE_MS)
+            pipeline.execute()
 
     def drop(self, key: str) -> None:
         """Remove what is neither a lease nor a writer's mark."""
@@ -149,20 +146,8 @@ class RedisCells:
         pipeline.execute()
 
     def erase_user(self, user_id: str) -> int:
-        """Remove all that is under keys of a user; how much. It looks until it finds nothing."""
-        removed = 0
-        while keys := list(self._keys_of(user_id)):
-            for start in range(0, len(keys), _AT_ONCE):
-                self.delete(*keys[start : start + _AT_ONCE])
-            removed += len(keys)
-        return removed
-
-    def _keys_of(self, user_id: str) -> Iterator[str]:
-        pattern = user_pattern(user_id)
-        for server in inspection.servers(self._client):
-            for key in server.scan_iter(match=pattern, count=_PER_SCAN):
-                if is_key_of(user_id, key):
-                    yield key
+        """See `storage.cache.erasure`."""
+        return erasure.erase_user(self._client, user_id)
 
     def _change(self, change: tuple[Any, ...], marked: Sequence[str]) -> Any:
         # EVAL and not EVALSHA: a few hundred bytes more, and no server that lacks the script.

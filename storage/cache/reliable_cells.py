@@ -11,6 +11,7 @@ SETTLING_SECONDS. One that had not, because it asked nothing meanwhile, may show
 missed until they have removed it; a server that keeps nothing on disk comes back empty.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -21,11 +22,14 @@ from django_redis.cache import RedisCache
 from storage.breaker import PAUSE
 from storage.cache import leases
 from storage.cache.cells import Cells, NoCells
+from storage.cache.erasure import StillThere
 from storage.cache.guarded import AWAY, REFUSED, Guard, Guards
 from storage.cache.leases import Cell
 from storage.cache.missed import MissedInvalidations
 from storage.cache.redis_cells import RedisCells
 from storage.exceptions import CacheNotErased
+
+logger = logging.getLogger(__name__)
 
 SETTLING_SECONDS = 2 * PAUSE
 """Longer than others need to see that the server is back and to remove what they missed."""
@@ -99,8 +103,9 @@ class ReliableCells:
     def erase_user(self, user_id: str) -> int:
         try:
             return self._cells.erase_user(user_id)
-        except (*AWAY, *REFUSED) as error:
-            raise CacheNotErased from error
+        except (*AWAY, *REFUSED, StillThere) as error:
+            logger.warning("The cache was not erased: %s", type(error).__name__)
+            raise CacheNotErased from None  # the client's error may tell the key
 
     def drop(self, key: str) -> None:
         self._guards.of(key).ask(lambda: self._cells.drop(key), None)

@@ -30,6 +30,8 @@ SAME_VERSION = "#version = :expected"
 STUB_OF = "#archived_in = :segment"
 """The interaction is cold, and this segment has it."""
 
+NOT_THERE = "attribute_not_exists(#interaction_id)"
+
 OF_USER = "#user_id = :user_id"
 
 CREATED_UNTIL = "#created_at <= :until"

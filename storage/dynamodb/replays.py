@@ -1,13 +1,15 @@
 """Replay protection in DynamoDB: which interaction an idempotency key has made.
 
 An interaction and the record of its key are written in one transaction, so that both are
-or neither. It costs twice as much as writing them apart; only requests with a key pay it.
+or neither. It costs twice as much as writing them apart, and a unit for the record in the index
+`of_user`, through which an erasure finds it; only requests with a key pay it.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 """
 
 import math
 import secrets
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from storage.dynamodb.client import Client
@@ -56,11 +58,17 @@ def find(client: Client, idempotency: Idempotency) -> str | None:
     return str(record["made"]["S"])
 
 
-def forget_user(client: Client, user_id: str) -> int:
-    """Delete the records of what a user's requests have made; how many.
+def forget_user(client: Client, user_id: str, do_all: Callable[..., Iterator[bool]] = map) -> int:
+    """Delete the records of what a user's requests have made; how many. `do_all` is as `map`.
 
-    One of the last second may not be in the index yet: look again.
+    The index is eventually consistent: one of the last second may not be in it yet. Look again.
     """
+
+    def delete(record: Item) -> bool:
+        key = {"interaction_id": record["interaction_id"]}
+        deleted = client.call("DeleteItem", Key=key, ReturnValues="ALL_OLD")
+        return "Attributes" in deleted  # else the index lags
+
     condition = "#user_id = :user_id AND begins_with(#position, :beginning)"
     query: dict[str, Any] = {
         "IndexName": OfUser.Meta.index_name,
@@ -74,10 +82,7 @@ def forget_user(client: Client, user_id: str) -> int:
     removed = 0
     while True:
         answer = client.call("Query", **query)
-        for record in answer["Items"]:
-            key = {"interaction_id": record["interaction_id"]}
-            deleted = client.call("DeleteItem", Key=key, ReturnValues="ALL_OLD")
-            removed += "Attributes" in deleted  # else the index lags
+        removed += sum(do_all(delete, answer["Items"]))
         if "LastEvaluatedKey" not in answer:
             return removed
         query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]

@@ -3,7 +3,7 @@
 One conditional write turns the one into the other, so nobody ever sees neither or both.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -100,6 +100,18 @@ class CloudTiers(Storage):
         except ConditionFailed as failure:
             return failure.item is not None and failure.item.get("version") == item["version"]
         return True
+
+    def _adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
+        stub = items.to_stub_item(interaction, segment, items.new_version())
+        only_if = (
+            condition(expressions.NOT_THERE)
+            if instead_of is None
+            else condition(expressions.STUB_OF, segment=instead_of)
+        )
+        return self._put(stub, only_if)
+
+    def _drop_lost_stubs(self, segments: Set[str]) -> int:
+        return 0  # they are in no index
 
     def _drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         def drop(interaction_id: str) -> bool:

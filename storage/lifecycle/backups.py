@@ -20,6 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from storage.archive.archive import configured_archive
 from storage.exceptions import StorageUnavailable
+from storage.lifecycle import runs
 from storage.migrate import migrate_under_lock
 from storage.models import Lock
 from storage.records import format_time
@@ -93,11 +94,6 @@ class Restored:
     remaining: int = 0
 
 
-def nobody(candidate: Candidate) -> int:
-    """Erases nobody."""
-    return 0
-
-
 def take(now: datetime, report: Taken, *, dry_run: bool = False) -> None:
     """Back up; fills `report`. Raises StorageError; no backup that has not expired is touched."""
     database, backups = _database(), _backups()
@@ -150,7 +146,7 @@ def restore(
     now: datetime,
     report: Restored,
     *,
-    before_live: BeforeLive = nobody,
+    before_live: BeforeLive,
     dry_run: bool = False,
     migrate: bool = False,
     keep_old: bool = False,
@@ -181,7 +177,8 @@ def restore(
                 migrate_under_lock(alias)
             _check_tables(alias)
             if settings.ENVIRONMENT != "production":
-                Lock.objects.using(alias).all().delete()  # of runs at the time of the backup
+                # Of a run at the time of the backup. Which archive it is, stays known.
+                Lock.objects.using(alias).filter(name=runs.LOCK).delete()
             report.erased = before_live(Candidate(_local(alias), alias))
 
         kept = replacing.replace(_database(), backups, backup, change, keep_old)
@@ -194,7 +191,7 @@ def restore_table(
     report: Restored,
     *,
     wait: Callable[[], None],
-    before_live: BeforeLive = nobody,
+    before_live: BeforeLive,
     dry_run: bool = False,
 ) -> None:
     """Make a table `name` from production's as it was `at`, or of late; fills `report`.

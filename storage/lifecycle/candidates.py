@@ -51,8 +51,6 @@ class Candidates:
             self._open = segments
             self._rest = self._newest_first(segments, before)
             self._read.clear()
-        while self._read and before is not None and position(self._read[0].row) >= before:
-            self._read.popleft()
         self._fill(before, end, limit)
         return [each for each in self._read if position(each.row) >= end][:limit]
 

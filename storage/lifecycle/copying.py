@@ -97,9 +97,11 @@ def copy(
 ) -> None:
     """Make `target`, which nobody uses yet, a copy of `source`. Counts as it goes in `report`.
 
-    With `hand_over` the target takes the place of the source, once they are the same. `step` is called between any two steps, with the rows read, and may raise. Raises NotSettled if
-    the source was changed during each of PASSES passes; RowsMissing; and, without `overwrite`,
-    TargetInUse. Whatever is raised, a repetition goes on. See Note [One archive, two databases].
+    With `hand_over` the target takes the place of the source, once they are the same. `step` is
+    called between any two steps, with the rows read, and may raise.
+
+    Raises NotSettled if the source was changed during each of PASSES passes; RowsMissing; and,
+    without `overwrite`, TargetInUse. Whatever is raised, a repetition goes on.
     """
     read = 0
 

@@ -39,7 +39,7 @@ def restore(storage: Storage, day: date, policy: Policy, run: Run, report: Resto
         report.finished = finish_interrupted(storage, run, policy.gone_until)
     segments = storage.archive.segments(day)
     if not segments:
-        raise NothingArchived(f"The archive has nothing of {day}.")
+        raise NothingArchived(_nothing(storage, day))
     counts = {
         segment: manifest.count
         for segment in segments
@@ -66,3 +66,9 @@ def _restore_segment(
         run.step(report.restored)
         unexpired = [each for each in some if each.created_at > policy.gone_until]
         report.restored += storage.return_from_cold_sync(unexpired, segment)
+
+
+def _nothing(storage: Storage, day: date) -> str:
+    days = storage.archive.days()
+    which = f"It has days from {days[0]} to {days[-1]}." if days else "It has nothing at all."
+    return f"The archive has nothing of {day}. {which}"

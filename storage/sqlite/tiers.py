@@ -4,7 +4,7 @@ Each changes over in one transaction. A transaction has few rows, so that other 
 no longer than for some saves.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -103,6 +103,28 @@ class LocalTiers(Storage):
             return len(cold)
 
         return self._in_transactions(bring_back, interactions)
+
+    def _adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
+        with translated, transaction.atomic(self._alias):
+            if self._hot_rows.filter(pk=interaction.interaction_id).exists():
+                return False
+            stubs = self._stub_rows.filter(pk=interaction.interaction_id)
+            if instead_of is not None:
+                return bool(stubs.filter(segment=instead_of).update(segment=segment))
+            self._stub_rows.create(
+                interaction_id=interaction.interaction_id,
+                created_at=interaction.created_at,
+                segment=segment,
+            )
+            return True
+
+    def _drop_lost_stubs(self, segments: Set[str]) -> int:
+        named = self._stub_rows.values_list("segment", flat=True).distinct()
+        with translated:
+            lost = set(named) - segments
+        return self._in_transactions(
+            lambda some: self._stub_rows.filter(segment__in=some).delete()[0], sorted(lost)
+        )
 
     def _drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         return self._in_transactions(

@@ -12,6 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chat import metrics_files, progress
+from storage.archive.archive import Archive
+from storage.archive.folder import ArchiveFolder
 from storage.exceptions import StorageUnavailable
 from storage.lifecycle import runs
 from tests.chat.processes import ROOT, environment
@@ -23,8 +25,9 @@ ENDED = "chat_maintenance_run_timestamp_seconds"
 
 
 @pytest.fixture(autouse=True)
-def data_folder(settings, tmp_path, storage):
+def data_folder(settings, tmp_path, storage, monkeypatch):
     settings.DATA_DIR = tmp_path
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "archive")))
     return tmp_path
 
 

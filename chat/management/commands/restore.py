@@ -7,10 +7,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from chat.management.maintenance import MaintenanceCommand, moment
+from chat.management.maintenance import MaintenanceCommand, moment, policy_of
 from storage.interface import Storage
 from storage.lifecycle import backups
-from storage.lifecycle.backups import Restored
+from storage.lifecycle.backups import BeforeLive, Restored
+from storage.lifecycle.replaying import bring_up_to_date
 from storage.lifecycle.runs import Run
 
 POLL_SECONDS = 5.0
@@ -66,6 +67,7 @@ class Command(MaintenanceCommand):
             options["name"],
             run.now,
             report,
+            before_live=_up_to_date(run),
             dry_run=run.dry_run,
             migrate=options["migrate"],
             keep_old=options["keep_old"],
@@ -78,10 +80,19 @@ class Command(MaintenanceCommand):
             time.sleep(POLL_SECONDS)
 
         backups.restore_table(
-            options["to_table"], options["at"], report, wait=wait, dry_run=run.dry_run
+            options["to_table"],
+            options["at"],
+            report,
+            wait=wait,
+            before_live=_up_to_date(run),
+            dry_run=run.dry_run,
         )
         if not run.dry_run:
             self.stderr.write(f"The table is ready: set DYNAMODB_TABLE={report.name} and restart.")
+
+
+def _up_to_date(run: Run) -> BeforeLive:
+    return lambda candidate: bring_up_to_date(candidate, policy_of(run))
 
 
 def _moment_or_latest(text: str) -> datetime | None:
