@@ -9,6 +9,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.test import Client
 
 from storage import api_keys, get_storage, selection
+from storage.archive.archive import configured_archive
 from storage.dynamodb import mirror
 from storage.models import ApiKey, ChatInteraction
 from tests import clouds, servers
@@ -22,6 +23,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
+
+
+@pytest.fixture(autouse=True)
+def _archive_of_its_own(settings, tmp_path):
+    """No test sees another one's archive, or a developer's."""
+    place = settings.STORAGES["archive"] | {"OPTIONS": {"location": tmp_path / "archive"}}
+    settings.STORAGES = settings.STORAGES | {"archive": place}
+    if selection._storage_of.cache_info().currsize:  # made by an earlier test
+        get_storage().archive = configured_archive()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from functools import cache
 from itertools import count
 from unittest import mock
 
+import orjson
 from greenlet import GreenletExit, getcurrent, greenlet
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -39,7 +40,7 @@ operation on cells is lost; it is done later; it is done, and once more later, s
 has sent it twice.
 """
 
-MAY_FAIL = ("lease", "begin", "fill", "end", "mark", "drop")
+MAY_FAIL = ("lease", "begin", "fill", "end", "mark", "drop", "erase_user")
 
 
 class Died(BaseException):
@@ -180,6 +181,28 @@ class DictCells:
         for key in keys:
             self._cells.pop(key, None)
 
+    def erase_user(self, user_id):
+        """As the scripts of `storage.cache.erasure`, key by key; all keys here are of ids."""
+        named = orjson.dumps({"user_id": user_id})[1:-1]
+        found = 1
+        while found:
+            found = 0
+            for key in list(self._cells):
+                step()
+                found += self._erase_if(key, named)
+
+    def _erase_if(self, key, named):
+        cell = self.get(key) or b""
+        if leases.is_mark(cell):
+            if cell.startswith(b"T"):
+                self.delete(key)
+            elif cell.startswith(b"B"):
+                self._set(key, leases.BUSY)
+            return False
+        if named in cell:
+            self.delete(key)
+        return named in cell
+
     def _set(self, key, cell):
         if cell is None:
             self.delete(key)
@@ -252,6 +275,9 @@ class SteppedCells:
         for key in keys:
             step()
             self.apply("delete", (key,))
+
+    def erase_user(self, user_id):
+        self._do("erase_user", [("erase_user", (user_id,))])
 
     def apply(self, name, arguments):
         answer = getattr(self._cells, name)(*arguments)

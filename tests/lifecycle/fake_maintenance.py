@@ -7,9 +7,12 @@ from pathlib import Path
 
 from django.db import connection
 
+from chat import metrics_files
 from chat.management.maintenance import MaintenanceCommand
 
 NAME = "fake_maintenance"
+SUCCESS = "chat_maintenance_success_timestamp_seconds"
+ENDED = "chat_maintenance_run_timestamp_seconds"
 
 
 @dataclass
@@ -46,6 +49,34 @@ def call(command, *arguments):
     except SystemExit as end:
         return end.code
     return 0
+
+
+def moves(count, remaining=0):
+    def work(run, report):
+        for _ in range(count):
+            run.step(report.moved)
+            report.moved += 1
+        report.remaining = remaining
+
+    return work
+
+
+def raises(error, moved=0):
+    def work(run, report):
+        report.moved = moved
+        raise error
+
+    return work
+
+
+def left(name=NAME):
+    """The samples that a command has left: by name, and by the label that is not the command's."""
+    found = {}
+    for metric in metrics_files.left_by_commands():
+        for sample in metric.samples:
+            if sample.labels.pop("command") == name:
+                found[sample.name, *sample.labels.values()] = sample.value
+    return found
 
 
 def work_until_told(run, report):

@@ -156,7 +156,7 @@ def test_a_repetition_completes_what_was_killed(steps, make_world, way, kill):
         finally:
             steps.watching = False
         world.forget_locks()
-        status, said, errors = migrate("--hand-over")
+        status, _, errors = migrate("--hand-over")
         if status and "not the one" in errors:
             pass  # it was handed over before it was killed
         else:

@@ -1,4 +1,4 @@
-"""How maintenance commands end, and what they leave: for cron, for logs, for Prometheus."""
+"""How maintenance commands end, and what they say: for cron and for logs."""
 
 import json
 import signal
@@ -9,66 +9,24 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from chat import metrics_files, progress
-from storage.archive.archive import Archive
-from storage.archive.folder import ArchiveFolder
+from chat import progress
 from storage.exceptions import StorageUnavailable
 from storage.lifecycle import runs
 from tests.chat.processes import ROOT, environment
-from tests.lifecycle.fake_maintenance import NAME, Command, call, copy_database
+from tests.lifecycle.fake_maintenance import (
+    ENDED,
+    NAME,
+    Command,
+    call,
+    copy_database,
+    left,
+    moves,
+    raises,
+)
 from tests.servers import wait_for
 
-SUCCESS = "chat_maintenance_success_timestamp_seconds"
-ENDED = "chat_maintenance_run_timestamp_seconds"
-
-
-@pytest.fixture(autouse=True)
-def data_folder(settings, tmp_path, storage, monkeypatch):
-    settings.DATA_DIR = tmp_path
-    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "archive")))
-    return tmp_path
-
-
-@pytest.fixture
-def said(capsys):
-    """The summary and the lines on standard error since the last time."""
-
-    def read():
-        captured = capsys.readouterr()
-        (line,) = captured.out.splitlines()
-        return json.loads(line), captured.err.splitlines()
-
-    return read
-
-
-def moves(count, remaining=0):
-    def work(run, report):
-        for _ in range(count):
-            run.step(report.moved)
-            report.moved += 1
-        report.remaining = remaining
-
-    return work
-
-
-def raises(error, moved=0):
-    def work(run, report):
-        report.moved = moved
-        raise error
-
-    return work
-
-
-def left(name=NAME):
-    """The samples that a command has left: by name, and by the label that is not the command's."""
-    found = {}
-    for metric in metrics_files.left_by_commands():
-        for sample in metric.samples:
-            if sample.labels.pop("command") == name:
-                found[sample.name, *sample.labels.values()] = sample.value
-    return found
+pytestmark = pytest.mark.usefixtures("data_folder")
 
 
 # Exit status and summary
@@ -333,89 +291,3 @@ def test_it_tells_how_far_it_is(said, monkeypatch):
     monkeypatch.setattr(progress, "PLAIN_LINE_SECONDS", 0)
     assert call(Command(moves(3))) == 0
     assert said()[1] == [f"{NAME} 0", f"{NAME} 1", f"{NAME} 2"]
-
-
-# Metrics
-
-
-def test_what_a_done_run_leaves():
-    def work(run, report):
-        report.moved, report.remaining = 5, 2
-        report.kinds.update(hot=3, cold=4)
-
-    before = time.time()
-    assert call(Command(work)) == 0
-    found = left()
-    assert before <= found[SUCCESS,] <= found[ENDED, "done"] <= time.time()
-    assert 0 <= found["chat_maintenance_run_seconds",] < 10
-    assert found["chat_maintenance_rows_remaining",] == 2
-    rows = {key[1]: value for key, value in found.items() if key[0] == "chat_maintenance_rows"}
-    assert rows == {"moved": 5, "hot": 3, "cold": 4}
-
-
-@pytest.mark.parametrize(
-    ("work", "arguments", "status"),
-    [(raises(OSError()), (), "failed"), (moves(9), ("--max-seconds", "0"), "stopped")],
-    ids=["failed", "stopped"],
-)
-def test_the_last_success_outlives_runs_that_are_none(work, arguments, status):
-    call(Command(moves(1)))
-    success = left()[SUCCESS,]
-    for _ in range(2):
-        call(Command(work), *arguments)
-        found = left()
-        assert found[SUCCESS,] == success
-        assert found[ENDED, status] > success
-        assert (ENDED, "done") not in found
-        assert ("chat_maintenance_rows_remaining",) not in found, "nobody knows"
-    call(Command(moves(1)))
-    assert left()[SUCCESS,] > success
-
-
-def test_a_command_that_never_succeeded_says_so():
-    call(Command(raises(OSError())))
-    assert left()[SUCCESS,] == 0
-
-
-def test_a_dry_run_is_no_success():
-    call(Command(moves(1)))
-    success = left()[SUCCESS,]
-    call(Command(moves(1)), "--dry-run")
-    assert left()[SUCCESS,] == success
-
-
-@pytest.mark.parametrize("name", ["metrics-of-commands", f"metrics-of-commands/{NAME}.prom"])
-def test_metrics_that_cannot_be_left_fail_nothing(said, data_folder, name):
-    in_the_way = data_folder / name
-    if in_the_way.suffix:
-        in_the_way.mkdir(parents=True)
-    else:
-        in_the_way.touch()
-    assert call(Command(moves(1))) == 0
-    summary, (line,) = said()
-    assert (summary["status"], summary["moved"]) == ("done", 1)
-    assert line.startswith("The metrics of this run could not be left: ")
-
-
-class Other(Command):
-    """Another command with the same metrics."""
-
-    name = "other_maintenance"
-
-
-def test_a_scrape_has_each_metric_once_with_the_samples_of_every_command(client):
-    call(Command(moves(2)))
-    call(Other(raises(OSError())))
-    assert left(Other.name)[ENDED, "failed"] > left()[SUCCESS,]
-    text = client.get("/metrics").content.decode()
-    families = list(text_string_to_metric_families(text))
-    names = [family.name for family in families]
-    assert len(names) == len(set(names))
-    assert text.count(f"# TYPE {SUCCESS} gauge") == 1
-    (success,) = [family for family in families if family.name == SUCCESS]
-    assert {sample.labels["command"]: sample.value > 0 for sample in success.samples} == {
-        NAME: True,
-        Other.name: False,
-    }
-    lines = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
-    assert len(lines) == len(set(lines)), "Prometheus refuses a sample that comes twice"
