@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 from django.conf import settings
 from django.core.files.storage import storages
 
-from storage.archive import manifests, names
+from storage.archive import manifests, names, segments
 from storage.archive.files import Backend, Files, translated
 from storage.archive.manifests import Manifest
 from storage.archive.reader import Reader
@@ -123,6 +123,13 @@ class Archive:
         manifest = self.manifest(segment)
         named = None if manifest is None else manifest.data
         return [file for file in self._data_files(segment) if file != named]
+
+    def orphaned_ids(self, segment: str) -> Iterator[list[str]]:
+        """The ids of the rows in these, file by file. Raises DamagedArchive."""
+        for file in self.orphans(segment):
+            content = self.files.read(file)
+            if content is not None:
+                yield segments.ids_of(file, content)
 
     def remove_orphans(self, segment: str) -> int:
         """Delete these, how many, and what is left of writings and earlier contents.

@@ -126,6 +126,15 @@ def lines_of(manifest: Manifest, frame: Frame, content: bytes) -> list[bytes]:
     return lines
 
 
+def ids_of(name: str, content: bytes) -> list[str]:
+    """The ids in a whole data file of which there is no manifest. Raises DamagedArchive."""
+    try:
+        lines = zstd.decompress(content).splitlines()
+        return [_KEYS.decode(line).interaction_id for line in lines]
+    except (zstd.ZstdError, ValueError):
+        raise DamagedArchive(name, "it has no manifest, and cannot be read without") from None
+
+
 def rows_of(manifest: Manifest, frame: Frame, content: bytes) -> list[ChatInteraction]:
     """The rows of a frame, in order. Raises as `lines_of` does."""
     rows = [_row(manifest, frame, line) for line in lines_of(manifest, frame, content)]

@@ -12,6 +12,7 @@ from datetime import datetime
 from itertools import islice
 
 from storage.archive.holds import Holds
+from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.lifecycle.runs import Run
 from storage.models import ChatInteraction
@@ -46,6 +47,7 @@ def compact(storage: Storage, segment: str, holds: Holds, gone_until: datetime) 
     Of these, what is under a legal hold stays. The segment must be marked, and the marks known
     before this is called be taken away after it: one that comes in between is another's.
     """
+    _refuse_lost_manifest(storage, segment, gone_until)
     storage.archive.remove_orphans(segment)
     content = examine(storage, segment, holds, gone_until)
     if not content.kept:
@@ -53,6 +55,19 @@ def compact(storage: Storage, segment: str, holds: Holds, gone_until: datetime) 
     elif content.dropped:
         storage.archive.write(segment, _kept(storage, segment, holds, gone_until))
     return content
+
+
+def _refuse_lost_manifest(storage: Storage, segment: str, gone_until: datetime) -> None:
+    """What a run leaves that dies before its first manifest has no stubs: else one was lost.
+
+    A purge that dies leaves stubs, which have expired.
+    """
+    if storage.archive.manifest(segment) is not None:
+        return
+    for ids in storage.archive.orphaned_ids(segment):
+        stubs = storage.stubs_sync(ids).values()
+        if any(stub.segment == segment and stub.created_at > gone_until for stub in stubs):
+            raise DamagedArchive(f"{segment}.json", "it is missing, and its rows are there")
 
 
 def examine(storage: Storage, segment: str, holds: Holds, gone_until: datetime) -> Content:

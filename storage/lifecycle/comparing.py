@@ -20,6 +20,12 @@ from storage.stubs import Stub
 PAGE = 100
 """Rows read at a time: at most 40 MB."""
 
+LARGEST_PAGE = 500
+"""Rows read at a time after a page of small ones. DynamoDB is asked less often then."""
+
+SMALL_PAGE = 4 * 1024 * 1024
+"""Characters of text in a page, about, to which pages grow."""
+
 LATEST = datetime.max.replace(tzinfo=UTC)
 
 SORTED_BY_EVERY_BACKEND = 230
@@ -149,10 +155,14 @@ def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 def _hot(storage: Storage, gone_until: datetime, step: Step) -> Iterator[ChatInteraction]:
     after: Position = (gone_until + expiry.MICROSECOND, "")
-    while page := storage.oldest_sync(LATEST, PAGE, after):
+    limit = PAGE
+    while page := storage.oldest_sync(LATEST, limit, after):
         step()
         yield from page
         after = _position(page[-1])
+        characters = sum(len(each.message) + len(each.response) for each in page)
+        limit = SMALL_PAGE * len(page) // max(characters, 1)
+        limit = max(PAGE, min(limit, LARGEST_PAGE))
 
 
 def _position(interaction: ChatInteraction) -> Position:

@@ -70,6 +70,41 @@ def stored(cloud, raw, make_interaction):
     return interaction
 
 
+MARKER = "marker-7f3a"
+
+
+def everything(raw):
+    """Each key with what is there, as text."""
+    if isinstance(raw, RedisCluster):
+        found = raw.scan_iter(count=1000, target_nodes=RedisCluster.PRIMARIES)
+    else:
+        found = raw.scan_iter(count=1000)
+    return {key.decode(): (raw.get(key) or b"").decode() for key in found}
+
+
+def traces(raw, text):
+    return [key for key, value in everything(raw).items() if text in key or text in value]
+
+
+@pytest.fixture
+def save(cloud, make_interaction):
+    """Saves an interaction, which then is in the cache by id and as an answer; gives it."""
+
+    def save(interaction_id, user_id="ada", message=MARKER):
+        interaction = make_interaction(
+            interaction_id=interaction_id, user_id=user_id, message=message
+        )
+        cloud.save_interaction_sync(interaction)
+        for key in keys.answer_keys(interaction):
+            RedisCells(cloud._django_cache).delete(key)
+        for _ in range(2):
+            assert cloud.find_answer_sync(Question(user_id, message)) is not None
+            cloud.get_interaction_sync(interaction_id)
+        return interaction
+
+    return save
+
+
 @pytest.fixture(params=["fakeredis", "valkey_server", "valkey_cluster"])
 def cells(request):
     """The cells of each kind of server."""

@@ -131,7 +131,8 @@ def in_steps():
             stack.enter_context(mock.patch.object(module, "time", _Time))
         stack.enter_context(mock.patch.object(background, "threading", _Threading))
         # pytest would keep what it says of each fault.
-        stack.enter_context(mock.patch.object(guarded.logger, "disabled", True))
+        for module in (guarded, missed, reliable_cells):
+            stack.enter_context(mock.patch.object(module.logger, "disabled", True))
         yield
 
 
@@ -277,7 +278,10 @@ class SteppedCells:
             self.apply("delete", (key,))
 
     def erase_user(self, user_id):
-        self._do("erase_user", [("erase_user", (user_id,))])
+        step()
+        if self._failing == "erase_user" and self._is_time():
+            raise RedisTimeoutError
+        return self.apply("erase_user", (user_id,))
 
     def apply(self, name, arguments):
         answer = getattr(self._cells, name)(*arguments)
@@ -452,7 +456,7 @@ class OfOneId(Interleaving):
             with self.busy(), cache.writing("i") as writing:
                 mine = self.commit(lambda deletes=deletes: self._write(deletes))
                 if not deletes:
-                    writing.committed(_version(mine))
+                    writing.committed(numbered(mine))
             self.acknowledged = max(self.acknowledged, mine)
             self.note("acknowledged", mine)
 
@@ -477,7 +481,7 @@ class OfOneId(Interleaving):
         misses.append(self.version)
         step()
         self.note("database:", self.version)
-        return None if self.version in self.deleted else _version(self.version)
+        return None if self.version in self.deleted else numbered(self.version)
 
     def judge(self, version, acknowledged):
         if version is None:
@@ -489,7 +493,7 @@ class OfOneId(Interleaving):
 
 
 @cache
-def _version(number):
+def numbered(number):
     return ChatInteraction(
         interaction_id="i", user_id="ada", input_tokens=number, created_at=CREATED
     )

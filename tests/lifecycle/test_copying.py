@@ -83,6 +83,15 @@ def migrate(way):
     return migrate
 
 
+@pytest.fixture
+def small_pages(monkeypatch):
+    def small_pages(rows):
+        monkeypatch.setattr(comparing, "PAGE", rows)
+        monkeypatch.setattr(comparing, "LARGEST_PAGE", rows)
+
+    return small_pages
+
+
 def put(storage, *interactions):
     storage.create_interactions_sync(list(interactions))
 
@@ -182,8 +191,8 @@ def test_ids_that_backends_sort_differently(migrate, source, target, make_intera
     check_same(source, target)
 
 
-def test_equal_times(migrate, source, target, make_rows, monkeypatch):
-    monkeypatch.setattr(comparing, "PAGE", 7)
+def test_equal_times(migrate, source, target, make_rows, small_pages):
+    small_pages(7)
     rows = make_rows(40, created_at=DAY)
     put(source, *rows)
     put(target)
@@ -342,8 +351,10 @@ class Users:
             put(self._storage, again)
 
 
-def test_writes_during_the_copy_are_caught_up(migrate, source, target, make_rows, monkeypatch):
-    monkeypatch.setattr(comparing, "PAGE", 10)
+def test_writes_during_the_copy_are_caught_up(
+    migrate, source, target, make_rows, small_pages, monkeypatch
+):
+    small_pages(10)
     put(source, *make_rows(60))
     Users(monkeypatch, source, make_rows, times=18)
     status, summary, errors = migrate("--batch-size", "4")

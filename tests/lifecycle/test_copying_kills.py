@@ -21,11 +21,10 @@ from tests.lifecycle.stepping import BATCH, NOW, POLICY, UNAVAILABLE, Killed, St
 
 KILLS = {
     "before, for good": {"after": False, "for_good": True},
-    "after, for good": {"after": True, "for_good": True},
     "after, once": {"after": True, "for_good": False, "error": UNAVAILABLE},
 }
 
-ROWS = 9
+ROWS = 7
 
 
 @pytest.fixture(params=[("local", "cloud"), ("cloud", "local")], ids=["to cloud", "to local"])
@@ -82,7 +81,7 @@ class World:
 
     def work(self, number):
         """What users do before step `number`; they stop after a while."""
-        if number > 40:
+        if number > 30:
             return
         chosen = sorted(self.expected)[number * 5 % len(self.expected)]
         if number % 6 == 1:
