@@ -31,6 +31,9 @@ ATTEMPTS = 3
 class Tiers(Hooks):
     """The cold side of a storage. `archive` has the rows of what is cold."""
 
+    index_lag_seconds = 0.0
+    """How long it usually takes until lists show what was saved."""
+
     def __init__(self, threads: int, archive: Archive) -> None:
         super().__init__(threads)
         self.archive = archive

@@ -28,7 +28,15 @@ admin.site.unregister([User, Group])
 class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
     """Makes and revokes keys. A key is shown once, when it is made."""
 
-    list_display = ("prefix", "name", "user_id", "created", "expiry_date", "revoked")
+    list_display: tuple[str, ...] = (  # type: ignore[assignment]  # there are more
+        "prefix",
+        "name",
+        "user_id",
+        "may_erase",
+        "created",
+        "expiry_date",
+        "revoked",
+    )
     list_filter = ("revoked",)
     search_fields = ("name", "user_id")
 

@@ -25,12 +25,21 @@ class Caller:
     identity: str
     user_id: str | None
     may_write: bool
+    may_erase: bool = False
+    """Whether it may erase and export users."""
     is_authenticated: bool = True
 
     def require(self, user_id: str) -> None:
         """Refuse (403) unless this caller may see and write this user."""
         if self.user_id not in (None, user_id):
             raise PermissionDenied("This API key is bound to another user.")
+
+    def require_erasure(self) -> None:
+        """Refuse (403) a caller that may not erase and export users."""
+        if not self.may_erase:
+            raise PermissionDenied(
+                "Erasing and exporting users needs a service-wide API key with that permission."
+            )
 
     def require_every_user(self) -> None:
         """Refuse (403) a caller that is bound to one user."""
@@ -56,7 +65,8 @@ class ApiKeyAuthentication(BaseAuthentication):
         found = api_keys.find(key.strip())
         if found is None:
             raise AuthenticationFailed("This API key is unknown, revoked or expired.")
-        return Caller(f"key:{found.prefix}", found.user_id or None, may_write=True), None
+        may_erase = found.may_erase and not found.user_id
+        return Caller(f"key:{found.prefix}", found.user_id or None, True, may_erase), None
 
     def authenticate_header(self, request: Request) -> str:
         return self.keyword

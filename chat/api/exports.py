@@ -16,7 +16,6 @@ from django.db import close_old_connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -58,8 +57,7 @@ class ExportView(StoreView):
 
     @export_user
     def get(self, request: Request, user_id: str) -> HttpResponseBase:
-        if not caller_of(request).may_erase:
-            raise PermissionDenied("Exporting a user needs an API key with that permission.")
+        caller_of(request).require_erasure()
         parameters.refuse_parameters(request._request)
         if request.method == "HEAD":
             return HttpResponse(content_type=CONTENT_TYPE)

@@ -57,6 +57,26 @@ class BatchResults(msgspec.Struct):
     results: list[BatchResult]
 
 
+class Receipt(msgspec.Struct):
+    """What was erased, by layer, and which copies there are still, until when."""
+
+    erased: dict[str, int]
+    looks: int
+    finished_at: Time
+    copies: list[dict[str, str]]
+    copies_gone_by: Time | None
+
+
+class ErasureState(msgspec.Struct):
+    """How far an erasure is. `problem` says why it has not ended yet."""
+
+    erasure_id: str
+    status: Literal["pending", "done"]
+    requested_at: Time
+    problem: str | None
+    receipt: Receipt | None
+
+
 class ProblemError(msgspec.Struct, omit_defaults=True):
     """One mistake: `pointer` is a JSON Pointer into the body, `parameter` a query parameter."""
 
@@ -83,6 +103,7 @@ _COMPONENTS = [
     Interaction,
     InteractionPage,
     BatchResults,
+    ErasureState,
     Problem,
 ]
 
@@ -91,7 +112,8 @@ _PROBLEMS = {
     401: "The API key is missing, unknown, revoked or expired.",
     403: "The caller may not do this.",
     404: "Unknown, or another user's.",
-    409: "An interaction with this id and other content exists.",
+    409: "An interaction with this id and other content exists, or it is archived; or the user is "
+    "under a legal hold.",
     410: "What the first request with this idempotency key made was deleted.",
     411: "The body has no declared length.",
     413: "The body is too large.",
@@ -272,7 +294,7 @@ complete_interaction = extend_schema(
     description="For an answer that arrives after the question was saved.",
     parameters=[_ID],
     request=_body(bodies.Completion),
-    responses=_answers((*_WRITING, *_BODY, 404), _200=(Interaction, "The interaction now.")),
+    responses=_answers((*_WRITING, *_BODY, 404, 409), _200=(Interaction, "The interaction now.")),
 )
 delete_interaction = extend_schema(
     operation_id="delete_interaction",

@@ -5,7 +5,7 @@ They are whole addresses, not parts for `include`, which would cost each call an
 
 from django.urls import path
 
-from chat.api import exports, views
+from chat.api import exports, users, views
 
 urlpatterns = [
     path("api/v1/interactions/", views.InteractionsView.as_view(), name="interactions"),
@@ -32,4 +32,6 @@ urlpatterns = [
         name="user-interactions",
     ),
     path("api/v1/users/<path:user_id>/export/", exports.ExportView.as_view(), name="user-export"),
+    path("api/v1/users/<path:user_id>/", users.UserView.as_view(), name="user"),
+    path("api/v1/erasures/<str:erasure_id>/", users.ErasureView.as_view(), name="erasure"),
 ]

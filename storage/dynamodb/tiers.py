@@ -29,6 +29,8 @@ T = TypeVar("T")
 class CloudTiers(Storage):
     """The cold side of CloudStorage."""
 
+    index_lag_seconds = 1.0
+
     def __init__(self, client: Client, threads: int, archive: Archive) -> None:
         super().__init__(threads, archive)
         self._client = client

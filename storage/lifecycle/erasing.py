@@ -11,7 +11,7 @@ is simply done again.
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from storage.interface import Storage
 from storage.lifecycle import accounts, backups
 from storage.lifecycle.compaction import compact, finish_interrupted
 from storage.lifecycle.policy import Policy
-from storage.lifecycle.runs import Run
+from storage.lifecycle.runs import LockLost, OutOfTime, Run
 from storage.records import format_time
 
 ROWS_AT_ONCE = 100
@@ -31,12 +31,9 @@ ROWS_AT_ONCE = 100
 LOOKS = 5
 """Looks that may find something; a person who is still there after them is chatting on."""
 
-PAUSE_SECONDS = 1.0
-"""Between two looks: longer than an index usually lags."""
-
 
 class UserHeld(StorageError):
-    """The user, or a day with interactions of the user's, is under a legal hold."""
+    """The user, or a day with interactions of the user's, is under a legal hold. Lift it first."""
 
 
 class UserActive(StorageError):
@@ -70,8 +67,55 @@ def erase(storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: 
         if not found.total():
             storage.scrub_sync()
             return ledger.finish(storage.archive, erasure, _receipt(report))
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(storage.index_lag_seconds)
     raise UserActive("The user is still being written to; stop that, and run it again.")
+
+
+def request(storage: Storage, user_id: str) -> Erasure:
+    """Record that a user is to be erased; a repeat gives the one that is pending. Raises UserHeld.
+
+    From here on it outlives this process: `erase_pending` does what is left.
+    """
+    refuse_held(storage, user_id)
+    return ledger.request(storage.archive, user_id)
+
+
+def pending(storage: Storage) -> list[str]:
+    """The users of whom it was asked and who are not erased yet."""
+    return [each.user_id for each in ledger.pending(storage.archive) if each.user_id is not None]
+
+
+def erase_pending(storage: Storage, policy: Policy, run: Run, report: Erased) -> list[str]:
+    """Erase all users that are to be erased; gives a line for each that could not be.
+
+    One that fails keeps no other from being done.
+    """
+    problems = []
+    erasures = list(ledger.pending(storage.archive))
+    report.remaining = len(erasures)
+    for erasure in erasures:
+        try:
+            attempt(storage, erasure, policy, run, report)
+        except (LockLost, OutOfTime):
+            raise
+        except StorageError as error:
+            problems.append(f"{erasure.erasure_id}: {error}")
+        else:
+            report.remaining -= 1
+    return problems
+
+
+def attempt(
+    storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: Erased
+) -> Erasure:
+    """As `erase`; what has kept it from being done is recorded with the erasure."""
+    try:
+        return erase(storage, erasure, policy, run, report)
+    except (LockLost, OutOfTime):
+        raise
+    except StorageError as error:
+        ledger.put(storage.archive, replace(erasure, problem=str(error)))
+        raise
 
 
 def refuse_held(storage: Storage, user_id: str) -> None:
@@ -114,8 +158,8 @@ def _segments_of_day(storage: Storage, day: date, user_id: str) -> Iterator[str]
 
 def _has_any_of(storage: Storage, day: date, user_id: str) -> bool:
     end = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
-    (newest, *_) = storage.hot_of_user_sync(user_id, 1, (end, "")) or [None]
-    if newest is not None and newest.created_at.date() == day:
+    newest = storage.hot_of_user_sync(user_id, 1, (end, ""))
+    if newest and newest[0].created_at.date() == day:
         return True
     segments = _segments_of_day(storage, day, user_id)
     return any(_ids_in(storage, segment, user_id) for segment in segments)

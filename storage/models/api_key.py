@@ -20,10 +20,20 @@ class ApiKey(AbstractAPIKey):
         help_text="The only user this key may read and write. Empty: the key is service-wide.",
     )
 
+    may_erase = models.BooleanField(
+        "may erase and export users",
+        default=False,
+        help_text="Whether this key, which must be service-wide, may erase and export users.",
+    )
+
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"
 
     def clean(self) -> None:
-        """A bound key names a possible user."""
+        """A bound key names a possible user, and cannot have rights over users."""
         if self.user_id and (problem := limits.identifier_violation(self.user_id)):
             raise ValidationError({"user_id": problem})
+        if self.user_id and self.may_erase:
+            raise ValidationError(
+                {"may_erase": "Only a service-wide key, without a user id, may erase users."}
+            )

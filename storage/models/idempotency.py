@@ -28,9 +28,7 @@ class IdempotencyRecord(models.Model):
     key = models.CharField(primary_key=True, max_length=64)
     request = models.CharField(max_length=64)
     interaction_id = models.CharField(max_length=limits.IDENTIFIER_MAX_LENGTH)
-    user_id = models.CharField(
-        max_length=limits.IDENTIFIER_MAX_LENGTH, default="", db_index=True
-    )
+    user_id = models.CharField(max_length=limits.IDENTIFIER_MAX_LENGTH, default="", db_index=True)
     expires_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -45,6 +45,6 @@ def remember(idempotency: Idempotency, made: ChatInteraction) -> None:
     IdempotencyRecord.objects.filter(key__in=expired.values("key")[:EXPIRED_PER_WRITE]).delete()
 
 
-def forget_user(user_id: str) -> int:
+def forget_user(alias: str, user_id: str) -> int:
     """Delete the records of what a user's requests have made; how many."""
-    return IdempotencyRecord.objects.filter(user_id=user_id).delete()[0]
+    return IdempotencyRecord.objects.using(alias).filter(user_id=user_id).delete()[0]

@@ -10,6 +10,9 @@ from typing import Any
 from storage.exceptions import StorageUnavailable
 from storage.sqlite.statements import Statements
 
+WAIT_MS = 2000
+"""How long emptying the log waits for readers."""
+
 PAGES_AT_ONCE = 1000
 """Pages of one step, 4 MB: other writers wait some 50 ms."""
 
@@ -42,9 +45,14 @@ def empty_log(statements: Statements) -> None:
     """Copy the write-ahead log back and empty it, so that it has nothing of what was deleted.
 
     In the database itself `secure_delete` has put zeros there. Raises StorageUnavailable if a
-    reader, or a writer, is in the way for as long as a connection waits.
+    reader, or a writer, is in the way for two seconds.
     """
-    busy = statements.rows("PRAGMA wal_checkpoint(TRUNCATE)", {})[0][0]
+    (timeout,) = statements.rows("PRAGMA busy_timeout", {})[0]
+    statements.rows(f"PRAGMA busy_timeout = {WAIT_MS}", {})
+    try:
+        busy = statements.rows("PRAGMA wal_checkpoint(TRUNCATE)", {})[0][0]
+    finally:
+        statements.rows(f"PRAGMA busy_timeout = {timeout}", {})
     if busy:
         raise StorageUnavailable(
             "The write-ahead log cannot be emptied while a transaction reads from it; try again."

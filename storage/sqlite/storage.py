@@ -188,7 +188,7 @@ class LocalStorage(LocalTiers):
 
     def _forget_user(self, user_id: str) -> dict[str, int]:
         with translated, transaction.atomic(self._alias):
-            records = replays.forget_user(user_id)
+            records = replays.forget_user(self._alias, user_id)
             (count,) = self._rows("PRAGMA user_version", {})[0]
             self._rows(f"PRAGMA user_version = {(count + 1) % 2**31}", {})
         self._interactions.erase_user(user_id)

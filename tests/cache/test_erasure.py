@@ -78,10 +78,12 @@ def test_what_a_process_could_not_say_it_had_deleted_goes(cloud, raw, save, make
 
 def test_more_than_one_round_trip_takes(cloud, raw, monkeypatch):
     monkeypatch.setattr(erasure, "AT_ONCE", 7)
+    monkeypatch.setattr(erasure, "SEARCHED_AT_ONCE", 7)
     monkeypatch.setattr(erasure, "PER_SCAN", 3)
     for number in range(50):
         cloud.cache_set_sync(f"chat:ada:{number:064x}", MARKER, 60)
-    assert cloud.forget_user_sync("ada")["cached"] == 50
+        raw.set(interaction_key(f"i{number}"), b'V{"user_id":"ada","message":"' + MARKER.encode())
+    assert cloud.forget_user_sync("ada")["cached"] == 100
     assert traces(raw, MARKER) == []
 
 

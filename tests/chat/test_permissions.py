@@ -46,6 +46,7 @@ CREATE_MANY = "401 401 401 401 200 200 403 403 403 401"
 LOOK_UP = "401 401 401 401 200 200 403 403 403 401"
 COMPLETE = "401 401 401 401 200 200 404 403 403 401"
 DELETE = "401 401 401 401 204 204 404 403 403 401"
+ERASE = "401 401 401 401 403 403 403 403 403 401"  # a permission that none of these has
 EVERYONE = "200 200 200 200 200 200 200 200 200 200"
 REDIRECT = "302 302 302 302 302 302 302 302 302 302"
 # The admin: a key is no login, so all but staff are led to the login page (302).
@@ -75,6 +76,9 @@ TABLE = {
     },
     INTERACTION: {"GET": READ, "HEAD": READ, "PATCH": COMPLETE, "DELETE": DELETE},
     "api/v1/users/<user_id>/interactions/": {"GET": READ_USER, "HEAD": READ_USER},
+    "api/v1/users/<user_id>/export/": {"GET": ERASE, "HEAD": ERASE},
+    "api/v1/users/<user_id>/": {"DELETE": ERASE},
+    "api/v1/erasures/<erasure_id>/": {"GET": ERASE, "HEAD": ERASE},
     "api/schema/": {"GET": EVERYONE, "HEAD": EVERYONE},
     "api/docs/": {"GET": EVERYONE, "HEAD": EVERYONE},
     "healthz": {"GET": EVERYONE, "POST": EVERYONE},

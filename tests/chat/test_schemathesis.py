@@ -36,7 +36,7 @@ documented = schemathesis.openapi.from_wsgi(
 def key(storage, make_interaction):
     """A service-wide key to a store with an interaction in it."""
     storage.create_interaction_sync(make_interaction(interaction_id="0", user_id="0"))
-    return ApiKey.objects.create_key(name="schemathesis")[1]
+    return ApiKey.objects.create_key(name="schemathesis", may_erase=True)[1]
 
 
 @documented.parametrize()

@@ -1,5 +1,7 @@
 """`create_interaction` with an idempotency key: a repeated request takes effect once."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from storage.exceptions import (
@@ -9,7 +11,7 @@ from storage.exceptions import (
     InvalidInteraction,
 )
 from storage.models.idempotency import Idempotency
-from tests.contract.calls import fields, ids
+from tests.contract.calls import everyones_pages, fields, ids, rows_of, user_pages
 
 REQUEST = Idempotency(key="k" * 64, request="r" * 64)
 OTHER_REQUEST = Idempotency(key=REQUEST.key, request="s" * 64)
@@ -85,3 +87,46 @@ class IdempotencyContract:
         assert (stored.interaction_id, created) == ("i", False)
         stored, created = calls.create_interaction(make_interaction(interaction_id="i"), REQUEST)
         assert (stored.interaction_id, created) == ("i", False)
+
+    # What is kept of a user's requests.
+
+    def test_a_user_is_forgotten_with_what_the_keys_have_made(self, storage, make_interaction):
+        storage.create_interaction_sync(make_interaction(interaction_id="i"), REQUEST)
+        existing = make_interaction(interaction_id="e")
+        storage.create_interaction_sync(existing)
+        storage.create_interaction_sync(existing, Idempotency("e" * 64, "e" * 64))
+        storage.create_interaction_sync(make_interaction(user_id="bob"), OTHER_KEY)
+        assert storage.forget_user_sync("ada")["idempotency records"] == 2
+        assert storage.forget_user_sync("ada")["idempotency records"] == 0
+        _, created = storage.create_interaction_sync(make_interaction(), OTHER_REQUEST)
+        assert created is True
+        with pytest.raises(IdempotencyKeyReused):
+            storage.create_interaction_sync(
+                make_interaction(), Idempotency(OTHER_KEY.key, "another")
+            )
+
+    def test_users_whose_ids_begin_alike_are_kept_apart(self, storage, make_interaction):
+        for number, user_id in enumerate(["ad", "ada", "ada#", "ada:x", "Ada"]):
+            key = Idempotency(str(number) * 64, "r" * 64)
+            storage.create_interaction_sync(make_interaction(user_id=user_id), key)
+        assert storage.forget_user_sync("ada")["idempotency records"] == 1
+
+    def test_many_records_of_a_user_go(self, storage, make_interaction):
+        existing = make_interaction(interaction_id="i")
+        storage.create_interaction_sync(existing)
+        for number in range(30):
+            storage.create_interaction_sync(existing, Idempotency(f"{number:064}", "r" * 64))
+        assert storage.forget_user_sync("ada")["idempotency records"] == 30
+
+    def test_no_list_shows_a_record_or_trips_over_it(self, calls, storage, make_interaction):
+        made = [
+            calls.create_interaction(make_interaction(), Idempotency(f"{number:064}", "r" * 64))[0]
+            for number in range(5)
+        ]
+        newest_first = [each.interaction_id for each in reversed(made)]
+        assert ids(calls.get_user_interactions("ada", 100)) == newest_first
+        assert ids(storage.hot_of_user_sync("ada", 100)) == newest_first
+        query = {"limit": 2, "created_after": datetime.min.replace(tzinfo=UTC)}
+        for pages in (user_pages(calls, "ada", **query), everyones_pages(calls, **query)):
+            assert [len(page.records) for page in pages] == [2, 2, 1]
+            assert ids(rows_of(pages)) == newest_first

@@ -14,12 +14,16 @@ from storage import limits, records
 from storage.archive import holds, ledger
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
+from storage.dynamodb import table
+from storage.dynamodb.configured import configured_client
+from storage.dynamodb.storage import CloudStorage
 from storage.lifecycle import archiving, comparing, copying, restoring
 from storage.lifecycle.identity import ArchiveMismatch
 from storage.lifecycle.policy import Policy
 from storage.lifecycle.runs import LOCK, Run
 from storage.lifecycle.stub_lists import all_stubs
 from storage.models import ArchivedInteraction, ChatInteraction
+from storage.questions import Question
 from tests import clouds
 from tests.buckets import make_bucket
 from tests.chat.lines import command
@@ -602,6 +606,47 @@ def test_where_interactions_are_kept_out_of_sql_it_is_wrong_use(storage, setting
     settings.ENVIRONMENT = "production"
     status, _, errors = command("migrate_storage", "--from", "local", "--to", "cloud")
     assert (status, "ENVIRONMENT unset" in errors) == (2, True)
+
+
+@pytest.fixture
+def as_configured(
+    storage, archive, settings, dynamodb_server, valkey_server, tmp_path, monkeypatch
+):
+    """The settings name a table, a Redis and an archive; gives the storage of a server there."""
+    monkeypatch.setattr(storage, "archive", archive)
+    settings.STORAGES = settings.STORAGES | {
+        "archive": {
+            "BACKEND": "storage.archive.folder.ArchiveFolder",
+            "OPTIONS": {"location": tmp_path / "archive"},
+        }
+    }
+    settings.AWS_REGION = clouds.REGION
+    settings.DYNAMODB_ENDPOINT_URL = dynamodb_server.url
+    settings.DYNAMODB_TABLE = f"test-{tmp_path.name}-{os.getpid()}"
+    settings.REDIS_URL = f"redis://127.0.0.1:{valkey_server.port}"
+    client = configured_client()
+    client.manage("CreateTable", TableName=client.table, **table.definition())
+    cache = clouds.make_cache(settings.REDIS_URL)
+    cache.clear()
+    return CloudStorage(client, cache, 2, archive)
+
+
+def test_servers_see_what_a_later_run_has_changed(storage, as_configured, make_rows):
+    """Redis has nothing older than what was copied."""
+    options = ("migrate_storage", "--from", "local", "--to", "cloud")
+    put(storage, *make_rows(5))
+    assert command(*options)[0] == 0
+    for number in range(5):
+        assert as_configured.get_interaction_sync(f"i-0000{number}") is not None
+    assert as_configured.find_answer_sync(Question("ada", "question 2")) is not None
+    storage.update_interaction_sync("i-00002", {"response": "later"})
+    storage.delete_interaction_sync("i-00003")
+    archive_day(storage, DAY)
+    assert command(*options, "--hand-over")[0] == 0
+    assert as_configured.get_interaction_sync("i-00002").response == "later"
+    assert as_configured.find_answer_sync(Question("ada", "question 2")).response == "later"
+    assert as_configured.get_interaction_sync("i-00003") is None
+    assert json.loads(as_configured.get_json_sync("i-00000"))["tier"] == "archive"
 
 
 def test_without_a_region_it_is_wrong_use(storage, settings):

@@ -22,6 +22,7 @@ from storage.dynamodb.mirror import (
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import FIELDS
+from storage.records import format_time
 
 ITEM_BYTES = 409_600
 """DynamoDB's limit: 400 KB, names of attributes included."""
@@ -97,7 +98,8 @@ def test_each_field_is_mirrored_under_its_name_with_its_type(name):
 def test_each_further_attribute_is_what_it_is_for(name):
     attribute = InteractionItem.get_attributes()[name]
     assert type(attribute) is EXTRA[name]
-    assert (attribute.attr_name, attribute.null) == (name, name in ANSWER_ATTRIBUTES)
+    may_be_absent = name in (*ANSWER_ATTRIBUTES, "archived_in")
+    assert (attribute.attr_name, attribute.null) == (name, may_be_absent)
     assert not attribute.is_hash_key
 
 
@@ -115,7 +117,7 @@ def test_a_bound_model_has_the_same_attributes_and_indexes():
 
 
 def test_the_record_of_a_key_is_as_its_mirror_says():
-    record = replays._record("made", Idempotency("key", "request"))["Item"]
+    record = replays._record("made", "ada", Idempotency("key", "request"))["Item"]
     attributes = IdempotencyItem.get_attributes()
     assert {name: next(iter(value)) for name, value in record.items()} == {
         name: attribute.attr_type for name, attribute in attributes.items()
@@ -127,6 +129,14 @@ def test_the_record_of_a_key_is_as_its_mirror_says():
 def test_no_interaction_has_the_id_of_such_a_record(interaction_id):
     assert not interaction_id.startswith(IdempotencyItem.PREFIX)
     assert limits.identifier_violation(IdempotencyItem.PREFIX + "x") is not None
+
+
+def test_such_a_record_lies_where_no_list_looks():
+    # A list asks for positions from a time on, which is in the year 1 at the earliest.
+    record = replays._record("made", "ada", Idempotency("0" * 64, "request"))["Item"]
+    assert record["position"]["S"] < format_time(datetime.min.replace(tzinfo=UTC))
+    assert "shard" not in record
+    assert not set(ANSWER_ATTRIBUTES) & set(record)
 
 
 # Conversion

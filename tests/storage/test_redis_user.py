@@ -73,6 +73,10 @@ def test_it_may_do_all_that_the_application_does(user_url, cache):
     cells.mark(["chat:guide:4", "chat:guide:5"])
     cells.drop("chat:guide:2")
     cells.delete("chat:guide:2")
+    token = cells.begin(f"chat::{'0' * 64}", b"writer", [])
+    cells.end(f"chat::{'0' * 64}", token, b'{"user_id":"guide"}', 60, [])
+    assert cells.erase_user("guide") == 2
+    assert cells.get(f"chat::{'0' * 64}") is None
     for server in inspection.servers(cache.client.get_client(True)):
         server.ping()  # the health check of an idle connection
     assert refused(admins) == set()

@@ -63,10 +63,10 @@ def test_one_write_takes_only_a_few_expired_records_along(storage, make_interact
 
 
 def test_a_record_holds_no_text_of_the_interaction(storage, make_interaction):
-    secret = make_interaction(user_id="secret", message="secret", response="secret")
+    secret = make_interaction(message="secret", response="secret")
     storage.create_interaction_sync(secret, FIRST)
     (row,) = IdempotencyRecord.objects.values()
-    assert set(row) == {"key", "request", "interaction_id", "expires_at"}
+    assert set(row) == {"key", "request", "interaction_id", "user_id", "expires_at"}
     assert "secret" not in str(row)
 
 
@@ -74,3 +74,11 @@ def test_requests_without_a_key_leave_no_record(storage, make_interaction):
     storage.create_interaction_sync(make_interaction())
     storage.create_interactions_sync([make_interaction()])
     assert not IdempotencyRecord.objects.exists()
+
+
+def test_a_record_knows_its_user(storage, make_interaction, later):
+    storage.create_interaction_sync(make_interaction(user_id="ada"), FIRST)
+    assert IdempotencyRecord.objects.get().user_id == "ada"
+    later(timedelta(hours=25))
+    storage.create_interaction_sync(make_interaction(user_id="bob"), FIRST)
+    assert IdempotencyRecord.objects.get().user_id == "bob"

@@ -1,4 +1,4 @@
-"""`manage.py create_api_key NAME [--user ID]`: a key for a chat service."""
+"""`manage.py create_api_key NAME [--user ID | --may-erase]`: a key for a chat service."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -18,11 +18,17 @@ class Command(BaseCommand):
         parser.add_argument("name", help="what the key is for; shown in the admin")
         parser.add_argument("--user", help="bind the key to this user id")
 
+        parser.add_argument(
+            "--may-erase", action="store_true", help="let the key erase and export users"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         user_id = options["user"]
         if user_id == "":
             raise CommandError("--user is empty; leave it out for every user.", returncode=2)
-        api_key = ApiKey(name=options["name"], user_id=user_id or "")
+        api_key = ApiKey(
+            name=options["name"], user_id=user_id or "", may_erase=options["may_erase"]
+        )
         key = ApiKey.objects.assign_key(api_key)
         try:
             api_key.full_clean()

@@ -1,0 +1,151 @@
+"""Erasing a user over the API."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+
+from storage.archive import holds
+from storage.archive.holds import Hold
+from storage.lifecycle import erasing
+from storage.lifecycle.runs import LOCK
+from storage.models import ApiKey
+from tests.chat.calls import INTERACTIONS, PROBLEM, ids, of_user, one
+
+pytestmark = pytest.mark.every_backend
+
+ADA = "/api/v1/users/ada/"
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def eraser(transactional_db):
+    """A client with a key that may erase."""
+    _, key = ApiKey.objects.create_key(name="privacy", may_erase=True)
+    return Client(headers={"Authorization": f"Api-Key {key}"})
+
+
+@pytest.fixture
+def rows(storage, make_interaction):
+    """Interactions of two users, hot and cold."""
+    made = [
+        make_interaction(
+            interaction_id=f"{user}-{days}",
+            user_id=user,
+            created_at=NOW - timedelta(days=days),
+            updated_at=NOW,
+        )
+        for user in ("ada", "bob")
+        for days in (1, 40, 41)
+    ]
+    storage.create_interactions_sync(made)
+    for days in (40, 41):
+        old = sorted(
+            (each for each in made if each.interaction_id.endswith(f"-{days}")),
+            key=lambda each: (each.created_at, each.interaction_id),
+        )
+        segment = storage.archive.new_segment(old[0].created_at.date())
+        storage.archive.write(segment, old)
+        storage.move_to_cold_sync(old, segment)
+    return made
+
+
+def cold_ids(storage):
+    return sorted(
+        row.interaction_id
+        for day in storage.archive.days()
+        for segment in storage.archive.segments(day)
+        for row in storage.archive.rows(segment)
+    )
+
+
+def test_a_user_is_erased_with_a_receipt(eraser, rows, storage):
+    response = eraser.delete(ADA)
+    assert response.status_code == 200
+    erasure = response.json()
+    assert erasure["status"] == "done"
+    assert erasure["receipt"]["erased"]["hot"] == 1
+    assert erasure["receipt"]["erased"]["cold"] == 2
+    assert b"ada" not in response.content
+    for interaction in rows:
+        found = eraser.get(one(interaction.interaction_id))
+        assert found.status_code == (404 if interaction.user_id == "ada" else 200)
+    assert ids(eraser.get(of_user("ada"))) == []
+    assert cold_ids(storage) == ["bob-40", "bob-41"]
+    assert eraser.get(response["Location"]).json() == erasure
+
+
+def test_nothing_to_erase_is_said_so(eraser, rows):
+    receipt = eraser.delete("/api/v1/users/nobody/").json()["receipt"]
+    assert receipt["erased"] == {}
+
+
+def test_a_repeat_finds_nothing_more(eraser, rows):
+    first, second = eraser.delete(ADA).json(), eraser.delete(ADA).json()
+    assert first["erasure_id"] != second["erasure_id"]
+    assert second["receipt"]["erased"] == {}
+
+
+def test_beside_another_run_it_waits_for_cron(eraser, rows, storage, client):
+    assert storage.take_lock_sync(LOCK, "an archive run", 60)
+    response = eraser.delete(ADA)
+    assert response.status_code == 202
+    assert response.json()["status"] == "pending"
+    assert eraser.delete(ADA).json()["erasure_id"] == response.json()["erasure_id"]
+    assert eraser.get(one("ada-1")).status_code == 200
+    storage.release_lock_sync(LOCK, "an archive run")
+    assert erasing.pending(storage) == ["ada"]
+    assert eraser.delete(ADA).status_code == 200
+    assert eraser.get(response["Location"]).json()["status"] == "done"
+
+
+def test_what_a_request_has_no_time_for_is_pending(eraser, rows, monkeypatch):
+    monkeypatch.setattr("chat.api.users.REQUEST_SECONDS", 0)
+    response = eraser.delete(ADA)
+    assert (response.status_code, response.json()["receipt"]) == (202, None)
+
+
+def test_a_layer_that_does_not_confirm_leaves_it_pending(eraser, rows, storage, tmp_path):
+    (data, *_) = sorted((tmp_path / "archive").rglob("*.zst"))
+    data.write_bytes(b"damaged")
+    response = eraser.delete(ADA)
+    assert response.status_code == 202
+    assert data.name in response.json()["problem"]
+
+
+@pytest.mark.parametrize(("kind", "value"), [("user", "ada"), ("day", None)])
+def test_a_user_under_a_hold_is_not_erased(eraser, rows, storage, kind, value):
+    value = value or (NOW - timedelta(days=40)).date().isoformat()
+    hold = Hold(kind, value, "case 4711", NOW)
+    holds.put(storage.archive, hold)
+    response = eraser.delete(ADA)
+    assert (response.status_code, response["Content-Type"]) == (409, PROBLEM)
+    assert "legal hold" in response.json()["detail"]
+    assert len(ids(eraser.get(INTERACTIONS))) == 2
+    assert erasing.pending(storage) == []
+    holds.lift(storage.archive, hold)
+    assert eraser.delete(ADA).status_code == 200
+
+
+@pytest.mark.parametrize("user_id", ["a%2Fb", "caf%C3%A9", "100%25", "a/b"])
+def test_ids_of_users_may_hold_anything(eraser, user_id):
+    assert eraser.delete(f"/api/v1/users/{user_id}/").status_code == 200
+
+
+@pytest.mark.parametrize("erasure_id", ["1", "0199f0c2-0000-7000-8000-000000000000", "..", "%2e"])
+def test_an_unknown_erasure_is_a_404(eraser, erasure_id):
+    response = eraser.get(f"/api/v1/erasures/{erasure_id}/")
+    assert (response.status_code, response["Content-Type"]) == (404, PROBLEM)
+
+
+def test_a_key_without_the_permission_may_not(client, make_client, rows):
+    for each in (client, make_client("ada")):
+        response = each.delete(ADA)
+        assert (response.status_code, response["Content-Type"]) == (403, PROBLEM)
+    assert client.get(one("ada-1")).status_code == 200
+
+
+def test_a_key_bound_to_the_user_goes_too(eraser, rows, make_client):
+    make_client("ada")
+    assert eraser.delete(ADA).json()["receipt"]["erased"]["API keys"] == 1
+    assert not ApiKey.objects.filter(user_id="ada").exists()
