@@ -75,12 +75,12 @@ class Tiers(Hooks):
         """
         return self._adopt(interaction, segment, instead_of)
 
-    def drop_lost_stubs_sync(self, segments: Set[str]) -> int:
+    def drop_other_stubs_sync(self, segments: Set[str]) -> int:
         """Delete stubs that name none of these segments; how many.
 
-        0 where stubs cannot be listed (DynamoDB). What they name counts as gone all the same.
+        0 where stubs cannot be listed (DynamoDB). One whose row is gone counts as gone, too.
         """
-        return self._drop_lost_stubs(segments)
+        return self._drop_other_stubs(segments)
 
     def stubs_sync(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         """The stubs under these ids, by id; also those that have expired."""
@@ -130,9 +130,14 @@ class Tiers(Hooks):
     def scrub_sync(self) -> None:
         """See to it that nothing that was deleted is left in the files of the database.
 
-        Raises StorageUnavailable if something stands in the way; try again.
+        Nobody else can write meanwhile. Raises StorageUnavailable if something stands in the way;
+        try again.
         """
         self._scrub()
+
+    def scrub_seconds_sync(self) -> float:
+        """How long `scrub_sync` takes, about."""
+        return self._scrub_seconds()
 
     def reclaim_sync(self) -> int:
         """Give space on disk that nothing uses back to the system; how many bytes."""

@@ -61,6 +61,7 @@ class Receipt(msgspec.Struct):
     """What was erased, by layer, and which copies there are still, until when."""
 
     erased: dict[str, int]
+    attempts: int
     looks: int
     finished_at: Time
     copies: list[dict[str, str]]

@@ -50,6 +50,10 @@ class Holds:
         documents = (files.read_document(f"{FOLDER}/{name}") for name in files.list(FOLDER))
         return cls(_hold(document) for document in documents if document is not None)
 
+    def find(self, kind: Kind, value: str) -> Hold | None:
+        """The hold on a user or a day, or None."""
+        return next((each for each in self.all if (each.kind, each.value) == (kind, value)), None)
+
     def holds(self, interaction: ChatInteraction) -> bool:
         """Whether this interaction may not be deleted."""
         return interaction.user_id in self.users or interaction.created_at.date() in self.days

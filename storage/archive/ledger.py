@@ -4,8 +4,8 @@ They lie in the archive, not in the database: one that is restored from an older
 from them whom to erase again. While an erasure is pending its document has the user's id; once it
 is done, only the pseudonym.
 
-An erasure goes from one folder to the other: it is written to the ledger, and then no longer pending.
-Whoever is killed in between leaves it in both; it is done, then, and `take_up` tidies up.
+An erasure goes from one folder to the other: it is written to the ledger, and then no longer
+pending. Whoever is killed in between leaves it in both; it is done, then, and `take_up` tidies up.
 """
 
 from collections.abc import Iterator

@@ -112,7 +112,7 @@ class CloudTiers(Storage):
         )
         return self._put(stub, only_if)
 
-    def _drop_lost_stubs(self, segments: Set[str]) -> int:
+    def _drop_other_stubs(self, segments: Set[str]) -> int:
         return 0  # they are in no index
 
     def _drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
@@ -147,6 +147,9 @@ class CloudTiers(Storage):
 
     def _scrub(self) -> None:
         """DynamoDB's files are its own; what is deleted is in point-in-time recovery only."""
+
+    def _scrub_seconds(self) -> float:
+        return 0.0
 
     def _reclaim(self) -> int:
         return 0  # DynamoDB bills what is stored

@@ -3,14 +3,18 @@
 # Note [Looking again]
 
 A look goes through hot storage, the archive, the cache and what else is kept of a person, and
-deletes what it finds. It is repeated until a look finds nothing, because an index may lag, and
-because the person may be chatting on. Each step can be repeated, so an erasure that was cut short
-is simply done again.
+deletes what it finds. Looks are repeated until one finds nothing, because an index may lag, and
+because the person may be chatting on; the first look never is the last. Each step can be repeated,
+so an erasure that was cut short is simply done again.
+
+Bytes of what was deleted may be left in the database's files. They go in one step for all users of
+a run, since it may take as long as the database is large; only then are receipts written.
 """
 
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -18,12 +22,15 @@ from typing import Any
 from storage.archive import ledger
 from storage.archive.holds import Holds
 from storage.archive.ledger import Erasure
+from storage.cold_lists import position
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.lifecycle import accounts, backups
 from storage.lifecycle.compaction import compact, finish_interrupted
+from storage.lifecycle.identity import confirm_archive
 from storage.lifecycle.policy import Policy
 from storage.lifecycle.runs import LockLost, OutOfTime, Run
+from storage.models import ChatInteraction
 from storage.records import format_time
 
 ROWS_AT_ONCE = 100
@@ -39,6 +46,11 @@ class UserHeld(StorageError):
 class UserActive(StorageError):
     """Look after look found something new."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "Interactions of the user keep coming in. Stop that, and erase the user again."
+        )
+
 
 @dataclass
 class Erased:
@@ -46,29 +58,18 @@ class Erased:
 
     counts: Counter[str] = field(default_factory=Counter)
     looks: int = 0
+    erasures: list[dict[str, Any]] = field(default_factory=list)
+    """Those that are done, as they may be shown."""
     remaining: int = 0
 
 
-def erase(storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: Erased) -> Erasure:
-    """Erase the user of a pending erasure; gives it with its receipt.
+@dataclass(frozen=True)
+class _Gone:
+    """Of whom a look has found nothing any more."""
 
-    Raises UserHeld, UserActive and whatever keeps a layer from confirming; the erasure is pending
-    still, then.
-    """
-    user_id = erasure.user_id
-    if user_id is None:
-        return erasure
-    refuse_held(storage, user_id)
-    finish_interrupted(storage, run, policy.gone_until)
-    for _ in range(LOOKS):
-        found = _look(storage, user_id, policy, run)
-        report.counts += found
-        report.looks += 1
-        if not found.total():
-            storage.scrub_sync()
-            return ledger.finish(storage.archive, erasure, _receipt(report))
-        time.sleep(storage.index_lag_seconds)
-    raise UserActive("The user is still being written to; stop that, and run it again.")
+    erasure: Erasure
+    looks: int
+    looked_at: datetime
 
 
 def request(storage: Storage, user_id: str) -> Erasure:
@@ -76,8 +77,56 @@ def request(storage: Storage, user_id: str) -> Erasure:
 
     From here on it outlives this process: `erase_pending` does what is left.
     """
+    confirm_archive(storage)
     refuse_held(storage, user_id)
     return ledger.request(storage.archive, user_id)
+
+
+def attempt(
+    storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: Erased
+) -> Erasure:
+    """Erase the user of a pending erasure; gives it with its receipt.
+
+    Raises UserHeld, UserActive and whatever keeps a layer from confirming; the erasure is pending
+    still, then, and says why.
+    """
+    gone = _removed(storage, erasure, policy, run, report)
+    run.require(storage.scrub_seconds_sync())
+    return _finished(storage, [gone], report)[0]
+
+
+def erase_pending(storage: Storage, policy: Policy, run: Run, report: Erased) -> list[str]:
+    """Erase all users that are to be erased; gives a line for each that could not be.
+
+    One that fails keeps no other from being done. When the time is up, those of whom nothing is
+    left get their receipts still; then raises OutOfTime, unless there are lines to give.
+    """
+    problems: list[str] = []
+    gone: list[_Gone] = []
+    erasure_ids = ledger.pending_ids(storage.archive)
+    report.remaining = len(erasure_ids)
+    stopped: OutOfTime | None = None
+    for erasure_id in erasure_ids:
+        try:
+            run.step(len(gone))
+            erasure = ledger.take_up(storage.archive, erasure_id)
+            if erasure is None:
+                report.remaining -= 1
+            else:
+                gone.append(_removed(storage, erasure, policy, run, report))
+        except LockLost:
+            raise
+        except OutOfTime as error:
+            stopped = error
+            break
+        except StorageError as error:
+            problems.append(f"Erasure {erasure_id}: {_in_one_line(error)}")
+    if gone:
+        report.remaining -= len(_finished(storage, gone, report))
+    ledger.tidy(storage.archive)
+    if stopped is not None and not problems:
+        raise stopped
+    return problems
 
 
 def pending(storage: Storage) -> list[str]:
@@ -85,62 +134,30 @@ def pending(storage: Storage) -> list[str]:
     return [each.user_id for each in ledger.pending(storage.archive) if each.user_id is not None]
 
 
-def erase_pending(storage: Storage, policy: Policy, run: Run, report: Erased) -> list[str]:
-    """Erase all users that are to be erased; gives a line for each that could not be.
-
-    One that fails keeps no other from being done.
-    """
-    problems = []
-    erasures = list(ledger.pending(storage.archive))
-    report.remaining = len(erasures)
-    for erasure in erasures:
-        try:
-            attempt(storage, erasure, policy, run, report)
-        except (LockLost, OutOfTime):
-            raise
-        except StorageError as error:
-            problems.append(f"{erasure.erasure_id}: {error}")
-        else:
-            report.remaining -= 1
-    return problems
-
-
-def attempt(
-    storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: Erased
-) -> Erasure:
-    """As `erase`; what has kept it from being done is recorded with the erasure."""
-    try:
-        return erase(storage, erasure, policy, run, report)
-    except (LockLost, OutOfTime):
-        raise
-    except StorageError as error:
-        ledger.put(storage.archive, replace(erasure, problem=str(error)))
-        raise
-
-
 def refuse_held(storage: Storage, user_id: str) -> None:
     """Raises UserHeld if a legal hold forbids to erase this user."""
     holds = Holds.of(storage.archive)
-    if user_id in holds.users:
-        raise UserHeld("The user is under a legal hold; lift it first.")
+    if hold := holds.find("user", user_id):
+        raise UserHeld(
+            f"The user is under a legal hold since {hold.since.date()}; it must be lifted first."
+        )
     for day in sorted(holds.days):
         if _has_any_of(storage, day, user_id):
             raise UserHeld(
-                f"The user has interactions of {day}, a day that is under a legal hold; "
-                "lift it first."
+                f"The user has interactions of {day}, a day that is under a legal hold; it must "
+                "be lifted first."
             )
 
 
 def count(storage: Storage, user_id: str) -> Counter[str]:
-    """What `erase` would find of a user, at the first look, in hot and in cold storage."""
+    """How many interactions an erasure would find, hot and cold. Raises UserHeld."""
+    refuse_held(storage, user_id)
     found: Counter[str] = Counter()
-    before = None
-    while rows := storage.hot_of_user_sync(user_id, ROWS_AT_ONCE, before):
+    for rows in _hot(storage, user_id):
         found["hot"] += len(rows)
-        before = (rows[-1].created_at, rows[-1].interaction_id)
     for segment in segments_of(storage, user_id):
         found["cold"] += len(_ids_in(storage, segment, user_id))
-    return found
+    return +found
 
 
 def segments_of(storage: Storage, user_id: str) -> Iterator[str]:
@@ -165,38 +182,112 @@ def _has_any_of(storage: Storage, day: date, user_id: str) -> bool:
     return any(_ids_in(storage, segment, user_id) for segment in segments)
 
 
-def _look(storage: Storage, user_id: str, policy: Policy, run: Run) -> Counter[str]:
-    """Delete what there is of a user; how much, by layer."""
+def _removed(storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: Erased) -> _Gone:
+    """Look, and look again, until nothing is found. How far it came is kept with the erasure."""
+    erasure = replace(erasure, attempts=erasure.attempts + 1)
+    ledger.put(storage.archive, erasure)
     found: Counter[str] = Counter()
-    found["hot"] = _erase_hot(storage, user_id, run)
-    found["cold"] = _erase_cold(storage, user_id, policy, run)
+    try:
+        assert erasure.user_id is not None  # it is pending
+        refuse_held(storage, erasure.user_id)
+        finish_interrupted(storage, run, policy.gone_until)
+        looks, looked_at = _look_until_gone(storage, erasure.user_id, policy, run, found)
+    except BaseException as error:
+        _keep(storage, _with(erasure, found), error)
+        raise
+    finally:
+        report.counts += found
+    report.looks += looks
+    return _Gone(_with(erasure, found), looks, looked_at)
+
+
+def _look_until_gone(
+    storage: Storage, user_id: str, policy: Policy, run: Run, found: Counter[str]
+) -> tuple[int, datetime]:
+    """How many looks it took, and when the last one began. Counts as it goes in `found`."""
+    looks = 0
+    while looks <= LOOKS:
+        if looks:
+            time.sleep(storage.index_lag_seconds)
+        before = found.total()
+        looked_at = datetime.now(UTC)
+        _look(storage, user_id, policy, run, found)
+        looks += 1
+        if looks > 1 and found.total() == before:
+            return looks, looked_at
+    raise UserActive
+
+
+def _finished(storage: Storage, gone: list[_Gone], report: Erased) -> list[Erasure]:
+    """Leave no bytes of them in the database's files either, and write the receipts."""
+    try:
+        storage.scrub_sync()
+        copies = backups.copies()
+    except StorageError as error:
+        for each in gone:
+            _keep(storage, each.erasure, error)
+        raise
+    finished = []
+    for each in gone:
+        done = ledger.finish(storage.archive, each.erasure, _receipt(each, copies))
+        finished.append(done)
+        report.erasures.append(done.as_record())
+    return finished
+
+
+def _receipt(gone: _Gone, copies: list[dict[str, str]]) -> dict[str, Any]:
+    return {
+        "erased": gone.erasure.erased,
+        "attempts": gone.erasure.attempts,
+        "looks": gone.looks,
+        # Not now: what was saved since that look, if anything, is there still.
+        "finished_at": format_time(gone.looked_at),
+        "copies": copies,
+        "copies_gone_by": max((copy["expires_at"] for copy in copies), default=None),
+    }
+
+
+def _with(erasure: Erasure, found: Counter[str]) -> Erasure:
+    return replace(erasure, erased=dict(Counter(erasure.erased) + found))
+
+
+def _keep(storage: Storage, erasure: Erasure, error: BaseException) -> None:
+    """Record what an attempt has erased, and what kept it from going on."""
+    if isinstance(error, StorageError) and not isinstance(error, LockLost | OutOfTime):
+        erasure = replace(erasure, problem=_in_one_line(error))
+    with suppress(StorageError):  # what kept it may be the archive itself
+        ledger.put(storage.archive, erasure)
+
+
+def _look(storage: Storage, user_id: str, policy: Policy, run: Run, found: Counter[str]) -> None:
+    """Delete what there is of a user. Counts as it goes in `found`, by layer."""
+    for rows in _hot(storage, user_id):
+        run.step(found.total())
+        found["hot"] += storage.erase_hot_sync(rows, user_id)
+    for segment in list(segments_of(storage, user_id)):
+        run.step(found.total())
+        found["cold"] += _erase_cold(storage, segment, user_id, policy)
+    run.step(found.total())
     found.update(storage.forget_user_sync(user_id))
     found.update(accounts.forget_user(user_id))
-    return +found
 
 
-def _erase_hot(storage: Storage, user_id: str, run: Run) -> int:
-    erased = 0
-    while rows := storage.hot_of_user_sync(user_id, ROWS_AT_ONCE):
-        run.step(erased)
-        erased += storage.erase_hot_sync(rows, user_id)
-    return erased
+def _hot(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]:
+    """A user's hot interactions, some at a time, newest first; those that come in are left out."""
+    before = None
+    while rows := storage.hot_of_user_sync(user_id, ROWS_AT_ONCE, before):
+        yield rows
+        before = position(rows[-1])
 
 
-def _erase_cold(storage: Storage, user_id: str, policy: Policy, run: Run) -> int:
-    holds = Holds.of(storage.archive)
-    erased = 0
-    for segment in list(segments_of(storage, user_id)):
-        run.step(erased)
-        ids = _ids_in(storage, segment, user_id)
-        if not ids:
-            continue
+def _erase_cold(storage: Storage, segment: str, user_id: str, policy: Policy) -> int:
+    ids = _ids_in(storage, segment, user_id)
+    if ids:
         marker = storage.archive.mark(segment)
         storage.drop_stubs_sync(ids, segment)
-        compact(storage, segment, holds, policy.gone_until)
+        compact(storage, segment, Holds.of(storage.archive), policy.gone_until)
         storage.archive.unmark([marker])
-        erased += len(ids)
-    return erased
+    return len(ids)
 
 
 def _ids_in(storage: Storage, segment: str, user_id: str) -> list[str]:
@@ -205,12 +296,5 @@ def _ids_in(storage: Storage, segment: str, user_id: str) -> list[str]:
     ]
 
 
-def _receipt(report: Erased) -> dict[str, Any]:
-    copies = backups.copies()
-    return {
-        "erased": dict(report.counts),
-        "looks": report.looks,
-        "finished_at": format_time(datetime.now(UTC)),
-        "copies": copies,
-        "copies_gone_by": max((copy["expires_at"] for copy in copies), default=None),
-    }
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

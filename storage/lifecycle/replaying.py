@@ -111,17 +111,20 @@ def _hot(storage: Storage) -> Iterator[list[ChatInteraction]]:
 
 
 def _agree_with_archive(storage: Storage, policy: Policy) -> None:
-    """Let the stubs name the segments that have the rows."""
+    """Let the stubs name the segments that have the rows.
+
+    Of a segment that is marked only the stubs know which rows are its own.
+    """
     archive = storage.archive
     segments = {segment for day in archive.days() for segment in archive.segments(day)}
-    interrupted = archive.marked().keys()
+    interrupted = set(archive.marked())
+    storage.drop_other_stubs_sync(interrupted)
     for segment in sorted(segments - interrupted):
         rows = archive.rows(segment)
         while some := list(islice(rows, ROWS_AT_ONCE)):
             unexpired = [each for each in some if each.created_at > policy.gone_until]
             if not _adopt(storage, unexpired, segment, segments):
                 archive.mark(segment)
-    storage.drop_lost_stubs_sync(segments)
 
 
 def _adopt(storage: Storage, rows: list[ChatInteraction], segment: str, segments: set[str]) -> bool:

@@ -111,6 +111,11 @@ class Run:
         if self._locks:
             self._keep_lock()
 
+    def require(self, seconds: float) -> None:
+        """Before what takes so long. Raises OutOfTime if the run is to end earlier."""
+        if self._deadline is not None and time.monotonic() + seconds > self._deadline:
+            raise OutOfTime
+
     def stop(self) -> None:
         """End at the next step, as if the time were up."""
         self._stopped = True

@@ -118,12 +118,12 @@ class LocalTiers(Storage):
             )
             return True
 
-    def _drop_lost_stubs(self, segments: Set[str]) -> int:
+    def _drop_other_stubs(self, segments: Set[str]) -> int:
         named = self._stub_rows.values_list("segment", flat=True).distinct()
         with translated:
-            lost = set(named) - segments
+            others = set(named) - segments
         return self._in_transactions(
-            lambda some: self._stub_rows.filter(segment__in=some).delete()[0], sorted(lost)
+            lambda some: self._stub_rows.filter(segment__in=some).delete()[0], sorted(others)
         )
 
     def _drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
@@ -152,7 +152,11 @@ class LocalTiers(Storage):
 
     def _scrub(self) -> None:
         with translated:
-            space.empty_log(self._statements)
+            space.scrub(self._statements)
+
+    def _scrub_seconds(self) -> float:
+        with translated:
+            return space.scrub_seconds(self._statements)
 
     def _reclaim(self) -> int:
         with translated:

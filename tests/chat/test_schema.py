@@ -129,7 +129,7 @@ def test_every_field_is_explained(schema, struct):
 @pytest.mark.parametrize("name", ["list_interactions", "list_user_interactions"])
 def test_the_parameters_of_a_list_are_described(operations, name):
     found = {each["name"]: each for each in operations[name]["parameters"] if each["in"] == "query"}
-    assert set(found) == {"limit", "cursor", "created_after", "created_before"}
+    assert set(found) == {"limit", "cursor", "created_after", "created_before", "tier"}
     assert (
         found["limit"]["schema"] | {"default": 50, "minimum": 1, "maximum": 200}
         == (found["limit"]["schema"])

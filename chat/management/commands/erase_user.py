@@ -1,7 +1,6 @@
 """`manage.py erase_user USER_ID` and `erase_user --pending`: a person is removed everywhere."""
 
 from argparse import ArgumentParser, ArgumentTypeError
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -12,13 +11,6 @@ from storage.interface import Storage
 from storage.lifecycle import erasing
 from storage.lifecycle.erasing import Erased
 from storage.lifecycle.runs import Run
-
-
-@dataclass
-class Report(Erased):
-    """And what the API would show of it."""
-
-    erasures: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Command(MaintenanceCommand):
@@ -33,22 +25,24 @@ class Command(MaintenanceCommand):
             "--pending", action="store_true", help="all users of whom it was asked and not done yet"
         )
 
-    def new_report(self) -> Report:
-        return Report()
+    def new_report(self) -> Erased:
+        return Erased()
 
-    def work(self, storage: Storage, run: Run, report: Report, options: dict[str, Any]) -> None:
+    def work(self, storage: Storage, run: Run, report: Erased, options: dict[str, Any]) -> None:
+        user_id = options["user_id"]
         if run.dry_run:
-            users = [options["user_id"]] if options["user_id"] else erasing.pending(storage)
-            for user_id in users:
-                report.counts += erasing.count(storage, user_id)
+            users = erasing.pending(storage) if user_id is None else [user_id]
+            for each in users:
+                report.counts += erasing.count(storage, each)
             report.remaining = len(users)
-        elif options["pending"]:
+        elif user_id is None:
             if problems := erasing.erase_pending(storage, policy_of(run), run, report):
-                raise CommandError("\n".join(problems))
+                raise CommandError("; ".join(problems))
         else:
-            erasure = erasing.request(storage, options["user_id"])
-            done = erasing.attempt(storage, erasure, policy_of(run), run, report)
-            report.erasures.append(done.as_record())
+            report.remaining = 1
+            erasure = erasing.request(storage, user_id)
+            erasing.attempt(storage, erasure, policy_of(run), run, report)
+            report.remaining = 0
 
 
 def user(text: str) -> str:
