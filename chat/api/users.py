@@ -1,5 +1,11 @@
-"""Erasing a person over the API, and seeing how far it is."""
+"""Erasing a person over the API, and seeing how far it is.
 
+The addresses `users/<id>/interactions/` and `users/<id>/export/` come first. A user whose id ends in
+`/interactions` or `/export` is therefore erased by `manage.py erase_user` only: DELETE on such an
+address is refused (405), rather than guess who is meant.
+"""
+
+import logging
 from typing import Any
 
 from django.http import HttpResponse
@@ -9,7 +15,7 @@ from rest_framework.request import Request
 
 from chat.api import parameters, schema
 from chat.api.authentication import caller_of
-from chat.api.problems import Conflict, InvalidRequest, NotFound
+from chat.api.problems import Conflict, InvalidRequest, NotFound, Unavailable
 from chat.api.views import StoreView, json_response
 from storage import get_storage, limits
 from storage.archive import ledger
@@ -17,8 +23,11 @@ from storage.archive.ledger import Erasure
 from storage.exceptions import StorageError
 from storage.lifecycle import erasing
 from storage.lifecycle.erasing import Erased, UserHeld
+from storage.lifecycle.identity import ArchiveMismatch
 from storage.lifecycle.policy import Policy
-from storage.lifecycle.runs import Run
+from storage.lifecycle.runs import LockHeld, OutOfTime, Run
+
+logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 2.0
 """How long a request works on an erasure. `manage.py erase_user --pending` does the rest."""
@@ -30,7 +39,8 @@ erase_user = extend_schema(
     summary="Erase a user",
     description="For service-wide API keys that may erase and export users. 200 if all layers have "
     "confirmed that nothing is left; 202 if it goes on, with its address in `Location`. A repeat "
-    "while it is pending gives the same erasure. 409 if the user is under a legal hold.",
+    "while it is pending gives the same erasure. 409 if the user is under a legal hold. An id that "
+    "ends in `/interactions` or `/export` is for `manage.py erase_user` only.",
     parameters=[OpenApiParameter("user_id", str, "path", description="The user.")],
     responses=schema._answers(
         (*schema._WRITING, 404, 409),
@@ -63,6 +73,9 @@ class UserView(StoreView):
             erasure = erasing.request(get_storage(), user_id)
         except UserHeld as error:
             raise Conflict(str(error)) from error
+        except ArchiveMismatch as error:
+            logger.error("No erasure was begun: %s", error)
+            raise Unavailable("The archive is not available.", retry_after=60) from error
         erasure = _begun(erasure)
         response = _response(erasure)
         if erasure.status == "pending":
@@ -90,8 +103,11 @@ def _begun(erasure: Erasure) -> Erasure:
     try:
         with Run(storage, max_seconds=REQUEST_SECONDS) as run:
             return erasing.attempt(storage, erasure, Policy.at(run.now), run, Erased())
-    except StorageError:
-        return ledger.find(storage.archive, erasure.erasure_id) or erasure
+    except (LockHeld, OutOfTime):
+        pass
+    except StorageError as error:
+        logger.error("The erasure %s is pending: %s", erasure.erasure_id, error)
+    return ledger.find(storage.archive, erasure.erasure_id) or erasure
 
 
 def _response(erasure: Erasure) -> Any:

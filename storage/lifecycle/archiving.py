@@ -30,50 +30,76 @@ SEGMENT_BYTES = 32 * 1024 * 1024
 
 MOVED_AT_ONCE = 500
 
+COUNTED_AT_MOST = 1_000_000
+
 
 @dataclass
 class Archived:
-    """What a run of archive_interactions has done."""
+    """What a run of archive_interactions has done; of a dry run, what it would do."""
 
     finished: int = 0
     """Segments that an interrupted run or a deletion had left to be finished."""
     archived: int = 0
     changed: int = 0
-    """Interactions that were changed meanwhile, and stay hot until the next run."""
+    """Interactions that were changed or deleted meanwhile; the next run looks at them again."""
     segments: int = 0
     remaining: int = 0
+    """Interactions that are due still; while there are very many, some of them."""
 
 
 def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> None:
     """Move what is older than the hot days and has not expired. Counts as it goes in `report`."""
-    report.remaining = _count(storage, policy)
     if run.dry_run:
+        _count_batches(storage, policy, run, report)
         return
+    report.remaining = _count(storage, policy)
     report.finished = finish_interrupted(storage, run, policy.gone_until)
     holds = Holds.of(storage.archive)
     for batch in _batches(storage, policy, run.batch_size):
         run.step(report.archived)
-        segment = storage.archive.new_segment(batch[0].created_at.date())
-        marker = storage.archive.mark(segment)
-        storage.archive.write(segment, sorted(batch, key=position))
-        moved = 0
-        for start in range(0, len(batch), MOVED_AT_ONCE):
-            run.step(report.archived + moved)
-            moved += storage.move_to_cold_sync(batch[start : start + MOVED_AT_ONCE], segment)
-        if moved < len(batch):
-            compact(storage, segment, holds, policy.gone_until)
-        storage.archive.unmark([marker])
-        report.archived += moved
-        report.changed += len(batch) - moved
-        report.segments += 1 if moved else 0
-        report.remaining = max(report.remaining - len(batch), 0)
+        _move(storage, batch, holds, policy, run, report)
     report.remaining = report.changed
 
 
+def _count_batches(storage: Storage, policy: Policy, run: Run, report: Archived) -> None:
+    report.finished = len(storage.archive.marked())
+    for batch in _batches(storage, policy, run.batch_size):
+        report.archived += len(batch)
+        report.segments += 1
+        report.remaining = report.archived
+        run.step(report.archived)
+
+
 def _count(storage: Storage, policy: Policy) -> int:
-    at_most = 1_000_000
-    due = storage.count_oldest_sync(policy.archive_until, at_most)
-    return due - storage.count_oldest_sync(policy.gone_until, at_most)
+    expired = storage.count_oldest_sync(policy.gone_until, COUNTED_AT_MOST)
+    due = storage.count_oldest_sync(policy.archive_until, expired + COUNTED_AT_MOST)
+    return due - expired
+
+
+def _move(
+    storage: Storage,
+    batch: list[ChatInteraction],
+    holds: Holds,
+    policy: Policy,
+    run: Run,
+    report: Archived,
+) -> None:
+    segment = storage.archive.new_segment(batch[0].created_at.date())
+    marker = storage.archive.mark(segment)
+    storage.archive.write(segment, batch)
+    moved = 0
+    for start in range(0, len(batch), MOVED_AT_ONCE):
+        run.step(report.archived)
+        some = batch[start : start + MOVED_AT_ONCE]
+        count = storage.move_to_cold_sync(some, segment)
+        moved += count
+        report.archived += count
+        report.remaining = max(report.remaining - len(some), 0)
+    if moved < len(batch):
+        compact(storage, segment, holds, policy.gone_until)
+    storage.archive.unmark([marker])
+    report.changed += len(batch) - moved
+    report.segments += 1 if moved else 0
 
 
 def _batches(storage: Storage, policy: Policy, size: int) -> Iterator[list[ChatInteraction]]:
@@ -95,5 +121,8 @@ def _batches(storage: Storage, policy: Policy, size: int) -> Iterator[list[ChatI
 def _due(storage: Storage, policy: Policy) -> Iterator[ChatInteraction]:
     after: Position = (policy.gone_until + expiry.MICROSECOND, "")
     while page := storage.oldest_sync(policy.archive_until, PAGE, after):
-        yield from page
-        after = position(page[-1])
+        for interaction in page:
+            # An index that lags may have one twice, which was deleted and made again.
+            if position(interaction) > after:
+                after = position(interaction)
+                yield interaction

@@ -62,12 +62,7 @@ class _Writer:
 
     def _settle(self, interaction: ChatInteraction) -> None:
         """Make the target have an interaction whose id is taken there."""
-        interaction_id = interaction.interaction_id
-        if stub := self._target.stubs_sync([interaction_id]).get(interaction_id):
-            self._target.return_from_cold_sync([interaction], stub.segment)
-            self._report.replaced += 1
-            return
-        found = self._target.get_interaction_sync(interaction_id)
+        found = self._target.get_interaction_sync(interaction.interaction_id)
         if found is not None and to_json(found) != to_json(interaction):
             self._replace(interaction)
 

@@ -90,7 +90,10 @@ def attempt(
     Raises UserHeld, UserActive and whatever keeps a layer from confirming; the erasure is pending
     still, then, and says why.
     """
-    gone = _removed(storage, erasure, policy, run, report)
+    current = ledger.take_up(storage.archive, erasure.erasure_id)
+    if current is None:  # another run has done it since
+        return ledger.find(storage.archive, erasure.erasure_id) or erasure
+    gone = _removed(storage, current, policy, run, report)
     run.require(storage.scrub_seconds_sync())
     return _finished(storage, [gone], report)[0]
 

@@ -331,7 +331,6 @@ class Users:
         self._number = 1000
         self._oldest = storage._oldest
         monkeypatch.setattr(storage, "_oldest", self.oldest)
-        # The command works with a copy of it.
 
     def oldest(self, *arguments):
         if self._left:
@@ -381,6 +380,26 @@ def test_writes_without_end_need_a_pause(migrate, source, target, make_rows, mon
     users._left = 0
     status, summary, _ = migrate()
     assert (status, summary["passes"]) == (0, 2)
+    check_same(source, target)
+
+
+def test_what_the_sources_index_does_not_show_for_a_moment_is_not_deleted(
+    migrate, source, target, make_rows, monkeypatch
+):
+    put(source, *make_rows(5))
+    assert migrate()[0] == 0
+    oldest, looks = type(source)._oldest, []
+
+    def lagging(storage, *arguments):
+        looks.append(arguments)
+        found = oldest(storage, *arguments)
+        hidden = storage is not target and len(looks) < 8 and "i-00003"
+        return [each for each in found if each.interaction_id != hidden]
+
+    monkeypatch.setattr(type(source), "_oldest", lagging)
+    status, summary, _ = migrate()
+    assert (status, summary["deleted"], summary["replaced"]) == (0, 0, 0)
+    assert summary["passes"] > 1
     check_same(source, target)
 
 
