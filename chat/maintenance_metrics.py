@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -55,6 +56,23 @@ def _kinds(counts: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
             yield from _kinds(count)
         elif kind != "remaining" and type(count) is int:
             yield kind, count
+
+
+def last_successes() -> dict[str, str]:
+    """When each command last did all that was due, as RFC 3339; without those that never did."""
+    return {
+        sample.labels["command"]: datetime.fromtimestamp(sample.value, UTC).isoformat(
+            "T", "seconds"
+        )
+        for metric in metrics_files.left_by_commands()
+        if metric.name == SUCCESS
+        for sample in metric.samples
+        if sample.value
+    }
+
+
+def _text(timestamp: float) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).isoformat("T", "seconds")
 
 
 def _last_success(command: str) -> float:

@@ -124,6 +124,9 @@ class Hooks(ABC):
     def _scrub_seconds(self) -> float: ...
 
     @abstractmethod
+    def _describe(self) -> dict[str, str | int]: ...
+
+    @abstractmethod
     def _reclaim(self) -> int: ...
 
     @abstractmethod

@@ -139,6 +139,10 @@ class Tiers(Hooks):
         """How long `scrub_sync` takes, about."""
         return self._scrub_seconds()
 
+    def describe_sync(self) -> dict[str, str | int]:
+        """Where the database is and, if that can be told, how large."""
+        return self._describe()
+
     def reclaim_sync(self) -> int:
         """Give space on disk that nothing uses back to the system; how many bytes."""
         return self._reclaim()

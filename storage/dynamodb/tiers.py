@@ -151,6 +151,9 @@ class CloudTiers(Storage):
     def _scrub_seconds(self) -> float:
         return 0.0
 
+    def _describe(self) -> dict[str, str | int]:
+        return {"table": self._client.table}  # its size is for `dynamodb_table describe`
+
     def _reclaim(self) -> int:
         return 0  # DynamoDB bills what is stored
 

@@ -18,6 +18,7 @@ from storage.cold_lists import position
 from storage.cursors import Position
 from storage.interface import Storage
 from storage.lifecycle.compaction import compact, finish_interrupted
+from storage.lifecycle.damage import Damage
 from storage.lifecycle.policy import Policy
 from storage.lifecycle.runs import Run
 from storage.models import ChatInteraction
@@ -48,17 +49,23 @@ class Archived:
 
 
 def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> None:
-    """Move what is older than the hot days and has not expired. Counts as it goes in `report`."""
+    """Move what is older than the hot days and has not expired. Counts as it goes in `report`.
+
+    Raises DamagedArchive only when all else is done.
+    """
     if run.dry_run:
         _count_batches(storage, policy, run, report)
         return
     report.remaining = _count(storage, policy)
-    report.finished = finish_interrupted(storage, run, policy.gone_until)
+    damage = Damage()
+    with damage.passed_over():
+        report.finished = finish_interrupted(storage, run, policy.gone_until)
     holds = Holds.of(storage.archive)
     for batch in _batches(storage, policy, run.batch_size):
         run.step(report.archived)
         _move(storage, batch, holds, policy, run, report)
     report.remaining = report.changed
+    damage.tell()
 
 
 def _count_batches(storage: Storage, policy: Policy, run: Run, report: Archived) -> None:

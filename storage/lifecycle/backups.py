@@ -238,6 +238,12 @@ def copies() -> list[dict[str, str]]:
     return [{"name": name, "expires_at": format_time(time)} for name, time in found]
 
 
+def newest() -> str | None:
+    """The name of the newest backup of the SQL database; None if there is none."""
+    names = _backups().names()
+    return names[-1] if names else None
+
+
 def _copies() -> list[tuple[str, datetime]]:
     kept = replacing.kept(_database())
     return _backups().copies() + [(path.name, since + _keep()) for path, since in kept]

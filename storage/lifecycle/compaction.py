@@ -14,6 +14,7 @@ from itertools import islice
 from storage.archive.holds import Holds
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
+from storage.lifecycle.damage import Damage
 from storage.lifecycle.runs import Run
 from storage.models import ChatInteraction
 
@@ -31,14 +32,21 @@ class Content:
 
 
 def finish_interrupted(storage: Storage, run: Run, gone_until: datetime) -> int:
-    """Compact what interrupted runs and deletions have marked; how many segments."""
+    """Compact what interrupted runs and deletions have marked; how many segments.
+
+    Raises DamagedArchive only when all others are done; what is damaged stays marked.
+    """
     holds = Holds.of(storage.archive)
-    marked = storage.archive.marked()
-    for segment, markers in marked.items():
-        compact(storage, segment, holds, gone_until)
-        storage.archive.unmark(markers)
+    damage = Damage()
+    finished = 0
+    for segment, markers in storage.archive.marked().items():
+        with damage.passed_over():
+            compact(storage, segment, holds, gone_until)
+            storage.archive.unmark(markers)
+            finished += 1
         run.step()
-    return len(marked)
+    damage.tell()
+    return finished
 
 
 def compact(storage: Storage, segment: str, holds: Holds, gone_until: datetime) -> Content:

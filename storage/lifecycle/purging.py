@@ -4,19 +4,19 @@ A file that is damaged keeps nothing else from being deleted, but fails the run 
 itself, unread, with a day of which all is past its time and nothing is held.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.db import router
 
-from storage.archive.holds import Holds
+from storage.archive import names
+from storage.archive.holds import FOLDER, Holds
 from storage.archive.manifests import Manifest
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
-from storage.lifecycle import space
+from storage.lifecycle import sizes
 from storage.lifecycle.compaction import Content, compact, examine, finish_interrupted
+from storage.lifecycle.damage import Damage
 from storage.lifecycle.policy import Policy
 from storage.lifecycle.runs import Run
 from storage.models import IdempotencyRecord
@@ -27,8 +27,12 @@ PAGE = 100
 
 COUNTED_AT_MOST = 1_000_000
 
+RECORDS_AT_ONCE = 500
+
+UUID_LENGTH = 36
+
 DATABASE = "default"
-"""Django's alias of the SQL database that has the records of idempotency keys, if any has."""
+"""Django's alias of the SQL database, which has records of idempotency keys where it has rows."""
 
 
 @dataclass
@@ -41,8 +45,8 @@ class Purged:
     """Interactions deleted from the archive."""
     segments: int = 0
     """Segments deleted whole."""
-    unnamed: int = 0
-    """Segments deleted of which something was damaged or lost, so that nobody knows their rows."""
+    unreadable: int = 0
+    """Segments deleted whose manifest was damaged or lost, with nobody knows how many rows."""
     hot: int = 0
     """Interactions deleted that were hot still."""
     held: int = 0
@@ -52,9 +56,9 @@ class Purged:
     reclaimed_bytes: int = 0
     """Given back to the file system by the database."""
     unreclaimed_bytes: int = 0
-    """Free in the file of a database that was made without auto_vacuum: VACUUM gives them back."""
+    """Free in a database that was made without auto_vacuum; only VACUUM would give them back."""
     remaining: int = 0
-    """Interactions that are due still, about; while there are very many hot ones, some of them."""
+    """Interactions that are due still, about; while very many are hot, some of these."""
 
 
 def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
@@ -62,50 +66,170 @@ def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
 
     Raises DamagedArchive only when all else is done.
     """
-    holds = Holds.of(storage.archive)
-    damage: list[DamagedArchive] = []
-    _Purge(storage, policy.gone_until, holds, run, report, damage).do()
-    if damage:
-        raise damage[0]
+    damage = Damage()
+    _Purge(storage, policy.gone_until, run, report, damage).do()
+    damage.tell()
 
 
-@dataclass
 class _Purge:
-    storage: Storage
-    gone_until: datetime
-    holds: Holds
-    run: Run
-    report: Purged
-    damage: list[DamagedArchive]
+    def __init__(
+        self, storage: Storage, gone_until: datetime, run: Run, report: Purged, damage: Damage
+    ) -> None:
+        self._storage = storage
+        self._archive = storage.archive
+        self._gone_until = gone_until
+        self._holds = Holds.of(storage.archive)
+        self._run = run
+        self._report = report
+        self._damage = damage
+        self._due: dict[str, int] = {}
+        """Segments with rows past their time: about how many."""
+        self._unreadable: list[str] = []
 
     def do(self) -> None:
-        """All of it, in the order in which it is counted."""
-        marked = set(self.storage.archive.marked())
-        if self.run.dry_run:
-            self.report.finished = len(marked)
+        """All of it."""
+        marked = set(self._archive.marked())
+        if self._run.dry_run:
+            self._report.finished = len(marked)
         else:
-            with self._going_on():
-                self.report.finished = finish_interrupted(self.storage, self.run, self.gone_until)
-        self._cold(marked)
-        self._hot()
-        self._records()
-        if self.run.dry_run:
-            self.report.remaining = self.report.cold + self.report.hot
-            return
-        while stubs := self.storage.remove_expired_stubs_sync(self.gone_until, self.run.batch_size):
-            self.report.stubs += stubs
+            with self._damage.passed_over():
+                self._report.finished = finish_interrupted(
+                    self._storage, self._run, self._gone_until
+                )
+            marked = set()
+        for day in self._archive.days():
+            if day <= self._gone_until.date():
+                self._look(day, marked)
+        hot = self._storage.count_oldest_sync(self._gone_until, COUNTED_AT_MOST)
+        self._report.remaining = sum(self._due.values()) + hot
+        for segment in self._due:
             self._step()
-        self.storage.archive.tidy()
-        self.report.reclaimed_bytes = self.storage.reclaim_sync()
-        self.report.unreclaimed_bytes = space.kept_free(self.storage)
-        self.report.remaining = 0
+            with self._damage.passed_over():
+                self._purge_segment(segment, marked)
+        self._purge_unreadable()
+        self._purge_hot()
+        self._purge_records()
+        if self._run.dry_run:
+            self._report.remaining = self._report.cold + self._report.hot
+        else:
+            self._end()
 
-    @contextmanager
-    def _going_on(self) -> Iterator[None]:
-        try:
-            yield
-        except DamagedArchive as error:
-            self.damage.append(error)
+    def _look(self, day: date, marked: set[str]) -> None:
+        files = self._archive.files.list(day.isoformat())
+        known = {segment for file in files if (segment := names.as_segment(day, file))}
+        nothing_stays = day < self._gone_until.date() and self._is_unheld(day)
+        for segment in sorted(known):
+            try:
+                manifest = self._archive.manifest(segment)
+            except DamagedArchive as error:
+                known.discard(segment)
+                if not nothing_stays:
+                    self._damage.found.append(error)
+                continue
+            if manifest is not None and manifest.oldest <= self._gone_until:
+                self._due[segment] = _expired(manifest, self._gone_until)
+        if nothing_stays:
+            there = {segment for file in files if (segment := _segment(day, file))}
+            self._unreadable += sorted(there - known - marked)
+
+    def _purge_segment(self, segment: str, marked: set[str]) -> None:
+        if self._run.dry_run:
+            content = examine(self._storage, segment, self._holds, self._gone_until)
+        else:
+            content = self._removed(segment)
+        report = self._report
+        report.held += content.held
+        if segment not in marked:  # what finishes it would drop the rest
+            report.cold += content.dropped
+            report.segments += not content.kept
+        report.remaining = max(report.remaining - self._due[segment], 0)
+
+    def _removed(self, segment: str) -> Content:
+        marker = self._archive.mark(segment)
+        manifest = self._archive.manifest(segment)
+        if manifest is not None and self._is_over(manifest):
+            self._archive.remove(segment)
+            content = Content(kept=0, dropped=manifest.count, held=0)
+        else:
+            try:
+                content = compact(self._storage, segment, self._holds, self._gone_until)
+            except DamagedArchive:
+                self._archive.unmark([marker])  # all of it is as it was
+                raise
+        self._archive.unmark([marker])
+        return content
+
+    def _is_unheld(self, day: date) -> bool:
+        return day not in self._holds.days and not self._holds.users
+
+    def _is_over(self, manifest: Manifest) -> bool:
+        return manifest.newest <= self._gone_until and not self._holds.may_hold(manifest)
+
+    def _purge_unreadable(self) -> None:
+        for segment in self._unreadable:
+            self._step()
+            if not self._run.dry_run:
+                self._archive.remove(segment)
+            self._report.unreadable += 1
+
+    def _purge_hot(self) -> None:
+        report, after = self._report, None
+        while page := self._storage.oldest_sync(
+            self._gone_until, min(PAGE, self._run.batch_size), after
+        ):
+            self._step()
+            after = (page[-1].created_at, page[-1].interaction_id)
+            gone = [each for each in page if not self._holds.holds(each)]
+            report.held += len(page) - len(gone)
+            report.hot += (
+                len(gone)
+                if self._run.dry_run
+                else self._storage.remove_expired_sync(gone, self._gone_until)
+            )
+            report.remaining = max(report.remaining - len(page), 0)
+
+    def _purge_records(self) -> None:
+        """Idempotency keys past their day. DynamoDB deletes those that it has by itself."""
+        if not router.allow_migrate_model(DATABASE, IdempotencyRecord):
+            return
+        with translated:
+            expired = IdempotencyRecord.objects.using(DATABASE).filter(
+                expires_at__lte=self._run.now
+            )
+            if self._run.dry_run:
+                self._report.idempotency_records = expired.count()
+                return
+            ordered = expired.order_by("expires_at").values_list("pk", flat=True)
+            while keys := list(ordered[:RECORDS_AT_ONCE]):
+                self._report.idempotency_records += expired.filter(pk__in=keys).delete()[0]
+                self._step()
+
+    def _end(self) -> None:
+        report = self._report
+        while stubs := self._storage.remove_expired_stubs_sync(
+            self._gone_until, self._run.batch_size
+        ):
+            report.stubs += stubs
+            self._step()
+        self._archive.tidy((names.PENDING, FOLDER))
+        report.reclaimed_bytes = self._storage.reclaim_sync()
+        report.unreclaimed_bytes = sizes.kept_free(self._storage)
+        report.remaining = 0
 
     def _step(self) -> None:
-        self.run.step(self.report.cold + self.report.hot)
+        self._run.step(self._report.cold + self._report.hot)
+
+
+def _expired(manifest: Manifest, gone_until: datetime) -> int:
+    """Rows created at or before `gone_until`, to the frame."""
+    return sum(frame.count for frame in manifest.frames if frame.first[0] <= gone_until)
+
+
+def _segment(day: date, file: str) -> str | None:
+    """The segment whose manifest or rows a file has; None if it is something else."""
+    segment = names.as_segment(day, f"{file[:UUID_LENGTH]}.json")
+    if segment is None:
+        return None
+    path = f"{day.isoformat()}/{file}"
+    is_part = path == names.manifest_of(segment) or names.is_data_of(path, segment)
+    return segment if is_part else None

@@ -12,6 +12,8 @@ old page, where no deletion finds them: one for some thousand rows, of an id, of
 They stay until that space is used. VACUUM writes only what counts.
 """
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from storage.exceptions import StorageUnavailable
@@ -35,6 +37,17 @@ def prepare(statements: Statements) -> None:
     if not _value(statements, "auto_vacuum") and not statements.tables():
         statements.rows("PRAGMA auto_vacuum = INCREMENTAL", {})
         statements.rows("VACUUM", {})
+
+
+def describe(database: str) -> dict[str, str | int]:
+    """The file, its bytes, those of its write-ahead log, and those free on its disk."""
+    file, log = Path(database), Path(f"{database}-wal")
+    return {
+        "file": str(file),
+        "bytes": file.stat().st_size if file.exists() else 0,
+        "log bytes": log.stat().st_size if log.exists() else 0,
+        "free bytes": shutil.disk_usage(file.parent).free,
+    }
 
 
 def reclaim(statements: Statements) -> int:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from storage import cursors, expiry
 from storage.archive.archive import Archive
@@ -157,6 +157,9 @@ class LocalTiers(Storage):
     def _scrub_seconds(self) -> float:
         with translated:
             return space.scrub_seconds(self._statements)
+
+    def _describe(self) -> dict[str, str | int]:
+        return space.describe(connections[self._alias].settings_dict["NAME"])
 
     def _reclaim(self) -> int:
         with translated:

@@ -1,0 +1,95 @@
+"""How much is stored, what is due, and what waits: by bounded means, however much there is."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from storage.archive import ledger
+from storage.archive.archive import Archive
+from storage.archive.holds import Holds
+from storage.interface import Storage
+from storage.lifecycle import backups
+from storage.lifecycle.policy import Policy
+from storage.records import format_time
+
+COUNTED_AT_MOST = 10_000
+"""Hot rows counted; with more there are "at least" so many."""
+
+OVERDUE = timedelta(days=2)
+"""What has been due for so long should have gone with a run long ago."""
+
+END = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass
+class Status:
+    """Counts of rows stop at COUNTED_AT_MOST; times are RFC 3339."""
+
+    backend: str = ""
+    database: dict[str, Any] = field(default_factory=dict)
+    hot: int = 0
+    oldest_hot: str | None = None
+    due_to_archive: int = 0
+    overdue_to_archive: int = 0
+    due_to_purge: int = 0
+    """Hot rows that have expired."""
+    cold: int = 0
+    segments: int = 0
+    archive_bytes: int = 0
+    oldest_cold: str | None = None
+    newest_cold: str | None = None
+    overdue_to_purge: int = 0
+    """Segments all of whose rows expired more than OVERDUE ago."""
+    interrupted: int = 0
+    """Segments that the next run will finish."""
+    holds: int = 0
+    pending_erasures: int = 0
+    newest_backup: str | None = None
+    remaining: int | None = None
+
+
+def look(storage: Storage, policy: Policy, status: Status) -> None:
+    """Fill `status`. Reads a manifest for each segment, and no rows but the oldest."""
+    status.backend = type(storage).__name__
+    status.database = storage.describe_sync()
+    _look_at_hot(storage, policy, status)
+    _look_at_cold(storage.archive, policy, status)
+    status.interrupted = len(storage.archive.marked())
+    status.holds = len(Holds.of(storage.archive).all)
+    status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
+    status.newest_backup = backups.newest()
+    status.remaining = status.due_to_archive + status.due_to_purge
+
+
+def is_overdue(status: Status) -> bool:
+    """Whether cron seems not to do its work."""
+    return bool(status.overdue_to_archive or status.overdue_to_purge)
+
+
+def _look_at_hot(storage: Storage, policy: Policy, status: Status) -> None:
+    def count(until: datetime) -> int:
+        return storage.count_oldest_sync(until, COUNTED_AT_MOST)
+
+    status.hot = count(END)
+    oldest = storage.oldest_sync(END, 1)
+    status.oldest_hot = format_time(oldest[0].created_at) if oldest else None
+    status.due_to_purge = count(policy.gone_until)
+    status.due_to_archive = count(policy.archive_until) - status.due_to_purge
+    overdue = Policy(policy.now - OVERDUE, policy.hot_days, policy.total_days)
+    status.overdue_to_archive = count(overdue.archive_until)
+
+
+def _look_at_cold(archive: Archive, policy: Policy, status: Status) -> None:
+    times = []
+    for day in archive.days():
+        for segment in archive.segments(day):
+            manifest = archive.manifest(segment)
+            if manifest is None:
+                continue
+            status.segments += 1
+            status.cold += manifest.count
+            status.archive_bytes += manifest.bytes
+            status.overdue_to_purge += manifest.newest <= policy.gone_until - OVERDUE
+            times += [manifest.oldest, manifest.newest]
+    if times:
+        status.oldest_cold, status.newest_cold = format_time(min(times)), format_time(max(times))
