@@ -19,11 +19,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from storage.archive import ledger
+from storage.archive import ledger, names
 from storage.archive.holds import Holds
 from storage.archive.ledger import Erasure
 from storage.cold_lists import position
-from storage.exceptions import StorageError
+from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.lifecycle import accounts, backups
 from storage.lifecycle.compaction import compact, finish_interrupted
@@ -34,6 +34,8 @@ from storage.models import ChatInteraction
 from storage.records import format_time
 
 ROWS_AT_ONCE = 100
+
+UUID_LENGTH = 36
 
 LOOKS = 5
 """Looks that may find something; a person who is still there after them is chatting on."""
@@ -267,6 +269,8 @@ def _look(storage: Storage, user_id: str, policy: Policy, run: Run, found: Count
     for rows in _hot(storage, user_id):
         run.step(found.total())
         found["hot"] += storage.erase_hot_sync(rows, user_id)
+    for day in storage.archive.days():
+        _refuse_lost_manifests(storage, day)
     for segment in list(segments_of(storage, user_id)):
         run.step(found.total())
         found["cold"] += _erase_cold(storage, segment, user_id, policy)
@@ -281,6 +285,20 @@ def _hot(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]:
     while rows := storage.hot_of_user_sync(user_id, ROWS_AT_ONCE, before):
         yield rows
         before = position(rows[-1])
+
+
+def _refuse_lost_manifests(storage: Storage, day: date) -> None:
+    """Raises DamagedArchive if there are rows of which no manifest says whose they are.
+
+    What interrupted runs have left without one is gone by now.
+    """
+    known = storage.archive.segments(day)
+    for file in storage.archive.files.list(day.isoformat()):
+        segment = names.as_segment(day, f"{file[:UUID_LENGTH]}.json")
+        if segment and segment not in known and names.is_data_of(f"{day}/{file}", segment):
+            raise DamagedArchive(
+                names.manifest_of(segment), "it is missing, and its rows are there"
+            )
 
 
 def _erase_cold(storage: Storage, segment: str, user_id: str, policy: Policy) -> int:

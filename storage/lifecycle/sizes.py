@@ -1,39 +1,27 @@
-"""What there is on disk, asked of what keeps it."""
-
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+"""Space that only an operator can get back."""
 
 from django.db import connections
 
-from storage.archive.folder import ArchiveFolder
-from storage.dynamodb import table
-from storage.dynamodb.tiers import CloudTiers
 from storage.interface import Storage
 from storage.sql_errors import translated
+from storage.sqlite.tiers import LocalTiers
 
 DATABASE = "default"
 """Django's alias of the SQL database."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Of a SQLite file, in bytes."""
+def kept_free(storage: Storage) -> int:
+    """Bytes that are free in a SQLite database which was made without auto_vacuum.
 
-    database: int
-    log: int
-    """The write-ahead log beside it."""
-    free: int
-    """Within the database, for rows to come."""
-    gives_back: bool
-    """Whether it gives free pages back to the file system: was made with auto_vacuum."""
-    disk_free: int
+    Only VACUUM, which lets nobody write meanwhile, would give them back. 0 for any other.
+    """
+    if not isinstance(storage, LocalTiers):
+        return 0
+    with translated:
+        return 0 if _pragma("auto_vacuum") else _pragma("freelist_count") * _pragma("page_size")
 
 
-def of_table(storage: Storage) -> dict[str, Any] | None:
-    """What DynamoDB says of its table, as of some hours ago; None if it is not there."""
-    if not isinstance(storage, CloudTiers):
-        return None
-    return table.counted(storage.client)
+def _pragma(name: str) -> int:
+    with connections[DATABASE].cursor() as cursor:
+        cursor.execute(f"PRAGMA {name}")
+        return int(cursor.fetchone()[0])

@@ -7,6 +7,7 @@ from typing import Any
 from storage.archive import ledger
 from storage.archive.archive import Archive
 from storage.archive.holds import Holds
+from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.lifecycle import backups
 from storage.lifecycle.policy import Policy
@@ -39,12 +40,16 @@ class Status:
     oldest_cold: str | None = None
     newest_cold: str | None = None
     overdue_to_purge: int = 0
-    """Segments all of whose rows expired more than OVERDUE ago."""
+    """Hot rows, and segments with all their rows, that expired more than OVERDUE ago. Of what may
+    be under a legal hold none counts.
+    """
     interrupted: int = 0
     """Segments that the next run will finish."""
     holds: int = 0
     pending_erasures: int = 0
     newest_backup: str | None = None
+    damaged: list[str] = field(default_factory=list)
+    """Manifests that cannot be read; their segments are in no other number."""
     remaining: int | None = None
 
 
@@ -52,44 +57,55 @@ def look(storage: Storage, policy: Policy, status: Status) -> None:
     """Fill `status`. Reads a manifest for each segment, and no rows but the oldest."""
     status.backend = type(storage).__name__
     status.database = storage.describe_sync()
-    _look_at_hot(storage, policy, status)
-    _look_at_cold(storage.archive, policy, status)
+    holds = Holds.of(storage.archive)
+    _look_at_hot(storage, policy, holds, status)
+    _look_at_cold(storage.archive, policy, holds, status)
     status.interrupted = len(storage.archive.marked())
-    status.holds = len(Holds.of(storage.archive).all)
+    status.holds = len(holds.all)
     status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
     status.newest_backup = backups.newest()
     status.remaining = status.due_to_archive + status.due_to_purge
 
 
 def is_overdue(status: Status) -> bool:
-    """Whether cron seems not to do its work."""
-    return bool(status.overdue_to_archive or status.overdue_to_purge)
+    """Whether cron seems not to do its work, or cannot."""
+    return bool(status.overdue_to_archive or status.overdue_to_purge or status.damaged)
 
 
-def _look_at_hot(storage: Storage, policy: Policy, status: Status) -> None:
-    def count(until: datetime) -> int:
-        return storage.count_oldest_sync(until, COUNTED_AT_MOST)
+def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
+    def count(until: datetime, expired: int = 0) -> int:
+        """Without those that have expired: at least as many as that."""
+        return storage.count_oldest_sync(until, expired + COUNTED_AT_MOST) - expired
 
     status.hot = count(END)
     oldest = storage.oldest_sync(END, 1)
     status.oldest_hot = format_time(oldest[0].created_at) if oldest else None
-    status.due_to_purge = count(policy.gone_until)
-    status.due_to_archive = count(policy.archive_until) - status.due_to_purge
-    overdue = Policy(policy.now - OVERDUE, policy.hot_days, policy.total_days)
-    status.overdue_to_archive = count(overdue.archive_until)
+    status.due_to_purge = expired = count(policy.gone_until)
+    if expired == COUNTED_AT_MOST:  # the rest cannot be told from them
+        status.due_to_archive = status.overdue_to_archive = 0
+    else:
+        status.due_to_archive = count(policy.archive_until, expired)
+        status.overdue_to_archive = max(count(policy.archive_until - OVERDUE, expired), 0)
+    if not holds.all:
+        status.overdue_to_purge = count(policy.gone_until - OVERDUE)
 
 
-def _look_at_cold(archive: Archive, policy: Policy, status: Status) -> None:
+def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status) -> None:
     times = []
     for day in archive.days():
         for segment in archive.segments(day):
-            manifest = archive.manifest(segment)
+            try:
+                manifest = archive.manifest(segment)
+            except DamagedArchive as error:
+                status.damaged.append(error.name)
+                continue
             if manifest is None:
                 continue
             status.segments += 1
             status.cold += manifest.count
             status.archive_bytes += manifest.bytes
-            status.overdue_to_purge += manifest.newest <= policy.gone_until - OVERDUE
+            is_overdue = manifest.newest <= policy.gone_until - OVERDUE
+            status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
             times += [manifest.oldest, manifest.newest]
     if times:
         status.oldest_cold, status.newest_cold = format_time(min(times)), format_time(max(times))

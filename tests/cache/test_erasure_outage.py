@@ -63,11 +63,12 @@ def test_a_server_that_is_away_refuses_before_anything_is_deleted(cloud, outage,
     row = save(next(ids))
     outage.pause()
     for _ in range(4):  # and so it does when the circuit breaker has opened
-        with pytest.raises(CacheNotErased) as caught:
-            cloud.erase_hot_sync([row], "ada")
         with pytest.raises(CacheNotErased):
+            cloud.erase_hot_sync([row], "ada")
+        with pytest.raises(CacheNotErased) as caught:
             cloud.forget_user_sync("ada")
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    # The client's error may tell the key, and the key the user.
+    assert caught.value.__suppress_context__
     assert "ada" not in caplog.text
     assert cloud._hot_item(row.interaction_id) is not None
 

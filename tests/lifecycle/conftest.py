@@ -6,6 +6,8 @@ import pytest
 
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
+from tests.buckets import make_bucket
+from tests.lifecycle.tiers import Store
 
 
 @pytest.fixture
@@ -26,3 +28,21 @@ def said(capsys):
         return json.loads(line), captured.err.splitlines()
 
     return read
+
+
+@pytest.fixture
+def archive(storage, request, monkeypatch, tmp_path):
+    """The archive of the storage, new: a folder or, beside DynamoDB, a bucket."""
+    if hasattr(storage, "_client"):
+        files = make_bucket(request.getfixturevalue("s3_server").url)
+    else:
+        files = ArchiveFolder(tmp_path / "archive")
+    monkeypatch.setattr(storage, "archive", Archive(files))
+    return storage.archive
+
+
+@pytest.fixture
+def store(storage, archive, settings, tmp_path, make_interaction):
+    """The storage with its maintenance commands: see `tests.lifecycle.tiers`."""
+    settings.DATA_DIR = tmp_path
+    return Store(storage, settings, make_interaction)

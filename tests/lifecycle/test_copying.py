@@ -284,6 +284,19 @@ def test_an_archive_of_its_own_is_copied_too(
     assert other_archive.days() == source.archive.days()
 
 
+def test_what_was_handed_over_is_no_copy_any_more(
+    migrate, source, target, other_archive, tmp_path, make_rows
+):
+    put(source, *make_rows(5))
+    archive_day(source, DAY)
+    options = ("--from-archive", tmp_path / "archive")
+    assert migrate(*options, "--hand-over")[0] == 0
+    status, _, errors = migrate(*options)
+    assert (status, "were not copied" in errors) == (1, True)
+    with Run(target):
+        pass
+
+
 def test_a_damaged_segment_is_not_copied(
     migrate, source, target, other_archive, tmp_path, make_rows
 ):
@@ -686,7 +699,7 @@ def test_a_real_file_there_and_back(both, migrate, way):
     assert command("import_interactions", os.environ["INTERACTIONS_FILE"])[0] == 0
     middle = local.oldest_sync(comparing.LATEST, 3000)[-1].created_at
     archive_day(local, middle, batch_size=700)
-    status, there, _ = migrate()
+    status, there, _ = migrate("--hand-over")
     assert status == 0
     before = hot(local), cold(local)
     ChatInteraction.objects.all().delete()
