@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
 
 def get_storage() -> "Storage":
     """The storage of this process. Threads share it; a forked child gets its own."""
-    return _storage_of(os.getpid())
+    with _one_at_a_time:  # or several threads that come first would each make one
+        return _storage_of(os.getpid())
+
+
+def _forget_parent() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()  # another thread of the parent's may have held it
+
+
+_one_at_a_time = threading.Lock()
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,8 +3,8 @@
 import itertools
 
 from django.utils.module_loading import import_string
-from storage.archive.archive import configured_archive
 
+from storage.archive.archive import configured_archive
 from storage.cache.redis import redis_cache
 from storage.dynamodb import table
 from storage.dynamodb.client import Client

@@ -26,7 +26,8 @@ class ArchiveMismatch(StorageError):
         super().__init__(
             "The archive is not the one that this database has used. Is its disk mounted, and are "
             "ARCHIVE_DIR and ARCHIVE_BUCKET as before? Nothing was done. If it was moved, "
-            f"{NAME} must be moved with it."
+            f"{NAME} must be moved with it. If this is a copy, finish it with migrate_storage "
+            "--hand-over."
         )
 
 

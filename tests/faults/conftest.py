@@ -7,8 +7,8 @@ import pytest
 from botocore.retries import standard
 from botocore.retries.quota import RetryQuota
 from django.core.cache.backends.dummy import DummyCache
-from storage.archive.archive import configured_archive
 
+from storage.archive.archive import configured_archive
 from storage.dynamodb import mirror, pauses
 from storage.dynamodb.client import Client
 from storage.dynamodb.storage import CloudStorage

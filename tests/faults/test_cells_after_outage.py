@@ -11,8 +11,8 @@ import time
 
 import pytest
 import redis
-from storage.archive.archive import configured_archive
 
+from storage.archive.archive import configured_archive
 from storage.cache import missed, reliable_cells
 from storage.cache.keys import interaction_key
 from storage.cache.missed import MissedInvalidations

@@ -21,8 +21,8 @@ from cryptography.x509.oid import NameOID
 from django_redis.cache import RedisCache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from storage.archive.archive import configured_archive
 
+from storage.archive.archive import configured_archive
 from storage.breaker import CircuitBreaker
 from storage.cache.keys import string_key
 from storage.cache.redis import redis_cache

@@ -70,7 +70,8 @@ def test_a_dry_run_tells_exactly_and_changes_nothing(store, days):
 @pytest.mark.parametrize("day", ["10.10.2026", "2026-13-01", "2026-1-1", "today", "2026-02-29"])
 def test_what_is_no_day_is_wrong_use(store, day):
     status, _, errors = store.told("restore_archive", day)
-    assert status == 2 or "write a day, such as 2026-10-23" in errors
+    assert status != 0
+    assert "write a day, such as 2026-10-23" in errors
 
 
 def refused(store, day):

@@ -59,7 +59,7 @@ class Store:
 
     def _hot(self):
         found = []
-        while page := self.storage.oldest_sync(LAST, 100, found and position(found[-1]) or None):
+        while page := self.storage.oldest_sync(LAST, 100, (found and position(found[-1])) or None):
             found += page
         return found
 

@@ -1,0 +1,134 @@
+"""What archiving, purging and exporting cost: with what is due, not with what is stored.
+
+    python benchmarks/lifecycle.py [--rows 10000 1000000] [--due 1000] [--rounds 5] [--data FILE]
+
+For each number of rows a SQLite database is filled once, under ~/.cache/chat-store-bench (or
+BENCH_CACHE); each round works on copies. Every figure is of a command in a process of its own, with
+its start; rounds take turns between the sizes, and the ratio is the median of the rounds' ratios.
+Beside `sqlite3 .dump | zstd`, which reads the same rows, in the same rounds.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import config  # noqa: F401  (before sqlite3)
+from harness.contestants import CHAT_STORE, cache_folder
+from harness.data import load_texts, make_texts
+
+from tests.sqlite import connect
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+COLUMNS = (
+    "interaction_id, user_id, message, response, model_used, "
+    "input_tokens, output_tokens, created_at, updated_at"
+)
+INSERT = f"INSERT INTO storage_chatinteraction ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One process: seconds, its highest resident memory in MiB, and what it said."""
+
+    seconds: float
+    memory: float
+    said: dict[str, Any]
+
+
+def main() -> None:
+    """Measure, and print two tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, nargs=2, default=[10_000, 1_000_000])
+    parser.add_argument("--due", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--whole", type=int, nargs=2, default=[10_000, 200_000])
+    parser.add_argument("--data", type=Path, help="JSON lines with message and response")
+    arguments = parser.parse_args()
+    texts = load_texts(arguments.data) if arguments.data else make_texts()
+    what_is_due(arguments.rows, arguments.due, arguments.rounds, texts)
+    whole(arguments.whole, arguments.rounds, texts)
+
+
+def what_is_due(sizes: list[int], due: int, rounds: int, texts: list[Any]) -> None:
+    """The same number of rows archived, and purged, out of few and out of many."""
+    folders = [filled(rows, due, texts) for rows in sizes]
+    figures: dict[str, list[list[float]]] = {}
+    for _ in range(rounds):
+        found: dict[str, list[float]] = {}
+        for folder in folders:
+            with_due(folder, due, texts)
+            for name, days in (("archive_interactions", 0), ("purge_interactions", 60)):
+                figure = manage(folder, name, days)
+                count = figure.said["archived" if days == 0 else "cold"]
+                if count != due:
+                    raise RuntimeError(f"{name} did {count} of {due}")
+                found.setdefault(name, []).append(figure.said["seconds"])
+        for name, seconds in found.items():
+            figures.setdefault(name, []).append(seconds)
+    few, many = (f"{rows:,} rows, s" for rows in sizes)
+    print(f"\n| {due:,} due among | {few} | {many} | ratio (min to max) |\n|---|---:|---:|---:|")
+    for name, pairs in figures.items():
+        ratios = [second / first for first, second in pairs]
+        seconds = [statistics.median(each) for each in zip(*pairs, strict=True)]
+        print(f"| `{name}` | {seconds[0]:.2f} | {seconds[1]:.2f} | {spread(ratios)} |", flush=True)
+
+
+def whole(sizes: list[int], rounds: int, texts: list[Any]) -> None:
+    """All rows archived, exported and purged, beside a dump of the same database."""
+    figures: dict[tuple[str, int], list[Figure]] = {}
+    for _ in range(rounds):
+        for rows in sizes:
+            folder = work_folder(rows, filled(rows, rows, texts))
+            figures.setdefault(("sqlite3 .dump \\| zstd", rows), []).append(dumped(folder))
+            for name, days in (
+                ("archive_interactions", 0),
+                ("export_interactions", 0),
+                ("purge_interactions", 60),
+            ):
+                figures.setdefault((f"`{name}`", rows), []).append(manage(folder, name, days))
+            shutil.rmtree(folder)
+    rule = "---|---:|---:|---:|---:"
+    few, many = (f"{rows:,}" for rows in sizes)
+    print(
+        f"\n| all rows | rows a second, of {many} | of the dump's speed (min to max) "
+        f"| MiB, {few} rows | MiB, {many} rows |\n|{rule}|"
+    )
+    dump = figures["sqlite3 .dump \\| zstd", sizes[1]]
+    for name in dict.fromkeys(name for name, _ in figures):
+        small, large = figures[name, sizes[0]], figures[name, sizes[1]]
+        ratios = [a.seconds / b.seconds for a, b in zip(dump, large, strict=True)]
+        speed = statistics.median(sizes[1] / each.seconds for each in large)
+        memory = [max(each.memory for each in some) for some in (small, large)]
+        print(f"| {name} | {speed:,.0f} | {spread(ratios)} | {memory[0]:.0f} | {memory[1]:.0f} |")
+
+
+def spread(ratios: list[float]) -> str:
+    """The median, with the lowest and the highest."""
+    return f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def filled(rows: int, due: int, texts: list[Any]) -> Path:
+    """A folder with a database of so many rows, all but `due` of them young. Made once."""
+    folder = cache_folder() / "lifecycle" / f"{rows}-{due if due == rows else 'some'}-{len(texts)}"
+    if (folder / "complete").exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    print(f"Filling a database with {rows:,} rows ...", file=sys.stderr)
+    CHAT_STORE.run([sys.executable, "manage.py", "migrate_safely"], folder / "chat.sqlite3")
+    insert(folder, rows, texts, age=35 if due == rows else 10)
+    (folder / "complete").touch()
+    return folder
