@@ -231,8 +231,8 @@ def of_schema(backups, database, sql):
 
 NEWER = "INSERT INTO django_migrations (app, name, applied) VALUES ('storage', '9999_x', '2026')"
 OLDER = """
-    DROP TRIGGER interaction_id_archived;
-    DELETE FROM django_migrations WHERE name = '0004_archived_ids';
+    ALTER TABLE storage_apikey DROP COLUMN may_erase;
+    DELETE FROM django_migrations WHERE name = '0005_may_erase';
 """
 OTHER = "DROP TABLE storage_lock"
 
@@ -245,7 +245,7 @@ def test_a_newer_schema_is_refused(backups, database):
 
 def test_an_older_schema_is_refused(backups, database):
     of_schema(backups, database, OLDER)
-    refused(database, NotRestored, r"older version, without storage\.0004_archived_ids.*--migrate")
+    refused(database, NotRestored, r"older version, without storage\.0005_may_erase.*--migrate")
 
 
 def test_an_older_schema_is_brought_up_to_date_if_asked_for(backups, database):
@@ -253,8 +253,8 @@ def test_an_older_schema_is_brought_up_to_date_if_asked_for(backups, database):
     restore(migrate=True)
     with closing(connect(database)) as connection:
         for sql in (
-            "SELECT 1 FROM sqlite_schema WHERE name = 'interaction_id_archived'",
-            "SELECT 1 FROM django_migrations WHERE name = '0004_archived_ids'",
+            "SELECT 1 FROM pragma_table_info('storage_apikey') WHERE name = 'may_erase'",
+            "SELECT 1 FROM django_migrations WHERE name = '0005_may_erase'",
         ):
             assert connection.execute(sql).fetchall() == [(1,)]
     assert ids(database) == ALL

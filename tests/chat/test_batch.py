@@ -145,9 +145,9 @@ def test_each_item_is_created_unchanged_or_in_conflict(client):
 def test_repeating_a_batch_changes_nothing(client):
     items = [new(interaction_id=f"i{number}") for number in range(5)]
     send(client, *items)
-    before = client.get(INTERACTIONS).json()
+    before = client.get(INTERACTIONS).json()["results"]
     assert results(send(client, *items)) == [(f"i{number}", "unchanged") for number in range(5)]
-    assert client.get(INTERACTIONS).json() == before
+    assert client.get(INTERACTIONS).json()["results"] == before
 
 
 def test_the_same_item_twice_in_a_batch_is_one_interaction(client):
