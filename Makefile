@@ -20,6 +20,7 @@ bench: .venv/.dev  ## Measure storage and API beside others, in one run
 	@$(BIN)/python benchmarks/cache_latency.py
 	@$(BIN)/python benchmarks/cache_protocol.py
 	@$(BIN)/python benchmarks/capacity.py
+	@$(BIN)/python benchmarks/lifecycle.py
 	@$(BIN)/python benchmarks/api.py
 
 pictures: .venv/.dev  ## Take the README's pictures of the running server (needs Chromium)

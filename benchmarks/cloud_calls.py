@@ -17,10 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from storage.archive.archive import configured_archive
 from storage_calls import BATCH, MESSAGE, PAGE, RESPONSE, Operation, cost, report
 
 import config  # noqa: F401  (before sqlite3)
+from storage.archive.archive import configured_archive
 
 USERS = 10
 ROWS = 2_000

@@ -23,11 +23,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import config  # noqa: F401  (before sqlite3)
 from harness.contestants import CHAT_STORE, cache_folder
 from harness.data import load_texts, make_texts
 
+import config  # noqa: F401  (before sqlite3)
 from tests.sqlite import connect
+
+DATABASE = "chat.sqlite3"
+MIGRATE = """
+import os; os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+import django; django.setup()
+from storage.migrate import migrate_under_lock; migrate_under_lock()
+"""
+DUMP = 'sqlite3 "$0" .dump | zstd -q -6 -T1 > "$1"'
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 COLUMNS = (
@@ -54,7 +62,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs=2, default=[10_000, 1_000_000])
     parser.add_argument("--due", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--whole", type=int, nargs=2, default=[10_000, 200_000])
+    parser.add_argument("--whole", type=int, nargs=2, default=[10_000, 50_000])
     parser.add_argument("--data", type=Path, help="JSON lines with message and response")
     arguments = parser.parse_args()
     texts = load_texts(arguments.data) if arguments.data else make_texts()
@@ -94,8 +102,8 @@ def whole(sizes: list[int], rounds: int, texts: list[Any]) -> None:
             folder = work_folder(rows, filled(rows, rows, texts))
             figures.setdefault(("sqlite3 .dump \\| zstd", rows), []).append(dumped(folder))
             for name, days in (
-                ("archive_interactions", 0),
                 ("export_interactions", 0),
+                ("archive_interactions", 0),
                 ("purge_interactions", 60),
             ):
                 figures.setdefault((f"`{name}`", rows), []).append(manage(folder, name, days))
@@ -128,7 +136,90 @@ def filled(rows: int, due: int, texts: list[Any]) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     print(f"Filling a database with {rows:,} rows ...", file=sys.stderr)
-    CHAT_STORE.run([sys.executable, "manage.py", "migrate_safely"], folder / "chat.sqlite3")
-    insert(folder, rows, texts, age=35 if due == rows else 10)
+    CHAT_STORE.run([sys.executable, "-c", MIGRATE], folder / DATABASE)
+    insert(folder, 0, rows, texts, 35 if due == rows else 10)
     (folder / "complete").touch()
     return folder
+
+
+def insert(folder: Path, first: int, count: int, texts: list[Any], age: int) -> None:
+    """Rows of half a day, `age` days ago, as fast as SQLite takes them."""
+    start = NOW - timedelta(days=age)
+    connection = connect(folder / DATABASE, isolation_level=None, timeout=20)
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("BEGIN")
+    connection.executemany(INSERT, (row(first + n, start, n / count, texts) for n in range(count)))
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def row(number: int, start: datetime, share: float, texts: list[Any]) -> tuple[Any, ...]:
+    """One row; ids sort as times do."""
+    text = texts[number % len(texts)]
+    time = str(start + timedelta(days=0.5 * share))[: -len("+00:00")]  # as Django writes it
+    identifier = f"{int(start.timestamp()):012x}-{number:012x}"
+    user = f"user-{number % 40:03}"
+    return identifier, user, text.message, text.response, "model-1", 40, 450, time, time
+
+
+def with_due(folder: Path, due: int, texts: list[Any]) -> None:
+    """Add the rows that are due; archived and then purged, they leave all as it was."""
+    insert(folder, 10_000_000, due, texts, 35)
+
+
+def work_folder(rows: int, source: Path) -> Path:
+    """A copy that may be changed."""
+    folder = cache_folder() / "lifecycle" / f"work-{rows}"
+    shutil.rmtree(folder, ignore_errors=True)
+    return Path(shutil.copytree(source, folder))
+
+
+def manage(folder: Path, name: str, days: int) -> Figure:
+    """Run a command as of so many days after NOW."""
+    words = [sys.executable, "manage.py", name]
+    if name == "export_interactions":
+        words.append(str(folder / "out.jsonl.zst"))
+    else:
+        words += ["--now", (NOW + timedelta(days=days)).isoformat()]
+    return measured(words, folder)
+
+
+def dumped(folder: Path) -> Figure:
+    """The same rows by sqlite3's own command, compressed as the archive is."""
+    words = ["sh", "-c", DUMP, str(folder / DATABASE), str(folder / "dump.sql.zst")]
+    return measured(words, folder)
+
+
+def measured(words: list[str], folder: Path) -> Figure:
+    """Run a process to its end."""
+    settings = {
+        "DATABASE_URL": f"sqlite:///{folder / DATABASE}",
+        "DATA_DIR": str(folder),
+        "RETENTION_HOT_DAYS": "30",
+        "RETENTION_TOTAL_DAYS": "90",
+    }
+    environment = CHAT_STORE.environment(folder / DATABASE) | settings
+    started = time.monotonic()
+    process = subprocess.Popen(
+        words,
+        cwd=CHAT_STORE.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - started
+    process.stdout.close()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}: {printed}")
+    said = json.loads(printed) if printed.startswith("{") else {}
+    return Figure(seconds, usage.ru_maxrss / 1024, said)
+
+
+if __name__ == "__main__":
+    main()

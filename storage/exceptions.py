@@ -66,6 +66,16 @@ class InteractionArchived(InteractionConflict):
         )
 
 
+class ForeignTimes(StorageError):
+    """A row's time is not written as this project writes times, so it sorts elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A created_at in the database was written by another program, in a form that sorts "
+            "otherwise. Write it as Django does: without microseconds that are zero."
+        )
+
+
 class NoSharedCache(StorageError):
     """There is no cache that this process shares with the servers."""
 

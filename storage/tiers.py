@@ -12,7 +12,12 @@ from datetime import UTC, datetime
 from storage import cold_lists
 from storage.archive.archive import Archive
 from storage.cursors import Position
-from storage.exceptions import InteractionArchived, InteractionConflict, StorageUnavailable
+from storage.exceptions import (
+    ForeignTimes,
+    InteractionArchived,
+    InteractionConflict,
+    StorageUnavailable,
+)
 from storage.hooks import Hooks
 from storage.models import ChatInteraction
 from storage.outcomes import Outcome
@@ -47,7 +52,10 @@ class Tiers(Hooks):
 
         Those that have expired are among them. `after` goes on behind a time and id.
         """
-        return self._oldest(until, limit, after)
+        page = self._oldest(until, limit, after)
+        if page and after == (page[0].created_at, page[0].interaction_id):
+            raise ForeignTimes  # else who goes on behind it would go round in circles
+        return page
 
     def count_oldest_sync(self, until: datetime, at_most: int) -> int:
         """How many hot interactions were created at or before `until`, counted up to `at_most`."""

@@ -1,8 +1,8 @@
 """Erasing a person over the API, and seeing how far it is.
 
-The addresses `users/<id>/interactions/` and `users/<id>/export/` come first. A user whose id ends in
-`/interactions` or `/export` is therefore erased by `manage.py erase_user` only: DELETE on such an
-address is refused (405), rather than guess who is meant.
+The addresses `users/<id>/interactions/` and `users/<id>/export/` come first. A user whose id ends
+in `/interactions` or `/export` is therefore erased by `manage.py erase_user` only: DELETE on such
+an address is refused (405), rather than guess who is meant.
 """
 
 import logging

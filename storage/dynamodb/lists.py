@@ -63,10 +63,11 @@ def oldest(
     )
 
 
-def count_oldest(client: Client, until: datetime, at_most: int, pauses: Pauses) -> int:
+def count_oldest(client: Client, until: datetime, at_most: int) -> int:
     """How many entries there are of everyone created at or before `until`, up to `at_most`."""
     total = 0
     for shard in range(items.SHARDS):
+        pauses = Pauses()
         query = _oldest_query(shard, until, None) | {"Select": "COUNT"}
         while total < at_most:
             if pauses.over():

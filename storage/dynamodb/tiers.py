@@ -74,7 +74,7 @@ class CloudTiers(Storage):
         return found[:limit]
 
     def _count_oldest(self, until: datetime, at_most: int) -> int:
-        return lists.count_oldest(self._client, until, at_most, Pauses())
+        return lists.count_oldest(self._client, until, at_most)
 
     def _move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
         def move(interaction: ChatInteraction, stored: Item | None) -> bool:

@@ -5,6 +5,8 @@ from django.db import transaction
 
 from storage.models import ApiKey
 from storage.sql_errors import translated
+from storage.sqlite import space
+from storage.sqlite.statements import Statements
 
 
 def users(database: str) -> list[str]:
@@ -24,3 +26,9 @@ def forget_user(user_id: str, database: str = "default") -> dict[str, int]:
             object_id__in=list(keys.values_list("pk", flat=True)),
         )
         return {"log entries": log.delete()[0], "API keys": keys.delete()[0]}
+
+
+def scrub(database: str = "default") -> None:
+    """Leave nothing of that in the files of the database. Raises StorageUnavailable."""
+    with translated:
+        space.scrub(Statements(database))

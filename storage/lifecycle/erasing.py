@@ -32,6 +32,7 @@ from storage.lifecycle.policy import Policy
 from storage.lifecycle.runs import LockLost, OutOfTime, Run
 from storage.models import ChatInteraction
 from storage.records import format_time
+from storage.sqlite.tiers import LocalTiers
 
 ROWS_AT_ONCE = 100
 
@@ -203,7 +204,9 @@ def _removed(storage: Storage, erasure: Erasure, policy: Policy, run: Run, repor
     finally:
         report.counts += found
     report.looks += looks
-    return _Gone(_with(erasure, found), looks, looked_at)
+    erasure = _with(erasure, found)
+    ledger.put(storage.archive, erasure)  # should the time be up before the receipt
+    return _Gone(erasure, looks, looked_at)
 
 
 def _look_until_gone(
@@ -227,6 +230,8 @@ def _finished(storage: Storage, gone: list[_Gone], report: Erased) -> list[Erasu
     """Leave no bytes of them in the database's files either, and write the receipts."""
     try:
         storage.scrub_sync()
+        if not isinstance(storage, LocalTiers):  # else it is the same database
+            accounts.scrub()
         copies = backups.copies()
     except StorageError as error:
         for each in gone:

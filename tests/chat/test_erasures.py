@@ -1,16 +1,21 @@
 """Erasing a user over the API."""
 
+import logging
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 
 from storage.archive import holds
 from storage.archive.holds import Hold
+from storage.exceptions import CacheNotErased
 from storage.lifecycle import erasing
 from storage.lifecycle.runs import LOCK
 from storage.models import ApiKey
 from tests.chat.calls import INTERACTIONS, PROBLEM, ids, of_user, one
+from tests.chat.lines import command
 
 pytestmark = pytest.mark.every_backend
 
@@ -149,3 +154,95 @@ def test_a_key_bound_to_the_user_goes_too(eraser, rows, make_client):
     make_client("ada")
     assert eraser.delete(ADA).json()["receipt"]["erased"]["API keys"] == 1
     assert not ApiKey.objects.filter(user_id="ada").exists()
+
+
+# Addresses, and what is said.
+
+
+@pytest.mark.parametrize("end", ["interactions", "export"])
+def test_an_id_that_ends_like_another_address_is_refused_and_nobody_erased(eraser, rows, end):
+    """Whether ada is meant or `ada/interactions`, nobody can tell; the command can."""
+    for path in (f"{ADA}{end}/", f"/api/v1/users/ada%2F{end}/"):
+        response = eraser.delete(path)
+        assert (response.status_code, response["Content-Type"]) == (405, PROBLEM)
+    assert eraser.get(one("ada-1")).status_code == 200
+
+
+@pytest.mark.parametrize("user_id", ["x" * 256, "a%7Fb", "a%00"])
+def test_an_id_that_cannot_be_is_refused(eraser, storage, user_id):
+    response = eraser.delete(f"/api/v1/users/{user_id}/")
+    assert (response.status_code, response["Content-Type"]) == (400, PROBLEM)
+    assert erasing.pending(storage) == []
+
+
+def test_parameters_are_refused(eraser, rows):
+    assert eraser.delete(f"{ADA}?now=1").status_code == 400
+    assert eraser.get("/api/v1/erasures/1/?x=1").status_code == 400
+    assert eraser.get(one("ada-1")).status_code == 200
+
+
+def test_the_user_is_in_no_answer_and_no_log(eraser, storage, make_interaction, caplog, tmp_path):
+    marker = f"user-{uuid4().hex}"
+    caplog.set_level(logging.DEBUG)
+    path = f"/api/v1/users/{marker}/"
+
+    def answers():
+        storage.create_interactions_sync([make_interaction(user_id=marker)])
+        yield eraser.delete(path)
+        yield eraser.delete(f"{path}?x=1")
+        holds.put(storage.archive, Hold("user", marker, f"{marker} against us", NOW))
+        yield eraser.delete(path)
+        holds.lift(storage.archive, Hold("user", marker, "", NOW))
+        with patch.object(type(storage), "_forget_user", side_effect=CacheNotErased):
+            yield eraser.delete(path)
+        yield Client().delete(path)
+        storage.archive.files.delete("archive.json")
+        yield eraser.delete(path)
+
+    statuses = []
+    for response in answers():
+        statuses.append(response.status_code)
+        assert marker not in response.content.decode() + str(response.headers)
+    assert statuses == [200, 400, 409, 202, 401, 503]
+    assert "Bad Request" in caplog.text
+    assert marker not in caplog.text
+
+
+def test_a_large_database_is_left_to_cron(eraser, rows, storage, monkeypatch):
+    """To leave no bytes in its files takes longer than a request may."""
+    with monkeypatch.context() as large:
+        large.setattr(type(storage), "_scrub_seconds", lambda self: 60.0)
+        response = eraser.delete(ADA)
+    assert (response.status_code, response.json()["problem"]) == (202, None)
+    assert eraser.get(one("ada-1")).status_code == 404
+    receipt = eraser.delete(ADA).json()["receipt"]
+    assert (receipt["erased"]["hot"], receipt["erased"]["cold"]) == (1, 2)
+    assert receipt["attempts"] == 2
+
+
+def test_without_its_archive_nothing_is_begun(eraser, rows, storage):
+    eraser.delete("/api/v1/users/nobody/")
+    storage.archive.files.delete("archive.json")
+    response = eraser.delete(ADA)
+    assert (response.status_code, response["Retry-After"]) == (503, "60")
+    assert erasing.pending(storage) == []
+
+
+def test_a_key_that_is_bound_may_not_even_if_somebody_lets_it(storage, rows):
+    _, key = ApiKey.objects.create_key(name="phone", user_id="ada", may_erase=True)
+    client = Client(headers={"Authorization": f"Api-Key {key}"})
+    response = client.delete(ADA)
+    assert response.status_code == 403
+    assert "service-wide" in response.json()["detail"]
+    assert client.get(f"{ADA}export/").status_code == 403
+    assert client.get("/api/v1/erasures/1/").status_code == 403
+
+
+def test_the_command_makes_keys_that_may(storage, rows):
+    status, key, _ = command("create_api_key", "privacy", "--may-erase")
+    assert status == 0
+    client = Client(headers={"Authorization": f"Api-Key {key.strip()}"})
+    assert client.delete(ADA).status_code == 200
+    status, key, errors = command("create_api_key", "phone", "--user", "ada", "--may-erase")
+    assert (status, key) == (2, "")
+    assert "service-wide" in errors

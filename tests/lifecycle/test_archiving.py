@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 
 from storage.archive.archive import Archive
 from storage.lifecycle import archiving
@@ -134,7 +135,7 @@ def test_what_is_changed_or_deleted_meanwhile_waits_for_the_next_run(store, monk
 
 
 def test_a_damaged_segment_keeps_nothing_else_hot_but_fails_the_run(store):
-    first, second = store.fill(NOW - 41 * DAY, NOW - 31 * DAY)
+    store.fill(NOW - 41 * DAY, NOW - 31 * DAY)
     store.run("archive_interactions", now=NOW - 5 * DAY)
     (segment,) = store.segments()
     store.archive.mark(segment)
@@ -145,3 +146,16 @@ def test_a_damaged_segment_keeps_nothing_else_hot_but_fails_the_run(store):
     assert json.loads(said)["archived"] == 1
     assert store.hot() == []
     assert store.archive.marked().keys() == {segment}
+
+
+@pytest.mark.on_sqlite("nobody else writes DynamoDB's items")
+def test_times_that_another_program_has_written_are_refused_and_not_gone_round(store):
+    store.fill(NOW - 41 * DAY, NOW - 40 * DAY)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE storage_chatinteraction SET created_at = created_at || '.000000'"
+            " WHERE created_at NOT LIKE '%.%'"
+        )
+        assert cursor.rowcount == 2
+    status, _, errors = store.told("archive_interactions", "--now", NOW.isoformat())
+    assert (status, "written by another program" in errors) == (1, True)

@@ -1,6 +1,7 @@
 """An erasure that is killed at each of its steps while others are at work: see `stepping`."""
 
 import contextlib
+import os
 from datetime import timedelta
 
 import pytest
@@ -18,9 +19,14 @@ from storage.sqlite.storage import LocalStorage
 from storage.sqlite.tiers import LocalTiers
 from tests.buckets import make_bucket
 from tests.lifecycle.stepping import NOW, POLICY, UNAVAILABLE, Killed, Steps, World, run
-from tests.lifecycle.test_kills import FIRST, KILLS, STRIDE
+from tests.lifecycle.test_kills import KILLS
 
 pytestmark = pytest.mark.every_backend
+
+STRIDE = 1 if os.environ.get("LIFECYCLE_KILLS") == "all" else 8
+"""Steps from one kill to the next: with 8, each of the four kinds of kills takes other ones."""
+
+FIRST = {kill: 1 + 2 * number % STRIDE for number, kill in enumerate(KILLS)}
 
 ROWS = [("ada", 27), ("bob", 27), ("ada", 28), ("bob", 31), ("ada", 31), ("ada", 31), ("bob", 35)]
 """Users, and days since each interaction was created. One segment has both, one has bob only."""
@@ -153,9 +159,9 @@ def finish(store):
     assert problems == []
 
 
-def killed_at_each_step(steps, make_people, kill):
+def killed_at_each_step(steps, make_people, kill, first=None, stride=STRIDE):
     """Kill the erasure at step 1, 2, ... until it has no more, and finish it; gives what came."""
-    number = FIRST[kill]
+    number = first or FIRST[kill]
     while True:
         people = make_people()
         steps.start(number, between=people.work, **KILLS[kill])
@@ -168,7 +174,7 @@ def killed_at_each_step(steps, make_people, kill):
         yield people
         if steps.count < number:
             return
-        number += STRIDE
+        number += stride
 
 
 @pytest.mark.parametrize("kill", KILLS)
@@ -181,10 +187,10 @@ def test_erasing(steps, make_people, kill):
     assert killed * STRIDE > 40
 
 
-def left(steps, make_people, kill):
-    """Whether anything goes wrong with such kills."""
+def goes_wrong(steps, make_people):
+    """Whether anything does, with a kill after some step."""
     try:
-        for people in killed_at_each_step(steps, make_people, kill):
+        for people in killed_at_each_step(steps, make_people, "after, for good", 1, 1):
             people.check_bob()
             people.check_erased()
     except (AssertionError, StorageError):
@@ -198,7 +204,7 @@ class TestWithoutProtection:
 
     def test_no_mark(self, steps, make_people, monkeypatch):
         monkeypatch.setattr(Archive, "mark", lambda self, segment: "pending/none")
-        assert left(steps, make_people, "after, for good")
+        assert goes_wrong(steps, make_people)
 
     def test_the_receipt_before_the_rows(self, steps, make_people, monkeypatch):
         removed = erasing._removed
@@ -209,7 +215,7 @@ class TestWithoutProtection:
             return removed(storage, erasure, policy, run, report)
 
         monkeypatch.setattr(erasing, "_removed", receipt_first)
-        assert left(steps, make_people, "after, for good")
+        assert goes_wrong(steps, make_people)
 
     def test_a_segment_is_removed_before_others_are_written_anew(
         self, steps, make_people, monkeypatch
@@ -223,4 +229,4 @@ class TestWithoutProtection:
 
         monkeypatch.setattr(Archive, "write", removing)
         monkeypatch.setattr(compaction, "_refuse_lost_manifest", lambda *_: None)
-        assert left(steps, make_people, "after, for good")
+        assert goes_wrong(steps, make_people)
