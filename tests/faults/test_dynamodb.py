@@ -180,7 +180,7 @@ def test_without_a_look_at_its_length_half_an_answer_hides_an_item(
     monkeypatch.setattr(Client, "_guard", lambda self: None)
     made = behind(mirror.bound("unused", clouds.REGION, proxy.url, clouds.CONNECTIONS))
     made.save_interaction_sync(new())
-    proxy.fail("GetItem", faults.cut_inside)
+    proxy.fail("GetItem", faults.cut_inside, faults.cut_inside)  # an unknown id is looked at twice
     assert made.get_interaction_sync("i") is None
 
 
