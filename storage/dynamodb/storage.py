@@ -317,7 +317,7 @@ class CloudStorage(CloudTiers):
 
     def _forget_user(self, user_id: str) -> dict[str, int]:
         return {
-            "idempotency records": replays.forget_user(self._client, user_id, self._executor.map),
+            "idempotency_records": replays.forget_user(self._client, user_id, self._executor.map),
             "cached": self._interactions.erase_user(user_id),
         }
 

@@ -25,7 +25,7 @@ def forget_user(user_id: str, database: str = "default") -> dict[str, int]:
             content_type__model=ApiKey._meta.model_name,
             object_id__in=list(keys.values_list("pk", flat=True)),
         )
-        return {"log entries": log.delete()[0], "API keys": keys.delete()[0]}
+        return {"log_entries": log.delete()[0], "api_keys": keys.delete()[0]}
 
 
 def scrub(database: str = "default") -> None:

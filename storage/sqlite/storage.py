@@ -192,7 +192,7 @@ class LocalStorage(LocalTiers):
             (count,) = self._rows("PRAGMA user_version", {})[0]
             self._rows(f"PRAGMA user_version = {(count + 1) % 2**31}", {})
         self._interactions.erase_user(user_id)
-        return {"idempotency records": records}
+        return {"idempotency_records": records}
 
     def check_available_sync(self) -> None:
         with translated:

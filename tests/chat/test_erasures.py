@@ -152,7 +152,7 @@ def test_a_key_without_the_permission_may_not(client, make_client, rows):
 
 def test_a_key_bound_to_the_user_goes_too(eraser, rows, make_client):
     make_client("ada")
-    assert eraser.delete(ADA).json()["receipt"]["erased"]["API keys"] == 1
+    assert eraser.delete(ADA).json()["receipt"]["erased"]["api_keys"] == 1
     assert not ApiKey.objects.filter(user_id="ada").exists()
 
 

@@ -103,9 +103,9 @@ def test_what_is_kept_besides_goes_too(store, storage, make_interaction):
         )
     assert erase(store)["counts"] == {
         "hot": 1,
-        "idempotency records": 1,
-        "log entries": 1,
-        "API keys": 1,
+        "idempotency_records": 1,
+        "log_entries": 1,
+        "api_keys": 1,
     }
     assert [each.user_id for each in ApiKey.objects.all()] == ["bob"]
     assert [each.object_repr for each in LogEntry.objects.all()] == ["bob's phone"]

@@ -203,9 +203,9 @@ def test_nothing_is_left_of_a_person_in_files_and_servers(site, ada, bob):
     assert receipt["erased"] == {
         "hot": ROWS,
         "cold": ROWS,
-        "idempotency records": ROWS,
-        "API keys": 1,
-        "log entries": 1,
+        "idempotency_records": ROWS,
+        "api_keys": 1,
+        "log_entries": 1,
     }
     assert site.found(ada) == []
     for server in (second, first):
@@ -335,9 +335,9 @@ def test_nothing_is_left_of_a_person_in_the_cloud(cloud, ada, bob, make_interact
     assert erased == {
         "hot": ROWS // 2,
         "cold": ROWS // 2,
-        "idempotency records": ROWS,
-        "API keys": 1,
-        "log entries": 1,
+        "idempotency_records": ROWS,
+        "api_keys": 1,
+        "log_entries": 1,
     }
     assert places(cloud, ada.marker) == set()
     assert [cloud.get_json_sync(interaction_id) for interaction_id in mine] == [None] * ROWS
