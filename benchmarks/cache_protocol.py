@@ -22,10 +22,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from storage.archive.archive import configured_archive
 from storage_calls import MESSAGE, RESPONSE
 
 import config  # noqa: F401  (before sqlite3)
+from storage.archive.archive import configured_archive
 
 TTL = 300
 COUNT = 300

@@ -24,7 +24,7 @@ def line(user_id, days):
 @pytest.fixture
 def data(tmp_path):
     """A folder with a database of two users, some of it older than the hot days."""
-    lines = [line(user_id, days) for user_id in ("ada", "bob") for days in (1, 40, 41)]
+    lines = [line(user_id, days) for user_id in ("grace", "bob") for days in (1, 40, 41)]
     stdin = "\n".join(map(json.dumps, lines)).encode()
     succeed(tmp_path, "migrate")
     succeed(tmp_path, "import_interactions", "-", stdin=stdin)
@@ -56,33 +56,33 @@ SETTLED = {"hot": ["bob-1"], "archive": ["bob-40", "bob-41"]}
 
 def test_who_was_erased_since_is_erased_again(data):
     succeed(data, "backup")
-    succeed(data, "erase_user", "ada")
+    succeed(data, "erase_user", "grace")
     assert stored(data) == {"hot": BOB, "archive": []}
     assert summary(data, "restore", "latest", "--yes")["erased"] == 3
     assert stored(data) == {"hot": BOB, "archive": []}
-    assert b"ada" not in (data / "data.sqlite3").read_bytes()
+    assert b"grace" not in (data / "data.sqlite3").read_bytes()
 
 
 def test_so_is_who_was_cold_in_the_copy(data):
     succeed(data, "archive_interactions")
     succeed(data, "backup")
-    succeed(data, "erase_user", "ada")
+    succeed(data, "erase_user", "grace")
     assert summary(data, "restore", "latest", "--yes")["erased"] == 1
     assert stored(data) == SETTLED
-    assert b"ada" not in (data / "data.sqlite3").read_bytes()
+    assert b"grace" not in (data / "data.sqlite3").read_bytes()
 
 
 def test_a_user_who_came_back_after_the_erasure_stays(data):
-    succeed(data, "erase_user", "ada")
-    new = json.dumps(line("ada", 0)).replace(NOW.isoformat(), datetime.now(UTC).isoformat())
+    succeed(data, "erase_user", "grace")
+    new = json.dumps(line("grace", 0)).replace(NOW.isoformat(), datetime.now(UTC).isoformat())
     succeed(data, "import_interactions", "-", stdin=new.encode())
     succeed(data, "backup")
     assert summary(data, "restore", "latest", "--yes")["erased"] == 0
-    assert stored(data)["hot"] == ["ada-0", *BOB]
+    assert stored(data)["hot"] == ["grace-0", *BOB]
 
 
 def test_what_was_archived_since_is_hot_again_and_then_archived_once(data):
-    succeed(data, "erase_user", "ada")
+    succeed(data, "erase_user", "grace")
     succeed(data, "backup")
     succeed(data, "archive_interactions")
     assert stored(data) == SETTLED
@@ -94,7 +94,7 @@ def test_what_was_archived_since_is_hot_again_and_then_archived_once(data):
 
 
 def test_what_has_changed_its_segment_since_is_found(data):
-    succeed(data, "erase_user", "ada")
+    succeed(data, "erase_user", "grace")
     succeed(data, "archive_interactions")
     succeed(data, "backup")
     for days in (40, 41):
@@ -107,7 +107,7 @@ def test_what_has_changed_its_segment_since_is_found(data):
 def test_a_ledger_of_another_secret_key_is_no_reason_to_forget_erasures(data):
     keys = {"SECRET_KEY": "k" * 50}
     succeed(data, "backup", **keys)
-    succeed(data, "erase_user", "ada", **keys)
+    succeed(data, "erase_user", "grace", **keys)
     refused = run(data, "restore", "latest", "--yes", SECRET_KEY="l" * 50)
     assert refused.returncode == 1
     assert b"SECRET_KEY_FALLBACKS" in refused.stderr

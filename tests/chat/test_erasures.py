@@ -1,6 +1,7 @@
 """Erasing a user over the API."""
 
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 from uuid import uuid4
@@ -71,7 +72,7 @@ def test_a_user_is_erased_with_a_receipt(eraser, rows, storage):
     assert erasure["status"] == "done"
     assert erasure["receipt"]["erased"]["hot"] == 1
     assert erasure["receipt"]["erased"]["cold"] == 2
-    assert b"ada" not in response.content
+    assert not re.search(rb"\bada\b", response.content)  # a UUID may contain it
     for interaction in rows:
         found = eraser.get(one(interaction.interaction_id))
         assert found.status_code == (404 if interaction.user_id == "ada" else 200)

@@ -1,5 +1,6 @@
 """`erase_user`: a person goes from every layer, and a receipt says so, or nothing says so."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -79,9 +80,9 @@ def test_once_more_is_a_new_erasure_that_finds_nothing(store, people):
 
 def test_the_user_is_in_no_receipt(store, people):
     _, said, errors = store.told("erase_user", "ada")
-    assert "ada" not in said + errors
+    assert not re.search(r"\bada\b", said + errors)  # a UUID may contain it
     for name, content in store._files(""):
-        assert "ada" not in name
+        assert not re.search(r"\bada\b", name)
         assert b'"ada"' not in content
 
 
