@@ -13,7 +13,6 @@ earlier run gives up its place in the target before it is needed.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
@@ -33,6 +32,7 @@ from storage.lifecycle.comparing import (
     hot_rows,
     pairs,
 )
+from storage.lifecycle.copied import Copied
 from storage.lifecycle.copy_marks import Side
 from storage.lifecycle.copying_archive import copy_archive, strays
 from storage.lifecycle.copying_rows import ColdWriter, HotWriter
@@ -53,36 +53,6 @@ class NotSettled(StorageError):
 
 class RowsMissing(StorageError):
     """The source has stubs whose rows its archive has not."""
-
-
-@dataclass
-class Copied:
-    """What a run of migrate_storage has done."""
-
-    copied: int = 0
-    """Rows written that the target had not, hot and cold."""
-    replaced: int = 0
-    """Rows written in the place of others."""
-    deleted: int = 0
-    """Rows and stubs that only the target had."""
-    archived: int = 0
-    """Rows of these that are cold in the target now."""
-    segments: int = 0
-    """Segments copied from one archive to the other."""
-    passes: int = 0
-    expired: int = 0
-    """Rows that are past their time and have not been deleted yet; they are not copied."""
-    rows: int = 0
-    """What both have, after the last pass."""
-    days: int = 0
-    """Days (UTC) on which these were created."""
-    sha256: str = ""
-    """Of the counts and hashes of all days."""
-    differing: list[str] = field(default_factory=list)
-    """Days and tiers that are not the same in both, as far as known."""
-    handed_over: bool = False
-    remaining: int | None = None
-    """Rows found to differ in the last pass."""
 
 
 def copy(

@@ -1,18 +1,15 @@
 """Writing rows to a storage as another one has them, times included."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from storage import expiry, limits
 from storage.exceptions import BatchUnfinished, InvalidInteractions
 from storage.interface import Storage
 from storage.lifecycle.comparing import PAGE, Row
+from storage.lifecycle.copied import Copied
 from storage.models import ChatInteraction
 from storage.outcomes import Outcome
 from storage.records import to_json
-
-if TYPE_CHECKING:
-    from storage.lifecycle.copying import Copied
 
 BATCH_BYTES = 8 * 1024 * 1024
 """Text in one batch, about."""
@@ -21,7 +18,7 @@ BATCH_BYTES = 8 * 1024 * 1024
 class _Writer:
     """Writes to a target that nobody else writes to."""
 
-    def __init__(self, target: Storage, report: "Copied") -> None:
+    def __init__(self, target: Storage, report: Copied) -> None:
         self._target = target
         self._report = report
         self._batch: list[Row] = []
@@ -76,7 +73,7 @@ class _Writer:
 class HotWriter(_Writer):
     """Writes hot rows, in batches."""
 
-    def __init__(self, source: Storage, target: Storage, report: "Copied", batch_size: int) -> None:
+    def __init__(self, source: Storage, target: Storage, report: Copied, batch_size: int) -> None:
         super().__init__(target, report)
         self._source = source
         self._batch_size = batch_size

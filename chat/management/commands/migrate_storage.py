@@ -12,8 +12,8 @@ from chat.management.maintenance import MaintenanceCommand
 from storage.archive.archive import Archive
 from storage.interface import Storage
 from storage.lifecycle import copying
+from storage.lifecycle.copied import Copied
 from storage.lifecycle.copy_marks import Side
-from storage.lifecycle.copying import Copied
 from storage.lifecycle.handing_over import TargetRun
 from storage.lifecycle.runs import Run
 from storage.selection import archive_at, place_named, storage_named
