@@ -21,6 +21,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_datetime
 
 from chat import maintenance_metrics
+from chat.management.interrupts import ctrl_c
 from chat.progress import progress
 from storage import get_storage
 from storage.exceptions import StorageError
@@ -118,7 +119,7 @@ class MaintenanceCommand(BaseCommand):
                 report=show,
                 lock=self.locks,
             )
-            with _stopped_by_sigterm(run), run:
+            with ctrl_c(), _stopped_by_sigterm(run), run:
                 self.work(storage, run, report, options)
 
     def _tell(self, report: Any, status: str, taken: float, dry_run: bool) -> None:

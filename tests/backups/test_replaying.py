@@ -78,7 +78,7 @@ def test_a_user_who_came_back_after_the_erasure_stays(data):
     succeed(data, "import_interactions", "-", stdin=new.encode())
     succeed(data, "backup")
     assert summary(data, "restore", "latest", "--yes")["erased"] == 0
-    assert stored(data)["hot"] == ["grace-0", *BOB]
+    assert stored(data)["hot"] == [*BOB, "grace-0"]
 
 
 def test_what_was_archived_since_is_hot_again_and_then_archived_once(data):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from backports import zstd
+from django.db import connection
 
 from chat.interchange import LINE_LIMIT
 from storage.exceptions import StorageFull
@@ -300,6 +301,23 @@ def test_ctrl_c_leaves_whole_batches_and_a_second_run_finishes(folder, importing
     again = run(folder, "import_interactions", "-", stdin=lines(1200))
     assert again.returncode == 0
     assert again.stdout.decode() == summary(created=200, unchanged=1000)
+
+
+@pytest.mark.on_sqlite(reason="sqlite3 drops what is raised in a function that SQLite calls")
+def test_ctrl_c_within_a_function_of_sqlite_is_ctrl_c(file, kept):
+    def pressed(value):
+        signal.raise_signal(signal.SIGINT)
+
+    connection.ensure_connection()
+    before = signal.getsignal(signal.SIGINT)
+    connection.connection.create_function("SHA256", 1, pressed, deterministic=True)
+    try:
+        status, _, errors = import_file(file(lines(1)))
+    finally:
+        connection.close()
+    assert (status, errors.startswith("Stopped. 0 created")) == (130, True)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert kept() == []
 
 
 @pytest.mark.on_sqlite(reason="a process of its own")

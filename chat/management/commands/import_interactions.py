@@ -10,6 +10,7 @@ from backports import zstd
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import interchange
+from chat.management.interrupts import ctrl_c
 from chat.progress import Report, progress
 from storage import get_storage
 from storage.exceptions import StorageError
@@ -31,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         self.counts = dict.fromkeys(["created", "unchanged", "conflict", "bad"], 0)
         try:
-            with interchange.opened_for_reading(options["file"]) as (file, raw):
+            with ctrl_c(), interchange.opened_for_reading(options["file"]) as (file, raw):
                 self._import(file, raw, options["file"])
         except KeyboardInterrupt:
             raise CommandError(
