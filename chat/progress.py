@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 PLAIN_LINE_SECONDS = 10.0
 """Time between two lines where there is no terminal."""
 
@@ -31,6 +28,9 @@ def progress(what: str) -> Iterator[Report]:
 
 @contextmanager
 def _bar(what: str) -> Iterator[Report]:
+    from rich.console import Console  # not for cron, where each start would wait for it
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=None)

@@ -6,6 +6,7 @@ from then on, as when the process has died, so that not even its lock is given b
 """
 
 import contextlib
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +24,9 @@ AGES = (27, 31, 31, 31, 31, 35, 35)
 """Days since each interaction was created: one is hot still."""
 
 BATCH = 3
+
+EVERY_STEP = os.environ.get("LIFECYCLE_KILLS") == "all"
+"""Otherwise some: each kind of kill takes other steps, and those of DynamoDB take longer."""
 
 FILES = ("read", "write", "delete", "list", "folders", "remove_leftovers")
 LOCAL = (
@@ -201,6 +205,13 @@ class World:
         else:
             key = {"interaction_id": {"S": f"\x1flock#{LOCK}"}}
             self.storage._client.call("DeleteItem", Key=key)
+
+
+def stride(storage, *, local, cloud):
+    """Steps from one kill to the next."""
+    if EVERY_STEP:
+        return 1
+    return local if isinstance(storage, LocalTiers) else cloud
 
 
 def run(storage, job):

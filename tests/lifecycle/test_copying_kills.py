@@ -1,6 +1,5 @@
 """`migrate_storage` killed at each step while users write to the source: see `stepping`."""
 
-import os
 from datetime import timedelta
 
 import pytest
@@ -18,14 +17,14 @@ from storage.sqlite.storage import LocalStorage
 from storage.sqlite.tiers import LocalTiers
 from tests import clouds
 from tests.chat.lines import command
-from tests.lifecycle.stepping import BATCH, NOW, POLICY, UNAVAILABLE, Killed, Steps
+from tests.lifecycle.stepping import BATCH, EVERY_STEP, NOW, POLICY, UNAVAILABLE, Killed, Steps
 
 KILLS = {
     "before, for good": {"after": False, "for_good": True},
     "after, once": {"after": True, "for_good": False, "error": UNAVAILABLE},
 }
 
-STRIDE = 1 if os.environ.get("LIFECYCLE_KILLS") == "all" else 6
+STRIDE = 1 if EVERY_STEP else 6
 """Steps from one kill to the next: each kind of kills takes other ones."""
 
 FIRST = {kill: 1 + number * (STRIDE // 2) for number, kill in enumerate(KILLS)}

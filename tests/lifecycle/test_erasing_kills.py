@@ -1,7 +1,6 @@
 """An erasure that is killed at each of its steps while others are at work: see `stepping`."""
 
 import contextlib
-import os
 from datetime import timedelta
 
 import pytest
@@ -18,15 +17,10 @@ from storage.records import to_json
 from storage.sqlite.storage import LocalStorage
 from storage.sqlite.tiers import LocalTiers
 from tests.buckets import make_bucket
-from tests.lifecycle.stepping import NOW, POLICY, UNAVAILABLE, Killed, Steps, World, run
+from tests.lifecycle.stepping import NOW, POLICY, UNAVAILABLE, Killed, Steps, World, run, stride
 from tests.lifecycle.test_kills import KILLS
 
 pytestmark = pytest.mark.every_backend
-
-STRIDE = 1 if os.environ.get("LIFECYCLE_KILLS") == "all" else 8
-"""Steps from one kill to the next: with 8, each of the four kinds of kills takes other ones."""
-
-FIRST = {kill: 1 + 2 * number % STRIDE for number, kill in enumerate(KILLS)}
 
 ROWS = [("ada", 27), ("bob", 27), ("ada", 28), ("bob", 31), ("ada", 31), ("ada", 31), ("bob", 35)]
 """Users, and days since each interaction was created. One segment has both, one has bob only."""
@@ -84,11 +78,11 @@ class People(World):
         """What bob does before step `number`."""
         if number % 5 == 1:
             self.make("bob", 50 + number, 1)
-        for interaction_id in list(self.expected)[number % 3 :: 3]:
-            with contextlib.suppress(InteractionArchived):
-                self.expected[interaction_id] = self.storage.update_interaction_sync(
-                    interaction_id, {"response": f"answer at {number}"}
-                )
+        interaction_id = list(self.expected)[number % len(self.expected)]
+        with contextlib.suppress(InteractionArchived):
+            self.expected[interaction_id] = self.storage.update_interaction_sync(
+                interaction_id, {"response": f"answer at {number}"}
+            )
 
     def check_bob(self):
         """None of his is lost or changed, hot or cold."""
@@ -159,11 +153,13 @@ def finish(store):
     assert problems == []
 
 
-def killed_at_each_step(steps, make_people, kill, first=None, stride=STRIDE):
+def killed_at_each_step(steps, make_people, kill, local=8, cloud=16):
     """Kill the erasure at step 1, 2, ... until it has no more, and finish it; gives what came."""
-    number = first or FIRST[kill]
+    number = 0
     while True:
         people = make_people()
+        step = stride(people.storage, local=local, cloud=cloud)
+        number = number + step if number else 1 + list(KILLS).index(kill) * step // 4
         steps.start(number, between=people.work, **KILLS[kill])
         with contextlib.suppress(Killed, UNAVAILABLE):
             erase(people.storage)
@@ -174,23 +170,20 @@ def killed_at_each_step(steps, make_people, kill, first=None, stride=STRIDE):
         yield people
         if steps.count < number:
             return
-        number += stride
 
 
 @pytest.mark.parametrize("kill", KILLS)
 def test_erasing(steps, make_people, kill):
-    killed = 0
     for people in killed_at_each_step(steps, make_people, kill):
         people.check_bob()
         people.check_erased()
-        killed += 1
-    assert killed * STRIDE > 40
+    assert steps.count > 40
 
 
 def goes_wrong(steps, make_people):
     """Whether anything does, with a kill after some step."""
     try:
-        for people in killed_at_each_step(steps, make_people, "after, for good", 1, 1):
+        for people in killed_at_each_step(steps, make_people, "after, for good", local=1):
             people.check_bob()
             people.check_erased()
     except (AssertionError, StorageError):

@@ -1,7 +1,6 @@
 """Archiving, purging and restoring, killed at each step while users work: see `stepping`."""
 
 import contextlib
-import os
 from datetime import timedelta
 
 import pytest
@@ -15,7 +14,7 @@ from storage.lifecycle.policy import Policy
 from storage.models import ArchivedInteraction, ChatInteraction, Lock
 from storage.sqlite.tiers import LocalTiers
 from tests.buckets import make_bucket
-from tests.lifecycle.stepping import NOW, POLICY, UNAVAILABLE, Killed, Steps, World, run
+from tests.lifecycle.stepping import NOW, POLICY, UNAVAILABLE, Killed, Steps, World, run, stride
 
 pytestmark = pytest.mark.every_backend
 
@@ -26,11 +25,6 @@ KILLS = {
     "after, once": {"after": True, "for_good": False, "error": UNAVAILABLE},
 }
 
-
-STRIDE = 1 if os.environ.get("LIFECYCLE_KILLS") == "all" else 4
-"""Steps from one kill to the next: with 4, each of the four kinds of kills takes other ones."""
-
-FIRST = {kill: 1 + number % STRIDE for number, kill in enumerate(KILLS)}
 
 LATER = Policy(NOW + timedelta(days=57), POLICY.hot_days, POLICY.total_days)
 """When what is 35 days old now is to be gone."""
@@ -91,9 +85,11 @@ def killed_at_each_step(steps, make_world, job, kill, *, prepare=None, finish=No
 
     Gives the worlds that came of it. Between two steps users are at work.
     """
-    number = FIRST[kill]
+    number = 0
     while True:
         world = make_world()
+        step = stride(world.storage, local=4, cloud=8)
+        number = number + step if number else 1 + list(KILLS).index(kill) * step // 4
         if prepare:
             prepare(world.storage)
         if purged:
@@ -109,18 +105,15 @@ def killed_at_each_step(steps, make_world, job, kill, *, prepare=None, finish=No
         yield world
         if steps.count < number:
             return
-        number += STRIDE
 
 
 @pytest.mark.parametrize("kill", KILLS)
 def test_archiving(steps, make_world, kill):
-    worlds = 0
     for world in killed_at_each_step(steps, make_world, archive, kill):
         hot, cold = world.check_settled()
         assert all(world.expected[each].created_at > POLICY.archive_until for each in hot)
         assert len(cold) >= 4
-        worlds += 1
-    assert worlds * STRIDE > 20
+    assert steps.count > 20
 
 
 @pytest.mark.parametrize("kill", KILLS)
@@ -129,24 +122,20 @@ def test_restoring(steps, make_world, kill):
         restore(store)
         archive(store)
 
-    worlds = 0
     for world in killed_at_each_step(
         steps, make_world, restore, kill, prepare=archive, finish=finish
     ):
         world.check_settled()
-        worlds += 1
-    assert worlds * STRIDE > 20
+    assert steps.count > 20
 
 
 @pytest.mark.parametrize("kill", KILLS)
 def test_purging(steps, make_world, kill):
-    worlds = 0
     for world in killed_at_each_step(
         steps, make_world, purge, kill, prepare=archive, purged=LATER.gone_until
     ):
         world.check_settled()
-        worlds += 1
-    assert worlds * STRIDE > 20
+    assert steps.count > 20
 
 
 def lost(steps, make_world):
