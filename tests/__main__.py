@@ -8,7 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-PYTEST = ["pytest", "--numprocesses", os.environ.get("TEST_PROCESSES", "auto")]
+
+PROCESSES = os.environ.get("TEST_PROCESSES") or str((os.cpu_count() or 1) + 1)
+"""One more than there are cores, since many tests wait for servers and for time to pass."""
+
+PYTEST = ["pytest", "--numprocesses", PROCESSES]
 
 CHECKS = {
     "ruff check": ["ruff", "check", "."],

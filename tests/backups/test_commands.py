@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from contextlib import closing
 
@@ -24,12 +25,18 @@ def summary(result):
     return json.loads(line), result.returncode
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    assert run(folder, "migrate").returncode == 0
+    assert run(folder, "create_api_key", "first").returncode == 0
+    return folder
+
+
 @pytest.fixture
-def data(tmp_path):
+def data(prepared, tmp_path):
     """A folder with a database that has one API key."""
-    assert run(tmp_path, "migrate").returncode == 0
-    assert run(tmp_path, "create_api_key", "first").returncode == 0
-    return tmp_path
+    return shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
 
 
 def keys(data):
@@ -133,15 +140,14 @@ def test_while_a_server_runs_nothing_is_restored(tmp_path):
         server.stop()
 
 
-def test_a_server_that_nobody_has_asked_yet_keeps_a_restore_out_too(tmp_path):
-    assert run(tmp_path, "migrate").returncode == 0
-    assert run(tmp_path, "backup").returncode == 0
-    server = Server(tmp_path).wait_until_it_answers()
+def test_a_server_that_nobody_has_asked_yet_keeps_a_restore_out_too(data):
+    assert run(data, "backup").returncode == 0
+    server = Server(data).wait_until_it_answers()
     try:
-        assert run(tmp_path, "restore", "latest", "--yes").returncode == 1
+        assert run(data, "restore", "latest", "--yes").returncode == 1
     finally:
         server.stop()
-    assert (tmp_path / f"{DATABASE}{in_use.SUFFIX}").exists()
+    assert (data / f"{DATABASE}{in_use.SUFFIX}").exists()
 
 
 def test_a_full_disk_makes_no_backup(data, tmp_path):

@@ -1,10 +1,12 @@
 """A restored database learns what has happened since its backup, before anyone reads it."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.backups.conftest import ids
 from tests.chat.processes import run
 
 NOW = datetime.now(UTC)
@@ -21,14 +23,20 @@ def line(user_id, days):
     }
 
 
-@pytest.fixture
-def data(tmp_path):
-    """A folder with a database of two users, some of it older than the hot days."""
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
     lines = [line(user_id, days) for user_id in ("grace", "bob") for days in (1, 40, 41)]
+    succeed(folder, "migrate")
     stdin = "\n".join(map(json.dumps, lines)).encode()
-    succeed(tmp_path, "migrate")
-    succeed(tmp_path, "import_interactions", "-", stdin=stdin)
-    return tmp_path
+    succeed(folder, "import_interactions", "-", stdin=stdin)
+    return folder
+
+
+@pytest.fixture
+def data(prepared, tmp_path):
+    """A folder with a database of two users, some of it older than the hot days."""
+    return shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
 
 
 def succeed(folder, *arguments, **options):
@@ -43,11 +51,11 @@ def summary(folder, *arguments, **options):
 
 def stored(folder):
     """The ids in hot and in cold storage."""
-    found = {}
-    for tier in ("hot", "archive"):
-        lines = succeed(folder, "export_interactions", "--tier", tier).splitlines()
-        found[tier] = sorted(json.loads(each)["interaction_id"] for each in lines)
-    return found
+    lines = succeed(folder, "export_interactions", "--tier", "archive").splitlines()
+    return {
+        "hot": sorted(ids(folder / "data.sqlite3")),
+        "archive": sorted(json.loads(each)["interaction_id"] for each in lines),
+    }
 
 
 BOB = ["bob-1", "bob-40", "bob-41"]
