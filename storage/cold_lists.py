@@ -2,10 +2,11 @@
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from itertools import islice
 
 from storage.archive.archive import Archive
+from storage.archive.manifests import Manifest
 from storage.cursors import Position
 from storage.models import ChatInteraction
 from storage.pages import Slice
@@ -16,6 +17,9 @@ EXAMINED_AT_MOST = 20_000
 
 AT_ONCE = 100
 """Rows whose stubs are looked up at once."""
+
+Times = tuple[datetime, datetime]
+"""When the oldest and the newest row of a segment were created."""
 
 Stubs = Callable[[Sequence[str]], Mapping[str, Stub]]
 
@@ -29,7 +33,9 @@ def newest(
     rows = _rows(archive, wanted)
     while some := list(islice(rows, AT_ONCE)):
         examined += len(some)
-        matching = [(each, segment) for each, segment in some if _matches(each, wanted)]
+        matching = [
+            (each, segment) for each, segment in some if wanted.user_id in (None, each.user_id)
+        ]
         alive = stubs([each.interaction_id for each, _ in matching]) if matching else {}
         for each, segment in matching:
             stub = alive.get(each.interaction_id)
@@ -48,47 +54,59 @@ def position(interaction: ChatInteraction) -> Position:
     return interaction.created_at, interaction.interaction_id
 
 
-def _matches(interaction: ChatInteraction, wanted: Slice) -> bool:
-    if wanted.created_before is not None and interaction.created_at >= wanted.created_before:
-        return False
-    return interaction.created_at >= wanted.created_after and wanted.user_id in (
-        None,
-        interaction.user_id,
-    )
+def overlapping(times: Mapping[str, Times]) -> Iterator[list[str]]:
+    """Segments whose times overlap, which have to be read side by side; the newest first."""
+    some: list[str] = []
+    for segment in sorted(times, key=lambda segment: times[segment][1], reverse=True):
+        _, newest = times[segment]
+        if some and all(newest < times[each][0] for each in some):
+            yield some
+            some = []
+        some.append(segment)
+    if some:
+        yield some
 
 
 def _rows(archive: Archive, wanted: Slice) -> Iterator[tuple[ChatInteraction, str]]:
     """Rows with their segments, newest first, from the days of a slice."""
+    before = _before(wanted)
     for day in _days(archive, wanted):
-        segments = [
-            _rows_of(archive, segment, wanted.before)
-            for segment in archive.segments(day)
-            if _may_have(archive, segment, wanted)
-        ]
-        yield from heapq.merge(*segments, key=lambda found: position(found[0]), reverse=True)
+        for some in overlapping(_times(archive, day, wanted)):
+            rows = [_rows_of(archive, segment, before, wanted.created_after) for segment in some]
+            yield from heapq.merge(*rows, key=lambda found: position(found[0]), reverse=True)
+
+
+def _before(wanted: Slice) -> Position | None:
+    """Where the newest row that may be in a slice ends."""
+    ends = [wanted.before, wanted.created_before and (wanted.created_before, "")]
+    return min((end for end in ends if end), default=None)
+
+
+def _times(archive: Archive, day: date, wanted: Slice) -> dict[str, Times]:
+    """The segments of a day that may have rows of a slice."""
+    return {
+        segment: (manifest.oldest, manifest.newest)
+        for segment in archive.segments(day)
+        if (manifest := archive.manifest(segment)) and _may_have(manifest, wanted)
+    }
 
 
 def _rows_of(
-    archive: Archive, segment: str, before: Position | None
+    archive: Archive, segment: str, before: Position | None, after: datetime
 ) -> Iterator[tuple[ChatInteraction, str]]:
-    for each in archive.newest(segment, before):
+    for each in archive.newest(segment, before, after):
         yield each, segment
 
 
 def _days(archive: Archive, wanted: Slice) -> list[date]:
     """Newest first."""
-    first, last = wanted.created_after.date(), date.max
-    if wanted.created_before is not None:
-        last = wanted.created_before.date()
-    if wanted.before is not None:
-        last = min(last, wanted.before[0].date())
+    before = _before(wanted)
+    first, last = wanted.created_after.date(), before[0].date() if before else date.max
     return [day for day in reversed(archive.days()) if first <= day <= last]
 
 
-def _may_have(archive: Archive, segment: str, wanted: Slice) -> bool:
-    manifest = archive.manifest(segment)
-    if manifest is None or manifest.newest < wanted.created_after:
-        return False
-    if wanted.created_before is not None and manifest.oldest >= wanted.created_before:
+def _may_have(manifest: Manifest, wanted: Slice) -> bool:
+    before = _before(wanted)
+    if manifest.newest < wanted.created_after or (before and manifest.oldest > before[0]):
         return False
     return wanted.user_id is None or manifest.may_hold(wanted.user_id)

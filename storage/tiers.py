@@ -58,7 +58,10 @@ class Tiers(Hooks):
         return page
 
     def count_oldest_sync(self, until: datetime, at_most: int) -> int:
-        """How many hot interactions were created at or before `until`, counted up to `at_most`."""
+        """How many hot interactions were created at or before `until`, counted up to `at_most`.
+
+        Fewer if counting them takes longer than some seconds.
+        """
         return self._count_oldest(until, at_most)
 
     def move_to_cold_sync(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
@@ -223,7 +226,11 @@ class Tiers(Hooks):
         if stub is None:
             return False
         self.archive.mark(stub.segment)
-        return bool(self._drop_stubs([interaction_id], stub.segment))
+        if not self._drop_stubs([interaction_id], stub.segment):
+            return False
+        # A run may have compacted the segment in between, with the row, and taken the mark away.
+        self.archive.mark(stub.segment)
+        return True
 
     def _same_as_archived(
         self, interaction: ChatInteraction, taken: TakenByStub

@@ -3,7 +3,8 @@
 One conditional write turns the one into the other, so nobody ever sees neither or both.
 """
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -119,7 +120,7 @@ class CloudTiers(Storage):
         def drop(interaction_id: str) -> bool:
             return self._delete_if(interaction_id, condition(expressions.STUB_OF, segment=segment))
 
-        return sum(self._executor.map(drop, interaction_ids))
+        return self._sum(drop, interaction_ids)
 
     def _remove_expired_stubs(self, until: datetime, limit: int) -> int:
         return 0  # DynamoDB's TTL deletes them
@@ -136,7 +137,7 @@ class CloudTiers(Storage):
         def remove(interaction: ChatInteraction) -> bool:
             return self._delete_if(interaction.interaction_id, only_if)
 
-        return sum(self._executor.map(remove, interactions))
+        return self._sum(remove, interactions)
 
     def _delete_if(self, interaction_id: str, only_if: dict[str, Any]) -> bool:
         try:
@@ -173,8 +174,25 @@ class CloudTiers(Storage):
         for some in _parts(interactions):
             ids = [each.interaction_id for each in some]
             stored = batches.read(self._client, ids, Pauses())
-            total += sum(self._executor.map(do, some, map(stored.get, ids)))
+            total += self._sum(do, some, map(stored.get, ids))
         return total
+
+    def _sum(self, do: Callable[..., bool], *arguments: Iterable[Any]) -> int:
+        """For how many `do` gives True. When this ends, even by an error, so have all calls.
+
+        Otherwise one could take effect after the run has given its lock back.
+        """
+        futures = [self._executor.submit(do, *each) for each in zip(*arguments, strict=True)]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)
+        done = [future for future in futures if not future.cancelled()]
+        for failed in filter(Future.exception, done):
+            failed.result()
+        return sum(future.result() for future in done)
 
 
 def key_of(interaction_id: str) -> Item:

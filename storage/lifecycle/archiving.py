@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from storage import expiry, limits
 from storage.archive.holds import Holds
+from storage.archive.manifests import Manifest
 from storage.cold_lists import position
 from storage.cursors import Position
 from storage.interface import Storage
 from storage.lifecycle.compaction import compact, finish_interrupted
 from storage.lifecycle.damage import Damage
 from storage.lifecycle.policy import Policy
-from storage.lifecycle.runs import Run
+from storage.lifecycle.runs import LockLost, Run
 from storage.models import ChatInteraction
 
 PAGE = 100
@@ -57,15 +58,14 @@ def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> Non
         _count_batches(storage, policy, run, report)
         return
     report.remaining = _count(storage, policy)
-    damage = Damage()
-    with damage.passed_over():
-        report.finished = finish_interrupted(storage, run, policy.gone_until)
-    holds = Holds.of(storage.archive)
-    for batch in _batches(storage, policy, run.batch_size):
-        run.step(report.archived)
-        _move(storage, batch, holds, policy, run, report)
-    report.remaining = report.changed
-    damage.tell()
+    with Damage() as damage:
+        with damage.passed_over():
+            report.finished = finish_interrupted(storage, run, policy.gone_until)
+        holds = Holds.of(storage.archive)
+        for batch in _batches(storage, policy, run.batch_size):
+            run.step(report.archived)
+            _move(storage, batch, holds, policy, run, report)
+        report.remaining = report.changed
 
 
 def _count_batches(storage: Storage, policy: Policy, run: Run, report: Archived) -> None:
@@ -80,7 +80,7 @@ def _count_batches(storage: Storage, policy: Policy, run: Run, report: Archived)
 def _count(storage: Storage, policy: Policy) -> int:
     expired = storage.count_oldest_sync(policy.gone_until, COUNTED_AT_MOST)
     due = storage.count_oldest_sync(policy.archive_until, expired + COUNTED_AT_MOST)
-    return due - expired
+    return max(due - expired, 0)
 
 
 def _move(
@@ -93,7 +93,24 @@ def _move(
 ) -> None:
     segment = storage.archive.new_segment(batch[0].created_at.date())
     marker = storage.archive.mark(segment)
-    storage.archive.write(segment, batch)
+    written = storage.archive.write(segment, batch)
+    try:
+        moved = _put_stubs(storage, batch, segment, run, report)
+    except LockLost:
+        _take_back(storage, batch, segment, written)
+        raise
+    if _take_back(storage, batch, segment, written):
+        raise LockLost
+    if moved < len(batch):
+        compact(storage, segment, holds, policy.gone_until)
+    storage.archive.unmark([marker])
+    report.changed += len(batch) - moved
+    report.segments += 1 if moved else 0
+
+
+def _put_stubs(
+    storage: Storage, batch: list[ChatInteraction], segment: str, run: Run, report: Archived
+) -> int:
     moved = 0
     for start in range(0, len(batch), MOVED_AT_ONCE):
         run.step(report.archived)
@@ -102,11 +119,21 @@ def _move(
         moved += count
         report.archived += count
         report.remaining = max(report.remaining - len(some), 0)
-    if moved < len(batch):
-        compact(storage, segment, holds, policy.gone_until)
-    storage.archive.unmark([marker])
-    report.changed += len(batch) - moved
-    report.segments += 1 if moved else 0
+    return moved
+
+
+def _take_back(
+    storage: Storage, batch: list[ChatInteraction], segment: str, written: Manifest | None
+) -> bool:
+    """Make a batch hot again if another run has rewritten its segment meanwhile; whether it has.
+
+    That one saw rows without stubs, and has dropped them. See Note [Keeping the lock].
+    """
+    if storage.archive.manifest(segment) == written:
+        return False
+    storage.archive.mark(segment)
+    storage.return_from_cold_sync(batch, segment)
+    return True
 
 
 def _batches(storage: Storage, policy: Policy, size: int) -> Iterator[list[ChatInteraction]]:

@@ -5,17 +5,14 @@ Only segments whose manifest may hold the user are read, each of them once, a fr
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import NamedTuple
 
 from storage.archive.archive import Archive
-from storage.cold_lists import position
+from storage.cold_lists import Times, overlapping, position
 from storage.cursors import Position
 from storage.models import ChatInteraction
-
-Times = tuple[datetime, datetime]
-"""When the oldest and the newest row of a segment were created."""
 
 
 class Candidate(NamedTuple):
@@ -80,21 +77,10 @@ class Candidates:
     def _newest_first(
         self, segments: Sequence[str], before: Position | None
     ) -> Iterator[Candidate]:
-        for some in self._together(segments):
+        times = {segment: each for segment in segments if (each := self._times[segment])}
+        for some in overlapping(times):
             rows = [self._rows_of(segment, before) for segment in some]
             yield from heapq.merge(*rows, key=lambda each: position(each.row), reverse=True)
-
-    def _together(self, segments: Iterable[str]) -> Iterator[list[str]]:
-        """Segments whose times overlap, which have to be read side by side; the newest first."""
-        times = {segment: each for segment in segments if (each := self._times[segment])}
-        some: list[str] = []
-        for segment in sorted(times, key=lambda segment: times[segment][1], reverse=True):
-            _, newest = times[segment]
-            if all(newest < times[each][0] for each in some):
-                yield some
-                some = []
-            some.append(segment)
-        yield some
 
     def _rows_of(self, segment: str, before: Position | None) -> Iterator[Candidate]:
         for row in self._archive.newest(segment, before):

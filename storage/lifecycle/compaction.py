@@ -37,15 +37,14 @@ def finish_interrupted(storage: Storage, run: Run, gone_until: datetime) -> int:
     Raises DamagedArchive only when all others are done; what is damaged stays marked.
     """
     holds = Holds.of(storage.archive)
-    damage = Damage()
     finished = 0
-    for segment, markers in storage.archive.marked().items():
-        with damage.passed_over():
-            compact(storage, segment, holds, gone_until)
-            storage.archive.unmark(markers)
-            finished += 1
-        run.step()
-    damage.tell()
+    with Damage() as damage:
+        for segment, markers in storage.archive.marked().items():
+            with damage.passed_over():
+                compact(storage, segment, holds, gone_until)
+                storage.archive.unmark(markers)
+                finished += 1
+            run.step()
     return finished
 
 

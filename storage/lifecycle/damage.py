@@ -2,15 +2,36 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
-from storage.exceptions import DamagedArchive, StorageUnavailable
+from storage.exceptions import DamagedArchive, StorageError, StorageUnavailable
+from storage.lifecycle.runs import LockLost
 
 
 class Damage:
-    """What a run has come across."""
+    """What a run has come across. At the end of its `with` block it tells.
+
+    Then it raises DamagedArchive, or one error for all if there are more; also if the block ends
+    because there is no time left or nothing to do, which would look as if no more was wrong.
+    """
 
     def __init__(self) -> None:
         self.found: list[DamagedArchive] = []
+
+    def __enter__(self) -> "Damage":
+        """Nothing is damaged yet."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Tell, unless something as bad has ended the block."""
+        is_as_bad = isinstance(error, StorageUnavailable | LockLost)
+        if error is None or (isinstance(error, StorageError) and not is_as_bad):
+            self._tell()
 
     @contextmanager
     def passed_over(self) -> Iterator[None]:
@@ -20,8 +41,7 @@ class Damage:
         except DamagedArchive as error:
             self.found.append(error)
 
-    def tell(self) -> None:
-        """At the end of the run. Raises DamagedArchive, or one error for all if there are more."""
+    def _tell(self) -> None:
         by_name = {error.name: error for error in self.found}
         if len(by_name) > 1:
             raise StorageUnavailable(" ".join(str(error) for error in by_name.values()))

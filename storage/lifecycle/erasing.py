@@ -275,10 +275,11 @@ def _look(storage: Storage, user_id: str, policy: Policy, run: Run, found: Count
         run.step(found.total())
         found["hot"] += storage.erase_hot_sync(rows, user_id)
     for day in storage.archive.days():
-        _refuse_lost_manifests(storage, day)
-    for segment in list(segments_of(storage, user_id)):
         run.step(found.total())
-        found["cold"] += _erase_cold(storage, segment, user_id, policy)
+        _refuse_lost_manifests(storage, day)
+        for segment in _segments_of_day(storage, day, user_id):
+            run.step(found.total())
+            found["cold"] += _erase_cold(storage, segment, user_id, policy)
     run.step(found.total())
     found.update(storage.forget_user_sync(user_id))
     found.update(accounts.forget_user(user_id))

@@ -13,8 +13,7 @@ work.
 
 from storage.interface import Storage
 from storage.lifecycle.identity import FOR_EVER, LOCK, NAME, ArchiveMismatch
-from storage.lifecycle.runs import LOCK as RUN_LOCK
-from storage.lifecycle.runs import LOCK_SECONDS, LockHeld, Run, _clocks
+from storage.lifecycle.runs import Run
 
 APART = "another database"
 """What a database remembers in place of an archive's identity."""
@@ -23,13 +22,8 @@ APART = "another database"
 class TargetRun(Run):
     """A run that may write to a copy that is set apart: it does not look whose the archive is."""
 
-    def __enter__(self) -> "Run":
-        """Take the lock, unless nothing is to be changed. Raises LockHeld."""
-        if self._locks:
-            self._taken_at = _clocks()
-            if not self._storage.take_lock_sync(RUN_LOCK, self._owner, LOCK_SECONDS):
-                raise LockHeld
-        return self
+    def _confirm(self) -> None:
+        """It is nobody's business yet."""
 
 
 def set_apart(target: Storage) -> None:

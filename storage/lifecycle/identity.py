@@ -7,7 +7,7 @@ document of its own, and the database remembers it, as a lock that does not end.
 
 import uuid
 
-from storage.exceptions import StorageError
+from storage.exceptions import StorageError, StorageUnavailable
 from storage.interface import Storage
 
 NAME = "archive.json"
@@ -17,6 +17,12 @@ LOCK = "archive"
 
 FOR_EVER = 100 * 365 * 86_400.0
 """Seconds."""
+
+
+FIRST_USE = "archive-first-use"
+"""The lock under which an archive gets its identity."""
+
+FIRST_USE_SECONDS = 60.0
 
 
 class ArchiveMismatch(StorageError):
@@ -31,15 +37,56 @@ class ArchiveMismatch(StorageError):
         )
 
 
-def confirm_archive(storage: Storage) -> None:
-    """Raises ArchiveMismatch unless the archive is the database's, or the database had none."""
+class ArchiveOfAnother(ArchiveMismatch):
+    """The database is new, and the archive has interactions of another one, or of a lost one."""
+
+    def __init__(self) -> None:
+        StorageError.__init__(
+            self,
+            "The archive has interactions, and this database knows of none. Is it the right "
+            "database? Nothing was done. If that was lost, restore it from a backup: manage.py "
+            "restore. Without one, set the archive aside, and import its *.jsonl.zst files with "
+            "import_interactions.",
+        )
+
+
+def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
+    """Raises ArchiveMismatch unless the archive is the database's, or neither had another.
+
+    With `adopt`, a database that had none may take one that has interactions: its stubs are made
+    to agree with it next. Without stubs, all that is in the archive would count as deleted.
+    """
     files = storage.archive.files
     document = files.read_document(NAME)
-    identity = str(uuid.uuid4()) if document is None else str(document["identity"])
     if document is None:
-        # Before the database knows of it: one that knows an identity which nothing has is stuck.
-        files.write_document(NAME, {"identity": identity})
+        identity = _new_identity(storage)
+    else:
+        identity = str(document["identity"])
+        if not adopt and storage.archive.days() and _has_none(storage):
+            raise ArchiveOfAnother
     if not storage.take_lock_sync(LOCK, identity, FOR_EVER):
         if document is None:
             files.delete(NAME)
         raise ArchiveMismatch
+
+
+def _has_none(storage: Storage) -> bool:
+    """Whether the database knows of no archive: a lock that ends at once can be taken."""
+    return storage.take_lock_sync(LOCK, str(uuid.uuid4()), 0.0)
+
+
+def _new_identity(storage: Storage) -> str:
+    """Write one, before the database knows of it: an identity that nothing has would be stuck.
+
+    One process at a time does, so that all know the same.
+    """
+    owner = str(uuid.uuid4())
+    if not storage.take_lock_sync(FIRST_USE, owner, FIRST_USE_SECONDS):
+        raise StorageUnavailable("The archive is being used for the first time; try again.")
+    try:
+        files = storage.archive.files
+        document = files.read_document(NAME) or {"identity": str(uuid.uuid4())}
+        files.write_document(NAME, document)
+        return str(document["identity"])
+    finally:
+        storage.release_lock_sync(FIRST_USE, owner)

@@ -66,9 +66,8 @@ def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
 
     Raises DamagedArchive only when all else is done.
     """
-    damage = Damage()
-    _Purge(storage, policy.gone_until, run, report, damage).do()
-    damage.tell()
+    with Damage() as damage:
+        _Purge(storage, policy.gone_until, run, report, damage).do()
 
 
 class _Purge:

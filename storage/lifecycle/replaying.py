@@ -69,7 +69,7 @@ def bring_up_to_date(candidate: Candidate, policy: Policy) -> int:
     storage = candidate.storage
     archive = configured_archive() if storage is None else storage.archive
     if storage is not None:
-        confirm_archive(storage)
+        confirm_archive(storage, adopt=True)
     erasures = _Ledger.of(archive)
     erased = 0
     if storage is not None:

@@ -37,15 +37,18 @@ def restore(storage: Storage, day: date, policy: Policy, run: Run, report: Resto
     Counts as it goes in `report`. Raises NothingArchived; and DamagedArchive, for another day's
     files only when all else is done.
     """
-    damage = Damage()
-    if run.dry_run:
-        report.finished = len(storage.archive.marked())
-    else:
-        with damage.passed_over():
-            report.finished = finish_interrupted(storage, run, policy.gone_until)
+    with Damage() as damage:
+        if run.dry_run:
+            report.finished = len(storage.archive.marked())
+        else:
+            with damage.passed_over():
+                report.finished = finish_interrupted(storage, run, policy.gone_until)
+        _restore(storage, day, policy, run, report)
+
+
+def _restore(storage: Storage, day: date, policy: Policy, run: Run, report: Restored) -> None:
     segments = storage.archive.segments(day)
     if not segments or _end(day) <= policy.gone_until:
-        damage.tell()
         raise NothingArchived(_nothing(storage, day, policy))
     counts = {
         segment: manifest.count
@@ -64,7 +67,6 @@ def restore(storage: Storage, day: date, policy: Policy, run: Run, report: Resto
         storage.archive.unmark([marker])
         report.segments += 1
     report.remaining = 0
-    damage.tell()
 
 
 def _count(

@@ -1,11 +1,22 @@
-"""One run of a maintenance command: alone at work, within its time, telling how far it is."""
+"""One run of a maintenance command: alone at work, within its time, telling how far it is.
+
+# Note [Keeping the lock]
+
+A thread renews the lock, so that a step may take as long as it needs. A machine that stands still
+loses it all the same, and its run ends at the next step. What that run did in the meantime may have
+crossed with another's: a move looks whether its segment is still what it wrote
+(`storage.lifecycle.archiving`), and a rewriting, whether its file is still there.
+"""
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
+
+from django.db import connections
 
 from storage.exceptions import StorageError
 from storage.interface import Storage
@@ -16,7 +27,10 @@ logger = logging.getLogger(__name__)
 LOCK = "lifecycle"
 
 LOCK_SECONDS = 60.0
-"""How long a run that has died keeps others away; longer than any step takes."""
+"""How long a run that has died keeps others away."""
+
+KEEPER_SECONDS = 5.0
+"""Between two looks whether the lock is to be renewed."""
 
 
 class LockHeld(StorageError):
@@ -30,7 +44,7 @@ class LockHeld(StorageError):
 
 
 class LockLost(StorageError):
-    """The lock has ended, because a step took too long or the clock was set forward."""
+    """The lock has ended, because the machine stood still or the clock was set forward."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -74,6 +88,9 @@ class Run:
         self._locks = lock and not dry_run
         self._owner = secrets.token_hex(16)
         self._taken_at = _clocks()
+        self._renewing = threading.Lock()
+        self._has_ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="lock", daemon=True)
         self._stopped = False
 
     def __enter__(self) -> "Run":
@@ -83,7 +100,8 @@ class Run:
             if not self._storage.take_lock_sync(LOCK, self._owner, LOCK_SECONDS):
                 raise LockHeld
             try:
-                confirm_archive(self._storage)
+                self._confirm()
+                self._keeper.start()
             except BaseException:
                 self._release()
                 raise
@@ -97,7 +115,12 @@ class Run:
     ) -> None:
         """Give the lock back, if it is one's own still. If that fails, it ends by itself."""
         if self._locks:
+            self._has_ended.set()
+            self._keeper.join()
             self._release()
+
+    def _confirm(self) -> None:
+        confirm_archive(self._storage)
 
     def step(self, done: int = 0) -> None:
         """Between two steps, of which each leaves everything sound.
@@ -130,15 +153,29 @@ class Run:
                 problem,
             )
 
+    def _keep(self) -> None:
+        try:
+            while not self._has_ended.wait(KEEPER_SECONDS):
+                self._try_to_keep_lock()
+        finally:
+            connections.close_all()
+
+    def _try_to_keep_lock(self) -> None:
+        try:
+            self._keep_lock()
+        except StorageError as error:  # the next step fails by it, unless it is over by then
+            logger.warning("The lock of this run was not renewed: %s", error)
+
     def _keep_lock(self) -> None:
-        if self._age() < LOCK_SECONDS / 3:
-            return
-        taken_at = _clocks()
-        is_own = self._storage.take_lock_sync(LOCK, self._owner, LOCK_SECONDS)
-        # Had it ended before it was renewed, another run may have come and gone.
-        if not is_own or self._age() >= LOCK_SECONDS:
-            raise LockLost
-        self._taken_at = taken_at
+        with self._renewing:
+            if self._age() < LOCK_SECONDS / 3:
+                return
+            taken_at = _clocks()
+            is_own = self._storage.take_lock_sync(LOCK, self._owner, LOCK_SECONDS)
+            # Had it ended before it was renewed, another run may have come and gone.
+            if not is_own or self._age() >= LOCK_SECONDS:
+                raise LockLost
+            self._taken_at = taken_at
 
     def _age(self) -> float:
         """Seconds since the lock was taken, by the clock that says more."""

@@ -75,7 +75,7 @@ def is_overdue(status: Status) -> bool:
 def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
     def count(until: datetime, expired: int = 0) -> int:
         """Without those that have expired: at least as many as that."""
-        return storage.count_oldest_sync(until, expired + COUNTED_AT_MOST) - expired
+        return max(storage.count_oldest_sync(until, expired + COUNTED_AT_MOST) - expired, 0)
 
     status.hot = count(END)
     oldest = storage.oldest_sync(END, 1)

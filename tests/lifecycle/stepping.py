@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from storage.archive.files import Files
 from storage.dynamodb.client import Client
 from storage.exceptions import InteractionArchived, StorageUnavailable
+from storage.lifecycle import runs
+from storage.lifecycle.identity import FIRST_USE
 from storage.lifecycle.policy import Policy
 from storage.lifecycle.runs import LOCK, Run
 from storage.models import Lock
@@ -57,6 +59,7 @@ class Steps:
     def __init__(self, monkeypatch):
         self._lock = threading.Lock()
         self.watching = False
+        monkeypatch.setattr(runs, "KEEPER_SECONDS", 3600)  # its thread would take steps, too
         for owner, names in ((Files, FILES), (LocalTiers, LOCAL), (Client, CLOUD)):
             for name in names:
                 monkeypatch.setattr(owner, name, self._watched(getattr(owner, name)))
@@ -199,12 +202,18 @@ class World:
         return hot, cold
 
     def forget_lock(self):
-        """The lock of a run that has died ends; here at once."""
-        if isinstance(self.storage, LocalTiers):
-            Lock.objects.all().delete()
+        """The locks of a run that has died end; here at once."""
+        forget_locks(self.storage)
+
+
+def forget_locks(storage):
+    """All but those that do not end."""
+    for name in (LOCK, FIRST_USE):
+        if isinstance(storage, LocalTiers):
+            Lock.objects.filter(name=name).delete()
         else:
-            key = {"interaction_id": {"S": f"\x1flock#{LOCK}"}}
-            self.storage._client.call("DeleteItem", Key=key)
+            key = {"interaction_id": {"S": f"\x1flock#{name}"}}
+            storage._client.call("DeleteItem", Key=key)
 
 
 def stride(storage, *, local, cloud):

@@ -10,14 +10,23 @@ from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.exceptions import InteractionArchived
 from storage.lifecycle import archiving, comparing, copying, stub_lists
-from storage.lifecycle.runs import LOCK, Run
+from storage.lifecycle.runs import Run
 from storage.lifecycle.stub_lists import all_stubs
 from storage.models import ArchivedInteraction, ChatInteraction, Lock
 from storage.sqlite.storage import LocalStorage
 from storage.sqlite.tiers import LocalTiers
 from tests import clouds
 from tests.chat.lines import command
-from tests.lifecycle.stepping import BATCH, EVERY_STEP, NOW, POLICY, UNAVAILABLE, Killed, Steps
+from tests.lifecycle.stepping import (
+    BATCH,
+    EVERY_STEP,
+    NOW,
+    POLICY,
+    UNAVAILABLE,
+    Killed,
+    Steps,
+    forget_locks,
+)
 
 KILLS = {
     "before, for good": {"after": False, "for_good": True},
@@ -117,11 +126,8 @@ class World:
 
     def forget_locks(self):
         """Those of runs that have died end; here at once."""
-        Lock.objects.filter(name=LOCK).delete()
         for storage in (self.source, self.target):
-            if not isinstance(storage, LocalTiers):
-                key = {"interaction_id": {"S": f"\x1flock#{LOCK}"}}
-                storage._client.call("DeleteItem", Key=key)
+            forget_locks(storage)
 
 
 @pytest.fixture

@@ -80,7 +80,9 @@ def purge(store):
     run(store, lambda r: purging.purge(store, LATER, r, purging.Purged()))
 
 
-def killed_at_each_step(steps, make_world, job, kill, *, prepare=None, finish=None, purged=None):
+def killed_at_each_step(
+    steps, make_world, job, kill, *, prepare=None, finish=None, purged=None, local=4
+):
     """Kill `job` at step 1, 2, ... until it has no more; what runs next must then settle all.
 
     Gives the worlds that came of it. Between two steps users are at work.
@@ -88,7 +90,7 @@ def killed_at_each_step(steps, make_world, job, kill, *, prepare=None, finish=No
     number = 0
     while True:
         world = make_world()
-        step = stride(world.storage, local=4, cloud=8)
+        step = stride(world.storage, local=local, cloud=8)
         number = number + step if number else 1 + list(KILLS).index(kill) * step // 4
         if prepare:
             prepare(world.storage)
@@ -141,7 +143,7 @@ def test_purging(steps, make_world, kill):
 def lost(steps, make_world):
     """Whether anything goes wrong, archiving with kills after steps."""
     try:
-        for world in killed_at_each_step(steps, make_world, archive, "after, for good"):
+        for world in killed_at_each_step(steps, make_world, archive, "after, for good", local=1):
             world.check_settled()
     except (AssertionError, StorageError):
         return True

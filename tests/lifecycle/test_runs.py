@@ -92,7 +92,9 @@ def test_two_runs_never_overlap(storage):
 @pytest.mark.every_backend
 def test_a_run_that_has_died_keeps_others_away_for_a_time(storage, monkeypatch):
     monkeypatch.setattr(runs, "LOCK_SECONDS", 2.0)
-    Run(storage).__enter__()
+    dead = Run(storage)
+    dead.__enter__()
+    dead._has_ended.set()
     with pytest.raises(LockHeld):
         Run(storage).__enter__()
     time.sleep(2.1)
@@ -109,6 +111,18 @@ def test_a_run_whose_lock_another_has_taken_stops_and_leaves_it_alone(storage, m
         with pytest.raises(LockLost, match="run it again"):
             run.step()
     assert not storage.take_lock_sync(runs.LOCK, "a third", 60)
+
+
+@pytest.mark.every_backend
+def test_the_lock_is_kept_during_a_step_however_long(storage, monkeypatch):
+    monkeypatch.setattr(runs, "LOCK_SECONDS", 0.6)
+    monkeypatch.setattr(runs, "KEEPER_SECONDS", 0.05)
+    with Run(storage) as run:
+        for _ in range(20):
+            time.sleep(0.1)
+            assert not storage.take_lock_sync(runs.LOCK, "another", 60)
+        run.step()
+    assert storage.take_lock_sync(runs.LOCK, "another", 60), "nobody keeps it after the run"
 
 
 @pytest.mark.every_backend
