@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from storage import cursors, expiry, limits
 from storage.exceptions import (
+    ChangesOver,
     IdempotentInteractionGone,
     InvalidInteraction,
     InvalidInteractions,
@@ -27,7 +28,7 @@ from storage.pages import Page, PageQuery, Slice
 from storage.questions import Question
 from storage.records import Record, Stored, from_record
 from storage.stubs import TakenByStub
-from storage.tiers import Tiers
+from storage.tiers import ATTEMPTS, Tiers
 
 if TYPE_CHECKING:
     from storage.cache.audit import Audit
@@ -227,10 +228,11 @@ class Storage(Tiers):
             )
         if limits.identifier_violation(interaction_id):
             return None
-        updated = self._update(interaction_id, changes, user_id)
-        if updated is None:
-            self._refuse_archived(interaction_id, user_id)
-        return updated
+        for _ in range(ATTEMPTS):
+            updated = self._update(interaction_id, changes, user_id)
+            if updated is not None or not self._refuse_archived(interaction_id, user_id):
+                return updated
+        raise ChangesOver
 
     async def delete_interaction(self, interaction_id: str, *, user_id: str | None = None) -> bool:
         """Delete an interaction from every read at once; False if it is unknown.
@@ -243,8 +245,13 @@ class Storage(Tiers):
         """The synchronous side of `delete_interaction`."""
         if limits.identifier_violation(interaction_id):
             return False
-        deleted = self._delete(interaction_id, user_id)
-        return deleted or self._delete_archived(interaction_id, user_id)
+        for _ in range(ATTEMPTS):
+            deleted = self._delete(interaction_id, user_id) or self._delete_archived(
+                interaction_id, user_id
+            )
+            if deleted is not None:
+                return deleted
+        raise ChangesOver
 
     # Lists, newest first.
 

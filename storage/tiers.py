@@ -204,30 +204,39 @@ class Tiers(Hooks):
             found |= self.archive.find(segment, wanted)
         return found
 
-    def _of_user(self, interaction_id: str, user_id: str | None) -> Stub | None:
-        """The stub of an interaction that is cold and this user's (anyone's, if None)."""
+    def _of_user(self, interaction_id: str, user_id: str | None) -> ChatInteraction | Stub | None:
+        """What there is under an id if it is this user's (anyone's, if None)."""
         found = self._look(interaction_id)
-        if not isinstance(found, Stub) or found.has_expired:
-            return None
-        if user_id is not None:
-            archived = self._cold(interaction_id)
-            if archived is None or archived.interaction.user_id != user_id:
-                return None
-        return found
+        if user_id is None or found is None:
+            return found
+        if isinstance(found, ChatInteraction):
+            return found if found.user_id == user_id else None
+        stored = self._cold(interaction_id)
+        return found if stored is not None and stored.interaction.user_id == user_id else None
 
-    def _refuse_archived(self, interaction_id: str, user_id: str | None) -> None:
-        """Raises InteractionArchived if it is cold, and this user may know."""
-        if self._of_user(interaction_id, user_id) is not None:
+    def _refuse_archived(self, interaction_id: str, user_id: str | None) -> bool:
+        """Whether it has become hot meanwhile.
+
+        Raises InteractionArchived if it is cold, and this user may know.
+        """
+        found = self._of_user(interaction_id, user_id)
+        if isinstance(found, Stub) and not found.has_expired:
             raise InteractionArchived(interaction_id)
+        return isinstance(found, ChatInteraction)
 
-    def _delete_archived(self, interaction_id: str, user_id: str | None) -> bool:
-        """Delete an interaction if it is cold. Its bytes go with the next maintenance run."""
+    def _delete_archived(self, interaction_id: str, user_id: str | None) -> bool | None:
+        """Delete an interaction if it is cold; None if it has changed over meanwhile.
+
+        Its bytes go with the next maintenance run.
+        """
         stub = self._of_user(interaction_id, user_id)
-        if stub is None:
+        if stub is None or (isinstance(stub, Stub) and stub.has_expired):
             return False
+        if isinstance(stub, ChatInteraction):
+            return None
         self.archive.mark(stub.segment)
         if not self._drop_stubs([interaction_id], stub.segment):
-            return False
+            return None
         # A run may have compacted the segment in between, with the row, and taken the mark away.
         self.archive.mark(stub.segment)
         return True

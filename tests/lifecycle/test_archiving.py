@@ -148,6 +148,19 @@ def test_a_damaged_segment_keeps_nothing_else_hot_but_fails_the_run(store):
     assert store.archive.marked().keys() == {segment}
 
 
+def test_damage_is_told_although_the_time_is_up(store):
+    store.fill(NOW - 41 * DAY, NOW - 31 * DAY)
+    store.run("archive_interactions", now=NOW - 5 * DAY)
+    (segment,) = store.segments()
+    store.archive.mark(segment)
+    store.archive.files.write(f"{segment}.json", b"damaged")
+    for name in ("archive_interactions", "purge_interactions"):
+        arguments = (name, "--now", NOW.isoformat(), "--max-seconds", "0")
+        status, said, errors = store.told(*arguments)
+        assert (status, json.loads(said)["status"]) == (1, "failed")
+        assert f"{segment}.json in the archive is damaged" in errors
+
+
 @pytest.mark.on_sqlite("nobody else writes DynamoDB's items")
 def test_times_that_another_program_has_written_are_refused_and_not_gone_round(store):
     store.fill(NOW - 41 * DAY, NOW - 40 * DAY)

@@ -9,6 +9,7 @@ from django.db import connection
 from storage.archive.files import Files
 from storage.dynamodb.client import Client
 from storage.models import ChatInteraction
+from storage.pages import PageQuery
 from storage.sqlite import queries
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -145,3 +146,21 @@ def test_in_dynamodb(store, requests, files_used, command, dry):
             store.run(command, now=NOW)
         others = 440
     assert used[0] == used[1]
+
+
+@pytest.mark.every_backend
+def test_a_page_of_the_archive_opens_the_segments_that_have_its_rows(store, files_used):
+    start = NOW - 40 * DAY
+    ids = store.fill(*[start + timedelta(seconds=number) for number in range(200)])
+    store.run("archive_interactions", "--batch-size", "5", now=NOW)
+    assert len(store.segments()) == 40
+    found, cursor = [], None
+    for _ in range(3):
+        files_used.clear()
+        query = PageQuery(limit=10, cursor=cursor, created_after=start, tier="archive")
+        page = store.storage.list_interactions_sync(query)
+        found += [each.interaction_id for each in page.interactions]
+        cursor = page.next_cursor
+        # A manifest of each, to know which; then two reads of each that is opened.
+        assert files_used["read"] < 40 + 2 * 25
+    assert found == sorted(ids, reverse=True)[:30]
