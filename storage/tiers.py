@@ -155,7 +155,10 @@ class Tiers(Hooks):
         return self._describe()
 
     def reclaim_sync(self) -> int:
-        """Give space on disk that nothing uses back to the system; how many bytes."""
+        """Give some space on disk that nothing uses back to the system; how many bytes.
+
+        0 once there is no more to give.
+        """
         return self._reclaim()
 
     def take_lock_sync(self, name: str, owner: str, seconds: float) -> bool:

@@ -211,9 +211,11 @@ class _Purge:
             report.stubs += stubs
             self._step()
         self._archive.tidy((names.PENDING, FOLDER))
-        report.reclaimed_bytes = self._storage.reclaim_sync()
-        report.unreclaimed_bytes = sizes.kept_free(self._storage)
         report.remaining = 0
+        while given := self._storage.reclaim_sync():
+            report.reclaimed_bytes += given
+            self._step()
+        report.unreclaimed_bytes = sizes.kept_free(self._storage)
 
     def _step(self) -> None:
         self._run.step(self._report.cold + self._report.hot)

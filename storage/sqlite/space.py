@@ -51,17 +51,14 @@ def describe(database: str) -> dict[str, str | int]:
 
 
 def reclaim(statements: Statements) -> int:
-    """Hand free pages back and empty the write-ahead log; how many bytes the database gave."""
-    size = _value(statements, "page_size")
+    """Hand some free pages back; how many bytes. Once there are none, empty the log, and give 0."""
     before = _value(statements, "page_count")
     if _value(statements, "auto_vacuum"):
-        while free := _value(statements, "freelist_count"):
-            statements.rows(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})", {})
-            if _value(statements, "freelist_count") >= free:
-                break  # others free pages as fast
-    given = before - _value(statements, "page_count")
-    statements.rows("PRAGMA wal_checkpoint(TRUNCATE)", {})
-    return max(given, 0) * size
+        statements.rows(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})", {})
+    given = max(before - _value(statements, "page_count"), 0)
+    if not given:
+        statements.rows("PRAGMA wal_checkpoint(TRUNCATE)", {})
+    return int(given * _value(statements, "page_size"))
 
 
 def scrub(statements: Statements) -> None:
