@@ -3,10 +3,10 @@
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from itertools import islice
 
 from storage.archive.archive import Archive
 from storage.archive.manifests import Manifest
+from storage.batched import batched
 from storage.cursors import Position
 from storage.models import ChatInteraction
 from storage.pages import Slice
@@ -30,8 +30,7 @@ def newest(
     """Rows of a slice, at most `wanted.limit`, and where to go on: None if there are no more."""
     found: list[ChatInteraction] = []
     examined = 0
-    rows = _rows(archive, wanted)
-    while some := list(islice(rows, AT_ONCE)):
+    for some in batched(_rows(archive, wanted), AT_ONCE):
         examined += len(some)
         matching = [
             (each, segment) for each, segment in some if wanted.user_id in (None, each.user_id)

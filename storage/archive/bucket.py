@@ -6,7 +6,6 @@ deleted too, which needs s3:ListBucketVersions and s3:DeleteObjectVersion.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 from botocore.config import Config
@@ -14,6 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 from django.core.files import File
 from storages.backends.s3 import S3Storage
+
+from storage.batched import batched
 
 CLIENT = Config(
     connect_timeout=2,
@@ -111,8 +112,8 @@ class ArchiveBucket(S3Storage):
 
     def _delete_versions(self, versions: Iterable[dict[str, Any]]) -> None:
         """Delete versions. Markers of deletions go last, so that nothing comes back meanwhile."""
-        found = iter(sorted(versions, key=lambda each: "Size" not in each))
-        while some := list(islice(found, DELETED_AT_ONCE)):
+        found = sorted(versions, key=lambda each: "Size" not in each)
+        for some in batched(found, DELETED_AT_ONCE):
             objects = [{name: each[name] for name in ("Key", "VersionId")} for each in some]
             answer = self._client.delete_objects(
                 Bucket=self.bucket_name, Delete={"Objects": objects, "Quiet": True}

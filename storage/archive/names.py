@@ -14,6 +14,7 @@ _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _RANDOM = r"[0-9a-f]{16}"
 _SEGMENT = re.compile(rf"({_DAY})/{_ID}", re.ASCII)
 _MANIFEST = re.compile(rf"({_ID})\.json", re.ASCII)
+_UUID_LENGTH = 36
 _MARKER = re.compile(rf"({_DAY})\.({_ID})\.{_RANDOM}", re.ASCII)
 
 
@@ -70,6 +71,15 @@ def as_segment(day: date, file: str) -> str | None:
     """The segment whose manifest a file in the folder of a day is, or None if it is another."""
     match = _MANIFEST.fullmatch(file)
     return f"{day.isoformat()}/{match[1]}" if match else None
+
+
+def segment_of(day: date, file: str) -> str | None:
+    """The segment whose manifest or rows a file in the folder of a day has, or None."""
+    segment = as_segment(day, f"{file[:_UUID_LENGTH]}.json")
+    if segment is None:
+        return None
+    name = f"{day.isoformat()}/{file}"
+    return segment if name == manifest_of(segment) or is_data_of(name, segment) else None
 
 
 def _is_segment(name: str) -> bool:

@@ -9,7 +9,6 @@ read or written before may not fill afterwards. It costs others some more reads 
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -17,6 +16,7 @@ from redis.cluster import RedisCluster
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from redis.exceptions import RedisClusterException
 
+from storage.batched import batched
 from storage.cache import inspection
 from storage.cache.keys import INTERACTION_KEYS, is_key_of, user_pattern
 from storage.cache.leases import LEASE_SECONDS
@@ -92,10 +92,10 @@ def _suspects(client: Any, user_id: str) -> Iterator[tuple[Script, list[bytes]]]
     for server in _servers(client):
         keys = server.scan_iter(match=user_pattern(user_id), count=PER_SCAN)
         own = (key for key in keys if is_key_of(user_id, key))
-        while some := list(islice(own, AT_ONCE)):
+        for some in batched(own, AT_ONCE):
             yield (_ERASE,), some
         keys = server.scan_iter(match=INTERACTION_KEYS, count=PER_SCAN)
-        while some := list(islice(keys, SEARCHED_AT_ONCE)):
+        for some in batched(keys, SEARCHED_AT_ONCE):
             yield (_ERASE_IF_NAMED, named, _MARK_MS), some
 
 

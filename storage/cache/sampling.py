@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from storage.batched import batched
 from storage.cache.leases import Cell
 from storage.cache.redis_cells import NOT_OURS
 
@@ -43,7 +43,7 @@ def own_keys(servers: Sequence[Redis], size: int | None) -> Iterator[tuple[Redis
             keys = server.scan_iter(match=OWN + b"*", count=PER_SCAN)
         else:
             keys = _random_keys(server, math.ceil(size * count / total))
-        for some in _parts(keys, AT_ONCE):
+        for some in batched(keys, AT_ONCE):
             yield server, some
 
 
@@ -76,15 +76,9 @@ def _checked(answer: Any) -> Any:
 def _random_keys(server: Redis, count: int) -> set[bytes]:
     """Up to `count` keys: one that comes twice is one, and those of others are none."""
     found: set[bytes] = set()
-    for some in _parts(range(count), AT_ONCE):
+    for some in batched(range(count), AT_ONCE):
         pipeline = server.pipeline(transaction=False)
         for _ in some:
             pipeline.randomkey()
         found.update(key for key in pipeline.execute() if key is not None and key.startswith(OWN))
     return found
-
-
-def _parts(things: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    remaining = iter(things)
-    while part := list(islice(remaining, size)):
-        yield part

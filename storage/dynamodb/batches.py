@@ -3,9 +3,9 @@
 import functools
 import json
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import TypeVar
 
+from storage.batched import batched
 from storage.dynamodb.client import TRANSIENT, Client
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
@@ -31,7 +31,7 @@ def read(client: Client, interaction_ids: Sequence[str], pauses: Pauses) -> dict
     """
     found: dict[str, Item] = {}
     # An id may stand in an index twice for a moment, and DynamoDB refuses one that comes twice.
-    for some in _parts(list(dict.fromkeys(interaction_ids)), READ_LIMIT):
+    for some in batched(list(dict.fromkeys(interaction_ids)), READ_LIMIT):
         keys = [{"interaction_id": {"S": interaction_id}} for interaction_id in some]
         while keys:
             if pauses.over():
@@ -131,10 +131,4 @@ def _parts_to_write(items: Sequence[Item]) -> Iterator[list[Item]]:
         part.append(item)
         size += item_size
     if part:
-        yield part
-
-
-def _parts(things: Sequence[T], size: int) -> Iterator[list[T]]:
-    remaining = iter(things)
-    while part := list(islice(remaining, size)):
         yield part

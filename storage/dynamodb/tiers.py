@@ -3,13 +3,14 @@
 One conditional write turns the one into the other, so nobody ever sees neither or both.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
 from storage.archive.archive import Archive
+from storage.batched import batched
 from storage.cursors import Position
 from storage.dynamodb import batches, expressions, items, lists, locks
 from storage.dynamodb.client import Client, ConditionFailed
@@ -51,7 +52,7 @@ class CloudTiers(Storage):
 
     def _stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         found: dict[str, Stub] = {}
-        for some in _parts(interaction_ids):
+        for some in batched(interaction_ids, AT_ONCE):
             stored = batches.read(self._client, some, Pauses())
             for interaction_id, item in stored.items():
                 if stub := items.to_stub(item):
@@ -171,7 +172,7 @@ class CloudTiers(Storage):
     ) -> int:
         """For how many `do` gives True, called with an interaction and what is stored of it."""
         total = 0
-        for some in _parts(interactions):
+        for some in batched(interactions, AT_ONCE):
             ids = [each.interaction_id for each in some]
             stored = batches.read(self._client, ids, Pauses())
             total += self._sum(do, some, map(stored.get, ids))
@@ -198,9 +199,3 @@ class CloudTiers(Storage):
 def key_of(interaction_id: str) -> Item:
     """The key of an item."""
     return {"interaction_id": {"S": interaction_id}}
-
-
-def _parts(things: Sequence[T]) -> Iterator[list[T]]:
-    remaining = iter(things)
-    while part := list(islice(remaining, AT_ONCE)):
-        yield part

@@ -9,9 +9,9 @@ is hot again; one that was deleted is gone.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 
 from storage.archive.holds import Holds
+from storage.batched import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.lifecycle.damage import Damage
@@ -92,8 +92,7 @@ def examine(storage: Storage, segment: str, holds: Holds, gone_until: datetime) 
 def _kept(
     storage: Storage, segment: str, holds: Holds, gone_until: datetime
 ) -> Iterator[ChatInteraction]:
-    rows = storage.archive.rows(segment)
-    while some := list(islice(rows, ROWS_AT_ONCE)):
+    for some in batched(storage.archive.rows(segment), ROWS_AT_ONCE):
         stubs = storage.stubs_sync([each.interaction_id for each in some])
         for each in some:
             stub = stubs.get(each.interaction_id)

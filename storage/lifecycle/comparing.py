@@ -7,10 +7,11 @@ their hash: see `storage.dynamodb.items.position`. Ids that begin alike are sort
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from storage import expiry
+from storage.batched import batched
 from storage.cursors import Position
 from storage.interface import Storage
 from storage.models import ChatInteraction
@@ -67,8 +68,7 @@ def cold_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Ro
         if day < gone_until.date():
             continue
         for segment in storage.archive.segments(day):
-            rows = storage.archive.rows(segment)
-            while some := list(islice(rows, PAGE)):
+            for some in batched(storage.archive.rows(segment), PAGE):
                 step()
                 stubs = storage.stubs_sync([each.interaction_id for each in some])
                 for each in some:

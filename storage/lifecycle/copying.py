@@ -14,10 +14,10 @@ earlier run gives up its place in the target before it is needed.
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from itertools import islice
 
 from storage import expiry
 from storage.archive.holds import Holds
+from storage.batched import batched
 from storage.exceptions import StorageError
 from storage.lifecycle import copy_marks, handing_over
 from storage.lifecycle.compaction import compact
@@ -156,7 +156,7 @@ class _Pass:
     def _drop_stubs(self) -> None:
         """Drop the target's stubs that the source has not."""
         stubs = self._unexpired(all_stubs(self._target))
-        while some := list(islice(stubs, PAGE)):
+        for some in batched(stubs, PAGE):
             self._step()
             known = self._source.stubs_sync([stub.interaction_id for stub in some])
             extra = [stub for stub in some if known.get(stub.interaction_id) != stub]

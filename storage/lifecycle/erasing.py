@@ -36,8 +36,6 @@ from storage.sqlite.tiers import LocalTiers
 
 ROWS_AT_ONCE = 100
 
-UUID_LENGTH = 36
-
 LOOKS = 5
 """Looks that may find something; a person who is still there after them is chatting on."""
 
@@ -300,8 +298,8 @@ def _refuse_lost_manifests(storage: Storage, day: date) -> None:
     """
     known = storage.archive.segments(day)
     for file in storage.archive.files.list(day.isoformat()):
-        segment = names.as_segment(day, f"{file[:UUID_LENGTH]}.json")
-        if segment and segment not in known and names.is_data_of(f"{day}/{file}", segment):
+        segment = names.segment_of(day, file)
+        if segment and segment not in known:
             raise DamagedArchive(
                 names.manifest_of(segment), "it is missing, and its rows are there"
             )

@@ -29,8 +29,6 @@ COUNTED_AT_MOST = 1_000_000
 
 RECORDS_AT_ONCE = 500
 
-UUID_LENGTH = 36
-
 DATABASE = "default"
 """Django's alias of the SQL database, which has records of idempotency keys where it has rows."""
 
@@ -128,7 +126,7 @@ class _Purge:
             if manifest is not None and manifest.oldest <= self._gone_until:
                 self._due[segment] = _expired(manifest, self._gone_until)
         if nothing_stays:
-            there = {segment for file in files if (segment := _segment(day, file))}
+            there = {segment for file in files if (segment := names.segment_of(day, file))}
             self._unreadable += sorted(there - known - marked)
 
     def _purge_segment(self, segment: str, marked: set[str]) -> None:
@@ -224,13 +222,3 @@ class _Purge:
 def _expired(manifest: Manifest, gone_until: datetime) -> int:
     """Rows created at or before `gone_until`, to the frame."""
     return sum(frame.count for frame in manifest.frames if frame.first[0] <= gone_until)
-
-
-def _segment(day: date, file: str) -> str | None:
-    """The segment whose manifest or rows a file has; None if it is something else."""
-    segment = names.as_segment(day, f"{file[:UUID_LENGTH]}.json")
-    if segment is None:
-        return None
-    path = f"{day.isoformat()}/{file}"
-    is_part = path == names.manifest_of(segment) or names.is_data_of(path, segment)
-    return segment if is_part else None

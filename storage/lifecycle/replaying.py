@@ -12,10 +12,10 @@ the copy stays so, and its segment is marked, to be compacted.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 
 from storage.archive import ledger, pseudonyms
 from storage.archive.archive import Archive, configured_archive
+from storage.batched import batched
 from storage.cold_lists import position
 from storage.exceptions import StorageError
 from storage.interface import Storage
@@ -120,8 +120,7 @@ def _agree_with_archive(storage: Storage, policy: Policy) -> None:
     interrupted = set(archive.marked())
     storage.drop_other_stubs_sync(interrupted)
     for segment in sorted(segments - interrupted):
-        rows = archive.rows(segment)
-        while some := list(islice(rows, ROWS_AT_ONCE)):
+        for some in batched(archive.rows(segment), ROWS_AT_ONCE):
             unexpired = [each for each in some if each.created_at > policy.gone_until]
             if not _adopt(storage, unexpired, segment, segments):
                 archive.mark(segment)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from itertools import islice
 
 from storage.archive.holds import Holds
+from storage.batched import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.lifecycle.compaction import compact, examine, finish_interrupted
@@ -88,8 +88,7 @@ def _count(
 def _restore_segment(
     storage: Storage, segment: str, policy: Policy, run: Run, report: Restored
 ) -> None:
-    rows = storage.archive.rows(segment)
-    while some := list(islice(rows, min(ROWS_AT_ONCE, run.batch_size))):
+    for some in batched(storage.archive.rows(segment), min(ROWS_AT_ONCE, run.batch_size)):
         run.step(report.restored)
         unexpired = [each for each in some if each.created_at > policy.gone_until]
         report.restored += storage.return_from_cold_sync(unexpired, segment)

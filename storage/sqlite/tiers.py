@@ -4,15 +4,15 @@ Each changes over in one transaction. A transaction has few rows, so that other 
 no longer than for some saves.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime
-from itertools import islice
 from typing import Any, TypeVar
 
 from django.db import connections, transaction
 
 from storage import cursors, expiry
 from storage.archive.archive import Archive
+from storage.batched import batched
 from storage.interface import Storage
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.sql_errors import translated
@@ -53,7 +53,7 @@ class LocalTiers(Storage):
     def _stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         found: dict[str, Stub] = {}
         with translated:
-            for some in _parts(interaction_ids):
+            for some in batched(interaction_ids, ROWS_AT_ONCE):
                 for row in self._stub_rows.filter(pk__in=some):
                     stub = Stub(row.interaction_id, row.created_at, row.segment)
                     found[stub.interaction_id] = stub
@@ -184,13 +184,7 @@ class LocalTiers(Storage):
     def _in_transactions(self, do: Callable[[Sequence[T]], int], things: Sequence[T]) -> int:
         """Some at a time, each part in one transaction; the sum of what `do` gives."""
         total = 0
-        for some in _parts(things):
+        for some in batched(things, ROWS_AT_ONCE):
             with translated, transaction.atomic(self._alias):
                 total += do(some)
         return total
-
-
-def _parts(things: Iterable[T]) -> Iterator[list[T]]:
-    remaining = iter(things)
-    while part := list(islice(remaining, ROWS_AT_ONCE)):
-        yield part
