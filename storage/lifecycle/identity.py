@@ -44,9 +44,9 @@ class ArchiveOfAnother(ArchiveMismatch):
         StorageError.__init__(
             self,
             "The archive has interactions, and this database knows of none. Is it the right "
-            "database? Nothing was done. If that was lost, restore it from a backup: manage.py "
-            "restore. Without one, set the archive aside, and import its *.jsonl.zst files with "
-            "import_interactions.",
+            "database? After migrate_storage --hand-over the old one is not. Nothing was done. If "
+            "the right one was lost, restore it from a backup: manage.py restore. Without one, set "
+            "the archive aside, and import its *.jsonl.zst files with import_interactions.",
         )
 
 
