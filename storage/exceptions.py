@@ -115,13 +115,6 @@ class BatchUnfinished(StorageUnavailable):
         )
 
 
-class ChangesOver(StorageUnavailable):
-    """An interaction went from hot to cold or back each time that it was to be changed."""
-
-    def __init__(self) -> None:
-        super().__init__("The interaction is being moved to the archive or back. Try again.")
-
-
 class DamagedArchive(StorageUnavailable):
     """A file of the archive is not what was written. Put it back from a copy; `name` says which."""
 

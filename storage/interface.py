@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from storage import cursors, expiry, limits
 from storage.exceptions import (
-    ChangesOver,
     IdempotentInteractionGone,
     InvalidInteraction,
     InvalidInteractions,
@@ -232,7 +231,7 @@ class Storage(Tiers):
             updated = self._update(interaction_id, changes, user_id)
             if updated is not None or not self._refuse_archived(interaction_id, user_id):
                 return updated
-        raise ChangesOver
+        return None  # it was not there each time, though others may have made it anew
 
     async def delete_interaction(self, interaction_id: str, *, user_id: str | None = None) -> bool:
         """Delete an interaction from every read at once; False if it is unknown.
@@ -251,7 +250,7 @@ class Storage(Tiers):
             )
             if deleted is not None:
                 return deleted
-        raise ChangesOver
+        return False  # it was not there each time, though others may have made it anew
 
     # Lists, newest first.
 

@@ -8,11 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-
-PROCESSES = os.environ.get("TEST_PROCESSES") or str((os.cpu_count() or 1) + 1)
-"""One more than there are cores, since many tests wait for servers and for time to pass."""
-
-PYTEST = ["pytest", "--numprocesses", PROCESSES]
+PYTEST = ["pytest", "--numprocesses", os.environ.get("TEST_PROCESSES", "auto")]
 
 CHECKS = {
     "ruff check": ["ruff", "check", "."],
