@@ -65,7 +65,7 @@ class Archive:
                 return None
             file.seek(0)
             self.files.write(data, file)
-        self._commit(manifest)
+        self._commit(manifest, before)
         if before is not None:
             self.files.delete(before.data)
         return manifest
@@ -170,8 +170,15 @@ class Archive:
         names.day_of(segment)
         return Reader(self.files, segment, self.manifest)
 
-    def _commit(self, manifest: Manifest) -> None:
-        # A writer that was stopped for long may have lost its file to another's remove_orphans.
+    def _commit(self, manifest: Manifest, before: Manifest | None) -> None:
+        """Replace the manifest `before`. A writer that stood still for long may have lost it.
+
+        What another has written meanwhile has lost rows that must not come back.
+        """
+        if self.manifest(manifest.segment) != before:
+            self.files.delete(manifest.data)
+            raise StorageUnavailable(f"{manifest.segment} was rewritten by another run meanwhile.")
+        # Nor may its file have gone to another's remove_orphans.
         if len(self.files.read(manifest.data, manifest.bytes - 1, 2) or b"") != 1:
             raise StorageUnavailable(f"{manifest.data} was deleted before it was committed.")
         name = names.manifest_of(manifest.segment)

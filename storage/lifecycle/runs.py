@@ -5,7 +5,7 @@
 A thread renews the lock, so that a step may take as long as it needs. A machine that stands still
 loses it all the same, and its run ends at the next step. What that run did in the meantime may have
 crossed with another's: a move looks whether its segment is still what it wrote
-(`storage.lifecycle.archiving`), and a rewriting, whether its file is still there.
+(`storage.lifecycle.archiving`), and a rewriting, whether it is still what it read.
 """
 
 import logging

@@ -5,10 +5,14 @@ A machine may stand still in the middle of a step for longer than its lock lasts
 
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from storage.archive import manifests, names
+from storage.archive.archive import Archive
+from storage.exceptions import StorageUnavailable
 from storage.lifecycle import archiving, purging, runs
 from storage.lifecycle.compaction import finish_interrupted
 from storage.lifecycle.policy import Policy
@@ -114,6 +118,56 @@ def test_a_run_between_the_mark_and_the_end_of_a_deletion_leaves_its_bytes_to_th
     monkeypatch.setattr(store.storage, "_drop_stubs", drop)
     archive(store)
     assert store.cold() == [*ids[:3], *ids[4:]]
+
+
+@pytest.fixture
+def rewriting(store, monkeypatch):
+    """A segment of ada's and bob's rows, which a run begins to rewrite, and bob is erased."""
+    store.fill(OLD, OLD + timedelta(microseconds=1))
+    store.fill(OLD + timedelta(microseconds=2), user_id="bob")
+    archive(store)
+    store.storage.delete_interaction_sync("i-0000")
+    write = store.archive.files.write
+
+    def late(name, content):
+        if name.endswith(".zst"):
+            monkeypatch.setattr(store.archive.files, "write", write)
+            forget_locks(store.storage)
+            status, _, errors = store.told("erase_user", "bob")
+            assert status == 0, errors
+        write(name, content)
+
+    monkeypatch.setattr(store.archive.files, "write", late)
+
+
+def is_there(store, user_id):
+    """Whether any file of the archive has bytes of a user's row."""
+    return any(
+        row.user_id == user_id
+        for segment in store.segments()
+        for row in store.archive.rows(segment)
+    )
+
+
+@pytest.mark.every_backend
+def test_a_rewriting_brings_nobody_back_who_was_erased_meanwhile(store, rewriting):
+    with pytest.raises(StorageUnavailable, match="by another run"):
+        archive(store)
+    assert not is_there(store, "bob")
+    archive(store)
+    assert (store.cold(), store.archive.marked()) == (["i-0001"], {})
+    assert store.archive.orphans(store.segments()[0]) == []
+
+
+@pytest.mark.every_backend
+def test_without_a_look_before_its_end_it_would(store, rewriting, monkeypatch):
+    def commit_anyway(self, manifest, before):
+        self.files.write(names.manifest_of(manifest.segment), manifests.to_document(manifest))
+
+    monkeypatch.setattr(Archive, "_commit", commit_anyway)
+    with suppress(LockLost):
+        archive(store)
+    assert is_there(store, "bob")
 
 
 @pytest.fixture
