@@ -18,7 +18,7 @@ from types import TracebackType
 
 from django.db import connections
 
-from storage.exceptions import StorageError
+from storage.exceptions import StorageError, StorageUnavailable
 from storage.interface import Storage
 from storage.lifecycle.identity import confirm_archive
 
@@ -101,7 +101,7 @@ class Run:
                 raise LockHeld
             try:
                 self._confirm()
-                self._keeper.start()
+                self._start_keeper()
             except BaseException:
                 self._release()
                 raise
@@ -152,6 +152,12 @@ class Run:
                 LOCK_SECONDS,
                 problem,
             )
+
+    def _start_keeper(self) -> None:
+        try:
+            self._keeper.start()
+        except RuntimeError as error:
+            raise StorageUnavailable("The system has no thread to give; try again.") from error
 
     def _keep(self) -> None:
         try:

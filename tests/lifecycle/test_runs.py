@@ -1,5 +1,6 @@
 """A run: alone at work as long as it is, within its time, and never in doubt whether it is."""
 
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -223,6 +224,16 @@ def test_nor_does_it_hide_why_the_run_failed(locks):
 
     with pytest.raises(ZeroDivisionError):
         fail()
+
+
+def test_without_a_thread_to_be_had_it_does_not_begin(locks, monkeypatch):
+    def none_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    with pytest.raises(StorageUnavailable), Run(locks):
+        pytest.fail("it has begun")
+    assert not locks.held
 
 
 def test_a_dry_run_takes_none(locks):
