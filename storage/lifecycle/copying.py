@@ -36,6 +36,7 @@ from storage.lifecycle.copied import Copied
 from storage.lifecycle.copy_marks import Side
 from storage.lifecycle.copying_archive import copy_archive, strays
 from storage.lifecycle.copying_rows import ColdWriter, HotWriter
+from storage.lifecycle.identity import confirm_archive
 from storage.lifecycle.policy import Policy
 from storage.lifecycle.runs import Run
 from storage.lifecycle.stub_lists import all_stubs
@@ -88,6 +89,8 @@ def copy(
     shared = source.storage.archive is target.storage.archive
     if shared:
         handing_over.set_apart(target.storage)
+    else:
+        confirm_archive(target.storage, adopt=True)  # its own, in which the copies will be
     copy_marks.keep(source, target)
     alive = copy_marks.living(source, target, count)
     while not _pass(source, target, run, alive, report):

@@ -58,12 +58,9 @@ def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
     """
     files = storage.archive.files
     document = files.read_document(NAME)
-    if document is None:
-        identity = _new_identity(storage)
-    else:
-        identity = str(document["identity"])
-        if not adopt and storage.archive.days() and _has_none(storage):
-            raise ArchiveOfAnother
+    if not adopt and _has_none(storage) and storage.archive.days():
+        raise ArchiveOfAnother
+    identity = _new_identity(storage) if document is None else str(document["identity"])
     if not storage.take_lock_sync(LOCK, identity, FOR_EVER):
         if document is None:
             files.delete(NAME)

@@ -127,3 +127,14 @@ def test_one_that_comes_just_after_takes_what_the_first_has_written(storage, mou
     monkeypatch.setattr(archive.files, "read_document", late)
     confirm_archive(storage)
     confirm_archive(storage)
+
+
+@pytest.mark.on_sqlite("what refuses it is the same")
+def test_nor_one_that_has_lost_its_name(store):
+    store.fill(NOW - timedelta(days=40))
+    store.run("archive_interactions", now=NOW)
+    store.archive.files.delete(NAME)
+    forget_everything(store.storage)
+    status, _, errors = store.told("purge_interactions", "--now", NOW.isoformat())
+    assert (status, "this database knows of none" in errors) == (1, True)
+    assert len(store.segments()) == 1
