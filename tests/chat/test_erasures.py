@@ -13,6 +13,7 @@ from storage.archive import holds
 from storage.archive.holds import Hold
 from storage.exceptions import CacheNotErased
 from storage.lifecycle import erasing
+from storage.lifecycle.identity import confirm_archive
 from storage.lifecycle.runs import LOCK
 from storage.models import ApiKey
 from tests.chat.calls import INTERACTIONS, PROBLEM, ids, of_user, one
@@ -45,6 +46,7 @@ def rows(storage, make_interaction):
         for days in (1, 40, 41)
     ]
     storage.create_interactions_sync(made)
+    confirm_archive(storage)  # as the run does that archives
     for days in (40, 41):
         old = sorted(
             (each for each in made if each.interaction_id.endswith(f"-{days}")),
