@@ -98,7 +98,7 @@ def our_operations(port: int) -> dict[str, Operation]:
     """As CloudStorage reads and writes through its cache, with nothing behind it."""
     from storage.dynamodb import mirror
     from storage.dynamodb.client import Client
-    from storage.dynamodb.storage import CloudStorage
+    from storage.dynamodb.database import CloudStorage
     from tests import clouds
 
     model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)
@@ -140,7 +140,7 @@ def plain_operations(port: int) -> dict[str, Operation]:
     import redis
 
     from storage.cache import keys
-    from storage.records import Stored
+    from storage.records.json import Stored
 
     client = redis.Redis(port=port, db=1)
     value = Stored(interaction=new("cached")).json

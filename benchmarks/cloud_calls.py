@@ -67,7 +67,7 @@ def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, flo
     from django.core.cache.backends.dummy import DummyCache
 
     from storage.dynamodb import mirror
-    from storage.dynamodb.storage import CloudStorage
+    from storage.dynamodb.database import CloudStorage
     from tests import clouds
 
     cache = clouds.make_cache(f"redis://127.0.0.1:{port}/0")

@@ -66,7 +66,7 @@ def set_up(path: Path) -> None:
     import django
 
     django.setup()
-    from storage.migrate import migrate_under_lock
+    from storage.startup.schema import migrate_under_lock
 
     migrate_under_lock()
 

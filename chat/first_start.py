@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from storage import api_keys, get_storage
 from storage.models import ApiKey, ChatInteraction
-from storage.pages import PageQuery
+from storage.records.pages import PageQuery
 
 SAMPLE_DATA = Path(__file__).parent / "sample_data.jsonl"
 

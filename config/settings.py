@@ -182,7 +182,7 @@ DATABASES = {
 }
 
 # Interactions are in DynamoDB; what Django itself keeps stays in the SQL database.
-DATABASE_ROUTERS = ["storage.router.NoInteractions"] if PRODUCTION else []
+DATABASE_ROUTERS = ["storage.startup.router.NoInteractions"] if PRODUCTION else []
 
 MEMORY_CACHE = {
     "BACKEND": "storage.cache.memory.MemoryCache",

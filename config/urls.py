@@ -7,7 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from chat import health
 from chat.api import urls as api_urls
-from chat.metrics import MetricsView
+from chat.metrics.views import MetricsView
 
 READ = ["get", "head"]
 

@@ -1,5 +1,5 @@
 """How chat interactions are kept: one interface, the same behaviour on every backend."""
 
-from storage.selection import get_storage
+from storage.startup.selection import get_storage
 
 __all__ = ["get_storage"]

@@ -11,5 +11,5 @@ class StorageConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from storage import checks, production_checks  # noqa: F401
         from storage.archive import checks as archive_checks  # noqa: F401
+        from storage.startup import checks, production_checks  # noqa: F401

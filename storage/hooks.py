@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
-from storage.cursors import Position
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
-from storage.outcomes import Outcome
-from storage.pages import Slice
-from storage.questions import Question
-from storage.records import Record, Stored
-from storage.stubs import Stub
+from storage.records.cursors import Position
+from storage.records.json import Record, Stored
+from storage.records.outcomes import Outcome
+from storage.records.pages import Slice
+from storage.records.questions import Question
+from storage.records.stubs import Stub
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from storage import cursors, expiry, limits
+from storage import expiry, limits
 from storage.exceptions import (
     IdempotentInteractionGone,
     InvalidInteraction,
@@ -22,11 +22,12 @@ from storage.exceptions import (
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.outcomes import Outcome
-from storage.pages import Page, PageQuery, Slice
-from storage.questions import Question
-from storage.records import Record, Stored, from_record
-from storage.stubs import TakenByStub
+from storage.records import cursors
+from storage.records.json import Record, Stored, from_record
+from storage.records.outcomes import Outcome
+from storage.records.pages import Page, PageQuery, Slice
+from storage.records.questions import Question
+from storage.records.stubs import TakenByStub
 from storage.tiers import ATTEMPTS, Tiers
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Storage(Tiers):
     # An interaction as JSON.
 
     async def get_json(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
-        """The interaction with this id as `storage.records` writes it, or None.
+        """The interaction with this id as `storage.records.json` writes it, or None.
 
         Cheaper than to get and then write it: a cached one is given as it is. With `user_id`,
         an interaction of another user counts as unknown.

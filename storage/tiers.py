@@ -9,9 +9,8 @@ import logging
 from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 
-from storage import cold_lists
+from storage.archive import lists as cold_lists
 from storage.archive.archive import Archive
-from storage.cursors import Position
 from storage.exceptions import (
     ForeignTimes,
     InteractionArchived,
@@ -20,10 +19,11 @@ from storage.exceptions import (
 )
 from storage.hooks import Hooks
 from storage.models import ChatInteraction
-from storage.outcomes import Outcome
-from storage.pages import Slice
-from storage.records import Archived, Record, Stored, archived_record, from_record
-from storage.stubs import Stub, TakenByStub, by_segment
+from storage.records.cursors import Position
+from storage.records.json import Archived, Record, Stored, archived_record, from_record
+from storage.records.outcomes import Outcome
+from storage.records.pages import Slice
+from storage.records.stubs import Stub, TakenByStub, by_segment
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +43,14 @@ class Tiers(Hooks):
         super().__init__(threads)
         self.archive = archive
 
+    @property
+    def database(self) -> "Tiers":
+        """Until the parts are apart."""
+        return self
+
     # For the maintenance of the store; synchronous only, as its commands are.
 
-    def oldest_sync(
+    def oldest(
         self, until: datetime, limit: int, after: Position | None = None
     ) -> list[ChatInteraction]:
         """Up to `limit` hot interactions created at or before `until`, oldest first.
@@ -57,14 +62,14 @@ class Tiers(Hooks):
             raise ForeignTimes  # else who goes on behind it would go round in circles
         return page
 
-    def count_oldest_sync(self, until: datetime, at_most: int) -> int:
+    def count_oldest(self, until: datetime, at_most: int) -> int:
         """How many hot interactions were created at or before `until`, counted up to `at_most`.
 
         Fewer if counting them takes longer than some seconds.
         """
         return self._count_oldest(until, at_most)
 
-    def move_to_cold_sync(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
         """Put stubs in the place of interactions that `segment` of the archive has; how many.
 
         One that is not, field by field, what was given has changed meanwhile, and stays.
@@ -72,47 +77,45 @@ class Tiers(Hooks):
         with self._moving([each.interaction_id for each in interactions]):
             return self._move_to_cold(interactions, segment)
 
-    def return_from_cold_sync(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+    def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
         """Put interactions in the place of their stubs, if these name `segment`; how many."""
         with self._moving([each.interaction_id for each in interactions]):
             return self._return_from_cold(interactions, segment)
 
-    def adopt_sync(
-        self, interaction: ChatInteraction, segment: str, instead_of: str | None
-    ) -> bool:
+    def adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
         """Make a stub for a row of `segment`, in the place of one that names `instead_of`.
 
         None for where there was no stub. False, and nothing is done, if the interaction is hot.
         """
         return self._adopt(interaction, segment, instead_of)
 
-    def drop_other_stubs_sync(self, segments: Set[str]) -> int:
+    def drop_other_stubs(self, segments: Set[str]) -> int:
         """Delete stubs that name none of these segments; how many.
 
         0 where stubs cannot be listed (DynamoDB). One whose row is gone counts as gone, too.
         """
         return self._drop_other_stubs(segments)
 
-    def stubs_sync(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
+    def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         """The stubs under these ids, by id; also those that have expired."""
         return self._stubs(interaction_ids)
 
-    def drop_stubs_sync(self, interaction_ids: Sequence[str], segment: str) -> int:
+    def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         """Delete the stubs that name `segment`; how many. Nobody can read these rows then."""
         return self._drop_stubs(interaction_ids, segment)
 
-    def remove_expired_sync(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
+    def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         """Delete hot interactions if they were created at or before `until`; how many."""
         return self._remove_expired(interactions, until)
 
-    def remove_expired_stubs_sync(self, until: datetime, limit: int) -> int:
+    def remove_expired_stubs(self, until: datetime, limit: int) -> int:
         """Delete up to `limit` stubs of what was created at or before `until`; how many.
 
         0 where the database does so by itself (DynamoDB's TTL).
         """
         return self._remove_expired_stubs(until, limit)
 
-    def hot_of_user_sync(
+    def hot_of_user(
         self, user_id: str, limit: int, before: Position | None = None
     ) -> list[ChatInteraction]:
         """The newest hot interactions of a user (before a time and id), expired ones among them.
@@ -122,7 +125,7 @@ class Tiers(Hooks):
         found, _ = self._newest(Slice(user_id, limit, BEGINNING, before))
         return [from_record(record) for record in found]
 
-    def erase_hot_sync(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
+    def erase_hot(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         """Delete a user's hot interactions, and have the cache confirm that it has none; how many.
 
         Raises CacheNotErased. Repeating it with the same interactions is safe, and needed then.
@@ -130,7 +133,7 @@ class Tiers(Hooks):
         with self._erasing(interactions):
             return self._remove_of_user(interactions, user_id)
 
-    def forget_user_sync(self, user_id: str) -> dict[str, int]:
+    def forget_user(self, user_id: str) -> dict[str, int]:
         """Delete what is kept of a user besides interactions; how much of each kind.
 
         That is what the cache has (here and in other processes) and the records of idempotency
@@ -138,7 +141,7 @@ class Tiers(Hooks):
         """
         return self._forget_user(user_id)
 
-    def scrub_sync(self) -> None:
+    def scrub(self) -> None:
         """See to it that nothing that was deleted is left in the files of the database.
 
         Nobody else can write meanwhile. Raises StorageUnavailable if something stands in the way;
@@ -146,26 +149,26 @@ class Tiers(Hooks):
         """
         self._scrub()
 
-    def scrub_seconds_sync(self) -> float:
-        """How long `scrub_sync` takes, about."""
+    def scrub_seconds(self) -> float:
+        """How long `scrub` takes, about."""
         return self._scrub_seconds()
 
-    def describe_sync(self) -> dict[str, str | int]:
+    def describe(self) -> dict[str, str | int]:
         """Where the database is and, if that can be told, how large."""
         return self._describe()
 
-    def reclaim_sync(self) -> int:
+    def reclaim(self) -> int:
         """Give some space on disk that nothing uses back to the system; how many bytes.
 
         0 once there is no more to give.
         """
         return self._reclaim()
 
-    def take_lock_sync(self, name: str, owner: str, seconds: float) -> bool:
+    def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         """Take a lock, or keep one's own, for so many seconds from now; whether it is one's own."""
         return self._take_lock(name, owner, seconds)
 
-    def release_lock_sync(self, name: str, owner: str) -> None:
+    def release_lock(self, name: str, owner: str) -> None:
         """Give a lock back, if it is one's own."""
         self._release_lock(name, owner)
 

@@ -8,7 +8,7 @@ from storage.archive.archive import configured_archive
 from storage.cache.redis import redis_cache
 from storage.dynamodb import table
 from storage.dynamodb.client import Client
-from storage.dynamodb.storage import CloudStorage
+from storage.dynamodb.database import CloudStorage
 
 REGION = "eu-central-1"
 CONNECTIONS = 6

@@ -8,14 +8,15 @@ from django.core.cache import cache
 from django.core.cache.backends.dummy import DummyCache
 from django.test import Client
 
-from storage import api_keys, get_storage, selection
+from storage import api_keys, get_storage
 from storage.archive.archive import configured_archive
 from storage.dynamodb import mirror
 from storage.models import ApiKey, ChatInteraction
+from storage.startup import selection
 from tests import clouds, servers
 
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
-pytest.register_assert_rewrite("tests.contract", "tests.archive")
+pytest.register_assert_rewrite("tests.contract", "tests.storage.archive")
 
 # A shell starts what it runs in the background deaf to Ctrl-C, and so would be every process that
 # a test interrupts.

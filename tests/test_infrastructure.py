@@ -12,7 +12,7 @@ from config import environment
 from storage.dynamodb import lists, table
 from storage.dynamodb.mirror import Answers as AnswersIndex
 from storage.dynamodb.mirror import InteractionItem, Newest, OfUser
-from tests.storage.test_dynamodb_slow_table import ALL_RIGHT, Answers
+from tests.storage.dynamodb.test_slow_table import ALL_RIGHT, Answers
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = ROOT / "docs" / "production"
@@ -258,7 +258,7 @@ def test_nothing_scans_but_the_move_between_backends():
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and node.value == "Scan"
     }
-    assert scanning == {"storage/lifecycle/stub_lists.py"}
+    assert scanning == {"chat/maintenance/stub_lists.py"}
     assert not [call for call in nodes(ast.Call) if ast.unparse(call.func).endswith(".scan")]
     assert allowed("migration") == {"dynamodb:Scan": {TABLE}}
 

@@ -23,7 +23,7 @@ from chat.admin.theme import ThemedModelAdmin
 from storage import get_storage
 from storage.exceptions import InvalidCursor, StorageError
 from storage.models import ChatInteraction
-from storage.pages import Page, PageQuery
+from storage.records.pages import Page, PageQuery
 
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[ChatInteraction]

@@ -23,7 +23,7 @@ from chat.api.problems import (
 from storage import limits
 from storage.models import ChatInteraction
 from storage.models.interaction import new_interaction_id
-from storage.questions import Question
+from storage.records.questions import Question
 
 BODY_LIMIT = 2 * 1024 * 1024
 """Bytes in the body of a call for one interaction."""

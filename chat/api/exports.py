@@ -22,10 +22,11 @@ from rest_framework.views import APIView
 from chat.api import parameters, schema
 from chat.api.authentication import caller_of
 from chat.api.views import StoreView
-from storage import get_storage, records
+from chat.maintenance.export.exporting import pages_of
+from storage import get_storage
 from storage.exceptions import StorageError
-from storage.lifecycle.exporting import pages_of
 from storage.models import ChatInteraction
+from storage.records.json import dumps, to_json
 
 logger = logging.getLogger(__name__)
 
@@ -89,14 +90,14 @@ def lines(pages: Iterator[list[ChatInteraction]]) -> Iterator[bytes]:
         logger.error("An export was cut short: the store is unavailable: %s", error)
         raise
     end = {"complete": True, "count": count, "sha256": digest.hexdigest()}
-    yield records.dumps(end) + b"\n"
+    yield dumps(end) + b"\n"
 
 
 def _chunks(page: list[ChatInteraction]) -> Iterator[bytes]:
     some: list[bytes] = []
     size = 0
     for interaction in page:
-        line = records.to_json(interaction) + b"\n"
+        line = to_json(interaction) + b"\n"
         some.append(line)
         size += len(line)
         if size >= CHUNK_BYTES:

@@ -11,7 +11,7 @@ from django.utils.encoding import escape_uri_path
 
 from chat.api.problems import InvalidRequest
 from storage import limits
-from storage.pages import Page, PageQuery
+from storage.records.pages import Page, PageQuery
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200

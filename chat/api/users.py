@@ -17,15 +17,14 @@ from chat.api import parameters, schema
 from chat.api.authentication import caller_of
 from chat.api.problems import Conflict, InvalidRequest, NotFound, Unavailable
 from chat.api.views import StoreView, json_response
+from chat.maintenance.erasure import erasing, ledger
+from chat.maintenance.erasure.erasing import Erased, UserHeld
+from chat.maintenance.erasure.ledger import Erasure
+from chat.maintenance.identity import ArchiveMismatch
+from chat.maintenance.policy import Policy
+from chat.maintenance.runs import LockHeld, OutOfTime, Run
 from storage import get_storage, limits
-from storage.archive import ledger
-from storage.archive.ledger import Erasure
 from storage.exceptions import StorageError
-from storage.lifecycle import erasing
-from storage.lifecycle.erasing import Erased, UserHeld
-from storage.lifecycle.identity import ArchiveMismatch
-from storage.lifecycle.policy import Policy
-from storage.lifecycle.runs import LockHeld, OutOfTime, Run
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from chat.api import bodies, parameters, schema
 from chat.api.authentication import caller_of
 from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
-from storage import expiry, get_storage, records
+from storage import expiry, get_storage
 from storage.models import ChatInteraction
-from storage.pages import Page, PageQuery
+from storage.records.json import dumps, format_time, to_json
+from storage.records.pages import Page, PageQuery
 
 
 class StoreView(APIView):
@@ -183,19 +184,17 @@ def unknown_interaction() -> NotFound:
 
 def interaction_response(interaction: ChatInteraction, status: int = 200) -> HttpResponse:
     """One interaction as JSON."""
-    return HttpResponse(
-        records.to_json(interaction), content_type="application/json", status=status
-    )
+    return HttpResponse(to_json(interaction), content_type="application/json", status=status)
 
 
 def page_response(request: HttpRequest, query: PageQuery, page: Page) -> HttpResponse:
     """A page of interactions, with the address of the next, and where the archive begins."""
     data = {"results": page.records, "next": parameters.next_url(request, page)}
     if query.tier == "hot":
-        data["archived_until"] = records.format_time(expiry.hot_since())
+        data["archived_until"] = format_time(expiry.hot_since())
     return json_response(data)
 
 
 def json_response(data: Any) -> HttpResponse:
     """Any data as JSON."""
-    return HttpResponse(records.dumps(data), content_type="application/json")
+    return HttpResponse(dumps(data), content_type="application/json")

@@ -14,9 +14,9 @@ from storage.archive.files import Backend, Files, translated
 from storage.archive.manifests import Manifest
 from storage.archive.reader import Reader
 from storage.archive.segments import Writer
-from storage.cursors import Position
 from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction
+from storage.records.cursors import Position
 
 SPOOL_BYTES = 1024 * 1024
 """Of a data file that is being written, kept in memory; more goes to a file in DATA_DIR."""

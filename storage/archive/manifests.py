@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import msgspec
 
 from storage.archive import documents, names, pseudonyms
-from storage.cursors import Position
 from storage.exceptions import DamagedArchive
+from storage.records.cursors import Position
 
 FORMAT = 1
 

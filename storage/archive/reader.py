@@ -16,9 +16,9 @@ from datetime import datetime
 from storage.archive import pseudonyms, segments
 from storage.archive.files import Files
 from storage.archive.manifests import Frame, Manifest
-from storage.cursors import Position
 from storage.exceptions import DamagedArchive
 from storage.models import ChatInteraction
+from storage.records.cursors import Position
 
 READ_BYTES = 1024 * 1024
 """Read at once where rows are read one after another."""

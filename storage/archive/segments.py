@@ -12,12 +12,12 @@ from typing import IO
 import msgspec
 from backports import zstd
 
-from storage import records
 from storage.archive import names, pseudonyms
 from storage.archive.manifests import USERS_MAX, Frame, Manifest
-from storage.cursors import Position
 from storage.exceptions import DamagedArchive
 from storage.models import ChatInteraction
+from storage.records.cursors import Position
+from storage.records.json import format_time, from_json, to_json
 
 FRAME_BYTES = 256 * 1024
 """JSON in a frame, before it is compressed. A row that is larger is a frame alone."""
@@ -66,11 +66,11 @@ class Writer:
 
     def _add(self, row: ChatInteraction) -> None:
         position = (row.created_at, row.interaction_id)
-        if records.format_time(row.created_at)[:10] != self._day.isoformat():
+        if format_time(row.created_at)[:10] != self._day.isoformat():
             raise ValueError(f"A row was not created on {self._day}, the day of its segment.")
         if self._last is not None and position <= self._last:
             raise ValueError("Rows of a segment must come by time and id, each of them once.")
-        line = records.to_json(row) + b"\n"
+        line = to_json(row) + b"\n"
         if self._size + len(line) > FRAME_BYTES:
             self._end_frame()
         self._first = self._first or position
@@ -164,7 +164,7 @@ def _id(manifest: Manifest, frame: Frame, line: bytes) -> str:
 
 def _row(manifest: Manifest, frame: Frame, line: bytes) -> ChatInteraction:
     try:
-        return records.from_json(line)
+        return from_json(line)
     except ValueError:
         raise DamagedArchive(manifest.data, _place(frame, "it has a line that is no row")) from None
 

@@ -30,8 +30,8 @@ from storage.cache.claims import Claim, Kind, claim_of
 from storage.cache.guarded import AWAY
 from storage.cache.sampling import look, own_keys
 from storage.exceptions import NoSharedCache, StorageUnavailable
-from storage.questions import Question
-from storage.records import to_json
+from storage.records.json import to_json
+from storage.records.questions import Question
 
 if TYPE_CHECKING:
     from storage.interface import Storage

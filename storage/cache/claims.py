@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import orjson
 
-from storage import limits, records
+from storage import limits
 from storage.cache import keys, leases
 from storage.cache.interactions import VALUE_MAX_BYTES
 from storage.cache.sampling import Entry
+from storage.records.json import from_json
 
 _KEY = re.compile(r"chat:(.*):([0-9a-f]{64})", re.DOTALL)
 
@@ -79,7 +80,7 @@ def _claim_of(entry: Entry) -> Claim:
 
 
 def _claim_of_interaction(entry: Entry, value: bytes) -> Claim:
-    interaction_id = records.from_json(value).interaction_id
+    interaction_id = from_json(value).interaction_id
     if limits.identifier_violation(interaction_id):
         return Claim(entry, Kind.UNFIT)
     if entry.key.decode() != keys.interaction_key(interaction_id):

@@ -18,8 +18,8 @@ from storage.cache.cells import Cells
 from storage.cache.read_through import Reading, ReadThrough, Unfit, new_token
 from storage.exceptions import CacheNotErased, StorageUnavailable
 from storage.models import ChatInteraction
-from storage.questions import Question
-from storage.records import Stored
+from storage.records.json import Stored
+from storage.records.questions import Question
 
 VALUE_MAX_BYTES = 2_500_000
 """More than the longest JSON of an interaction: 390,000 bytes of text, each escaped as six."""

@@ -7,7 +7,7 @@ import hashlib
 import re
 
 from storage.models import ChatInteraction
-from storage.questions import Question
+from storage.records.questions import Question
 
 _GLOB = re.compile(r"([*?\[\]\\^-])")
 _ESCAPED = r"\\\1"

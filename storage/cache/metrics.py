@@ -1,4 +1,4 @@
-"""What the cache counts, for Prometheus. `chat.metrics` gives it to a scraper."""
+"""What the cache counts, for Prometheus. `chat.metrics.views` gives it to a scraper."""
 
 from dataclasses import dataclass
 

@@ -18,7 +18,7 @@ from storage.dynamodb.lists import Entry
 from storage.dynamodb.mirror import Answers
 from storage.dynamodb.pauses import Pauses
 from storage.exceptions import StorageUnavailable
-from storage.questions import Question
+from storage.records.questions import Question
 
 AT_ONCE = 4
 """Entries in one response where one is wanted: the newest may have been changed or deleted."""

@@ -15,8 +15,8 @@ from typing import Any
 from storage import expiry
 from storage.models import ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.records import Record, format_time, from_record
-from storage.stubs import Stub
+from storage.records.json import Record, format_time, from_record
+from storage.records.stubs import Stub
 
 Item = dict[str, dict[str, Any]]
 """Attribute names to values, each with its type: S is a string, N a number."""

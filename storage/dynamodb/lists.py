@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from storage.cursors import Position
 from storage.dynamodb import items
 from storage.dynamodb.client import Client
 from storage.dynamodb.expressions import names
 from storage.dynamodb.mirror import Newest, OfUser
 from storage.dynamodb.pauses import Pauses
 from storage.exceptions import StorageUnavailable
-from storage.pages import Slice
-from storage.records import format_time
+from storage.records.cursors import Position
+from storage.records.json import format_time
+from storage.records.pages import Slice
 
 LARGEST_PAGE = 1000
 """Entries in one answer; a list takes as many answers as it needs."""

@@ -14,7 +14,7 @@ TTL_ATTRIBUTE = InteractionItem.expires_at.attr_name
 TAGS = {"application": "chat-interaction-store"}
 
 STATE, RESTORING = "state", "restoring"
-"""A tag of a table that must not be used yet, and its value: see `storage.dynamodb.recovery`."""
+"""A tag of a table that must not be used yet, and its value: see `storage.backups.recovery`."""
 
 UNFINISHED = "It is being restored and may hold what was erased since; run manage.py restore again."
 

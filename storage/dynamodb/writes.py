@@ -21,8 +21,8 @@ from storage.dynamodb import items
 from storage.dynamodb.items import Item
 from storage.exceptions import InteractionConflict, StorageUnavailable
 from storage.models import ChatInteraction
-from storage.outcomes import Outcome
-from storage.stubs import Stub, TakenByStub
+from storage.records.outcomes import Outcome
+from storage.records.stubs import Stub, TakenByStub
 
 
 def is_own(stored: Item | None, item: Item) -> bool:

@@ -21,10 +21,10 @@ from storage.models.interaction import (
     MESSAGE_HASH,
     message_hash,
 )
-from storage.pages import Slice
-from storage.questions import Question
-from storage.records import Record
-from storage.stubs import Stub
+from storage.records.json import Record
+from storage.records.pages import Slice
+from storage.records.questions import Question
+from storage.records.stubs import Stub
 
 FIELDS = ChatInteraction._meta.concrete_fields
 

@@ -1,0 +1,1 @@
+"""What people and services use: the API, the admin, the commands, maintenance."""

@@ -1,0 +1,1 @@
+"""What every backend owes, run on all of them; and both compared step by step."""

@@ -6,8 +6,8 @@ import pytest
 
 from storage import expiry
 from storage.models.interaction import FIELDS
-from storage.questions import Question
-from storage.records import from_json
+from storage.records.json import from_json
+from storage.records.questions import Question
 from tests.contract.calls import at, fields, short
 
 ASKED = "What is a B-tree?"

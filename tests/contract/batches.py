@@ -3,8 +3,8 @@
 import pytest
 
 from storage.exceptions import InvalidInteraction, InvalidInteractions
-from storage.outcomes import Outcome
-from storage.pages import PageQuery
+from storage.records.outcomes import Outcome
+from storage.records.pages import PageQuery
 from tests.contract.calls import at, fields, ids, newest_first
 
 CREATED, UNCHANGED, CONFLICT = Outcome.CREATED, Outcome.UNCHANGED, Outcome.CONFLICT

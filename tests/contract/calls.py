@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.models.interaction import FIELDS
-from storage.pages import PageQuery
+from storage.records.pages import PageQuery
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

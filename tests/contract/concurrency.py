@@ -5,7 +5,7 @@ import pytest
 from storage import expiry
 from storage.exceptions import IdempotencyKeyReused, InteractionConflict
 from storage.models.idempotency import Idempotency
-from storage.outcomes import Outcome
+from storage.records.outcomes import Outcome
 from tests.contract.calls import at, gather, ids
 
 CALLERS = 16

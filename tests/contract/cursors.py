@@ -5,7 +5,7 @@ import string
 import pytest
 
 from storage.exceptions import InvalidCursor
-from storage.pages import PageQuery
+from storage.records.pages import PageQuery
 from tests.contract.calls import at, ids, short
 
 GARBAGE = [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from storage.outcomes import Outcome
-from storage.pages import PageQuery
+from storage.records.outcomes import Outcome
+from storage.records.pages import PageQuery
 from tests.contract.calls import at, fields, ids, short
 from tests.contract.reading import IMPOSSIBLE_IDS
 

@@ -8,8 +8,8 @@ import pytest
 from storage import expiry
 from storage.exceptions import IdempotentInteractionGone, InvalidInteraction
 from storage.models.idempotency import Idempotency
-from storage.outcomes import Outcome
-from storage.pages import PageQuery
+from storage.records.outcomes import Outcome
+from storage.records.pages import PageQuery
 from tests.contract.calls import at, everyones_pages, fields, ids, rows_of, user_pages
 
 EXPIRED = at(microseconds=-1)

@@ -96,8 +96,8 @@ class IdempotencyContract:
         storage.create_interaction_sync(existing)
         storage.create_interaction_sync(existing, Idempotency("e" * 64, "e" * 64))
         storage.create_interaction_sync(make_interaction(user_id="bob"), OTHER_KEY)
-        assert storage.forget_user_sync("ada")["idempotency_records"] == 2
-        assert storage.forget_user_sync("ada")["idempotency_records"] == 0
+        assert storage.forget_user("ada")["idempotency_records"] == 2
+        assert storage.forget_user("ada")["idempotency_records"] == 0
         _, created = storage.create_interaction_sync(make_interaction(), OTHER_REQUEST)
         assert created is True
         with pytest.raises(IdempotencyKeyReused):
@@ -109,14 +109,14 @@ class IdempotencyContract:
         for number, user_id in enumerate(["ad", "ada", "ada#", "ada:x", "Ada"]):
             key = Idempotency(str(number) * 64, "r" * 64)
             storage.create_interaction_sync(make_interaction(user_id=user_id), key)
-        assert storage.forget_user_sync("ada")["idempotency_records"] == 1
+        assert storage.forget_user("ada")["idempotency_records"] == 1
 
     def test_many_records_of_a_user_go(self, storage, make_interaction):
         existing = make_interaction(interaction_id="i")
         storage.create_interaction_sync(existing)
         for number in range(30):
             storage.create_interaction_sync(existing, Idempotency(f"{number:064}", "r" * 64))
-        assert storage.forget_user_sync("ada")["idempotency_records"] == 30
+        assert storage.forget_user("ada")["idempotency_records"] == 30
 
     def test_no_list_shows_a_record_or_trips_over_it(self, calls, storage, make_interaction):
         made = [
@@ -125,7 +125,7 @@ class IdempotencyContract:
         ]
         newest_first = [each.interaction_id for each in reversed(made)]
         assert ids(calls.get_user_interactions("ada", 100)) == newest_first
-        assert ids(storage.hot_of_user_sync("ada", 100)) == newest_first
+        assert ids(storage.hot_of_user("ada", 100)) == newest_first
         query = {"limit": 2, "created_after": datetime.min.replace(tzinfo=UTC)}
         for pages in (user_pages(calls, "ada", **query), everyones_pages(calls, **query)):
             assert [len(page.records) for page in pages] == [2, 2, 1]

@@ -8,7 +8,7 @@ import pytest
 
 from storage.exceptions import InvalidInteraction
 from storage.limits import IDENTIFIER_MAX_LENGTH, MODEL_MAX_LENGTH, TEXT_MAX_BYTES, TOKENS_MAX
-from storage.pages import PageQuery
+from storage.records.pages import PageQuery
 from tests.contract.calls import at, fields, ids, short
 
 CONTROL_CHARACTERS = [c for c in map(chr, range(0x300)) if unicodedata.category(c) == "Cc"]

@@ -5,9 +5,9 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from storage import records
-from storage.outcomes import Outcome
-from storage.pages import PageQuery
+from storage.records.json import dumps, to_json
+from storage.records.outcomes import Outcome
+from storage.records.pages import PageQuery
 from tests.contract.calls import (
     at,
     everyones_pages,
@@ -45,7 +45,7 @@ class ListingContract:
             calls.list_user_interactions("ada", PageQuery()),
             calls.list_interactions(PageQuery()),
         ):
-            assert [records.dumps(record) for record in page.records] == [records.to_json(stored)]
+            assert [dumps(record) for record in page.records] == [to_json(stored)]
 
     def test_the_repr_of_a_page_has_no_texts(self, calls, make_interaction):
         calls.save_interaction(make_interaction(message="secret-1", response="secret-2"))

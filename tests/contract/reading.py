@@ -4,7 +4,7 @@ from datetime import UTC
 
 import pytest
 
-from storage import records
+from storage.records.json import to_json
 from tests.contract.calls import at, fields, short
 
 # What an attacker or a careless client may send as an id.
@@ -38,7 +38,7 @@ class ReadingContract:
         calls.save_interaction(make_interaction(interaction_id="i", message="ünï😀"))
         (listed,) = calls.get_user_interactions("ada", 1)  # not by id, so past any cache
         # Twice: the second may come from the cache.
-        assert calls.get_json("i") == calls.get_json("i") == records.to_json(listed)
+        assert calls.get_json("i") == calls.get_json("i") == to_json(listed)
 
     def test_as_json_another_users_is_unknown(self, calls, make_interaction):
         calls.save_interaction(make_interaction(interaction_id="i"))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from storage.limits import IDENTIFIER_MAX_LENGTH, MODEL_MAX_LENGTH, TOKENS_MAX
 from storage.models import ChatInteraction
-from storage.outcomes import Outcome
-from storage.pages import PageQuery
+from storage.records.outcomes import Outcome
+from storage.records.pages import PageQuery
 from tests.contract.calls import SynchronousCalls, at, fields, ids, newest_first, user_pages
 
 PROFILE = settings.get_profile("contract")

@@ -29,9 +29,9 @@ from storage.exceptions import (
 from storage.limits import violations
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
-from storage.outcomes import Outcome
-from storage.pages import PageQuery
-from storage.questions import Question
+from storage.records.outcomes import Outcome
+from storage.records.pages import PageQuery
+from storage.records.questions import Question
 from tests.contract.calls import at, fields, newest_first
 from tests.contract.round_trips import PROFILE, empty
 

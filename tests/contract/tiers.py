@@ -8,8 +8,8 @@ from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.models.idempotency import Idempotency
-from storage.outcomes import Outcome
-from storage.questions import Question
+from storage.records.outcomes import Outcome
+from storage.records.questions import Question
 
 DAY = datetime(2026, 10, 3, tzinfo=UTC)
 
@@ -43,7 +43,7 @@ class TiersContract:
         def move(*interactions):
             segment = archive.new_segment(interactions[0].created_at.date())
             archive.write(segment, interactions)
-            assert storage.move_to_cold_sync(interactions, segment) == len(interactions)
+            assert storage.move_to_cold(interactions, segment) == len(interactions)
             return segment
 
         return move
@@ -136,8 +136,8 @@ class TiersContract:
         archive.write(segment, kept)
         storage.update_interaction_sync("old-1", {"response": "changed meanwhile"})
         storage.delete_interaction_sync("old-2")
-        assert storage.move_to_cold_sync(kept, segment) == 1
-        assert storage.stubs_sync(["old-0", "old-1", "old-2"]).keys() == {"old-0"}
+        assert storage.move_to_cold(kept, segment) == 1
+        assert storage.database.stubs(["old-0", "old-1", "old-2"]).keys() == {"old-0"}
         assert storage.get_interaction_sync("old-1").response == "changed meanwhile"
 
     def test_moving_twice_moves_once(self, storage, archive, make_old):
@@ -145,16 +145,16 @@ class TiersContract:
         storage.create_interactions_sync([interaction])
         segment = archive.new_segment(DAY.date())
         archive.write(segment, [interaction])
-        assert storage.move_to_cold_sync([interaction], segment) == 1
-        assert storage.move_to_cold_sync([interaction], segment) == 0
+        assert storage.move_to_cold([interaction], segment) == 1
+        assert storage.move_to_cold([interaction], segment) == 0
 
     def test_it_comes_back_as_it_was(self, calls, storage, archived, make_old):
         interaction = make_old(1)
         storage.create_interactions_sync([interaction])
         segment = archived(interaction)
-        assert storage.return_from_cold_sync([interaction], "2026-10-03/another") == 0
-        assert storage.return_from_cold_sync([interaction], segment) == 1
-        assert storage.return_from_cold_sync([interaction], segment) == 0
+        assert storage.return_from_cold([interaction], "2026-10-03/another") == 0
+        assert storage.return_from_cold([interaction], segment) == 1
+        assert storage.return_from_cold([interaction], segment) == 0
         found = calls.get_interaction("old-1")
         assert found.same_content(interaction)
         assert found.updated_at == interaction.updated_at
@@ -168,8 +168,8 @@ class TiersContract:
         storage.create_interactions_sync([first, second])
         segment = archived(first)
         archived(second)
-        assert storage.drop_stubs_sync(["old-1", "old-2", "unknown"], segment) == 1
-        assert storage.stubs_sync(["old-1", "old-2"]).keys() == {"old-2"}
+        assert storage.database.drop_stubs(["old-1", "old-2", "unknown"], segment) == 1
+        assert storage.database.stubs(["old-1", "old-2"]).keys() == {"old-2"}
 
     def test_an_expired_one_cannot_be_read_and_its_id_is_free(
         self, calls, storage, cold, make_old, settings
@@ -189,14 +189,14 @@ class TiersContract:
     def test_the_oldest_come_first_and_to_the_microsecond(self, storage, make_old):
         storage.create_interactions_sync([make_old(number) for number in (3, 1, 2, 4)])
         until = make_old(3).created_at
-        found = storage.oldest_sync(until, 10)
+        found = storage.oldest(until, 10)
         assert [each.interaction_id for each in found] == ["old-1", "old-2", "old-3"]
-        assert storage.count_oldest_sync(until, 10) == 3
-        assert storage.count_oldest_sync(until, 2) == 2
-        assert storage.count_oldest_sync(until - timedelta(microseconds=1), 10) == 2
-        assert [each.interaction_id for each in storage.oldest_sync(until, 2)] == ["old-1", "old-2"]
+        assert storage.database.count_oldest(until, 10) == 3
+        assert storage.database.count_oldest(until, 2) == 2
+        assert storage.database.count_oldest(until - timedelta(microseconds=1), 10) == 2
+        assert [each.interaction_id for each in storage.oldest(until, 2)] == ["old-1", "old-2"]
         after = (make_old(1).created_at, "old-1")
-        rest = storage.oldest_sync(until, 10, after)
+        rest = storage.oldest(until, 10, after)
         assert [each.interaction_id for each in rest] == ["old-2", "old-3"]
 
     def test_the_oldest_of_one_time_come_by_id(self, storage, make_interaction):
@@ -204,28 +204,28 @@ class TiersContract:
         storage.create_interactions_sync(
             [make_interaction(interaction_id=each, created_at=DAY) for each in ids]
         )
-        found = [each.interaction_id for each in storage.oldest_sync(DAY, 10)]
+        found = [each.interaction_id for each in storage.oldest(DAY, 10)]
         assert found == sorted(ids)
         for place, interaction_id in enumerate(found):
-            rest = storage.oldest_sync(DAY, 10, (DAY, interaction_id))
+            rest = storage.oldest(DAY, 10, (DAY, interaction_id))
             assert [each.interaction_id for each in rest] == found[place + 1 :]
 
     def test_many_change_over_in_one_call(self, storage, archive, make_old):
         interactions = [make_old(number) for number in range(1100)]
         for start in range(0, 1100, 100):
             storage.create_interactions_sync(interactions[start : start + 100])
-        assert storage.oldest_sync(DAY + timedelta(days=1), 1100)[-1].interaction_id == "old-1099"
+        assert storage.oldest(DAY + timedelta(days=1), 1100)[-1].interaction_id == "old-1099"
         segment = archive.new_segment(DAY.date())
         archive.write(segment, interactions)
-        assert storage.move_to_cold_sync(interactions, segment) == 1100
-        assert storage.count_oldest_sync(DAY + timedelta(days=1), 10) == 0
-        assert len(storage.stubs_sync([each.interaction_id for each in interactions])) == 1100
-        assert storage.return_from_cold_sync(interactions, segment) == 1100
+        assert storage.move_to_cold(interactions, segment) == 1100
+        assert storage.database.count_oldest(DAY + timedelta(days=1), 10) == 0
+        assert len(storage.database.stubs([each.interaction_id for each in interactions])) == 1100
+        assert storage.return_from_cold(interactions, segment) == 1100
 
     def test_expired_rows_are_removed_if_they_have_expired(self, storage, make_old):
         interactions = [make_old(number) for number in range(3)]
         storage.create_interactions_sync(interactions)
-        assert storage.remove_expired_sync(interactions, interactions[1].created_at) == 2
+        assert storage.database.remove_expired(interactions, interactions[1].created_at) == 2
         assert storage.get_interaction_sync("old-2") is not None
 
     def test_the_rows_of_a_user_are_erased(self, calls, storage, make_old):
@@ -233,9 +233,9 @@ class TiersContract:
         storage.create_interactions_sync(interactions)
         for each in interactions:
             calls.get_interaction(each.interaction_id)
-        found = storage.hot_of_user_sync("ada", 10)
+        found = storage.hot_of_user("ada", 10)
         assert [each.interaction_id for each in found] == ["old-1", "old-0"]
-        assert storage.erase_hot_sync(interactions, "ada") == 2
+        assert storage.erase_hot(interactions, "ada") == 2
         assert [calls.get_interaction(each.interaction_id) is None for each in interactions] == [
             True,
             True,
@@ -243,10 +243,10 @@ class TiersContract:
         ]
 
     def test_a_lock_has_one_owner(self, storage):
-        assert storage.take_lock_sync("lifecycle", "first", 60)
-        assert storage.take_lock_sync("lifecycle", "first", 60)
-        assert not storage.take_lock_sync("lifecycle", "second", 60)
-        storage.release_lock_sync("lifecycle", "second")
-        assert not storage.take_lock_sync("lifecycle", "second", 60)
-        storage.release_lock_sync("lifecycle", "first")
-        assert storage.take_lock_sync("lifecycle", "second", 0.001)
+        assert storage.database.acquire_lock("lifecycle", "first", 60)
+        assert storage.database.acquire_lock("lifecycle", "first", 60)
+        assert not storage.database.acquire_lock("lifecycle", "second", 60)
+        storage.database.release_lock("lifecycle", "second")
+        assert not storage.database.acquire_lock("lifecycle", "second", 60)
+        storage.database.release_lock("lifecycle", "first")
+        assert storage.database.acquire_lock("lifecycle", "second", 0.001)

@@ -16,7 +16,7 @@ from django.db import connections
 from storage.archive.archive import configured_archive
 from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord
 from storage.sqlite import base
-from storage.sqlite.storage import LocalStorage
+from storage.sqlite.database import LocalStorage
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

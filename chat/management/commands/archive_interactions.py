@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from chat.management.maintenance import MaintenanceCommand, policy_of
+from chat.maintenance import archiving
+from chat.maintenance.archiving import Archived
+from chat.maintenance.runs import Run
+from chat.management.base import MaintenanceCommand, policy_of
 from storage.interface import Storage
-from storage.lifecycle import archiving
-from storage.lifecycle.archiving import Archived
-from storage.lifecycle.runs import Run
 
 
 class Command(MaintenanceCommand):

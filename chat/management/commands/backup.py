@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from chat.management.maintenance import MaintenanceCommand
+from chat.maintenance.runs import Run
+from chat.management.base import MaintenanceCommand
+from storage.backups import backups
+from storage.backups.backups import Taken
 from storage.interface import Storage
-from storage.lifecycle import backups
-from storage.lifecycle.backups import Taken
-from storage.lifecycle.runs import Run
 
 
 class Command(MaintenanceCommand):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import CollectorRegistry, Gauge
 
-from chat import metrics_files
+from chat.metrics import files as metrics_files
 from storage import get_storage
 from storage.exceptions import NoSharedCache, StorageError
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from chat.management.maintenance import MaintenanceCommand, policy_of
+from chat.maintenance.erasure import erasing
+from chat.maintenance.erasure.erasing import Erased
+from chat.maintenance.runs import Run
+from chat.management.base import MaintenanceCommand, policy_of
 from storage import limits
 from storage.interface import Storage
-from storage.lifecycle import erasing
-from storage.lifecycle.erasing import Erased
-from storage.lifecycle.runs import Run
 
 
 class Command(MaintenanceCommand):

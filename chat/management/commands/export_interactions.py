@@ -13,9 +13,10 @@ from django.utils.dateparse import parse_datetime
 
 from chat import interchange
 from chat.progress import progress
-from storage import get_storage, limits, records
+from storage import get_storage, limits
 from storage.exceptions import StorageError
-from storage.pages import Page, PageQuery
+from storage.records.json import to_json
+from storage.records.pages import Page, PageQuery
 
 PAGE_SIZE = 200
 
@@ -70,7 +71,7 @@ class Command(BaseCommand):
         with interchange.opened_for_writing(name) as file, progress("exporting") as report:
             for page in _pages(user_id, query):
                 for interaction in page.interactions:
-                    file.write(records.to_json(interaction) + b"\n")
+                    file.write(to_json(interaction) + b"\n")
                 count += len(page.interactions)
                 report(count)
         return count

@@ -6,12 +6,13 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from chat.management.maintenance import MaintenanceCommand
+from chat.maintenance.export import exporting
+from chat.maintenance.export import folder as export_folder
+from chat.maintenance.export.folder import Exported
+from chat.maintenance.runs import Run
+from chat.management.base import MaintenanceCommand
 from storage import limits
 from storage.interface import Storage
-from storage.lifecycle import export_folder, exporting
-from storage.lifecycle.export_folder import Exported
-from storage.lifecycle.runs import Run
 
 WRONG_USE = 2
 

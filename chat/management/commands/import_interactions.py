@@ -15,7 +15,7 @@ from chat.progress import Report, progress
 from storage import get_storage
 from storage.exceptions import StorageError
 from storage.models import ChatInteraction
-from storage.outcomes import Outcome
+from storage.records.outcomes import Outcome
 
 BATCH_SIZE = 500
 """Interactions saved in one step. An interrupted import leaves whole batches."""

@@ -7,14 +7,14 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from chat.maintenance import holds
+from chat.maintenance.holds import Hold, Holds
+from chat.maintenance.identity import confirm_archive
+from chat.maintenance.runs import LockHeld, Run
+from chat.management.base import MaintenanceCommand
 from chat.management.commands.erase_user import user
 from chat.management.commands.restore_archive import day
-from chat.management.maintenance import MaintenanceCommand
-from storage.archive import holds
-from storage.archive.holds import Hold, Holds
 from storage.interface import Storage
-from storage.lifecycle.identity import confirm_archive
-from storage.lifecycle.runs import LockHeld, Run
 
 WRONG_USE = 2
 

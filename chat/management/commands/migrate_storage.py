@@ -8,15 +8,15 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
-from chat.management.maintenance import MaintenanceCommand
+from chat.maintenance.migration import copying
+from chat.maintenance.migration.handing_over import TargetRun
+from chat.maintenance.migration.marks import Side
+from chat.maintenance.migration.report import Copied
+from chat.maintenance.runs import Run
+from chat.management.base import MaintenanceCommand
 from storage.archive.archive import Archive
 from storage.interface import Storage
-from storage.lifecycle import copying
-from storage.lifecycle.copied import Copied
-from storage.lifecycle.copy_marks import Side
-from storage.lifecycle.handing_over import TargetRun
-from storage.lifecycle.runs import Run
-from storage.selection import archive_at, place_named, storage_named
+from storage.startup.selection import archive_at, place_named, storage_named
 
 WRONG_USE = 2
 NAMES = ("local", "cloud")

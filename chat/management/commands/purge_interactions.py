@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from chat.management.maintenance import MaintenanceCommand, policy_of
+from chat.maintenance import purging
+from chat.maintenance.purging import Purged
+from chat.maintenance.runs import Run
+from chat.management.base import MaintenanceCommand, policy_of
 from storage.interface import Storage
-from storage.lifecycle import purging
-from storage.lifecycle.purging import Purged
-from storage.lifecycle.runs import Run
 
 
 class Command(MaintenanceCommand):

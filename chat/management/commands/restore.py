@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from chat.management.maintenance import MaintenanceCommand, moment, policy_of
+from chat.maintenance.erasure.replaying import bring_up_to_date
+from chat.maintenance.runs import Run
+from chat.management.base import MaintenanceCommand, moment, policy_of
+from storage.backups import backups
+from storage.backups.backups import BeforeLive, Restored
 from storage.interface import Storage
-from storage.lifecycle import backups
-from storage.lifecycle.backups import BeforeLive, Restored
-from storage.lifecycle.replaying import bring_up_to_date
-from storage.lifecycle.runs import Run
 
 POLL_SECONDS = 5.0
 WRONG_USE = 2

@@ -5,11 +5,11 @@ from argparse import ArgumentParser, ArgumentTypeError
 from datetime import date
 from typing import Any
 
-from chat.management.maintenance import MaintenanceCommand, policy_of
+from chat.maintenance import restoring
+from chat.maintenance.restoring import Restored
+from chat.maintenance.runs import Run
+from chat.management.base import MaintenanceCommand, policy_of
 from storage.interface import Storage
-from storage.lifecycle import restoring
-from storage.lifecycle.restoring import Restored
-from storage.lifecycle.runs import Run
 
 
 class Command(MaintenanceCommand):

@@ -8,10 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from chat import first_start, metrics_files
-from storage import readiness
-from storage.lifecycle import backups
-from storage.migrate import migrated_under_lock
+from chat import first_start
+from chat.metrics import files as metrics_files
+from storage.backups import backups
+from storage.startup import readiness
+from storage.startup.schema import migrated_under_lock
 
 
 class Command(BaseCommand):

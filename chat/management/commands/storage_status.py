@@ -5,12 +5,12 @@ from argparse import ArgumentParser
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from chat import maintenance_metrics
-from chat.management.maintenance import MaintenanceCommand, policy_of
+from chat.maintenance import status
+from chat.maintenance.runs import Run
+from chat.maintenance.status import Status
+from chat.management.base import MaintenanceCommand, policy_of
+from chat.metrics import maintenance as maintenance_metrics
 from storage.interface import Storage
-from storage.lifecycle import status
-from storage.lifecycle.runs import Run
-from storage.lifecycle.status import Status
 
 
 @dataclass

@@ -3,11 +3,11 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from chat.management.maintenance import MaintenanceCommand
+from chat.maintenance.runs import Run
+from chat.management.base import MaintenanceCommand
+from storage.backups import backups
+from storage.backups.backups import Verified
 from storage.interface import Storage
-from storage.lifecycle import backups
-from storage.lifecycle.backups import Verified
-from storage.lifecycle.runs import Run
 
 
 class Command(MaintenanceCommand):

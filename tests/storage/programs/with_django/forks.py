@@ -13,9 +13,10 @@ import threading
 
 from django.db import connection, transaction
 
-from storage import get_storage, selection
+from storage import get_storage
 from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction
+from storage.startup import selection
 from tests.storage.programs.with_django.tables import create_tables, disconnect, interaction
 
 

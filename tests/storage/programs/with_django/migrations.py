@@ -11,7 +11,7 @@ from pathlib import Path
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from storage import migrate
+from storage.startup import schema as migrate
 
 
 def wait_for(file: Path) -> None:

@@ -24,7 +24,7 @@ def read(interaction_id):
 def remove(interaction_id):
     """The row goes, as in an erasure; nothing else."""
     row = get_storage().get_interaction_sync(interaction_id)
-    return get_storage().erase_hot_sync([row], row.user_id)
+    return get_storage().erase_hot([row], row.user_id)
 
 
 def remembers(text):
@@ -39,7 +39,7 @@ DO = {
     "remembers": remembers,
     "set": lambda key, value: get_storage().cache_set_sync(key, value, 60),
     "get": lambda key: get_storage().cache_get_sync(key),
-    "forget": lambda user_id: get_storage().forget_user_sync(user_id),
+    "forget": lambda user_id: get_storage().forget_user(user_id),
 }
 
 

@@ -1,0 +1,1 @@
+"""Export all that is kept about a user, as a stream or a folder."""

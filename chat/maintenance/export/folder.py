@@ -1,0 +1,309 @@
+"""The export of a person as a folder: interactions as lines of JSON, and a manifest.
+
+    interactions.jsonl.zst   newest first; frames of zstd, each with its checksum
+    unfinished.json          how far it is; there until the export is complete
+    manifest.json            what the export has; there once it is complete
+
+Frames end where the rows make them end, so an export that was cut short and goes on comes out byte
+for byte as one that was not, if no row has changed. Nobody but the owner may read the files.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from backports import zstd
+
+from chat.maintenance.export.exporting import interactions_of, kept_besides, pages_of
+from chat.maintenance.runs import Run
+from storage.archive import documents
+from storage.archive.lists import position
+from storage.exceptions import DamagedArchive, StorageError
+from storage.interface import Storage
+from storage.models import ChatInteraction
+from storage.records.cursors import Position
+from storage.records.json import format_time, to_json
+
+DATA = "interactions.jsonl.zst"
+STATE = "unfinished.json"
+MANIFEST = "manifest.json"
+PARTIAL = ".partial"
+
+FORMAT = 1
+
+FRAME_BYTES = 256 * 1024
+"""JSON in a frame, before it is compressed. A row that is larger is a frame alone."""
+
+FRAMES_AT_ONCE = 16
+"""Frames between two points at which an export that is cut short can go on."""
+
+READ_BYTES = 1024 * 1024
+
+_OPTIONS: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
+
+
+class ExportRefused(StorageError):
+    """The folder is not one that this export may be written to; the message says why."""
+
+
+class DamagedExport(StorageError):
+    """A file of an export is not what was written. Make the export again, with `--force`."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        super().__init__(f"{name} is damaged: {problem}. Make the export again, with --force.")
+
+
+@dataclass
+class Exported:
+    """What a run of export_user has done."""
+
+    exported: int = 0
+    """Interactions in the export so far, those of earlier runs among them."""
+    bytes: int = 0
+    remaining: int | None = None
+    """Not known before the end."""
+
+
+def export(
+    storage: Storage, user_id: str, folder: Path, run: Run, report: Exported, *, force: bool
+) -> None:
+    """Write the export of a user, or go on where it was left. Counts as it goes in `report`.
+
+    If the time of the run is up, the next one goes on from there. With `force`, what the folder
+    has of an export is deleted first. Raises ExportRefused, DamagedExport, and OSError.
+    """
+    if run.dry_run:
+        for page in pages_of(storage, user_id, at_once=run.batch_size):
+            report.exported += len(page)
+            run.step(report.exported)
+        return
+    with _owned(folder):
+        if force:
+            _clear(folder)
+        state = _begun(folder, user_id, run.now)
+        with _opened(folder, state) as (file, whole):
+            writer = _Writer(folder, file, whole, state)
+            for row in interactions_of(storage, user_id, writer.last, run.batch_size):
+                if writer.add(row):
+                    report.exported, report.bytes = state["count"], state["bytes"]
+                    writer.let(run)
+            writer.finish()
+        report.exported, report.bytes, report.remaining = state["count"], state["bytes"], 0
+        _complete(storage, folder, state, run.now)
+
+
+def verify(folder: Path, report: Exported) -> None:
+    """Compare an export with its manifest. Raises DamagedExport and OSError."""
+    manifest = _document(folder, MANIFEST)
+    if manifest is None:
+        is_unfinished = (folder / STATE).exists()
+        why = "it is not there" + (", because the export is not complete" if is_unfinished else "")
+        raise DamagedExport(MANIFEST, why)
+    said = manifest["interactions"]
+    try:
+        with (folder / DATA).open("rb") as file:
+            found = _digest(file, said["bytes"])
+            is_longer = bool(file.read(1))
+    except FileNotFoundError:
+        raise DamagedExport(DATA, "it is not there") from None
+    if is_longer or found.hexdigest() != said["sha256"]:
+        raise DamagedExport(DATA, "its checksum is not that of the manifest")
+    report.exported, report.bytes, report.remaining = said["count"], said["bytes"], 0
+
+
+class _Writer:
+    """Appends frames to the data file, and keeps `state` to what is in it."""
+
+    def __init__(self, folder: Path, file: IO[bytes], whole: Any, state: documents.Content) -> None:
+        self._folder = folder
+        self._file = file
+        self._whole = whole
+        self._state = state
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._frames = 0
+        last = state["last"]
+        self.last: Position | None = last and (datetime.fromisoformat(last[0]), last[1])
+
+    def add(self, row: ChatInteraction) -> bool:
+        """Take the next row; whether that ended the frame before it."""
+        line = to_json(row) + b"\n"
+        is_full = bool(self._lines) and self._size + len(line) > FRAME_BYTES
+        if is_full:
+            self._end_frame()
+        self._lines.append(line)
+        self._size += len(line)
+        self.last = position(row)
+        self._state["newest"] = self._state["newest"] or format_time(row.created_at)
+        return is_full
+
+    def let(self, run: Run) -> None:
+        """Take a step; if the run stops there, the next one is to go on from the last frame."""
+        try:
+            run.step(self._state["count"])
+        except BaseException:
+            self._save()
+            raise
+        if self._frames % FRAMES_AT_ONCE == 0:
+            self._save()
+
+    def finish(self) -> None:
+        """Write what is left. A file without rows has one frame, an empty one."""
+        if self._lines or not self._state["bytes"]:
+            self._end_frame()
+        _sync(self._file)
+
+    def _end_frame(self) -> None:
+        frame = zstd.compress(b"".join(self._lines), options=_OPTIONS)
+        self._file.write(frame)
+        self._whole.update(frame)
+        self._state["bytes"] += len(frame)
+        self._state["count"] += len(self._lines)
+        self._state["sha256"] = self._whole.hexdigest()
+        if self.last is not None:
+            self._state["last"] = [format_time(self.last[0]), self.last[1]]
+        self._lines, self._size = [], 0
+        self._frames += 1
+
+    def _save(self) -> None:
+        _sync(self._file)
+        _write(self._folder, STATE, self._state)
+
+
+@contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    """Make the folder, if need be, and keep other exports and other eyes out of it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        ours = {name + end for name in (DATA, STATE, MANIFEST) for end in ("", PARTIAL)}
+        others = sorted(each.name for each in folder.iterdir() if each.name not in ours)
+        if others:
+            raise ExportRefused(f"{folder} has other files, as {others[0]}; take a new folder.")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ExportRefused(f"Another export is being written to {folder}.") from None
+        os.fchmod(descriptor, 0o700)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
+    # The manifest goes first: without it, the rest is not taken for an export.
+    for name in (MANIFEST, STATE, DATA):
+        _remove(folder, name)
+
+
+def _begun(folder: Path, user_id: str, now: datetime) -> documents.Content:
+    """How far the export in a folder is: at its beginning, if there is none."""
+    if (folder / MANIFEST).exists():
+        raise ExportRefused(f"{folder} has a complete export; take another folder, or --force.")
+    state = _document(folder, STATE)
+    if state is None:
+        state = {
+            "format": FORMAT,
+            "user_id": user_id,
+            "started_at": format_time(now),
+            "count": 0,
+            "bytes": 0,
+            "sha256": hashlib.sha256().hexdigest(),
+            "newest": None,
+            "last": None,
+        }
+        _write(folder, STATE, state)
+    elif state["user_id"] != user_id:
+        raise ExportRefused(f"{folder} has an unfinished export of another user.")
+    return state
+
+
+@contextmanager
+def _opened(folder: Path, state: documents.Content) -> Iterator[tuple[IO[bytes], Any]]:
+    """The data file, cut to what the state says, ready for more; and the checksum so far."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    with os.fdopen(os.open(folder / DATA, flags, 0o600), "r+b") as file:
+        os.fchmod(file.fileno(), 0o600)
+        whole = _digest(file, state["bytes"])
+        if whole.hexdigest() != state["sha256"]:
+            raise DamagedExport(DATA, f"its first {state['bytes']} bytes are not what was written")
+        file.truncate(state["bytes"])
+        yield file, whole
+
+
+def _complete(storage: Storage, folder: Path, state: documents.Content, now: datetime) -> None:
+    manifest = {
+        "format": FORMAT,
+        "user_id": state["user_id"],
+        "started_at": state["started_at"],
+        "exported_at": format_time(now),
+        "interactions": {
+            "file": DATA,
+            "count": state["count"],
+            "bytes": state["bytes"],
+            "sha256": state["sha256"],
+            "newest": state["newest"],
+            "oldest": state["last"] and state["last"][0],
+        },
+        **kept_besides(storage, state["user_id"]),
+    }
+    _write(folder, MANIFEST, manifest)
+    _remove(folder, STATE)
+
+
+def _document(folder: Path, name: str) -> documents.Content | None:
+    try:
+        content = documents.loads(name, (folder / name).read_bytes())
+    except FileNotFoundError:
+        return None
+    except DamagedArchive:
+        raise DamagedExport(name, "its checksum is not that of its content") from None
+    if content.get("format") != FORMAT:
+        raise DamagedExport(name, "it is of a format that this version does not know")
+    return content
+
+
+def _write(folder: Path, name: str, content: documents.Content) -> None:
+    """Write a document, or replace it, in one step."""
+    partial = folder / f"{name}{PARTIAL}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with os.fdopen(os.open(partial, flags, 0o600), "wb") as file:
+        file.write(documents.dumps(content))
+        _sync(file)
+    partial.replace(folder / name)
+    _sync_folder(folder)
+
+
+def _remove(folder: Path, name: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    (folder / f"{name}{PARTIAL}").unlink(missing_ok=True)
+    _sync_folder(folder)
+
+
+def _digest(file: IO[bytes], length: int) -> Any:
+    """The checksum of the next bytes of a file: of so many, or of fewer if it ends before."""
+    digest = hashlib.sha256()
+    while length and (content := file.read(min(length, READ_BYTES))):
+        digest.update(content)
+        length -= len(content)
+    return digest
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

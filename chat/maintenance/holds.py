@@ -1,0 +1,87 @@
+"""Legal holds: users and days of which nothing may be deleted, however old it is.
+
+They lie in the archive, out of reach of a restored backup.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from storage.archive.archive import Archive
+from storage.archive.manifests import Manifest
+from storage.models import ChatInteraction
+from storage.records.json import format_time
+
+FOLDER = "holds"
+
+Kind = Literal["user", "day"]
+
+
+@dataclass(frozen=True)
+class Hold:
+    """One hold: of a user's interactions, or of all that were created on a day (UTC)."""
+
+    kind: Kind
+    value: str
+    """The user's id, or the day as `2026-10-23`."""
+    reason: str
+    since: datetime
+
+    @property
+    def name(self) -> str:
+        """The file it is kept in."""
+        return f"{FOLDER}/{self.kind}-{hashlib.sha256(self.value.encode()).hexdigest()}.json"
+
+
+class Holds:
+    """All holds at one moment."""
+
+    def __init__(self, holds: Iterable[Hold]) -> None:
+        self.all = sorted(holds, key=lambda hold: (hold.kind, hold.value))
+        self.users = {hold.value for hold in self.all if hold.kind == "user"}
+        self.days = {date.fromisoformat(hold.value) for hold in self.all if hold.kind == "day"}
+
+    @classmethod
+    def of(cls, archive: Archive) -> "Holds":
+        """What is held now. Raises DamagedArchive."""
+        files = archive.files
+        documents = (files.read_document(f"{FOLDER}/{name}") for name in files.list(FOLDER))
+        return cls(_hold(document) for document in documents if document is not None)
+
+    def find(self, kind: Kind, value: str) -> Hold | None:
+        """The hold on a user or a day, or None."""
+        return next((each for each in self.all if (each.kind, each.value) == (kind, value)), None)
+
+    def holds(self, interaction: ChatInteraction) -> bool:
+        """Whether this interaction may not be deleted."""
+        return interaction.user_id in self.users or interaction.created_at.date() in self.days
+
+    def may_hold(self, manifest: Manifest) -> bool:
+        """Whether some of a segment may be held."""
+        return manifest.oldest.date() in self.days or any(map(manifest.may_hold, self.users))
+
+
+def put(archive: Archive, hold: Hold) -> None:
+    """Hold a user or a day from now on; again, it changes the reason."""
+    archive.files.write_document(
+        hold.name,
+        {
+            "kind": hold.kind,
+            "value": hold.value,
+            "reason": hold.reason,
+            "since": format_time(hold.since),
+        },
+    )
+
+
+def lift(archive: Archive, hold: Hold) -> None:
+    """Hold it no longer. What is past its days goes with the next purge."""
+    archive.files.delete(hold.name)
+
+
+def _hold(document: dict[str, str]) -> Hold:
+    kind: Kind = "user" if document["kind"] == "user" else "day"
+    since = datetime.fromisoformat(document["since"])
+    return Hold(kind, document["value"], document["reason"], since)

@@ -1,0 +1,1 @@
+"""Copy all interactions from one backend to the other, and hand the archive over."""

@@ -1,0 +1,70 @@
+"""The files of one archive copied to another one, as they are.
+
+Where both storages use the same archive, there is nothing to copy.
+"""
+
+import hashlib
+
+from chat.maintenance import holds
+from chat.maintenance.erasure import ledger
+from chat.maintenance.migration.comparing import Step
+from storage.archive import manifests, names
+from storage.archive.archive import Archive
+from storage.exceptions import DamagedArchive
+
+DOCUMENTS = (holds.FOLDER, ledger.PENDING, ledger.DONE)
+"""In this order: an erasure goes from pending to done."""
+
+
+def copy_archive(source: Archive, target: Archive, step: Step) -> int:
+    """Copy what the target has not, or has otherwise; how many segments. Raises DamagedArchive.
+
+    Holds and erasures that only the target has stay. No more than a segment is in memory.
+    """
+    _copy_documents(source, target)
+    for markers in source.marked().values():
+        for marker in markers:
+            target.files.write(marker, b"")
+    copied = 0
+    for segment in _segments(source):
+        step()
+        copied += _copy_segment(source, target, segment)
+    return copied
+
+
+def strays(source: Archive, target: Archive) -> list[str]:
+    """The segments that only the target has."""
+    return sorted(set(_segments(target)) - set(_segments(source)))
+
+
+def _segments(archive: Archive) -> list[str]:
+    return [segment for day in archive.days() for segment in archive.segments(day)]
+
+
+def _copy_documents(source: Archive, target: Archive) -> None:
+    for folder in DOCUMENTS:
+        for name in (f"{folder}/{file}" for file in source.files.list(folder)):
+            document = source.files.read_document(name)
+            if document is not None and target.files.read_document(name) != document:
+                target.files.write_document(name, document)
+    done = target.files.list(ledger.DONE)
+    for file in target.files.list(ledger.PENDING):
+        if file in done:
+            target.files.delete(f"{ledger.PENDING}/{file}")
+
+
+def _copy_segment(source: Archive, target: Archive, segment: str) -> bool:
+    """Whether it had to be copied. The rows first, and then the manifest, which makes it count."""
+    manifest = source.manifest(segment)
+    if manifest is None or target.manifest(segment) == manifest:
+        return False
+    data = source.files.read(manifest.data)
+    if data is None:
+        raise DamagedArchive(manifest.data, "it is not there")
+    if hashlib.sha256(data).hexdigest() != manifest.sha256:
+        raise DamagedArchive(manifest.data, "its checksum is wrong")
+    target.files.write(manifest.data, data)
+    target.files.write(names.manifest_of(segment), manifests.to_document(manifest))
+    target.remove_orphans(segment)
+    target.verify(segment)
+    return True

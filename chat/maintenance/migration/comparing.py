@@ -1,0 +1,173 @@
+"""Two storages read side by side, whole, in one order, with little of either in memory.
+
+Both give hot rows by time and id, except that DynamoDB orders some very long ids of one time by
+their hash: see `storage.dynamodb.items.position`. Ids that begin alike are sorted here.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from storage import expiry
+from storage.batched import batched
+from storage.interface import Storage
+from storage.models import ChatInteraction
+from storage.records.cursors import Position
+from storage.records.json import to_json
+from storage.records.stubs import Stub
+
+PAGE = 100
+"""Rows read at a time: at most 40 MB."""
+
+LARGEST_PAGE = 500
+"""Rows read at a time after a page of small ones. DynamoDB is asked less often then."""
+
+SMALL_PAGE = 4 * 1024 * 1024
+"""Characters of text in a page, about, to which pages grow."""
+
+LATEST = datetime.max.replace(tzinfo=UTC)
+
+SORTED_BY_EVERY_BACKEND = 230
+"""Characters at the beginning of an id that every backend sorts by."""
+
+Step = Callable[[], None]
+
+
+class Row(NamedTuple):
+    """An interaction in a storage."""
+
+    segment: str
+    """The segment of the archive that has it; empty if it is hot."""
+    interaction: ChatInteraction
+    json: bytes
+
+    @property
+    def key(self) -> tuple[str, datetime, str]:
+        """Where it comes among the rows of its tier."""
+        return self.segment, self.interaction.created_at, self.interaction.interaction_id
+
+    def __repr__(self) -> str:
+        return f"<Row of {self.segment or 'the database'}>"
+
+
+Pair = tuple[Row | None, Row | None]
+
+
+def hot_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Row]:
+    """Hot rows that have not expired, by time and id."""
+    for _, alike in groupby(_hot(storage, gone_until, step), key=_beginning):
+        for interaction in sorted(alike, key=_position):
+            yield Row("", interaction, to_json(interaction))
+
+
+def cold_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Row]:
+    """Rows of the archive that count and have not expired, by segment, then by time and id."""
+    for day in storage.archive.days():
+        if day < gone_until.date():
+            continue
+        for segment in storage.archive.segments(day):
+            for some in batched(storage.archive.rows(segment), PAGE):
+                step()
+                stubs = storage.database.stubs([each.interaction_id for each in some])
+                for each in some:
+                    stub = stubs.get(each.interaction_id)
+                    if each.created_at > gone_until and stub and stub.segment == segment:
+                        yield Row(segment, each, to_json(each))
+
+
+def pairs(left: Iterator[Row], right: Iterator[Row]) -> Iterator[Pair]:
+    """What both have under one key, and None for what one of them has not. Both are sorted."""
+    one, other = next(left, None), next(right, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one.key < other.key):
+            yield one, None
+            one = next(left, None)
+        elif one is None or other.key < one.key:
+            yield None, other
+            other = next(right, None)
+        else:
+            yield one, other
+            one, other = next(left, None), next(right, None)
+
+
+class Digest:
+    """What was read: how many rows of each tier and day (UTC) there are, and a hash of their JSON.
+
+    The hash is SHA-256 over the lines that an export would have, in the order of `Row.key`.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._days: dict[str, list[Any]] = {}
+
+    def add(self, row: Row | None) -> None:
+        """The next row of its tier."""
+        if row is None:
+            return
+        self.rows += 1
+        day = row.interaction.created_at.date().isoformat()
+        key = f"{day} {'cold' if row.segment else 'hot'}"
+        found = self._days.setdefault(key, [0, hashlib.sha256()])
+        found[0] += 1
+        found[1].update(row.json + b"\n")
+
+    def days(self) -> dict[str, str]:
+        """`2026-10-23 hot` and the like, sorted: the count and the hash."""
+        return {
+            key: f"{count} {digest.hexdigest()}"
+            for key, (count, digest) in sorted(self._days.items())
+        }
+
+    def sha256(self) -> str:
+        """One hash of all of it."""
+        lines = (f"{key} {value}\n" for key, value in self.days().items())
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+class StubDigest:
+    """Which stubs there are, in whatever order they come: for each day how many, and a hash.
+
+    The hash is the sum of SHA-256 over id and segment, modulo 2 to the power of 256.
+    """
+
+    def __init__(self) -> None:
+        self._days: dict[str, tuple[int, int]] = {}
+
+    def add(self, stub: Stub) -> None:
+        """Another one."""
+        key = f"{stub.created_at.date().isoformat()} stubs"
+        text = f"{stub.interaction_id}\0{stub.created_at.isoformat()}\0{stub.segment}"
+        count, total = self._days.get(key, (0, 0))
+        number = int.from_bytes(hashlib.sha256(text.encode()).digest())
+        self._days[key] = count + 1, (total + number) % 2**256
+
+    def days(self) -> dict[str, str]:
+        """`2026-10-23 stubs` and the like, sorted: the count and the hash."""
+        return {key: f"{count} {total:064x}" for key, (count, total) in sorted(self._days.items())}
+
+
+def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    """The days and tiers in which two digests are not the same, sorted."""
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def _hot(storage: Storage, gone_until: datetime, step: Step) -> Iterator[ChatInteraction]:
+    after: Position = (gone_until + expiry.MICROSECOND, "")
+    limit = PAGE
+    while page := storage.oldest(LATEST, limit, after):
+        step()
+        yield from page
+        after = _position(page[-1])
+        characters = sum(len(each.message) + len(each.response) for each in page)
+        limit = SMALL_PAGE * len(page) // max(characters, 1)
+        limit = max(PAGE, min(limit, LARGEST_PAGE))
+
+
+def _position(interaction: ChatInteraction) -> Position:
+    return interaction.created_at, interaction.interaction_id
+
+
+def _beginning(interaction: ChatInteraction) -> Position:
+    return interaction.created_at, interaction.interaction_id[:SORTED_BY_EVERY_BACKEND]

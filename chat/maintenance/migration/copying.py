@@ -1,0 +1,228 @@
+"""Copying all interactions from one storage to another, until both have the same.
+
+# Note [Passes of a copy]
+
+A pass reads both storages side by side, whole, and writes to the target what differs. Users may go
+on writing to the source meanwhile; so there is another pass, until one finds nothing that differs.
+That one is the proof: both were read, row by row, and hashed. A pass needs to know nothing of
+earlier ones, so a run that was killed is just repeated.
+
+Stubs first, then what is cold, then what is hot: what has changed tiers in the source since an
+earlier run gives up its place in the target before it is needed.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from chat.maintenance.compaction import compact
+from chat.maintenance.holds import Holds
+from chat.maintenance.identity import confirm_archive
+from chat.maintenance.migration import handing_over
+from chat.maintenance.migration import marks as copy_marks
+from chat.maintenance.migration.archive import copy_archive, strays
+from chat.maintenance.migration.comparing import (
+    PAGE,
+    Digest,
+    Row,
+    Step,
+    StubDigest,
+    cold_rows,
+    differing,
+    hot_rows,
+    pairs,
+)
+from chat.maintenance.migration.marks import Side
+from chat.maintenance.migration.report import Copied
+from chat.maintenance.migration.rows import ColdWriter, HotWriter
+from chat.maintenance.policy import Policy
+from chat.maintenance.runs import Run
+from chat.maintenance.stub_lists import all_stubs
+from storage import expiry
+from storage.batched import batched
+from storage.exceptions import StorageError
+from storage.records.stubs import Stub, by_segment
+
+PASSES = 5
+
+INDEX_LAG_SECONDS = 1.0
+"""How long DynamoDB takes to show in its index what was written, nearly always."""
+
+
+class NotSettled(StorageError):
+    """The source went on changing."""
+
+
+class RowsMissing(StorageError):
+    """The source has stubs whose rows its archive has not."""
+
+
+def copy(
+    source: Side,
+    target: Side,
+    run: Run,
+    step: Callable[[int], None],
+    report: Copied,
+    *,
+    overwrite: bool = False,
+    hand_over: bool = False,
+) -> None:
+    """Make `target`, which nobody uses yet, a copy of `source`. Counts as it goes in `report`.
+
+    With `hand_over` the target takes the place of the source, once they are the same. `step` is
+    called between any two steps, with the rows read, and may raise.
+
+    Raises NotSettled if the source was changed during each of PASSES passes; RowsMissing; and,
+    without `overwrite`, TargetInUse. Whatever is raised, a repetition goes on.
+    """
+    read = 0
+
+    def count() -> None:
+        nonlocal read
+        step(read)
+        read += PAGE
+
+    if not overwrite:
+        copy_marks.check(source, target, _gone_until(run), count)
+    if run.dry_run:
+        _pass(source, target, run, count, report)
+        return
+    shared = source.storage.archive is target.storage.archive
+    if shared:
+        handing_over.set_apart(target.storage)
+    else:
+        confirm_archive(target.storage, adopt=True)  # its own, in which the copies will be
+    copy_marks.keep(source, target)
+    alive = copy_marks.living(source, target, count)
+    while not _pass(source, target, run, alive, report):
+        if report.passes == PASSES:
+            raise NotSettled(
+                f"{source.place} was changed during each of {PASSES} passes; {report.remaining} "
+                "differences were copied in the last one. It needs a pause of writes: stop the "
+                "servers, and run this again."
+            )
+        time.sleep(INDEX_LAG_SECONDS)
+    if hand_over:
+        if shared:
+            handing_over.hand_over(source.storage, target.storage)
+        copy_marks.forget(target)
+        report.handed_over = True
+
+
+def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> bool:
+    """Whether both were the same before it."""
+    one = _Pass(source, target, run, step, report)
+    one.copy()
+    report.passes += 1
+    report.remaining = one.differences
+    here, there = one.here.days(), one.there.days()
+    report.differing = differing(here, there)
+    report.rows, report.sha256 = one.here.rows, one.here.sha256()
+    report.days = len({key.split()[0] for key in here})
+    same = not one.differences and not report.differing
+    if same and not run.dry_run:
+        copy_marks.keep(source, target, copy_marks.content(one.there, one.stubs))
+    return same
+
+
+class _Pass:
+    """One pass; see Note [Passes of a copy]."""
+
+    def __init__(self, source: Side, target: Side, run: Run, step: Step, report: Copied) -> None:
+        self._source, self._target = source.storage, target.storage
+        self._place = source.place
+        self._run = run
+        self._step = step
+        self._report = report
+        self._gone_until = _gone_until(run)
+        self.here, self.there = Digest(), Digest()
+        self.stubs = StubDigest()
+        """The stubs that the target had before."""
+        self.differences = 0
+
+    def copy(self) -> None:
+        """Compare everything, and unless nothing is to be changed, write what differs."""
+        self._report.expired = self._source.database.count_oldest(self._gone_until, 1_000_000)
+        if self._source.archive is not self._target.archive and not self._run.dry_run:
+            self._copy_archive()
+        self._drop_stubs()
+        if self._source.archive is not self._target.archive and not self._run.dry_run:
+            self._remove_strays()
+        self._copy_cold()
+        self._check_archive()
+        self._copy_hot()
+
+    def _copy_archive(self) -> None:
+        copied = copy_archive(self._source.archive, self._target.archive, self._step)
+        self._report.segments += copied
+        self.differences += copied
+
+    def _drop_stubs(self) -> None:
+        """Drop the target's stubs that the source has not."""
+        stubs = self._unexpired(all_stubs(self._target))
+        for some in batched(stubs, PAGE):
+            self._step()
+            known = self._source.database.stubs([stub.interaction_id for stub in some])
+            extra = [stub for stub in some if known.get(stub.interaction_id) != stub]
+            self.differences += len(extra)
+            for stub in some:
+                self.stubs.add(stub)
+            if self._run.dry_run:
+                continue
+            for segment, those in by_segment(extra).items():
+                ids = [stub.interaction_id for stub in those]
+                self._report.deleted += self._target.database.drop_stubs(ids, segment)
+
+    def _remove_strays(self) -> None:
+        archive = self._target.archive
+        for segment in strays(self._source.archive, archive):
+            self._step()
+            marker = archive.mark(segment)
+            compact(self._target, segment, Holds.of(archive), self._gone_until)
+            archive.unmark([marker])
+
+    def _copy_cold(self) -> None:
+        writer = ColdWriter(self._target, self._report)
+        for here, there in self._pairs(cold_rows):
+            if here is not None and there is None:
+                writer.put(here)
+        writer.flush()
+
+    def _check_archive(self) -> None:
+        """Raises RowsMissing. A stub that was dropped meanwhile makes fewer of them, not more."""
+        stubs = sum(1 for _ in self._unexpired(all_stubs(self._source)))
+        if (missing := stubs - self.here.rows) > 0:
+            raise RowsMissing(
+                f"{missing} archived interactions of {self._place} are not in the archive. If it "
+                "uses another one, name it: --from-archive"
+            )
+
+    def _copy_hot(self) -> None:
+        writer = HotWriter(self._source, self._target, self._report, self._run.batch_size)
+        for here, there in self._pairs(hot_rows):
+            if here is None and there is not None:
+                writer.remove(there)
+            elif here is not None and there is None:
+                writer.put(here)
+            elif here is not None and there is not None and here.json != there.json:
+                writer.replace(here)
+        writer.flush()
+
+    def _pairs(self, read: Callable[..., Iterator[Row]]) -> Iterator[tuple[Row | None, Row | None]]:
+        """What is to be changed; counts and hashes all."""
+        ours = read(self._source, self._gone_until, self._step)
+        theirs = read(self._target, self._gone_until, self._step)
+        for here, there in pairs(ours, theirs):
+            self.here.add(here)
+            self.there.add(there)
+            if here is None or there is None or here.json != there.json:
+                self.differences += 1
+                if not self._run.dry_run:
+                    yield here, there
+
+    def _unexpired(self, stubs: Iterator[Stub]) -> Iterator[Stub]:
+        return (stub for stub in stubs if stub.created_at > self._gone_until)
+
+
+def _gone_until(run: Run) -> datetime:
+    return max(Policy.at(run.now).gone_until, expiry.cutoff())

@@ -1,0 +1,224 @@
+"""Deleting what is older than all its days, from cold and hot storage, for good.
+
+A file that is damaged keeps nothing else from being deleted, but fails the run at its end. It goes
+itself, unread, with a day of which all is past its time and nothing is held.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from django.db import router
+
+from chat.maintenance import sizes
+from chat.maintenance.compaction import Content, compact, examine, finish_interrupted
+from chat.maintenance.damage import Damage
+from chat.maintenance.holds import FOLDER, Holds
+from chat.maintenance.policy import Policy
+from chat.maintenance.runs import Run
+from storage.archive import names
+from storage.archive.manifests import Manifest
+from storage.exceptions import DamagedArchive
+from storage.interface import Storage
+from storage.models import IdempotencyRecord
+from storage.sql_errors import translated
+
+PAGE = 100
+"""Rows read at a time: at most 40 MB."""
+
+COUNTED_AT_MOST = 1_000_000
+
+RECORDS_AT_ONCE = 500
+
+DATABASE = "default"
+"""Django's alias of the SQL database, which has records of idempotency keys where it has rows."""
+
+
+@dataclass
+class Purged:
+    """What a run of purge_interactions has done; of a dry run, what it would do."""
+
+    finished: int = 0
+    """Segments that an interrupted run or a deletion had left to be finished."""
+    cold: int = 0
+    """Interactions deleted from the archive."""
+    segments: int = 0
+    """Segments deleted whole."""
+    unreadable: int = 0
+    """Segments deleted whose manifest was damaged or lost, with nobody knows how many rows."""
+    hot: int = 0
+    """Interactions deleted that were hot still."""
+    held: int = 0
+    """Interactions that would have been deleted, but are under a legal hold."""
+    stubs: int = 0
+    idempotency_records: int = 0
+    reclaimed_bytes: int = 0
+    """Given back to the file system by the database."""
+    unreclaimed_bytes: int = 0
+    """Free in a database that was made without auto_vacuum; only VACUUM would give them back."""
+    remaining: int = 0
+    """Interactions that are due still, about; while very many are hot, some of these."""
+
+
+def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
+    """Delete what was created at or before `policy.gone_until`. Counts as it goes in `report`.
+
+    Raises DamagedArchive only when all else is done.
+    """
+    with Damage() as damage:
+        _Purge(storage, policy.gone_until, run, report, damage).do()
+
+
+class _Purge:
+    def __init__(
+        self, storage: Storage, gone_until: datetime, run: Run, report: Purged, damage: Damage
+    ) -> None:
+        self._storage = storage
+        self._archive = storage.archive
+        self._gone_until = gone_until
+        self._holds = Holds.of(storage.archive)
+        self._run = run
+        self._report = report
+        self._damage = damage
+        self._due: dict[str, int] = {}
+        """Segments with rows past their time: about how many."""
+        self._unreadable: list[str] = []
+
+    def do(self) -> None:
+        """All of it."""
+        marked = set(self._archive.marked())
+        if self._run.dry_run:
+            self._report.finished = len(marked)
+        else:
+            with self._damage.passed_over():
+                self._report.finished = finish_interrupted(
+                    self._storage, self._run, self._gone_until
+                )
+            marked = set()
+        for day in self._archive.days():
+            if day <= self._gone_until.date():
+                self._look(day, marked)
+        hot = self._storage.database.count_oldest(self._gone_until, COUNTED_AT_MOST)
+        self._report.remaining = sum(self._due.values()) + hot
+        for segment in self._due:
+            self._step()
+            with self._damage.passed_over():
+                self._purge_segment(segment, marked)
+        self._purge_unreadable()
+        self._purge_hot()
+        self._purge_records()
+        if self._run.dry_run:
+            self._report.remaining = self._report.cold + self._report.hot
+        else:
+            self._end()
+
+    def _look(self, day: date, marked: set[str]) -> None:
+        files = self._archive.files.list(day.isoformat())
+        known = {segment for file in files if (segment := names.as_segment(day, file))}
+        nothing_stays = day < self._gone_until.date() and self._is_unheld(day)
+        for segment in sorted(known):
+            try:
+                manifest = self._archive.manifest(segment)
+            except DamagedArchive as error:
+                known.discard(segment)
+                if not nothing_stays:
+                    self._damage.found.append(error)
+                continue
+            if manifest is not None and manifest.oldest <= self._gone_until:
+                self._due[segment] = _expired(manifest, self._gone_until)
+        if nothing_stays:
+            there = {segment for file in files if (segment := names.segment_of(day, file))}
+            self._unreadable += sorted(there - known - marked)
+
+    def _purge_segment(self, segment: str, marked: set[str]) -> None:
+        if self._run.dry_run:
+            content = examine(self._storage, segment, self._holds, self._gone_until)
+        else:
+            content = self._removed(segment)
+        report = self._report
+        report.held += content.held
+        if segment not in marked:  # what finishes it would drop the rest
+            report.cold += content.dropped
+            report.segments += not content.kept
+        report.remaining = max(report.remaining - self._due[segment], 0)
+
+    def _removed(self, segment: str) -> Content:
+        marker = self._archive.mark(segment)
+        manifest = self._archive.manifest(segment)
+        if manifest is not None and self._is_over(manifest):
+            self._archive.remove(segment)
+            content = Content(kept=0, dropped=manifest.count, held=0)
+        else:
+            try:
+                content = compact(self._storage, segment, self._holds, self._gone_until)
+            except DamagedArchive:
+                self._archive.unmark([marker])  # all of it is as it was
+                raise
+        self._archive.unmark([marker])
+        return content
+
+    def _is_unheld(self, day: date) -> bool:
+        return day not in self._holds.days and not self._holds.users
+
+    def _is_over(self, manifest: Manifest) -> bool:
+        return manifest.newest <= self._gone_until and not self._holds.may_hold(manifest)
+
+    def _purge_unreadable(self) -> None:
+        for segment in self._unreadable:
+            self._step()
+            if not self._run.dry_run:
+                self._archive.remove(segment)
+            self._report.unreadable += 1
+
+    def _purge_hot(self) -> None:
+        report, after = self._report, None
+        while page := self._storage.oldest(
+            self._gone_until, min(PAGE, self._run.batch_size), after
+        ):
+            self._step()
+            after = (page[-1].created_at, page[-1].interaction_id)
+            gone = [each for each in page if not self._holds.holds(each)]
+            report.held += len(page) - len(gone)
+            report.hot += (
+                len(gone)
+                if self._run.dry_run
+                else self._storage.database.remove_expired(gone, self._gone_until)
+            )
+            report.remaining = max(report.remaining - len(page), 0)
+
+    def _purge_records(self) -> None:
+        """Idempotency keys past their day. DynamoDB deletes those that it has by itself."""
+        if not router.allow_migrate_model(DATABASE, IdempotencyRecord):
+            return
+        with translated:
+            expired = IdempotencyRecord.objects.using(DATABASE).filter(
+                expires_at__lte=self._run.now
+            )
+            if self._run.dry_run:
+                self._report.idempotency_records = expired.count()
+                return
+            ordered = expired.order_by("expires_at").values_list("pk", flat=True)
+            while keys := list(ordered[:RECORDS_AT_ONCE]):
+                self._report.idempotency_records += expired.filter(pk__in=keys).delete()[0]
+                self._step()
+
+    def _end(self) -> None:
+        report = self._report
+        while stubs := self._storage.database.remove_expired_stubs(
+            self._gone_until, self._run.batch_size
+        ):
+            report.stubs += stubs
+            self._step()
+        self._archive.tidy((names.PENDING, FOLDER))
+        report.remaining = 0
+        while given := self._storage.database.reclaim():
+            report.reclaimed_bytes += given
+            self._step()
+        report.unreclaimed_bytes = sizes.kept_free(self._storage)
+
+    def _step(self) -> None:
+        self._run.step(self._report.cold + self._report.hot)
+
+
+def _expired(manifest: Manifest, gone_until: datetime) -> int:
+    """Rows created at or before `gone_until`, to the frame."""
+    return sum(frame.count for frame in manifest.frames if frame.first[0] <= gone_until)

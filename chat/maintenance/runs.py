@@ -1,0 +1,193 @@
+"""One run of a maintenance command: alone at work, within its time, telling how far it is.
+
+# Note [Keeping the lock]
+
+A thread renews the lock, so that a step may take as long as it needs. A machine that stands still
+loses it all the same, and its run ends at the next step. What that run did in the meantime may have
+crossed with another's: a move looks whether its segment is still what it wrote
+(`chat.maintenance.archiving`), and a rewriting, whether it is still what it read.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+
+from django.db import connections
+
+from chat.maintenance.identity import confirm_archive
+from storage.exceptions import StorageError, StorageUnavailable
+from storage.interface import Storage
+
+logger = logging.getLogger(__name__)
+
+LOCK = "lifecycle"
+
+LOCK_SECONDS = 60.0
+"""How long a run that has died keeps others away."""
+
+KEEPER_SECONDS = 5.0
+"""Between two looks whether the lock is to be renewed."""
+
+
+class LockHeld(StorageError):
+    """Another run is at work."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another maintenance run is at work. If it has died, its lock ends within "
+            f"{LOCK_SECONDS:.0f} seconds."
+        )
+
+
+class LockLost(StorageError):
+    """The lock has ended, because the machine stood still or the clock was set forward."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The lock of this run has ended, and another run may be at work. What was done so far "
+            "is sound; run it again."
+        )
+
+
+class OutOfTime(StorageError):
+    """The run was to take no longer. What was done is sound, and the next run goes on."""
+
+    def __init__(self) -> None:
+        super().__init__("The time is up; the next run goes on.")
+
+
+class Run:
+    """Holds the lock while it is entered, unless it changes nothing (`dry_run`).
+
+    `now` is the moment by which the run judges ages, if not the present. After `max_seconds` it
+    ends at the next step. `report` is told at each step how much is done. Without `lock` runs may
+    overlap.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        now: datetime | None = None,
+        dry_run: bool = False,
+        batch_size: int = 5000,
+        max_seconds: float | None = None,
+        report: Callable[[int], None] | None = None,
+        lock: bool = True,
+    ) -> None:
+        self.now = now or datetime.now(UTC)
+        self.dry_run = dry_run
+        self.batch_size = batch_size
+        self._storage = storage
+        self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
+        self._report = report
+        self._locks = lock and not dry_run
+        self._owner = secrets.token_hex(16)
+        self._taken_at = _clocks()
+        self._renewing = threading.Lock()
+        self._has_ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="lock", daemon=True)
+        self._stopped = False
+
+    def __enter__(self) -> "Run":
+        """Take the lock, unless nothing is to be changed. Raises LockHeld, and ArchiveMismatch."""
+        if self._locks:
+            self._taken_at = _clocks()
+            if not self._storage.database.acquire_lock(LOCK, self._owner, LOCK_SECONDS):
+                raise LockHeld
+            try:
+                self._confirm()
+                self._start_keeper()
+            except BaseException:
+                self._release()
+                raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the lock back, if it is one's own still. If that fails, it ends by itself."""
+        if self._locks:
+            self._has_ended.set()
+            self._keeper.join()
+            self._release()
+
+    def _confirm(self) -> None:
+        confirm_archive(self._storage)
+
+    def step(self, done: int = 0) -> None:
+        """Between two steps, of which each leaves everything sound.
+
+        Raises LockLost if another run may be at work, and OutOfTime when the time is up.
+        """
+        if self._report is not None:
+            self._report(done)
+        if self._stopped or (self._deadline is not None and time.monotonic() >= self._deadline):
+            raise OutOfTime
+        if self._locks:
+            self._keep_lock()
+
+    def require(self, seconds: float) -> None:
+        """Before what takes so long. Raises OutOfTime if the run is to end earlier."""
+        if self._deadline is not None and time.monotonic() + seconds > self._deadline:
+            raise OutOfTime
+
+    def stop(self) -> None:
+        """End at the next step, as if the time were up."""
+        self._stopped = True
+
+    def _release(self) -> None:
+        try:
+            self._storage.database.release_lock(LOCK, self._owner)
+        except StorageError as problem:
+            logger.warning(
+                "The lock of a run that has ended keeps others away for up to %.0f seconds: %s",
+                LOCK_SECONDS,
+                problem,
+            )
+
+    def _start_keeper(self) -> None:
+        try:
+            self._keeper.start()
+        except RuntimeError as error:
+            raise StorageUnavailable("The system has no thread to give; try again.") from error
+
+    def _keep(self) -> None:
+        try:
+            while not self._has_ended.wait(KEEPER_SECONDS):
+                self._try_to_keep_lock()
+        finally:
+            connections.close_all()
+
+    def _try_to_keep_lock(self) -> None:
+        try:
+            self._keep_lock()
+        except StorageError as error:  # the next step fails by it, unless it is over by then
+            logger.warning("The lock of this run was not renewed: %s", error)
+
+    def _keep_lock(self) -> None:
+        with self._renewing:
+            if self._age() < LOCK_SECONDS / 3:
+                return
+            taken_at = _clocks()
+            is_own = self._storage.database.acquire_lock(LOCK, self._owner, LOCK_SECONDS)
+            # Had it ended before it was renewed, another run may have come and gone.
+            if not is_own or self._age() >= LOCK_SECONDS:
+                raise LockLost
+            self._taken_at = taken_at
+
+    def _age(self) -> float:
+        """Seconds since the lock was taken, by the clock that says more."""
+        return max(now - then for now, then in zip(_clocks(), self._taken_at, strict=True))
+
+
+def _clocks() -> tuple[float, float]:
+    """Two clocks: one stands still while the machine sleeps, the other one can be set back."""
+    return time.monotonic(), time.time()

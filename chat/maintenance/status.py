@@ -1,0 +1,111 @@
+"""How much is stored, what is due, and what waits: by bounded means, however much there is."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from chat.maintenance.erasure import ledger
+from chat.maintenance.holds import Holds
+from chat.maintenance.policy import Policy
+from storage.archive.archive import Archive
+from storage.backups import backups
+from storage.exceptions import DamagedArchive
+from storage.interface import Storage
+from storage.records.json import format_time
+
+COUNTED_AT_MOST = 10_000
+"""Hot rows counted; with more there are "at least" so many."""
+
+OVERDUE = timedelta(days=2)
+"""What has been due for so long should have gone with a run long ago."""
+
+END = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass
+class Status:
+    """Counts of rows stop at COUNTED_AT_MOST; times are RFC 3339."""
+
+    backend: str = ""
+    database: dict[str, Any] = field(default_factory=dict)
+    hot: int = 0
+    oldest_hot: str | None = None
+    due_to_archive: int = 0
+    overdue_to_archive: int = 0
+    due_to_purge: int = 0
+    """Hot rows that have expired."""
+    cold: int = 0
+    segments: int = 0
+    archive_bytes: int = 0
+    oldest_cold: str | None = None
+    newest_cold: str | None = None
+    overdue_to_purge: int = 0
+    """Hot rows, and segments with all their rows, that expired more than OVERDUE ago. Of what may
+    be under a legal hold none counts.
+    """
+    interrupted: int = 0
+    """Segments that the next run will finish."""
+    holds: int = 0
+    pending_erasures: int = 0
+    newest_backup: str | None = None
+    damaged: list[str] = field(default_factory=list)
+    """Manifests that cannot be read; their segments are in no other number."""
+    remaining: int | None = None
+
+
+def look(storage: Storage, policy: Policy, status: Status) -> None:
+    """Fill `status`. Reads a manifest for each segment, and no rows but the oldest."""
+    status.backend = type(storage).__name__
+    status.database = storage.database.describe()
+    holds = Holds.of(storage.archive)
+    _look_at_hot(storage, policy, holds, status)
+    _look_at_cold(storage.archive, policy, holds, status)
+    status.interrupted = len(storage.archive.marked())
+    status.holds = len(holds.all)
+    status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
+    status.newest_backup = backups.newest()
+    status.remaining = status.due_to_archive + status.due_to_purge
+
+
+def is_overdue(status: Status) -> bool:
+    """Whether cron seems not to do its work, or cannot."""
+    return bool(status.overdue_to_archive or status.overdue_to_purge or status.damaged)
+
+
+def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
+    def count(until: datetime, expired: int = 0) -> int:
+        """Without those that have expired: at least as many as that."""
+        return max(storage.database.count_oldest(until, expired + COUNTED_AT_MOST) - expired, 0)
+
+    status.hot = count(END)
+    oldest = storage.oldest(END, 1)
+    status.oldest_hot = format_time(oldest[0].created_at) if oldest else None
+    status.due_to_purge = expired = count(policy.gone_until)
+    if expired == COUNTED_AT_MOST:  # the rest cannot be told from them
+        status.due_to_archive = status.overdue_to_archive = 0
+    else:
+        status.due_to_archive = count(policy.archive_until, expired)
+        status.overdue_to_archive = max(count(policy.archive_until - OVERDUE, expired), 0)
+    if not holds.all:
+        status.overdue_to_purge = count(policy.gone_until - OVERDUE)
+
+
+def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status) -> None:
+    times = []
+    for day in archive.days():
+        for segment in archive.segments(day):
+            try:
+                manifest = archive.manifest(segment)
+            except DamagedArchive as error:
+                status.damaged.append(error.name)
+                continue
+            if manifest is None:
+                continue
+            status.segments += 1
+            status.cold += manifest.count
+            status.archive_bytes += manifest.bytes
+            is_overdue = manifest.newest <= policy.gone_until - OVERDUE
+            status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
+            times += [manifest.oldest, manifest.newest]
+    if times:
+        status.oldest_cold, status.newest_cold = format_time(min(times)), format_time(max(times))

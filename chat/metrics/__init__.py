@@ -1,0 +1,1 @@
+"""Prometheus metrics: the page, the files that processes share, what commands leave."""

@@ -1,0 +1,187 @@
+"""Putting a backup in the place of the database: at every moment the old or the new one is there.
+
+# Note [Replacing a database file]
+
+    be alone; copy the backup beside the database; change the copy as needed, and check it; copy
+    the log of the old database back into it and delete the log; rename the copy over the database
+
+SQLite finds the log of a database by its name, and would apply the old one's to the new database.
+So it is gone before the rename. A connection holds the old database locked until after it: other
+programs, which know nothing of `in_use`, are noticed and kept out.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from django.db import connections
+
+from storage.backups.files import Backup, BackupDamaged, Backups, compare, translated
+from storage.backups.inspection import NotWhole, check, connected
+from storage.exceptions import StorageError
+from storage.sqlite import base, durable, in_use
+
+SIDE_FILES = ("-wal", "-shm", "-journal")
+ALIAS = "restoring"
+"""The copy's name among Django's databases while it is changed."""
+
+WAIT_SECONDS = 2.0
+"""How long another program's reading of the database is waited for."""
+
+_KEPT = ".before-restore-"
+_TIME = "%Y%m%dT%H%M%S.%fZ"
+
+
+class NotRestored(StorageError):
+    """The database is as it was; the text says why."""
+
+
+def replace(
+    database: Path, backups: Backups, backup: Backup, change: Callable[[str], None], keep_old: bool
+) -> Path | None:
+    """Put a backup in the place of the database, changed by `change`; gives what is kept.
+
+    `change` gets the alias of the copy, which nobody else sees yet. Raises DatabaseInUse,
+    BackupDamaged, NotRestored, StorageFull and what `change` raises: the database is as it was.
+    """
+    base.close_idle_connections()
+    base.close_pool(str(database))
+    copy = _copy_of(database)
+    with translated("The database cannot be restored"), in_use.alone(str(database)):
+        _remove(database, copy)
+        try:
+            _make_copy(backups, backup, database, copy)
+            with _locked(database):
+                with _as_database(copy):
+                    change(ALIAS)
+                _settle(copy)
+                return _exchange(database, copy, keep_old)
+        finally:
+            with suppress(OSError):  # the next run does it, then
+                _remove(database, copy)
+
+
+def remove_leftovers(database: Path) -> None:
+    """Delete what an interrupted restore has left. Waits for one that is under way."""
+    with translated("What a restore has left cannot be deleted"):
+        in_use.hold(str(database))
+        _remove(database, _copy_of(database))
+
+
+def kept(database: Path) -> list[tuple[Path, datetime]]:
+    """What restores have kept of earlier databases, and since when."""
+    found = []
+    for path in sorted(database.parent.glob(f"{database.name}{_KEPT}*")):
+        with suppress(ValueError):
+            time = datetime.strptime(path.name.rpartition(_KEPT)[2], _TIME).replace(tzinfo=UTC)
+            found.append((path, time))
+    return found
+
+
+def _make_copy(backups: Backups, backup: Backup, database: Path, copy: Path) -> None:
+    path = backups.path(backup.name)
+    if durable.copy(path, copy) != backup.sha256:
+        raise BackupDamaged(path.name, "its checksum is not that of its manifest")
+    compare(copy, path.name, backup)
+    if database.exists():
+        copy.chmod(database.stat().st_mode & 0o777)
+    if os.geteuid() == 0:  # or the server, which may be another user, could not open it
+        owner = (database if database.exists() else database.parent).stat()
+        os.chown(copy, owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def _as_database(copy: Path) -> Iterator[None]:
+    """The copy as one of Django's databases, with the options of the default one."""
+    connections.settings[ALIAS] = connections.settings["default"] | {"NAME": str(copy)}
+    try:
+        yield
+    finally:
+        connections[ALIAS].close()
+        base.close_idle_connections()
+        base.close_pool(str(copy))
+        in_use.release(str(copy))
+        del connections[ALIAS]
+        del connections.settings[ALIAS]
+
+
+def _settle(copy: Path) -> None:
+    """Have all of the copy in one file, whole and on the disk. It is a WAL database then."""
+    with connected(copy) as connection:
+        for mode in ("delete", "wal"):
+            (found,) = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+            if found != mode:
+                raise NotRestored("The copy is in use by another program.")
+    try:
+        check(copy)
+    except NotWhole as error:
+        raise NotRestored(f"The copy is damaged: {error}.") from error
+    if any(side.exists() for side in _side_files(copy)):
+        raise NotRestored("The copy is in use by another program.")
+    durable.sync(copy)
+
+
+def _exchange(database: Path, copy: Path, keep_old: bool) -> Path | None:
+    # What is there still belongs to a database that SQLite cannot open, or to none.
+    durable.remove(*_side_files(database))
+    old = None
+    if keep_old and database.exists():
+        old = database.with_name(f"{database.name}{_KEPT}{datetime.now(UTC).strftime(_TIME)}")
+        os.link(database, old)
+        durable.sync(database.parent)
+    copy.replace(database)
+    try:
+        durable.sync(database.parent)
+    except OSError as error:
+        raise NotRestored(
+            f"The backup is in place, but a power loss may undo that: {error.strerror}. "
+            "Restore it again."
+        ) from error
+    return old
+
+
+@contextmanager
+def _locked(database: Path) -> Iterator[None]:
+    """Copy the log back, delete it, and let nobody use the file, unless it is no database."""
+    if not database.exists():
+        yield
+        return
+    with closing(
+        sqlite3.connect(database, isolation_level=None, timeout=WAIT_SECONDS)
+    ) as connection:
+        try:
+            modes = connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+            connection.execute("BEGIN EXCLUSIVE")
+            modes += connection.execute("PRAGMA journal_mode").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            modes = []
+        except sqlite3.DatabaseError:  # no database, or a damaged one: what is restored replaces it
+            connection.close()
+            modes = [("delete",), ("delete",)]
+        if modes != [("delete",), ("delete",)]:
+            raise in_use.DatabaseInUse(
+                "Another program has the database open. Stop it, then try again."
+            )
+        yield
+
+
+def _copy_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}.restoring")
+
+
+def _side_files(database: Path) -> list[Path]:
+    return [Path(f"{database}{suffix}") for suffix in SIDE_FILES]
+
+
+def _remove(database: Path, copy: Path) -> None:
+    """Delete the copy, and names that a kept database has got although it is in use still."""
+    locks = [Path(f"{copy}{suffix}") for suffix in (in_use.SUFFIX, ".migrate.lock")]
+    durable.remove(copy, *_side_files(copy), *locks)
+    for path, _ in kept(database):
+        if database.exists() and path.samefile(database):
+            durable.remove(path)

@@ -1,1 +1,0 @@
-"""The life of interactions: archive, purge, restore, erase, export, move. For commands and API."""

@@ -1,0 +1,103 @@
+"""Which backend `ENVIRONMENT` selects."""
+
+import functools
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from django.core.cache.backends.base import BaseCache
+
+    from storage.archive.archive import Archive
+    from storage.interface import Storage
+
+
+def get_storage() -> "Storage":
+    """The storage of this process. Threads share it; a forked child gets its own."""
+    with _one_at_a_time:  # or several threads that come first would each make one
+        return _storage_of(os.getpid())
+
+
+def _forget_parent() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()  # another thread of the parent's may have held it
+
+
+_one_at_a_time = threading.Lock()
+os.register_at_fork(after_in_child=_forget_parent)
+
+
+@functools.lru_cache(maxsize=1)
+def _storage_of(process_id: int) -> "Storage":
+    from django.core.cache import caches
+
+    from storage.archive.archive import configured_archive
+
+    archive = configured_archive()
+    if settings.ENVIRONMENT == "production":
+        return _cloud_storage(caches["default"], archive)
+
+    from storage.sqlite.database import LocalStorage
+
+    return LocalStorage("default", caches["default"], archive)
+
+
+def _cloud_storage(cache: "BaseCache", archive: "Archive") -> "Storage":
+    from storage.dynamodb.configured import configured_client
+    from storage.dynamodb.database import CloudStorage
+
+    return CloudStorage(configured_client(), cache, settings.DYNAMODB_CONNECTIONS, archive)
+
+
+def storage_named(name: str) -> "Storage":
+    """`local` or `cloud`, so that both can be had in one process. Raises ImproperlyConfigured."""
+    if settings.ENVIRONMENT == "production":
+        raise ImproperlyConfigured(
+            "With ENVIRONMENT=production interactions are kept out of the SQL database. Run this "
+            "with ENVIRONMENT unset, and AWS_REGION and DYNAMODB_TABLE set; and REDIS_URL and "
+            "ARCHIVE_BUCKET, if the servers have them."
+        )
+    if name == "local":
+        return get_storage()
+    from storage.archive.archive import configured_archive
+
+    return _cloud_storage(_shared_cache(), configured_archive())
+
+
+def place_named(name: str) -> str:
+    """Which file or table `storage_named` has."""
+    if name == "local":
+        return f"file {settings.DATABASES['default']['NAME']}"
+    where = settings.DYNAMODB_ENDPOINT_URL or settings.AWS_REGION
+    return f"table {settings.DYNAMODB_TABLE} in {where}"
+
+
+def archive_at(place: str) -> "Archive":
+    """The archive in a folder, or in `s3://bucket`, of the region and endpoint of the settings."""
+    from storage.archive.archive import Archive
+    from storage.archive.bucket import ArchiveBucket
+    from storage.archive.folder import ArchiveFolder
+
+    if not place.startswith("s3://"):
+        return Archive(ArchiveFolder(place))
+    bucket = place.removeprefix("s3://").rstrip("/")
+    endpoint = settings.ARCHIVE_ENDPOINT_URL or None
+    return Archive(ArchiveBucket(bucket, settings.AWS_REGION or None, endpoint))
+
+
+def _shared_cache() -> "BaseCache":
+    """The cache of servers in production, whatever ENVIRONMENT is."""
+    from django.core.cache import CacheHandler
+
+    from storage.cache.redis import redis_cache
+
+    cache = settings.NO_CACHE
+    if settings.REDIS_URL:
+        connections = settings.DYNAMODB_CONNECTIONS + 2  # this command's own, and as in settings
+        cache = redis_cache(
+            settings.REDIS_URL, cluster=settings.REDIS_CLUSTER, max_connections=connections
+        )
+    return CacheHandler({"default": cache})["default"]

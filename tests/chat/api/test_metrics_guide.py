@@ -1,0 +1,74 @@
+"""docs/how-to/metrics.md tells the truth: its metrics are the code's, its examples can be used."""
+
+import ast
+import re
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+from chat.management.commands import cache_audit
+from chat.metrics import maintenance as maintenance_metrics
+from storage.cache.audit import Audit
+from storage.cache.claims import Kind
+from tests.chat.processes import ROOT
+
+GUIDE = (ROOT / "docs" / "how-to" / "metrics.md").read_text(encoding="utf-8")
+OF_COMMANDS = {
+    "cache_audit": cache_audit.measured(Audit()),
+    "maintenance_metrics": maintenance_metrics.measured("any", "done", 1.0, {"remaining": 0}, 0.0),
+}
+"""What commands leave for a scrape, by the module that does it."""
+
+
+def metrics():
+    """Name, type and meaning of all that this project counts."""
+    for registry in (REGISTRY, *OF_COMMANDS.values()):
+        for metric in registry.collect():
+            if metric.name.startswith("chat_") and not metric.name.endswith("_created"):
+                total = "_total" if metric.type == "counter" else ""
+                yield f"{metric.name}{total}", metric.type, metric.documentation
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_table_is_the_code():
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \|$", GUIDE, re.MULTILINE)
+    assert rows == list(metrics())
+
+
+def test_every_command_that_leaves_metrics_is_in_the_comparison():
+    callers = {
+        module.stem
+        for module in (ROOT / "chat").rglob("*.py")
+        for call in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "metrics_files.leave"
+    }
+    assert callers == set(OF_COMMANDS)
+
+
+def test_every_kind_of_an_audit_is_named():
+    assert [kind for kind in Kind if f"`{kind}`" not in GUIDE] == []
+
+
+def test_the_configuration_asks_as_the_service_is_asked():
+    (job,) = yaml.safe_load(blocks("yaml")[0])["scrape_configs"]
+    assert job["metrics_path"] == "/metrics"
+    assert job["authorization"]["type"] == "Api-Key"
+
+
+def test_alerts_are_about_metrics_that_there_are():
+    (group,) = yaml.safe_load(blocks("yaml")[1])["groups"]
+    names = {name for name, _, _ in metrics()}
+    assert len(group["rules"]) == 5
+    for rule in group["rules"]:
+        assert set(re.findall(r"chat_\w+", rule["expr"])) <= names
+        assert rule["annotations"]["summary"]
+
+
+@pytest.mark.parametrize("line", re.findall(r"manage\.py cache_audit(.*)$", GUIDE, re.MULTILINE))
+def test_every_call_of_the_audit_is_one(line):
+    parser = cache_audit.Command().create_parser("manage.py", "cache_audit")
+    assert parser.parse_args(line.split())

@@ -1,0 +1,350 @@
+"""Who may do what: every route, every method, every kind of caller.
+
+The routes and methods come from the URL configuration, the answers from the table here.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.test import Client
+from django.urls import URLResolver, get_resolver
+from django.utils import timezone
+
+from storage import api_keys
+from storage.models import ApiKey
+from storage.records.json import to_json
+from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, one, seen
+
+pytestmark = pytest.mark.every_backend
+
+CALLERS = [
+    "anonymous",
+    "garbage key",
+    "revoked key",
+    "expired key",
+    "service-wide key",
+    "key of the user",
+    "key of another user",
+    "staff who may view",
+    "staff who may not",
+    "session without staff",
+]
+
+# The expected statuses, in the order of CALLERS: four who show no valid key, three keys,
+# three sessions.
+READ = "401 401 401 401 200 200 404 200 403 401"
+READ_USER = "401 401 401 401 200 200 403 200 403 401"
+READ_ALL = "401 401 401 401 200 403 403 200 403 401"
+CREATE = "401 401 401 401 201 201 403 403 403 401"
+CREATE_MANY = "401 401 401 401 200 200 403 403 403 401"
+LOOK_UP = "401 401 401 401 200 200 403 403 403 401"
+COMPLETE = "401 401 401 401 200 200 404 403 403 401"
+DELETE = "401 401 401 401 204 204 404 403 403 401"
+ERASE = "401 401 401 401 403 403 403 403 403 401"  # a permission that none of these has
+EVERYONE = "200 200 200 200 200 200 200 200 200 200"
+REDIRECT = "302 302 302 302 302 302 302 302 302 302"
+# The admin: a key is no login, so all but staff are led to the login page (302).
+ADMIN = "302 302 302 302 302 302 302 200 200 302"
+ADMIN_VIEW = "302 302 302 302 302 302 302 200 403 302"
+ADMIN_CLOSED = "302 302 302 302 302 302 302 403 403 302"
+ADMIN_NOTHING = "302 302 302 302 302 302 302 404 404 302"
+ADMIN_LOGIN = "200 200 200 200 200 200 200 302 302 200"
+ADMIN_NOT_SO = "302 302 302 302 302 302 302 405 405 302"
+
+INTERACTION = "api/v1/interactions/<interaction_id>/"
+TABLE = {
+    "api/v1/interactions/": {"GET": READ_ALL, "HEAD": READ_ALL, "POST": CREATE},
+    "api/v1/interactions/batch/": {
+        "GET": READ,
+        "HEAD": READ,
+        "POST": CREATE_MANY,
+        "PATCH": COMPLETE,
+        "DELETE": DELETE,
+    },
+    "api/v1/interactions/lookup/": {
+        "GET": READ,
+        "HEAD": READ,
+        "POST": LOOK_UP,
+        "PATCH": COMPLETE,
+        "DELETE": DELETE,
+    },
+    INTERACTION: {"GET": READ, "HEAD": READ, "PATCH": COMPLETE, "DELETE": DELETE},
+    "api/v1/users/<user_id>/interactions/": {"GET": READ_USER, "HEAD": READ_USER},
+    "api/v1/users/<user_id>/export/": {"GET": ERASE, "HEAD": ERASE},
+    "api/v1/users/<user_id>/": {"DELETE": ERASE},
+    "api/v1/erasures/<erasure_id>/": {"GET": ERASE, "HEAD": ERASE},
+    "api/schema/": {"GET": EVERYONE, "HEAD": EVERYONE},
+    "api/docs/": {"GET": EVERYONE, "HEAD": EVERYONE},
+    "healthz": {"GET": EVERYONE, "POST": EVERYONE},
+    "readyz": {"GET": EVERYONE, "POST": EVERYONE},
+    "metrics": {"GET": READ_ALL, "HEAD": READ_ALL},
+    "": dict.fromkeys(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], REDIRECT),
+    "admin/": {"GET": ADMIN, "POST": ADMIN},
+    "admin/login/": {"GET": ADMIN_LOGIN, "POST": "200 200 200 200 200 200 200 200 200 200"},
+    "admin/logout/": {"GET": ADMIN_NOT_SO, "POST": ADMIN},
+    "admin/password_change/": {"GET": ADMIN, "POST": ADMIN},
+    "admin/password_change/done/": {"GET": ADMIN, "POST": ADMIN_NOT_SO},
+    "admin/autocomplete/": {"GET": ADMIN_CLOSED, "POST": ADMIN_NOT_SO},
+    "admin/jsi18n/": {"GET": ADMIN, "POST": ADMIN_NOT_SO},
+    "admin/r/<content_type_id>/<object_id>/": {
+        "GET": ADMIN_NOTHING,
+        "POST": ADMIN_NOTHING,
+    },
+    "admin/^(?P<app_label>storage|auth)/$": {
+        "GET": "302 302 302 302 302 302 302 200 404 302",
+        "POST": "302 302 302 302 302 302 302 200 404 302",
+    },
+    "admin/(?P<url>.*)$": {"GET": ADMIN_NOTHING, "POST": ADMIN_NOTHING},
+}
+if apps.is_installed("unfold"):
+    TABLE["admin/search/"] = {"GET": ADMIN, "POST": ADMIN}
+
+SEEN = "admin/storage/chatinteraction/"
+TABLE |= {
+    SEEN: {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
+    f"{SEEN}add/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
+    f"{SEEN}<object_id>/history/": {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
+    f"{SEEN}<object_id>/delete/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
+    f"{SEEN}<object_id>/change/": {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
+}
+for _model in ("storage/apikey", "auth/user", "auth/group"):
+    for _page in (
+        "",
+        "add/",
+        "<object_id>/history/",
+        "<object_id>/delete/",
+        "<object_id>/change/",
+    ):
+        TABLE[f"admin/{_model}/{_page}"] = {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED}
+TABLE["admin/auth/user/<id>/password/"] = {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED}
+for _model in ("storage/chatinteraction", "storage/apikey", "auth/user", "auth/group"):
+    # Django's redirect from an old address; where it leads is closed to those it is closed to.
+    TABLE[f"admin/{_model}/<object_id>/"] = dict.fromkeys(
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], REDIRECT
+    )
+
+
+def routes(patterns=None, prefix=""):
+    """Every route of the URL configuration with its view; `<id:user_id>` as `<user_id>`."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        route = prefix + re.sub(r"<\w+:(\w+)>", r"<\1>", str(pattern.pattern))
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, route)
+        else:
+            yield route, pattern.callback
+
+
+def methods(view):
+    """The methods that a view allows. Those that are functions take any; two tell enough."""
+    view_class = getattr(view, "cls", None) or getattr(view, "view_class", None)
+    if view_class is None:
+        return ["GET", "POST"]
+    arguments = getattr(view, "initkwargs", None) or getattr(view, "view_initkwargs", {})
+    allowed = arguments.get("http_method_names", view_class.http_method_names)
+    handled = [name for name in allowed if hasattr(view_class, name)]
+    if "get" in handled and "head" in allowed:
+        handled.append("head")
+    return sorted({name.upper() for name in handled})
+
+
+CASES = [(route, method) for route, view in routes() for method in methods(view)]
+
+
+@dataclass(frozen=True)
+class World:
+    """What the callers meet."""
+
+    paths: dict[str, Any]
+    sessions: dict[str, User]
+    keys: dict[str, str]
+    make: Any
+
+    def client(self, caller):
+        client = Client(raise_request_exception=False)
+        if caller in self.sessions:
+            client.force_login(self.sessions[caller])
+        if caller in self.keys:
+            client.defaults["HTTP_AUTHORIZATION"] = f"Api-Key {self.keys[caller]}"
+        return client
+
+    def send(self, caller, route, method):
+        """A sound request to the route, for what belongs to the user."""
+        path = "/" + route
+        for placeholder, value in self.paths.items():
+            path = path.replace(placeholder, value)
+        self.make()
+        if not path.startswith("/api/v1/"):
+            return self.client(caller).generic(method, path)
+        body = {"response": "r"} if method == "PATCH" else new()
+        if (method, path) == ("POST", BATCH):
+            body = {"interactions": [new()]}
+        if (method, path) == ("POST", LOOKUP):
+            body = {"user_id": "ada", "message": "asked"}
+        return self.client(caller).generic(method, path, json.dumps(body), "application/json")
+
+
+@pytest.fixture
+def world(storage, make_interaction):
+    """An interaction of ada, one of every caller, and one of every object of the admin."""
+    viewer = User.objects.create(username="viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_chatinteraction"))
+    sessions = {
+        "staff who may view": viewer,
+        "staff who may not": User.objects.create(username="staff", is_staff=True),
+        "session without staff": User.objects.create(username="visitor"),
+    }
+    keys = {"garbage key": "garbage"}
+    for caller, fields in {
+        "revoked key": {"revoked": True},
+        "expired key": {"expiry_date": timezone.now() - timedelta(seconds=1)},
+        "service-wide key": {},
+        "key of the user": {"user_id": "ada"},
+        "key of another user": {"user_id": "eve"},
+    }.items():
+        api_key, keys[caller] = ApiKey.objects.create_key(name=caller, **fields)
+    paths = {
+        "<interaction_id>": "one",
+        "<user_id>": "ada",
+        "storage/chatinteraction/<object_id>": "storage/chatinteraction/one",
+        "storage/apikey/<object_id>": f"storage/apikey/{api_key.pk}",
+        "auth/group/<object_id>": f"auth/group/{Group.objects.create(name='group').pk}",
+        "<content_type_id>": str(ContentType.objects.get_for_model(User).pk),
+        "<object_id>": str(viewer.pk),
+        "<id>": str(viewer.pk),
+        "^(?P<app_label>storage|auth)/$": "storage/",
+        "(?P<url>.*)$": "no/such/page/",
+    }
+
+    def make():
+        storage.create_interactions_sync(
+            [
+                make_interaction(interaction_id=name, message="asked", response="answered")
+                for name in ("one", "batch", "lookup")
+            ]
+        )
+
+    return World(paths, sessions, keys, make)
+
+
+@pytest.mark.parametrize(
+    ("route", "method"), CASES, ids=[f"{method} /{route}" for route, method in CASES]
+)
+def test_every_route_answers_every_caller_as_the_table_says(world, route, method):
+    expected = TABLE.get(route, {}).get(method)
+    assert expected is not None, (
+        f"{method} /{route} is not in TABLE of {__file__}. Decide who may call it, and add: "
+        f"TABLE[{route!r}][{method!r}] = one status for each of {', '.join(CALLERS)}."
+    )
+    found = {caller: world.send(caller, route, method).status_code for caller in CALLERS}
+    assert found == dict(zip(CALLERS, map(int, expected.split()), strict=True))
+
+
+def test_the_table_has_no_route_or_method_that_is_gone():
+    rows = {(route, method) for route, allowed in TABLE.items() for method in allowed}
+    assert rows - set(CASES) == set()
+
+
+@pytest.mark.parametrize("route", [route for route in TABLE if route.startswith("api/v1/")])
+def test_other_methods_are_refused_with_the_list_of_those_allowed(world, route):
+    others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - set(
+        TABLE[route]
+    )
+    for method in others:
+        response = world.send("service-wide key", route, method)
+        assert response.status_code == 405
+        assert set(response["Allow"].split(", ")) == set(TABLE[route])
+        assert world.send("anonymous", route, method).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "DELETE"])
+def test_another_users_interaction_looks_like_none_at_all(world, storage, method):
+    foreign = seen(world.send("key of another user", INTERACTION, method))
+    assert storage.delete_interaction_sync("one"), "the foreign call has deleted it"
+    path, body = one("one"), json.dumps({"response": "r"})
+    client = world.client("key of another user")
+    missing = seen(client.generic(method, path, body, "application/json"))
+    assert foreign == missing
+    assert foreign[0] == 404
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_nothing_of_another_user_is_changed(world, storage, method):
+    world.make()
+    before = storage.get_interaction_sync("one")
+    world.send("key of another user", INTERACTION, method)
+    after = storage.get_interaction_sync("one")
+    assert to_json(after) == to_json(before)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Api-Key",
+        "Api-Key ",
+        "Bearer {}",
+        "Token {}",
+        "Basic {}",
+        "{}",
+        "Api-Key {}x",
+        "Api-Key x{}",
+        "Api-Key née",
+        "Api-Key a.b.c",
+        "Api-Key .",
+        "Api-Key " + "x" * 5000,
+        'Api-Key "{}"',
+        "Api-Key {} {}",
+    ],
+)
+def test_what_is_not_quite_a_key_is_refused(world, header):
+    header = header.replace("{}", world.keys["service-wide key"])
+    response = Client().get(INTERACTIONS, headers={"Authorization": header})
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"] == "Api-Key"
+
+
+def test_the_word_before_the_key_may_be_in_any_case(world):
+    headers = {"Authorization": f"API-KEY  {world.keys['service-wide key']} "}
+    assert Client().get(INTERACTIONS, headers=headers).status_code == 200
+
+
+def test_a_key_that_is_revoked_while_in_use_stops_working_within_seconds(world, monkeypatch):
+    client = world.client("service-wide key")
+    assert client.get(INTERACTIONS).status_code == 200
+    ApiKey.objects.filter(name="service-wide key").update(revoked=True)
+    later = api_keys.time.monotonic() + 5
+    monkeypatch.setattr(api_keys.time, "monotonic", lambda: later)
+    assert client.get(INTERACTIONS).status_code == 401
+
+
+def test_a_session_adds_nothing_to_a_key(world):
+    client = world.client("key of another user")
+    client.force_login(world.sessions["staff who may view"])
+    assert client.get(INTERACTIONS).status_code == 403
+
+
+def test_a_bad_key_is_refused_even_with_a_good_session(world):
+    client = world.client("revoked key")
+    client.force_login(world.sessions["staff who may view"])
+    assert client.get(INTERACTIONS).status_code == 401
+
+
+def test_a_staff_account_that_is_switched_off_sees_nothing(world):
+    client = world.client("staff who may view")
+    User.objects.update(is_active=False)
+    assert client.get(INTERACTIONS).status_code == 401
+
+
+def test_a_bound_key_cannot_hand_over_an_interaction(world):
+    response = world.client("key of another user").post(
+        INTERACTIONS, new(interaction_id="other"), content_type="application/json"
+    )
+    assert response.status_code == 403
+    assert world.client("service-wide key").get(f"{INTERACTIONS}other/").status_code == 404

@@ -1,0 +1,153 @@
+"""The OpenAPI schema and its page: true, whole, and without the Internet."""
+
+import json
+import re
+from io import StringIO
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+
+from chat.api.bodies import Completion, NewInteraction
+from storage import limits
+from storage.models.interaction import COMPLETED_FIELDS, CONTENT_FIELDS
+from storage.records.json import to_dict, to_json
+from tests.chat.calls import PROBLEM
+
+READING = {400, 401, 403, 503}
+WRITING = {*READING, 507}
+BODY = {411, 413, 415}
+OPERATIONS = {
+    "list_interactions": {200, *READING},
+    "create_interaction": {200, 201, *WRITING, *BODY, 409, 410, 422},
+    "create_interactions": {200, *WRITING, *BODY},
+    "look_up_answer": {200, *READING, *BODY, 404},
+    "get_interaction": {200, *READING, 404},
+    "complete_interaction": {200, *WRITING, *BODY, 404, 409},
+    "delete_interaction": {204, *WRITING, 404},
+    "list_user_interactions": {200, 404, *READING},
+    "export_user": {200, 404, *READING},
+    "erase_user": {200, 202, 404, 409, *WRITING},
+    "get_erasure": {200, 404, *READING},
+}
+
+
+@pytest.fixture(scope="module")
+def schema():
+    """The schema as a client gets it."""
+    return json.loads(Client().get("/api/schema/?format=json").content)
+
+
+@pytest.fixture(scope="module")
+def operations(schema):
+    """The operations by their id."""
+    return {
+        operation["operationId"]: operation
+        for path in schema["paths"].values()
+        for operation in path.values()
+    }
+
+
+def test_it_is_valid_and_makes_no_warnings():
+    written = StringIO()
+    call_command("spectacular", "--validate", "--fail-on-warn", stdout=written)
+    assert yaml.safe_load(written.getvalue())["openapi"].startswith("3.1")
+
+
+def test_what_is_served_is_what_the_command_writes(schema):
+    written = StringIO()
+    call_command("spectacular", "--format", "openapi-json", stdout=written)
+    assert json.loads(written.getvalue()) == schema
+
+
+def test_it_has_every_call_of_the_api(operations):
+    assert set(operations) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_documents_every_status_it_can_answer(operations, name):
+    assert {int(status) for status in operations[name]["responses"]} == OPERATIONS[name]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_error_is_documented_as_a_problem(operations, name):
+    for status, response in operations[name]["responses"].items():
+        assert response["description"]
+        if int(status) >= 400:
+            assert response["content"] == {
+                PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}
+            }
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_says_how_to_authenticate(operations, name):
+    allowed = {scheme for choice in operations[name]["security"] for scheme in choice}
+    reading = name in ("list_interactions", "get_interaction", "list_user_interactions")
+    assert allowed == ({"ApiKey", "StaffSession"} if reading else {"ApiKey"})
+
+
+def test_an_interaction_has_the_fields_of_a_stored_record(schema, make_interaction):
+    described = schema["components"]["schemas"]["Interaction"]
+    record = json.loads(to_json(make_interaction()))
+    assert list(record) == list(to_dict(make_interaction()))
+    assert list(described["properties"]) == [*record, "tier"]  # which archived ones have
+    assert described["required"] == list(record)
+    types = {"string": str, "integer": int}
+    for name, value in record.items():
+        assert isinstance(value, types[described["properties"][name]["type"]])
+
+
+def test_what_a_client_may_send_is_what_the_model_lets_it_choose(schema):
+    described = schema["components"]["schemas"]
+    assert tuple(described["NewInteraction"]["properties"]) == CONTENT_FIELDS
+    assert tuple(described["Completion"]["properties"]) == COMPLETED_FIELDS
+    for name in ("NewInteraction", "NewInteractions", "Completion"):
+        assert described[name]["additionalProperties"] is False
+
+
+def test_the_limits_are_those_of_the_storage(schema):
+    properties = schema["components"]["schemas"]["NewInteraction"]["properties"]
+    for name in ("interaction_id", "user_id"):
+        assert properties[name]["minLength"] == 1
+        assert properties[name]["maxLength"] == limits.IDENTIFIER_MAX_LENGTH
+    for name in ("input_tokens", "output_tokens"):
+        assert properties[name]["minimum"] == 0
+        assert properties[name]["maximum"] == limits.TOKENS_MAX
+    assert properties["model_used"]["maxLength"] == limits.MODEL_MAX_LENGTH
+    assert str(limits.TEXT_MAX_BYTES) in properties["message"]["description"]
+
+
+@pytest.mark.parametrize("struct", [NewInteraction, Completion])
+def test_every_field_is_explained(schema, struct):
+    properties = schema["components"]["schemas"][struct.__name__]["properties"]
+    for field in msgspec.structs.fields(struct):
+        assert properties[field.name]["description"]
+
+
+@pytest.mark.parametrize("name", ["list_interactions", "list_user_interactions"])
+def test_the_parameters_of_a_list_are_described(operations, name):
+    found = {each["name"]: each for each in operations[name]["parameters"] if each["in"] == "query"}
+    assert set(found) == {"limit", "cursor", "created_after", "created_before", "tier"}
+    assert (
+        found["limit"]["schema"] | {"default": 50, "minimum": 1, "maximum": 200}
+        == (found["limit"]["schema"])
+    )
+    assert found["created_after"]["schema"]["format"] == "date-time"
+
+
+def test_the_docs_page_refers_to_no_other_host():
+    response = Client().get("/api/docs/")
+    assert response.status_code == 200
+    page = response.content.decode()
+    # Everything that a browser would fetch, and every address in the scripts of the page.
+    addresses = re.findall(r'(?:src|href|action)="([^"]*)"', page)
+    addresses += re.findall(r"""["'](https?:[^"']*|//[^"']*)["']""", page)
+    assert len(addresses) >= 3
+    assert [each for each in addresses if urlsplit(each).netloc not in ("", "testserver")] == []
+
+
+def test_the_docs_page_shows_the_schema_of_this_server():
+    assert "/api/schema/" in Client().get("/api/docs/").content.decode()

@@ -1,0 +1,1 @@
+"""The management commands, as an operator runs them."""

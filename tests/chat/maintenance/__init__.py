@@ -1,0 +1,1 @@
+"""Archive, purge, restore, erase, export and migrate: also when killed or crossing."""

@@ -1,0 +1,48 @@
+"""What the tests of maintenance commands share."""
+
+import json
+
+import pytest
+
+from storage.archive.archive import Archive
+from storage.archive.folder import ArchiveFolder
+from tests.buckets import make_bucket
+from tests.chat.maintenance.tiers import Store
+
+
+@pytest.fixture
+def data_folder(settings, tmp_path, storage, monkeypatch):
+    """A folder of their own for all that commands leave."""
+    settings.DATA_DIR = tmp_path
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "archive")))
+    return tmp_path
+
+
+@pytest.fixture
+def said(capsys):
+    """The summary and the lines on standard error since the last time."""
+
+    def read():
+        captured = capsys.readouterr()
+        (line,) = captured.out.splitlines()
+        return json.loads(line), captured.err.splitlines()
+
+    return read
+
+
+@pytest.fixture
+def archive(storage, request, monkeypatch, tmp_path):
+    """The archive of the storage, new: a folder or, beside DynamoDB, a bucket."""
+    if hasattr(storage, "_client"):
+        files = make_bucket(request.getfixturevalue("s3_server").url)
+    else:
+        files = ArchiveFolder(tmp_path / "archive")
+    monkeypatch.setattr(storage, "archive", Archive(files))
+    return storage.archive
+
+
+@pytest.fixture
+def store(storage, archive, settings, tmp_path, make_interaction):
+    """The storage with its maintenance commands: see `tests.chat.maintenance.tiers`."""
+    settings.DATA_DIR = tmp_path
+    return Store(storage, settings, make_interaction)

@@ -1,0 +1,98 @@
+"""A maintenance command for tests: it does what it is made with."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.db import connection
+
+from chat.management.base import MaintenanceCommand
+from chat.metrics import files as metrics_files
+
+NAME = "fake_maintenance"
+SUCCESS = "chat_maintenance_success_timestamp_seconds"
+ENDED = "chat_maintenance_run_timestamp_seconds"
+
+
+@dataclass
+class Report:
+    moved: int = 0
+    kinds: Counter = field(default_factory=Counter)
+    remaining: int | None = 0
+
+
+class Command(MaintenanceCommand):
+    def __init__(self, work=lambda run, report: None, **attributes):
+        super().__init__()
+        self._work = work
+        self.seen = []
+        """What each run was told: the run and all options."""
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def add_options(self, parser):
+        parser.add_argument("--colour")
+
+    def new_report(self):
+        return Report()
+
+    def work(self, storage, run, report, options):
+        self.seen.append((run, options))
+        self._work(run, report)
+
+
+def call(command, *arguments):
+    """As `manage.py` would; gives the exit status. What is unexpected is raised."""
+    try:
+        command.run_from_argv(["manage.py", NAME, *map(str, arguments)])
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def moves(count, remaining=0):
+    def work(run, report):
+        for _ in range(count):
+            run.step(report.moved)
+            report.moved += 1
+        report.remaining = remaining
+
+    return work
+
+
+def raises(error, moved=0):
+    def work(run, report):
+        report.moved = moved
+        raise error
+
+    return work
+
+
+def left(name=NAME):
+    """The samples that a command has left: by name, and by the label that is not the command's."""
+    found = {}
+    for metric in metrics_files.left_by_commands():
+        for sample in metric.samples:
+            if sample.labels.pop("command") == name:
+                found[sample.name, *sample.labels.values()] = sample.value
+    return found
+
+
+def work_until_told(run, report):
+    """Step after step; the file DATA_DIR/working says that it has begun."""
+    from django.conf import settings
+
+    report.remaining = 1_000_000
+    for _ in range(1_000_000):
+        run.step(report.moved)
+        report.moved += 1
+        report.remaining -= 1
+        Path(settings.DATA_DIR, "working").touch()
+        time.sleep(0.01)
+
+
+def copy_database(folder):
+    """The migrated, empty database of the tests, for processes with their data in `folder`."""
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM INTO %s", [str(folder / "data.sqlite3")])

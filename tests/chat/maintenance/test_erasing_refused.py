@@ -1,0 +1,195 @@
+"""What keeps an erasure from being done: it says so, leaves no receipt, and goes on later."""
+
+from datetime import timedelta
+
+import pytest
+
+from chat.maintenance.erasure import erasing, ledger
+from chat.maintenance.policy import Policy
+from chat.maintenance.runs import LOCK, Run
+from chat.management.commands import erase_user
+from storage.archive.files import Files
+from storage.dynamodb.cold import CloudTiers
+from storage.exceptions import CacheNotErased, StorageUnavailable
+from tests.chat.maintenance.people import (
+    COLD,
+    NOW,
+    erase,
+    is_untouched,
+    left_of,
+    make_people,
+    refused,
+)
+
+pytestmark = pytest.mark.every_backend
+
+
+@pytest.fixture(autouse=True)
+def _no_lag(monkeypatch):
+    monkeypatch.setattr(CloudTiers, "index_lag_seconds", 0)
+
+
+@pytest.fixture
+def people(store):
+    return make_people(store)
+
+
+def test_one_damaged_segment_is_named_and_leaves_no_receipt(store, people):
+    (segment,) = store.segments()
+    data = store.archive.manifest(segment).data
+    intact = store.archive.files.read(data)
+    store.archive.files.write(data, intact[:-1] + bytes([intact[-1] ^ 1]))
+    assert data in refused(store)
+    (erasure,) = ledger.pending(store.archive)
+    assert data in erasure.problem
+    assert list(ledger.done(store.archive)) == []
+    store.archive.files.write(data, intact)
+    (done,) = erase(store)["erasures"]
+    assert done["erasure_id"] == erasure.erasure_id
+    assert (done["problem"], done["receipt"]["attempts"]) == (None, 2)
+    assert done["receipt"]["erased"] == {"hot": 2, "cold": 2}, "both attempts count"
+    assert left_of(store, "ada") == []
+
+
+def test_rows_whose_manifest_is_lost_are_not_passed_over(store, people):
+    (segment,) = store.segments()
+    store.archive.files.delete(f"{segment}.json")
+    assert f"{segment}.json" in refused(store)
+    assert list(ledger.done(store.archive)) == []
+
+
+def test_one_that_fails_keeps_no_other_from_being_erased(store, people):
+    carl = store.fill(COLD - timedelta(days=1), user_id="carl")
+    store.run("archive_interactions", now=NOW)
+    damaged = store.archive.manifest(store.segments()[0]).data
+    store.archive.files.write(damaged, b"damaged")
+    for user in ("carl", "ada", "nobody"):
+        ledger.request(store.archive, user)
+    errors = refused(store, user_id=None)
+    assert damaged in errors
+    assert "carl" not in errors
+    assert [each.user_id for each in ledger.pending(store.archive)] == ["carl"]
+    assert len(list(ledger.done(store.archive))) == 2
+    assert sorted(left_of_intact(store, "ada")) == []
+    assert store.storage.database.stubs(carl) != {}
+
+
+def left_of_intact(store, user_id):
+    hot = [each.interaction_id for each in store._hot() if each.user_id == user_id]
+    rows = store.archive.rows(store.segments()[1])
+    return hot + [row.interaction_id for row in rows if row.user_id == user_id]
+
+
+def test_a_damaged_request_keeps_no_other_from_being_done_or_made(store, people):
+    lost = ledger.request(store.archive, "carl")
+    name = f"{ledger.PENDING}/{lost.erasure_id}.json"
+    store.archive.files.write(name, b"damaged")
+    ledger.request(store.archive, "ada")
+    assert name in refused(store, user_id=None)
+    assert left_of(store, "ada") == []
+    assert erase(store, user_id="bob")["counts"] == {"hot": 2, "cold": 2}
+
+
+def test_without_requests_there_is_nothing_to_do(store, people):
+    assert erase(store, user_id=None)["erasures"] == []
+    assert is_untouched(store, people["ada"])
+
+
+def test_a_cache_that_does_not_confirm(store, people, monkeypatch):
+    def fail(*_):
+        raise CacheNotErased
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store.storage), "_forget_user", fail)
+        assert "cache" in refused(store)
+    assert [each.status for each in ledger.pending(store.archive)] == ["pending"]
+    assert erase(store, user_id=None)["erasures"][0]["receipt"]["erased"] == {"hot": 2, "cold": 2}
+
+
+def test_beside_another_run_nothing_is_done(store, people, storage):
+    assert storage.database.acquire_lock(LOCK, "another", 60)
+    assert "Another maintenance run" in refused(store)
+    assert is_untouched(store, people["ada"])
+    storage.database.release_lock(LOCK, "another")
+
+
+def test_a_run_that_has_no_time_goes_on_with_the_next(store, people):
+    summary = erase(store, "--max-seconds", 0, status=3)
+    assert (summary["status"], summary["remaining"]) == ("stopped", 1)
+    assert [each.problem for each in ledger.pending(store.archive)] == [None]
+    assert erase(store, "--max-seconds", 0, status=3, user_id=None)["remaining"] == 1
+    assert erase(store, user_id=None)["remaining"] == 0
+    assert left_of(store, "ada") == []
+
+
+def test_those_who_are_gone_have_their_receipts_when_the_time_is_up(store, people, monkeypatch):
+    for user in ("ada", "bob", "carl"):
+        ledger.request(store.archive, user)
+    removed = erasing._removed
+
+    def slow(storage, erasure, policy, run, report):
+        gone = removed(storage, erasure, policy, run, report)
+        if erasure.user_id == "bob":
+            run.stop()
+        return gone
+
+    monkeypatch.setattr(erasing, "_removed", slow)
+    summary = erase(store, user_id=None, status=3)
+    assert (len(summary["erasures"]), summary["remaining"]) == (2, 1)
+    assert [each.user_id for each in ledger.pending(store.archive)] == ["carl"]
+
+
+def test_a_dry_run_counts_and_changes_nothing(store, people):
+    ledger.request(store.archive, "bob")
+    before = store.state()
+    assert erase(store, "--dry-run")["counts"] == {"hot": 2, "cold": 2}
+    assert erase(store, "--dry-run", user_id=None)["counts"] == {"hot": 2, "cold": 2}
+    assert store.state() == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["ada", "--pending"], [""], ["a\nb"], ["x" * 256]])
+def test_wrong_use(store, arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        erase_user.Command().run_from_argv(["manage.py", "erase_user", *arguments])
+    assert end.value.code == 2
+    assert ledger.pending_ids(store.archive) == []
+
+
+# Requests.
+
+
+def test_a_request_that_is_pending_is_given_again(archive):
+    first = ledger.request(archive, "ada")
+    assert ledger.request(archive, "bob") != first
+    assert ledger.request(archive, "ada") == first
+    assert [each.user_id for each in ledger.pending(archive)] == ["ada", "bob"]
+
+
+def test_the_death_between_receipt_and_request_leaves_it_done(store, people, monkeypatch):
+    delete = Files.delete
+
+    def dying(self, name):
+        if name.startswith(ledger.PENDING):
+            raise StorageUnavailable("killed here")
+        delete(self, name)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Files, "delete", dying)
+        refused(store)
+    (done,) = ledger.done(store.archive)
+    assert ledger.find(store.archive, done.erasure_id) == done
+    assert list(ledger.pending(store.archive)) == []
+    assert erase(store, user_id=None)["erasures"] == []
+    assert ledger.pending_ids(store.archive) == []
+    assert list(ledger.done(store.archive)) == [done], "its receipt stays what it was"
+
+
+def test_an_erasure_that_another_run_has_done_is_not_done_again(store, people):
+    known = erasing.request(store.storage, "ada")
+    erase(store, user_id=None)
+    (done,) = ledger.done(store.archive)
+    with Run(store.storage) as run:
+        policy = Policy.at(NOW)
+        found = erasing.attempt(store.storage, known, policy, run, erasing.Erased())
+    assert found == done
+    assert ledger.pending_ids(store.archive) == []

@@ -1,0 +1,210 @@
+"""Legal holds: what is held is not deleted, and everyone who tries is told."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chat.maintenance.erasure import ledger
+from chat.maintenance.holds import FOLDER, Holds
+from chat.maintenance.runs import LOCK, Run
+from chat.management.commands import legal_hold
+
+pytestmark = pytest.mark.every_backend
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+DAY = datetime(2026, 9, 30, 8, tzinfo=UTC)
+LATER = NOW + timedelta(days=80)
+"""When all of DAY, and of the day after, is past its time."""
+
+
+@pytest.fixture
+def held(store):
+    """Runs legal_hold; gives what it says besides the summary."""
+
+    def run(*arguments, status=0):
+        ended, said, errors = store.told("legal_hold", "--now", NOW.isoformat(), *arguments)
+        assert ended == status, errors
+        assert json.loads(said)["command"] == "legal_hold"
+        return errors.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def people(store):
+    """Interactions of ada and bob on DAY and on the day after, all of them cold; ids by user."""
+    times = (DAY, DAY + timedelta(days=1))
+    ids = {user: store.fill(*times, user_id=user) for user in ("ada", "bob")}
+    store.run("archive_interactions", now=NOW)
+    return ids
+
+
+def refused(store, *arguments):
+    status, _, errors = store.told("erase_user", *arguments)
+    assert status == 1
+    return errors
+
+
+def test_holds_are_listed_with_their_reason(held, store):
+    held("add", "--user", "née/b", "--reason", "case 4711")
+    held("add", "--day", "2026-09-30", "--reason", "incident 12")
+    assert held("list") == [
+        "day 2026-09-30 since 2026-11-22 12:00Z: incident 12",
+        "user née/b since 2026-11-22 12:00Z: case 4711",
+    ]
+    assert store.run("legal_hold", "list", now=NOW)["holds"] == 2
+    held("lift", "--user", "née/b")
+    assert held("list") == ["day 2026-09-30 since 2026-11-22 12:00Z: incident 12"]
+
+
+def test_adding_it_again_changes_the_reason_and_not_since_when(held, store):
+    held("add", "--user", "ada", "--reason", "case 1")
+    later = (NOW + timedelta(days=1)).isoformat()
+    store.told("legal_hold", "add", "--user", "ada", "--reason", "case 2", "--now", later)
+    assert held("list") == ["user ada since 2026-11-22 12:00Z: case 2"]
+
+
+def test_lifting_what_is_not_held_is_an_error(held):
+    assert "There is no hold on this user." in held("lift", "--user", "ada", status=1)
+    assert "There is no hold on this day." in held("lift", "--day", "2026-09-30", status=1)
+
+
+def test_a_dry_run_changes_nothing(held, store):
+    held("add", "--user", "ada", "--reason", "case", "--dry-run")
+    assert held("list") == []
+    held("add", "--user", "ada", "--reason", "case")
+    held("lift", "--user", "ada", "--dry-run")
+    assert len(held("list")) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["add", "--reason", "x"],
+        ["add", "--user", "ada"],
+        ["add", "--user", "ada", "--reason", " "],
+        ["add", "--user", "ada", "--reason", "two\nlines"],
+        ["add", "--user", "ada", "--day", "2026-09-30", "--reason", "x"],
+        ["add", "--user", "", "--reason", "x"],
+        ["add", "--day", "2026-02-30", "--reason", "x"],
+        ["lift"],
+        ["list", "--user", "ada"],
+        ["remove"],
+        [],
+    ],
+    ids=" ".join,
+)
+def test_wrong_use(store, arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        legal_hold.Command().run_from_argv(["manage.py", "legal_hold", *arguments])
+    assert end.value.code == 2
+    assert Holds.of(store.archive).all == []
+
+
+# What is held.
+
+
+@pytest.mark.parametrize("pending", [False, True], ids=["by name", "pending"])
+def test_a_held_user_is_not_erased(held, store, people, pending):
+    if pending:
+        ledger.request(store.archive, "ada")
+    held("add", "--user", "ada", "--reason", "Ada against Bob")
+    errors = refused(store, *(["--pending"] if pending else ["ada"]))
+    assert "under a legal hold since 2026-11-22" in errors
+    assert "Ada" not in errors
+    assert "legal hold" in refused(store, "ada", "--dry-run")
+    store.check_readable(people["ada"] + people["bob"])
+    assert list(ledger.done(store.archive)) == []
+    assert len(ledger.pending_ids(store.archive)) == pending
+    held("lift", "--user", "ada")
+    assert store.run("erase_user", "ada", now=NOW)["counts"] == {"cold": 2}
+
+
+@pytest.mark.parametrize("tier", ["hot", "cold"])
+def test_a_user_with_interactions_of_a_held_day_is_not_erased(held, store, people, tier):
+    if tier == "hot":
+        store.run("restore_archive", "2026-09-30", now=NOW)
+    held("add", "--day", "2026-09-30", "--reason", "incident")
+    assert "interactions of 2026-09-30" in refused(store, "ada")
+    store.check_readable(people["ada"])
+    assert ledger.pending_ids(store.archive) == []
+    held("lift", "--day", "2026-09-30")
+    held("add", "--day", "2026-10-02", "--reason", "a day without any of ada's")
+    assert store.run("erase_user", "ada", now=NOW)["remaining"] == 0
+
+
+def test_one_held_user_keeps_no_other_from_being_erased(held, store, people):
+    for user in ("ada", "bob"):
+        ledger.request(store.archive, user)
+    held("add", "--user", "ada", "--reason", "case")
+    refused(store, "--pending")
+    assert [each.user_id for each in ledger.pending(store.archive)] == ["ada"]
+    assert [each.status for each in ledger.done(store.archive)] == ["done"]
+
+
+def test_purge_skips_what_is_held_and_says_so(held, store, people):
+    held("add", "--user", "ada", "--reason", "case")
+    held("add", "--day", "2026-09-30", "--reason", "incident")
+    summary = store.run("purge_interactions", now=LATER)
+    assert (summary["cold"], summary["held"]) == (1, 3)
+    kept = [row.interaction_id for each in store.segments() for row in store.archive.rows(each)]
+    assert sorted(kept) == sorted([*people["ada"], people["bob"][0]])
+    held("lift", "--user", "ada")
+    held("lift", "--day", "2026-09-30")
+    summary = store.run("purge_interactions", now=LATER)
+    assert (summary["cold"], summary["held"]) == (3, 0)
+    assert store.segments() == []
+
+
+def test_erasing_one_user_keeps_what_is_held_of_others_beyond_its_time(held, store, people):
+    held("add", "--user", "bob", "--reason", "case")
+    store.run("erase_user", "ada", now=LATER)
+    kept = [row.interaction_id for each in store.segments() for row in store.archive.rows(each)]
+    assert sorted(kept) == sorted(people["bob"])
+
+
+def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):
+    held("add", "--user", "ada", "--reason", "case")
+    (name,) = store.archive.files.list(FOLDER)
+    store.archive.files.write(f"{FOLDER}/{name}", b"damaged")
+    assert name in refused(store, "bob")
+    status, _, errors = store.told("purge_interactions", "--now", LATER.isoformat())
+    assert (status, name in errors) == (1, True)
+    store.check_readable(people["ada"] + people["bob"])
+
+
+# Beside runs that may not know of it.
+
+
+def test_a_hold_is_in_place_at_once_but_waits_for_a_run_that_began_earlier(held, store, storage):
+    assert storage.database.acquire_lock(LOCK, "a purge", 60)
+    errors = held("add", "--user", "ada", "--reason", "case", "--max-seconds", "0.1", status=3)
+    assert "Waiting for a run" in errors[0]
+    assert [each.value for each in Holds.of(store.archive).all] == ["ada"]
+    assert len(held("list")) == 1
+    storage.database.release_lock(LOCK, "a purge")
+    assert held("add", "--user", "ada", "--reason", "case") == []
+
+
+def test_it_ends_as_soon_as_that_run_has_ended(held, storage, monkeypatch):
+    run = Run(storage)
+    run.__enter__()
+    monkeypatch.setattr(legal_hold.time, "sleep", lambda seconds: run.__exit__(None, None, None))
+    (waiting,) = held("add", "--user", "ada", "--reason", "case")
+    assert "Waiting for a run" in waiting
+
+
+def test_lifting_waits_for_nobody(held, storage):
+    held("add", "--user", "ada", "--reason", "case")
+    assert storage.database.acquire_lock(LOCK, "a purge", 60)
+    held("lift", "--user", "ada")
+    assert held("list") == []
+    storage.database.release_lock(LOCK, "a purge")
+
+
+def test_an_archive_that_is_not_there_has_no_holds_to_list(held, store, storage):
+    """Its disk is not mounted: to say that nothing is held would be wrong."""
+    held("add", "--user", "ada", "--reason", "case")
+    store.archive.files.delete("archive.json")
+    assert "archive is not the one" in held("list", status=1)[-1]

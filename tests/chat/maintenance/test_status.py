@@ -1,0 +1,99 @@
+"""storage_status: what there is and what is due, as an operator and a check see it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chat.maintenance import holds
+from chat.maintenance import status as subject
+from chat.maintenance.erasure import ledger
+from chat.maintenance.holds import Hold
+from tests.chat.maintenance.tiers import MICROSECOND
+
+pytestmark = pytest.mark.every_backend
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def test_an_empty_store(store):
+    found = store.run("storage_status", "--check", now=NOW)
+    for name in ("hot", "due_to_archive", "due_to_purge", "cold", "segments", "holds"):
+        assert found[name] == 0, name
+    assert found["oldest_hot"] is found["oldest_cold"] is found["newest_backup"] is None
+    assert found["database"]
+
+
+def test_what_is_where_and_what_is_due(store):
+    store.fill(*(NOW - n * DAY for n in (91, 80, 70, 60)))
+    store.run("archive_interactions", now=NOW - 20 * DAY)
+    store.fill(*(NOW - n * DAY for n in (90, 31, 30, 29, 0)))
+    holds.put(store.archive, Hold("user", "bob", "a case", NOW))
+    ledger.request(store.archive, "carol")
+    store.storage.delete_interaction_sync("i-0001")
+    found = store.run("storage_status", now=NOW)
+    assert (found["hot"], found["due_to_purge"], found["due_to_archive"]) == (5, 1, 2)
+    assert (found["cold"], found["segments"], found["interrupted"]) == (4, 4, 1)
+    assert (found["holds"], found["pending_erasures"]) == (1, 1)
+    assert found["oldest_hot"] == "2026-08-24T12:00:00.000000Z"
+    assert found["oldest_cold"] == "2026-08-23T12:00:00.000000Z"
+    assert found["newest_cold"] == "2026-09-23T12:00:00.000000Z"
+    assert found["archive_bytes"] == sum(
+        store.archive.manifest(segment).bytes for segment in store.segments()
+    )
+    assert set(found["last_success"]) == {"archive_interactions"}
+
+
+def test_it_changes_nothing(store):
+    store.fill(NOW - 31 * DAY)
+    before = store.state()
+    store.run("storage_status", "--check", now=NOW)
+    assert store.state() == before
+
+
+def test_a_check_fails_once_something_is_due_for_two_days(store):
+    store.fill(NOW - 32 * DAY + MICROSECOND)
+    assert store.run("storage_status", "--check", now=NOW)["due_to_archive"] == 1
+    found = store.run("storage_status", "--check", now=NOW + MICROSECOND, status=1)
+    assert found["overdue_to_archive"] == 1
+    assert store.run("storage_status", now=NOW + MICROSECOND)["overdue_to_archive"] == 1
+    store.run("archive_interactions", now=NOW)
+    store.run("storage_status", "--check", now=NOW + 60 * DAY - MICROSECOND)
+    found = store.run("storage_status", "--check", now=NOW + 60 * DAY + MICROSECOND, status=1)
+    assert found["overdue_to_purge"] == 1
+    store.run("purge_interactions", now=NOW + 60 * DAY)
+    store.run("storage_status", "--check", now=NOW + 60 * DAY + MICROSECOND)
+
+
+def test_hot_ones_that_purge_should_have_taken(store):
+    store.fill(NOW - 92 * DAY)
+    found = store.run("storage_status", "--check", now=NOW, status=1)
+    assert (found["due_to_purge"], found["overdue_to_purge"]) == (1, 1)
+    assert (found["due_to_archive"], found["overdue_to_archive"]) == (0, 0)
+
+
+def test_what_is_held_is_not_overdue(store):
+    store.fill(NOW - 100 * DAY)
+    store.run("archive_interactions", now=NOW - 60 * DAY)
+    holds.put(store.archive, Hold("user", "ada", "a case", NOW))
+    store.fill(NOW - 100 * DAY)
+    assert store.run("storage_status", "--check", now=NOW)["overdue_to_purge"] == 0
+
+
+def test_counts_are_bounded(store, monkeypatch):
+    monkeypatch.setattr(subject, "COUNTED_AT_MOST", 3)
+    store.fill(*(NOW - 91 * DAY + n * MICROSECOND for n in range(2)))
+    store.fill(*(NOW - 40 * DAY + n * MICROSECOND for n in range(5)))
+    found = store.run("storage_status", now=NOW)
+    assert (found["hot"], found["due_to_purge"], found["due_to_archive"]) == (3, 2, 3)
+
+
+def test_a_damaged_manifest_is_named_and_the_rest_told(store):
+    store.fill(NOW - 41 * DAY, NOW - 31 * DAY)
+    store.run("archive_interactions", now=NOW)
+    segment = store.segments()[0]
+    store.archive.files.write(f"{segment}.json", b"damaged")
+    ended, said, _ = store.told("storage_status", "--check", "--now", NOW.isoformat())
+    found = json.loads(said)
+    assert (ended, found["damaged"], found["cold"]) == (1, [f"{segment}.json"], 1)

@@ -1,0 +1,1 @@
+"""Cold storage: segments and manifests, in a folder and in a bucket."""

@@ -1,0 +1,55 @@
+"""What an archive owes, wherever its files are."""
+
+import pytest
+
+from storage.archive.archive import Archive
+from tests.storage.archive.interruptions import (
+    CrashesContract,
+    OrphansContract,
+    ReadersContract,
+    TroubleContract,
+)
+from tests.storage.archive.reading import (
+    ListsContract,
+    MarkersContract,
+    PartsContract,
+    UsersContract,
+)
+from tests.storage.archive.rows import DAY, large_row
+from tests.storage.archive.writing import RoundTripsContract, WritingContract
+
+
+class ArchiveContract(
+    RoundTripsContract,
+    WritingContract,
+    PartsContract,
+    ListsContract,
+    MarkersContract,
+    UsersContract,
+    OrphansContract,
+    ReadersContract,
+    CrashesContract,
+    TroubleContract,
+):
+    """A test class inherits this and has a fixture `new_backend`, which makes Django storages
+    with nothing in them. Nothing here may know which they are.
+    """
+
+    @pytest.fixture
+    def backend(self, new_backend):
+        return new_backend()
+
+    @pytest.fixture
+    def archive(self, backend):
+        return Archive(backend)
+
+    @pytest.fixture
+    def segment(self, archive):
+        return archive.new_segment(DAY)
+
+    @pytest.fixture
+    def written(self, archive, segment):
+        """The rows of a segment of several frames."""
+        rows = [large_row(number) for number in range(100)]
+        assert len(archive.write(segment, rows).frames) > 5
+        return rows

@@ -1,0 +1,255 @@
+"""The archive in an S3 bucket keeps the contract, and what S3 takes besides."""
+
+import itertools
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from storage.archive import bucket as bucket_module
+from storage.archive.archive import Archive
+from storage.archive.bucket import ArchiveBucket
+from storage.exceptions import StorageUnavailable
+from tests import buckets, servers
+from tests.storage.archive.contract import ArchiveContract
+from tests.storage.archive.rows import DAY, fields, large_row, position, row
+
+
+class TestArchiveBucket(ArchiveContract):
+    @pytest.fixture
+    def new_backend(self, s3_server):
+        return lambda: buckets.make_bucket(s3_server.url)
+
+
+@pytest.fixture
+def bucket(s3_server):
+    return buckets.make_bucket(s3_server.url)
+
+
+@pytest.fixture
+def versioned(s3_server):
+    return buckets.make_bucket(s3_server.url, versions=True)
+
+
+@pytest.fixture
+def requests(bucket):
+    """The operations that are called, with their parameters."""
+    made = []
+
+    def called(params, model, **rest):
+        made.append((model.name, dict(params)))
+
+    events = bucket.connection.meta.client.meta.events
+    events.register("before-parameter-build.s3", called)
+    yield made
+    events.unregister("before-parameter-build.s3", called)
+
+
+@contextmanager
+def pages_of(size, bucket, operation):
+    """Makes S3 answer a list with so many entries at once."""
+
+    def limit(params, **rest):
+        params["MaxKeys"] = size
+
+    event = f"before-parameter-build.s3.{operation}"
+    bucket.connection.meta.client.meta.events.register(event, limit)
+    try:
+        yield
+    finally:
+        bucket.connection.meta.client.meta.events.unregister(event, limit)
+
+
+def test_one_row_is_read_with_two_ranged_requests(bucket, requests):
+    archive = Archive(bucket)
+    segment = archive.new_segment(DAY)
+    rows = [large_row(number) for number in range(100)]
+    manifest = archive.write(segment, rows)
+    requests.clear()
+    assert archive.find(segment, [position(rows[50])])
+    frame = manifest.frames[manifest.frame_of(position(rows[50]))]
+    assert [name for name, _ in requests] == ["GetObject", "GetObject"]
+    assert requests[1][1]["Range"] == f"bytes={frame.offset}-{frame.offset + frame.length - 1}"
+
+
+def test_rows_are_read_in_few_requests(bucket, requests):
+    archive = Archive(bucket)
+    segment = archive.new_segment(DAY)
+    manifest = archive.write(segment, [large_row(number) for number in range(400)])
+    assert manifest.bytes > 4_000_000
+    requests.clear()
+    assert sum(1 for _ in archive.rows(segment)) == 400
+    assert len(requests) <= manifest.bytes / 800_000 + 2
+
+
+def test_a_file_is_put_in_one_request_however_large(bucket, requests, tmp_path):
+    with (tmp_path / "large").open("wb+") as file:
+        file.truncate(40 * 1024 * 1024)
+        Archive(bucket).files.write("large", file)
+    assert [name for name, _ in requests] == ["PutObject"]
+    assert bucket.size("large") == 40 * 1024 * 1024
+
+
+def test_a_list_is_one_request_for_each_1000_objects(bucket, requests):
+    archive = Archive(bucket)
+    segments = [archive.new_segment(DAY) for _ in range(3)]
+    for segment in segments:
+        archive.write(segment, [row(0)])
+        archive.mark(segment)
+    requests.clear()
+    assert archive.days() == [DAY]
+    assert archive.segments(DAY) == segments
+    assert list(archive.marked()) == segments
+    assert [name for name, _ in requests] == ["ListObjects"] * 3
+    assert {parameters["Delimiter"] for _, parameters in requests} == {"/"}
+
+
+def test_a_list_of_more_than_one_request_is_whole(bucket, requests):
+    archive = Archive(bucket)
+    segments = [archive.new_segment(DAY) for _ in range(5)]
+    for segment in segments:
+        archive.write(segment, [row(0)])
+
+    requests.clear()
+    with pages_of(2, bucket, "ListObjects"):
+        assert archive.segments(DAY) == segments
+    assert len(requests) == 5
+
+
+# A bucket that keeps versions.
+
+
+def test_nothing_is_left_of_what_is_replaced_or_deleted(versioned):
+    archive = Archive(versioned)
+    segment = archive.new_segment(DAY)
+    for number in range(3):
+        archive.write(segment, [row(number)])
+        archive.files.write_document("holds/x.json", {"number": number})
+        held = sorted(buckets.contents(versioned))
+        assert held == sorted([archive.manifest(segment).data, f"{segment}.json", "holds/x.json"])
+    archive.unmark([archive.mark(segment)])
+    archive.remove(segment)
+    archive.files.delete("holds/x.json")
+    archive.files.delete("holds/never there.json")
+    assert buckets.contents(versioned) == []
+
+
+def test_what_an_interrupted_replacement_or_deletion_left_goes_too(versioned):
+    archive = Archive(versioned)
+    client = versioned.connection.meta.client
+    segment = archive.new_segment(DAY)
+    archive.write(segment, [row(0)])
+    document = archive.files.read(f"{segment}.json")
+    at = {"Bucket": versioned.bucket_name, "Key": f"{segment}.json"}
+    for _ in range(3):
+        client.put_object(**at, Body=document)
+    other = {**at, "Key": f"{segment}-0123456789abcdef.jsonl.zst"}
+    client.put_object(**other, Body=b"rows of somebody")
+    client.delete_object(**other)
+    assert len(buckets.contents(versioned)) == 7
+    archive.remove_orphans(segment)
+    assert sorted(buckets.contents(versioned)) == sorted(
+        [f"{segment}.json", archive.manifest(segment).data]
+    )
+    assert fields(archive.rows(segment)) == fields([row(0)])
+
+
+def test_versions_of_other_names_stay(versioned):
+    archive = Archive(versioned)
+    for name in ("holds/a", "holds/ab"):
+        for content in (b"1", b"2"):
+            versioned.connection.meta.client.put_object(
+                Bucket=versioned.bucket_name, Key=name, Body=content
+            )
+    archive.files.delete("holds/a")
+    assert buckets.contents(versioned) == ["holds/ab"] * 2
+
+
+def test_more_versions_than_one_request_deletes(versioned, monkeypatch):
+    monkeypatch.setattr(bucket_module, "DELETED_AT_ONCE", 2)
+    client = versioned.connection.meta.client
+    for number in range(5):
+        client.put_object(Bucket=versioned.bucket_name, Key="x", Body=str(number).encode())
+    Archive(versioned).files.delete("x")
+    assert buckets.contents(versioned) == []
+
+
+def test_an_interrupted_deletion_brings_nothing_back(versioned, monkeypatch):
+    monkeypatch.setattr(bucket_module, "DELETED_AT_ONCE", 1)
+    archive = Archive(versioned)
+    client = versioned.connection.meta.client
+    delete_objects = client.delete_objects
+    allowed = iter(())
+
+    def interrupted(**parameters):
+        if next(allowed, None) is None:
+            raise OSError("made to fail")
+        return delete_objects(**parameters)
+
+    monkeypatch.setattr(client, "delete_objects", interrupted)
+    # One a page, so that the marker of the deletion, the newest, is listed first.
+    with pages_of(1, versioned, "ListObjectVersions"):
+        for number in range(4):
+            for content in (b"1", b"2", b"3"):
+                client.put_object(Bucket=versioned.bucket_name, Key="x", Body=content)
+            allowed = iter(range(number))
+            with pytest.raises(StorageUnavailable):
+                archive.files.delete("x")
+            assert archive.files.read("x") is None
+            allowed = itertools.count()
+            archive.files.delete("x")
+            assert buckets.contents(versioned) == []
+
+
+def test_a_version_that_cannot_be_deleted_is_an_error(versioned, monkeypatch):
+    archive = Archive(versioned)
+    archive.files.write("x", b"")
+    client = versioned.connection.meta.client
+    refusal = {"Errors": [{"Key": "x", "Code": "AccessDenied", "Message": "No"}]}
+    monkeypatch.setattr(client, "delete_objects", lambda **parameters: refusal)
+    with pytest.raises(StorageUnavailable, match="AccessDenied to DeleteObjectVersion"):
+        archive.files.delete("x")
+
+
+# What S3 and the network answer.
+
+
+def test_a_bucket_that_is_not_there_is_not_an_empty_archive(s3_server):
+    archive = Archive(ArchiveBucket("no-such-bucket", buckets.REGION, s3_server.url))
+    segment = archive.new_segment(DAY)
+    for call in (
+        lambda: archive.manifest(segment),
+        lambda: archive.write(segment, [row(0)]),
+        lambda: archive.remove(segment),
+        lambda: archive.days(),
+        lambda: archive.marked(),
+        lambda: archive.mark(segment),
+    ):
+        with pytest.raises(StorageUnavailable, match=r"S3 answered NoSuchBucket to \w+"):
+            call()
+
+
+def test_an_s3_that_nothing_reaches_is_unavailable_soon():
+    archive = Archive(ArchiveBucket("b", buckets.REGION, f"http://127.0.0.1:{servers.free_port()}"))
+    start = time.monotonic()
+    with pytest.raises(StorageUnavailable, match="S3 does not answer") as caught:
+        archive.days()
+    assert time.monotonic() - start < 20
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_without_credentials_it_says_so(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    archive = Archive(ArchiveBucket("b", buckets.REGION, "http://127.0.0.1:1"))
+    with pytest.raises(StorageUnavailable, match="Unable to locate credentials"):
+        archive.days()
+
+
+def test_waits_are_bounded():
+    config = ArchiveBucket("b", buckets.REGION, None).client_config
+    assert (config.connect_timeout, config.read_timeout) == (2, 10)
+    assert config.retries == {"mode": "standard", "total_max_attempts": 3}

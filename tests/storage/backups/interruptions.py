@@ -1,0 +1,165 @@
+"""Backups and restores that are cut short at every step.
+
+    python -m tests.storage.backups.interruptions ACTION HOW FOLDER
+
+For n = 1, 2, ... a child process begins with a copy of FOLDER/start in FOLDER/n and is cut short
+before its n-th call that changes or syncs a file: with HOW `killed` it is gone at once, as by
+kill -9; with `failing` that call alone raises EIO. FOLDER/n-after is what it has left. Then another
+child does the same again in FOLDER/n, undisturbed. The program ends with the first n that is not
+reached, and prints as JSON how each child has ended.
+"""
+
+import errno
+import io
+import json
+import os
+import shutil
+import sqlite3
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import django
+
+import config  # noqa: F401  (before Django: it puts pysqlite3 in the place of sqlite3)
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+
+from storage.backups import backups  # noqa: E402
+from storage.exceptions import StorageError  # noqa: E402
+from storage.models import ChatInteraction  # noqa: E402
+from storage.sqlite import base  # noqa: E402
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+FILES = ("chmod", "fsync", "link", "mkdir", "open", "rename", "replace", "unlink")
+KILLED, COMPLETE, REFUSED, FAILED = 9, 0, 1, 99
+
+
+def erase(candidate):
+    """As the ledger would."""
+    return ChatInteraction.objects.using(candidate.database).filter(pk="id-9").delete()[0]
+
+
+def restore(again, **options):
+    report = backups.Restored()
+    backups.restore("latest", NOW, report, before_live=erase, expired=True, **options)
+
+
+def restore_and_keep(again):
+    restore(again, keep_old=True)
+
+
+def migrate(again):
+    restore(again, migrate=True)
+
+
+def back_up(again):
+    """The one of before expires with it."""
+    backups.take(NOW + timedelta(seconds=again), backups.Taken())
+
+
+class Interruption:
+    """Cuts this process short before the n-th call."""
+
+    def __init__(self, how, number):
+        self._how, self._number = how, number
+        self.calls = 0
+        for name in FILES:
+            self._watch(os, name)
+        self._watch(io, "open")
+        if how == "killed":
+            connect = sqlite3.connect
+            sqlite3.connect = lambda *args, **options: connect(
+                *args, **{"factory": self._connection()} | options
+            )
+
+    def _watch(self, module, name):
+        function = getattr(module, name)
+
+        def watched(*arguments, **options):
+            self._count(f"{name} {arguments[:2]}")
+            return function(*arguments, **options)
+
+        setattr(module, name, watched)
+
+    def _connection(self):
+        interruption = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, sql, *arguments):
+                if not sql.startswith("SELECT"):
+                    interruption._count(sql)
+                return super().execute(sql, *arguments)
+
+            def backup(self, *arguments, **options):
+                interruption._count("backup")
+                return super().backup(*arguments, **options)
+
+            def close(self):
+                interruption._count("close")
+                return super().close()
+
+        return Connection
+
+    def _count(self, what):
+        if not _is_ours(sys._getframe(2)):
+            return
+        self.calls += 1
+        if self.calls != self._number:
+            return
+        if self._how == "killed":
+            os._exit(KILLED)
+        raise OSError(errno.EIO, f"{os.strerror(errno.EIO)} at {what}")
+
+
+def _is_ours(frame):
+    """Not what Django and the interpreter open for themselves."""
+    while frame is not None:
+        if "/storage/sqlite/" in frame.f_code.co_filename:
+            return True
+        if "importlib" in frame.f_code.co_filename:
+            return False
+        frame = frame.f_back
+    return False
+
+
+def child(action, how, number, folder):
+    """Run the action in a process of its own; gives its exit status."""
+    process_id = os.fork()
+    if process_id:
+        return os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
+    settings.BACKUP_DIR = folder / "backups"
+    backups._database = lambda: folder / "data.sqlite3"
+    interruption = Interruption(how, number) if number else None
+    try:
+        action(again=not number)
+    except StorageError:
+        os._exit(REFUSED)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        sys.stderr.flush()
+        os._exit(FAILED)
+    reached = interruption is not None and interruption.calls >= number
+    os._exit(KILLED if reached else COMPLETE)
+
+
+def main():
+    action, how, folder = globals()[sys.argv[1]], sys.argv[2], Path(sys.argv[3])
+    base.close_idle_connections()
+    ends = []
+    for number in range(1, 2000):
+        place = folder / str(number)
+        shutil.copytree(folder / "start", place)
+        first = child(action, how, number, place)
+        shutil.copytree(place, folder / f"{number}-after")
+        again = child(action, how, 0, place) if first != COMPLETE else COMPLETE
+        ends.append((first, again))
+        if first == COMPLETE:
+            break
+    json.dump(ends, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

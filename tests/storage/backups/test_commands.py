@@ -1,0 +1,197 @@
+"""backup, verify_backup and restore as cron and an operator run them."""
+
+import json
+import os
+import shutil
+import subprocess
+from contextlib import closing
+
+import pytest
+
+from storage.sqlite import in_use
+from tests.chat.calls import INTERACTIONS, new, one
+from tests.chat.processes import ROOT, Server, environment, manage, run
+from tests.sqlite import connect
+from tests.system.reliability.disks import SmallDisk
+
+DATABASE = "data.sqlite3"
+DISK = 128 * 1024
+"""Bytes: half of what an empty database takes."""
+
+
+def summary(result):
+    """The line of JSON that a command has printed, and its exit status."""
+    (line,) = result.stdout.decode().splitlines()
+    return json.loads(line), result.returncode
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    assert run(folder, "migrate").returncode == 0
+    assert run(folder, "create_api_key", "first").returncode == 0
+    return folder
+
+
+@pytest.fixture
+def data(prepared, tmp_path):
+    """A folder with a database that has one API key."""
+    return shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+
+
+def keys(data):
+    with closing(connect(data / DATABASE)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM storage_apikey")]
+
+
+def test_from_backup_to_restore(data):
+    made, status = summary(run(data, "backup"))
+    assert (made["command"], made["status"], status) == ("backup", "done", 0)
+    assert made["rows"] > 0
+    assert made["bytes"] == (data / "backups" / f"{made['name']}.sqlite3").stat().st_size
+    assert made["recovery"] is None
+    assert run(data, "create_api_key", "second").returncode == 0
+
+    for arguments in ([], ["latest"], [made["name"]], ["--all"]):
+        found, status = summary(run(data, "verify_backup", *arguments))
+        assert (found["verified"], found["damaged"], status) == (1, [], 0)
+
+    tried, status = summary(run(data, "restore", "latest", "--dry-run"))
+    assert (tried["name"], tried["dry_run"], status) == (made["name"], True, 0)
+    assert keys(data) == ["first", "second"]
+
+    restored, status = summary(run(data, "restore", "latest", "--yes"))
+    assert (restored["name"], restored["status"], status) == (made["name"], "done", 0)
+    assert keys(data) == ["first"]
+    assert run(data, "create_api_key", "third").returncode == 0
+
+
+def test_a_dry_run_of_backup_makes_none(data):
+    tried, status = summary(run(data, "backup", "--dry-run"))
+    assert (tried["name"], status) == ("", 0)
+    assert not (data / "backups").exists()
+
+
+def test_an_expired_one_goes_with_the_next_backup(data):
+    first, _ = summary(run(data, "backup", "--now", "2026-11-01T00:00:00Z"))
+    tried, _ = summary(run(data, "backup", "--dry-run"))
+    second, _ = summary(run(data, "backup"))
+    assert tried["deleted"] == second["deleted"] == [first["name"]]
+    names = {path.name for path in (data / "backups").iterdir()}
+    assert names == {f"{second['name']}.sqlite3", f"{second['name']}.json", ".lock"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["latest"], "Add --yes"),
+        ([], "Name a backup, or a table"),
+        (["latest", "--to-table", "other"], "Name a backup, or a table"),
+        (["--to-table", "other", "--at", "yesterday"], "or: latest"),
+        (["--to-table", "other", "--at", "2026-11-01T00:00:00"], "a time with an offset"),
+    ],
+)
+def test_wrong_use_is_status_2(data, arguments, words):
+    result = run(data, "restore", *arguments)
+    assert result.returncode == 2
+    assert words in result.stderr.decode()
+    assert keys(data) == ["first"]
+
+
+def test_a_restore_with_nothing_to_restore_is_one_plain_line(data):
+    result = run(data, "restore", "latest", "--yes")
+    assert result.returncode == 1
+    assert result.stderr.decode().splitlines() == [
+        f"CommandError: There is no backup in {data / 'backups'}."
+    ]
+
+
+def test_every_damaged_backup_is_named(data):
+    names = [summary(run(data, "backup"))[0]["name"] for _ in range(3)]
+    for name in names[1:]:
+        os.truncate(data / "backups" / f"{name}.sqlite3", 4096)
+    result = run(data, "verify_backup", "--all")
+    found, status = summary(result)
+    damaged = [f"{name}.sqlite3" for name in names[1:]]
+    assert (found["verified"], found["damaged"], status) == (1, damaged, 1)
+    lines = result.stderr.decode().splitlines()
+    assert [name for name in damaged for line in lines if f"{name} is damaged" in line] == damaged
+
+
+def test_while_a_server_runs_nothing_is_restored(tmp_path):
+    server = Server(tmp_path).wait_until_it_answers()
+    try:
+        first = server.call("POST", INTERACTIONS, new(interaction_id="first"))
+        assert first[0] == 201
+        assert summary(run(tmp_path, "backup"))[1] == 0, "a backup does not mind"
+        assert server.call("POST", INTERACTIONS, new(interaction_id="second"))[0] == 201
+        result = run(tmp_path, "restore", "latest", "--yes")
+        assert result.returncode == 1
+        assert "A server or another command has the database open" in result.stderr.decode()
+        assert server.call("GET", one("second"))[0] == 200
+    finally:
+        server.stop()
+    assert summary(run(tmp_path, "restore", "latest", "--yes"))[1] == 0
+    server = Server(tmp_path).wait_until_it_answers()
+    try:
+        assert server.call("GET", one("first"))[0] == 200
+        assert server.call("GET", one("second"))[0] == 404
+    finally:
+        server.stop()
+
+
+def test_a_server_that_nobody_has_asked_yet_keeps_a_restore_out_too(data):
+    assert run(data, "backup").returncode == 0
+    server = Server(data).wait_until_it_answers()
+    try:
+        assert run(data, "restore", "latest", "--yes").returncode == 1
+    finally:
+        server.stop()
+    assert (data / f"{DATABASE}{in_use.SUFFIX}").exists()
+
+
+def test_a_full_disk_makes_no_backup(data, tmp_path):
+    try:
+        disk = SmallDisk(tmp_path, DISK)
+    except OSError as error:
+        pytest.skip(f"A small disk needs user and mount namespaces: {error}")
+    with closing(disk):
+        result = subprocess.run(
+            [*disk.inside, *manage("backup")],
+            capture_output=True,
+            env=environment(data, BACKUP_DIR=str(disk.mount_point / "backups")),
+            cwd=ROOT,
+            check=False,
+        )
+        assert result.returncode == 1
+        assert "full" in result.stderr.decode()
+        left = {path.name for path in (disk.path / "backups").iterdir()}
+        assert left == {".lock"}
+        assert disk.free > DISK // 2
+
+
+def test_production_backs_up_its_users_and_fails_without_recovery_of_the_table(
+    tmp_path, dynamodb_server
+):
+    values = {
+        "ENVIRONMENT": "production",
+        "SECRET_KEY": "of this test",
+        "AWS_REGION": "eu-central-1",
+        "DYNAMODB_ENDPOINT_URL": dynamodb_server.url,
+        "DYNAMODB_TABLE": "backed-up",
+    }
+    assert run(tmp_path, "migrate", **values).returncode == 0
+    result = run(tmp_path, "backup", **values)
+    made, status = summary(result)
+    assert (status, made["status"]) == (1, "failed")
+    assert made["name"], "the SQL database is backed up all the same"
+    assert b"There is no DynamoDB table backed-up" in result.stderr
+    assert run(tmp_path, "dynamodb_table", "create", **values).returncode == 0
+    made, status = summary(run(tmp_path, "backup", **values))
+    assert status == 0
+    assert made["recovery"]["table"] == "backed-up"
+    assert made["recovery"]["days"] == 35
+    assert summary(run(tmp_path, "restore", "latest", "--yes", **values))[1] == 0
+    result = run(tmp_path, "restore", "latest", "--yes")
+    assert result.returncode == 1
+    assert b"it is of another ENVIRONMENT" in result.stderr

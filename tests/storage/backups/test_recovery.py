@@ -1,0 +1,267 @@
+"""A table as it once was: made again in all that DynamoDB does not restore, and safe until then."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+import pytest
+from botocore.validate import validate_parameters
+from django.core.cache.backends.dummy import DummyCache
+from django.core.checks import run_checks
+
+from storage.archive.archive import configured_archive
+from storage.backups import backups as lifecycle
+from storage.backups import recovery
+from storage.backups.backups import Restored
+from storage.backups.recovery import NotRecoverable
+from storage.dynamodb import table
+from storage.dynamodb.client import Client, TableMissing
+from storage.dynamodb.database import CloudStorage
+from storage.exceptions import StorageUnavailable
+from tests import clouds
+
+numbers = itertools.count()
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+class AsAWS(Client):
+    """Restores as AWS does, which the server of these tests cannot do for a table with indexes.
+
+    The new table has keys, indexes and items, but nothing else; it is CREATING for a while, and
+    tells where it comes from. Everything else is the server's.
+    """
+
+    restored: ClassVar[dict] = {}
+    asked: ClassVar[list] = []
+    dies_at = None
+
+    def manage(self, operation, **parameters):
+        AsAWS.asked.append(operation)
+        if len(AsAWS.asked) == AsAWS.dies_at:
+            raise Died
+        if operation == "RestoreTableToPointInTime":
+            return self._restore(parameters)
+        answer = super().manage(operation, **parameters)
+        of_table = AsAWS.restored.get(parameters.get("TableName"))
+        if operation == "DescribeTable" and of_table:
+            answer["Table"]["RestoreSummary"] = of_table["summary"]
+            if of_table["creating"]:
+                of_table["creating"] -= 1
+                answer["Table"]["TableStatus"] = "CREATING"
+        return answer
+
+    def _restore(self, parameters):
+        model = self._connection.client.meta.service_model
+        shape = model.operation_model("RestoreTableToPointInTime").input_shape
+        validate_parameters(parameters, shape)
+        source, name = parameters["SourceTableName"], parameters["TargetTableName"]
+        definition = table.definition() | {"DeletionProtectionEnabled": False}
+        del definition["Tags"]
+        super().manage("CreateTable", TableName=name, **definition)
+        for item in super().manage("Scan", TableName=source)["Items"]:
+            super().manage("PutItem", TableName=name, Item=item)
+        arn = super().manage("DescribeTable", TableName=source)["Table"]["TableArn"]
+        at = parameters.get("RestoreDateTime", datetime.now(UTC))
+        summary = {"SourceTableArn": arn, "RestoreDateTime": at}
+        AsAWS.restored[name] = {"summary": summary, "creating": 3}
+        return {}
+
+
+@pytest.fixture
+def production(dynamodb_server, dynamodb_model, settings, monkeypatch):
+    settings.AWS_REGION = "eu-central-1"
+    settings.DYNAMODB_ENDPOINT_URL = dynamodb_server.url
+    settings.DYNAMODB_TABLE = f"source-{next(numbers)}"
+    monkeypatch.setattr(table, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(AsAWS, "restored", {})
+    monkeypatch.setattr(AsAWS, "asked", [])
+    monkeypatch.setattr(AsAWS, "dies_at", None)
+
+    def client():
+        made = AsAWS(dynamodb_model, clouds.CONNECTIONS)
+        made.table = settings.DYNAMODB_TABLE
+        return made
+
+    monkeypatch.setattr(lifecycle, "_client", client)
+    return settings
+
+
+@pytest.fixture
+def source(production, make_interaction):
+    """The table of production, with two interactions."""
+    client = lifecycle._client()
+    table.create(client)
+    storage = of(client)
+    for interaction_id in ("kept", "erased"):
+        storage.save_interaction_sync(make_interaction(interaction_id=interaction_id))
+    return client
+
+
+def of(client):
+    return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS, configured_archive())
+
+
+@pytest.fixture
+def target(source):
+    client = lifecycle._client()
+    client.table = f"target-{next(numbers)}"
+    return client
+
+
+def erase(candidate):
+    assert candidate.database is None
+    return int(candidate.storage.delete_interaction_sync("erased"))
+
+
+def restore(target, at=None, before_live=erase, wait=lambda: None):
+    report = Restored()
+    lifecycle.restore_table(target.table, at, report, before_live=before_live, wait=wait)
+    return report
+
+
+def test_the_new_table_is_as_create_makes_it_and_erased_are_gone(target):
+    report = restore(target)
+    assert table.differences(target) == []
+    assert report.erased == 1
+    assert report.done[0] == "began to restore"
+    assert report.done[-1] == "is ready"
+    assert "turned TTL on" in report.done
+    assert "turned point-in-time recovery on" in report.done
+    assert "turned deletion protection on" in report.done
+    assert "added tags" in report.done
+    assert of(target).get_interaction_sync("kept") is not None
+    assert of(target).get_interaction_sync("erased") is None
+
+
+def test_the_old_table_stays_as_it_is(source, target):
+    restore(target)
+    assert of(source).get_interaction_sync("erased") is not None
+    assert table.differences(source) == []
+
+
+def test_until_the_erased_are_gone_the_table_is_refused(source, target):
+    seen = []
+
+    def look(candidate):
+        seen.extend(table.differences(target))
+        return 0
+
+    restore(target, before_live=look)
+    assert seen == [table.UNFINISHED]
+
+
+def test_check_deploy_names_a_table_that_is_being_restored(target, production):
+    def fail(candidate):
+        raise StorageUnavailable("The ledger cannot be read.")
+
+    with pytest.raises(lifecycle.NotRestored, match="ledger"):
+        restore(target, before_live=fail)
+    production.ENVIRONMENT, production.DYNAMODB_TABLE = "production", target.table
+    found = run_checks(include_deployment_checks=True)
+    (error,) = [each for each in found if each.id == "storage.E004"]
+    assert "It is being restored and may hold what was erased" in error.msg
+
+
+def died_at(target, step):
+    """Whether a restore has died at its n-th call; unless all was done, the table is refused."""
+    AsAWS.asked.clear()
+    AsAWS.dies_at = step
+    try:
+        restore(target)
+    except Died:
+        AsAWS.dies_at = None
+        if "UntagResource" not in AsAWS.asked[:-1] and target.table in AsAWS.restored:
+            assert table.differences(target)
+        return True
+    return False
+
+
+def test_it_goes_on_wherever_it_ended(target):
+    names = (f"{target.table}-{step}" for step in itertools.count(1))
+    for step, name in enumerate(names, 1):
+        target.table = name
+        if not died_at(target, step):
+            break
+        restore(target)
+        assert table.differences(target) == []
+        assert of(target).get_interaction_sync("erased") is None
+        assert of(target).get_interaction_sync("kept") is not None
+    assert step > 20, "there are that many calls"
+
+
+def test_a_bound_on_the_waiting_ends_it_and_the_next_call_goes_on(target):
+    def give_up():
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        restore(target, wait=give_up)
+    assert AsAWS.asked.count("RestoreTableToPointInTime") == 1
+    restore(target)
+    assert AsAWS.asked.count("RestoreTableToPointInTime") == 1
+    assert table.differences(target) == []
+
+
+def test_one_that_is_ready_is_left_alone(target, make_interaction):
+    restore(target)
+    of(target).save_interaction_sync(make_interaction(interaction_id="since"))
+    AsAWS.asked.clear()
+    assert restore(target).done == []
+    assert {name for name in AsAWS.asked if not name.startswith(("Describe", "List"))} == set()
+    assert of(target).get_interaction_sync("since") is not None
+
+
+def test_a_table_of_something_else_is_never_touched(source, target):
+    table.create(target)
+    AsAWS.asked.clear()
+    with pytest.raises(NotRecoverable, match=r"There is a table .* already"):
+        restore(target)
+    assert {name for name in AsAWS.asked if not name.startswith(("Describe", "List"))} == set()
+
+
+def test_the_table_of_production_is_not_restored_into_itself(source):
+    with pytest.raises(lifecycle.NotRestored, match="Choose another name"):
+        restore(source)
+
+
+def test_a_time_out_of_reach_says_the_reach(source, target):
+    with pytest.raises(NotRecoverable, match="can be restored to a time from 2"):
+        restore(target, at=datetime.now(UTC) - timedelta(days=40))
+    with pytest.raises(TableMissing):
+        target.manage("DescribeTable", TableName=target.table)
+
+
+def test_another_time_for_the_same_table_is_refused(source, target):
+    restore(target)
+    with pytest.raises(NotRecoverable, match="Choose another name"):
+        restore(target, at=datetime.now(UTC) - timedelta(days=1))
+
+
+def test_a_time_within_reach_is_asked_for(source, target, monkeypatch):
+    reach = recovery.Window(datetime(2026, 1, 1, tzinfo=UTC), datetime.now(UTC), 35)
+    monkeypatch.setattr(recovery, "window", lambda client: reach)
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    restore(target, at=at)
+    assert AsAWS.restored[target.table]["summary"]["RestoreDateTime"] == at
+
+
+def test_without_recovery_there_is_nothing_to_restore(source, target):
+    source.manage(
+        "UpdateContinuousBackups",
+        TableName=source.table,
+        PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False},
+    )
+    with pytest.raises(NotRecoverable, match=r"point-in-time recovery .* is off"):
+        restore(target)
+
+
+def test_copies_tell_of_the_recovery_without_asking_for_it(source, settings, tmp_path):
+    settings.ENVIRONMENT, settings.BACKUP_DIR = "production", tmp_path
+    AsAWS.asked.clear()
+    (copy,) = lifecycle.copies()
+    assert copy["name"] == f"point-in-time recovery of {settings.DYNAMODB_TABLE}"
+    gone_by = datetime.fromisoformat(copy["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=34, hours=23) < gone_by <= timedelta(days=35)
+    assert AsAWS.asked == []

@@ -1,0 +1,147 @@
+"""Snapshots while four processes write, each restored: whole, and with all acknowledged before.
+
+BACKUP_ROUNDS=100 python -m pytest -s tests/storage/backups/test_writers.py
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from storage.backups import inspection, replacing
+from storage.backups.files import Backups
+from storage.backups.inspection import NotWhole
+from storage.sqlite import in_use
+from tests.chat.processes import ROOT, environment, run
+from tests.sqlite import connect
+from tests.storage.backups.conftest import KEEP
+
+ROUNDS = int(os.environ.get("BACKUP_ROUNDS", "5"))
+WRITERS = 4
+DELETED = "deleted"
+
+pytestmark = pytest.mark.timeout(120 + 20 * ROUNDS)
+
+
+class Writers:
+    """Processes that write the database in `folder`."""
+
+    def __init__(self, folder):
+        self.database = folder / "data.sqlite3"
+        self._files = [folder / f"acknowledged-{number}" for number in range(WRITERS)]
+        migrated = run(folder, "migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.storage.backups.writer", str(number), str(file)],
+                env=environment(folder),
+                cwd=ROOT,
+            )
+            for number, file in enumerate(self._files)
+        ]
+
+    def wait(self):
+        """Until all have written some rows."""
+        end = time.monotonic() + 60
+        while not all(file.exists() and file.stat().st_size > 2000 for file in self._files):
+            assert time.monotonic() < end
+            self.check()
+            time.sleep(0.05)
+
+    def check(self):
+        assert [process.poll() for process in self._processes] == [None] * WRITERS
+
+    def acknowledged(self):
+        """The number that was last acknowledged for each id, or that it was deleted."""
+        lines = [
+            line.split()
+            for file in self._files
+            for line in file.read_text().splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
+        return dict(lines)
+
+    def stop(self):
+        for process in self._processes:
+            process.terminate()
+            process.wait()
+
+
+@pytest.fixture
+def writers(tmp_path):
+    made = Writers(tmp_path)
+    try:
+        made.wait()
+        yield made
+    finally:
+        made.stop()
+
+
+def numbers(database):
+    """What is stored: the number of each id."""
+    with closing(connect(database)) as connection:
+        sql = "SELECT interaction_id, output_tokens FROM storage_chatinteraction"
+        return dict(connection.execute(sql))
+
+
+def lost(acknowledged, stored):
+    """What was acknowledged, and is not there or older; and what is there although deleted."""
+    found = []
+    for interaction_id, number in acknowledged.items():
+        if number == DELETED:
+            found += [interaction_id] if interaction_id in stored else []
+        elif "." not in interaction_id and stored.get(interaction_id, -1) < int(number):
+            found.append(interaction_id)
+    return found
+
+
+def restored(backups, backup, folder):
+    """The backup in the place of another database."""
+    database = Path(folder) / "restored.sqlite3"
+    replacing.replace(database, backups, backup, lambda alias: None, keep_old=False)
+    return database
+
+
+def test_every_snapshot_is_whole_and_has_all_that_was_acknowledged(tmp_path, writers):
+    backups = Backups(tmp_path / "backups", KEEP)
+    rows = seconds = 0
+    for _ in range(ROUNDS):
+        acknowledged = writers.acknowledged()
+        start = time.monotonic()
+        backup, _ = backups.take(writers.database, datetime.now(UTC))
+        seconds = max(seconds, time.monotonic() - start)
+        database = restored(backups, backup, tmp_path)
+        inspection.check(database)
+        stored = numbers(database)
+        assert lost(acknowledged, stored) == []
+        assert backup.content.tables["storage_chatinteraction"] == len(stored)
+        rows += len(acknowledged)
+        time.sleep(0.1)
+    writers.check()
+    in_use.release(str(writers.database))
+    written = sum(int(number) for number in numbers(writers.database).values())
+    print(
+        f"{ROUNDS} snapshots under {WRITERS} writers, all whole; {rows:,} acknowledged rows looked "
+        f"for, 0 lost; the longest took {seconds:.2f} s; highest numbers {written:,}."
+    )
+
+
+def test_a_copy_of_the_file_alone_is_found_out(tmp_path, writers):
+    """The control: shows that the checks above see a loss."""
+    for _ in range(20):
+        acknowledged = writers.acknowledged()
+        copy = shutil.copy(writers.database, tmp_path / "copy.sqlite3")
+        try:
+            inspection.check(Path(copy))
+        except NotWhole:
+            return
+        if lost(acknowledged, numbers(copy)):
+            return
+        time.sleep(0.1)
+    raise AssertionError("20 copies without the log have lost nothing")

@@ -1,0 +1,1 @@
+"""The cache in Redis: leases, answers, erasure, audit, poison."""

@@ -1,0 +1,150 @@
+"""No read that starts after a write was acknowledged shows anything older, whatever interleaves.
+
+INTERLEAVINGS asks for more runs than those of a normal run. INTERLEAVINGS_FROM is the first
+seed, so that several processes can share a million.
+"""
+
+import os
+
+import pytest
+
+from storage.cache import leases
+from storage.cache.redis_cells import RedisCells
+from tests import clouds
+from tests.storage.cache.answer_interleavings import OfAnswers
+from tests.storage.cache.erasure_interleavings import OfErasure
+from tests.storage.cache.interleavings import (
+    LATE,
+    LOST,
+    NONE,
+    DeleteOnWrite,
+    DictCells,
+    OfOneId,
+    runs,
+)
+
+FROM = int(os.environ.get("INTERLEAVINGS_FROM", "0"))
+
+KINDS = {
+    "of one id": (OfOneId, {}),
+    "of answers": (OfAnswers, {}),
+    "of answers by an index": (OfAnswers, {"has_index": True}),
+    "of an erasure": (OfErasure, {}),
+    "of an erasure by marks": (OfErasure, {"scans": False}),
+}
+HITS = {
+    "of one id": 0.3,
+    "of answers": 0.15,
+    "of answers by an index": 0.1,
+    "of an erasure": 0.05,
+    "of an erasure by marks": 0.05,
+}
+"""The least share of hits. Where there is no answer nothing is cached; and marks are to stay."""
+
+
+def seeds(usual):
+    """The seeds of as many runs as were asked for."""
+    return range(FROM, FROM + int(os.environ.get("INTERLEAVINGS", usual)))
+
+
+def assert_never_stale(name, make_cells, usual):
+    kind, options = KINDS[name]
+    stale, hits, reads = runs(kind, make_cells, seeds(usual), **options)
+    assert stale == 0
+    assert hits > HITS[name] * reads
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_in_memory(name):
+    assert_never_stale(name, DictCells, 3000)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("server", ["valkey_server", "valkey_cluster"])
+def test_in_redis(request, server, name):
+    found = request.getfixturevalue(server)
+    url = found.url if server == "valkey_cluster" else f"redis://127.0.0.1:{found.port}/2"
+    cells = RedisCells(clouds.make_cache(url))
+
+    def emptied():
+        for key in KINDS[name][0].keys:
+            cells.delete(key)
+        return cells
+
+    assert_never_stale(name, emptied, 300)
+
+
+# Faults that earlier forms of the protocol did not survive.
+
+
+def test_a_lease_that_the_client_sends_twice(cells):
+    cells.delete("key")
+    token = cells.lease("key", b"reader")  # the second attempt, after the first has timed out
+    writer = cells.begin("key", b"writer", [])
+    cells.end("key", writer, None, 0, [])  # it is deleted
+    cells.lease("key", b"reader")  # the first attempt arrives
+    assert not cells.fill("key", token, b"what was deleted", 300)
+
+
+def test_a_mark_that_the_client_sends_twice(cells):
+    cells.delete("key")
+    token = cells.begin("key", b"writer", [])
+    cells.delete("key")  # evicted
+    later = cells.begin("key", b"another", [])
+    cells.end("key", later, b"new", 300, [])
+    cells.delete("key")
+    cells.begin("key", b"writer", [])  # the first attempt arrives
+    cells.end("key", token, b"old", 300, [])
+    assert cells.get("key") != b"Vold"
+
+
+def test_what_is_made_up_for_while_an_index_lags():
+    stale, _, _ = runs(OfAnswers, DictCells, range(3000), has_index=True, faults=[LOST, LATE])
+    assert stale == 0
+
+
+# Controls: the same runs have teeth.
+
+
+def test_the_usual_cache_aside_would_be_stale():
+    for kind, options in list(KINDS.values())[:3]:
+        stale, _, reads = runs(kind, DeleteOnWrite, range(500), **options)
+        assert stale > 0.005 * reads
+
+
+def test_without_marks_after_the_commit_answers_would_be_stale():
+    # The mark from before the commit is evicted, and a reader fills what it has read before.
+    stale, _, _ = runs(OfAnswers, DictCells, range(500), faults=(NONE,), unmarked="after")
+    assert stale > 0
+
+
+def test_without_marks_an_erasure_would_be_in_vain():
+    stale, _, _ = runs(OfErasure, DictCells, range(500), scans=False, marks=False)
+    assert stale > 0
+
+
+def test_without_a_search_what_another_process_deleted_would_be_left(monkeypatch):
+    monkeypatch.setattr(DictCells, "erase_user", lambda cells, user_id: 0)
+    stale, _, _ = runs(OfErasure, DictCells, range(1000), faults=(NONE,))
+    assert stale > 0
+
+
+BUGS = {
+    "a writer leaves what it does not expect": (
+        "end",
+        lambda cell, token, value: (
+            (None if value is None else b"V" + value) if cell == b"B" + token else cell
+        ),
+    ),
+    "a reader fills without a lease": (
+        "fill",
+        lambda cell, token, value: None if value is None else b"V" + value,
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_is_found(monkeypatch, bug):
+    monkeypatch.setattr(leases, *BUGS[bug])
+    stale, _, _ = runs(OfOneId, DictCells, range(500))
+    assert stale > 0

@@ -1,0 +1,1 @@
+"""The DynamoDB backend: items, the table and its command."""

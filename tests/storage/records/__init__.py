@@ -1,0 +1,1 @@
+"""Records as JSON, cursors and limits, by themselves."""

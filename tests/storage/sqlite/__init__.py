@@ -1,0 +1,1 @@
+"""The SQLite backend: engine, statements, write-ahead log, memory cache."""

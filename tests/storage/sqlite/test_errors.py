@@ -1,0 +1,154 @@
+"""What SQLite raises comes out as an error of the storage interface, with its cause."""
+
+import sqlite3
+
+import pytest
+from django.core.cache import caches
+from django.db import DatabaseError, connections
+
+from storage.archive.archive import configured_archive
+from storage.exceptions import StorageError, StorageFull, StorageUnavailable
+from storage.models.idempotency import Idempotency
+from storage.records.pages import PageQuery
+from storage.sqlite.database import LocalStorage
+
+OPERATIONS = {
+    "get": lambda storage, make: storage.get_interaction_sync("i"),
+    "save": lambda storage, make: storage.save_interaction_sync(make()),
+    "create": lambda storage, make: storage.create_interaction_sync(make()),
+    "create many": lambda storage, make: storage.create_interactions_sync([make()]),
+    "create once": lambda storage, make: storage.create_interaction_sync(
+        make(), Idempotency("k", "r")
+    ),
+    "update": lambda storage, make: storage.update_interaction_sync("i", {"response": "r"}),
+    "delete": lambda storage, make: storage.delete_interaction_sync("i"),
+    "list": lambda storage, make: storage.list_interactions_sync(PageQuery()),
+    "list a user's": lambda storage, make: storage.get_user_interactions_sync("ada", 5),
+}
+WRITES = ["save", "create", "create many"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_database_that_cannot_be_opened_is_unavailable(
+    add_database, tmp_path, make_interaction, operation
+):
+    connection = add_database("missing", name=str(tmp_path / "no" / "x.sqlite3"), tables=False)
+    storage = LocalStorage(connection.alias, caches["default"], configured_archive())
+    with pytest.raises(StorageUnavailable):
+        OPERATIONS[operation](storage, make_interaction)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_file_that_is_no_database_is_unavailable(
+    add_database, tmp_path, make_interaction, operation
+):
+    path = tmp_path / "broken.sqlite3"
+    path.write_bytes(b"This is not a database. " * 1000)
+    connection = add_database("broken", name=str(path), tables=False)
+    storage = LocalStorage(connection.alias, caches["default"], configured_archive())
+    with pytest.raises(StorageUnavailable):
+        OPERATIONS[operation](storage, make_interaction)
+
+
+def test_a_locked_database_is_unavailable_and_the_cause_is_told(add_database, make_interaction):
+    connection = add_database("locked", timeout=0.05)
+    storage = LocalStorage("locked", caches["default"], configured_archive())
+    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable) as failure:
+        storage.save_interaction_sync(make_interaction(message="secret"))
+    assert "locked" in str(failure.value.__cause__)
+    assert isinstance(failure.value.__cause__, DatabaseError)
+    assert failure.value.retry_after >= 1
+    assert "secret" not in f"{failure.value} {failure.value.__cause__}"
+    other.close()
+    storage.save_interaction_sync(make_interaction())
+
+
+def limit_pages(connection):
+    """Let the database grow no further: SQLite says of it what it says of a full disk."""
+    connection.ensure_connection()
+    (pages,) = connection.connection.execute("PRAGMA page_count").fetchone()
+    connection.connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_a_full_disk_is_said_to_be_full_and_nothing_is_written(
+    other, other_storage, make_interaction, operation
+):
+    limit_pages(other)
+    with pytest.raises(StorageFull) as failure:
+        OPERATIONS[operation](other_storage, lambda: make_interaction(message="m" * 300_000))
+    assert failure.value.retry_after >= 1
+    assert other_storage.list_interactions_sync(PageQuery()).interactions == []
+
+
+@pytest.mark.parametrize("some_exist", [False, True])
+def test_a_batch_for_which_the_disk_is_too_small_leaves_nothing(
+    other, other_storage, make_interaction, some_exist
+):
+    batch = [
+        make_interaction(interaction_id=str(n), message="m" * size)
+        for n, size in enumerate((1, 1, 300_000, 1))
+    ]
+    before = batch[1:2] if some_exist else []  # which takes another way through the batch
+    other_storage.create_interactions_sync(before)
+    limit_pages(other)
+    with pytest.raises(StorageFull):
+        other_storage.create_interactions_sync(batch)
+    assert other_storage.list_interactions_sync(PageQuery()).interactions == before
+
+
+def test_a_full_disk_lets_reads_go_on_and_writes_once_there_is_room(
+    other, other_storage, make_interaction
+):
+    other_storage.save_interaction_sync(make_interaction(interaction_id="i"))
+    limit_pages(other)
+    with pytest.raises(StorageFull):
+        other_storage.save_interaction_sync(make_interaction(message="m" * 300_000))
+    assert other_storage.get_interaction_sync("i") is not None
+    other.connection.execute("PRAGMA max_page_count = 1000000")
+    other_storage.save_interaction_sync(make_interaction(message="m" * 300_000))
+
+
+def test_an_update_on_a_full_disk_leaves_what_was_there(other, other_storage, make_interaction):
+    other_storage.save_interaction_sync(make_interaction(interaction_id="i", response="old"))
+    limit_pages(other)
+    with pytest.raises(StorageFull):
+        other_storage.update_interaction_sync("i", {"response": "r" * 300_000})
+    assert other_storage.get_interaction_sync("i").response == "old"
+    assert not other.in_atomic_block
+    assert not other.connection.in_transaction
+
+
+def test_a_table_that_is_missing_is_unavailable(add_database, make_interaction):
+    # As before the first migration: a 503 and not a crash.
+    add_database("empty", tables=False)
+    storage = LocalStorage("empty", caches["default"], configured_archive())
+    with pytest.raises(StorageUnavailable):
+        storage.get_interaction_sync("i")
+
+
+def test_the_guard_of_the_cache_failing_is_unavailable(other, make_interaction):
+    # It has a connection of its own, past Django, which can fail on its own.
+    def fail():
+        raise sqlite3.OperationalError("unable to open database file")
+
+    storage = LocalStorage(other.alias, caches["default"], configured_archive())
+    storage._cells._data_version._connect = fail
+    with pytest.raises(StorageError):
+        storage.get_interaction_sync("i")
+
+
+def test_a_save_does_not_fail_for_want_of_the_cache(other, make_interaction):
+    # It is committed by then: an error would have the client save it again.
+    def fail():
+        raise sqlite3.OperationalError("unable to open database file")
+
+    storage = LocalStorage(other.alias, caches["default"], configured_archive())
+    storage._cells._data_version._connect = fail
+    storage.save_interaction_sync(make_interaction(interaction_id="i"))
+    stored = connections[other.alias].connection.execute(
+        "SELECT interaction_id FROM storage_chatinteraction"
+    )
+    assert stored.fetchall() == [("i",)]

@@ -1,0 +1,394 @@
+"""The cache in front of SQLite: hits are served, and never one that is out of date."""
+
+import threading
+
+import pytest
+from django.core.cache import caches
+from django.db import connections, transaction
+
+from storage.archive.archive import configured_archive
+from storage.cache.data_version import DataVersion
+from storage.cache.interactions import InteractionCache
+from storage.cache.keys import interaction_key
+from storage.cache.memory_cells import MemoryCells
+from storage.models import ChatInteraction
+from storage.sqlite.database import LocalStorage
+
+
+@pytest.fixture
+def stored(other_storage, make_interaction):
+    """The interaction `i`, which says "old" and has been read once."""
+    other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="old"))
+    return other_storage.get_interaction_sync("i")
+
+
+@pytest.fixture
+def commit_elsewhere(other, start_program):
+    """Commits a message to an interaction in another process, and returns when it is done."""
+    process = start_program("writer", other.settings_dict["NAME"])
+    assert process.stdout.readline() == "ready\n"
+
+    def commit(message, interaction_id="i"):
+        process.stdin.write(f"{interaction_id} {message}\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+
+    return commit
+
+
+@pytest.fixture
+def reads(other_storage, monkeypatch):
+    """The ids that were read from the database, one by one."""
+    read_ids, read = [], other_storage._read
+
+    def counting(interaction_id):
+        read_ids.append(interaction_id)
+        return read(interaction_id)
+
+    monkeypatch.setattr(other_storage, "_read", counting)
+    return read_ids
+
+
+def message(storage, interaction_id="i"):
+    return storage.get_interaction_sync(interaction_id).message
+
+
+# Hits are served.
+
+
+def test_the_second_read_is_a_hit(other_storage, stored, reads):
+    for _ in range(3):
+        assert message(other_storage) == "old"
+    assert reads == []  # the fixture's read has filled the cache
+
+
+@pytest.mark.parametrize("write", ["save_interaction_sync", "create_interaction_sync"])
+def test_what_was_written_is_a_hit_already(other_storage, make_interaction, reads, write):
+    getattr(other_storage, write)(make_interaction(interaction_id="i"))
+    assert other_storage.get_interaction_sync("i") is not None
+    assert reads == []
+
+
+def test_what_was_updated_is_a_hit_already(other_storage, stored, reads):
+    other_storage.update_interaction_sync("i", {"response": "arrived"})
+    reads.clear()
+    assert other_storage.get_interaction_sync("i").response == "arrived"
+    assert reads == []
+
+
+def test_a_hit_takes_no_connection_from_the_pool(other, other_storage, stored):
+    other.close()
+    assert message(other_storage) == "old"
+    assert other.connection is None
+
+
+def test_a_miss_does_take_one(other, other_storage, stored):
+    # The control for the test above.
+    other.close()
+    caches["default"].clear()
+    assert message(other_storage) == "old"
+    assert other.connection is not None
+
+
+def test_threads_share_the_cache(other, other_storage, stored, reads):
+    found = []
+
+    def read():
+        found.append(message(other_storage))
+        connections[other.alias].close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    assert (found, reads) == (["old"], [])
+
+
+def test_what_does_not_exist_is_not_cached(other_storage, reads):
+    assert other_storage.get_interaction_sync("unknown") is None
+    once = len(reads)
+    assert other_storage.get_interaction_sync("unknown") is None
+    assert len(reads) == 2 * once > 0
+
+
+def test_an_entry_expires(other, make_interaction, settings, monkeypatch):
+    settings.CACHE_TTL = 45
+    storage = LocalStorage(other.alias, caches["default"], configured_archive())
+    storage.save_interaction_sync(make_interaction(interaction_id="i"))
+    set_with = []
+    cache_set = caches["default"].set
+    monkeypatch.setattr(
+        caches["default"],
+        "set",
+        lambda *args, **kwargs: set_with.append(args[2]) or cache_set(*args, **kwargs),
+    )
+    caches["default"].clear()
+    storage.get_interaction_sync("i")
+    assert set_with == [45]
+
+
+# Another process commits.
+
+
+def test_what_another_process_has_committed_is_seen_at_once(
+    other_storage, stored, commit_elsewhere
+):
+    for n in range(50):
+        assert message(other_storage) == (f"new-{n - 1}" if n else "old")  # and cached again
+        commit_elsewhere(f"new-{n}")
+    assert message(other_storage) == "new-49"
+
+
+def test_without_the_guard_the_old_one_would_be_served(other_storage, stored, commit_elsewhere):
+    # The control: the same cache with a version that does not follow the database.
+    cache = InteractionCache(MemoryCells(caches["default"], AlwaysTheSame()), 60)
+    assert cache.get("i", other_storage._read).interaction.message == "old"
+    commit_elsewhere("new")
+    assert cache.get("i", other_storage._read).interaction.message == "old"
+
+
+class AlwaysTheSame(DataVersion):
+    def __init__(self):
+        pass
+
+    def current(self):
+        return "same"
+
+    def erasures(self):
+        return 0
+
+
+def test_a_commit_of_another_thread_is_seen_at_once(other, other_storage, stored):
+    def write():
+        ChatInteraction.objects.using(other.alias).filter(pk="i").update(message="new")
+        connections[other.alias].close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    assert message(other_storage) == "new"
+
+
+def test_a_commit_of_this_thread_past_the_storage_is_seen_at_once(other, other_storage, stored):
+    ChatInteraction.objects.using(other.alias).filter(pk="i").update(message="new")
+    assert message(other_storage) == "new"
+
+
+def test_two_storages_on_one_cache_do_not_mislead_each_other(
+    other, other_storage, stored, commit_elsewhere
+):
+    # Each guard counts on its own, so equal numbers must not mean equal versions.
+    second = LocalStorage(other.alias, caches["default"], configured_archive())
+    assert message(second) == "old"
+    commit_elsewhere("new")
+    third = LocalStorage(other.alias, caches["default"], configured_archive())
+    assert [message(storage) for storage in (third, second, other_storage)] == ["new"] * 3
+
+
+# A commit between reading and filling, step by step.
+
+
+def test_a_reader_overtaken_by_a_commit_leaves_nothing_stale(
+    other_storage, stored, commit_elsewhere
+):
+    caches["default"].clear()
+
+    def read_and_be_overtaken(interaction_id):
+        found = other_storage._read(interaction_id)
+        commit_elsewhere("new")
+        return found
+
+    # This reader began before the commit, so either answer is right for it ...
+    overtaken = other_storage._interactions.get("i", read_and_be_overtaken)
+    assert overtaken.interaction.message == "old"
+    # ... but a reader that begins now must see the commit.
+    assert message(other_storage) == "new"
+
+
+def test_a_reader_that_did_not_forget_its_lease_would_leave_it_stale(
+    other_storage, stored, commit_elsewhere
+):
+    # The control: the commit's version is taken for this process's own.
+    caches["default"].clear()
+
+    def read_and_be_overtaken(interaction_id):
+        found = other_storage._read(interaction_id)
+        commit_elsewhere("new")
+        other_storage._cells.committed(lambda: True)
+        return found
+
+    other_storage._interactions.get("i", read_and_be_overtaken)
+    assert message(other_storage) == "old"
+
+
+@pytest.fixture
+def overtake(other_storage, commit_elsewhere, monkeypatch):
+    """Another process commits `theirs` around the moment when a writer takes the new version."""
+    committed = other_storage._cells.committed
+
+    def before(only_this):
+        commit_elsewhere("theirs")
+        committed(only_this)
+
+    def between(only_this):
+        committed(lambda: [commit_elsewhere("theirs"), only_this()][1])
+
+    def after(only_this):
+        committed(only_this)
+        commit_elsewhere("theirs")
+
+    def careless(only_this):
+        commit_elsewhere("theirs")
+        committed(lambda: True)
+
+    moments = {"before": before, "between": between, "after": after, "careless": careless}
+    return lambda moment: monkeypatch.setattr(other_storage._cells, "committed", moments[moment])
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_a_writer_overtaken_by_a_commit_leaves_nothing_stale(
+    other_storage, stored, overtake, make_interaction, moment
+):
+    overtake(moment)
+    other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="ours"))
+    assert message(other_storage) == "theirs"
+
+
+def test_a_writer_that_did_not_look_would_leave_it_stale(
+    other_storage, stored, overtake, make_interaction
+):
+    # The control: the version is taken for the writer's own without asking.
+    overtake("careless")
+    other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="ours"))
+    assert message(other_storage) == "ours"
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_an_update_overtaken_by_a_commit_leaves_nothing_stale(
+    other_storage, stored, overtake, moment
+):
+    overtake(moment)
+    other_storage.update_interaction_sync("i", {"response": "ours"})
+    found = other_storage.get_interaction_sync("i")
+    assert (found.message, found.response) == ("theirs", "ours")
+
+
+def test_a_commit_before_a_write_is_not_taken_for_part_of_it(
+    other_storage, stored, commit_elsewhere, make_interaction
+):
+    other_storage.save_interaction_sync(make_interaction(interaction_id="j"))
+    assert message(other_storage) == "old"
+    commit_elsewhere("new")
+    other_storage.save_interaction_sync(make_interaction(interaction_id="j", message="another"))
+    assert message(other_storage) == "new"
+
+
+def test_what_this_process_writes_leaves_the_rest_cached(
+    other_storage, stored, reads, make_interaction
+):
+    other_storage.save_interaction_sync(make_interaction(interaction_id="j"))
+    other_storage.update_interaction_sync("j", {"response": "r"})
+    other_storage.delete_interaction_sync("j")
+    assert message(other_storage) == "old"
+    assert reads == ["j"]  # by the update
+
+
+def test_a_busy_writer_and_readers_never_meet_an_old_message(
+    other, other_storage, stored, make_interaction
+):
+    # Many threads, no steps: each reader must see at least what was saved when it began.
+    other_storage.save_interaction_sync(make_interaction(interaction_id="i", response="0"))
+    saved, stop, failures = [0], threading.Event(), []
+
+    def read():
+        while not stop.is_set():
+            at_least = saved[0]
+            found = other_storage.get_interaction_sync("i").response
+            if int(found) < at_least:
+                failures.append((found, at_least))
+        connections[other.alias].close()
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for n in range(1, 201):
+        other_storage.save_interaction_sync(make_interaction(interaction_id="i", response=str(n)))
+        saved[0] = n
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+# What is not committed.
+
+
+def test_what_was_rolled_back_is_never_cached(other, other_storage, stored, make_interaction):
+    with transaction.atomic(other.alias):
+        other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="undone"))
+        other_storage.create_interaction_sync(make_interaction(interaction_id="j"))
+        other_storage.update_interaction_sync("i", {"response": "undone"})
+        assert message(other_storage) == "undone"  # the transaction sees itself
+        assert other_storage.get_interaction_sync("j") is not None
+        transaction.set_rollback(True, using=other.alias)
+    found = other_storage.get_interaction_sync("i")
+    assert (found.message, found.response) == ("old", stored.response)
+    assert other_storage.get_interaction_sync("j") is None
+
+
+def test_others_do_not_see_what_is_not_committed(other, other_storage, stored, make_interaction):
+    found = []
+
+    def read():
+        found.append(message(other_storage))
+        connections[other.alias].close()
+
+    with transaction.atomic(other.alias):
+        other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="new"))
+        message(other_storage)
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+    assert found == ["old"]
+    assert message(other_storage) == "new"
+
+
+def test_without_autocommit_what_was_rolled_back_is_never_cached(
+    other, other_storage, stored, make_interaction
+):
+    # Django's other way to a transaction: `atomic` is not in use, and yet nothing is committed.
+    transaction.set_autocommit(False, using=other.alias)
+    other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="undone"))
+    message(other_storage)
+    transaction.rollback(using=other.alias)
+    transaction.set_autocommit(True, using=other.alias)
+    assert message(other_storage) == "old"
+
+
+def test_without_autocommit_others_do_not_see_what_is_not_committed(
+    other, other_storage, stored, make_interaction
+):
+    found = []
+
+    def read():
+        found.append(message(other_storage))
+        connections[other.alias].close()
+
+    transaction.set_autocommit(False, using=other.alias)
+    other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="new"))
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    transaction.rollback(using=other.alias)
+    transaction.set_autocommit(True, using=other.alias)
+    assert found == ["old"]
+
+
+# Keys.
+
+
+def test_keys_name_no_user_and_no_id():
+    key = interaction_key("ada's secret id")
+    assert key.startswith("chat::")
+    assert "ada" not in key
+    assert key == interaction_key("ada's secret id") != interaction_key("ada's secret Id")
+    assert len(key) < 250  # what memcached and Django allow

@@ -1,0 +1,1 @@
+"""Backend selection, schema migrations and system checks."""

@@ -1,0 +1,1 @@
+"""The whole system under stress: faults, kills, full disks, many processes, real servers."""

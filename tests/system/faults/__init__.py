@@ -1,0 +1,1 @@
+"""DynamoDB and Redis behind a proxy that delays, cuts off and repeats."""

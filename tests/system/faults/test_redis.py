@@ -1,0 +1,513 @@
+"""Whatever Redis does: no exception, no waiting, nothing of it is believed or run."""
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import ssl
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from django_redis.cache import RedisCache
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from storage.archive.archive import configured_archive
+from storage.breaker import CircuitBreaker
+from storage.cache.keys import string_key
+from storage.cache.redis import redis_cache
+from storage.dynamodb import mirror
+from storage.dynamodb.client import Client
+from storage.dynamodb.database import CloudStorage
+from tests import clouds, servers
+
+LONGEST = 0.4 + 0.2
+"""Seconds: two attempts, a health check of two within each when a connection is new, of at most
+0.1 s each; and what a busy machine adds."""
+
+AT_ONCE = 0.005
+
+
+class Store:
+    """`cache_get` and `cache_set` as CloudStorage has them, and how long each call takes."""
+
+    def __init__(self, url, **changes):
+        model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)
+        cache = clouds.make_cache(url, **changes)
+        self.storage = CloudStorage(Client(model, 1), cache, 1, configured_archive())
+        self.longest = 0.0
+
+    def get(self, key):
+        return self._timed(lambda: self.storage.cache_get_sync(key))
+
+    def set(self, key, value):
+        self._timed(lambda: self.storage.cache_set_sync(key, value, 60))
+
+    def _timed(self, call):
+        start = time.monotonic()
+        try:
+            return call()
+        finally:
+            self.last = time.monotonic() - start
+            self.longest = max(self.longest, self.last)
+
+    def works_within(self, seconds, key="chat:ada:0"):
+        """Whether what is set is a hit again in this time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.set(key, "back")
+            if self.get(key) == "back":
+                return True
+            time.sleep(0.02)
+        return False
+
+
+@pytest.fixture
+def server():
+    """A server that a test may kill. `restart` starts another at its port."""
+    started = [servers.start_valkey()]
+    port = started[0].port
+
+    class Server:
+        url = f"redis://127.0.0.1:{port}/0"
+
+        def kill(self):
+            started[-1].terminate()
+
+        def restart(self):
+            started.append(servers.start_valkey(port=port))
+
+        def pause(self):
+            os.kill(started[-1]._process.pid, signal.SIGSTOP)
+
+        def go_on(self):
+            os.kill(started[-1]._process.pid, signal.SIGCONT)
+
+        def client(self, **options):
+            return redis.Redis(port=port, **options)
+
+    yield Server()
+    for each in started:
+        if each._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each._process.pid, signal.SIGCONT)
+        each.terminate()
+
+
+@pytest.fixture
+def store(server):
+    made = Store(server.url)
+    assert made.works_within(2)
+    made.longest = 0.0
+    return made
+
+
+def miss_until_the_breaker_opens(store):
+    for _ in range(3):
+        assert store.get("chat:ada:0") is None
+    assert store.longest < LONGEST
+
+
+def test_a_killed_server_is_a_miss_and_soon_not_asked(server, store):
+    server.kill()
+    miss_until_the_breaker_opens(store)
+    for _ in range(20):
+        assert store.get("chat:ada:0") is None
+        assert store.last < AT_ONCE
+        store.set("chat:ada:0", "v")
+        assert store.last < AT_ONCE
+    server.restart()
+    assert store.works_within(2)
+
+
+def test_a_hung_server_is_a_miss_and_soon_not_asked(server, store):
+    server.pause()
+    miss_until_the_breaker_opens(store)
+    for _ in range(20):
+        assert store.get("chat:ada:0") is None
+        assert store.last < AT_ONCE
+    server.go_on()
+    assert store.works_within(2)
+
+
+def test_without_the_breaker_every_call_to_a_hung_server_waits(server, store, monkeypatch):
+    # The control.
+    monkeypatch.setattr(CircuitBreaker, "is_open", False)
+    server.pause()
+    for _ in range(5):
+        assert store.get("chat:ada:0") is None
+        assert store.last > 0.1
+
+
+def test_a_hung_server_holds_no_thread_longer_than_one_call(server, store):
+    server.pause()
+    stores = [store] * 12
+    took = []
+
+    def call():
+        start = time.monotonic()
+        assert store.get("chat:ada:0") is None
+        took.append(time.monotonic() - start)
+
+    threads = [threading.Thread(target=call) for _ in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(took) == len(stores)
+    assert max(took) < LONGEST
+
+
+def test_with_another_attempt_a_new_connection_would_wait_longer(server):
+    # The control: a health check has as many attempts, for each attempt of the call.
+    server.pause()
+    store = Store(server.url, retry=Retry(NoBackoff(), 2))
+    assert store.get("chat:ada:0") is None
+    assert store.longest > LONGEST
+
+
+def test_a_restart_costs_no_call_although_the_pool_has_stale_connections(server, store):
+    together = threading.Barrier(clouds.CONNECTIONS)
+
+    def call():
+        together.wait()
+        for _ in range(20):
+            store.get("chat:ada:0")
+
+    threads = [threading.Thread(target=call) for _ in range(clouds.CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    server.kill()
+    server.restart()
+    client = server.client()
+    client.set(string_key("chat:ada:0"), '"from before"')
+    client.close()
+    assert [store.get("chat:ada:0") for _ in range(20)] == ["from before"] * 20
+    assert store.longest < LONGEST
+
+
+class Cutter:
+    """Between the store and Redis: cuts connections at the next `cuts` commands."""
+
+    def __init__(self, port, tls=None):
+        self._port, self._tls = port, tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self.cuts = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        if self._tls:
+            try:
+                client = self._tls.wrap_socket(client, server_side=True)
+            except OSError:
+                client.close()
+                return
+        server = socket.create_connection(("127.0.0.1", self._port))
+        threading.Thread(target=self._pass_answers, args=(server, client), daemon=True).start()
+        with contextlib.suppress(OSError):
+            while command := client.recv(65536):
+                if self.cuts:
+                    self.cuts -= 1
+                    break
+                server.sendall(command)
+        for each in (client, server):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _pass_answers(self, server, client):
+        with server, client, contextlib.suppress(OSError):
+            while answer := server.recv(65536):
+                client.sendall(answer)
+
+
+@pytest.fixture
+def cutter(valkey_server):
+    made = Cutter(valkey_server.port)
+    yield made
+    made.close()
+
+
+def test_a_connection_that_breaks_costs_no_call(cutter):
+    store = Store(cutter.url)
+    store.set("chat:ada:0", "v")
+    cutter.cuts = 1
+    assert store.get("chat:ada:0") == "v"
+    assert cutter.cuts == 0
+    assert store.longest < LONGEST
+
+
+def test_without_another_attempt_a_connection_that_breaks_costs_a_call(cutter):
+    # The control.
+    store = Store(cutter.url, retry=Retry(NoBackoff(), 0), retry_on_error=[])
+    store.set("chat:ada:0", "v")
+    cutter.cuts = 1
+    assert store.get("chat:ada:0") is None
+
+
+class Harmful:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def poison(path):
+    return {
+        "pickle": pickle.dumps(Harmful(path)),
+        "half of JSON": b'{"a":',
+        "no UTF-8": b"\xff",
+        "nothing": b"",
+        "a long number": b"9" * 5000,
+        "deep": b"[" * 100_000,
+        "a number": b"5",
+        "an object": b'{"a": 1}',
+        "a list": b'["v"]',
+        "null": b"null",
+        "true": b"true",
+        "infinity": b"1e999999",
+        "NaN": b"NaN",
+        "two values": b'"a" "b"',
+        "half a surrogate": b'"\\ud800',
+    }
+
+
+@pytest.mark.parametrize("name", poison(None))
+def test_a_poisoned_value_is_a_miss_and_runs_nothing(valkey_server, tmp_path, name):
+    store = Store(f"redis://127.0.0.1:{valkey_server.port}/0")
+    touched = tmp_path / "touched"
+    with redis.Redis(port=valkey_server.port) as client:
+        client.set(string_key("chat:ada:poison"), poison(touched)[name])
+    for _ in range(4):  # it does not open the breaker either
+        assert store.get("chat:ada:poison") is None
+    assert not touched.exists()
+    store.set("chat:ada:poison", "v")
+    assert store.get("chat:ada:poison") == "v"
+
+
+def test_with_pickle_it_would_have_run(valkey_server, tmp_path):
+    # The control: django-redis's default.
+    touched = tmp_path / "touched"
+    with redis.Redis(port=valkey_server.port) as client:
+        client.set("chat:ada:poison", poison(touched)["pickle"])
+    parameters = redis_cache(
+        f"redis://127.0.0.1:{valkey_server.port}/0", cluster=False, max_connections=1
+    )
+    del parameters["OPTIONS"]["SERIALIZER"]
+    cache = RedisCache(parameters["LOCATION"], parameters)
+    with contextlib.suppress(Exception):
+        cache.get("chat:ada:poison")
+    assert touched.exists()
+
+
+@pytest.mark.parametrize("value", [b"a list", b"a hash"])
+def test_a_key_of_another_type_is_a_miss(valkey_server, value):
+    store = Store(f"redis://127.0.0.1:{valkey_server.port}/0")
+    with redis.Redis(port=valkey_server.port) as client:
+        key = string_key("chat:ada:type")
+        client.delete(key)
+        if value == b"a list":
+            client.rpush(key, "v")
+        else:
+            client.hset(key, "k", "v")
+    assert store.get("chat:ada:type") is None
+
+
+def test_nothing_of_what_is_cached_is_logged(server, store, caplog):
+    caplog.set_level("DEBUG")
+    store.set("chat:a-user:0", "the-text-of-a-user")
+    with server.client() as client:
+        client.set(string_key("chat:a-user:1"), b'{"the-text-of-a-user')
+    store.get("chat:a-user:1")
+    server.kill()
+    for _ in range(4):
+        store.set("chat:a-user:0", "the-text-of-a-user")
+    assert "The cache did not answer" in caplog.text
+    assert "cannot be read" in caplog.text
+    assert "a-user" not in caplog.text
+
+
+# Users with few rights.
+
+
+@pytest.fixture
+def limited(server):
+    """The URL of a user who may read and write keys of the application, and nothing else."""
+    with server.client() as client:
+        client.acl_setuser(
+            "chat",
+            enabled=True,
+            passwords=["+secret"],
+            keys=["chat:*"],
+            reset=True,
+            commands=["+get", "+set"],
+        )
+    return server.url.replace("redis://", "redis://chat:secret@")
+
+
+def test_a_user_who_may_only_get_and_set_keys_of_chat_is_enough(limited):
+    store = Store(limited)
+    store.set("chat:ada:0", "v")
+    assert store.get("chat:ada:0") == "v"
+
+
+def test_that_user_may_do_no_more(limited):
+    # The control.
+    with redis.Redis.from_url(limited) as client:
+        for refused in (lambda: client.get("other"), client.flushdb, lambda: client.keys("*")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                refused()
+
+
+@pytest.mark.parametrize("wrong", ["chat:wrong@", "nobody:secret@"])
+def test_a_wrong_password_is_a_miss(server, limited, wrong, caplog):
+    store = Store(server.url.replace("redis://", f"redis://{wrong}"))
+    store.set("chat:ada:0", "v")
+    assert store.get("chat:ada:0") is None
+    assert "AuthenticationError" in caplog.text
+    assert "wrong" not in caplog.text
+
+
+# TLS, which the server of the tests has not: it is added in front of it.
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate for 127.0.0.1, signed by itself, and its key, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "of a test")])
+    now = datetime.now(UTC)
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(alternative, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    return path
+
+
+@pytest.fixture
+def tls_url(valkey_server, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    made = Cutter(valkey_server.port, context)
+    yield made.url.replace("redis://", "rediss://")
+    made.close()
+
+
+def test_a_server_with_tls_is_used_if_its_certificate_is_trusted(tls_url, certificate):
+    store = Store(f"{tls_url}?ssl_ca_certs={certificate}")
+    store.set("chat:ada:tls", "v")
+    assert store.get("chat:ada:tls") == "v"
+
+
+def test_a_server_whose_certificate_is_not_trusted_is_a_miss(tls_url):
+    store = Store(tls_url)
+    store.set("chat:ada:untrusted", "v")
+    assert store.get("chat:ada:untrusted") is None
+
+
+# A cluster.
+
+
+@pytest.fixture
+def cluster():
+    started = servers.ValkeyCluster()
+    yield started
+    started.stop()
+
+
+KEYS = [f"chat:ada:{number}" for number in range(30)]
+
+
+def test_a_killed_node_of_three_costs_its_own_keys_only(cluster):
+    store = Store(cluster.url)
+    for key in KEYS:
+        store.set(key, key)
+    assert [store.get(key) for key in KEYS] == KEYS
+    with redis.Redis(port=cluster.ports[1]) as client:
+        held = {key.decode() for key in client.keys("chat:ada:*")}
+    gone = {key for key in KEYS if string_key(key) in held}
+    assert 0 < len(gone) < len(KEYS)
+    cluster.nodes[1].terminate()
+    store.longest = 0.0
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        found = {key for key in KEYS if store.get(key) == key}
+        assert not found & gone
+        if found == set(KEYS) - gone:
+            break
+        time.sleep(0.1)
+    assert found == set(KEYS) - gone
+    print(f"The longest call took {store.longest:.3f} s.")
+
+
+def test_a_cluster_that_is_gone_is_a_miss(cluster):
+    store = Store(cluster.url)
+    store.set("chat:ada:0", "v")
+    cluster.stop()
+    for _ in range(3):
+        assert store.get("chat:ada:0") is None
+    print(f"The longest call took {store.longest:.3f} s.")
+    assert store.get("chat:ada:0") is None
+    assert store.last < AT_ONCE
+
+
+def test_many_keys_of_several_slots_are_read_at_once(valkey_cluster):
+    cache = clouds.make_cache(valkey_cluster.url)
+    for key in KEYS:
+        cache.set(key, f"value of {key}", 60)
+    found = cache.get_many([*KEYS, "chat:ada:unknown"])
+    assert found == {key: f"value of {key}" for key in KEYS}
+
+
+def test_one_node_alone_would_refuse_keys_of_several_slots(valkey_cluster):
+    # The control.
+    with (
+        redis.Redis(port=valkey_cluster.ports[0]) as client,
+        pytest.raises(redis.exceptions.ResponseError, match=r"same slot|MOVED"),
+    ):
+        client.mget(KEYS)
+
+
+def test_a_walk_through_all_keys_is_refused(valkey_cluster):
+    with pytest.raises(NotImplementedError, match="iter_keys"):
+        clouds.make_cache(valkey_cluster.url).keys("*")

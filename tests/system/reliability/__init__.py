@@ -1,0 +1,1 @@
+"""Real servers and processes: killed, out of disk, many at once."""

@@ -1,0 +1,61 @@
+"""Counting on a full disk: a server maps its counts into memory, where no space is a SIGBUS."""
+
+from contextlib import closing
+
+import pytest
+
+from tests.chat.calls import INTERACTIONS, new, one
+from tests.system.reliability.disks import SmallDisk
+from tests.system.reliability.servers import Client
+
+KIB = 1024
+NOTICE = "Metrics will be of one process at a time"
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk."""
+    try:
+        small = SmallDisk(tmp_path, 8 * 1024 * KIB)
+    except OSError as error:
+        pytest.skip(f"A small disk needs user and mount namespaces: {error}")
+    with closing(small):
+        yield small
+
+
+def reads(server):
+    headers = {"Authorization": f"Api-Key {server.key}"}
+    status, _, body = server.request("GET", "/metrics", headers=headers)
+    assert status == 200
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in body.decode().splitlines()
+        if line.startswith('chat_cache_reads_total{kind="interaction"')
+    )
+
+
+def test_a_server_counts_on_when_the_disk_is_full(disk, start):
+    server = start(disk=disk, WORKERS="2")
+    with closing(Client(server)) as client:
+        path = one(client.call("POST", INTERACTIONS, new()).value["interaction_id"])
+        disk.fill()
+        assert client.call("GET", path).status == 200
+    assert reads(server) >= 1
+    assert server.is_running()
+    assert NOTICE not in server.output
+
+
+@pytest.mark.parametrize("space", [0, 400])
+def test_on_a_disk_that_is_nearly_full_a_server_starts_and_reads(disk, start, space):
+    first = start(disk=disk)
+    with closing(Client(first)) as client:
+        path = one(client.call("POST", INTERACTIONS, new()).value["interaction_id"])
+    assert first.interrupt(seconds=5) == 0
+    disk.fill(leave=space * KIB)
+    second = start(disk=disk, WORKERS="2")
+    with closing(Client(second)) as client:
+        assert client.call("GET", path).status == 200
+    reads(second)
+    assert second.is_running()
+    assert NOTICE in second.output
+    assert disk.free >= space * KIB - 64 * KIB

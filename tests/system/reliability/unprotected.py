@@ -1,0 +1,51 @@
+"""Settings without one protection, to show that the tests notice its loss.
+
+`WITHOUT` in the environment names the function, or the setting, that takes it away.
+"""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from config.settings import *  # noqa: F403
+from config.settings import DATABASES, MIDDLEWARE
+
+_WITHOUT = os.environ["WITHOUT"]
+
+if _WITHOUT == "immediate_transactions":
+    DATABASES["default"]["OPTIONS"]["transaction_mode"] = "DEFERRED"
+else:
+    # As middleware, because that is loaded in each worker, once the applications are.
+    MIDDLEWARE = [f"{__name__}.{_WITHOUT}", *MIDDLEWARE]
+
+
+def saving_first(get_response):
+    """A save is answered at once and made a little later."""
+    from storage.records.outcomes import Outcome
+    from storage.sqlite.database import LocalStorage
+
+    create, create_many = LocalStorage._create, LocalStorage._create_many
+    writer = ThreadPoolExecutor(1)
+
+    def later(method, *arguments):
+        time.sleep(0.01)
+        method(*arguments)
+
+    def create_later(storage, interaction, idempotency):
+        writer.submit(later, create, storage, interaction, idempotency)
+        return interaction, True
+
+    def create_many_later(storage, interactions):
+        writer.submit(later, create_many, storage, interactions)
+        return [Outcome.CREATED] * len(interactions)
+
+    LocalStorage._create, LocalStorage._create_many = create_later, create_many_later
+    return get_response
+
+
+def data_version(get_response):
+    """Each worker trusts what it has cached, whatever the others have written since."""
+    from storage.cache.data_version import DataVersion
+
+    DataVersion.current = lambda self: "the same for ever"
+    return get_response
