@@ -98,7 +98,7 @@ def our_operations(port: int) -> dict[str, Operation]:
     """As CloudStorage reads and writes through its cache, with nothing behind it."""
     from storage.dynamodb import mirror
     from storage.dynamodb.client import Client
-    from storage.dynamodb.database import CloudStorage
+    from storage.interface import CloudStorage
     from tests import clouds
 
     model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)

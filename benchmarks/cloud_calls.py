@@ -67,7 +67,7 @@ def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, flo
     from django.core.cache.backends.dummy import DummyCache
 
     from storage.dynamodb import mirror
-    from storage.dynamodb.database import CloudStorage
+    from storage.interface import CloudStorage
     from tests import clouds
 
     cache = clouds.make_cache(f"redis://127.0.0.1:{port}/0")
@@ -76,9 +76,9 @@ def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, flo
     storage = clouds.make_storage(model, DummyCache("", {}))
     made = fill(storage)
     ours = our_operations(storage, made) | our_cache(
-        CloudStorage(storage._client, cache, 1, configured_archive())
+        CloudStorage(storage.database.client, cache, 1, configured_archive())
     )
-    raw = raw_operations(url, storage._client.table) | raw_cache(port)
+    raw = raw_operations(url, storage.database.client.table) | raw_cache(port)
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in COUNTS}
     for _ in range(rounds + 1):
         for name, count in COUNTS.items():
