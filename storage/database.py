@@ -19,7 +19,7 @@ from storage.exceptions import InvalidInteraction
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.cursors import Position
-from storage.records.json import Record
+from storage.records.json import Record, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
@@ -103,6 +103,10 @@ class Database(ABC):
     @abstractmethod
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         """The records of a slice, newest first, ties by id; and whether more follow."""
+
+    def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
+        """What `newest` returns, as interactions. Override it where that saves the detour."""
+        return [from_record(record) for record in self.newest(wanted)[0]]
 
     @abstractmethod
     def find_answer(self, question: Question) -> ChatInteraction | None:

@@ -106,7 +106,7 @@ class Storage:
         if limits.identifier_violation(user_id):
             return []
         wanted = Slice(user_id, limit, _unexpired())
-        return [from_record(record) for record in self.database.newest(wanted)[0]]
+        return self.database.newest_interactions(wanted)
 
     async def cache_get(self, key: str) -> str | None:
         """The string cached under `key`, or None."""
@@ -291,8 +291,7 @@ class Storage:
 
         One that was saved within `database.index_lag_seconds` may be missing.
         """
-        found, _ = self.database.newest(Slice(user_id, limit, BEGINNING, before))
-        return [from_record(record) for record in found]
+        return self.database.newest_interactions(Slice(user_id, limit, BEGINNING, before))
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
         """Replace interactions that `segment` of the archive has by stubs; returns the count.

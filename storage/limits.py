@@ -31,6 +31,8 @@ def identifier_violation(value: object) -> str | None:
         return f"must be a string, not {type(value).__name__}."
     if not 1 <= len(value) <= IDENTIFIER_MAX_LENGTH:
         return f"must have 1 to {IDENTIFIER_MAX_LENGTH} characters; it has {len(value)}."
+    if value.isascii() and value.isprintable():
+        return None  # what nearly all are: no more need be looked at
     if _CONTROL.search(value):
         return "must not contain control characters."
     return None if is_utf8(value) else _SURROGATE
@@ -66,7 +68,7 @@ def size_violation(message: str, response: str) -> dict[str, str]:
     size = text_bytes(message, response)
     if size <= TEXT_MAX_BYTES:
         return {}
-    message_alone = len(message.encode()) > TEXT_MAX_BYTES
+    message_alone = utf8_length(message) > TEXT_MAX_BYTES
     return {
         "message" if message_alone else "response": (
             f"message and response together must be at most {TEXT_MAX_BYTES} bytes "
@@ -77,11 +79,18 @@ def size_violation(message: str, response: str) -> dict[str, str]:
 
 def text_bytes(message: str, response: str) -> int:
     """Bytes of UTF-8 in a message and a response."""
-    return len(message.encode()) + len(response.encode())
+    return utf8_length(message) + utf8_length(response)
+
+
+def utf8_length(value: str) -> int:
+    """Bytes of UTF-8 in a string."""
+    return len(value) if value.isascii() else len(value.encode())
 
 
 def is_utf8(value: str) -> bool:
     """Whether UTF-8 can express `value`: it has no lone surrogates."""
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -100,11 +109,12 @@ def _character_violation(value: str) -> str | None:
 
 def time_violation(value: object) -> str | None:
     """Why `value` cannot be a `created_at` or an `updated_at`, or None if it can."""
+    if isinstance(value, datetime) and value.tzinfo is UTC:
+        return None
     if not isinstance(value, datetime) or value.utcoffset() is None:
         return "must be a date and time with a UTC offset."
-    if value.tzinfo is not UTC:
-        try:
-            value.astimezone(UTC)
-        except OverflowError:
-            return "must be within the years 1 to 9999 in UTC."
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        return "must be within the years 1 to 9999 in UTC."
     return None

@@ -92,15 +92,12 @@ class ColdStorage:
     ) -> list[Outcome]:
         """The outcomes of a batch; for ids of cold interactions by what the archive has."""
         archived = self._rows([outcome for outcome in outcomes if isinstance(outcome, Stub)])
-
-        def compared(interaction: ChatInteraction, outcome: Outcome | Stub) -> Outcome:
-            if not isinstance(outcome, Stub):
-                return outcome
-            stored = archived.get(interaction.interaction_id)
-            same = stored is not None and stored.same_content(interaction)
-            return Outcome.UNCHANGED if same else Outcome.CONFLICT
-
-        return [compared(*pair) for pair in zip(interactions, outcomes, strict=True)]
+        return [
+            _repetition(interaction, archived.get(interaction.interaction_id))
+            if isinstance(outcome, Stub)
+            else outcome
+            for interaction, outcome in zip(interactions, outcomes, strict=True)
+        ]
 
     def _of_user(self, interaction_id: str, user_id: str | None) -> ChatInteraction | Stub | None:
         """What is under an id if it is this user's (anyone's, if None)."""
@@ -125,3 +122,8 @@ class ColdStorage:
         if not self.archive.files.folders():
             raise StorageUnavailable("The archive is empty. Is its disk mounted?")
         logger.error("The segment %s lacks an interaction that it should have.", stub.segment)
+
+
+def _repetition(interaction: ChatInteraction, stored: ChatInteraction | None) -> Outcome:
+    same = stored is not None and stored.same_content(interaction)
+    return Outcome.UNCHANGED if same else Outcome.CONFLICT

@@ -33,11 +33,9 @@ class Changes:
 
     def of_others(self) -> int | None:
         """Changes with every commit but those of this thread's connection. None as above."""
-        if self._statements.in_transaction():
-            return None
         with translated:
-            number: int = self._statements.rows("PRAGMA data_version", {})[0][0]
-        return number
+            row = self._statements.row_outside_transaction("PRAGMA data_version")
+        return None if row is None else int(row[0])
 
     def erasures(self) -> int:
         """Changes with every erasure of a user (`count_erasure`)."""

@@ -128,16 +128,12 @@ class SqliteDatabase(Database):
             return deleted
 
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
-        sql = queries.select_newest(
-            self._alias,
-            of_user=wanted.user_id is not None,
-            before=wanted.before is not None,
-            until=wanted.created_before is not None,
-        )
-        with translated:
-            rows = self._rows(sql, queries.slice_parameters(wanted))
+        rows = self._newest_rows(wanted, wanted.limit + 1)  # one more tells whether there are more
         found = [queries.to_record(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
+
+    def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
+        return [queries.to_interaction(row) for row in self._newest_rows(wanted, wanted.limit)]
 
     def find_answer(self, question: Question) -> ChatInteraction | None:
         with translated:
@@ -254,6 +250,16 @@ class SqliteDatabase(Database):
     def _remove_from(self, rows: Any, interactions: Sequence[ChatInteraction]) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
         return cold.remove_from(self._alias, rows, ids)
+
+    def _newest_rows(self, wanted: Slice, limit: int) -> list[tuple[Any, ...]]:
+        sql = queries.select_newest(
+            self._alias,
+            of_user=wanted.user_id is not None,
+            before=wanted.before is not None,
+            until=wanted.created_before is not None,
+        )
+        with translated:
+            return self._rows(sql, queries.slice_parameters(wanted) | {"limit": limit})
 
     def _read(self, interaction_id: str) -> ChatInteraction | None:
         rows = self._rows(queries.select_by_id(self._alias), {"interaction_id": interaction_id})
