@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from storage.breaker import CircuitBreaker
+from storage.cache.breaker import CircuitBreaker
 from storage.dynamodb import batches, expressions, mirror, pauses
 from storage.dynamodb import database as cloud
 from storage.dynamodb.client import Client
@@ -508,7 +508,7 @@ def test_calls_work_again_2_seconds_after_the_fault_has_ended(storage, proxy, ti
 
 
 def test_one_failed_probe_keeps_the_others_from_waiting(storage, proxy, timed, monkeypatch):
-    monkeypatch.setattr("storage.breaker.PAUSE", 0.1)
+    monkeypatch.setattr("storage.cache.breaker.PAUSE", 0.1)
     three_failures(storage, proxy)
     proxy.always("*", faults.hang)
     time.sleep(0.15)

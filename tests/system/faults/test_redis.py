@@ -22,7 +22,7 @@ from django_redis.cache import RedisCache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from storage.breaker import CircuitBreaker
+from storage.cache.breaker import CircuitBreaker
 from storage.cache.keys import string_key
 from storage.cache.redis import redis_cache
 from storage.dynamodb import mirror
