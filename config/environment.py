@@ -123,7 +123,6 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
         _matching(r"(rediss?(\+cluster)?://\S+)?"),
         "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://",
     ),
-    "theme": (_one_of("unfold", "django"), "unfold or django"),
     "level": (
         _one_of("DEBUG", "INFO", "WARNING", "ERROR"),
         "DEBUG, INFO, WARNING or ERROR",
@@ -273,16 +272,7 @@ REDIS_URL = Variable(
     "`redis+cluster://...` and `rediss+cluster://...` for Redis Cluster. "
     "Empty: no cache in production.",
 )
-REDIS_CLUSTER = Variable(
-    "REDIS_CLUSTER",
-    "boolean",
-    "false",
-    "Whether REDIS_URL names a node of a Redis Cluster, as `+cluster` in the URL says too.",
-)
 CACHE_TTL = Variable("CACHE_TTL", "seconds", "300", "How long a cached interaction is used.")
-ADMIN_THEME = Variable(
-    "ADMIN_THEME", "theme", "unfold", "The look of the admin: `unfold`, or Django's own `django`."
-)
 LOG_LEVEL = Variable("LOG_LEVEL", "level", "INFO", "The least severe message that is logged.")
 
 VARIABLES = [value for value in list(globals().values()) if isinstance(value, Variable)]

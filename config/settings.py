@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,9 @@ DYNAMODB_TABLE = env.DYNAMODB_TABLE.value
 DYNAMODB_ENDPOINT_URL = env.DYNAMODB_ENDPOINT_URL.value
 DYNAMODB_CONNECTIONS = env.DYNAMODB_CONNECTIONS.value
 REDIS_URL = env.REDIS_URL.value
-REDIS_CLUSTER = env.REDIS_CLUSTER.value
 
 INSTALLED_APPS = [
-    *(["unfold"] if env.ADMIN_THEME.value == "unfold" else []),
+    *(["unfold"] if find_spec("unfold") else []),  # the admin works without it, too
     "chat",
     "storage",
     "django.contrib.admin",
@@ -201,7 +201,7 @@ def _cache() -> dict[str, Any]:
 
     # Requests, coroutines, and one to make up for an outage; opened as they are needed.
     connections = THREADS + DYNAMODB_CONNECTIONS + 1
-    return redis_cache(REDIS_URL, cluster=REDIS_CLUSTER, max_connections=connections)
+    return redis_cache(REDIS_URL, max_connections=connections)
 
 
 CACHES = {"default": _cache()}

@@ -92,21 +92,45 @@ def check_table(**kwargs: Any) -> Iterator[checks.CheckMessage]:
 @checks.register(checks.Tags.caches, deploy=True)
 @in_production
 def check_redis(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """storage.E006 to E008, W002 to W004 and I001: every Redis server; none is all right, too."""
+    """storage.E006 to E008, E011, W002 to W004 and I001: every Redis server, if there is any."""
     if "django_redis" not in settings.CACHES["default"]["BACKEND"]:
         return
     from django_redis import get_redis_connection
+    from redis.cluster import RedisCluster
     from redis.exceptions import RedisClusterException, RedisError
 
     from storage.cache import inspection
 
     try:
-        servers = list(inspection.servers(get_redis_connection("default")))
+        connection = get_redis_connection("default")
+        servers = list(inspection.servers(connection))
     except (RedisError, RedisClusterException, OSError) as error:
         yield _away("of REDIS_URL", error)
         return
     for server in servers:
         yield from _of_server(server)
+    if not isinstance(connection, RedisCluster):
+        yield from _of_kind(connection)
+
+
+def _of_kind(server: "Redis") -> Iterator[checks.CheckMessage]:
+    """A node of a cluster answers a client for one server, but refuses most keys (MOVED)."""
+    from redis.exceptions import RedisError
+
+    from storage.cache import inspection
+
+    try:
+        is_node = server.info("cluster").get("cluster_enabled")
+    except (RedisError, OSError):
+        return  # W002 or W003 says it
+    if is_node:
+        yield checks.Error(
+            f"The Redis server {inspection.name(server)} is a node of a Redis Cluster, and "
+            "REDIS_URL is that of a single server: keys of other nodes are not cached.",
+            hint="Write redis+cluster:// or rediss+cluster:// at the beginning of REDIS_URL. "
+            "REDIS_CLUSTER is no longer read.",
+            id="storage.E011",
+        )
 
 
 def _of_server(server: "Redis") -> Iterator[checks.CheckMessage]:
