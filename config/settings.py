@@ -15,6 +15,7 @@ from config import environment as env
 
 ENVIRONMENT = env.ENVIRONMENT.value
 PRODUCTION = ENVIRONMENT == "production"
+DEVELOPMENT = ENVIRONMENT == "development"
 HTTPS = PRODUCTION if env.HTTPS.value is None else env.HTTPS.value
 DEBUG = env.DEBUG.value
 DATA_DIR: Path = env.DATA_DIR.value
@@ -24,7 +25,7 @@ def _secret_key() -> str:
     """The key from the environment, or in development one that is made once and kept on disk."""
     if key := env.SECRET_KEY.value:
         return key
-    if ENVIRONMENT != "development":
+    if not DEVELOPMENT:
         raise ImproperlyConfigured(
             f"SECRET_KEY is not set, and ENVIRONMENT={ENVIRONMENT} needs one. Make it with: "
             "python -c 'import secrets; print(secrets.token_urlsafe(50))'"

@@ -21,9 +21,8 @@ class Command(BaseCommand):
     help = "Start the server on HOST:PORT (see the settings in the README)."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        development = settings.ENVIRONMENT == "development"
         with migrated_under_lock():
-            login = first_start.login() if development else None
+            login = first_start.login() if settings.DEVELOPMENT else None
             self._count_together()
             backups.keep_restores_out()
         if problem := readiness.mistake():

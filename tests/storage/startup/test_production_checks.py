@@ -216,7 +216,7 @@ def set_up(redis_server, parameter, value):
 def test_where_config_is_hidden_only_the_save_points_stay_unknown():
     (info,) = found(deploy=True)
     assert (info.id, info.level) == ("storage.I001", INFO)
-    assert "does not tell save points" in info.msg
+    assert "does not show save points" in info.msg
 
 
 @redis_test
