@@ -49,9 +49,12 @@ def _documented(description: str, **schema: Any) -> Meta:
 
 _IDENTIFIER = {"minLength": 1, "maxLength": limits.IDENTIFIER_MAX_LENGTH}
 InteractionId = Annotated[
-    str, _documented("The id; unique in the store. Made by the server if left out.", **_IDENTIFIER)
+    str,
+    _documented(
+        "The id, unique in the store. The server makes one if it is left out.", **_IDENTIFIER
+    ),
 ]
-UserId = Annotated[str, _documented("Whose interaction this is.", **_IDENTIFIER)]
+UserId = Annotated[str, _documented("The user whose interaction this is.", **_IDENTIFIER)]
 Message = Annotated[
     str,
     _documented(
@@ -60,11 +63,17 @@ Message = Annotated[
     ),
 ]
 Response = Annotated[
-    str, _documented("What the model answered. Empty until a streamed answer has arrived.")
+    str, _documented("What the model answered. Empty until a streamed answer is complete.")
 ]
-ModelUsed = Annotated[
-    str,
-    _documented("The model that answered.", minLength=1, maxLength=limits.MODEL_MAX_LENGTH),
+_MODEL = {"minLength": 1, "maxLength": limits.MODEL_MAX_LENGTH}
+ModelUsed = Annotated[str, _documented("The model that answered.", **_MODEL)]
+MaxAge = Annotated[
+    int,
+    _documented(
+        "Only answers of interactions created at most this many seconds ago.",
+        minimum=1,
+        maximum=MAX_AGE_MAX,
+    ),
 ]
 Tokens = Annotated[
     int, _documented("Tokens, as the model counts them.", minimum=0, maximum=limits.TOKENS_MAX)
@@ -79,7 +88,7 @@ class Unprinted(msgspec.Struct):
 
 
 class NewInteraction(Unprinted, forbid_unknown_fields=True, kw_only=True):
-    """An interaction to save. The times are the server's."""
+    """An interaction to save. The server sets its times."""
 
     interaction_id: InteractionId | UnsetType = UNSET
     user_id: UserId
@@ -91,7 +100,7 @@ class NewInteraction(Unprinted, forbid_unknown_fields=True, kw_only=True):
 
 
 class NewInteractions(Unprinted, forbid_unknown_fields=True):
-    """Interactions to save in one step, of any users."""
+    """Interactions of any users, to save in one step."""
 
     interactions: Annotated[
         list[NewInteraction], Meta(extra_json_schema={"minItems": 1, "maxItems": BATCH_LIMIT})
@@ -99,7 +108,7 @@ class NewInteractions(Unprinted, forbid_unknown_fields=True):
 
 
 class Completion(Unprinted, forbid_unknown_fields=True):
-    """What completes an interaction whose answer arrived later. At least one field."""
+    """The fields that complete an interaction whose answer arrived later. At least one."""
 
     response: Response | UnsetType = UNSET
     model_used: ModelUsed | UnsetType = UNSET
@@ -108,30 +117,14 @@ class Completion(Unprinted, forbid_unknown_fields=True):
 
 
 class Lookup(Unprinted, forbid_unknown_fields=True):
-    """Which answer to look for."""
+    """The answer to look for."""
 
     user_id: Annotated[str, _documented("Who asked.", **_IDENTIFIER)]
-    message: Annotated[str, _documented("What was asked, to the letter.")]
-    model_used: (
-        Annotated[
-            str,
-            _documented(
-                "Only answers of this model.", minLength=1, maxLength=limits.MODEL_MAX_LENGTH
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    max_age: (
-        Annotated[
-            int,
-            _documented(
-                "Only answers whose interaction was created at most so many seconds ago.",
-                minimum=1,
-                maximum=MAX_AGE_MAX,
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    message: Annotated[str, _documented("The message, exactly as it was asked.")]
+    model_used: Annotated[str, _documented("Only answers of this model.", **_MODEL)] | UnsetType = (
+        UNSET
+    )
+    max_age: MaxAge | UnsetType = UNSET
 
 
 _NEW_INTERACTION = msgspec.json.Decoder(NewInteraction)
