@@ -23,12 +23,12 @@ from typing import Any
 
 from django.db import DatabaseError
 
-from storage.archive import documents
+from storage.archive import documents, durable
 from storage.backups.inspection import Content, NotWhole, connected, examine
 from storage.exceptions import DamagedArchive, StorageError, StorageFull
 from storage.records.json import format_time
 from storage.sql_errors import translate
-from storage.sqlite import durable, in_use
+from storage.sqlite import in_use
 
 LATEST = "latest"
 FORMAT = 1
@@ -161,7 +161,7 @@ class Backups:
         if path.exists():
             raise BackupRefused(f"There is a backup {name} already.")
         partial = durable.partial_of(path)
-        durable.create(partial)
+        durable.create(partial).close()
         in_use.hold(str(database))
         _snapshot(database, partial)
         try:

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from django.db import connections
 
+from storage.archive import durable
 from storage.backups.files import Backup, BackupDamaged, Backups, compare, translated
 from storage.backups.inspection import NotWhole, check, connected
 from storage.exceptions import StorageError
-from storage.sqlite import base, durable, in_use
+from storage.sqlite import base, in_use
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 ALIAS = "restoring"
@@ -131,10 +132,10 @@ def _exchange(database: Path, copy: Path, keep_old: bool) -> Path | None:
     if keep_old and database.exists():
         old = database.with_name(f"{database.name}{_KEPT}{datetime.now(UTC).strftime(_TIME)}")
         os.link(database, old)
-        durable.sync(database.parent)
+        durable.sync_folder(database.parent)
     copy.replace(database)
     try:
-        durable.sync(database.parent)
+        durable.sync_folder(database.parent)
     except OSError as error:
         raise NotRestored(
             f"The backup is in place, but a power loss may undo that: {error.strerror}. "

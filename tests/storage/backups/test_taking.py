@@ -10,10 +10,10 @@ from datetime import timedelta
 
 import pytest
 
+from storage.archive import durable
 from storage.backups import files as module
 from storage.backups.files import BackupDamaged, BackupRefused, Backups
 from storage.exceptions import StorageFull, StorageUnavailable
-from storage.sqlite import durable
 from tests.sqlite import connect
 from tests.storage.backups.conftest import ALL, KEEP, NOW, ROWS, ids
 
