@@ -33,6 +33,7 @@ from storage.models import ChatInteraction  # noqa: E402
 from storage.sqlite import base  # noqa: E402
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+OURS = ("/storage/backups/", "/storage/sqlite/", "/storage/archive/durable.py")
 FILES = ("chmod", "fsync", "link", "mkdir", "open", "rename", "replace", "unlink")
 KILLED, COMPLETE, REFUSED, FAILED = 9, 0, 1, 99
 
@@ -117,7 +118,7 @@ class Interruption:
 def _is_ours(frame):
     """Not what Django and the interpreter open for themselves."""
     while frame is not None:
-        if "/storage/sqlite/" in frame.f_code.co_filename:
+        if any(path in frame.f_code.co_filename for path in OURS):
             return True
         if "importlib" in frame.f_code.co_filename:
             return False
