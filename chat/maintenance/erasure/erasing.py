@@ -28,7 +28,8 @@ from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, OutOfTime, Run
 from storage.archive import names
 from storage.archive.lists import position
-from storage.backups import backups
+from storage.backups import selection as backups
+from storage.backups.base import Copy
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
@@ -231,7 +232,7 @@ def _finished(storage: Storage, gone: list[_Gone], report: Erased) -> list[Erasu
         storage.database.scrub()
         if not isinstance(storage, LocalTiers):  # else it is the same database
             accounts.scrub()
-        copies = backups.copies()
+        copies = backups.all_copies()
     except StorageError as error:
         for each in gone:
             _keep(storage, each.erasure, error)
@@ -244,15 +245,16 @@ def _finished(storage: Storage, gone: list[_Gone], report: Erased) -> list[Erasu
     return finished
 
 
-def _receipt(gone: _Gone, copies: list[dict[str, str]]) -> dict[str, Any]:
+def _receipt(gone: _Gone, copies: list[Copy]) -> dict[str, Any]:
+    gone_by = max((copy.gone_by for copy in copies), default=None)
     return {
         "erased": gone.erasure.erased,
         "attempts": gone.erasure.attempts,
         "looks": gone.looks,
         # Not now: what was saved since that look, if anything, is there still.
         "finished_at": format_time(gone.looked_at),
-        "copies": copies,
-        "copies_gone_by": max((copy["expires_at"] for copy in copies), default=None),
+        "copies": [{"name": copy.name, "expires_at": format_time(copy.gone_by)} for copy in copies],
+        "copies_gone_by": gone_by and format_time(gone_by),
     }
 
 

@@ -19,7 +19,7 @@ from chat.maintenance.policy import Policy
 from storage.archive import pseudonyms
 from storage.archive.archive import Archive, configured_archive
 from storage.archive.lists import position
-from storage.backups.backups import Candidate
+from storage.backups.base import RestoredDatabase
 from storage.batched import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
@@ -61,12 +61,12 @@ class _Ledger:
         return max((time for time in times if time is not None), default=None)
 
 
-def bring_up_to_date(candidate: Candidate, policy: Policy) -> int:
+def bring_up_to_date(restored: RestoredDatabase, policy: Policy) -> int:
     """Erase again who was erased since, and agree with the archive; how many rows were erased.
 
     Raises StorageError, and then the copy must not be used.
     """
-    storage = candidate.storage
+    storage = restored.storage
     archive = configured_archive() if storage is None else storage.archive
     if storage is not None:
         confirm_archive(storage, adopt=True)
@@ -76,10 +76,10 @@ def bring_up_to_date(candidate: Candidate, policy: Policy) -> int:
         erased += _erase_interactions(storage, erasures)
         _agree_with_archive(storage, policy)
         storage.database.scrub()
-    if candidate.database is not None:
-        for user_id in accounts.users(candidate.database):
+    if restored.alias is not None:
+        for user_id in accounts.users(restored.alias):
             if erasures.erased(user_id) is not None:
-                erased += sum(accounts.forget_user(user_id, candidate.database).values())
+                erased += sum(accounts.forget_user(user_id, restored.alias).values())
     return erased
 
 
