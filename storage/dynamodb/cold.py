@@ -32,6 +32,7 @@ class CloudTiers(Storage):
     """The cold side of CloudStorage."""
 
     index_lag_seconds = 1.0
+    holds_accounts = False
 
     def __init__(self, client: Client, threads: int, archive: Archive) -> None:
         super().__init__(threads, archive)

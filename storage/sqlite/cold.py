@@ -30,6 +30,8 @@ T = TypeVar("T")
 class LocalTiers(Storage):
     """The cold side of LocalStorage."""
 
+    holds_accounts = True
+
     def __init__(self, alias: str, threads: int, archive: Archive) -> None:
         super().__init__(threads, archive)
         self._alias = alias

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from chat.maintenance.erasure.replaying import bring_up_to_date
+from chat.maintenance.erasure.after_restore import bring_up_to_date
 from chat.maintenance.runs import LOCK, Run
 from chat.management.base import MaintenanceCommand, moment, policy_of
 from storage.backups.base import BeforeLive, RestoreReport

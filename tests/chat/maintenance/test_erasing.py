@@ -8,7 +8,8 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 
-from chat.maintenance.erasure import accounts, ledger
+from chat.maintenance.erasure import ledger
+from storage import accounts
 from storage.backups import selection
 from storage.backups.base import Copy
 from storage.dynamodb.cold import CloudTiers
