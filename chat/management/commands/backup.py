@@ -4,8 +4,8 @@ from typing import Any
 
 from chat.maintenance.runs import Run
 from chat.management.base import MaintenanceCommand
-from storage.backups import backups
-from storage.backups.backups import Taken
+from storage.backups.base import BackupReport
+from storage.backups.selection import get_backups
 from storage.interface import Storage
 
 
@@ -18,8 +18,11 @@ class Command(MaintenanceCommand):
     )
     locks = False  # the lock of the folder makes one run wait for the other
 
-    def new_report(self) -> Taken:
-        return Taken()
+    def new_report(self) -> BackupReport:
+        return BackupReport()
 
-    def work(self, storage: Storage, run: Run, report: Taken, options: dict[str, Any]) -> None:
-        backups.take(run.now, report, dry_run=run.dry_run)
+    def work(
+        self, storage: Storage, run: Run, report: BackupReport, options: dict[str, Any]
+    ) -> None:
+        for backups in get_backups():
+            backups.take(run.now, report, dry_run=run.dry_run)

@@ -40,6 +40,5 @@ class Command(MaintenanceCommand):
                 raise CommandError("; ".join(problems))
         else:
             report.remaining = 1
-            erasure = erasing.request(storage, user_id)
-            erasing.attempt(storage, erasure, policy_of(run), run, report)
+            erasing.erase(storage, user_id, policy_of(run), run, report)
             report.remaining = 0

@@ -7,12 +7,13 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from chat.maintenance.erasure.replaying import bring_up_to_date
-from chat.maintenance.runs import Run
+from chat.maintenance.erasure.after_restore import bring_up_to_date
+from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
-from storage.backups import backups
-from storage.backups.backups import BeforeLive, Restored
+from storage.backups.base import BeforeLive, RestoreReport
+from storage.backups.folder import LATEST
+from storage.backups.selection import sql_backups, table_backups
 from storage.interface import Storage
 
 POLL_SECONDS = 5.0
@@ -52,10 +53,12 @@ class Command(MaintenanceCommand):
             help="the time that the table is restored to, or latest; default: latest",
         )
 
-    def new_report(self) -> Restored:
-        return Restored()
+    def new_report(self) -> RestoreReport:
+        return RestoreReport()
 
-    def work(self, storage: Storage, run: Run, report: Restored, options: dict[str, Any]) -> None:
+    def work(
+        self, storage: Storage, run: Run, report: RestoreReport, options: dict[str, Any]
+    ) -> None:
         if (options["name"] is None) == (options["to_table"] is None):
             raise CommandError("Name a backup, or a table: --to-table.", returncode=WRONG_USE)
         if options["to_table"]:
@@ -67,23 +70,24 @@ class Command(MaintenanceCommand):
                 "Add --yes to confirm.",
                 returncode=WRONG_USE,
             )
-        backups.restore(
+        sql_backups().restore(
             options["name"],
             run.now,
             report,
             before_live=_up_to_date(run),
+            stale_lock=LOCK,
             dry_run=run.dry_run,
             migrate=options["migrate"],
             keep_old=options["keep_old"],
             expired=options["expired"],
         )
 
-    def _restore_table(self, run: Run, report: Restored, options: dict[str, Any]) -> None:
+    def _restore_table(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
         def wait() -> None:
             run.step()
             time.sleep(POLL_SECONDS)
 
-        backups.restore_table(
+        table_backups().restore(
             options["to_table"],
             options["at"],
             report,
@@ -96,13 +100,13 @@ class Command(MaintenanceCommand):
 
 
 def _up_to_date(run: Run) -> BeforeLive:
-    return lambda candidate: bring_up_to_date(candidate, policy_of(run))
+    return lambda restored: bring_up_to_date(restored, policy_of(run))
 
 
 def _moment_or_latest(text: str) -> datetime | None:
-    if text == backups.LATEST:
+    if text == LATEST:
         return None
     try:
         return arguments.moment(text)
     except ArgumentTypeError as error:
-        raise ArgumentTypeError(f"{error}, or: {backups.LATEST}") from None
+        raise ArgumentTypeError(f"{error}, or: {LATEST}") from None

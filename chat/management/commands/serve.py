@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chat import first_start
 from chat.metrics.files import new_server_folder
-from storage.backups import backups
+from storage.backups.selection import sql_backups
 from storage.startup import readiness
 from storage.startup.schema import migrated_under_lock
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         with migrated_under_lock():
             login = first_start.login() if settings.DEVELOPMENT else None
             self._count_together()
-            backups.keep_restores_out()
+            sql_backups().keep_restores_out()
         if problem := readiness.startup_problem():
             raise CommandError(problem)
         everywhere = settings.HOST in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)

@@ -5,8 +5,9 @@ from typing import Any
 
 from chat.maintenance.runs import Run
 from chat.management.base import MaintenanceCommand
-from storage.backups import backups
-from storage.backups.backups import Verified
+from storage.backups.base import VerificationReport
+from storage.backups.folder import LATEST
+from storage.backups.selection import sql_backups
 from storage.interface import Storage
 
 
@@ -18,14 +19,13 @@ class Command(MaintenanceCommand):
 
     def add_options(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
-        which.add_argument(
-            "name", nargs="?", default=backups.LATEST, help="its name; default: latest"
-        )
+        which.add_argument("name", nargs="?", default=LATEST, help="its name; default: latest")
         which.add_argument("--all", action="store_true", help="every backup")
 
-    def new_report(self) -> Verified:
-        return Verified()
+    def new_report(self) -> VerificationReport:
+        return VerificationReport()
 
-    def work(self, storage: Storage, run: Run, report: Verified, options: dict[str, Any]) -> None:
-        wanted = backups.ALL if options["all"] else options["name"]
-        backups.verify(wanted, report, step=run.step)
+    def work(
+        self, storage: Storage, run: Run, report: VerificationReport, options: dict[str, Any]
+    ) -> None:
+        sql_backups().verify(None if options["all"] else options["name"], report, step=run.step)
