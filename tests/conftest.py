@@ -1,4 +1,7 @@
-"""What all tests share."""
+"""What all tests share.
+
+What only tests of DynamoDB, S3 or Redis need is imported by their fixtures: it takes half a second.
+"""
 
 import os
 import signal
@@ -10,10 +13,8 @@ from django.test import Client
 
 from storage import api_keys, get_storage
 from storage.archive.archive import configured_archive
-from storage.dynamodb import mirror
 from storage.models import ApiKey, ChatInteraction
 from storage.startup import selection
-from tests import clouds, servers
 
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
 pytest.register_assert_rewrite("tests.contract", "tests.storage.archive")
@@ -44,6 +45,8 @@ def _kept_for_ever(settings):
 @pytest.fixture(scope="session")
 def dynamodb_server():
     """A DynamoDB, as `url`."""
+    from tests import servers
+
     server = servers.DynamoDB()
     yield server
     server.stop()
@@ -52,6 +55,8 @@ def dynamodb_server():
 @pytest.fixture(scope="session")
 def s3_server():
     """An S3, as `url`. Who uses it makes buckets of its own (`tests.buckets`)."""
+    from tests import servers
+
     server = servers.S3()
     yield server
     server.stop()
@@ -60,12 +65,17 @@ def s3_server():
 @pytest.fixture(scope="session")
 def dynamodb_model(dynamodb_server):
     """A PynamoDB model with a connection to the server."""
+    from storage.dynamodb import mirror
+    from tests import clouds
+
     return mirror.bound("unused", clouds.REGION, dynamodb_server.url, clouds.CONNECTIONS)
 
 
 @pytest.fixture(scope="session")
 def valkey_server():
     """A Redis server."""
+    from tests import servers
+
     server = servers.start_valkey()
     yield server
     server.terminate()
@@ -74,6 +84,8 @@ def valkey_server():
 @pytest.fixture(scope="session")
 def valkey_cluster():
     """A Redis Cluster of three nodes."""
+    from tests import servers
+
     cluster = servers.ValkeyCluster()
     yield cluster
     cluster.stop()
@@ -97,6 +109,8 @@ def pytest_generate_tests(metafunc):
 def backend(request, monkeypatch):
     """Which backend `get_storage()` gives: SQLite, or DynamoDB with a new table and no cache."""
     if getattr(request, "param", "sqlite") == "dynamodb":
+        from tests import clouds
+
         model = request.getfixturevalue("dynamodb_model")
         cloud = clouds.make_storage(model, DummyCache("", {}))
         monkeypatch.setattr(selection, "_storage_of", lambda process_id: cloud)
