@@ -5,6 +5,7 @@ What only tests of DynamoDB, S3 or Redis need is imported by their fixtures: it 
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from django.core.cache import cache
@@ -27,6 +28,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, tmp_path_factory):
+    """A database of this process alone, so that two runs beside each other do not meet."""
+    test = connections.settings["default"]["TEST"]
+    test["NAME"] = str(tmp_path_factory.mktemp("database") / Path(test["NAME"]).name)
 
 
 KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
