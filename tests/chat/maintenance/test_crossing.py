@@ -220,10 +220,10 @@ def test_nothing_changes_any_more_once_a_move_has_failed(store, ids, monkeypatch
 
     def slow(item, only_if):
         if item["interaction_id"]["S"] == ids[0]:
-            begun.wait(10)
+            begun.wait(300)
             raise ConnectionError
         if item["interaction_id"]["S"] == ids[1]:
-            begun.wait(10)
+            begun.wait(300)
             time.sleep(0.3)
         return put(item, only_if)
 

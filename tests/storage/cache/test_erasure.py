@@ -110,13 +110,13 @@ def slow_reader(cloud, raw, save, monkeypatch):
         found = read(interaction_id)
         monkeypatch.setattr(cloud, "_read", read)
         has_read.set()
-        assert may_fill.wait(20)
+        assert may_fill.wait(300)
         return found
 
     monkeypatch.setattr(cloud, "_read", read_and_wait)
     thread = threading.Thread(target=cloud.get_interaction_sync, args=("i",))
     thread.start()
-    assert has_read.wait(20)
+    assert has_read.wait(300)
 
     def go_on():
         may_fill.set()
