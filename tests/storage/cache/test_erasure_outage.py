@@ -24,7 +24,7 @@ def outage(request):
         process, stop = started._process, started.terminate
         url = f"redis://127.0.0.1:{started.port}/0"
     else:
-        started = servers.ValkeyCluster()
+        started = servers.ValkeyCluster(node_timeout=2000)
         process, stop = started.nodes[2]._process, started.stop
         url = started.url
 
@@ -114,6 +114,7 @@ def _is_erased(cloud):
 
 def test_a_cluster_whose_slots_are_not_all_known_is_not_believed(valkey_cluster, monkeypatch):
     cache = clouds.make_cache(valkey_cluster.url)
+    cache.clear()
     client = cache.client.get_client(write=True)
     nodes = client.nodes_manager
     initialize = nodes.initialize

@@ -17,7 +17,7 @@ from tests import clouds
 from tests.clocks import Clock
 from tests.system.faults.proxy import Proxy
 
-READ_SECONDS = 0.5
+READ_SECONDS = 1.0
 """A hung server costs a call three times as much."""
 
 
@@ -55,7 +55,7 @@ def hurry(monkeypatch):
     """Short pauses between attempts; and no test uses up the attempts of another."""
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *arguments: 0.01)
     monkeypatch.setattr(RetryQuota, "acquire", lambda *arguments: True)
-    monkeypatch.setattr(pauses, "SECONDS", 3 * READ_SECONDS)
+    monkeypatch.setattr(pauses, "SECONDS", 1.5)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Whatever DynamoDB does: nothing is lost or done twice, and errors are the right ones."""
 
 import random
-import time
 
 import pytest
 
