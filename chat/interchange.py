@@ -13,7 +13,6 @@ import msgspec
 from backports import zstd
 from msgspec import UNSET, Meta, UnsetType
 
-from storage import limits
 from storage.models import ChatInteraction
 
 LINE_LIMIT = 4 * 1024 * 1024
@@ -59,7 +58,7 @@ def parse(line: bytes) -> ChatInteraction:
     except ValueError as error:
         raise BadLine(f"{error}.") from None
     interaction = _interaction(record)
-    if problems := limits.violations(interaction):
+    if problems := interaction.violations():
         raise BadLine("; ".join(f"{name} {text}" for name, text in problems.items()))
     return interaction
 

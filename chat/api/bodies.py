@@ -284,7 +284,7 @@ def _batch_errors(value: Any) -> list[dict[str, Any]]:
         found = _struct_errors(NewInteraction, item, pointer)
         if not found:
             sound = _interaction(msgspec.convert(item, NewInteraction))
-            found = field_errors(limits.violations(sound), pointer)
+            found = field_errors(sound.violations(), pointer)
         errors.extend(found)
     return errors
 

@@ -28,6 +28,7 @@ from storage.exceptions import StorageUnavailable
 from storage.models import Lock
 from storage.records.json import format_time
 from storage.sqlite import in_use
+from storage.startup import selection
 from storage.startup.schema import migrate_under_lock
 
 if TYPE_CHECKING:
@@ -200,7 +201,6 @@ def restore_table(
     It takes DynamoDB a while: `wait` pauses, and may raise; the next call goes on then.
     """
     from storage.backups import recovery
-    from storage.dynamodb.database import CloudStorage
 
     source, target = _client(), _client()
     target.table = report.name = name
@@ -208,9 +208,7 @@ def restore_table(
         raise NotRestored("A table is restored into a new one. Choose another name.")
 
     def change() -> None:
-        cloud = CloudStorage(
-            target, DummyCache("", {}), settings.DYNAMODB_CONNECTIONS, configured_archive()
-        )
+        cloud = selection.cloud_storage(target, DummyCache("", {}), configured_archive())
         report.erased = before_live(Candidate(cloud, None))
 
     with _advised():
@@ -279,9 +277,7 @@ def _check_tables(alias: str) -> None:
 def _local(alias: str) -> "Storage | None":
     if settings.ENVIRONMENT == "production":
         return None
-    from storage.sqlite.database import LocalStorage
-
-    return LocalStorage(alias, DummyCache("", {}), configured_archive())
+    return selection.local_storage(alias, DummyCache("", {}), configured_archive())
 
 
 def _recovery() -> dict[str, Any]:

@@ -33,7 +33,6 @@ from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.json import format_time
-from storage.sqlite.cold import LocalTiers
 
 ROWS_AT_ONCE = 100
 
@@ -229,7 +228,7 @@ def _finished(storage: Storage, gone: list[_Gone], report: Erased) -> list[Erasu
     """Leave no bytes of them in the database's files either, and write the receipts."""
     try:
         storage.database.scrub()
-        if not isinstance(storage, LocalTiers):  # else it is the same database
+        if not storage.database.holds_accounts:  # else it is the same database
             accounts.scrub()
         copies = backups.copies()
     except StorageError as error:

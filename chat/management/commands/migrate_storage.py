@@ -1,6 +1,5 @@
 """`manage.py migrate_storage --from local --to cloud`: all interactions, to the other backend."""
 
-import copy
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -99,6 +98,4 @@ def _archive(place: str) -> Archive:
 
 def _with_archive(storage: Storage, archive: Archive) -> Storage:
     """The same storage, with this archive. The one that other code has is left as it is."""
-    changed = copy.copy(storage)
-    changed.archive = archive
-    return changed
+    return Storage(storage.database, storage.cache, archive)

@@ -26,7 +26,7 @@ class Command(BaseCommand):
             login = first_start.login() if development else None
             self._count_together()
             backups.keep_restores_out()
-        if problem := readiness.mistake():
+        if problem := readiness.startup_problem():
             raise CommandError(problem)
         everywhere = settings.HOST in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
         url = f"http://{'localhost' if everywhere else settings.HOST}:{settings.PORT}"

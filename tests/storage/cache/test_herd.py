@@ -17,16 +17,16 @@ READERS = CONNECTIONS
 @pytest.fixture
 def slow(cloud, monkeypatch):
     """Reads of the database that take READ_SECONDS, as they usually do, and are counted."""
-    item, asked = cloud._item, []
+    item, asked = cloud.database._item, []
 
     def read(interaction_id):
         asked.append(interaction_id)
         time.sleep(READ_SECONDS)
         return item(interaction_id)
 
-    monkeypatch.setattr(cloud, "_item", read)
-    monkeypatch.setattr(cloud._interactions._through, "_usual_seconds", READ_SECONDS)
-    monkeypatch.setattr(cloud._interactions._through, "_spread", READ_SECONDS / 5)
+    monkeypatch.setattr(cloud.database, "_item", read)
+    monkeypatch.setattr(cloud.cache.through, "_usual_seconds", READ_SECONDS)
+    monkeypatch.setattr(cloud.cache.through, "_spread", READ_SECONDS / 5)
     return asked
 
 
@@ -46,14 +46,14 @@ class OwnClock(threading.local):
 @pytest.fixture
 def clock(slow, cloud, monkeypatch):
     """The clock of those who wait, and of reads that take READ_SECONDS by it."""
-    clock, item = OwnClock(), cloud._item
+    clock, item = OwnClock(), cloud.database._item
 
     def read(interaction_id):
         clock.sleep(READ_SECONDS)
         return item(interaction_id)
 
     monkeypatch.setattr(read_through, "time", clock)
-    monkeypatch.setattr(cloud, "_item", read)
+    monkeypatch.setattr(cloud.database, "_item", read)
     return clock
 
 
@@ -93,8 +93,10 @@ def test_one_reads_and_all_get_it(cloud, stored, slow, patient):
 
 
 def test_one_asks_for_an_answer_and_all_get_it(cloud, stored, slow, patient, monkeypatch):
-    asked, find = [], cloud._find
-    monkeypatch.setattr(cloud, "_find", lambda question: asked.append(question) or find(question))
+    asked, find = [], cloud.database.find_answer
+    monkeypatch.setattr(
+        cloud.database, "find_answer", lambda question: asked.append(question) or find(question)
+    )
     results, _ = together(lambda: cloud.find_answer_sync(QUESTION))
     assert [found.interaction_id for found in results] == ["i"] * READERS
     assert (asked, slow) == ([QUESTION], ["i"])
@@ -102,7 +104,7 @@ def test_one_asks_for_an_answer_and_all_get_it(cloud, stored, slow, patient, mon
 
 def test_without_waiting_each_would_read(cloud, stored, slow, monkeypatch):
     # The control.
-    monkeypatch.setattr(type(cloud._interactions._cells), "patient", False)
+    monkeypatch.setattr(type(cloud.cache.cells), "patient", False)
     together(lambda: cloud.get_interaction_sync("i"))
     assert len(slow) > READERS / 2
 
@@ -120,7 +122,7 @@ def test_a_reader_that_died_with_the_lease_keeps_nobody_waiting_for_long(
 def test_nobody_waits_longer_than_a_bound_however_slow_the_database_is(
     cloud, stored, raw, clock, monkeypatch
 ):
-    monkeypatch.setattr(cloud._interactions._through, "_usual_seconds", 9.0)
+    monkeypatch.setattr(cloud.cache.through, "_usual_seconds", 9.0)
     raw.set(ID_KEY, b"T0123456789abcdef", px=600_000)
     cloud.get_interaction_sync("i")
     assert clock.monotonic() == pytest.approx(read_through.LONGEST_WAIT + READ_SECONDS)
@@ -137,7 +139,7 @@ def test_a_read_that_fails_fails_for_itself_and_leaves_no_lease(cloud, stored, r
         raise StorageUnavailable
 
     with monkeypatch.context() as patched:
-        patched.setattr(cloud, "_item", fail)
+        patched.setattr(cloud.database, "_item", fail)
         results, _ = together(lambda: cloud.get_interaction_sync("i"))
         assert all(isinstance(result, StorageUnavailable) for result in results)
     assert raw.get(ID_KEY) is None

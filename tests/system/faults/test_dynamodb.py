@@ -338,13 +338,13 @@ def test_an_update_that_is_overtaken_is_made_on_what_is_there(storage, direct, p
 
 
 def test_without_its_version_a_repeated_create_is_told_as_not_made(storage, proxy, monkeypatch):
-    put = cloud.CloudStorage._put_or_find
+    put = cloud.DynamoDBDatabase._put_or_find
 
     def ignoring_the_version(self, item):
         stored, _ = put(self, item)
         return stored, False
 
-    monkeypatch.setattr(cloud.CloudStorage, "_put_or_find", ignoring_the_version)
+    monkeypatch.setattr(cloud.DynamoDBDatabase, "_put_or_find", ignoring_the_version)
     proxy.fail("PutItem", faults.cut_after)
     assert BY_NAME["create"].call(storage) == ("i", False)
 

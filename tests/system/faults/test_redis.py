@@ -24,13 +24,11 @@ from redis.connection import AbstractConnection, Connection
 from redis.retry import Retry
 
 from storage import breaker
-from storage.archive.archive import configured_archive
 from storage.breaker import CircuitBreaker
 from storage.cache.keys import string_key
 from storage.cache.redis import redis_cache
 from storage.dynamodb import mirror
 from storage.dynamodb.client import Client
-from storage.dynamodb.database import CloudStorage
 from tests import clouds, servers
 from tests.clocks import Clock
 
@@ -88,7 +86,7 @@ class Store:
     def __init__(self, url, **changes):
         model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)
         cache = clouds.make_cache(url, **changes)
-        self.storage = CloudStorage(Client(model, 1), cache, 1, configured_archive())
+        self.storage = clouds.storage_of(Client(model, 1), cache)
         self.longest = 0
 
     def get(self, key):

@@ -41,11 +41,11 @@ class Hung:
     """A store whose DynamoDB hangs until `released`, and threads that use it."""
 
     def __init__(self, storage, concurrency):
-        self.turns = storage._client._turns = Turns(concurrency)
+        self.turns = storage.database.client._turns = Turns(concurrency)
         self.released = threading.Event()
         self.hanging = 0
         self._storage = storage
-        storage._client._dispatch = self._hang
+        storage.database.client._dispatch = self._hang
 
     def _hang(self, operation, parameters):
         self.hanging += 1
@@ -91,17 +91,17 @@ class NeverStalled(Client):
 
 def test_if_every_call_waited_for_its_turn_other_work_would_wait_for_all_of_them(storage):
     # The control.
-    storage._client.__class__ = NeverStalled
+    storage.database.client.__class__ = NeverStalled
     with hung(storage, 6) as (hanging, _, others):
         wait(others)
         assert hanging.turns.in_vain == CALLS - 6
 
 
 def test_a_call_waits_again_as_soon_as_one_under_way_has_ended(storage, proxy, in_threads):
-    storage._client._turns = threading.BoundedSemaphore(1)
+    storage.database.client._turns = threading.BoundedSemaphore(1)
     proxy.fail("GetItem", faults.late(0.3), faults.late(0.3), faults.late(0.1))
     results = []
-    storage._client._stalled = True
+    storage.database.client._stalled = True
     storage.get_interaction_sync("i")
 
     def call():
@@ -119,15 +119,15 @@ def test_a_turn_is_given_back_whatever_happens(storage, proxy):
             try:
                 storage.get_interaction_sync("i")
             except StorageUnavailable:
-                storage._client._breaker.succeeded()
-    turns = storage._client._turns
+                storage.database.client._breaker.succeeded()
+    turns = storage.database.client._turns
     assert [turns.acquire(blocking=False) for _ in range(7)] == [True] * 6 + [False]
 
 
 @pytest.fixture
 def server(tmp_path, dynamodb_model, proxy):
     """A real server in production, whose DynamoDB is behind the proxy; and its API key."""
-    table = clouds.make_storage(dynamodb_model, DummyCache("", {}))._client.table
+    table = clouds.make_storage(dynamodb_model, DummyCache("", {})).database.client.table
     values = {
         "ENVIRONMENT": "production",
         "SECRET_KEY": "of these tests",
