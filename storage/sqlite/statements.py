@@ -1,4 +1,4 @@
-"""Running `queries` on the connection of the calling thread."""
+"""Runs SQL statements on the connection of the calling thread."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,26 +8,26 @@ from django.db import connections
 
 
 class Statements:
-    """The statements of one database, past Django's cursors, which cost more than SQLite does."""
+    """Runs statements without Django's cursors, which take more time than SQLite itself."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
 
     def rows(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """All rows that a statement returns."""
+        """Run a statement; returns all its rows."""
         connection = self._connection()
         with connection.wrap_database_errors:
             rows: list[tuple[Any, ...]] = connection.connection.execute(sql, parameters).fetchall()
         return rows
 
     def changed(self, sql: str, parameters: Mapping[str, Any]) -> int:
-        """How many rows a statement has changed."""
+        """Run a statement; returns how many rows it changed."""
         connection = self._connection()
         with connection.wrap_database_errors:
             return int(connection.connection.execute(sql, parameters).rowcount)
 
     def row_outside_transaction(self, sql: str) -> tuple[Any, ...] | None:
-        """The one row that a statement returns; None, unasked, within a transaction."""
+        """Run a statement; returns its one row. In a transaction, returns None and runs nothing."""
         connection = self._connection()
         if connection.connection.in_transaction:
             return None
@@ -36,17 +36,17 @@ class Statements:
         return row
 
     def tables(self) -> list[str]:
-        """The names of all tables."""
+        """Returns the names of all tables."""
         return connections[self.alias].introspection.table_names()
 
     def in_transaction(self) -> bool:
-        """Whether the connection is within a transaction."""
+        """Whether the connection is in a transaction."""
         connection = connections[self.alias].connection
         return connection is not None and connection.in_transaction
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Several reads of the same state. Without Django, which would begin to write."""
+        """Reads inside see the same state. Django's `atomic` would lock the database for writing."""
         if self.in_transaction():
             yield
             return
@@ -57,7 +57,7 @@ class Statements:
             self.rows("COMMIT", {})
 
     def _connection(self) -> Any:
-        """The connection of this thread, open."""
+        """The open connection of this thread."""
         connection: Any = connections[self.alias]
         if connection.connection is None:
             connection.ensure_connection()
