@@ -46,7 +46,7 @@ class Statements:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Reads inside see the same state. Django's `atomic` would lock the database for writing."""
+        """Reads inside see the same state. Django's `atomic` would lock the file for writing."""
         if self.in_transaction():
             yield
             return
