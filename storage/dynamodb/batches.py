@@ -18,8 +18,8 @@ WRITE_LIMIT = 25
 """DynamoDB's limit of statements in one BatchExecuteStatement."""
 
 WRITE_BYTES = 4 * 1024 * 1024
-"""Bytes of JSON in one BatchExecuteStatement, about. DynamoDB accepts 16 MB as sent over the network,
-where an item of 390,000 bytes can take 2.3 MB because every character is escaped."""
+"""Bytes of JSON in one BatchExecuteStatement, about. DynamoDB accepts 16 MB as sent over the
+network, where an item of 390,000 bytes can take 2.3 MB because every character is escaped."""
 
 T = TypeVar("T")
 

@@ -199,7 +199,7 @@ def _translated(operation: str, error: ClientError) -> Exception:
 
 
 def _unavailable(operation: str, reason: str) -> StorageUnavailable:
-    return StorageUnavailable(f"DynamoDB failed to do {operation}: {reason}.")
+    return StorageUnavailable(f"DynamoDB did not complete {operation}: {reason}.")
 
 
 def _code(error: ClientError) -> str:
