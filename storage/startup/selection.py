@@ -117,6 +117,6 @@ def _cache_of_servers() -> "BaseCache":
 
     cache = settings.NO_CACHE
     if settings.REDIS_URL:
-        connections = settings.DYNAMODB_CONNECTIONS + 2  # for this thread and the probe as well
+        connections = settings.DYNAMODB_CONNECTIONS + 2  # one for this thread, one for repairs
         cache = redis_cache(settings.REDIS_URL, max_connections=connections)
     return CacheHandler({"default": cache})["default"]
