@@ -11,15 +11,18 @@ from django.conf import settings
 
 MICROSECOND = timedelta(microseconds=1)
 
+FOR_EVER = 700_000
+"""Days. So many ago is the first century, and more might be before the year 1."""
+
 
 def cutoff() -> datetime:
     """What was created at this moment or before it has expired."""
-    return _days_ago(settings.RETENTION_TOTAL_DAYS)
+    return datetime.now(UTC) - timedelta(days=min(settings.RETENTION_TOTAL_DAYS, FOR_EVER))
 
 
 def hot_since() -> datetime:
     """What was created at this moment or before it is archived, or is about to be."""
-    return _days_ago(settings.RETENTION_HOT_DAYS)
+    return datetime.now(UTC) - timedelta(days=min(settings.RETENTION_HOT_DAYS, FOR_EVER))
 
 
 def lifetime() -> timedelta:
@@ -39,13 +42,6 @@ def seconds_left(created_at: datetime) -> float:
 
 def violation(created_at: datetime) -> str | None:
     """Why an interaction of this time cannot be saved, or None if it can."""
-    if not has_expired(created_at):
+    if created_at > cutoff():
         return None
     return f"must be less than {settings.RETENTION_TOTAL_DAYS} days ago; older ones are deleted."
-
-
-def _days_ago(days: int) -> datetime:
-    try:
-        return datetime.now(UTC) - timedelta(days=days)
-    except OverflowError:  # more than there have been
-        return datetime.min.replace(tzinfo=UTC)

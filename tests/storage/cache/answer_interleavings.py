@@ -149,7 +149,7 @@ class OfAnswers(Interleaving):
         interaction = self._new(interaction_id)
         with cache.writing(interaction_id, interaction) as writing:
             done = self.commit(lambda: self._upsert(interaction))
-            writing.committed(_copy(interaction))
+            writing.committed = _copy(interaction)
         return [done]
 
     def _upsert(self, interaction):
@@ -163,7 +163,7 @@ class OfAnswers(Interleaving):
         with cache.writing(interaction_id, interaction) as writing:
             done = self.commit(lambda: self._insert(interaction))
             if done:
-                writing.committed(_copy(interaction))
+                writing.committed = _copy(interaction)
         return done
 
     def _create_many(self, cache, interaction_id):
@@ -192,7 +192,7 @@ class OfAnswers(Interleaving):
                 writing.will_commit(changed)
                 done = self.commit(lambda c=changed, b=before: self._replace(interaction_id, b, c))
                 if done:
-                    writing.committed(_copy(changed))
+                    writing.committed = _copy(changed)
                     return done
 
     def _delete(self, cache, interaction_id):

@@ -456,7 +456,7 @@ class OfOneId(Interleaving):
             with self.busy(), cache.writing("i") as writing:
                 mine = self.commit(lambda deletes=deletes: self._write(deletes))
                 if not deletes:
-                    writing.committed(numbered(mine))
+                    writing.committed = numbered(mine)
             self.acknowledged = max(self.acknowledged, mine)
             self.note("acknowledged", mine)
 
