@@ -16,7 +16,6 @@ from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import to_json
-from storage.records.stubs import Stub
 
 PAGE = 100
 """Rows read at a time: at most 40 MB."""
@@ -124,28 +123,6 @@ class Digest:
         """One hash of all of it."""
         lines = (f"{key} {value}\n" for key, value in self.days().items())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-class StubDigest:
-    """Which stubs there are, in whatever order they come: for each day how many, and a hash.
-
-    The hash is the sum of SHA-256 over id and segment, modulo 2 to the power of 256.
-    """
-
-    def __init__(self) -> None:
-        self._days: dict[str, tuple[int, int]] = {}
-
-    def add(self, stub: Stub) -> None:
-        """Another one."""
-        key = f"{stub.created_at.date().isoformat()} stubs"
-        text = f"{stub.interaction_id}\0{stub.created_at.isoformat()}\0{stub.segment}"
-        count, total = self._days.get(key, (0, 0))
-        number = int.from_bytes(hashlib.sha256(text.encode()).digest())
-        self._days[key] = count + 1, (total + number) % 2**256
-
-    def days(self) -> dict[str, str]:
-        """`2026-10-23 stubs` and the like, sorted: the count and the hash."""
-        return {key: f"{count} {total:064x}" for key, (count, total) in sorted(self._days.items())}
 
 
 def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:

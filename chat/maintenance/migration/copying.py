@@ -18,15 +18,13 @@ from datetime import datetime
 from chat.maintenance.compaction import compact
 from chat.maintenance.holds import Holds
 from chat.maintenance.identity import confirm_archive
-from chat.maintenance.migration import handing_over
-from chat.maintenance.migration import marks as copy_marks
+from chat.maintenance.migration import handing_over, marks
 from chat.maintenance.migration.archive import copy_archive, strays
 from chat.maintenance.migration.comparing import (
     PAGE,
     Digest,
     Row,
     Step,
-    StubDigest,
     cold_rows,
     differing,
     hot_rows,
@@ -83,7 +81,7 @@ def copy(
         read += PAGE
 
     if not overwrite:
-        copy_marks.check(source, target, _gone_until(run), count)
+        marks.check(source, target)
     if run.dry_run:
         _pass(source, target, run, count, report)
         return
@@ -92,21 +90,24 @@ def copy(
         handing_over.set_apart(target.storage)
     else:
         confirm_archive(target.storage, adopt=True)  # its own, in which the copies will be
-    copy_marks.keep(source, target)
-    alive = copy_marks.living(source, target, count)
-    while not _pass(source, target, run, alive, report):
-        if report.passes == PASSES:
-            raise NotSettled(
-                f"{source.place} was changed during each of {PASSES} passes; {report.remaining} "
-                "differences were copied in the last one. It needs a pause of writes: stop the "
-                "servers, and run this again."
-            )
+    _copy_until_equal(source, target, run, count, report)
+    if hand_over and shared:
+        handing_over.hand_over(source.storage, target.storage)
+    marks.end(target)
+    report.handed_over = hand_over
+
+
+def _copy_until_equal(source: Side, target: Side, run: Run, step: Step, report: Copied) -> None:
+    for _ in range(PASSES):
+        marks.begin(source, target)
+        if _pass(source, target, run, step, report):
+            return
         time.sleep(INDEX_LAG_SECONDS)
-    if hand_over:
-        if shared:
-            handing_over.hand_over(source.storage, target.storage)
-        copy_marks.forget(target)
-        report.handed_over = True
+    raise NotSettled(
+        f"{source.place} was changed during each of {PASSES} passes; {report.remaining} "
+        "differences were copied in the last one. It needs a pause of writes: stop the servers, "
+        "and run this again."
+    )
 
 
 def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> bool:
@@ -119,10 +120,7 @@ def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> b
     report.differing = differing(here, there)
     report.rows, report.sha256 = one.here.rows, one.here.sha256()
     report.days = len({key.split()[0] for key in here})
-    same = not one.differences and not report.differing
-    if same and not run.dry_run:
-        copy_marks.keep(source, target, copy_marks.content(one.there, one.stubs))
-    return same
+    return not one.differences and not report.differing
 
 
 class _Pass:
@@ -136,8 +134,6 @@ class _Pass:
         self._report = report
         self._gone_until = _gone_until(run)
         self.here, self.there = Digest(), Digest()
-        self.stubs = StubDigest()
-        """The stubs that the target had before."""
         self.differences = 0
 
     def copy(self) -> None:
@@ -165,8 +161,6 @@ class _Pass:
             known = self._source.database.stubs([stub.interaction_id for stub in some])
             extra = [stub for stub in some if known.get(stub.interaction_id) != stub]
             self.differences += len(extra)
-            for stub in some:
-                self.stubs.add(stub)
             if self._run.dry_run:
                 continue
             for segment, those in by_segment(extra).items():

@@ -27,7 +27,9 @@ class Command(MaintenanceCommand):
 
     help = (
         "Copy all interactions to the other backend, which nobody uses yet, and compare the two. "
-        "local is the SQLite file, cloud the DynamoDB table. Run it with ENVIRONMENT unset."
+        "local is the SQLite file, cloud the DynamoDB table. Run it with ENVIRONMENT unset. A run "
+        "that was stopped is repeated as it was. A target that has interactions otherwise, such as "
+        "a finished copy, is refused; with --overwrite it is brought up to date."
     )
     batch_size = 500
     locks = False  # `work` takes the locks of both
@@ -43,13 +45,13 @@ class Command(MaintenanceCommand):
         parser.add_argument(
             "--overwrite",
             action="store_true",
-            help="replace and delete what else is there; it cannot be brought back",
+            help="bring a target that has interactions up to date: replace what differs, and "
+            "delete for good what the source has not",
         )
-
         parser.add_argument(
             "--hand-over",
             action="store_true",
-            help="nobody uses what is copied any more: the archive belongs to the copy from now on",
+            help="nobody uses the source any more: the archive belongs to the copy from now on",
         )
 
     def new_report(self) -> Copied:
