@@ -26,7 +26,6 @@ from storage.exceptions import (
     InvalidInteraction,
     StorageError,
 )
-from storage.limits import violations
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
@@ -180,7 +179,7 @@ class Side:
             found = self.storage.update_interaction_sync(interaction_id, changes, user_id=user_id)
         except InvalidInteraction:
             assert theirs
-            assert violations(ChatInteraction(**(known.values | changes)))
+            assert ChatInteraction(**(known.values | changes)).violations()
             raise
         if not theirs:
             assert found is None

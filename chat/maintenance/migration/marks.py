@@ -17,7 +17,6 @@ from typing import NamedTuple
 from django.utils import timezone
 
 from chat.maintenance.migration.comparing import LATEST, PAGE
-from chat.maintenance.stub_lists import all_stubs
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.records.json import format_time
@@ -83,7 +82,7 @@ def _name(target: Side) -> str:
 
 
 def _is_empty(storage: Storage) -> bool:
-    return not storage.oldest(LATEST, 1) and next(all_stubs(storage), None) is None
+    return not storage.oldest(LATEST, 1) and next(storage.database.all_stubs(), None) is None
 
 
 def _has_newer(source: Storage, target: Storage, time: datetime) -> bool:

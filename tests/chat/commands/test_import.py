@@ -225,7 +225,7 @@ def test_a_folder_is_no_file(storage, tmp_path):
 
 
 def test_a_store_that_fails_in_the_middle_keeps_whole_batches(file, storage, monkeypatch):
-    save = storage._create_many
+    save = storage.database.create_many
     calls = []
 
     def fail_third(interactions):
@@ -234,7 +234,7 @@ def test_a_store_that_fails_in_the_middle_keeps_whole_batches(file, storage, mon
             raise StorageFull("The disk is full.")
         return save(interactions)
 
-    monkeypatch.setattr(storage, "_create_many", fail_third)
+    monkeypatch.setattr(storage.database, "create_many", fail_third)
     status, _, errors = import_file(file(lines(1600)))
     assert status == 1
     assert "The disk is full. 1000 created" in errors

@@ -33,7 +33,7 @@ def said(capsys):
 @pytest.fixture
 def archive(storage, request, monkeypatch, tmp_path):
     """The archive of the storage, new: a folder or, beside DynamoDB, a bucket."""
-    if hasattr(storage, "_client"):
+    if hasattr(storage.database, "client"):
         files = make_bucket(request.getfixturevalue("s3_server").url)
     else:
         files = ArchiveFolder(tmp_path / "archive")

@@ -42,7 +42,7 @@ def purge(store):
 @pytest.fixture
 def stand_still(store, monkeypatch):
     """Before stubs are put for the n-th time, the lock ends and another run comes and goes."""
-    real = store.storage._move_to_cold
+    real = store.storage.database.move_to_cold
     monkeypatch.setattr(archiving, "MOVED_AT_ONCE", 10)
 
     def stand_still(at):
@@ -56,7 +56,7 @@ def stand_still(store, monkeypatch):
                 purge(store)
             return real(interactions, segment)
 
-        monkeypatch.setattr(store.storage, "_move_to_cold", move)
+        monkeypatch.setattr(store.storage.database, "move_to_cold", move)
 
     return stand_still
 
@@ -175,10 +175,10 @@ def restored_meanwhile(store, ids, monkeypatch):
     """What is cold becomes hot between the look among the hot ones and what follows."""
     archive(store)
     (segment,) = store.segments()
-    look = store.storage._look
+    look = store.storage.database.look
 
     def late(interaction_id):
-        monkeypatch.setattr(store.storage, "_look", look)
+        monkeypatch.setattr(store.storage.database, "look", look)
         store.storage.return_from_cold(list(store.made.values()), segment)
         return look(interaction_id)
 
@@ -207,7 +207,7 @@ def test_what_becomes_hot_while_it_is_deleted_is_deleted(
 def test_what_becomes_hot_while_it_is_completed_is_completed(
     store, ids, restored_meanwhile, monkeypatch, user_id
 ):
-    monkeypatch.setattr(store.storage, "_look", restored_meanwhile["_look"])
+    monkeypatch.setattr(store.storage.database, "look", restored_meanwhile["_look"])
     changed = store.storage.update_interaction_sync(ids[0], {"response": "new"}, user_id=user_id)
     found = store.storage.get_interaction_sync(ids[0])
     assert (changed is not None) is (found.response == "new") is (user_id != "bob")

@@ -6,16 +6,15 @@ from datetime import timedelta
 import pytest
 
 from chat.maintenance import archiving, compaction
-from chat.maintenance.erasure import accounts, erasing, ledger
-from storage import get_storage
+from chat.maintenance.erasure import erasing, ledger
+from storage import accounts, get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
-from storage.dynamodb.cold import CloudTiers
+from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import InteractionArchived, StorageError
 from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock
 from storage.records.json import to_json
-from storage.sqlite.cold import LocalTiers
-from storage.sqlite.database import LocalStorage
+from storage.sqlite.database import SqliteDatabase
 from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
     NOW,
@@ -41,13 +40,13 @@ ALONE = ("ada", 36)
 @pytest.fixture
 def steps(monkeypatch):
     """With the steps that only an erasure has."""
-    monkeypatch.setattr(CloudTiers, "index_lag_seconds", 0)
+    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
     steps = Steps(monkeypatch)
     for owner, name in (
-        (LocalStorage, "_newest"),
-        (LocalStorage, "_forget_user"),
-        (LocalTiers, "_remove_of_user"),
-        (LocalTiers, "_scrub"),
+        (SqliteDatabase, "newest"),
+        (SqliteDatabase, "forget_user"),
+        (SqliteDatabase, "remove_of_user"),
+        (SqliteDatabase, "scrub"),
         (accounts, "forget_user"),
     ):
         monkeypatch.setattr(owner, name, steps._watched(getattr(owner, name)))
@@ -132,9 +131,9 @@ def make_people(storage, request, monkeypatch, make_interaction, tmp_path, steps
 
     def make():
         store = get_storage()
-        if hasattr(store, "_client"):
+        if hasattr(store.database, "client"):
             archive_files = make_bucket(request.getfixturevalue("s3_server").url)
-            client = store._client
+            client = store.database.client
             for item in client.call("Scan", ConsistentRead=True)["Items"]:
                 client.call("DeleteItem", Key={"interaction_id": item["interaction_id"]})
         else:
@@ -209,14 +208,14 @@ class TestWithoutProtection:
         assert goes_wrong(steps, make_people)
 
     def test_the_receipt_before_the_rows(self, steps, make_people, monkeypatch):
-        removed = erasing._removed
+        remove = erasing._Job._remove
 
-        def receipt_first(storage, erasure, policy, run, report):
+        def receipt_first(self, erasure):
             receipt = {"finished_at": "2026-11-22T00:00:00Z"}
-            ledger.finish(storage.archive, erasure, receipt)
-            return removed(storage, erasure, policy, run, report)
+            ledger.finish(self._archive, erasure, receipt)
+            return remove(self, erasure)
 
-        monkeypatch.setattr(erasing, "_removed", receipt_first)
+        monkeypatch.setattr(erasing._Job, "_remove", receipt_first)
         assert goes_wrong(steps, make_people)
 
     def test_a_segment_is_removed_before_others_are_written_anew(

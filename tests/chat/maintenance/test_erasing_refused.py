@@ -9,7 +9,7 @@ from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import erase_user
 from storage.archive.files import Files
-from storage.dynamodb.cold import CloudTiers
+from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import CacheNotErased, StorageUnavailable
 from tests.chat.maintenance.people import (
     COLD,
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.every_backend
 
 @pytest.fixture(autouse=True)
 def _no_lag(monkeypatch):
-    monkeypatch.setattr(CloudTiers, "index_lag_seconds", 0)
+    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_cache_that_does_not_confirm(store, people, monkeypatch):
         raise CacheNotErased
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(store.storage), "_forget_user", fail)
+        broken.setattr(type(store.storage.database), "forget_user", fail)
         assert "cache" in refused(store)
     assert [each.status for each in ledger.pending(store.archive)] == ["pending"]
     assert erase(store, user_id=None)["erasures"][0]["receipt"]["erased"] == {"hot": 2, "cold": 2}
@@ -125,15 +125,15 @@ def test_a_run_that_has_no_time_goes_on_with_the_next(store, people):
 def test_those_who_are_gone_have_their_receipts_when_the_time_is_up(store, people, monkeypatch):
     for user in ("ada", "bob", "carl"):
         ledger.request(store.archive, user)
-    removed = erasing._removed
+    remove = erasing._Job._remove
 
-    def slow(storage, erasure, policy, run, report):
-        gone = removed(storage, erasure, policy, run, report)
+    def slow(self, erasure):
+        gone = remove(self, erasure)
         if erasure.user_id == "bob":
-            run.stop()
+            self._run.stop()
         return gone
 
-    monkeypatch.setattr(erasing, "_removed", slow)
+    monkeypatch.setattr(erasing._Job, "_remove", slow)
     summary = erase(store, user_id=None, status=3)
     assert (len(summary["erasures"]), summary["remaining"]) == (2, 1)
     assert [each.user_id for each in ledger.pending(store.archive)] == ["carl"]

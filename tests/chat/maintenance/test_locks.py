@@ -215,7 +215,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud(dynamodb_model):
-    return Cloud(clouds.make_storage(dynamodb_model, DummyCache("", {}))._client)
+    return Cloud(clouds.make_storage(dynamodb_model, DummyCache("", {})).database.client)
 
 
 @pytest.mark.on_sqlite("it has its own DynamoDB")

@@ -51,7 +51,7 @@ def cache_url(outage):
 
 def ids_on_the_node(cloud):
     """Ids whose keys are on the third node of a cluster."""
-    client = cloud._django_cache.client.get_client(write=True)
+    client = cloud.cache._server.client.get_client(write=True)
     for number in range(1000):
         key = interaction_key(f"i{number}")
         if not isinstance(client, RedisCluster) or client.keyslot(key) > 10922:
@@ -76,7 +76,7 @@ def test_a_server_that_is_away_refuses_before_anything_is_deleted(cloud, outage,
 def test_it_can_be_repeated_when_the_server_is_back(cloud, outage, save, raw, monkeypatch):
     row = save(next(ids_on_the_node(cloud)))
     cloud.cache_set_sync(f"chat:ada:{'0' * 64}", MARKER, 60)
-    remove = cloud._remove_of_user
+    remove = cloud.database.remove_of_user
 
     def remove_and_lose_the_cache(rows, user_id):
         removed = remove(rows, user_id)
@@ -100,7 +100,7 @@ def test_the_rows_of_an_erasure_that_was_not_confirmed_can_be_given_again(
     cloud, outage, save, raw, monkeypatch
 ):
     row = save(next(ids_on_the_node(cloud)))
-    cloud._client.call("DeleteItem", Key={"interaction_id": {"S": row.interaction_id}})
+    cloud.database.client.call("DeleteItem", Key={"interaction_id": {"S": row.interaction_id}})
     assert cloud.erase_hot([row], "ada") == 0
     assert raw.get(interaction_key(row.interaction_id)) == BUSY
 

@@ -17,16 +17,16 @@ READERS = CONNECTIONS
 @pytest.fixture
 def slow(cloud, monkeypatch):
     """Reads of the database that take READ_SECONDS, as they usually do, and are counted."""
-    item, asked = cloud._item, []
+    item, asked = cloud.database._item, []
 
     def read(interaction_id):
         asked.append(interaction_id)
         time.sleep(READ_SECONDS)
         return item(interaction_id)
 
-    monkeypatch.setattr(cloud, "_item", read)
-    monkeypatch.setattr(cloud._interactions._through, "_usual_seconds", READ_SECONDS)
-    monkeypatch.setattr(cloud._interactions._through, "_spread", READ_SECONDS / 5)
+    monkeypatch.setattr(cloud.database, "_item", read)
+    monkeypatch.setattr(cloud.cache.through, "_usual_seconds", READ_SECONDS)
+    monkeypatch.setattr(cloud.cache.through, "_spread", READ_SECONDS / 5)
     return asked
 
 
@@ -66,8 +66,10 @@ def test_one_reads_and_all_get_it(cloud, stored, slow, patient):
 
 
 def test_one_asks_for_an_answer_and_all_get_it(cloud, stored, slow, patient, monkeypatch):
-    asked, find = [], cloud._find
-    monkeypatch.setattr(cloud, "_find", lambda question: asked.append(question) or find(question))
+    asked, find = [], cloud.database.find_answer
+    monkeypatch.setattr(
+        cloud.database, "find_answer", lambda question: asked.append(question) or find(question)
+    )
     results, _ = together(lambda: cloud.find_answer_sync(QUESTION))
     assert [found.interaction_id for found in results] == ["i"] * READERS
     assert (asked, slow) == ([QUESTION], ["i"])
@@ -75,7 +77,7 @@ def test_one_asks_for_an_answer_and_all_get_it(cloud, stored, slow, patient, mon
 
 def test_without_waiting_each_would_read(cloud, stored, slow, monkeypatch):
     # The control.
-    monkeypatch.setattr(type(cloud._interactions._cells), "patient", False)
+    monkeypatch.setattr(type(cloud.cache.cells), "patient", False)
     together(lambda: cloud.get_interaction_sync("i"))
     assert len(slow) > READERS / 2
 
@@ -92,7 +94,7 @@ def test_a_reader_that_died_with_the_lease_keeps_nobody_waiting_for_long(cloud, 
 def test_nobody_waits_longer_than_a_bound_however_slow_the_database_is(
     cloud, stored, raw, monkeypatch
 ):
-    monkeypatch.setattr(cloud._interactions._through, "_usual_seconds", 9.0)
+    monkeypatch.setattr(cloud.cache.through, "_usual_seconds", 9.0)
     raw.set(ID_KEY, b"T0123456789abcdef", px=60_000)
     start = time.monotonic()
     cloud.get_interaction_sync("i")
@@ -110,7 +112,7 @@ def test_a_read_that_fails_fails_for_itself_and_leaves_no_lease(cloud, stored, r
         raise StorageUnavailable
 
     with monkeypatch.context() as patched:
-        patched.setattr(cloud, "_item", fail)
+        patched.setattr(cloud.database, "_item", fail)
         results, _ = together(lambda: cloud.get_interaction_sync("i"))
         assert all(isinstance(result, StorageUnavailable) for result in results)
     assert raw.get(ID_KEY) is None

@@ -8,10 +8,8 @@ from botocore.retries import standard
 from botocore.retries.quota import RetryQuota
 from django.core.cache.backends.dummy import DummyCache
 
-from storage.archive.archive import configured_archive
 from storage.dynamodb import mirror, pauses
 from storage.dynamodb.client import Client
-from storage.dynamodb.database import CloudStorage
 from tests import clouds
 from tests.system.faults.proxy import Proxy
 
@@ -54,8 +52,8 @@ def behind(dynamodb_model):
     def make(model, client_class=Client):
         direct = clouds.make_storage(dynamodb_model, DummyCache("", {}))
         client = client_class(model, clouds.CONNECTIONS)
-        client.table = direct._client.table
-        return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS, configured_archive())
+        client.table = direct.database.client.table
+        return clouds.storage_of(client, DummyCache("", {}))
 
     return make
 
@@ -82,8 +80,8 @@ def patient_storage(behind, proxy):
 def direct(storage, dynamodb_model):
     """The same table, past the proxy: what is really there."""
     client = Client(dynamodb_model, clouds.CONNECTIONS)
-    client.table = storage._client.table
-    return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS, configured_archive())
+    client.table = storage.database.client.table
+    return clouds.storage_of(client, DummyCache("", {}))
 
 
 @pytest.fixture

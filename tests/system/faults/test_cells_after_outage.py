@@ -12,11 +12,9 @@ import time
 import pytest
 import redis
 
-from storage.archive.archive import configured_archive
 from storage.cache import missed, reliable_cells
 from storage.cache.keys import interaction_key
 from storage.cache.missed import MissedInvalidations
-from storage.dynamodb.database import CloudStorage
 from storage.exceptions import StorageUnavailable
 from storage.records.questions import Question
 from tests import clouds, servers
@@ -45,9 +43,7 @@ def make_process(dynamodb_model, server):
     """Makes storages of one table and one Redis."""
     url = f"redis://127.0.0.1:{server.port}/0"
     first = clouds.make_storage(dynamodb_model, clouds.make_cache(url))
-    return lambda: CloudStorage(
-        first._client, clouds.make_cache(url), clouds.CONNECTIONS, configured_archive()
-    )
+    return lambda: clouds.storage_of(first.database.client, clouds.make_cache(url))
 
 
 @pytest.fixture
@@ -155,7 +151,7 @@ def test_without_remembering_it_would_be_shown_for_long(writer, reader, hang, ra
 def test_a_fault_that_eats_begin_and_end_of_a_write_is_made_good_before_its_answer(
     writer, reader, monkeypatch
 ):
-    cells = writer._interactions._cells._cells
+    cells = writer.cache.cells._cells
     end, failures = cells.end, [False, True]
 
     def failing_once(*arguments):
@@ -172,7 +168,7 @@ def test_a_fault_that_eats_begin_and_end_of_a_write_is_made_good_before_its_answ
 
 @pytest.mark.usefixtures("cached")
 def test_what_is_made_up_for_while_it_is_read_is_not_given(writer, monkeypatch):
-    cells = writer._interactions._cells
+    cells = writer.cache.cells
     get = cells._cells.get
 
     def overtaken(key):
@@ -198,7 +194,7 @@ def test_thousands_that_were_missed_are_removed_before_others_are_given_them(
     with hang():
         notices(reader)
         writer.update_interaction_sync("i", {"response": "new"})
-        writer._interactions._cells.mark(many)
+        writer.cache.cells.mark(many)
     assert responses(reader, 4) == {"new"}
     assert raw.exists(*many) == len(many)
 
@@ -209,14 +205,14 @@ def test_a_server_that_refuses_writes_is_given_up(writer, reader, raw):
     for n in range(3):
         writer.update_interaction_sync("i", {"output_tokens": n})
         reader.get_interaction_sync("unknown")  # asks for a lease
-    guard = writer._interactions._cells._guards.of(KEY)
+    guard = writer.cache.cells._guards.of(KEY)
     assert guard._breaker.is_open
     assert writer.get_interaction_sync("i").output_tokens == 2
 
 
 @pytest.mark.usefixtures("cached")
 def test_a_write_of_unknown_outcome_leaves_nothing_cached(writer, reader, monkeypatch):
-    cells = writer._interactions._cells._cells
+    cells = writer.cache.cells._cells
     change = writer._change
 
     def unknown(*arguments):
@@ -272,7 +268,7 @@ def test_more_than_can_be_remembered_turns_the_cache_off_until_all_has_ended(
 ):
     monkeypatch.setattr(missed, "REMEMBERED", 0)
     monkeypatch.setattr(reliable_cells, "SETTLING_SECONDS", 0.0)
-    writer._interactions._cells._missed._ttl = 3
+    writer.cache.cells._missed._ttl = 3
     old = raw.get(KEY)
     with hang():
         writer.update_interaction_sync("i", {"response": "new"})
@@ -313,8 +309,10 @@ def clustered(cluster, dynamodb_model, make_interaction, names):
     storage = clouds.make_storage(dynamodb_model, clouds.make_cache(cluster.url))
     for name in names:
         storage.save_interaction_sync(make_interaction(interaction_id=name, response=""))
-    asked, item = [], storage._item
-    storage._item = lambda interaction_id: asked.append(interaction_id) or item(interaction_id)
+    asked, item = [], storage.database._item
+    storage.database._item = lambda interaction_id: (
+        asked.append(interaction_id) or item(interaction_id)
+    )
     assert len([storage.get_interaction_sync(name) for name in names]) == 60
     assert asked == []
     return storage, asked

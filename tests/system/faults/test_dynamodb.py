@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from storage.breaker import CircuitBreaker
-from storage.dynamodb import batches, expressions, mirror, pauses
+from storage.cache.breaker import CircuitBreaker
+from storage.dynamodb import batches, expressions, mirror, pauses, saves
 from storage.dynamodb import database as cloud
 from storage.dynamodb.client import Client
 from storage.exceptions import BatchUnfinished, InteractionConflict, StorageUnavailable
@@ -339,13 +339,13 @@ def test_an_update_that_is_overtaken_is_made_on_what_is_there(storage, direct, p
 
 
 def test_without_its_version_a_repeated_create_is_told_as_not_made(storage, proxy, monkeypatch):
-    put = cloud.CloudStorage._put_or_find
+    put = saves.put_or_find
 
-    def ignoring_the_version(self, item):
-        stored, _ = put(self, item)
+    def ignoring_the_version(client, item):
+        stored, _ = put(client, item)
         return stored, False
 
-    monkeypatch.setattr(cloud.CloudStorage, "_put_or_find", ignoring_the_version)
+    monkeypatch.setattr(saves, "put_or_find", ignoring_the_version)
     proxy.fail("PutItem", faults.cut_after)
     assert BY_NAME["create"].call(storage) == ("i", False)
 
@@ -508,7 +508,7 @@ def test_calls_work_again_2_seconds_after_the_fault_has_ended(storage, proxy, ti
 
 
 def test_one_failed_probe_keeps_the_others_from_waiting(storage, proxy, timed, monkeypatch):
-    monkeypatch.setattr("storage.breaker.PAUSE", 0.1)
+    monkeypatch.setattr("storage.cache.breaker.PAUSE", 0.1)
     three_failures(storage, proxy)
     proxy.always("*", faults.hang)
     time.sleep(0.15)

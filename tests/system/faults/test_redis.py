@@ -22,13 +22,11 @@ from django_redis.cache import RedisCache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from storage.archive.archive import configured_archive
-from storage.breaker import CircuitBreaker
+from storage.cache.breaker import CircuitBreaker
 from storage.cache.keys import string_key
 from storage.cache.redis import redis_cache
 from storage.dynamodb import mirror
 from storage.dynamodb.client import Client
-from storage.dynamodb.database import CloudStorage
 from tests import clouds, servers
 
 LONGEST = 0.4 + 0.2
@@ -44,7 +42,7 @@ class Store:
     def __init__(self, url, **changes):
         model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)
         cache = clouds.make_cache(url, **changes)
-        self.storage = CloudStorage(Client(model, 1), cache, 1, configured_archive())
+        self.storage = clouds.storage_of(Client(model, 1), cache)
         self.longest = 0.0
 
     def get(self, key):
@@ -314,9 +312,7 @@ def test_with_pickle_it_would_have_run(valkey_server, tmp_path):
     touched = tmp_path / "touched"
     with redis.Redis(port=valkey_server.port) as client:
         client.set("chat:ada:poison", poison(touched)["pickle"])
-    parameters = redis_cache(
-        f"redis://127.0.0.1:{valkey_server.port}/0", cluster=False, max_connections=1
-    )
+    parameters = redis_cache(f"redis://127.0.0.1:{valkey_server.port}/0", max_connections=1)
     del parameters["OPTIONS"]["SERIALIZER"]
     cache = RedisCache(parameters["LOCATION"], parameters)
     with contextlib.suppress(Exception):

@@ -38,7 +38,7 @@ def seconds_of_other_work(storage, proxy):
 def with_concurrency(storage):
     def make(number):
         storage.concurrency = number
-        storage._client._turns = threading.BoundedSemaphore(number)
+        storage.database.client._turns = threading.BoundedSemaphore(number)
         return storage
 
     return make
@@ -61,15 +61,15 @@ def test_if_every_call_waited_for_its_turn_other_work_would_wait_for_all_of_them
     with_concurrency, proxy
 ):
     storage = with_concurrency(6)
-    storage._client.__class__ = NeverStalled
+    storage.database.client.__class__ = NeverStalled
     assert seconds_of_other_work(storage, proxy) > 1
 
 
 def test_a_call_waits_again_as_soon_as_one_under_way_has_ended(storage, proxy, in_threads):
-    storage._client._turns = threading.BoundedSemaphore(1)
+    storage.database.client._turns = threading.BoundedSemaphore(1)
     proxy.fail("GetItem", faults.late(0.3), faults.late(0.3), faults.late(0.1))
     results = []
-    storage._client._stalled = True
+    storage.database.client._stalled = True
     storage.get_interaction_sync("i")
 
     def call():
@@ -87,15 +87,15 @@ def test_a_turn_is_given_back_whatever_happens(storage, proxy):
             try:
                 storage.get_interaction_sync("i")
             except StorageUnavailable:
-                storage._client._breaker.succeeded()
-    turns = storage._client._turns
+                storage.database.client._breaker.succeeded()
+    turns = storage.database.client._turns
     assert [turns.acquire(blocking=False) for _ in range(7)] == [True] * 6 + [False]
 
 
 @pytest.fixture
 def server(tmp_path, dynamodb_model, proxy):
     """A real server in production, whose DynamoDB is behind the proxy; and its API key."""
-    table = clouds.make_storage(dynamodb_model, DummyCache("", {}))._client.table
+    table = clouds.make_storage(dynamodb_model, DummyCache("", {})).database.client.table
     values = {
         "ENVIRONMENT": "production",
         "SECRET_KEY": "of these tests",

@@ -193,7 +193,7 @@ def cache():
 
 @pytest.fixture
 def table(dynamodb_model):
-    return clouds.make_storage(dynamodb_model, DummyCache("", {}))._client.table
+    return clouds.make_storage(dynamodb_model, DummyCache("", {})).database.client.table
 
 
 @pytest.fixture
