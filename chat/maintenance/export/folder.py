@@ -94,7 +94,7 @@ def export(
         state = _begun(folder, user_id, run.now)
         with _opened(folder, state) as (file, whole):
             exported: Iterable[str] = _ids(file) if state["bytes"] else ()
-            writer = _Writer(folder, file, whole, state)
+            writer = _FrameWriter(folder, file, whole, state)
             pages = pages_of(
                 storage, user_id, run.batch_size, before=writer.last, exported=exported
             )
@@ -126,7 +126,7 @@ def verify(folder: Path, report: Exported) -> None:
     report.exported, report.bytes, report.remaining = said["count"], said["bytes"], 0
 
 
-class _Writer:
+class _FrameWriter:
     """Appends frames to the data file, and keeps `state` to what is in it."""
 
     def __init__(self, folder: Path, file: IO[bytes], whole: Any, state: documents.Content) -> None:

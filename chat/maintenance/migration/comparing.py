@@ -54,17 +54,17 @@ class Row(NamedTuple):
 Pair = tuple[Row | None, Row | None]
 
 
-def hot_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Row]:
+def hot_rows(storage: Storage, cutoff: datetime, step: Step) -> Iterator[Row]:
     """Hot rows that have not expired, by time and id."""
-    for _, alike in groupby(_hot(storage, gone_until, step), key=_beginning):
+    for _, alike in groupby(_hot(storage, cutoff, step), key=_beginning):
         for interaction in sorted(alike, key=_position):
             yield Row("", interaction, to_json(interaction))
 
 
-def cold_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Row]:
+def cold_rows(storage: Storage, cutoff: datetime, step: Step) -> Iterator[Row]:
     """Rows of the archive that count and have not expired, by segment, then by time and id."""
     for day in storage.archive.days():
-        if day < gone_until.date():
+        if day < cutoff.date():
             continue
         for segment in storage.archive.segments(day):
             for some in batched(storage.archive.rows(segment), PAGE):
@@ -72,7 +72,7 @@ def cold_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Ro
                 stubs = storage.database.stubs([each.interaction_id for each in some])
                 for each in some:
                     stub = stubs.get(each.interaction_id)
-                    if each.created_at > gone_until and stub and stub.segment == segment:
+                    if each.created_at > cutoff and stub and stub.segment == segment:
                         yield Row(segment, each, to_json(each))
 
 
@@ -130,8 +130,8 @@ def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
-def _hot(storage: Storage, gone_until: datetime, step: Step) -> Iterator[ChatInteraction]:
-    after: Position = (gone_until + expiry.MICROSECOND, "")
+def _hot(storage: Storage, cutoff: datetime, step: Step) -> Iterator[ChatInteraction]:
+    after: Position = (cutoff + expiry.MICROSECOND, "")
     limit = PAGE
     while page := storage.oldest(LATEST, limit, after):
         step()

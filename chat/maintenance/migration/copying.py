@@ -131,13 +131,13 @@ class _Pass:
         self._run = run
         self._step = step
         self._report = report
-        self._gone_until = _gone_until(run)
+        self._cutoff = _cutoff(run)
         self.here, self.there = Digest(), Digest()
         self.differences = 0
 
     def copy(self) -> None:
         """Compare everything, and unless nothing is to be changed, write what differs."""
-        self._report.expired = self._source.database.count_oldest(self._gone_until, 1_000_000)
+        self._report.expired = self._source.database.count_oldest(self._cutoff, 1_000_000)
         if self._source.archive is not self._target.archive and not self._run.dry_run:
             self._copy_archive()
         self._drop_stubs()
@@ -168,10 +168,11 @@ class _Pass:
 
     def _remove_strays(self) -> None:
         archive = self._target.archive
+        holds = Holds.of(archive)
         for segment in strays(self._source.archive, archive):
             self._step()
             marker = archive.mark(segment)
-            compact(self._target, segment, Holds.of(archive), self._gone_until)
+            compact(self._target, segment, holds, self._cutoff)
             archive.unmark([marker])
 
     def _copy_cold(self) -> None:
@@ -203,8 +204,8 @@ class _Pass:
 
     def _pairs(self, read: Callable[..., Iterator[Row]]) -> Iterator[tuple[Row | None, Row | None]]:
         """What is to be changed; counts and hashes all."""
-        ours = read(self._source, self._gone_until, self._step)
-        theirs = read(self._target, self._gone_until, self._step)
+        ours = read(self._source, self._cutoff, self._step)
+        theirs = read(self._target, self._cutoff, self._step)
         for here, there in pairs(ours, theirs):
             self.here.add(here)
             self.there.add(there)
@@ -214,8 +215,8 @@ class _Pass:
                     yield here, there
 
     def _unexpired(self, stubs: Iterator[Stub]) -> Iterator[Stub]:
-        return (stub for stub in stubs if stub.created_at > self._gone_until)
+        return (stub for stub in stubs if stub.created_at > self._cutoff)
 
 
-def _gone_until(run: Run) -> datetime:
-    return max(Policy.at(run.now).gone_until, expiry.cutoff())
+def _cutoff(run: Run) -> datetime:
+    return max(Policy.at(run.now).cutoff, expiry.cutoff())

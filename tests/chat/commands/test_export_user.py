@@ -333,11 +333,11 @@ def test_stopped_at_any_step_it_goes_on_and_comes_out_the_same(
             step()
             self._file.write(content[len(content) // 2 :])
 
-    class TornWriter(export_folder._Writer):
+    class TornWriter(export_folder._FrameWriter):
         def __init__(self, folder, file, *args):
             super().__init__(folder, Torn(file), *args)
 
-    monkeypatch.setattr(export_folder, "_Writer", TornWriter)
+    monkeypatch.setattr(export_folder, "_FrameWriter", TornWriter)
     export(output)
     for number in range(1, steps + 1):
         steps, fails_at = 0, number
