@@ -12,12 +12,6 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 OF_LIBRARIES = {"_meta", "_state", "_request", "_replace", "_get_connection"}
 """Names of Django, DRF, named tuples and PynamoDB for which there is no public way."""
 
-EXCEPTIONS = {
-    "chat/maintenance/stub_lists.py: storage._client",
-    "chat/maintenance/stub_lists.py: storage._stub_rows",
-}
-"""What is still to be mended. Nothing may be added."""
-
 
 def is_private(name):
     return name.startswith("_") and not name.startswith("__")
@@ -44,7 +38,7 @@ def test_nothing_private_is_used_from_outside():
         for path in MODULES
         for name in private_uses(path.read_text(encoding="utf-8"))
     }
-    assert found - EXCEPTIONS == set()
+    assert found == set()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 Few ids, users, times and keys, so that operations meet: replaced, taken, deleted, equal times.
 """
 
-import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
@@ -31,10 +30,11 @@ from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
 from storage.records.pages import PageQuery
 from storage.records.questions import Question
+from tests import switches
 from tests.contract.calls import at, fields, newest_first
 from tests.contract.round_trips import PROFILE, empty
 
-STEPS = int(os.environ.get("CONTRACT_STEPS", "25"))
+STEPS = switches.number("CONTRACT_STEPS")
 
 USERS = st.sampled_from(["ada", "bob", "a:#😀"])
 MAYBE_USERS = st.one_of(st.none(), USERS)

@@ -1,7 +1,7 @@
 """SQLite and DynamoDB tell the same, whatever is done to both.
 
 CONTRACT_EXAMPLES and CONTRACT_STEPS ask for more and for longer sequences:
-CONTRACT_EXAMPLES=2000 CONTRACT_STEPS=50 python -m pytest -s tests/differential --timeout=0
+CONTRACT_EXAMPLES=2000 CONTRACT_STEPS=50 pytest -s tests/contract/test_differential.py --timeout=0
 """
 
 import fakeredis

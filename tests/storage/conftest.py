@@ -116,7 +116,7 @@ def run_program(start_program):
 
     def run(name, *arguments, **environment):
         process = start_program(name, *arguments, **environment)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate()
         assert process.returncode == 0, errors
         return output
 

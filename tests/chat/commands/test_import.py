@@ -293,7 +293,7 @@ def test_ctrl_c_leaves_whole_batches_and_a_second_run_finishes(folder, importing
     process = importing(lines(1200))
     wait_until_stored(folder, 1000)  # now it waits for more, with 200 that are not saved
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(COMMAND_SECONDS) == 130
     said = process.stderr.read()
     assert b"1000 created" in said
     assert b"run it again" in said
@@ -335,7 +335,7 @@ def test_ctrl_c_while_it_writes_leaves_whole_batches(folder, file):
     try:
         wait_until_stored(folder, 1)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(COMMAND_SECONDS) == 130
     finally:
         process.kill()
         process.wait()

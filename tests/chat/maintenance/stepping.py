@@ -6,7 +6,6 @@ from then on, as when the process has died, so that not even its lock is given b
 """
 
 import contextlib
-import os
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +18,7 @@ from storage.dynamodb.client import Client
 from storage.exceptions import InteractionArchived, StorageUnavailable
 from storage.models import Lock
 from storage.sqlite.database import SqliteDatabase
+from tests import switches
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 POLICY = Policy(NOW, hot_days=30, total_days=90)
@@ -27,7 +27,7 @@ AGES = (27, 31, 31, 31, 31, 35, 35)
 
 BATCH = 3
 
-EVERY_STEP = os.environ.get("LIFECYCLE_KILLS") == "all"
+EVERY_STEP = switches.value("LIFECYCLE_KILLS") == "all"
 """Otherwise some: each kind of kill takes other steps, and those of DynamoDB take longer."""
 
 FILES = ("read", "write", "delete", "list", "folders", "remove_leftovers")

@@ -161,7 +161,7 @@ def finish(store):
     assert problems == []
 
 
-def killed_at_each_step(steps, make_people, kill, local=8, cloud=16):
+def killed_at_each_step(steps, make_people, kill, local=16, cloud=48):
     """Kill the erasure at step 1, 2, ... until it has no more, and finish it; gives what came."""
     number = 0
     while True:

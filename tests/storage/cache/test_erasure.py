@@ -110,13 +110,13 @@ def slow_reader(cloud, raw, save, monkeypatch):
         found = read(interaction_id)
         monkeypatch.setattr(cloud.database, "read", read)
         has_read.set()
-        assert may_fill.wait(20)
+        assert may_fill.wait(300)
         return found
 
     monkeypatch.setattr(cloud.database, "read", read_and_wait)
     thread = threading.Thread(target=cloud.get_interaction_sync, args=("i",))
     thread.start()
-    assert has_read.wait(20)
+    assert has_read.wait(300)
 
     def go_on():
         may_fill.set()
@@ -198,7 +198,7 @@ def test_an_error_while_deleting_leaves_the_keys_marked(cloud, raw, save, monkey
         raw.set(interaction_key("i"), b"Vagain")
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cloud, "_remove_of_user", fail)
+    monkeypatch.setattr(cloud.database, "remove_of_user", fail)
     with pytest.raises(ZeroDivisionError):
         cloud.erase_hot([row], "ada")
     assert raw.get(interaction_key("i")) == BUSY

@@ -40,7 +40,7 @@ def pool_of(connection):
 
 def in_thread(function, *arguments):
     with ThreadPoolExecutor(1) as executor:
-        return executor.submit(function, *arguments).result(timeout=30)
+        return executor.submit(function, *arguments).result(timeout=300)
 
 
 def connect(alias):
@@ -49,12 +49,12 @@ def connect(alias):
 
 def hold_together(alias, count):
     """As many threads hold a connection at the same moment; gives the number open then."""
-    all_hold, counted = threading.Barrier(count + 1, timeout=30), threading.Event()
+    all_hold, counted = threading.Barrier(count + 1, timeout=300), threading.Event()
 
     def hold():
         connect(alias)
         all_hold.wait()
-        counted.wait(30)
+        counted.wait(300)
         connections[alias].close()
 
     with ThreadPoolExecutor(count) as executor:
@@ -296,7 +296,7 @@ def test_the_settings_are_in_force_on_every_pooled_connection(other):
         "foreign_keys": 1,
         "busy_timeout": 20_000,  # milliseconds
     }
-    all_hold = threading.Barrier(POOLED, timeout=30)
+    all_hold = threading.Barrier(POOLED, timeout=300)
 
     def read():
         connection = connections[other.alias]

@@ -1,7 +1,6 @@
 """A start goes on when DynamoDB is merely slow, and says so."""
 
 import socket
-import time
 
 import pytest
 from botocore import exceptions
@@ -22,11 +21,9 @@ def hanging():
 
 
 def test_a_start_goes_on_though_dynamodb_hangs(tmp_path, hanging):
-    began = time.monotonic()
     server = Server(tmp_path, DYNAMODB_ENDPOINT_URL=hanging, **PRODUCTION)
     try:
         server.wait_until_it_answers()
-        assert time.monotonic() - began < 40  # 9 of them for DynamoDB, the rest for this machine
         assert (
             "WARNING storage.dynamodb.database Starting, although DynamoDB did not do"
             in server.output
