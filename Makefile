@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench pictures requirements setup clean
+.PHONY: help run lint fix test test-all bench pictures requirements setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,8 +11,18 @@ help:  ## List the targets
 run: .venv/.base  ## Set up and serve the application on http://127.0.0.1:8000 (PORT=...)
 	@exec $(BIN)/python manage.py serve
 
-test: .venv/.dev  ## Set up and pass every check and test
-	@$(BIN)/python -m tests
+lint: .venv/.dev  ## Pass every check, without the tests
+	@$(BIN)/python -m tests lint
+
+fix: .venv/.dev  ## Correct what ruff can correct, and format
+	@$(BIN)/ruff check --fix --exit-zero .
+	@$(BIN)/ruff format .
+
+test: .venv/.dev  ## Set up and pass every check and test; T=path runs one file or test alone
+	@$(BIN)/python -m tests $(if $(T),one $(T))
+
+test-all: .venv/.dev  ## The same with the strongest tests turned up, and coverage; takes long
+	@$(BIN)/python -m tests all
 
 bench: .venv/.dev  ## Measure storage and API beside others, in one run
 	@$(BIN)/python benchmarks/storage_calls.py

@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from storage_calls import MESSAGE, RESPONSE
 
 import config  # noqa: F401  (before sqlite3)
-from storage.archive.archive import configured_archive
 
 TTL = 300
 COUNT = 300
@@ -98,12 +97,11 @@ def our_operations(port: int) -> dict[str, Operation]:
     """As CloudStorage reads and writes through its cache, with nothing behind it."""
     from storage.dynamodb import mirror
     from storage.dynamodb.client import Client
-    from storage.dynamodb.database import CloudStorage
     from tests import clouds
 
     model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)
     redis_cache = clouds.make_cache(f"redis://127.0.0.1:{port}/0")
-    cache = CloudStorage(Client(model, 1), redis_cache, 1, configured_archive())._interactions
+    cache = clouds.storage_of(Client(model, 1), redis_cache).cache
     cached = new("cached")
 
     def hit(_: Any) -> None:

@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from storage_calls import BATCH, MESSAGE, PAGE, RESPONSE, Operation, cost, report
 
 import config  # noqa: F401  (before sqlite3)
-from storage.archive.archive import configured_archive
 
 USERS = 10
 ROWS = 2_000
@@ -67,7 +66,6 @@ def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, flo
     from django.core.cache.backends.dummy import DummyCache
 
     from storage.dynamodb import mirror
-    from storage.dynamodb.database import CloudStorage
     from tests import clouds
 
     cache = clouds.make_cache(f"redis://127.0.0.1:{port}/0")
@@ -76,9 +74,9 @@ def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, flo
     storage = clouds.make_storage(model, DummyCache("", {}))
     made = fill(storage)
     ours = our_operations(storage, made) | our_cache(
-        CloudStorage(storage._client, cache, 1, configured_archive())
+        clouds.storage_of(storage.database.client, cache)
     )
-    raw = raw_operations(url, storage._client.table) | raw_cache(port)
+    raw = raw_operations(url, storage.database.client.table) | raw_cache(port)
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in COUNTS}
     for _ in range(rounds + 1):
         for name, count in COUNTS.items():

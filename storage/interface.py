@@ -1,20 +1,26 @@
-"""The Storage interface: what every backend owes, and the checks that all of them share.
+"""The Storage interface: one class, put together from a database, a cache and an archive.
 
-Each operation has two sides. The coroutine is for asynchronous callers; it runs the
-synchronous twin (`..._sync`) on a small executor of the backend's own. Synchronous
-callers, such as Django views and commands, call the twin directly: that is cheaper, and
-a caller that already holds a connection cannot starve the executor of it.
+Each operation has two sides. The coroutine is for asynchronous callers; it runs the synchronous
+twin (`..._sync`) on a small executor. Synchronous callers, such as Django views and commands,
+call the twin directly: that is cheaper, and a caller that already holds a connection cannot
+starve the executor of it.
 
-A public method checks limits once; a backend supplies the private hooks.
+What stands here holds for every backend: limits, paging rules, expiry, the cache around each
+read and write, and the archive behind the hot rows. `storage.database` lists what a backend adds.
 """
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from storage import expiry, limits
+from storage import limits
+from storage.archive.archive import Archive
+from storage.archive.cold import ATTEMPTS, ColdStorage
+from storage.cache.base import Cache
+from storage.coroutines import Runner, coroutine
+from storage.database import Database
 from storage.exceptions import (
+    ForeignTimes,
     IdempotentInteractionGone,
     InvalidInteraction,
     InvalidInteractions,
@@ -22,24 +28,29 @@ from storage.exceptions import (
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.records import cursors
-from storage.records.json import Record, Stored, from_record
+from storage.records.cursors import Position
+from storage.records.json import Stored, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Page, PageQuery, Slice
 from storage.records.questions import Question
 from storage.records.stubs import TakenByStub
-from storage.tiers import ATTEMPTS, Tiers
 
-if TYPE_CHECKING:
-    from storage.cache.audit import Audit
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
-class Storage(Tiers):
-    """Keeps chat interactions. `storage.get_storage()` gives the one that is configured.
+class Storage:
+    """Keeps chat interactions. `storage.get_storage()` returns the one that is configured.
 
     Every method may raise `StorageUnavailable` or, when it writes, `StorageFull`; a write
-    that breaks a limit raises `InvalidInteraction` and changes nothing.
+    that breaks a limit raises `InvalidInteraction` and changes nothing. Maintenance also uses
+    the parts, `database` and `archive`, for what one of them does alone.
     """
+
+    def __init__(self, database: Database, cache: Cache, archive: Archive) -> None:
+        self.database = database
+        self.cache = cache
+        self.archive = archive
+        self.runner = Runner(database.threads, database.release)
 
     # The five operations of the data management decision.
 
@@ -50,41 +61,39 @@ class Storage(Tiers):
         set on `interaction`. An id never changes hands: raises InteractionConflict if it
         belongs to another user.
         """
-        await self._run(self.save_interaction_sync, interaction)
+        await self.runner.run(self.save_interaction_sync, interaction)
 
     def save_interaction_sync(self, interaction: ChatInteraction) -> None:
-        """The synchronous side of `save_interaction`."""
         interaction.updated_at = datetime.now(UTC)
-        self._save(_checked(interaction))
+        _check(interaction)
+        with self.cache.writing(interaction.interaction_id, interaction) as writing:
+            self.database.save(interaction)
+            writing.committed(interaction)
 
     async def get_interaction(self, interaction_id: str) -> ChatInteraction | None:
         """The interaction with this id, or None if it is unknown or has expired."""
-        return await self._run(self.get_interaction_sync, interaction_id)
+        return await self.runner.run(self.get_interaction_sync, interaction_id)
 
     def get_interaction_sync(self, interaction_id: str) -> ChatInteraction | None:
-        """The synchronous side of `get_interaction`."""
         found = self._found(interaction_id)
         return None if found is None else found.interaction
 
     async def get_user_interactions(self, user_id: str, limit: int) -> list[ChatInteraction]:
         """The newest `limit` interactions of a user, newest first, equal times by id."""
-        return await self._run(self.get_user_interactions_sync, user_id, limit)
+        return await self.runner.run(self.get_user_interactions_sync, user_id, limit)
 
     def get_user_interactions_sync(self, user_id: str, limit: int) -> list[ChatInteraction]:
-        """The synchronous side of `get_user_interactions`."""
-        _check_limit(limit)
+        wanted = PageQuery(limit).slice(user_id)
         if limits.identifier_violation(user_id):
             return []
-        wanted = Slice(user_id, limit, _unexpired())
-        return [from_record(record) for record in self._newest(wanted)[0]]
+        return self.database.newest_interactions(wanted)
 
     async def cache_get(self, key: str) -> str | None:
         """The string cached under `key`, or None."""
-        return await self._run(self.cache_get_sync, key)
+        return await self.runner.run(self.cache_get_sync, key)
 
-    @abstractmethod
     def cache_get_sync(self, key: str) -> str | None:
-        """The synchronous side of `cache_get`."""
+        return self.cache.get_string(key)
 
     async def cache_set(self, key: str, value: str, ttl: int) -> None:
         """Cache `value` under `key` for `ttl` seconds (more than 0).
@@ -92,135 +101,103 @@ class Storage(Tiers):
         What is cached besides is out of reach, whatever the key. A key of the form
         `chat:{user_id}:...` lies among those of its user.
         """
-        await self._run(self.cache_set_sync, key, value, ttl)
+        await self.runner.run(self.cache_set_sync, key, value, ttl)
 
-    @abstractmethod
     def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
-        """The synchronous side of `cache_set`."""
+        self.cache.set_string(key, value, ttl)
 
-    # An interaction as JSON.
-
-    async def get_json(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
+    def get_json_sync(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
         """The interaction with this id as `storage.records.json` writes it, or None.
 
         Cheaper than to get and then write it: a cached one is given as it is. With `user_id`,
         an interaction of another user counts as unknown.
         """
-        return await self._run(self.get_json_sync, interaction_id, user_id=user_id)
-
-    def get_json_sync(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
-        """The synchronous side of `get_json`."""
         found = self._found(interaction_id)
         if found is None or (user_id is not None and user_id != found.interaction.user_id):
             return None
         return found.json
 
-    # Answers already given.
+    get_json = coroutine(get_json_sync)
 
-    async def find_answer(self, question: Question) -> ChatInteraction | None:
+    def find_answer_sync(self, question: Question) -> ChatInteraction | None:
         """The newest answer that a user got to exactly this message, or None.
 
         On DynamoDB an answer may take a second to be found (the lag of an index). One that was
         changed since is given as it is now, or not at all.
         """
-        return await self._run(self.find_answer_sync, question)
-
-    def find_answer_sync(self, question: Question) -> ChatInteraction | None:
-        """The synchronous side of `find_answer`."""
         found = self._found_answer(question)
         return None if found is None else found.interaction
 
-    async def find_answer_json(self, question: Question) -> bytes | None:
-        """As `find_answer`, in the form and for the reason of `get_json`."""
-        return await self._run(self.find_answer_json_sync, question)
+    find_answer = coroutine(find_answer_sync)
 
     def find_answer_json_sync(self, question: Question) -> bytes | None:
-        """The synchronous side of `find_answer_json`."""
+        """As `find_answer`, in the form and for the reason of `get_json`."""
         found = self._found_answer(question)
         return None if found is None else found.json
 
-    async def check_available(self) -> None:
-        """Raises StorageUnavailable if interactions cannot be read from the database now."""
-        await self._run(self.check_available_sync)
+    find_answer_json = coroutine(find_answer_json_sync)
 
-    @abstractmethod
     def check_available_sync(self) -> None:
-        """The synchronous side of `check_available`."""
+        """Raises StorageUnavailable if interactions cannot be read from the database now."""
+        self.database.check_available()
 
-    async def audit_cache(self, sample: int | None) -> "Audit":
-        """Compare about `sample` cached entries, or all if None, with the database.
-
-        The entries are chosen at random. Raises NoSharedCache if there is none to look at.
-        """
-        return await self._run(self.audit_cache_sync, sample)
-
-    @abstractmethod
-    def audit_cache_sync(self, sample: int | None) -> "Audit":
-        """The synchronous side of `audit_cache`."""
+    check_available = coroutine(check_available_sync)
 
     # Creating, completing, deleting.
-
-    async def create_interaction(
-        self, interaction: ChatInteraction, idempotency: Idempotency | None = None
-    ) -> tuple[ChatInteraction, bool]:
-        """Save a new interaction; gives what is stored, and whether this call made it.
-
-        A repeat with the same content gives the stored one and False; the same id with
-        other content raises InteractionConflict. With `idempotency`, a repeat is told by its
-        key instead: it gives what the first request made, raises IdempotencyKeyReused if the
-        request differs, and IdempotentInteractionGone if the interaction was deleted since.
-        """
-        return await self._run(self.create_interaction_sync, interaction, idempotency)
 
     def create_interaction_sync(
         self, interaction: ChatInteraction, idempotency: Idempotency | None = None
     ) -> tuple[ChatInteraction, bool]:
-        """The synchronous side of `create_interaction`."""
+        """Save a new interaction; returns what is stored, and whether this call made it.
+
+        A repeat with the same content returns the stored one and False; the same id with
+        other content raises InteractionConflict. With `idempotency`, a repeat is told by its
+        key instead: it returns what the first request made, raises IdempotencyKeyReused if the
+        request differs, and IdempotentInteractionGone if the interaction was deleted since.
+        """
+        _check(interaction)
         try:
-            stored, created = self._create(_checked(interaction), idempotency)
+            with self.cache.writing(interaction.interaction_id, interaction) as writing:
+                stored, created = self.database.create(interaction, idempotency)
+                if created and stored is not None:
+                    writing.committed(stored)
         except TakenByStub as taken:
-            return self._same_as_archived(interaction, taken), False
+            return self._cold.repeated(interaction, taken), False
         if stored is None:
             raise IdempotentInteractionGone(
                 "The interaction made with this idempotency key was deleted."
             )
         return stored, created
 
-    async def create_interactions(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+    create_interaction = coroutine(create_interaction_sync)
+
+    def create_interactions_sync(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
         """Save many new interactions; one outcome each, in the same order.
 
         If any of them breaks a limit, InvalidInteractions is raised before anything is
         written. What exists already is never changed. Raises BatchUnfinished if a backend that
         saves each by itself (DynamoDB) has not done all in time. Repeating the call is safe.
         """
-        return await self._run(self.create_interactions_sync, interactions)
-
-    def create_interactions_sync(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
-        """The synchronous side of `create_interactions`."""
         by_index = {
             index: problems
             for index, interaction in enumerate(interactions)
-            if (problems := limits.violations(interaction))
+            if (problems := interaction.violations())
         }
         if by_index:
             raise InvalidInteractions(by_index)
-        return self._compared(interactions, self._create_many(interactions))
+        with self.cache.creating(interactions):
+            outcomes = self.database.create_many(interactions)
+        return self._cold.compared(interactions, outcomes)
 
-    async def update_interaction(
-        self, interaction_id: str, changes: Mapping[str, Any], *, user_id: str | None = None
-    ) -> ChatInteraction | None:
-        """Complete an interaction (response, model_used, tokens); gives it, or None if unknown.
-
-        With `user_id`, an interaction of another user counts as unknown.
-        """
-        return await self._run(
-            self.update_interaction_sync, interaction_id, changes, user_id=user_id
-        )
+    create_interactions = coroutine(create_interactions_sync)
 
     def update_interaction_sync(
         self, interaction_id: str, changes: Mapping[str, Any], *, user_id: str | None = None
     ) -> ChatInteraction | None:
-        """The synchronous side of `update_interaction`."""
+        """Complete an interaction (response, model_used, tokens); returns it, or None if unknown.
+
+        With `user_id`, an interaction of another user counts as unknown.
+        """
         if unknown := set(changes).difference(COMPLETED_FIELDS):
             allowed = ", ".join(COMPLETED_FIELDS)
             raise InvalidInteraction(
@@ -230,95 +207,142 @@ class Storage(Tiers):
             return None
         for _ in range(ATTEMPTS):
             updated = self._update(interaction_id, changes, user_id)
-            if updated is not None or not self._refuse_archived(interaction_id, user_id):
+            if updated is not None or not self._cold.refuse_change(interaction_id, user_id):
                 return updated
         return None  # it was not there each time, though others may have made it anew
 
-    async def delete_interaction(self, interaction_id: str, *, user_id: str | None = None) -> bool:
+    update_interaction = coroutine(update_interaction_sync)
+
+    def delete_interaction_sync(self, interaction_id: str, *, user_id: str | None = None) -> bool:
         """Delete an interaction from every read at once; False if it is unknown.
 
         With `user_id`, an interaction of another user counts as unknown.
         """
-        return await self._run(self.delete_interaction_sync, interaction_id, user_id=user_id)
-
-    def delete_interaction_sync(self, interaction_id: str, *, user_id: str | None = None) -> bool:
-        """The synchronous side of `delete_interaction`."""
         if limits.identifier_violation(interaction_id):
             return False
         for _ in range(ATTEMPTS):
-            deleted = self._delete(interaction_id, user_id) or self._delete_archived(
-                interaction_id, user_id
-            )
+            with self.cache.writing(interaction_id):
+                deleted: bool | None = self.database.delete(interaction_id, user_id)
+            deleted = deleted or self._cold.delete(interaction_id, user_id)
             if deleted is not None:
                 return deleted
         return False  # it was not there each time, though others may have made it anew
 
+    delete_interaction = coroutine(delete_interaction_sync)
+
     # Lists, newest first.
 
-    async def list_user_interactions(self, user_id: str, query: PageQuery) -> Page:
-        """One page of a user's interactions. Raises InvalidCursor for a cursor of another query."""
-        return await self._run(self.list_user_interactions_sync, user_id, query)
-
     def list_user_interactions_sync(self, user_id: str, query: PageQuery) -> Page:
-        """The synchronous side of `list_user_interactions`."""
+        """One page of a user's interactions. Raises InvalidCursor for a cursor of another query."""
         if limits.identifier_violation(user_id):
             return Page([], None)
         return self._page(user_id, query)
 
-    async def list_interactions(self, query: PageQuery) -> Page:
-        """One page of everyone's interactions. Raises as `list_user_interactions` does."""
-        return await self._run(self.list_interactions_sync, query)
+    list_user_interactions = coroutine(list_user_interactions_sync)
 
     def list_interactions_sync(self, query: PageQuery) -> Page:
-        """The synchronous side of `list_interactions`."""
+        """One page of everyone's interactions. Raises as `list_user_interactions` does."""
         return self._page(None, query)
+
+    list_interactions = coroutine(list_interactions_sync)
+
+    # For maintenance; synchronous only, as its commands are.
+
+    def oldest(
+        self, until: datetime, limit: int, after: Position | None = None
+    ) -> list[ChatInteraction]:
+        """Up to `limit` hot interactions created at or before `until`, oldest first.
+
+        Those that have expired are among them. `after` is where the previous page ended.
+        """
+        page = self.database.oldest(until, limit, after)
+        if page and after == page[0].position:
+            raise ForeignTimes  # the next page would begin with the same row, for ever
+        return page
+
+    def hot_of_user(
+        self, user_id: str, limit: int, before: Position | None = None
+    ) -> list[ChatInteraction]:
+        """The newest hot interactions of a user (before a time and id), expired ones among them."""
+        return self.database.newest_interactions(Slice(user_id, limit, BEGINNING, before))
+
+    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+        """Replace interactions that `segment` of the archive has by stubs; returns the count.
+
+        One whose fields are not exactly those given has changed, and stays.
+        """
+        with self.cache.moving([moved.interaction_id for moved in interactions]):
+            return self.database.move_to_cold(interactions, segment)
+
+    def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+        """Replace stubs that name `segment` by these interactions; returns the count."""
+        with self.cache.moving([moved.interaction_id for moved in interactions]):
+            return self.database.return_from_cold(interactions, segment)
+
+    def erase_hot(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
+        """Delete a user's hot interactions, from the cache as well; returns the count.
+
+        Raises CacheNotErased. Then repeat it with the same interactions.
+        """
+        with self.cache.erasing(interactions):
+            return self.database.remove_of_user(interactions, user_id)
+
+    def forget_user(self, user_id: str) -> dict[str, int]:
+        """Delete what is kept of a user besides interactions; returns counts by kind.
+
+        That is what the cache has (here and in other processes) and idempotency keys. Raises
+        CacheNotErased.
+        """
+        counts = self.database.forget_user(user_id)
+        cached = self.cache.erase_user(user_id)
+        return counts if cached is None else counts | {"cached": cached}
 
     # Shared by the methods above.
 
     def _found(self, interaction_id: str) -> Stored | None:
         if limits.identifier_violation(interaction_id):
             return None
-        return self._get(interaction_id) or self._cold(interaction_id)
+        hot = self.cache.get(interaction_id, self.database.read)
+        return hot or self._cold.read(interaction_id)
 
     def _found_answer(self, question: Question) -> Stored | None:
         if not question.can_be_answered():
             return None
-        found = self._answer(question)
+        found = self.cache.answer(question, self.database.find_answer, self.database.read)
         # If the newest is not recent, none is.
         return found if found is not None and question.is_recent(found.interaction) else None
 
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
-        _check_limit(query.limit)
-        scope = (user_id, str(query.created_after), str(query.created_before), query.tier)
-        before = cursors.decode(query.cursor, scope) if query.cursor else None
-        earliest = _unexpired(query.created_after)
-        wanted = Slice(user_id, query.limit, earliest, before, query.created_before)
+        wanted = query.slice(user_id)
         if query.tier == "archive":
-            records, last = self._cold_page(wanted)
+            records, last = self._cold.page(wanted)
         else:
-            records, last = self._hot_page(wanted)
-        return Page(records, None if last is None else cursors.encode(last, scope))
+            records, more = self.database.newest(wanted)
+            last = from_record(records[-1]).position if more else None
+        return query.page(user_id, records, last)
 
-    def _hot_page(self, wanted: Slice) -> tuple[list[Record], cursors.Position | None]:
-        found, more = self._newest(wanted)
-        if not more:
-            return found, None
-        last = from_record(found[-1])
-        return found, (last.created_at, last.interaction_id)
+    def _update(
+        self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
+    ) -> ChatInteraction | None:
+        with self.cache.writing(interaction_id) as writing:
+            updated = self.database.update(interaction_id, changes, user_id, writing.will_commit)
+            if updated is not None:
+                writing.committed(updated)
+        return updated
+
+    @property
+    def _cold(self) -> ColdStorage:
+        return ColdStorage(self.database, self.archive)
 
 
-def _checked(interaction: ChatInteraction) -> ChatInteraction:
-    if problems := limits.violations(interaction):
+class LocalStorage(Storage):
+    """SQLite with an in-memory cache: `LocalStorage(sqlite, memory_cache, archive)`."""
+
+
+class CloudStorage(Storage):
+    """DynamoDB with Redis as its cache, or with none: `CloudStorage(dynamodb, redis, archive)`."""
+
+
+def _check(interaction: ChatInteraction) -> None:
+    if problems := interaction.violations():
         raise InvalidInteraction(problems)
-    return interaction
-
-
-def _unexpired(created_after: datetime | None = None) -> datetime:
-    """The earliest time that a list may show."""
-    earliest = expiry.cutoff() + expiry.MICROSECOND
-    return earliest if created_after is None else max(created_after, earliest)
-
-
-def _check_limit(limit: int) -> None:
-    if limit < 1:
-        raise ValueError(f"limit must be at least 1, not {limit}.")

@@ -9,12 +9,6 @@ What would have expired already is not kept at all (`storage.expiry`).
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
-from storage import expiry
-
-if TYPE_CHECKING:
-    from storage.models import ChatInteraction
 
 IDENTIFIER_MAX_LENGTH = 255
 """Characters in `interaction_id` and `user_id`."""
@@ -37,6 +31,8 @@ def identifier_violation(value: object) -> str | None:
         return f"must be a string, not {type(value).__name__}."
     if not 1 <= len(value) <= IDENTIFIER_MAX_LENGTH:
         return f"must have 1 to {IDENTIFIER_MAX_LENGTH} characters; it has {len(value)}."
+    if value.isascii() and value.isprintable():
+        return None  # what nearly all are: no more need be looked at
     if _CONTROL.search(value):
         return "must not contain control characters."
     return None if is_utf8(value) else _SURROGATE
@@ -67,40 +63,34 @@ def text_violation(value: object) -> str | None:
     return _character_violation(value)
 
 
-def violations(interaction: "ChatInteraction") -> dict[str, str]:
-    """Every limit that `interaction` breaks: field name to a sentence; empty when it is sound."""
-    found = {
-        "interaction_id": identifier_violation(interaction.interaction_id),
-        "user_id": identifier_violation(interaction.user_id),
-        "message": text_violation(interaction.message),
-        "response": text_violation(interaction.response),
-        "model_used": model_violation(interaction.model_used),
-        "input_tokens": tokens_violation(interaction.input_tokens),
-        "output_tokens": tokens_violation(interaction.output_tokens),
-        "created_at": time_violation(interaction.created_at),
-        "updated_at": time_violation(interaction.updated_at),
+def size_violation(message: str, response: str) -> dict[str, str]:
+    """Which of the two to shorten, and why, by its name; empty if their size is allowed."""
+    size = text_bytes(message, response)
+    if size <= TEXT_MAX_BYTES:
+        return {}
+    message_alone = utf8_length(message) > TEXT_MAX_BYTES
+    return {
+        "message" if message_alone else "response": (
+            f"message and response together must be at most {TEXT_MAX_BYTES} bytes "
+            f"of UTF-8; they are {size}."
+        )
     }
-    problems = {name: text for name, text in found.items() if text is not None}
-    if "created_at" not in problems and (expired := expiry.violation(interaction.created_at)):
-        problems["created_at"] = expired
-    if "message" not in problems and "response" not in problems:
-        size = text_bytes(interaction)
-        if size > TEXT_MAX_BYTES:
-            message_alone = len(interaction.message.encode()) > TEXT_MAX_BYTES
-            problems["message" if message_alone else "response"] = (
-                f"message and response together must be at most {TEXT_MAX_BYTES} bytes "
-                f"of UTF-8; they are {size}."
-            )
-    return problems
 
 
-def text_bytes(interaction: "ChatInteraction") -> int:
-    """Bytes of UTF-8 in `message` and `response`."""
-    return len(interaction.message.encode()) + len(interaction.response.encode())
+def text_bytes(message: str, response: str) -> int:
+    """Bytes of UTF-8 in a message and a response."""
+    return utf8_length(message) + utf8_length(response)
+
+
+def utf8_length(value: str) -> int:
+    """Bytes of UTF-8 in a string."""
+    return len(value) if value.isascii() else len(value.encode())
 
 
 def is_utf8(value: str) -> bool:
     """Whether UTF-8 can express `value`: it has no lone surrogates."""
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -119,11 +109,12 @@ def _character_violation(value: str) -> str | None:
 
 def time_violation(value: object) -> str | None:
     """Why `value` cannot be a `created_at` or an `updated_at`, or None if it can."""
+    if isinstance(value, datetime) and value.tzinfo is UTC:
+        return None
     if not isinstance(value, datetime) or value.utcoffset() is None:
         return "must be a date and time with a UTC offset."
-    if value.tzinfo is not UTC:
-        try:
-            value.astimezone(UTC)
-        except OverflowError:
-            return "must be within the years 1 to 9999 in UTC."
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        return "must be within the years 1 to 9999 in UTC."
     return None

@@ -1,4 +1,12 @@
-"""Every check, then every test: what `make test` runs. Arguments are passed on to pytest."""
+"""The checks and the tests, in the sizes of the Makefile's targets.
+
+    python -m tests lint     every check
+    python -m tests          every check, then every test
+    python -m tests one X    the tests of one file, without checks and extra processes
+    python -m tests all      every check, then every test with all switches turned up; coverage
+
+Further arguments are passed on to pytest.
+"""
 
 import os
 import subprocess
@@ -6,9 +14,10 @@ import sys
 import time
 from pathlib import Path
 
+from tests.switches import SWITCHES
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-PYTEST = ["pytest", "--numprocesses", os.environ.get("TEST_PROCESSES", "auto")]
 
 CHECKS = {
     "ruff check": ["ruff", "check", "."],
@@ -18,23 +27,50 @@ CHECKS = {
     "hadolint": ["hadolint", "Dockerfile"],
     "system check": ["python", "manage.py", "check", "--fail-level", "WARNING"],
     "migrations": ["python", "manage.py", "makemigrations", "--check", "--dry-run"],
-    "pytest": [*PYTEST, *sys.argv[1:]],
+}
+IN_PROCESSES = ["--numprocesses", os.environ.get("TEST_PROCESSES", "auto"), "--dist", "worksteal"]
+SIZES = {
+    "lint": CHECKS,
+    "one": {"pytest": ["pytest", "-p", "no:xdist"]},
+    "test": CHECKS | {"pytest": ["pytest", *IN_PROCESSES]},
+    "all": CHECKS
+    | {
+        "pytest": ["coverage", "run", "-m", "pytest", *IN_PROCESSES, "-m", ""],
+        "coverage": ["coverage", "combine", "--quiet"],
+        "coverage report": ["coverage", "report"],
+    },
 }
 
 
-def main() -> int:
-    """Run all checks, the slow ones last; say what failed at the end."""
+def environment(size: str) -> dict[str, str]:
+    """What the checks and tests, and all that these start, find in their environment."""
+    values = dict(os.environ)
+    if values.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Tests start Python some hundred times, and without bytecode it takes thrice as long.
+        values["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix, "bytecode"))
+    if size == "all":
+        values = {switch.name: switch.all for switch in SWITCHES} | values
+    return values
+
+
+def main(arguments: list[str]) -> int:
+    """Run one size, the slow steps last; say what failed at the end."""
+    size = arguments.pop(0) if arguments and arguments[0] in SIZES else "test"
     failed = []
-    for name, (program, *arguments) in CHECKS.items():
+    for name, (program, *words) in SIZES[size].items():
+        if name == "pytest":
+            words += arguments
         started = time.monotonic()
         print(f"== {name}", flush=True)
-        result = subprocess.run([BIN / program, *arguments], cwd=ROOT, check=False)
+        result = subprocess.run(
+            [BIN / program, *words], cwd=ROOT, env=environment(size), check=False
+        )
         print(f"== {name}: {time.monotonic() - started:.1f} s", flush=True)
         if result.returncode != 0:
             failed.append(name)
-    print(f"\nFAILED: {', '.join(failed)}" if failed else "\nEvery check and test passed.")
+    print(f"\nFAILED: {', '.join(failed)}" if failed else "\nAll passed.")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

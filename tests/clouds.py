@@ -8,7 +8,7 @@ from storage.archive.archive import configured_archive
 from storage.cache.redis import redis_cache
 from storage.dynamodb import table
 from storage.dynamodb.client import Client
-from storage.dynamodb.database import CloudStorage
+from storage.startup.selection import cloud_storage
 
 REGION = "eu-central-1"
 CONNECTIONS = 6
@@ -17,7 +17,7 @@ _numbers = itertools.count()
 
 def make_cache(url, **changes):
     """A cache as the settings would make it, and as Django would from them."""
-    parameters = redis_cache(url, cluster=False, max_connections=CONNECTIONS)
+    parameters = redis_cache(url, max_connections=CONNECTIONS)
     parameters["OPTIONS"]["CONNECTION_POOL_KWARGS"] |= changes
     backend = import_string(parameters.pop("BACKEND"))
     return backend(parameters.pop("LOCATION"), parameters)
@@ -29,4 +29,9 @@ def make_storage(model, cache, archive=None):
     client.table = f"test-{next(_numbers)}"
     client.manage("CreateTable", TableName=client.table, **table.definition())
     cache.clear()
-    return CloudStorage(client, cache, CONNECTIONS, archive or configured_archive())
+    return storage_of(client, cache, archive)
+
+
+def storage_of(client, cache, archive=None):
+    """A storage in the table of a client."""
+    return cloud_storage(client, cache, archive or configured_archive())

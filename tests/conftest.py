@@ -1,19 +1,23 @@
-"""What all tests share."""
+"""What all tests share.
+
+What only tests of DynamoDB, S3 or Redis need is imported by their fixtures: it takes half a second.
+"""
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from django.core.cache import cache
 from django.core.cache.backends.dummy import DummyCache
-from django.test import Client
+from django.core.management.color import no_style
+from django.db import connections
+from django.test import Client, TransactionTestCase
 
 from storage import api_keys, get_storage
 from storage.archive.archive import configured_archive
-from storage.dynamodb import mirror
 from storage.models import ApiKey, ChatInteraction
 from storage.startup import selection
-from tests import clouds, servers
 
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
 pytest.register_assert_rewrite("tests.contract", "tests.storage.archive")
@@ -24,6 +28,35 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, tmp_path_factory):
+    """A database of this process alone, so that two runs beside each other do not meet."""
+    test = connections.settings["default"]["TEST"]
+    test["NAME"] = str(tmp_path_factory.mktemp("database") / Path(test["NAME"]).name)
+
+
+KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_flush():
+    """After a test every row goes, but for those that Django would make again at once.
+
+    Its own `flush` calls all receivers of `post_migrate`, which takes 30 ms a test.
+    """
+
+    def empty_all_tables(case):
+        for name in case._databases_names(include_mirrors=False):
+            connection = connections[name]
+            found = connection.introspection.django_table_names(only_existing=True)
+            tables = [table for table in found if table not in KEPT_TABLES]
+            connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_all_tables)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +77,8 @@ def _kept_for_ever(settings):
 @pytest.fixture(scope="session")
 def dynamodb_server():
     """A DynamoDB, as `url`."""
+    from tests import servers
+
     server = servers.DynamoDB()
     yield server
     server.stop()
@@ -52,6 +87,8 @@ def dynamodb_server():
 @pytest.fixture(scope="session")
 def s3_server():
     """An S3, as `url`. Who uses it makes buckets of its own (`tests.buckets`)."""
+    from tests import servers
+
     server = servers.S3()
     yield server
     server.stop()
@@ -60,12 +97,17 @@ def s3_server():
 @pytest.fixture(scope="session")
 def dynamodb_model(dynamodb_server):
     """A PynamoDB model with a connection to the server."""
+    from storage.dynamodb import mirror
+    from tests import clouds
+
     return mirror.bound("unused", clouds.REGION, dynamodb_server.url, clouds.CONNECTIONS)
 
 
 @pytest.fixture(scope="session")
 def valkey_server():
     """A Redis server."""
+    from tests import servers
+
     server = servers.start_valkey()
     yield server
     server.terminate()
@@ -74,6 +116,8 @@ def valkey_server():
 @pytest.fixture(scope="session")
 def valkey_cluster():
     """A Redis Cluster of three nodes."""
+    from tests import servers
+
     cluster = servers.ValkeyCluster()
     yield cluster
     cluster.stop()
@@ -97,6 +141,8 @@ def pytest_generate_tests(metafunc):
 def backend(request, monkeypatch):
     """Which backend `get_storage()` gives: SQLite, or DynamoDB with a new table and no cache."""
     if getattr(request, "param", "sqlite") == "dynamodb":
+        from tests import clouds
+
         model = request.getfixturevalue("dynamodb_model")
         cloud = clouds.make_storage(model, DummyCache("", {}))
         monkeypatch.setattr(selection, "_storage_of", lambda process_id: cloud)

@@ -17,7 +17,7 @@ from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, Run
-from storage import expiry, limits
+from storage import expiry
 from storage.archive.lists import position
 from storage.archive.manifests import Manifest
 from storage.interface import Storage
@@ -141,7 +141,7 @@ def _batches(storage: Storage, policy: Policy, size: int) -> Iterator[list[ChatI
     batch: list[ChatInteraction] = []
     held = 0
     for interaction in _due(storage, policy):
-        size_of_text = limits.text_bytes(interaction)
+        size_of_text = interaction.text_bytes
         is_full = len(batch) == size or held + size_of_text > SEGMENT_BYTES
         if batch and (is_full or batch[0].created_at.date() != interaction.created_at.date()):
             yield batch

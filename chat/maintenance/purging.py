@@ -7,9 +7,6 @@ itself, unread, with a day of which all is past its time and nothing is held.
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from django.db import router
-
-from chat.maintenance import sizes
 from chat.maintenance.compaction import Content, compact, examine, finish_interrupted
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import FOLDER, Holds
@@ -19,8 +16,6 @@ from storage.archive import names
 from storage.archive.manifests import Manifest
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
-from storage.models import IdempotencyRecord
-from storage.sql_errors import translated
 
 PAGE = 100
 """Rows read at a time: at most 40 MB."""
@@ -186,20 +181,14 @@ class _Purge:
             report.remaining = max(report.remaining - len(page), 0)
 
     def _purge_records(self) -> None:
-        """Idempotency keys past their day. DynamoDB deletes those that it has by itself."""
-        if not router.allow_migrate_model(DATABASE, IdempotencyRecord):
+        """Idempotency keys that have expired."""
+        database, now = self._storage.database, self._run.now
+        if self._run.dry_run:
+            self._report.idempotency_records = database.count_expired_idempotency_keys(now)
             return
-        with translated:
-            expired = IdempotencyRecord.objects.using(DATABASE).filter(
-                expires_at__lte=self._run.now
-            )
-            if self._run.dry_run:
-                self._report.idempotency_records = expired.count()
-                return
-            ordered = expired.order_by("expires_at").values_list("pk", flat=True)
-            while keys := list(ordered[:RECORDS_AT_ONCE]):
-                self._report.idempotency_records += expired.filter(pk__in=keys).delete()[0]
-                self._step()
+        while removed := database.remove_expired_idempotency_keys(now, RECORDS_AT_ONCE):
+            self._report.idempotency_records += removed
+            self._step()
 
     def _end(self) -> None:
         report = self._report
@@ -213,7 +202,7 @@ class _Purge:
         while given := self._storage.database.reclaim():
             report.reclaimed_bytes += given
             self._step()
-        report.unreclaimed_bytes = sizes.kept_free(self._storage)
+        report.unreclaimed_bytes = self._storage.database.unreclaimable_bytes()
 
     def _step(self) -> None:
         self._run.step(self._report.cold + self._report.hot)

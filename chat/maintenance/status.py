@@ -55,7 +55,7 @@ class Status:
 
 def look(storage: Storage, policy: Policy, status: Status) -> None:
     """Fill `status`. Reads a manifest for each segment, and no rows but the oldest."""
-    status.backend = type(storage).__name__
+    status.backend = storage.database.kind
     status.database = storage.database.describe()
     holds = Holds.of(storage.archive)
     _look_at_hot(storage, policy, holds, status)

@@ -26,8 +26,8 @@ from storage.interface import Storage
 from storage.models import Lock
 from storage.records.json import format_time
 from storage.sqlite import in_use
-from storage.sqlite.database import LocalStorage
 from storage.startup.schema import migrate_under_lock
+from storage.startup.selection import local_storage
 
 
 class SqlBackups(Backups):
@@ -151,7 +151,7 @@ class SqlBackups(Backups):
     def _storage(self, alias: str) -> Storage | None:
         if not self._has_interactions:
             return None
-        return LocalStorage(alias, DummyCache("", {}), configured_archive())
+        return local_storage(alias, DummyCache("", {}), configured_archive())
 
 
 def _check_schema(backup: Backup, migrate: bool) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from django.conf import settings
 from django.core.cache.backends.dummy import DummyCache
 from django.core.exceptions import ImproperlyConfigured
 
@@ -21,9 +20,9 @@ from storage.backups.base import (
 )
 from storage.dynamodb.advice import advice
 from storage.dynamodb.client import Client
-from storage.dynamodb.database import CloudStorage
 from storage.exceptions import StorageUnavailable
 from storage.records.json import format_time
+from storage.startup.selection import cloud_storage
 
 
 class TableBackups(Backups):
@@ -70,9 +69,7 @@ class TableBackups(Backups):
             raise NotRestored("A table is restored into a new one. Choose another name.")
 
         def change() -> None:
-            storage = CloudStorage(
-                target, DummyCache("", {}), settings.DYNAMODB_CONNECTIONS, configured_archive()
-            )
+            storage = cloud_storage(target, DummyCache("", {}), configured_archive())
             report.erased = before_live(RestoredDatabase(storage, None))
 
         with _advised():

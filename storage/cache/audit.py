@@ -11,13 +11,10 @@ The newest answer is found by an index, which lags. So one that the index does n
 difference, but a newer one that it does show is.
 """
 
-import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
 from django.core.cache.backends.base import BaseCache
@@ -26,15 +23,14 @@ from redis import ConnectionPool, Redis
 from redis.exceptions import NoPermissionError
 
 from storage.cache import inspection, keys
-from storage.cache.claims import Claim, Kind, claim_of
+from storage.cache.base import Find, Read
+from storage.cache.claims import Claim, claim_of
 from storage.cache.guarded import AWAY
 from storage.cache.sampling import look, own_keys
 from storage.exceptions import NoSharedCache, StorageUnavailable
+from storage.records.audit import Audit, Difference, Kind
 from storage.records.json import to_json
 from storage.records.questions import Question
-
-if TYPE_CHECKING:
-    from storage.interface import Storage
 
 PAUSE_SECONDS = 1.0
 """Before an answer is looked at again."""
@@ -45,43 +41,14 @@ TIMEOUT = 5.0
 VALUES = (Kind.INTERACTION, Kind.ANSWER, Kind.OUTDATED_ANSWER)
 
 
-class Difference(NamedTuple):
-    """An entry that is not what the database has; as it may be shown, without user and text."""
-
-    key: str
-    kind: Kind
-    interaction_id: str
-    """Empty if the entry does not tell."""
-
-
-@dataclass
-class Audit:
-    """What an audit has found."""
-
-    entries: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
-    differences: list[Difference] = field(default_factory=list)
-    ages: list[float] = field(default_factory=list)
-    """Of cached values, in seconds."""
-
-    @property
-    def oldest(self) -> float:
-        """Seconds; 0 without any."""
-        return max(self.ages, default=0.0)
-
-    @property
-    def median(self) -> float:
-        """Seconds; 0 without any."""
-        return statistics.median(self.ages) if self.ages else 0.0
-
-
-def audit_cache(cache: BaseCache, database: "Storage", sample: int | None) -> Audit:
-    """Compare about `sample` cached entries, or all if None, with a storage that has no cache.
+def audit_cache(cache: BaseCache | None, read: Read, find: Find, sample: int | None) -> Audit:
+    """Compare about `sample` cached entries, or all if None, with what the database has.
 
     Raises NoSharedCache, and StorageUnavailable if either does not answer.
     """
     if not isinstance(cache, RedisCache):
         raise NoSharedCache("There is no cache: REDIS_URL is not set.")
-    auditor = _Auditor(database)
+    auditor = _Auditor(read, find)
     try:
         with ExitStack() as open_servers:
             servers = [
@@ -109,8 +76,9 @@ def _patient(server: Redis) -> Redis:
 
 
 class _Auditor:
-    def __init__(self, database: "Storage") -> None:
-        self._database = database
+    def __init__(self, read: Read, find: Find) -> None:
+        self._read = read
+        self._find = find
         self.found = Audit()
 
     def compare(self, server: Redis, some: Sequence[bytes]) -> None:
@@ -149,22 +117,19 @@ class _Auditor:
     def _judge(self, claim: Claim) -> tuple[Kind, bool]:
         """What it is, and whether it differs from the database in this moment."""
         if claim.kind is Kind.INTERACTION:
-            stored = self._database.get_interaction_sync(claim.interaction_id)
+            stored = self._read(claim.interaction_id)
             return claim.kind, stored is None or to_json(stored) != claim.value
         if claim.kind is Kind.ANSWER:
             return self._judge_answer(claim)
         return claim.kind, claim.kind is Kind.UNFIT
 
     def _judge_answer(self, claim: Claim) -> tuple[Kind, bool]:
-        stored = self._database.get_interaction_sync(claim.interaction_id)
+        stored = self._read(claim.interaction_id)
         key = claim.entry.key.decode()
         answered = keys.answer_keys(stored) if stored is not None else []
         if stored is None or key not in answered:
             return Kind.OUTDATED_ANSWER, False
         model_used = None if key == answered[0] else stored.model_used
-        newest = self._database.find_answer_sync(
-            Question(stored.user_id, stored.message, model_used)
-        )
-        place = (stored.created_at, stored.interaction_id)
-        newer = newest is not None and (newest.created_at, newest.interaction_id) > place
+        newest = self._find(Question(stored.user_id, stored.message, model_used))
+        newer = newest is not None and newest.position > stored.position
         return claim.kind, newer

@@ -2,32 +2,18 @@
 
 import json
 import re
-from enum import StrEnum
 from typing import NamedTuple
 
 import orjson
 
 from storage import limits
 from storage.cache import keys, leases
-from storage.cache.interactions import VALUE_MAX_BYTES
+from storage.cache.leases import VALUE_MAX_BYTES
 from storage.cache.sampling import Entry
+from storage.records.audit import Kind
 from storage.records.json import from_json
 
 _KEY = re.compile(r"chat:(.*):([0-9a-f]{64})", re.DOTALL)
-
-
-class Kind(StrEnum):
-    """What there can be under a key of this project's."""
-
-    INTERACTION = "interaction"
-    ANSWER = "answer"
-    OUTDATED_ANSWER = "outdated_answer"
-    """It names what is no answer to that message any more. Readers see that, and drop it."""
-    STRING = "string"
-    LEASE = "lease"
-    MARK = "mark"
-    UNFIT = "unfit"
-    """Nothing of ours, or not under the key where it belongs."""
 
 
 class Claim(NamedTuple):

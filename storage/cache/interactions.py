@@ -6,154 +6,153 @@ that message. So a change or a deletion needs to know one key, that of the id; o
 become the newest answer must be told to the keys of its message.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import orjson
+from django.core.cache.backends.base import BaseCache
 
 from storage import expiry, limits
 from storage.cache import keys, metrics
+from storage.cache.audit import audit_cache
+from storage.cache.base import Cache, Find, Read, Writing
 from storage.cache.cells import Cells
+from storage.cache.leases import VALUE_MAX_BYTES
 from storage.cache.read_through import Reading, ReadThrough, Unfit, new_token
 from storage.exceptions import CacheNotErased, StorageUnavailable
 from storage.models import ChatInteraction
+from storage.records.audit import Audit
 from storage.records.json import Stored
 from storage.records.questions import Question
 
-VALUE_MAX_BYTES = 2_500_000
-"""More than the longest JSON of an interaction: 390,000 bytes of text, each escaped as six."""
 
-Read = Callable[[str], ChatInteraction | None]
-Find = Callable[[Question], ChatInteraction | None]
+class Strings(Protocol):
+    """Where the application's strings are kept."""
 
+    def get(self, key: str) -> str | None:
+        """The string under `key`, or None."""
 
-class Writing:
-    """One write to an interaction; says `committed` as soon as the database has it."""
-
-    def __init__(self, cells: Cells, marked: Sequence[str]) -> None:
-        self._cells = cells
-        self.marked = list(marked)
-        self.result: ChatInteraction | None = None
-
-    def will_commit(self, interaction: ChatInteraction) -> None:
-        """Before the commit of what only a read of the database could tell."""
-        self.marked += [key for key in keys.answer_keys(interaction) if key not in self.marked]
-        self._cells.mark(self.marked)
-
-    def committed(self, interaction: ChatInteraction) -> None:
-        """The database has this now. Without it, the key is just freed."""
-        self.result = interaction
+    def set(self, key: str, value: str, ttl: int) -> None:
+        """Keep `value` for `ttl` seconds."""
 
 
-class InteractionCache:
-    """Read-through and write-through, in cells, for `ttl` seconds and never past expiry."""
+class LeasedCache(Cache):
+    """Entries in cells, for `ttl` seconds and never past expiry; strings in `strings`."""
 
-    def __init__(self, cells: Cells, ttl: float) -> None:
-        self._cells = cells
+    def __init__(
+        self, cells: Cells, ttl: float, strings: Strings, server: BaseCache | None = None
+    ) -> None:
+        self.cells = cells
         self._ttl = ttl
-        self._through = ReadThrough(cells)
+        self._strings = strings
+        self._server = server
+        self.through = ReadThrough(cells)
 
     def get(self, interaction_id: str, read: Read) -> Stored | None:
-        """The cached interaction, or the one that `read` finds, which is then cached.
-
-        `read` must give what the database has at that moment, all commits included.
-        """
-        return self._through.get(_ById(self, interaction_id, read))
+        return self.through.get(_ById(self, interaction_id, read))
 
     def answer(self, question: Question, find: Find, read: Read) -> Stored | None:
-        """The cached newest answer, or the one that `find` finds, which is then cached.
+        return self.through.get(_Answer(self, question, find, read))
 
-        `read` is as for `get`.
-        """
-        return self._through.get(_Answer(self, question, find, read))
+    def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
+        marked = [] if interaction is None else keys.answer_keys(interaction)
+        return _Writing(self, self.cells, keys.interaction_key(interaction_id), marked)
 
-    @contextmanager
-    def writing(
-        self, interaction_id: str, interaction: ChatInteraction | None = None
-    ) -> Iterator[Writing]:
-        """Around a write to the database, from before its first to after its last request.
+    def get_string(self, key: str) -> str | None:
+        return self._strings.get(key)
 
-        `interaction` is what will be saved, if that is known already.
-        """
-        key = keys.interaction_key(interaction_id)
-        writing = Writing(self._cells, [] if interaction is None else keys.answer_keys(interaction))
-        begun = self._cells.begin(key, new_token(), writing.marked)
-        token = begun or b""
-        try:
-            yield writing
-        except StorageUnavailable:
-            # It may take effect yet, so the key stays busy until the mark ends.
-            self._cells.mark([key, *writing.marked])
-            raise
-        except BaseException:
-            self._cells.end(key, token, None, 0, writing.marked)
-            raise
-        result = writing.result
-        if result is None or begun is None:
-            self._cells.end(key, token, None, 0, writing.marked)
-        else:
-            value = Stored(interaction=result).json
-            self._cells.end(key, token, value, self.seconds_for(result), writing.marked)
+    def set_string(self, key: str, value: str, ttl: int) -> None:
+        self._strings.set(key, value, ttl)
+
+    def audit(self, read: Read, find: Find, sample: int | None) -> Audit:
+        return audit_cache(self._server, read, find, sample)
 
     @contextmanager
     def creating(self, interactions: Sequence[ChatInteraction]) -> Iterator[None]:
-        """Around a batch of new interactions. Nothing is cached of ids that do not exist."""
-        marked = list({key for each in interactions for key in keys.answer_keys(each)})
-        self._cells.mark(marked)
-        try:
+        # Nothing is cached of ids that do not exist.
+        with self._marking({key for new in interactions for key in keys.answer_keys(new)}):
             yield
-        finally:
-            self._cells.mark(marked)
 
     @contextmanager
     def moving(self, interaction_ids: Sequence[str]) -> Iterator[None]:
-        """Around a change of tiers, of which what is cached by id does not know."""
-        marked = [keys.interaction_key(interaction_id) for interaction_id in interaction_ids]
-        self._cells.mark(marked)
+        with self._marking(set(map(keys.interaction_key, interaction_ids))):
+            yield
+
+    @contextmanager
+    def _marking(self, marked: Set[str]) -> Iterator[None]:
+        self.cells.mark(list(marked))
         try:
             yield
         finally:
-            self._cells.mark(marked)
+            self.cells.mark(list(marked))
 
     @contextmanager
     def erasing(self, interactions: Sequence[ChatInteraction]) -> Iterator[None]:
-        """Around a deletion of which the cache must have nothing left.
-
-        Raises CacheNotErased: before it, and then nothing is to be deleted; or after it, and then
-        the deletion is to be repeated with the same interactions, or `erase_user` to follow.
-        """
-        marked = {keys.interaction_key(each.interaction_id) for each in interactions}
-        marked.update(key for each in interactions for key in keys.answer_keys(each))
+        marked = {keys.interaction_key(gone.interaction_id) for gone in interactions}
+        marked.update(key for gone in interactions for key in keys.answer_keys(gone))
         self._confirm(list(marked))
         try:
             yield
         except BaseException:
-            self._cells.mark(list(marked))  # some of it may be done, or take effect yet
+            self.cells.mark(list(marked))  # some of it may be done, or take effect yet
             raise
         self._confirm(list(marked))
 
     def erase_user(self, user_id: str) -> int:
-        """Remove all that is of a user, the application's strings too; how much.
-
-        What is read at this moment may be back unless the database has nothing more of the user.
-        Raises CacheNotErased.
-        """
-        return self._cells.erase_user(user_id)
+        return self.cells.erase_user(user_id)
 
     def _confirm(self, marked: Sequence[str]) -> None:
-        if not self._cells.confirmed_mark(marked):
+        if not self.cells.confirmed_mark(marked):
             raise CacheNotErased
 
     def seconds_for(self, interaction: ChatInteraction) -> float:
-        """How long it may be cached."""
+        """How long it may be cached, in seconds."""
         return min(self._ttl, expiry.seconds_left(interaction.created_at))
+
+
+class _Writing(Writing):
+    """Begins a write in the cells of its key and of what follows from it, and ends it."""
+
+    def __init__(self, cache: LeasedCache, cells: Cells, key: str, marked: Sequence[str]) -> None:
+        super().__init__()
+        self._cache = cache
+        self._cells = cells
+        self._key = key
+        self._marked = list(marked)
+        self._token: bytes | None = None
+
+    def will_commit(self, interaction: ChatInteraction) -> None:
+        new = [key for key in keys.answer_keys(interaction) if key not in self._marked]
+        self._marked += new
+        self._cells.mark(self._marked)
+
+    def __enter__(self) -> Self:
+        self._token = self._cells.begin(self._key, new_token(), self._marked)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, StorageUnavailable):
+            # It may take effect yet, so the key stays busy until the mark ends.
+            self._cells.mark([self._key, *self._marked])
+        elif error is not None or self.result is None or self._token is None:
+            self._cells.end(self._key, self._token or b"", None, 0, self._marked)
+        else:
+            seconds = self._cache.seconds_for(self.result)
+            value = Stored(interaction=self.result).json
+            self._cells.end(self._key, self._token, value, seconds, self._marked)
 
 
 class _ById(Reading[Stored]):
     counts = metrics.counts_of("interaction")
 
-    def __init__(self, cache: InteractionCache, interaction_id: str, read: Read) -> None:
+    def __init__(self, cache: LeasedCache, interaction_id: str, read: Read) -> None:
         self.key = keys.interaction_key(interaction_id)
         self._cache = cache
         self._interaction_id = interaction_id
@@ -181,7 +180,7 @@ class _ById(Reading[Stored]):
 class _Answer(Reading[Stored]):
     counts = metrics.counts_of("answer")
 
-    def __init__(self, cache: InteractionCache, question: Question, find: Find, read: Read) -> None:
+    def __init__(self, cache: LeasedCache, question: Question, find: Find, read: Read) -> None:
         self.key = keys.answer_key(question)
         self._cache = cache
         self._question = question

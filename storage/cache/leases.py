@@ -28,6 +28,9 @@ Cell = bytes | None
 
 BUSY = b"X"
 
+VALUE_MAX_BYTES = 2_500_000
+"""More than the longest JSON of an interaction: 390,000 bytes of text, each escaped as six."""
+
 _MARK_MAX_BYTES = 64
 """A tag and a token are shorter; what is longer and no value is nothing of ours."""
 

@@ -159,3 +159,8 @@ def _answer(interaction: ChatInteraction) -> Item:
 
 def _lifetime() -> float:
     return expiry.lifetime().total_seconds()
+
+
+def key_of(interaction_id: str) -> Item:
+    """The key of an item."""
+    return {"interaction_id": {"S": interaction_id}}

@@ -3,14 +3,16 @@
 import heapq
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
-from storage.dynamodb import items
+from storage.dynamodb import batches, items
 from storage.dynamodb.client import Client
 from storage.dynamodb.expressions import names
 from storage.dynamodb.mirror import Newest, OfUser
 from storage.dynamodb.pauses import Pauses
 from storage.exceptions import StorageUnavailable
+from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import format_time
 from storage.records.pages import Slice
@@ -48,7 +50,27 @@ def entries(client: Client, wanted: Slice, pauses: Pauses) -> Iterator[Entry]:
     )
 
 
-def oldest(
+def oldest_interactions(
+    client: Client, until: datetime, limit: int, after: Position | None
+) -> list[ChatInteraction]:
+    """Up to `limit` interactions created at or before `until`, oldest first, behind `after`."""
+    pauses = Pauses()
+    share = min(limit // items.SHARDS + 8, LARGEST_PAGE)
+    entries = _oldest(client, until, after, share, pauses)
+    found: list[ChatInteraction] = []
+    while len(found) < limit and (page := list(islice(entries, min(limit, batches.READ_LIMIT)))):
+        stored = batches.read(client, [entry.interaction_id for entry in page], pauses)
+        found += [
+            items.to_interaction(item)
+            for entry in page
+            # The index lags: it may be a stub by now, or another interaction.
+            if (item := stored.get(entry.interaction_id))
+            and item.get("position") == {"S": entry.position}
+        ]
+    return found[:limit]
+
+
+def _oldest(
     client: Client, until: datetime, after: Position | None, share: int, pauses: Pauses
 ) -> Iterator[Entry]:
     """The entries of everyone created at or before `until`, oldest first, behind `after`.

@@ -12,8 +12,8 @@ PREFIX = "\x1flock#"
 FREE = "attribute_not_exists(#interaction_id) OR #until <= :now OR #owner = :owner"
 
 
-def take(client: Client, name: str, owner: str, seconds: float) -> bool:
-    """Take a lock that is free, has ended, or is one's own; whether it is one's own now."""
+def acquire(client: Client, name: str, owner: str, seconds: float) -> bool:
+    """Acquire a free or expired lock, or renew one's own; returns whether `owner` has it."""
     now = time.time()
     try:
         client.call(
@@ -34,7 +34,7 @@ def take(client: Client, name: str, owner: str, seconds: float) -> bool:
 
 
 def release(client: Client, name: str, owner: str) -> None:
-    """Give a lock back, if it is one's own."""
+    """Release a lock, if `owner` has it."""
     condition = "#owner = :owner"
     try:
         client.call(

@@ -1,6 +1,7 @@
 """`ChatInteraction`: the one record type that every layer and every backend passes."""
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -11,7 +12,7 @@ from django.db.models.functions import SHA256, Left
 from django.utils import timezone
 from uuid_utils import uuid7
 
-from storage import limits
+from storage import expiry, limits
 
 
 def new_interaction_id() -> str:
@@ -99,8 +100,38 @@ class ChatInteraction(models.Model):
 
     def clean(self) -> None:
         """Refuse what `storage.limits` refuses, so that Django forms say the same."""
-        if problems := limits.violations(self):
+        if problems := self.violations():
             raise ValidationError(problems)
+
+    def violations(self) -> dict[str, str]:
+        """The limits that it breaks (`storage.limits`): a sentence by field; empty if none."""
+        found = {
+            "interaction_id": limits.identifier_violation(self.interaction_id),
+            "user_id": limits.identifier_violation(self.user_id),
+            "message": limits.text_violation(self.message),
+            "response": limits.text_violation(self.response),
+            "model_used": limits.model_violation(self.model_used),
+            "input_tokens": limits.tokens_violation(self.input_tokens),
+            "output_tokens": limits.tokens_violation(self.output_tokens),
+            "created_at": limits.time_violation(self.created_at),
+            "updated_at": limits.time_violation(self.updated_at),
+        }
+        problems = {name: text for name, text in found.items() if text is not None}
+        if "created_at" not in problems and (expired := expiry.violation(self.created_at)):
+            problems["created_at"] = expired
+        if "message" not in problems and "response" not in problems:
+            problems |= limits.size_violation(self.message, self.response)
+        return problems
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of UTF-8 in `message` and `response`."""
+        return limits.text_bytes(self.message, self.response)
+
+    @property
+    def position(self) -> tuple[datetime, str]:
+        """Where it stands in lists: by time, and by id if times are equal."""
+        return self.created_at, self.interaction_id
 
     def same_content(self, other: "ChatInteraction") -> bool:
         """Whether both say the same; the times, which the store sets, are not compared."""

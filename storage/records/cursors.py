@@ -32,4 +32,4 @@ def decode(cursor: str, scope: Scope) -> Position:
 
 
 def _signer(scope: Scope) -> signing.Signer:
-    return signing.Signer(salt=f"storage.records.cursors:{scope!r}")
+    return signing.Signer(salt=f"storage.cursors:{scope!r}")

@@ -1,75 +1,60 @@
-"""LocalStorage: interactions in SQLite, with the process's memory as cache."""
+"""SqliteDatabase: interactions in SQLite, through Django's connections of one alias."""
 
 import logging
 import sqlite3
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime
-from typing import Any, NoReturn
+from collections.abc import Iterator, Mapping, Sequence, Set
+from datetime import datetime
+from typing import Any
 
-from django.conf import settings
-from django.core.cache.backends.base import BaseCache
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
-from storage import expiry, limits
-from storage.archive.archive import Archive
-from storage.cache.cells import NoCells
-from storage.cache.data_version import DataVersion
-from storage.cache.interactions import InteractionCache, Writing
-from storage.cache.memory_cells import MemoryCells
-from storage.cache.memory_strings import MemoryStrings
-from storage.exceptions import (
-    InteractionArchived,
-    InteractionConflict,
-    InvalidInteraction,
-    NoSharedCache,
-)
+from storage import expiry
+from storage.database import BeforeCommit, Database, apply_changes
+from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.records import cursors
-from storage.records.json import Record, Stored
+from storage.records.cursors import Position
+from storage.records.json import Record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub, TakenByStub
 from storage.sql_errors import translated
-from storage.sqlite import idempotency_keys, queries, wal
+from storage.sqlite import answers, cold, idempotency_keys, locks, queries, space, wal
 from storage.sqlite.base import close_before_fork
-from storage.sqlite.cold import LocalTiers
+from storage.sqlite.changes import Changes, count_erasure
+from storage.sqlite.statements import Statements
 
 logger = logging.getLogger(__name__)
 
 WRITES_PER_LOG_CHECK = 16
 """Single writes between two looks at the size of the write-ahead log."""
 
-AFTER_ALL_MODELS = chr(sys.maxunicode) * (limits.MODEL_MAX_LENGTH + 1)
-"""Greater than the name of any model."""
 
-
-class LocalStorage(LocalTiers):
+class SqliteDatabase(Database):
     """Keeps interactions in the SQL database `alias`, whose engine is `storage.sqlite`."""
 
-    def __init__(self, alias: str, cache: BaseCache, archive: Archive) -> None:
+    kind = "LocalStorage"
+    holds_accounts = True
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._statements = Statements(alias)
+        self._rows = self._statements.rows
         self._options = connections[alias].settings_dict["OPTIONS"]
-        super().__init__(alias, self._options["pool"]["max_size"], archive)
+        self.threads = self._options["pool"]["max_size"]
+        self.changes = Changes(self._statements)
+        close_before_fork(self.changes)
         self._writes = 0
-        data_version = DataVersion(self._open_idle_connection)
-        close_before_fork(data_version)
-        self._cells = MemoryCells(cache, data_version)
-        self._strings = MemoryStrings(cache, self._cells)
-        self._interactions = InteractionCache(self._cells, settings.CACHE_TTL)
 
-    def cache_get_sync(self, key: str) -> str | None:
-        return self._strings.get(key)
+    def read(self, interaction_id: str) -> ChatInteraction | None:
+        with translated:
+            return self._read(interaction_id)
 
-    def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
-        self._strings.set(key, value, ttl)
-
-    def _save(self, interaction: ChatInteraction) -> None:
-        with translated, self._writing(interaction.interaction_id, interaction) as writing:
-            parameters = queries.to_parameters(interaction) | {"cutoff": _cutoff()}
+    def save(self, interaction: ChatInteraction) -> None:
+        parameters = queries.to_parameters(interaction) | {"cutoff": _cutoff()}
+        with translated:
             saved = self._upserted(parameters)
             if not saved:
                 self._delete_expired(interaction.interaction_id)
@@ -77,37 +62,13 @@ class LocalStorage(LocalTiers):
             if not saved:
                 raise self._conflict(interaction.interaction_id)
             interaction.created_at = queries.to_time(saved[0][0])
-            writing.committed(interaction)
+            self._after_write()
 
-    def _upserted(self, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        try:
-            return self._rows(queries.upsert(self._alias), parameters)
-        except IntegrityError:  # the id is an archived interaction's
-            return []
-
-    def _conflict(self, interaction_id: str) -> InteractionConflict:
-        if self._stub(interaction_id) is None:
-            return InteractionConflict(interaction_id)
-        return InteractionArchived(interaction_id)
-
-    def _get(self, interaction_id: str) -> Stored | None:
-        with translated:
-            if self._statements.in_transaction():  # may see what is not committed
-                interaction = self._read(interaction_id)
-                return None if interaction is None else Stored(interaction=interaction)
-            return self._interactions.get(interaction_id, self._read)
-
-    def _answer(self, question: Question) -> Stored | None:
-        with translated:
-            if self._statements.in_transaction():
-                interaction = self._find(question)
-                return None if interaction is None else Stored(interaction=interaction)
-            return self._interactions.answer(question, self._find, self._read)
-
-    def _create(
+    def create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        with translated, self._writing(interaction.interaction_id, interaction) as writing:
+        stored: ChatInteraction | None
+        with translated:
             if idempotency is None:
                 stored, created = self._insert_or_find(interaction)
             else:
@@ -117,19 +78,10 @@ class LocalStorage(LocalTiers):
                         return self._made(made_before), False
                     stored, created = self._insert_or_find(interaction)
                     idempotency_keys.remember(idempotency, stored)
-            if created:
-                writing.committed(stored)
+            self._after_write()
             return stored, created
 
-    def _made(self, interaction_id: str) -> ChatInteraction | None:
-        """What an idempotency key has made, if it is there still."""
-        interaction = self._read(interaction_id)
-        stub = None if interaction else self._stub(interaction_id)
-        if stub is not None and not stub.has_expired:
-            raise TakenByStub(stub, replayed=True)
-        return interaction
-
-    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
+    def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
         rows = [queries.to_parameters(interaction) for interaction in interactions]
         with translated:
             try:
@@ -143,33 +95,154 @@ class LocalStorage(LocalTiers):
             self._keep_log_bounded()
             return outcomes
 
-    def _update(
-        self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
+    def update(
+        self,
+        interaction_id: str,
+        changes: Mapping[str, Any],
+        user_id: str | None,
+        before_commit: BeforeCommit,
     ) -> ChatInteraction | None:
-        with translated, self._writing(interaction_id) as writing:
+        with translated:
             with transaction.atomic(self._alias):
                 interaction = self._read(interaction_id)
                 if interaction is None or user_id not in (None, interaction.user_id):
                     return None
-                for name, value in changes.items():
-                    setattr(interaction, name, value)
-                if problems := limits.violations(interaction):
-                    raise InvalidInteraction(problems)
-                interaction.updated_at = datetime.now(UTC)
-                writing.will_commit(interaction)
+                apply_changes(interaction, changes)
+                before_commit(interaction)
                 values = queries.to_parameters(interaction)
                 names = ("interaction_id", "updated_at", *COMPLETED_FIELDS)
                 self._rows(queries.update(self._alias), {name: values[name] for name in names})
-            writing.committed(interaction)
+            self._after_write()
             return interaction
 
-    def _delete(self, interaction_id: str, user_id: str | None) -> bool:
+    def delete(self, interaction_id: str, user_id: str | None) -> bool:
         sql = queries.delete(self._alias, of_user=user_id is not None)
-        with translated, self._writing(interaction_id):
-            parameters = {"interaction_id": interaction_id, "user_id": user_id, "cutoff": _cutoff()}
-            return bool(self._rows(sql, parameters))
+        parameters = {"interaction_id": interaction_id, "user_id": user_id, "cutoff": _cutoff()}
+        with translated:
+            deleted = bool(self._rows(sql, parameters))
+            self._after_write()
+            return deleted
 
-    def _newest(self, wanted: Slice) -> tuple[list[Record], bool]:
+    def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
+        rows = self._newest_rows(wanted, wanted.limit + 1)  # one more tells whether there are more
+        found = [queries.to_record(row) for row in rows[: wanted.limit]]
+        return found, len(rows) > wanted.limit
+
+    def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
+        return [queries.to_interaction(row) for row in self._newest_rows(wanted, wanted.limit)]
+
+    def find_answer(self, question: Question) -> ChatInteraction | None:
+        with translated:
+            newest = answers.newest(self._statements, question)
+        return None if newest is None or expiry.has_expired(newest.created_at) else newest
+
+    def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
+        after_time, after_id = after or (None, None)
+        parameters = {
+            "until": queries.to_text(until),
+            "limit": limit,
+            "after_time": after_time and queries.to_text(after_time),
+            "after_id": after_id,
+        }
+        sql = queries.select_oldest(self._alias, after=after is not None)
+        with translated:
+            return [queries.to_interaction(row) for row in self._rows(sql, parameters)]
+
+    def count_oldest(self, until: datetime, at_most: int) -> int:
+        due = self._hot_rows.filter(created_at__lte=until)
+        with translated:
+            return int(due.order_by("created_at")[:at_most].count())
+
+    def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
+        return self._remove_from(self._hot_rows.filter(created_at__lte=until), interactions)
+
+    def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
+        return self._remove_from(self._hot_rows.filter(user_id=user_id), interactions)
+
+    def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
+        with translated, self._statements.snapshot():
+            return self._read(interaction_id) or cold.stub(self._statements, interaction_id)
+
+    def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
+        return cold.stubs(self._alias, interaction_ids)
+
+    def all_stubs(self) -> Iterator[Stub]:
+        return cold.all_stubs(self._alias)
+
+    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+        return cold.move(self._statements, interactions, segment)
+
+    def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+        return cold.bring_back(self._statements, interactions, segment)
+
+    def adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
+        return cold.adopt(self._alias, interaction, segment, instead_of)
+
+    def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
+        return cold.drop(self._alias, interaction_ids, segment)
+
+    def drop_other_stubs(self, segments: Set[str]) -> int:
+        return cold.drop_others(self._alias, segments)
+
+    def remove_expired_stubs(self, until: datetime, limit: int) -> int:
+        return cold.remove_expired_stubs(self._alias, until, limit)
+
+    def forget_user(self, user_id: str) -> dict[str, int]:
+        with translated, transaction.atomic(self._alias):
+            forgotten = idempotency_keys.forget_user(self._alias, user_id)
+            count_erasure(self._statements)
+        return {"idempotency_records": forgotten}
+
+    def remove_expired_idempotency_keys(self, until: datetime, limit: int) -> int:
+        with translated:
+            return idempotency_keys.remove_expired(self._alias, until, limit)
+
+    def count_expired_idempotency_keys(self, until: datetime) -> int:
+        with translated:
+            return idempotency_keys.count_expired(self._alias, until)
+
+    def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
+        with translated:
+            return locks.acquire(self._alias, name, owner, seconds)
+
+    def release_lock(self, name: str, owner: str) -> None:
+        with translated:
+            locks.release(self._alias, name, owner)
+
+    def check_available(self) -> None:
+        self.read("readyz")
+
+    def describe(self) -> dict[str, str | int]:
+        return space.describe(connections[self._alias].settings_dict["NAME"])
+
+    def scrub(self) -> None:
+        with translated:
+            space.scrub(self._statements)
+
+    def scrub_seconds(self) -> float:
+        with translated:
+            return space.scrub_seconds(self._statements)
+
+    def reclaim(self) -> int:
+        with translated:
+            return space.reclaim(self._statements)
+
+    def unreclaimable_bytes(self) -> int:
+        with translated:
+            return space.unreclaimable_bytes(self._statements)
+
+    def release(self) -> None:
+        connections[self._alias].close()
+
+    @property
+    def _hot_rows(self) -> Any:
+        return ChatInteraction.objects.using(self._alias)
+
+    def _remove_from(self, rows: Any, interactions: Sequence[ChatInteraction]) -> int:
+        ids = [interaction.interaction_id for interaction in interactions]
+        return cold.remove_from(self._alias, rows, ids)
+
+    def _newest_rows(self, wanted: Slice, limit: int) -> list[tuple[Any, ...]]:
         sql = queries.select_newest(
             self._alias,
             of_user=wanted.user_id is not None,
@@ -177,63 +250,39 @@ class LocalStorage(LocalTiers):
             until=wanted.created_before is not None,
         )
         with translated:
-            rows = self._rows(sql, queries.slice_parameters(wanted))
-        found = [queries.to_record(row) for row in rows[: wanted.limit]]
-        return found, len(rows) > wanted.limit
+            return self._rows(sql, queries.slice_parameters(wanted) | {"limit": limit})
 
-    def _moving(self, interaction_ids: Sequence[str]) -> AbstractContextManager[None]:
-        return nullcontext()  # every process forgets all that it has cached, this one too
+    def _read(self, interaction_id: str) -> ChatInteraction | None:
+        rows = self._rows(queries.select_by_id(self._alias), {"interaction_id": interaction_id})
+        interaction = queries.to_interaction(rows[0]) if rows else None
+        if interaction is None or expiry.has_expired(interaction.created_at):
+            return None
+        return interaction
 
-    def _erasing(self, interactions: Sequence[ChatInteraction]) -> AbstractContextManager[None]:
-        return self._interactions.erasing(interactions)
+    def _upserted(self, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        try:
+            return self._rows(queries.upsert(self._alias), parameters)
+        except IntegrityError:  # the id is a cold interaction's
+            return []
 
-    def _forget_user(self, user_id: str) -> dict[str, int]:
-        with translated, transaction.atomic(self._alias):
-            records = idempotency_keys.forget_user(self._alias, user_id)
-            (count,) = self._rows("PRAGMA user_version", {})[0]
-            self._rows(f"PRAGMA user_version = {(count + 1) % 2**31}", {})
-        self._interactions.erase_user(user_id)
-        return {"idempotency_records": records}
+    def _conflict(self, interaction_id: str) -> InteractionConflict:
+        if cold.stub(self._statements, interaction_id) is None:
+            return InteractionConflict(interaction_id)
+        return InteractionArchived(interaction_id)
 
-    def check_available_sync(self) -> None:
-        with translated:
-            self._read("readyz")
-
-    def _release(self) -> None:
-        connections[self._alias].close()
-
-    def audit_cache_sync(self, sample: int | None) -> NoReturn:
-        raise NoSharedCache(
-            "Each server has its cache in its own memory, where no other process can look."
-        )
-
-    def _find(self, question: Question) -> ChatInteraction | None:
-        if question.model_used is not None:
-            newest = self._answer_of(question, question.model_used, of_model=True)
-        else:
-            with self._statements.snapshot():
-                newest = max(self._answers_of_models(question), key=_position, default=None)
-        return None if newest is None or expiry.has_expired(newest.created_at) else newest
-
-    def _answers_of_models(self, question: Question) -> Iterator[ChatInteraction]:
-        """The newest answer of each model that has answered: one step in the index each."""
-        model_used = AFTER_ALL_MODELS
-        while found := self._answer_of(question, model_used, of_model=False):
-            yield found
-            model_used = found.model_used
-
-    def _answer_of(
-        self, question: Question, model_used: str, *, of_model: bool
-    ) -> ChatInteraction | None:
-        parameters = queries.question_parameters(question) | {"model_used": model_used}
-        rows = self._rows(queries.select_answer(self._alias, of_model=of_model), parameters)
-        return queries.to_interaction(rows[0]) if rows else None
+    def _made(self, interaction_id: str) -> ChatInteraction | None:
+        """What an idempotency key has made, if it is there still."""
+        interaction = self._read(interaction_id)
+        stub = None if interaction else cold.stub(self._statements, interaction_id)
+        if stub is not None and not stub.has_expired:
+            raise TakenByStub(stub, replayed=True)
+        return interaction
 
     def _delete_expired(self, interaction_id: str) -> None:
         """Free the id if its row, or its stub, has expired."""
         parameters = {"interaction_id": interaction_id, "cutoff": _cutoff()}
         self._rows(queries.delete_expired(self._alias), parameters)
-        self._stub_rows.filter(pk=interaction_id, created_at__lte=expiry.cutoff()).delete()
+        cold.free_expired(self._alias, interaction_id, expiry.cutoff())
 
     def _outcome(self, interaction: ChatInteraction) -> Outcome | Stub:
         try:
@@ -252,7 +301,7 @@ class LocalStorage(LocalTiers):
             return interaction, True
         except IntegrityError:
             stored = self._read(interaction.interaction_id)
-            stub = None if stored else self._stub(interaction.interaction_id)
+            stub = None if stored else cold.stub(self._statements, interaction.interaction_id)
             if stub is not None and not stub.has_expired:
                 raise TakenByStub(stub) from None
             if stored is None and attempts > 1:  # it has expired, or was deleted just now
@@ -264,54 +313,21 @@ class LocalStorage(LocalTiers):
                 raise InteractionConflict(interaction.interaction_id) from None
             return stored, False
 
-    @contextmanager
-    def _writing(
-        self, interaction_id: str, interaction: ChatInteraction | None = None
-    ) -> Iterator[Writing]:
-        """Around one write, its commit included. See Note [Commits of others]."""
-        if self._statements.in_transaction():
-            yield Writing(NoCells(), [])  # the caller will commit it; the cells are forgotten then
-            return
-        before = self._commits_of_others()
-        with self._interactions.writing(interaction_id, interaction) as writing:
-            yield writing
-            if self._statements.in_transaction():  # opened by the write itself, without autocommit
-                writing.result = None
-                return
-            with self._already_saved():
-                self._cells.committed(lambda: self._commits_of_others() == before)
+    def _after_write(self) -> None:
         self._writes += 1
         if self._writes % WRITES_PER_LOG_CHECK == 0:
             self._keep_log_bounded()
 
-    def _commits_of_others(self) -> int:
-        """A number that changes when another connection has committed, unlike this thread's own."""
-        return self._rows("PRAGMA data_version", {})[0][0]
-
     def _keep_log_bounded(self) -> None:
-        if not self._statements.in_transaction():
-            connection = connections[self._alias]
-            database = str(connection.settings_dict["NAME"])
-            with self._already_saved():
-                wal.keep_bounded(connection.connection, database, self._options["timeout"] * 1000)
-
-    @contextmanager
-    def _already_saved(self) -> Iterator[None]:
-        """What fails after the commit must not make a saved interaction look unsaved."""
+        if self._statements.in_transaction():
+            return
+        connection = connections[self._alias]
+        database = str(connection.settings_dict["NAME"])
         try:
-            yield
+            wal.keep_bounded(connection.connection, database, self._options["timeout"] * 1000)
         except (sqlite3.Error, DatabaseError, OSError) as error:
+            # It must not make a saved interaction look unsaved.
             logger.warning("After a commit that holds: %s", error)
-
-    def _open_idle_connection(self) -> sqlite3.Connection:
-        parameters = connections[self._alias].get_connection_params()
-        return sqlite3.connect(
-            parameters["database"], uri=True, check_same_thread=False, timeout=20
-        )
-
-
-def _position(interaction: ChatInteraction) -> cursors.Position:
-    return interaction.created_at, interaction.interaction_id
 
 
 def _cutoff() -> str:

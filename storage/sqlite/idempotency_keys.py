@@ -3,6 +3,9 @@
 Called inside the transaction that saves the interaction, so that both are written or neither.
 """
 
+from datetime import datetime
+
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from storage.exceptions import IdempotencyKeyReused
@@ -48,3 +51,19 @@ def remember(idempotency: Idempotency, made: ChatInteraction) -> None:
 def forget_user(alias: str, user_id: str) -> int:
     """Delete the records of what a user's requests have made; how many."""
     return IdempotencyRecord.objects.using(alias).filter(user_id=user_id).delete()[0]
+
+
+def remove_expired(alias: str, until: datetime, limit: int) -> int:
+    """Delete up to `limit` records that expired at or before `until`; returns the count."""
+    expired = _expired(alias, until)
+    keys = list(expired.order_by("expires_at").values_list("pk", flat=True)[:limit])
+    return expired.filter(pk__in=keys).delete()[0] if keys else 0
+
+
+def count_expired(alias: str, until: datetime) -> int:
+    """How many records expired at or before `until`."""
+    return _expired(alias, until).count()
+
+
+def _expired(alias: str, until: datetime) -> "QuerySet[IdempotencyRecord]":
+    return IdempotencyRecord.objects.using(alias).filter(expires_at__lte=until)

@@ -7,8 +7,8 @@ from django.db import transaction
 from storage.models import Lock
 
 
-def take(alias: str, name: str, owner: str, seconds: float) -> bool:
-    """Take a lock that is free, has ended, or is one's own; whether it is one's own now."""
+def acquire(alias: str, name: str, owner: str, seconds: float) -> bool:
+    """Acquire a free or expired lock, or renew one's own; returns whether `owner` has it."""
     now = datetime.now(UTC)
     until = now + timedelta(seconds=seconds)
     locks = Lock.objects.using(alias)
@@ -21,5 +21,5 @@ def take(alias: str, name: str, owner: str, seconds: float) -> bool:
 
 
 def release(alias: str, name: str, owner: str) -> None:
-    """Give a lock back, if it is one's own."""
+    """Release a lock, if `owner` has it."""
     Lock.objects.using(alias).filter(name=name, owner=owner).delete()

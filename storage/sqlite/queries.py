@@ -204,11 +204,10 @@ def select_stub(alias: str) -> str:
 
 
 def slice_parameters(wanted: Slice) -> dict[str, Any]:
-    """The values for `select_newest`. One row more than wanted tells whether there are more."""
+    """The values for `select_newest`, apart from `limit`."""
     before_time, before_id = wanted.before or (None, None)
     return {
         "user_id": wanted.user_id,
-        "limit": wanted.limit + 1,
         "before_time": before_time and to_text(before_time),
         "before_id": before_id,
         "created_after": to_text(wanted.created_after),
@@ -281,7 +280,7 @@ def to_time(text: str) -> datetime:
 
 def to_text(value: datetime) -> str:
     """A time as Django keeps it in SQLite: UTC without an offset; text sorts as time does."""
-    return str(value.astimezone(UTC))[: -len("+00:00")]
+    return str(value if value.tzinfo is UTC else value.astimezone(UTC))[: -len("+00:00")]
 
 
 def _to_record_time(text: str) -> str:

@@ -61,6 +61,13 @@ def reclaim(statements: Statements) -> int:
     return int(given * _value(statements, "page_size"))
 
 
+def unreclaimable_bytes(statements: Statements) -> int:
+    """Free bytes of a database that was made without auto_vacuum: only VACUUM returns them."""
+    if _value(statements, "auto_vacuum"):
+        return 0
+    return int(_value(statements, "freelist_count") * _value(statements, "page_size"))
+
+
 def scrub(statements: Statements) -> None:
     """Leave nothing of what was deleted in the files. See Note [What secure_delete leaves].
 

@@ -1,32 +1,17 @@
-"""Whether a process may start to serve: what an operator has forgotten is said before."""
+"""Whether a server may start: what an operator has forgotten is said before, not per request."""
 
-import logging
-
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from storage.exceptions import StorageError
 from storage.startup.selection import get_storage
 
-logger = logging.getLogger(__name__)
 
+def startup_problem() -> str | None:
+    """What must be put right before interactions can be read: one line, with the remedy; or None.
 
-def mistake() -> str | None:
-    """What must be put right before interactions can be read: one line, with the remedy.
-
-    None if all is well. Also None if the backend does not answer at the moment, within 9 s:
-    that passes by itself, and until it has, `/readyz` says 503.
+    Also None if the database does not answer for now, within 9 s: that passes by itself, and
+    until it has, `/readyz` says 503.
     """
-    if settings.ENVIRONMENT != "production":
-        return None
-    from storage.dynamodb import advice
-
     try:
-        get_storage().check_available_sync()
+        return get_storage().database.startup_problem()
     except ImproperlyConfigured as error:
         return str(error)
-    except StorageError as error:
-        if not advice.passes(error):
-            return advice.advice(error)
-        logger.warning("Starting, although %s", error)
-    return None

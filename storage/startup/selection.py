@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
 
     from storage.archive.archive import Archive
-    from storage.interface import Storage
+    from storage.dynamodb.client import Client
+    from storage.interface import CloudStorage, LocalStorage, Storage
 
 
 def get_storage() -> "Storage":
@@ -38,18 +39,35 @@ def _storage_of(process_id: int) -> "Storage":
 
     archive = configured_archive()
     if settings.ENVIRONMENT == "production":
-        return _cloud_storage(caches["default"], archive)
-
-    from storage.sqlite.database import LocalStorage
-
-    return LocalStorage("default", caches["default"], archive)
+        return cloud_storage(_configured_client(), caches["default"], archive)
+    return local_storage("default", caches["default"], archive)
 
 
-def _cloud_storage(cache: "BaseCache", archive: "Archive") -> "Storage":
+def local_storage(alias: str, values: "BaseCache", archive: "Archive") -> "LocalStorage":
+    """The storage in the SQL database of an alias, with its cache in the memory of `values`."""
+    from storage.cache.in_memory import InMemoryCache
+    from storage.interface import LocalStorage
+    from storage.sqlite.database import SqliteDatabase
+
+    sqlite = SqliteDatabase(alias)
+    memory_cache = InMemoryCache(values, sqlite.changes, settings.CACHE_TTL)
+    return LocalStorage(sqlite, memory_cache, archive)
+
+
+def cloud_storage(client: "Client", cache: "BaseCache", archive: "Archive") -> "CloudStorage":
+    """The storage in the table of a client; it is cached if `cache` is one of django-redis."""
+    from storage.cache.shared import shared_cache
+    from storage.dynamodb.database import DynamoDBDatabase
+    from storage.interface import CloudStorage
+
+    dynamodb = DynamoDBDatabase(client, settings.DYNAMODB_CONNECTIONS)
+    return CloudStorage(dynamodb, shared_cache(cache), archive)
+
+
+def _configured_client() -> "Client":
     from storage.dynamodb.configured import configured_client
-    from storage.dynamodb.database import CloudStorage
 
-    return CloudStorage(configured_client(), cache, settings.DYNAMODB_CONNECTIONS, archive)
+    return configured_client()
 
 
 def storage_named(name: str) -> "Storage":
@@ -64,7 +82,7 @@ def storage_named(name: str) -> "Storage":
         return get_storage()
     from storage.archive.archive import configured_archive
 
-    return _cloud_storage(_shared_cache(), configured_archive())
+    return cloud_storage(_configured_client(), _cache_of_servers(), configured_archive())
 
 
 def place_named(name: str) -> str:
@@ -88,7 +106,7 @@ def archive_at(place: str) -> "Archive":
     return Archive(ArchiveBucket(bucket, settings.AWS_REGION or None, endpoint))
 
 
-def _shared_cache() -> "BaseCache":
+def _cache_of_servers() -> "BaseCache":
     """The cache of servers in production, whatever ENVIRONMENT is."""
     from django.core.cache import CacheHandler
 
@@ -97,7 +115,5 @@ def _shared_cache() -> "BaseCache":
     cache = settings.NO_CACHE
     if settings.REDIS_URL:
         connections = settings.DYNAMODB_CONNECTIONS + 2  # this command's own, and as in settings
-        cache = redis_cache(
-            settings.REDIS_URL, cluster=settings.REDIS_CLUSTER, max_connections=connections
-        )
+        cache = redis_cache(settings.REDIS_URL, max_connections=connections)
     return CacheHandler({"default": cache})["default"]

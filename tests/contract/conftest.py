@@ -1,18 +1,17 @@
 """What every backend's run of the contract shares."""
 
-import os
-
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import switches
 from tests.contract.calls import CoroutineCalls, SynchronousCalls
 
 # The few examples of a normal run are the same each time; CONTRACT_EXAMPLES asks for more, at
 # random. No database of examples, so that no run depends on an earlier one.
 settings.register_profile(
     "contract",
-    max_examples=int(os.environ.get("CONTRACT_EXAMPLES", "25")),
-    derandomize="CONTRACT_EXAMPLES" not in os.environ,
+    max_examples=switches.number("CONTRACT_EXAMPLES"),
+    derandomize=not switches.is_set("CONTRACT_EXAMPLES"),
     database=None,
     deadline=None,
     suppress_health_check=[

@@ -3,7 +3,6 @@
 Few ids, users, times and keys, so that operations meet: replaced, taken, deleted, equal times.
 """
 
-import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
@@ -26,16 +25,16 @@ from storage.exceptions import (
     InvalidInteraction,
     StorageError,
 )
-from storage.limits import violations
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
 from storage.records.pages import PageQuery
 from storage.records.questions import Question
+from tests import switches
 from tests.contract.calls import at, fields, newest_first
 from tests.contract.round_trips import PROFILE, empty
 
-STEPS = int(os.environ.get("CONTRACT_STEPS", "25"))
+STEPS = switches.number("CONTRACT_STEPS")
 
 USERS = st.sampled_from(["ada", "bob", "a:#😀"])
 MAYBE_USERS = st.one_of(st.none(), USERS)
@@ -180,7 +179,7 @@ class Side:
             found = self.storage.update_interaction_sync(interaction_id, changes, user_id=user_id)
         except InvalidInteraction:
             assert theirs
-            assert violations(ChatInteraction(**(known.values | changes)))
+            assert ChatInteraction(**(known.values | changes)).violations()
             raise
         if not theirs:
             assert found is None

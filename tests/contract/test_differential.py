@@ -1,7 +1,7 @@
 """SQLite and DynamoDB tell the same, whatever is done to both.
 
 CONTRACT_EXAMPLES and CONTRACT_STEPS ask for more and for longer sequences:
-CONTRACT_EXAMPLES=2000 CONTRACT_STEPS=50 python -m pytest -s tests/differential --timeout=0
+CONTRACT_EXAMPLES=2000 CONTRACT_STEPS=50 pytest -s tests/contract/test_differential.py --timeout=0
 """
 
 import fakeredis
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import Phase
 
 from storage import get_storage
+from storage.interface import LocalStorage
 from storage.records.outcomes import Outcome
-from storage.sqlite.database import LocalStorage
 from tests.clouds import make_cache, make_storage
 from tests.contract import conftest as _profile  # noqa: F401  (the profile of the examples)
 from tests.contract.sequences import run_sequences
@@ -40,19 +40,21 @@ def test_both_backends_tell_the_same(local, cloud):
 
 def test_a_difference_is_found(local, cloud, monkeypatch):
     # The control: a backend that forgets whose interaction it is.
-    delete = type(cloud)._delete
-    monkeypatch.setattr(type(cloud), "_delete", lambda self, key, user: delete(self, key, None))
+    delete = type(cloud.database).delete
+    monkeypatch.setattr(
+        type(cloud.database), "delete", lambda self, key, user: delete(self, key, None)
+    )
     with pytest.raises(AssertionError):
         run_sequences(local, cloud, **AT_ONCE)
 
 
 def test_an_outcome_that_differs_is_found(local, cloud, monkeypatch):
-    create_many = type(cloud)._create_many
+    create_many = type(cloud.database).create_many
 
     def never_a_conflict(self, batch):
         outcomes = create_many(self, batch)
         return [Outcome.UNCHANGED if each is Outcome.CONFLICT else each for each in outcomes]
 
-    monkeypatch.setattr(type(cloud), "_create_many", never_a_conflict)
+    monkeypatch.setattr(type(cloud.database), "create_many", never_a_conflict)
     with pytest.raises(AssertionError):
         run_sequences(local, cloud, **AT_ONCE)

@@ -3,7 +3,7 @@
 import pytest
 
 from storage import get_storage
-from storage.sqlite.database import LocalStorage
+from storage.interface import LocalStorage
 from tests.contract.contract import StorageContract
 
 

@@ -16,7 +16,7 @@ from django.db import connections
 from storage.archive.archive import configured_archive
 from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord
 from storage.sqlite import base
-from storage.sqlite.database import LocalStorage
+from storage.startup.selection import local_storage
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -71,9 +71,9 @@ def other(add_database):
 @pytest.fixture
 def other_storage(other):
     """LocalStorage on that database."""
-    storage = LocalStorage(other.alias, caches["default"], configured_archive())
+    storage = local_storage(other.alias, caches["default"], configured_archive())
     yield storage
-    storage._executor.shutdown()
+    storage.runner.executor.shutdown()
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def run_program(start_program):
 
     def run(name, *arguments, **environment):
         process = start_program(name, *arguments, **environment)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate()
         assert process.returncode == 0, errors
         return output
 

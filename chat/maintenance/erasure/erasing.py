@@ -222,7 +222,7 @@ class _Job:
         """Leave no bytes in the files of the databases either, and write the receipts."""
         try:
             self._storage.database.scrub()
-            if not self._storage.database.holds_accounts:  # type: ignore[attr-defined]
+            if not self._storage.database.holds_accounts:
                 accounts.scrub()
             copies = backups.all_copies()
         except StorageError as error:

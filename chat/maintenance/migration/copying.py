@@ -37,7 +37,6 @@ from chat.maintenance.migration.report import Copied
 from chat.maintenance.migration.rows import ColdWriter, HotWriter
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
-from chat.maintenance.stub_lists import all_stubs
 from storage import expiry
 from storage.batched import batched
 from storage.exceptions import StorageError
@@ -159,7 +158,7 @@ class _Pass:
 
     def _drop_stubs(self) -> None:
         """Drop the target's stubs that the source has not."""
-        stubs = self._unexpired(all_stubs(self._target))
+        stubs = self._unexpired(self._target.database.all_stubs())
         for some in batched(stubs, PAGE):
             self._step()
             known = self._source.database.stubs([stub.interaction_id for stub in some])
@@ -190,7 +189,7 @@ class _Pass:
 
     def _check_archive(self) -> None:
         """Raises RowsMissing. A stub that was dropped meanwhile makes fewer of them, not more."""
-        stubs = sum(1 for _ in self._unexpired(all_stubs(self._source)))
+        stubs = sum(1 for _ in self._unexpired(self._source.database.all_stubs()))
         if (missing := stubs - self.here.rows) > 0:
             raise RowsMissing(
                 f"{missing} archived interactions of {self._place} are not in the archive. If it "

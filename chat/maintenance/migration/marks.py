@@ -33,7 +33,6 @@ from chat.maintenance.migration.comparing import (
     differing,
     hot_rows,
 )
-from chat.maintenance.stub_lists import all_stubs
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.records.json import format_time
@@ -146,7 +145,7 @@ def _content_of(storage: Storage, gone_until: datetime, step: Step) -> dict[str,
     hot, stubs = Digest(), StubDigest()
     for row in hot_rows(storage, gone_until, step):
         hot.add(row)
-    for stub in all_stubs(storage):
+    for stub in storage.database.all_stubs():
         stubs.add(stub)
     return content(hot, stubs)
 
@@ -156,7 +155,7 @@ def _name(target: Side) -> str:
 
 
 def _is_empty(storage: Storage) -> bool:
-    return not storage.oldest(LATEST, 1) and next(all_stubs(storage), None) is None
+    return not storage.oldest(LATEST, 1) and next(storage.database.all_stubs(), None) is None
 
 
 def _has_newer(source: Storage, target: Storage, time: datetime) -> bool:

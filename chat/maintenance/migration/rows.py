@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chat.maintenance.migration.comparing import PAGE, Row
 from chat.maintenance.migration.report import Copied
-from storage import expiry, limits
+from storage import expiry
 from storage.exceptions import BatchUnfinished, InvalidInteractions
 from storage.interface import Storage
 from storage.models import ChatInteraction
@@ -26,7 +26,7 @@ class _Writer:
 
     def _add(self, row: Row) -> None:
         self._batch.append(row)
-        self._bytes += limits.text_bytes(row.interaction)
+        self._bytes += row.interaction.text_bytes
 
     def _taken(self) -> list[Row]:
         batch, self._batch, self._bytes = self._batch, [], 0

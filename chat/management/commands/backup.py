@@ -1,4 +1,4 @@
-"""`manage.py backup`: a copy of the SQL database while it is in use."""
+"""`manage.py backup`: copy the SQL database while it is in use."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from storage.interface import Storage
 
 
 class Command(MaintenanceCommand):
-    """Exit status 1: something is not backed up."""
+    """Exit status 1 means that something is not backed up."""
 
     help = (
-        "Back the SQL database up into BACKUP_DIR, delete backups that have expired, and in "
-        "production make sure that DynamoDB can restore the table."
+        "Back up the SQL database to BACKUP_DIR, and delete expired backups. In production, also "
+        "check that DynamoDB can restore the table."
     )
-    locks = False  # two runs wait for one another at the folder
+    locks = False  # the lock of the folder makes one run wait for the other
 
     def new_report(self) -> BackupReport:
         return BackupReport()

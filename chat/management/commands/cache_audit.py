@@ -3,17 +3,15 @@
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import CollectorRegistry, Gauge
 
-from chat.metrics import files as metrics_files
+from chat.metrics.files import leave_metrics
 from storage import get_storage
 from storage.exceptions import NoSharedCache, StorageError
-
-if TYPE_CHECKING:
-    from storage.cache.audit import Audit
+from storage.records.audit import Audit
 
 SAMPLE = 1000
 """Entries, unless the call says how many."""
@@ -37,9 +35,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            found = get_storage().audit_cache_sync(None if options["all"] else options["sample"])
+            storage, sample = get_storage(), None if options["all"] else options["sample"]
+            found = storage.cache.audit(storage.database.read, storage.database.find_answer, sample)
             self._report(found)
-            metrics_files.leave("cache_audit", measured(found))
+            leave_metrics("cache_audit", measured(found))
         except NoSharedCache as error:
             self.stdout.write(f"{error} Nothing to compare.")
             return
@@ -50,7 +49,7 @@ class Command(BaseCommand):
         if found.differences:
             sys.exit(1)
 
-    def _report(self, found: "Audit") -> None:
+    def _report(self, found: Audit) -> None:
         for difference in found.differences:
             of = f" of {difference.interaction_id}" if difference.interaction_id else ""
             self.stderr.write(f"{difference.key} ({difference.kind}{of}) differs.")
@@ -62,7 +61,7 @@ class Command(BaseCommand):
         )
 
 
-def measured(found: "Audit") -> CollectorRegistry:
+def measured(found: Audit) -> CollectorRegistry:
     """What Prometheus is told of an audit that has ended now."""
     registry = CollectorRegistry()
     entries = Gauge(

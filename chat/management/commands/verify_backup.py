@@ -1,4 +1,4 @@
-"""`manage.py verify_backup`: reads a backup, all of it, and compares it with its manifest."""
+"""`manage.py verify_backup`: compare all files of a backup with its manifest."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -12,14 +12,14 @@ from storage.interface import Storage
 
 
 class Command(MaintenanceCommand):
-    """Exit status 1: one is damaged, or there is none. Standard error names each damaged file."""
+    """Exit status 1: a backup is damaged, or there is none. Standard error names the files."""
 
-    help = "Verify the latest backup in BACKUP_DIR, another one, or all of them."
+    help = "Verify a backup in BACKUP_DIR, or all of them."
     locks = False  # it changes nothing
 
     def add_options(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("name", nargs="?", default=LATEST, help="default: latest")
+        which.add_argument("name", nargs="?", default=LATEST, help="its name; default: latest")
         which.add_argument("--all", action="store_true", help="every backup")
 
     def new_report(self) -> VerificationReport:

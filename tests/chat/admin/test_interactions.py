@@ -168,8 +168,8 @@ def test_store_that_does_not_answer_is_said_plainly(staff, storage, monkeypatch,
     def fail(*args, **kwargs):
         raise StorageUnavailable("The database did not answer.")
 
-    monkeypatch.setattr(type(storage), "_newest", fail)
-    monkeypatch.setattr(type(storage), "_get", fail)
+    monkeypatch.setattr(type(storage.database), "newest", fail)
+    monkeypatch.setattr(type(storage.database), "get", fail)
     response = staff.get(page)
     assert response.status_code == 503
     assert "did not answer" in response.content.decode()

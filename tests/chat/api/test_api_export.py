@@ -255,7 +255,7 @@ def server(tmp_path_factory):
 
 def asked(server, user_id, method="GET"):
     """An answer whose body is still to be read; closing its connection is the test's."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     headers = {"Authorization": f"Api-Key {server.eraser}"}
     connection.request(method, of_user(user_id), headers=headers)
     return connection, connection.getresponse()

@@ -3,8 +3,6 @@
 More of them: SCHEMATHESIS_EXAMPLES=500. They are the same in every run.
 """
 
-import os
-
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -13,13 +11,16 @@ from schemathesis.specs.openapi.checks import allow_header_conformance, positive
 
 from config.wsgi import application
 from storage.models import ApiKey
+from tests import switches
+
+pytest_plugins = ["schemathesis.pytest.plugin"]  # pyproject.toml turns it off for all others
 
 CONFIG = {
     "seed": 1,
     "generation": {
         "deterministic": True,
         "database": "none",
-        "max-examples": int(os.environ.get("SCHEMATHESIS_EXAMPLES", "80")),
+        "max-examples": switches.number("SCHEMATHESIS_EXAMPLES"),
     },
 }
 

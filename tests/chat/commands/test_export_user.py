@@ -22,6 +22,7 @@ from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.models import ApiKey
 from storage.records.json import to_json
+from tests import switches
 from tests.chat.lines import command
 from tests.chat.processes import COMMAND_SECONDS, ROOT, environment, manage, run
 
@@ -240,6 +241,9 @@ def test_wrong_use(storage, tmp_path, monkeypatch, arguments):
 
 # Cut short.
 
+EVERY_STEP = switches.value("LIFECYCLE_KILLS") == "all"
+EVERY_BIT = bool(switches.value("BACKUP_EVERY_BIT"))
+
 
 class Killed(BaseException):
     """The end of a process, as far as a test of one process can tell."""
@@ -273,9 +277,11 @@ def test_what_was_written_behind_the_last_whole_part_is_cut_off(whole, output):
     assert files(output) == whole
 
 
-@pytest.mark.parametrize("error", [Killed(), OSError(28, "No space left")])
+@pytest.mark.parametrize(
+    ("first", "error"), [(1, Killed()), (3, OSError(28, "No space left"))], ids=["kill", "no space"]
+)
 def test_stopped_at_any_step_it_goes_on_and_comes_out_the_same(
-    storage, archive, whole, output, monkeypatch, error
+    storage, archive, whole, output, monkeypatch, first, error
 ):
     steps = 0
     fails_at = None
@@ -326,7 +332,7 @@ def test_stopped_at_any_step_it_goes_on_and_comes_out_the_same(
 
     monkeypatch.setattr(export_folder, "_Writer", TornWriter)
     export(output)
-    for number in range(1, steps + 1):
+    for number in range(first, steps + 1, 1 if EVERY_STEP else 4):
         steps, fails_at = 0, number
         folder = output.with_name(f"export-{number}")
         with contextlib.suppress(Killed):
@@ -397,7 +403,7 @@ def test_every_flipped_bit_and_every_truncation_is_told(fill, output, small):
         damaged = [
             content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
             for place in range(len(content))
-            for bit in range(8)
+            for bit in (range(8) if EVERY_BIT else [place % 8])
         ]
         damaged += [content[:length] for length in range(len(content))]
         damaged += [content + b"\n", content + content]

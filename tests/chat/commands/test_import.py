@@ -225,7 +225,7 @@ def test_a_folder_is_no_file(storage, tmp_path):
 
 
 def test_a_store_that_fails_in_the_middle_keeps_whole_batches(file, storage, monkeypatch):
-    save = storage._create_many
+    save = storage.database.create_many
     calls = []
 
     def fail_third(interactions):
@@ -234,7 +234,7 @@ def test_a_store_that_fails_in_the_middle_keeps_whole_batches(file, storage, mon
             raise StorageFull("The disk is full.")
         return save(interactions)
 
-    monkeypatch.setattr(storage, "_create_many", fail_third)
+    monkeypatch.setattr(storage.database, "create_many", fail_third)
     status, _, errors = import_file(file(lines(1600)))
     assert status == 1
     assert "The disk is full. 1000 created" in errors
@@ -293,7 +293,7 @@ def test_ctrl_c_leaves_whole_batches_and_a_second_run_finishes(folder, importing
     process = importing(lines(1200))
     wait_until_stored(folder, 1000)  # now it waits for more, with 200 that are not saved
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(COMMAND_SECONDS) == 130
     said = process.stderr.read()
     assert b"1000 created" in said
     assert b"run it again" in said
@@ -335,7 +335,7 @@ def test_ctrl_c_while_it_writes_leaves_whole_batches(folder, file):
     try:
         wait_until_stored(folder, 1)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(COMMAND_SECONDS) == 130
     finally:
         process.kill()
         process.wait()

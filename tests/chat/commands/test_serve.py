@@ -309,7 +309,7 @@ def test_pages_get_their_styles_and_scripts_from_the_server_itself(server, path)
 
 @pytest.mark.parametrize("path", [INTERACTIONS, one("unknown"), "/static/chat/interactions.css"])
 def test_head_is_answered_without_a_body_and_the_connection_goes_on(server, path):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     headers = {"Authorization": f"Api-Key {server.key}"}
     lengths = []
     for method in ("HEAD", "GET", "HEAD", "GET"):

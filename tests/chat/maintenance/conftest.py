@@ -4,10 +4,25 @@ import json
 
 import pytest
 
+from chat.maintenance import runs
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
+from storage.dynamodb import locks as cloud_locks
+from storage.sqlite import locks as local_locks
 from tests.buckets import make_bucket
 from tests.chat.maintenance.tiers import Store
+from tests.clocks import Clock
+
+
+@pytest.fixture
+def held_clock(monkeypatch):
+    """The clock of runs and their locks; no run renews its lock by itself."""
+    clock = Clock()
+    monkeypatch.setattr(runs, "time", clock)
+    monkeypatch.setattr(runs, "KEEPER_SECONDS", 3600)
+    monkeypatch.setattr(cloud_locks, "time", clock)
+    monkeypatch.setattr(local_locks, "datetime", clock.datetime)
+    return clock
 
 
 @pytest.fixture
@@ -33,7 +48,7 @@ def said(capsys):
 @pytest.fixture
 def archive(storage, request, monkeypatch, tmp_path):
     """The archive of the storage, new: a folder or, beside DynamoDB, a bucket."""
-    if hasattr(storage, "_client"):
+    if hasattr(storage.database, "client"):
         files = make_bucket(request.getfixturevalue("s3_server").url)
     else:
         files = ArchiveFolder(tmp_path / "archive")

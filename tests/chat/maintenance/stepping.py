@@ -6,7 +6,6 @@ from then on, as when the process has died, so that not even its lock is given b
 """
 
 import contextlib
-import os
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +17,8 @@ from storage.archive.files import Files
 from storage.dynamodb.client import Client
 from storage.exceptions import InteractionArchived, StorageUnavailable
 from storage.models import Lock
-from storage.sqlite.cold import LocalTiers
+from storage.sqlite.database import SqliteDatabase
+from tests import switches
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 POLICY = Policy(NOW, hot_days=30, total_days=90)
@@ -27,22 +27,22 @@ AGES = (27, 31, 31, 31, 31, 35, 35)
 
 BATCH = 3
 
-EVERY_STEP = os.environ.get("LIFECYCLE_KILLS") == "all"
+EVERY_STEP = switches.value("LIFECYCLE_KILLS") == "all"
 """Otherwise some: each kind of kill takes other steps, and those of DynamoDB take longer."""
 
 FILES = ("read", "write", "delete", "list", "folders", "remove_leftovers")
 LOCAL = (
-    "_oldest",
-    "_count_oldest",
-    "_stubs",
-    "_move_to_cold",
-    "_return_from_cold",
-    "_drop_stubs",
-    "_remove_expired",
-    "_remove_expired_stubs",
-    "_take_lock",
-    "_release_lock",
-    "_reclaim",
+    "oldest",
+    "count_oldest",
+    "stubs",
+    "move_to_cold",
+    "return_from_cold",
+    "drop_stubs",
+    "remove_expired",
+    "remove_expired_stubs",
+    "acquire_lock",
+    "release_lock",
+    "reclaim",
 )
 """Each is a transaction of its own, or several that are alike."""
 
@@ -60,7 +60,7 @@ class Steps:
         self._lock = threading.Lock()
         self.watching = False
         monkeypatch.setattr(runs, "KEEPER_SECONDS", 3600)  # its thread would take steps, too
-        for owner, names in ((Files, FILES), (LocalTiers, LOCAL), (Client, CLOUD)):
+        for owner, names in ((Files, FILES), (SqliteDatabase, LOCAL), (Client, CLOUD)):
             for name in names:
                 monkeypatch.setattr(owner, name, self._watched(getattr(owner, name)))
 
@@ -209,18 +209,18 @@ class World:
 def forget_locks(storage):
     """All but those that do not end."""
     for name in (LOCK, FIRST_USE):
-        if isinstance(storage, LocalTiers):
+        if isinstance(storage.database, SqliteDatabase):
             Lock.objects.filter(name=name).delete()
         else:
             key = {"interaction_id": {"S": f"\x1flock#{name}"}}
-            storage._client.call("DeleteItem", Key=key)
+            storage.database.client.call("DeleteItem", Key=key)
 
 
 def stride(storage, *, local, cloud):
     """Steps from one kill to the next."""
     if EVERY_STEP:
         return 1
-    return local if isinstance(storage, LocalTiers) else cloud
+    return local if isinstance(storage.database, SqliteDatabase) else cloud
 
 
 def run(storage, job):

@@ -27,8 +27,7 @@ def in_berlin(monkeypatch):
     time.tzset()
 
 
-AT_DAYS = [
-    pytest.param(NOW, id="any day"),
+ODD_DAYS = [
     pytest.param(datetime(2028, 3, 30, tzinfo=UTC), id="over the 29th of February"),
     pytest.param(datetime(2028, 5, 29, tzinfo=UTC), id="90 days behind the 29th of February"),
     pytest.param(datetime(2028, 2, 29, 23, 59, 59, 999999, UTC), id="on the 29th of February"),
@@ -38,8 +37,25 @@ AT_DAYS = [
 ]
 
 
-@pytest.mark.parametrize("now", AT_DAYS)
-def test_to_the_microsecond(store, in_berlin, now):
+def test_to_the_microsecond(store, in_berlin):
+    assert_to_the_microsecond(store, NOW)
+
+
+@pytest.mark.on_sqlite("the backends compare times alike; which times is decided above them")
+@pytest.mark.parametrize("now", ODD_DAYS)
+def test_to_the_microsecond_on_odd_days(store, in_berlin, now):
+    assert_to_the_microsecond(store, now)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.on_sqlite("it names its backend")
+@pytest.mark.parametrize("now", ODD_DAYS)
+@pytest.mark.parametrize("backend", ["dynamodb"], indirect=True)
+def test_to_the_microsecond_on_odd_days_in_dynamodb(store, in_berlin, now):
+    assert_to_the_microsecond(store, now)
+
+
+def assert_to_the_microsecond(store, now):
     now_utc = now.astimezone(UTC)
     hot, total = now_utc - 30 * DAY, now_utc - 90 * DAY
     ids = store.fill(

@@ -15,14 +15,12 @@ from chat.maintenance.identity import ArchiveMismatch
 from chat.maintenance.migration import comparing, copying
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LOCK, Run
-from chat.maintenance.stub_lists import all_stubs
 from chat.management.commands import migrate_storage
 from storage import limits
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.dynamodb import table
 from storage.dynamodb.configured import configured_client
-from storage.dynamodb.database import CloudStorage
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.json import from_json, from_record, to_json
 from storage.records.questions import Question
@@ -118,7 +116,7 @@ def check_same(source, target):
     """By everything that can be asked, field by field."""
     assert hot(source) == hot(target)
     assert cold(source) == cold(target)
-    assert set(all_stubs(source)) == set(all_stubs(target))
+    assert set(source.database.all_stubs()) == set(target.database.all_stubs())
     for text in hot(source):
         original = from_json(text)
         found = target.get_interaction_sync(original.interaction_id)
@@ -191,7 +189,7 @@ def test_ids_that_backends_sort_differently(migrate, source, target, make_intera
     ids += [alike[:229] + chr(chance.randrange(0x10000, 0x10FFFF)) + "x" * 25 for _ in range(9)]
     put(source, *(make_interaction(interaction_id=each, created_at=DAY) for each in ids))
     raw = [each.interaction_id for each in source.oldest(comparing.LATEST, 100)]
-    assert (raw == sorted(raw)) is (source is not None and not hasattr(source, "_client"))
+    assert (raw == sorted(raw)) is (source is not None and not hasattr(source.database, "client"))
     status, summary, _ = migrate()
     assert (status, summary["copied"], summary["passes"]) == (0, len(ids), 2)
     check_same(source, target)
@@ -237,7 +235,7 @@ def test_what_has_expired_stays_behind(migrate, source, target, make_rows, setti
     assert status == 0
     assert summary["rows"] in (expected, expected - 1)
     assert 0 < summary["expired"] < 50
-    assert next(all_stubs(target), None) is None
+    assert next(target.database.all_stubs(), None) is None
 
 
 def test_the_day_that_expires_does_not_look_like_a_change(
@@ -344,8 +342,8 @@ class Users:
         self._make_rows = make_rows
         self._left = times
         self._number = 1000
-        self._oldest = storage._oldest
-        monkeypatch.setattr(storage, "_oldest", self.oldest)
+        self._oldest = storage.database.oldest
+        monkeypatch.setattr(storage.database, "oldest", self.oldest)
 
     def oldest(self, *arguments):
         if self._left:
@@ -403,15 +401,15 @@ def test_what_the_sources_index_does_not_show_for_a_moment_is_not_deleted(
 ):
     put(source, *make_rows(5))
     assert migrate()[0] == 0
-    oldest, looks = type(source)._oldest, []
+    oldest, looks = type(source.database).oldest, []
 
     def lagging(storage, *arguments):
         looks.append(arguments)
         found = oldest(storage, *arguments)
-        hidden = storage is not target and len(looks) < 8 and "i-00003"
+        hidden = storage is not target.database and len(looks) < 8 and "i-00003"
         return [each for each in found if each.interaction_id != hidden]
 
-    monkeypatch.setattr(type(source), "_oldest", lagging)
+    monkeypatch.setattr(type(source.database), "oldest", lagging)
     status, summary, _ = migrate()
     assert (status, summary["deleted"], summary["replaced"]) == (0, 0, 0)
     assert summary["passes"] > 1
@@ -604,10 +602,10 @@ def test_both_locks_are_held(migrate, both, source, make_rows, monkeypatch):
         return original(storage, interactions)
 
     for storage in both.values():
-        kind = type(storage)
-        original = kind._create_many
+        kind = type(storage.database)
+        original = kind.create_many
         monkeypatch.setattr(
-            kind, "_create_many", lambda s, i, original=original: look(s, i, original)
+            kind, "create_many", lambda s, i, original=original: look(s, i, original)
         )
     assert migrate()[0] == 0
     assert seen == [[False, False]]
@@ -662,7 +660,7 @@ def as_configured(
     client.manage("CreateTable", TableName=client.table, **table.definition())
     cache = clouds.make_cache(settings.REDIS_URL)
     cache.clear()
-    return CloudStorage(client, cache, 2, archive)
+    return clouds.storage_of(client, cache, archive)
 
 
 def test_servers_see_what_a_later_run_has_changed(storage, as_configured, make_rows):

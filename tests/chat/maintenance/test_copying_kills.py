@@ -5,17 +5,16 @@ from datetime import timedelta
 import pytest
 from django.core.cache.backends.dummy import DummyCache
 
-from chat.maintenance import archiving, stub_lists
+from chat.maintenance import archiving
 from chat.maintenance.migration import comparing, copying
 from chat.maintenance.runs import Run
-from chat.maintenance.stub_lists import all_stubs
 from chat.management.commands import migrate_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.exceptions import InteractionArchived
 from storage.models import ArchivedInteraction, ChatInteraction, Lock
-from storage.sqlite.cold import LocalTiers
-from storage.sqlite.database import LocalStorage
+from storage.sqlite import cold
+from storage.sqlite.database import SqliteDatabase
 from tests import clouds
 from tests.chat.lines import command
 from tests.chat.maintenance.stepping import (
@@ -34,7 +33,7 @@ KILLS = {
     "after, once": {"after": True, "for_good": False, "error": UNAVAILABLE},
 }
 
-STRIDE = 1 if EVERY_STEP else 6
+STRIDE = 1 if EVERY_STEP else 12
 """Steps from one kill to the next: each kind of kills takes other ones."""
 
 FIRST = {kill: 1 + number * (STRIDE // 2) for number, kill in enumerate(KILLS)}
@@ -53,10 +52,10 @@ def steps(monkeypatch):
     monkeypatch.setattr(copying, "INDEX_LAG_SECONDS", 0)
     steps = Steps(monkeypatch)
     for owner, name in (
-        (LocalStorage, "_create_many"),
-        (LocalStorage, "_delete"),
-        (LocalStorage, "_get"),
-        (stub_lists, "_page"),
+        (SqliteDatabase, "create_many"),
+        (SqliteDatabase, "delete"),
+        (SqliteDatabase, "read"),
+        (cold, "_stubs"),
     ):
         monkeypatch.setattr(owner, name, steps._watched(getattr(owner, name)))
     return steps
@@ -71,11 +70,11 @@ class World:
         self.expected = {}
         for storage in (source, target):
             storage.archive = archive
-            if isinstance(storage, LocalTiers):
+            if isinstance(storage.database, SqliteDatabase):
                 for model in (ChatInteraction, ArchivedInteraction, Lock):
                     model.objects.all().delete()
             else:
-                client = storage._client
+                client = storage.database.client
                 for item in client.call("Scan", ConsistentRead=True)["Items"]:
                     client.call("DeleteItem", Key={"interaction_id": item["interaction_id"]})
         for number in range(ROWS):
@@ -121,9 +120,9 @@ class World:
                 assert found.created_at == expected.created_at
                 assert found.updated_at == expected.updated_at
             hot = [row.interaction_id for row in storage.oldest(comparing.LATEST, 1000)]
-            cold = [stub.interaction_id for stub in all_stubs(storage)]
+            cold = [stub.interaction_id for stub in storage.database.all_stubs()]
             assert sorted(hot + cold) == sorted(self.expected)
-        assert set(all_stubs(self.source)) == set(all_stubs(self.target))
+        assert set(self.source.database.all_stubs()) == set(self.target.database.all_stubs())
 
     def forget_locks(self):
         """Those of runs that have died end; here at once."""

@@ -14,7 +14,7 @@ from storage.sqlite import queries
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-DUE = 1000
+DUE = 300
 STEP = 100
 """Instructions of SQLite between two calls of the handler that counts them."""
 
@@ -94,23 +94,23 @@ def fill(first, count, start):
 @pytest.mark.parametrize("command", ["archive_interactions", "purge_interactions"])
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
 def test_in_sqlite(store, files_used, command, dry):
-    """1,000 are due, the same ones, among 10,000 and then among 100,000."""
+    """300 are due, the same ones, among 2,000 and then among 20,000."""
     age = 31 if command == "archive_interactions" else 91
     costs, files = [], []
     store.run(command, now=NOW)  # the archive has its identity
-    fill(10_000, 9_000, NOW - 20 * DAY)
+    fill(10_000, 1_700, NOW - 20 * DAY)
     for _ in range(2):
         fill(0, DUE, NOW - age * DAY)
         files_used.clear()
         costs.append(instructions(lambda: store.run(command, *dry, now=NOW)))
         files.append(dict(files_used))
-        ChatInteraction.objects.filter(pk__lt="0001000").delete()
+        ChatInteraction.objects.filter(pk__lt="0000300").delete()
         for segment in store.segments():
             ids = [row.interaction_id for row in store.archive.rows(segment)]
             store.storage.database.drop_stubs(ids, segment)
             store.archive.remove(segment)
         if len(costs) == 1:
-            fill(20_000, 90_000, NOW - 20 * DAY)
+            fill(20_000, 18_000, NOW - 20 * DAY)
     assert costs[1] < 1.05 * costs[0]
     assert files[0] == files[1]
 
@@ -127,7 +127,7 @@ def test_the_measure_tells_what_reads_all(store):
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
 @pytest.mark.parametrize("backend", ["dynamodb"], indirect=True)
 def test_in_dynamodb(store, requests, files_used, command, dry):
-    """The same numbers of requests, for 40 that are due among 50 and among 500."""
+    """The same numbers of requests, for 40 that are due among 50 and among 200."""
     age = 31 if command == "archive_interactions" else 91
     used = []
     others = 10
@@ -144,7 +144,7 @@ def test_in_dynamodb(store, requests, files_used, command, dry):
             store.storage.delete_interaction_sync(interaction_id)
         if not dry:
             store.run(command, now=NOW)
-        others = 440
+        others = 140
     assert used[0] == used[1]
 
 

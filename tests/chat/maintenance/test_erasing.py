@@ -12,7 +12,7 @@ from chat.maintenance.erasure import ledger
 from storage import accounts
 from storage.backups import selection
 from storage.backups.base import Copy
-from storage.dynamodb.cold import CloudTiers
+from storage.dynamodb.database import DynamoDBDatabase
 from storage.models import ApiKey
 from storage.models.idempotency import Idempotency
 from tests.chat.maintenance.people import (
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.every_backend
 
 @pytest.fixture(autouse=True)
 def _no_lag(monkeypatch):
-    monkeypatch.setattr(CloudTiers, "index_lag_seconds", 0)
+    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
 
 
 @pytest.fixture
@@ -171,13 +171,13 @@ def test_what_comes_in_between_two_looks_is_found(store, people, monkeypatch):
 def test_a_lagging_index_does_not_hide_what_was_just_saved(store, monkeypatch):
     """The first look is never the last: it may have come too early."""
     (mine,) = store.fill(HOT, user_id="ada")
-    newest, looks = type(store.storage)._newest, []
+    newest, looks = type(store.storage.database).newest, []
 
     def lagging(self, wanted):
         looks.append(wanted)
         return ([], False) if len(looks) == 1 else newest(self, wanted)
 
-    monkeypatch.setattr(type(store.storage), "_newest", lagging)
+    monkeypatch.setattr(type(store.storage.database), "newest", lagging)
     assert erase(store)["counts"] == {"hot": 1}
     assert store.storage.get_interaction_sync(mine) is None
 

@@ -10,12 +10,11 @@ from chat.maintenance.erasure import erasing, ledger
 from storage import accounts, get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
-from storage.dynamodb.cold import CloudTiers
+from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import InteractionArchived, StorageError
 from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock
 from storage.records.json import to_json
-from storage.sqlite.cold import LocalTiers
-from storage.sqlite.database import LocalStorage
+from storage.sqlite.database import SqliteDatabase
 from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
     NOW,
@@ -41,13 +40,13 @@ ALONE = ("ada", 36)
 @pytest.fixture
 def steps(monkeypatch):
     """With the steps that only an erasure has."""
-    monkeypatch.setattr(CloudTiers, "index_lag_seconds", 0)
+    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
     steps = Steps(monkeypatch)
     for owner, name in (
-        (LocalStorage, "_newest"),
-        (LocalStorage, "_forget_user"),
-        (LocalTiers, "_remove_of_user"),
-        (LocalTiers, "_scrub"),
+        (SqliteDatabase, "newest"),
+        (SqliteDatabase, "forget_user"),
+        (SqliteDatabase, "remove_of_user"),
+        (SqliteDatabase, "scrub"),
         (accounts, "forget_user"),
     ):
         monkeypatch.setattr(owner, name, steps._watched(getattr(owner, name)))
@@ -132,9 +131,9 @@ def make_people(storage, request, monkeypatch, make_interaction, tmp_path, steps
 
     def make():
         store = get_storage()
-        if hasattr(store, "_client"):
+        if hasattr(store.database, "client"):
             archive_files = make_bucket(request.getfixturevalue("s3_server").url)
-            client = store._client
+            client = store.database.client
             for item in client.call("Scan", ConsistentRead=True)["Items"]:
                 client.call("DeleteItem", Key={"interaction_id": item["interaction_id"]})
         else:
@@ -162,7 +161,7 @@ def finish(store):
     assert problems == []
 
 
-def killed_at_each_step(steps, make_people, kill, local=8, cloud=16):
+def killed_at_each_step(steps, make_people, kill, local=16, cloud=48):
     """Kill the erasure at step 1, 2, ... until it has no more, and finish it; gives what came."""
     number = 0
     while True:

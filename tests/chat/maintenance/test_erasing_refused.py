@@ -9,7 +9,7 @@ from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import erase_user
 from storage.archive.files import Files
-from storage.dynamodb.cold import CloudTiers
+from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import CacheNotErased, StorageUnavailable
 from tests.chat.maintenance.people import (
     COLD,
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.every_backend
 
 @pytest.fixture(autouse=True)
 def _no_lag(monkeypatch):
-    monkeypatch.setattr(CloudTiers, "index_lag_seconds", 0)
+    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_cache_that_does_not_confirm(store, people, monkeypatch):
         raise CacheNotErased
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(store.storage), "_forget_user", fail)
+        broken.setattr(type(store.storage.database), "forget_user", fail)
         assert "cache" in refused(store)
     assert [each.status for each in ledger.pending(store.archive)] == ["pending"]
     assert erase(store, user_id=None)["erasures"][0]["receipt"]["erased"] == {"hot": 2, "cold": 2}

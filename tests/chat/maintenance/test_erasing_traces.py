@@ -20,7 +20,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 
 from storage.archive.archive import Archive
-from storage.dynamodb.cold import CloudTiers
+from storage.dynamodb.database import DynamoDBDatabase
 from storage.models import ApiKey
 from storage.models.idempotency import Idempotency
 from storage.records.questions import Question
@@ -262,7 +262,7 @@ def test_nor_of_one_who_chats_on_and_is_erased_over_the_api(site, ada, bob):
 def cloud(transactional_db, dynamodb_model, valkey_server, s3_server, monkeypatch, settings):
     """What production has."""
     settings.RETENTION_HOT_DAYS = 30
-    monkeypatch.setattr(CloudTiers, "index_lag_seconds", 0)
+    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
     cache = clouds.make_cache(f"redis://127.0.0.1:{valkey_server.port}/7")
     bucket = make_bucket(s3_server.url, versions=True)
     cloud = clouds.make_storage(dynamodb_model, cache, Archive(bucket))
@@ -276,7 +276,7 @@ def cloud(transactional_db, dynamodb_model, valkey_server, s3_server, monkeypatc
 def places(cloud, marker):
     """Where in the cloud, and in the SQL database beside it, there is a marker."""
     wanted = marker.encode()
-    items = cloud._client.call("Scan", ConsistentRead=True)["Items"]
+    items = cloud.database.client.call("Scan", ConsistentRead=True)["Items"]
     found = {"table" for item in items if marker in json.dumps(item)}
     for key in cloud.raw.scan_iter():
         if wanted in key or wanted in cloud.raw.get(key):

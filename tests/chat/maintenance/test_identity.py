@@ -60,7 +60,7 @@ def test_a_run_that_dies_before_the_database_knows_leaves_nothing_stuck(
             raise KeyboardInterrupt
         return take(name, *args)
 
-    monkeypatch.setattr(storage, "acquire_lock", dead)
+    monkeypatch.setattr(storage.database, "acquire_lock", dead)
     with pytest.raises(KeyboardInterrupt), Run(storage):
         pass
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.exceptions import StorageError
 from storage.models import ArchivedInteraction, ChatInteraction, Lock
-from storage.sqlite.cold import LocalTiers
+from storage.sqlite import queries
 from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
     NOW,
@@ -51,7 +51,7 @@ def make_world(backend, storage, request, monkeypatch, make_interaction, tmp_pat
 
     def make():
         store = get_storage()
-        if hasattr(store, "_client"):
+        if hasattr(store.database, "client"):
             files = make_bucket(request.getfixturevalue("s3_server").url)
             _empty_table(store)
         else:
@@ -70,7 +70,7 @@ def _empty_tables():
 
 
 def _empty_table(store):
-    client = store._client
+    client = store.database.client
     for item in client.call("Scan", ConsistentRead=True)["Items"]:
         client.call("DeleteItem", Key={"interaction_id": item["interaction_id"]})
 
@@ -90,7 +90,7 @@ def purge(store):
 
 
 def killed_at_each_step(
-    steps, make_world, job, kill, *, prepare=None, finish=None, purged=None, local=4
+    steps, make_world, job, kill, *, prepare=None, finish=None, purged=None, local=8
 ):
     """Kill `job` at step 1, 2, ... until it has no more; what runs next must then settle all.
 
@@ -99,7 +99,7 @@ def killed_at_each_step(
     number = 0
     while True:
         world = make_world()
-        step = stride(world.storage, local=local, cloud=8)
+        step = stride(world.storage, local=local, cloud=16)
         number = number + step if number else 1 + list(KILLS).index(kill) * step // 4
         if prepare:
             prepare(world.storage)
@@ -167,10 +167,10 @@ class TestWithoutProtection:
         """Users change something at each step here, so that they meet the moment in between."""
         monkeypatch.setattr(World, "work", lambda self, number: self.complete_all(number))
 
-        def delete_whatever(self, interaction):
-            return bool(self._hot_rows.filter(pk=interaction.interaction_id).delete()[0])
+        def delete_whatever(alias):
+            return "DELETE FROM storage_chatinteraction WHERE interaction_id = :interaction_id"
 
-        monkeypatch.setattr(LocalTiers, "_delete_unchanged", delete_whatever)
+        monkeypatch.setattr(queries, "delete_unchanged", delete_whatever)
         assert lost(steps, make_world)
 
     def test_no_mark(self, steps, make_world, monkeypatch):

@@ -58,17 +58,18 @@ def test_giving_back_what_nobody_has_is_no_error(storage):
     storage.database.release_lock(NAME, "a")
 
 
-def test_the_owner_can_keep_it(storage):
+def test_the_owner_can_keep_it(storage, held_clock):
     assert take(storage, "a", 0.3)
     assert take(storage, "a", 60)
-    time.sleep(0.4)
+    held_clock.passes(0.4)
     assert not take(storage, "b")
 
 
-def test_it_ends_by_itself(storage):
+def test_it_ends_by_itself(storage, held_clock):
     assert take(storage, "a", 2)
+    held_clock.passes(1.9)
     assert not take(storage, "b")
-    time.sleep(2.1)
+    held_clock.passes(0.2)
     assert take(storage, "b")
     assert not take(storage, "a")
 
@@ -91,12 +92,12 @@ def test_it_is_no_interaction(storage, make_interaction):
 
 
 @pytest.mark.parametrize("state", ["free", "ended"])
-def test_of_eight_that_come_at_once_one_gets_it(storage, state):
+def test_of_eight_that_come_at_once_one_gets_it(storage, held_clock, state):
     for attempt in range(10):
         name = f"{state}-{attempt}"
         if state == "ended":
-            assert take(storage, "dead", 0.001, name)
-            time.sleep(0.01)
+            assert take(storage, "dead", 60, name)
+            held_clock.passes(61)
         calls = [
             lambda owner=f"owner-{n}", name=name: take(storage, owner, 60, name)
             for n in range(THREADS)
@@ -108,8 +109,7 @@ def test_never_two_at_work(storage):
     at_work, most, turns = [], [], [0] * THREADS
 
     def work(number):
-        end = time.monotonic() + 1.5
-        while time.monotonic() < end:
+        while len(most) < 50 or sum(map(bool, turns)) < 2:  # until it has changed hands
             if take(storage, f"owner-{number}"):
                 at_work.append(number)
                 time.sleep(0.002)
@@ -121,7 +121,6 @@ def test_never_two_at_work(storage):
 
     at_once([lambda number=number: work(number) for number in range(THREADS)])
     assert max(most) == 1
-    assert sum(map(bool, turns)) > 1, "it has changed hands"
 
 
 PROGRAM = """
@@ -136,13 +135,13 @@ storage = get_storage()
 while not (folder / "go").exists():
     time.sleep(0.001)
 turns = 0
-end = time.monotonic() + 2
-while time.monotonic() < end:
+while turns < 50 or len(list(folder.glob("turn-*"))) < 2:  # until it has changed hands
     if storage.database.acquire_lock("lifecycle", owner, 60):
         (folder / "at-work").mkdir()  # FileExistsError: another one is at work
         time.sleep(0.002)
         (folder / "at-work").rmdir()
         turns += 1
+        (folder / f"turn-{owner}").touch()
         storage.database.release_lock("lifecycle", owner)
     time.sleep(0.001)
 print(turns)
@@ -164,18 +163,16 @@ def test_never_two_processes_at_work(transactional_db, tmp_path):
         for number in range(4)
     ]
     try:
-        end = time.monotonic() + 60
         while len(list(tmp_path.glob("ready-*"))) < len(processes):
-            assert time.monotonic() < end
             time.sleep(0.01)
         (tmp_path / "go").touch()
-        outcomes = [process.communicate(timeout=60) for process in processes]
+        outcomes = [process.communicate() for process in processes]
     finally:
         for process in processes:
             process.kill()
             process.communicate()
     assert [errors for _, errors in outcomes] == [""] * len(processes)
-    assert sum(int(output) > 0 for output, _ in outcomes) > 1, "it has changed hands"
+    assert all(int(output) >= 50 for output, _ in outcomes)
 
 
 @pytest.mark.on_sqlite(ONLY_THERE)
@@ -215,7 +212,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud(dynamodb_model):
-    return Cloud(clouds.make_storage(dynamodb_model, DummyCache("", {}))._client)
+    return Cloud(clouds.make_storage(dynamodb_model, DummyCache("", {})).database.client)
 
 
 @pytest.mark.on_sqlite("it has its own DynamoDB")

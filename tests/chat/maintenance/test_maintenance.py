@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -35,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("data_folder")
 def test_done(said):
     assert call(Command(moves(3))) == 0
     summary, errors = said()
-    assert 0 <= summary.pop("seconds") < 10
+    assert 0 <= summary.pop("seconds") < 600
     assert summary == {
         "command": NAME,
         "status": "done",
@@ -122,19 +121,19 @@ def test_wrong_use(capsys, arguments):
     assert left() == {}
 
 
-def test_stopped_at_the_bound_with_what_was_done(said):
+def test_stopped_at_the_bound_with_what_was_done(said, held_clock):
     def work(run, report):
         report.remaining = 10
         while True:
             run.step(report.moved)
             report.moved += 1
             report.remaining -= 1
-            time.sleep(0.5)
+            held_clock.passes(0.5)
 
     assert call(Command(work), "--max-seconds", "2") == 3
     summary, errors = said()
     assert (summary["status"], errors) == ("stopped", [])
-    assert 0 < summary["moved"] <= 5
+    assert summary["moved"] == 4
     assert summary["remaining"] == 10 - summary["moved"]
 
 
@@ -183,7 +182,7 @@ def test_a_signal_to_a_real_process(tmp_path, sent, status):
     try:
         wait_for((tmp_path / "working").exists, "the first step")
         process.send_signal(sent)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate()
     finally:
         process.kill()
         process.communicate()
@@ -227,12 +226,10 @@ def test_while_another_run_is_at_work_nothing_is_begun(said, storage):
     assert not storage.database.acquire_lock(runs.LOCK, "a third", 60)
 
 
-def test_a_lock_lost_in_the_midst_ends_the_run(said, storage, monkeypatch):
-    monkeypatch.setattr(runs, "LOCK_SECONDS", 1.0)
-
+def test_a_lock_lost_in_the_midst_ends_the_run(said, storage, held_clock):
     def work(run, report):
         moves(2)(run, report)
-        time.sleep(1.1)
+        held_clock.passes(60.1)
         assert storage.database.acquire_lock(runs.LOCK, "another", 60)
         moves(2)(run, report)
 

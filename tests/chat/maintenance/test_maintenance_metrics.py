@@ -28,7 +28,7 @@ def test_what_a_done_run_leaves():
     assert call(Command(work)) == 0
     found = left()
     assert before <= found[SUCCESS,] <= found[ENDED, "done"] <= time.time()
-    assert 0 <= found["chat_maintenance_run_seconds",] < 10
+    assert 0 <= found["chat_maintenance_run_seconds",] < 600
     assert found["chat_maintenance_rows_remaining",] == 2
     rows = {key[1]: value for key, value in found.items() if key[0] == "chat_maintenance_rows"}
     assert rows == {"moved": 5, "hot": 3, "cold": 4}

@@ -9,30 +9,13 @@ import pytest
 from chat.maintenance import runs
 from chat.maintenance.runs import LockHeld, LockLost, OutOfTime, Run
 from storage.exceptions import StorageError, StorageUnavailable
+from tests.clocks import Clock
 
 
 @pytest.fixture(autouse=True)
 def _any_archive(monkeypatch):
     """Which archive it is, is another module's tests."""
     monkeypatch.setattr(runs, "confirm_archive", lambda storage: None)
-
-
-class Clock:
-    """In the place of `time` in `runs`: two clocks that go as a test says."""
-
-    def __init__(self):
-        self.steady = 1000.0
-        self.wall = 1_800_000_000.0
-
-    def monotonic(self):
-        return self.steady
-
-    def time(self):
-        return self.wall
-
-    def passes(self, seconds):
-        self.steady += seconds
-        self.wall += seconds
 
 
 class Locks:
@@ -95,23 +78,22 @@ def test_two_runs_never_overlap(storage):
 
 
 @pytest.mark.every_backend
-def test_a_run_that_has_died_keeps_others_away_for_a_time(storage, monkeypatch):
-    monkeypatch.setattr(runs, "LOCK_SECONDS", 2.0)
+def test_a_run_that_has_died_keeps_others_away_for_a_time(storage, held_clock):
     dead = Run(storage)
     dead.__enter__()
     dead._has_ended.set()
+    held_clock.passes(59)
     with pytest.raises(LockHeld):
         Run(storage).__enter__()
-    time.sleep(2.1)
+    held_clock.passes(1.1)
     with Run(storage) as run:
         run.step()
 
 
 @pytest.mark.every_backend
-def test_a_run_whose_lock_another_has_taken_stops_and_leaves_it_alone(storage, monkeypatch):
-    monkeypatch.setattr(runs, "LOCK_SECONDS", 1.0)
+def test_a_run_whose_lock_another_has_taken_stops_and_leaves_it_alone(storage, held_clock):
     with Run(storage) as run:
-        time.sleep(1.1)
+        held_clock.passes(60.1)
         assert storage.database.acquire_lock(runs.LOCK, "another", 60)
         with pytest.raises(LockLost, match="run it again"):
             run.step()
@@ -119,12 +101,13 @@ def test_a_run_whose_lock_another_has_taken_stops_and_leaves_it_alone(storage, m
 
 
 @pytest.mark.every_backend
-def test_the_lock_is_kept_during_a_step_however_long(storage, monkeypatch):
-    monkeypatch.setattr(runs, "LOCK_SECONDS", 0.6)
-    monkeypatch.setattr(runs, "KEEPER_SECONDS", 0.05)
+def test_the_lock_is_kept_during_a_step_however_long(storage, held_clock, monkeypatch):
+    monkeypatch.setattr(runs, "KEEPER_SECONDS", 0.01)
     with Run(storage) as run:
-        for _ in range(20):
-            time.sleep(0.1)
+        for _ in range(5):
+            held_clock.passes(25)
+            while run._age() > 20:  # until the thread has renewed it
+                time.sleep(0.01)
             assert not storage.database.acquire_lock(runs.LOCK, "another", 60)
         run.step()
     assert storage.database.acquire_lock(runs.LOCK, "another", 60), "nobody keeps it after the run"

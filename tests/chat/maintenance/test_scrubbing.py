@@ -56,7 +56,7 @@ def copies_left(storage, make_interaction, seed):
     user = "marker".ljust(200, "x")
     while rows := storage.hot_of_user(user, 100):
         storage.erase_hot(rows, user)
-    space.empty_log(storage._statements)
+    space.empty_log(storage.database._statements)
     before = in_files()
     storage.database.scrub()
     after = in_files()

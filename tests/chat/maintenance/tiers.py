@@ -92,7 +92,7 @@ class Store:
 
     def _database(self):
         if hasattr(self.storage, "_client"):
-            items = self.storage._client.call("Scan", ConsistentRead=True)["Items"]
+            items = self.storage.database.client.call("Scan", ConsistentRead=True)["Items"]
             return sorted(json.dumps(item, sort_keys=True) for item in items)
         from django.apps import apps
 

@@ -16,7 +16,6 @@ def taken(folder, rows):
         cwd=ROOT,
         env=environment(folder, DJANGO_SETTINGS_MODULE="config.settings"),
         capture_output=True,
-        timeout=150,
         check=False,
     )
     assert result.returncode == 0, result.stderr.decode()

@@ -17,9 +17,10 @@ from django.core.management import CommandError, call_command
 from storage.archive import durable
 from storage.backups import folder as module
 from storage.backups.folder import BackupDamaged
+from tests import switches
 from tests.storage.backups.conftest import ids
 
-EVERY_BIT = bool(os.environ.get("BACKUP_EVERY_BIT"))
+EVERY_BIT = bool(switches.value("BACKUP_EVERY_BIT"))
 SAMPLE = 400
 """Bytes of the database file."""
 

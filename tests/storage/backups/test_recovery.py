@@ -9,13 +9,11 @@ from botocore.validate import validate_parameters
 from django.core.cache.backends.dummy import DummyCache
 from django.core.checks import run_checks
 
-from storage.archive.archive import configured_archive
 from storage.backups import recovery, selection
 from storage.backups.base import NotRestored, RestoreReport
 from storage.backups.recovery import NotRecoverable
 from storage.dynamodb import table
 from storage.dynamodb.client import Client, TableMissing
-from storage.dynamodb.database import CloudStorage
 from storage.exceptions import StorageUnavailable
 from tests import clouds
 
@@ -100,7 +98,7 @@ def source(production, make_interaction):
 
 
 def of(client):
-    return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS, configured_archive())
+    return clouds.storage_of(client, DummyCache("", {}))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 BACKUP_ROUNDS=100 python -m pytest -s tests/storage/backups/test_writers.py
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -18,11 +17,12 @@ from storage.backups import inspection, replacing
 from storage.backups.folder import BackupFolder
 from storage.backups.inspection import NotIntact
 from storage.sqlite import in_use
+from tests import switches
 from tests.chat.processes import ROOT, environment, run
 from tests.sqlite import connect
 from tests.storage.backups.conftest import KEEP
 
-ROUNDS = int(os.environ.get("BACKUP_ROUNDS", "5"))
+ROUNDS = switches.number("BACKUP_ROUNDS")
 WRITERS = 4
 DELETED = "deleted"
 

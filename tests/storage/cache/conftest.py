@@ -40,7 +40,7 @@ def cloud(dynamodb_model, cache_url):
 def reads(cloud, monkeypatch):
     """The ids that were read from the database, one by one, and the questions that were asked."""
     asked = []
-    item, find = cloud._item, cloud._find
+    item, find = cloud.database._item, cloud.database.find_answer
 
     def counting_item(interaction_id):
         asked.append(interaction_id)
@@ -50,8 +50,8 @@ def reads(cloud, monkeypatch):
         asked.append(question)
         return find(question)
 
-    monkeypatch.setattr(cloud, "_item", counting_item)
-    monkeypatch.setattr(cloud, "_find", counting_find)
+    monkeypatch.setattr(cloud.database, "_item", counting_item)
+    monkeypatch.setattr(cloud.database, "find_answer", counting_find)
     return asked
 
 
@@ -96,7 +96,7 @@ def save(cloud, make_interaction):
         )
         cloud.save_interaction_sync(interaction)
         for key in keys.answer_keys(interaction):
-            RedisCells(cloud._django_cache).delete(key)
+            RedisCells(cloud.cache._server).delete(key)
         for _ in range(2):
             assert cloud.find_answer_sync(Question(user_id, message)) is not None
             cloud.get_interaction_sync(interaction_id)

@@ -1,6 +1,6 @@
 """Readers and writers taken apart into steps that a scheduler mixes.
 
-Each is a greenlet that runs the shipped InteractionCache and ReliableCells, and switches to the
+Each is a greenlet that runs the shipped LeasedCache and ReliableCells, and switches to the
 scheduler before every access to a cell or to the database, and wherever it would sleep. So a run
 is one interleaving, chosen at random, and can be repeated from its seed.
 """
@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from storage.cache import background, guarded, leases, missed, read_through, reliable_cells
 from storage.cache.guarded import PARTS, Guard, Guards
-from storage.cache.interactions import InteractionCache
+from storage.cache.interactions import LeasedCache
 from storage.cache.keys import interaction_key
 from storage.cache.reliable_cells import ReliableCells
 from storage.exceptions import StorageUnavailable
@@ -365,10 +365,10 @@ class Interleaving:
             guards._guards = [Guard(lambda: None) for _ in range(PARTS)]
         cells = ReliableCells(self.stepped, guards, TTL)
         cells.patient = self.chance.random() < 0.5
-        return InteractionCache(self.of_process(cells), TTL)
+        return LeasedCache(self.of_process(cells), TTL)
 
     def of_process(self, cells):
-        """The cells as the InteractionCache of one process sees them."""
+        """The cells as the LeasedCache of one process sees them."""
         return cells
 
     def a_cache(self):

@@ -142,7 +142,7 @@ def test_an_answer_that_is_not_the_newest_is_a_difference(
 
 
 def test_an_answer_that_the_index_does_not_show_yet_is_no_difference(cloud, cached, monkeypatch):
-    monkeypatch.setattr(type(cloud), "_find", lambda self, question: None)
+    monkeypatch.setattr(type(cloud.database), "find", lambda self, question: None)
     assert cloud.audit_cache_sync(None).differences == []
 
 
@@ -223,13 +223,13 @@ def test_a_write_in_between_is_no_difference(cloud, cached, raw, monkeypatch, th
 
 
 def test_a_row_that_is_as_cached_at_the_second_look_is_no_difference(cloud, cached, monkeypatch):
-    read, reads = type(cloud)._read, []
+    read, reads = type(cloud.database).read, []
 
     def lagging(self, interaction_id):
         reads.append(interaction_id)
         return None if len(reads) == 1 else read(self, interaction_id)
 
-    monkeypatch.setattr(type(cloud), "_read", lagging)
+    monkeypatch.setattr(type(cloud.database), "read", lagging)
     assert cloud.audit_cache_sync(None).differences == []
     assert len(reads) > 2
 
@@ -367,7 +367,7 @@ def test_without_dynamodb_it_is_one_line_and_status_1(cloud, cached, command, mo
     def away(self, interaction_id):
         raise StorageUnavailable("DynamoDB is away.")
 
-    monkeypatch.setattr(type(cloud), "_read", away)
+    monkeypatch.setattr(type(cloud.database), "read", away)
     assert command(cloud) == (1, "", "DynamoDB is away.")
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from storage.cache import erasure
-from storage.cache.interactions import InteractionCache
+from storage.cache.interactions import LeasedCache
 from storage.cache.keys import interaction_key, string_key
 from storage.cache.leases import BUSY
 from storage.cache.redis_cells import RedisCells
@@ -67,7 +67,7 @@ def test_users_whose_ids_look_alike_keep_theirs(cloud, raw, user_id):
 def test_what_a_process_could_not_say_it_had_deleted_goes(cloud, raw, save, make_interaction):
     # No row tells the id any more, and the key of an id names no user.
     save("i")
-    cloud._client.call("DeleteItem", Key={"interaction_id": {"S": "i"}})
+    cloud.database.client.call("DeleteItem", Key={"interaction_id": {"S": "i"}})
     mentions = save("o", user_id="bob", message='said: "user_id":"ada"')
     assert cloud.get_interaction_sync("i") is not None
     erase(cloud, [])
@@ -104,19 +104,19 @@ def slow_reader(cloud, raw, save, monkeypatch):
     row = save("i")
     raw.delete(interaction_key("i"))
     has_read, may_fill = threading.Event(), threading.Event()
-    read = cloud._read
+    read = cloud.database.read
 
     def read_and_wait(interaction_id):
         found = read(interaction_id)
-        monkeypatch.setattr(cloud, "_read", read)
+        monkeypatch.setattr(cloud.database, "read", read)
         has_read.set()
-        assert may_fill.wait(20)
+        assert may_fill.wait(300)
         return found
 
-    monkeypatch.setattr(cloud, "_read", read_and_wait)
+    monkeypatch.setattr(cloud.database, "read", read_and_wait)
     thread = threading.Thread(target=cloud.get_interaction_sync, args=("i",))
     thread.start()
-    assert has_read.wait(20)
+    assert has_read.wait(300)
 
     def go_on():
         may_fill.set()
@@ -136,7 +136,7 @@ def test_a_reader_from_before_fills_nothing(cloud, raw, slow_reader):
 
 def test_without_the_marks_it_would(cloud, raw, slow_reader, monkeypatch):
     # The control.
-    monkeypatch.setattr(InteractionCache, "_confirm", lambda cache, marked: None)
+    monkeypatch.setattr(LeasedCache, "_confirm", lambda cache, marked: None)
     row, go_on = slow_reader
     cloud.erase_hot([row], "ada")
     go_on()
@@ -145,14 +145,14 @@ def test_without_the_marks_it_would(cloud, raw, slow_reader, monkeypatch):
 
 def test_a_reader_of_what_was_deleted_before_fills_nothing(cloud, raw, slow_reader):
     _, go_on = slow_reader
-    cloud._client.call("DeleteItem", Key={"interaction_id": {"S": "i"}})
+    cloud.database.client.call("DeleteItem", Key={"interaction_id": {"S": "i"}})
     cloud.forget_user("ada")
     go_on()
     assert not (raw.get(interaction_key("i")) or b"").startswith(b"V")
 
 
 def test_a_writer_from_before_puts_nothing(cloud, raw):
-    cells = RedisCells(cloud._django_cache)
+    cells = RedisCells(cloud.cache._server)
     token = cells.begin(interaction_key("i"), b"writer", [])
     cloud.forget_user("ada")
     cells.end(interaction_key("i"), token, b"{}", 60, [])
@@ -161,7 +161,7 @@ def test_a_writer_from_before_puts_nothing(cloud, raw):
 
 def test_what_moves_between_tiers_is_not_filled_either(cloud, raw, slow_reader):
     _, go_on = slow_reader
-    with cloud._moving(["i"]):
+    with cloud.cache.moving(["i"]):
         go_on()
         assert raw.get(interaction_key("i")) == BUSY
         raw.set(interaction_key("i"), b"V{}")
@@ -169,7 +169,7 @@ def test_what_moves_between_tiers_is_not_filled_either(cloud, raw, slow_reader):
 
 
 def test_many_may_move_at_once(cloud, raw):
-    with cloud._moving([f"i{number}" for number in range(1201)]):
+    with cloud.cache.moving([f"i{number}" for number in range(1201)]):
         assert raw.get(interaction_key("i0")) == raw.get(interaction_key("i1200")) == BUSY
 
 
@@ -184,7 +184,7 @@ def test_somebody_who_goes_on_is_not_reported_erased(cloud, monkeypatch):
 
 
 def test_readers_who_find_nothing_do_not_keep_it_from_ending(cloud, raw):
-    cells = RedisCells(cloud._django_cache)
+    cells = RedisCells(cloud.cache._server)
     cells.lease(f"chat:ada:{'1' * 64}", b"reader")
     cells.mark([f"chat:ada:{'2' * 64}"])
     assert cloud.forget_user("ada")["cached"] == 0
@@ -198,7 +198,7 @@ def test_an_error_while_deleting_leaves_the_keys_marked(cloud, raw, save, monkey
         raw.set(interaction_key("i"), b"Vagain")
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cloud, "_remove_of_user", fail)
+    monkeypatch.setattr(cloud.database, "remove_of_user", fail)
     with pytest.raises(ZeroDivisionError):
         cloud.erase_hot([row], "ada")
     assert raw.get(interaction_key("i")) == BUSY

@@ -24,7 +24,7 @@ def outage(request):
         process, stop = started._process, started.terminate
         url = f"redis://127.0.0.1:{started.port}/0"
     else:
-        started = servers.ValkeyCluster()
+        started = servers.ValkeyCluster(node_timeout=2000)
         process, stop = started.nodes[2]._process, started.stop
         url = started.url
 
@@ -51,7 +51,7 @@ def cache_url(outage):
 
 def ids_on_the_node(cloud):
     """Ids whose keys are on the third node of a cluster."""
-    client = cloud._django_cache.client.get_client(write=True)
+    client = cloud.cache._server.client.get_client(write=True)
     for number in range(1000):
         key = interaction_key(f"i{number}")
         if not isinstance(client, RedisCluster) or client.keyslot(key) > 10922:
@@ -70,13 +70,13 @@ def test_a_server_that_is_away_refuses_before_anything_is_deleted(cloud, outage,
     # The client's error may tell the key, and the key the user.
     assert caught.value.__suppress_context__
     assert "ada" not in caplog.text
-    assert cloud._hot_item(row.interaction_id) is not None
+    assert cloud.database._hot_item(row.interaction_id) is not None
 
 
 def test_it_can_be_repeated_when_the_server_is_back(cloud, outage, save, raw, monkeypatch):
     row = save(next(ids_on_the_node(cloud)))
     cloud.cache_set_sync(f"chat:ada:{'0' * 64}", MARKER, 60)
-    remove = cloud._remove_of_user
+    remove = cloud.database.remove_of_user
 
     def remove_and_lose_the_cache(rows, user_id):
         removed = remove(rows, user_id)
@@ -84,10 +84,10 @@ def test_it_can_be_repeated_when_the_server_is_back(cloud, outage, save, raw, mo
         outage.pause()
         return removed
 
-    monkeypatch.setattr(cloud, "_remove_of_user", remove_and_lose_the_cache)
+    monkeypatch.setattr(cloud.database, "remove_of_user", remove_and_lose_the_cache)
     with pytest.raises(CacheNotErased):
         cloud.erase_hot([row], "ada")
-    assert cloud._hot_item(row.interaction_id) is None
+    assert cloud.database._hot_item(row.interaction_id) is None
     monkeypatch.undo()
     with pytest.raises(CacheNotErased):
         cloud.forget_user("ada")
@@ -100,7 +100,7 @@ def test_the_rows_of_an_erasure_that_was_not_confirmed_can_be_given_again(
     cloud, outage, save, raw, monkeypatch
 ):
     row = save(next(ids_on_the_node(cloud)))
-    cloud._client.call("DeleteItem", Key={"interaction_id": {"S": row.interaction_id}})
+    cloud.database.client.call("DeleteItem", Key={"interaction_id": {"S": row.interaction_id}})
     assert cloud.erase_hot([row], "ada") == 0
     assert raw.get(interaction_key(row.interaction_id)) == BUSY
 
@@ -114,6 +114,7 @@ def _is_erased(cloud):
 
 def test_a_cluster_whose_slots_are_not_all_known_is_not_believed(valkey_cluster, monkeypatch):
     cache = clouds.make_cache(valkey_cluster.url)
+    cache.clear()
     client = cache.client.get_client(write=True)
     nodes = client.nodes_manager
     initialize = nodes.initialize

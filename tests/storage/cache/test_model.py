@@ -3,15 +3,15 @@
 See `tests.storage.cache.model`. CACHE_MODEL=full asks for more than two of each at a time.
 """
 
-import os
 import random
 
 import pytest
 
 from storage.cache import leases
+from tests import switches
 from tests.storage.cache.model import QUIET, Model, canonical, explore
 
-SIZES = [(2, 2), (2, 3), (3, 2)] if os.environ.get("CACHE_MODEL") == "full" else [(2, 2)]
+SIZES = [(2, 2), (2, 3), (3, 2)] if switches.value("CACHE_MODEL") == "full" else [(2, 2)]
 
 KINDS = {
     "the value": {},

@@ -299,6 +299,6 @@ def test_the_largest_interaction_fits_into_an_item():
         created_at=moment,
         updated_at=moment,
     )
-    assert limits.violations(largest) == {}
+    assert largest.violations() == {}
     largest_size = size(items.to_item(largest, items.new_version()))
     assert 390_000 + 4 * 1_000 < largest_size <= ITEM_BYTES

@@ -60,7 +60,7 @@ def test_a_type_that_is_wrong_is_named():
 
 
 def test_a_sound_interaction_has_no_violations(make_interaction):
-    assert limits.violations(make_interaction()) == {}
+    assert make_interaction().violations() == {}
 
 
 def test_each_field_has_its_own_violation(make_interaction):
@@ -75,7 +75,7 @@ def test_each_field_has_its_own_violation(make_interaction):
         created_at=None,
         updated_at=None,
     )
-    assert list(limits.violations(broken)) == [
+    assert list(broken.violations()) == [
         "interaction_id",
         "user_id",
         "message",

@@ -40,7 +40,7 @@ def pool_of(connection):
 
 def in_thread(function, *arguments):
     with ThreadPoolExecutor(1) as executor:
-        return executor.submit(function, *arguments).result(timeout=30)
+        return executor.submit(function, *arguments).result(timeout=300)
 
 
 def connect(alias):
@@ -49,12 +49,12 @@ def connect(alias):
 
 def hold_together(alias, count):
     """As many threads hold a connection at the same moment; gives the number open then."""
-    all_hold, counted = threading.Barrier(count + 1, timeout=30), threading.Event()
+    all_hold, counted = threading.Barrier(count + 1, timeout=300), threading.Event()
 
     def hold():
         connect(alias)
         all_hold.wait()
-        counted.wait(30)
+        counted.wait(300)
         connections[alias].close()
 
     with ThreadPoolExecutor(count) as executor:
@@ -170,8 +170,8 @@ def cancel_many(storage, make_interaction):
 
 def drain(storage):
     """Wait until the executor is done with calls that nobody awaits any more."""
-    storage._executor.shutdown(wait=True)
-    storage._executor = ThreadPoolExecutor(POOLED)
+    storage.runner.executor.shutdown(wait=True)
+    storage.runner.executor = ThreadPoolExecutor(POOLED)
 
 
 def test_500_cancelled_coroutines_lose_no_connection(other, other_storage, make_interaction):
@@ -185,7 +185,7 @@ def test_a_coroutine_that_kept_its_connection_would_be_seen(
     other, other_storage, make_interaction, monkeypatch
 ):
     # The control: without the release in the executor's threads, these keep the whole pool.
-    monkeypatch.setattr(other_storage, "_release", lambda: None)
+    monkeypatch.setattr(other_storage.database, "release", lambda: None)
     cancel_many(other_storage, make_interaction)
     assert pool_of(other).checkedout() > 0
 
@@ -247,10 +247,10 @@ def test_waiting_for_a_connection_ends_with_an_error_that_says_what_to_do(add_da
 def test_a_full_pool_makes_the_storage_unavailable(add_database, make_interaction):
     from django.core.cache import caches
 
-    from storage.sqlite.database import LocalStorage
+    from storage.startup.selection import local_storage
 
     connection = add_database("small", pool={"max_size": 1, "timeout": 0.1})
-    storage = LocalStorage("small", caches["default"], configured_archive())
+    storage = local_storage("small", caches["default"], configured_archive())
     connection.ensure_connection()  # this thread has the only one
     for call in (
         lambda: storage.get_interaction("i"),
@@ -266,7 +266,7 @@ def test_a_full_pool_makes_the_storage_unavailable(add_database, make_interactio
         assert isinstance(failure.value.__cause__, DatabaseError)
     connection.close()
     assert asyncio.run(run(lambda: storage.get_interaction("i"))) is None
-    storage._executor.shutdown()
+    storage.runner.executor.shutdown()
 
 
 async def run(call):
@@ -296,7 +296,7 @@ def test_the_settings_are_in_force_on_every_pooled_connection(other):
         "foreign_keys": 1,
         "busy_timeout": 20_000,  # milliseconds
     }
-    all_hold = threading.Barrier(POOLED, timeout=30)
+    all_hold = threading.Barrier(POOLED, timeout=300)
 
     def read():
         connection = connections[other.alias]

@@ -10,7 +10,8 @@ from storage.archive.archive import configured_archive
 from storage.exceptions import StorageError, StorageFull, StorageUnavailable
 from storage.models.idempotency import Idempotency
 from storage.records.pages import PageQuery
-from storage.sqlite.database import LocalStorage
+from storage.sqlite import changes
+from storage.startup.selection import local_storage
 
 OPERATIONS = {
     "get": lambda storage, make: storage.get_interaction_sync("i"),
@@ -33,7 +34,7 @@ def test_a_database_that_cannot_be_opened_is_unavailable(
     add_database, tmp_path, make_interaction, operation
 ):
     connection = add_database("missing", name=str(tmp_path / "no" / "x.sqlite3"), tables=False)
-    storage = LocalStorage(connection.alias, caches["default"], configured_archive())
+    storage = local_storage(connection.alias, caches["default"], configured_archive())
     with pytest.raises(StorageUnavailable):
         OPERATIONS[operation](storage, make_interaction)
 
@@ -45,14 +46,14 @@ def test_a_file_that_is_no_database_is_unavailable(
     path = tmp_path / "broken.sqlite3"
     path.write_bytes(b"This is not a database. " * 1000)
     connection = add_database("broken", name=str(path), tables=False)
-    storage = LocalStorage(connection.alias, caches["default"], configured_archive())
+    storage = local_storage(connection.alias, caches["default"], configured_archive())
     with pytest.raises(StorageUnavailable):
         OPERATIONS[operation](storage, make_interaction)
 
 
 def test_a_locked_database_is_unavailable_and_the_cause_is_told(add_database, make_interaction):
     connection = add_database("locked", timeout=0.05)
-    storage = LocalStorage("locked", caches["default"], configured_archive())
+    storage = local_storage("locked", caches["default"], configured_archive())
     other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageUnavailable) as failure:
@@ -124,29 +125,29 @@ def test_an_update_on_a_full_disk_leaves_what_was_there(other, other_storage, ma
 def test_a_table_that_is_missing_is_unavailable(add_database, make_interaction):
     # As before the first migration: a 503 and not a crash.
     add_database("empty", tables=False)
-    storage = LocalStorage("empty", caches["default"], configured_archive())
+    storage = local_storage("empty", caches["default"], configured_archive())
     with pytest.raises(StorageUnavailable):
         storage.get_interaction_sync("i")
 
 
-def test_the_guard_of_the_cache_failing_is_unavailable(other, make_interaction):
+def test_the_guard_of_the_cache_failing_is_unavailable(other, make_interaction, monkeypatch):
     # It has a connection of its own, past Django, which can fail on its own.
-    def fail():
+    def fail(*arguments, **options):
         raise sqlite3.OperationalError("unable to open database file")
 
-    storage = LocalStorage(other.alias, caches["default"], configured_archive())
-    storage._cells._data_version._connect = fail
+    storage = local_storage(other.alias, caches["default"], configured_archive())
+    monkeypatch.setattr(changes, "connect", fail)
     with pytest.raises(StorageError):
         storage.get_interaction_sync("i")
 
 
-def test_a_save_does_not_fail_for_want_of_the_cache(other, make_interaction):
+def test_a_save_does_not_fail_for_want_of_the_cache(other, make_interaction, monkeypatch):
     # It is committed by then: an error would have the client save it again.
-    def fail():
+    def fail(*arguments, **options):
         raise sqlite3.OperationalError("unable to open database file")
 
-    storage = LocalStorage(other.alias, caches["default"], configured_archive())
-    storage._cells._data_version._connect = fail
+    storage = local_storage(other.alias, caches["default"], configured_archive())
+    monkeypatch.setattr(changes, "connect", fail)
     storage.save_interaction_sync(make_interaction(interaction_id="i"))
     stored = connections[other.alias].connection.execute(
         "SELECT interaction_id FROM storage_chatinteraction"

@@ -7,12 +7,10 @@ from django.core.cache import caches
 from django.db import connections, transaction
 
 from storage.archive.archive import configured_archive
-from storage.cache.data_version import DataVersion
-from storage.cache.interactions import InteractionCache
+from storage.cache.in_memory import InMemoryCache
 from storage.cache.keys import interaction_key
-from storage.cache.memory_cells import MemoryCells
 from storage.models import ChatInteraction
-from storage.sqlite.database import LocalStorage
+from storage.startup.selection import local_storage
 
 
 @pytest.fixture
@@ -39,13 +37,13 @@ def commit_elsewhere(other, start_program):
 @pytest.fixture
 def reads(other_storage, monkeypatch):
     """The ids that were read from the database, one by one."""
-    read_ids, read = [], other_storage._read
+    read_ids, read = [], other_storage.database._read
 
     def counting(interaction_id):
         read_ids.append(interaction_id)
         return read(interaction_id)
 
-    monkeypatch.setattr(other_storage, "_read", counting)
+    monkeypatch.setattr(other_storage.database, "_read", counting)
     return read_ids
 
 
@@ -112,7 +110,7 @@ def test_what_does_not_exist_is_not_cached(other_storage, reads):
 
 def test_an_entry_expires(other, make_interaction, settings, monkeypatch):
     settings.CACHE_TTL = 45
-    storage = LocalStorage(other.alias, caches["default"], configured_archive())
+    storage = local_storage(other.alias, caches["default"], configured_archive())
     storage.save_interaction_sync(make_interaction(interaction_id="i"))
     set_with = []
     cache_set = caches["default"].set
@@ -140,17 +138,14 @@ def test_what_another_process_has_committed_is_seen_at_once(
 
 def test_without_the_guard_the_old_one_would_be_served(other_storage, stored, commit_elsewhere):
     # The control: the same cache with a version that does not follow the database.
-    cache = InteractionCache(MemoryCells(caches["default"], AlwaysTheSame()), 60)
-    assert cache.get("i", other_storage._read).interaction.message == "old"
+    cache = InMemoryCache(caches["default"], AlwaysTheSame(), 60)
+    assert cache.get("i", other_storage.database.read).interaction.message == "old"
     commit_elsewhere("new")
-    assert cache.get("i", other_storage._read).interaction.message == "old"
+    assert cache.get("i", other_storage.database.read).interaction.message == "old"
 
 
-class AlwaysTheSame(DataVersion):
-    def __init__(self):
-        pass
-
-    def current(self):
+class AlwaysTheSame:
+    def version(self):
         return "same"
 
     def erasures(self):
@@ -177,10 +172,10 @@ def test_two_storages_on_one_cache_do_not_mislead_each_other(
     other, other_storage, stored, commit_elsewhere
 ):
     # Each guard counts on its own, so equal numbers must not mean equal versions.
-    second = LocalStorage(other.alias, caches["default"], configured_archive())
+    second = local_storage(other.alias, caches["default"], configured_archive())
     assert message(second) == "old"
     commit_elsewhere("new")
-    third = LocalStorage(other.alias, caches["default"], configured_archive())
+    third = local_storage(other.alias, caches["default"], configured_archive())
     assert [message(storage) for storage in (third, second, other_storage)] == ["new"] * 3
 
 
@@ -193,55 +188,86 @@ def test_a_reader_overtaken_by_a_commit_leaves_nothing_stale(
     caches["default"].clear()
 
     def read_and_be_overtaken(interaction_id):
-        found = other_storage._read(interaction_id)
+        found = other_storage.database.read(interaction_id)
         commit_elsewhere("new")
         return found
 
     # This reader began before the commit, so either answer is right for it ...
-    overtaken = other_storage._interactions.get("i", read_and_be_overtaken)
+    overtaken = other_storage.cache.get("i", read_and_be_overtaken)
     assert overtaken.interaction.message == "old"
     # ... but a reader that begins now must see the commit.
     assert message(other_storage) == "new"
 
 
-def test_a_reader_that_did_not_forget_its_lease_would_leave_it_stale(
-    other_storage, stored, commit_elsewhere
+def test_a_reader_that_took_the_version_after_it_has_read_would_leave_it_stale(
+    other_storage, stored, commit_elsewhere, monkeypatch
 ):
-    # The control: the commit's version is taken for this process's own.
+    # The control: the entry is given the version of the commit that it does not show.
     caches["default"].clear()
+    changes = other_storage.database.changes
+    version = changes.version
 
     def read_and_be_overtaken(interaction_id):
-        found = other_storage._read(interaction_id)
+        found = other_storage.database.read(interaction_id)
         commit_elsewhere("new")
-        other_storage._cells.committed(lambda: True)
         return found
 
-    other_storage._interactions.get("i", read_and_be_overtaken)
+    keep = other_storage.cache._keep
+
+    def keep_late(key, old, found):
+        other_storage.cache._known_version = version()
+        keep(key, version(), found)
+
+    monkeypatch.setattr(other_storage.cache, "_keep", keep_late)
+    other_storage.cache.get("i", read_and_be_overtaken)
     assert message(other_storage) == "old"
+
+
+def test_what_is_read_while_its_user_is_erased_does_not_stay_in_memory(other_storage, stored):
+    caches["default"].clear()
+
+    def read_and_be_erased(interaction_id):
+        found = other_storage.database.read(interaction_id)
+        other_storage.forget_user("ada")
+        return found
+
+    other_storage.cache.get("i", read_and_be_erased)
+    assert not any(b"old" in value for value in caches["default"]._cache.values())
 
 
 @pytest.fixture
 def overtake(other_storage, commit_elsewhere, monkeypatch):
     """Another process commits `theirs` around the moment when a writer takes the new version."""
-    committed = other_storage._cells.committed
+    changes = other_storage.database.changes
+    version, of_others = changes.version, changes.of_others
+    moments = []
 
-    def before(only_this):
-        commit_elsewhere("theirs")
-        committed(only_this)
+    def patched(moment):
+        def reach(name):
+            moments.append(name)
+            if name == moment and moments.count(name) == 1:
+                commit_elsewhere("theirs")
 
-    def between(only_this):
-        committed(lambda: [commit_elsewhere("theirs"), only_this()][1])
+        def new_version():
+            if moments.count("begun") == 1:
+                reach("before")
+            found = version()
+            if moments.count("before") == 1:
+                reach("between")
+            return found
 
-    def after(only_this):
-        committed(only_this)
-        commit_elsewhere("theirs")
+        def commits_of_others():
+            found = of_others()
+            if "between" in moments:
+                reach("after")
+            else:
+                moments.append("begun")
+            return found
 
-    def careless(only_this):
-        commit_elsewhere("theirs")
-        committed(lambda: True)
+        monkeypatch.setattr(changes, "version", new_version)
+        monkeypatch.setattr(changes, "of_others", commits_of_others)
 
-    moments = {"before": before, "between": between, "after": after, "careless": careless}
-    return lambda moment: monkeypatch.setattr(other_storage._cells, "committed", moments[moment])
+    return patched
 
 
 @pytest.mark.parametrize("moment", ["before", "between", "after"])
@@ -254,10 +280,18 @@ def test_a_writer_overtaken_by_a_commit_leaves_nothing_stale(
 
 
 def test_a_writer_that_did_not_look_would_leave_it_stale(
-    other_storage, stored, overtake, make_interaction
+    other_storage, stored, commit_elsewhere, make_interaction, monkeypatch
 ):
     # The control: the version is taken for the writer's own without asking.
-    overtake("careless")
+    changes = other_storage.database.changes
+    monkeypatch.setattr(changes, "of_others", lambda: 1)
+    keep = other_storage.cache.keep_written
+
+    def overtaken(interaction, others):
+        commit_elsewhere("theirs")
+        keep(interaction, others)
+
+    monkeypatch.setattr(other_storage.cache, "keep_written", overtaken)
     other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="ours"))
     assert message(other_storage) == "ours"
 
@@ -282,14 +316,13 @@ def test_a_commit_before_a_write_is_not_taken_for_part_of_it(
     assert message(other_storage) == "new"
 
 
-def test_what_this_process_writes_leaves_the_rest_cached(
+def test_what_this_process_writes_ends_what_was_cached(
     other_storage, stored, reads, make_interaction
 ):
+    # SQLite reads a row as fast: nothing is spent on telling which entries a commit leaves true.
     other_storage.save_interaction_sync(make_interaction(interaction_id="j"))
-    other_storage.update_interaction_sync("j", {"response": "r"})
-    other_storage.delete_interaction_sync("j")
-    assert message(other_storage) == "old"
-    assert reads == ["j"]  # by the update
+    assert message(other_storage) == message(other_storage) == "old"
+    assert reads == ["i"]
 
 
 def test_a_busy_writer_and_readers_never_meet_an_old_message(

@@ -19,7 +19,7 @@ def start_two(start_program, tmp_path):
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     start.touch()
-    return [(*process.communicate(timeout=60), process.returncode) for process in processes]
+    return [(*process.communicate(), process.returncode) for process in processes]
 
 
 def test_two_processes_that_start_on_a_new_database_both_succeed(start_program, tmp_path):

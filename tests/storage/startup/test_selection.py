@@ -6,8 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from storage import get_storage
-from storage.dynamodb.database import CloudStorage
-from storage.sqlite.database import LocalStorage
+from storage.interface import CloudStorage, LocalStorage
 from storage.startup import selection
 
 

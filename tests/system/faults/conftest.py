@@ -1,21 +1,21 @@
 """A store behind a proxy that fails, and in a hurry."""
 
 import threading
-import time
 
 import pytest
+from botocore import endpoint
 from botocore.retries import standard
 from botocore.retries.quota import RetryQuota
 from django.core.cache.backends.dummy import DummyCache
 
-from storage.archive.archive import configured_archive
+from storage.cache import breaker
 from storage.dynamodb import mirror, pauses
 from storage.dynamodb.client import Client
-from storage.dynamodb.database import CloudStorage
 from tests import clouds
+from tests.clocks import Clock
 from tests.system.faults.proxy import Proxy
 
-READ_SECONDS = 0.5
+READ_SECONDS = 1.0
 """A hung server costs a call three times as much."""
 
 
@@ -40,11 +40,20 @@ def _impatient_model(_open_proxy):
 
 
 @pytest.fixture
+def clock(monkeypatch):
+    """The clock of pauses and breakers. Pauses and what hangs take time by it, and nothing else."""
+    clock = Clock()
+    for module in (endpoint, pauses, breaker):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
 def hurry(monkeypatch):
     """Short pauses between attempts; and no test uses up the attempts of another."""
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *arguments: 0.01)
     monkeypatch.setattr(RetryQuota, "acquire", lambda *arguments: True)
-    monkeypatch.setattr(pauses, "SECONDS", 3 * READ_SECONDS)
+    monkeypatch.setattr(pauses, "SECONDS", 1.5)
 
 
 @pytest.fixture
@@ -54,27 +63,29 @@ def behind(dynamodb_model):
     def make(model, client_class=Client):
         direct = clouds.make_storage(dynamodb_model, DummyCache("", {}))
         client = client_class(model, clouds.CONNECTIONS)
-        client.table = direct._client.table
-        return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS, configured_archive())
+        client.table = direct.database.client.table
+        return clouds.storage_of(client, DummyCache("", {}))
 
     return make
 
 
 @pytest.fixture
-def storage(hurry, behind, proxy, _impatient_model):
+def storage(clock, hurry, behind, proxy, _impatient_model):
     """A store behind the proxy."""
     made = behind(_impatient_model)
     proxy.calm()
+    proxy.clock, proxy.patience = clock, READ_SECONDS
     return made
 
 
 @pytest.fixture
-def patient_storage(behind, proxy):
+def patient_storage(clock, behind, proxy):
     """A store behind the proxy with the timeouts and pauses that it has in production."""
     model = mirror.bound("unused", clouds.REGION, proxy.url, clouds.CONNECTIONS)
     made = behind(model)
     made.get_interaction_sync("unknown")  # makes the connection
     proxy.calm()
+    proxy.clock, proxy.patience = clock, mirror.READ_SECONDS
     return made
 
 
@@ -82,21 +93,21 @@ def patient_storage(behind, proxy):
 def direct(storage, dynamodb_model):
     """The same table, past the proxy: what is really there."""
     client = Client(dynamodb_model, clouds.CONNECTIONS)
-    client.table = storage._client.table
-    return CloudStorage(client, DummyCache("", {}), clouds.CONNECTIONS, configured_archive())
+    client.table = storage.database.client.table
+    return clouds.storage_of(client, DummyCache("", {}))
 
 
 @pytest.fixture
-def timed():
-    """Calls a function; gives its result, or its exception, and the seconds it took."""
+def timed(clock):
+    """Calls a function; gives its result, or its exception, and the seconds that it waited."""
 
     def call(function, *arguments):
-        start = time.monotonic()
+        start = clock.steady
         try:
             result = function(*arguments)
         except Exception as error:
             result = error
-        return result, time.monotonic() - start
+        return result, clock.steady - start
 
     return call
 
@@ -115,4 +126,4 @@ def in_threads():
 
     yield start
     for thread in threads:
-        thread.join(30)
+        thread.join(300)

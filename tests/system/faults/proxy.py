@@ -40,6 +40,9 @@ class Proxy:
         self.released = threading.Event()
         self._next, self._always = {}, {}
         self.attempts, self.forwarded, self.effects = Counter(), Counter(), Counter()
+        self.clock = None
+        """Told of every attempt that hangs: its client waits for `patience` seconds."""
+        self.patience = 0.0
         self._tokens = set()
 
     def fail(self, operation, *faults):
@@ -123,7 +126,7 @@ class Exchange:
     """A request of the store, and the means to answer it."""
 
     def __init__(self, handler, proxy):
-        self._handler, self._proxy = handler, proxy
+        self._handler, self.proxy = handler, proxy
         self.operation = handler.headers["X-Amz-Target"].rpartition(".")[2]
         self._body = handler.rfile.read(int(handler.headers["Content-Length"]))
         self.request = json.loads(self._body)
@@ -132,7 +135,7 @@ class Exchange:
     def forward(self, request=None):
         """What the server says, as status and JSON."""
         body = self._body if request is None else json.dumps(request).encode()
-        upstream = http.client.HTTPConnection("127.0.0.1", self._proxy._upstream, timeout=30)
+        upstream = http.client.HTTPConnection("127.0.0.1", self.proxy._upstream, timeout=300)
         unchanged = ("X-Amz-Target", "Authorization", "X-Amz-Date", "Content-Type")
         upstream.request(
             "POST", "/", body, {name: self._handler.headers[name] for name in unchanged}
@@ -140,7 +143,7 @@ class Exchange:
         response = upstream.getresponse()
         answer = json.loads(response.read())
         upstream.close()
-        self._proxy.forwards(self.operation, self.request, response.status, answer)
+        self.proxy.forwards(self.operation, self.request, response.status, answer)
         return response.status, answer
 
     def answer(self, status, value):
@@ -191,6 +194,8 @@ def fail_after(exchange):
 
 def hang(exchange):
     """The server never answers."""
+    if exchange.proxy.clock is not None:
+        exchange.proxy.clock.passes(exchange.proxy.patience)
     exchange.released.wait()
     exchange.cut()
 

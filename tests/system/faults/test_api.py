@@ -134,7 +134,7 @@ def test_a_batch_that_is_not_finished_says_how_many_are_left_and_that_repeating_
 
 @every_call
 def test_an_unknown_table_is_told_the_operator_with_the_remedy(client, storage, caplog, call):
-    storage._client.table = "no-such-table"
+    storage.database.client.table = "no-such-table"
     refused(call(client))
     # Of a batch DynamoDB says it for each statement, and not of the table.
     if call is CALLS["save many"]:

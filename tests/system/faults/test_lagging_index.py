@@ -74,7 +74,7 @@ def lagging(behind, dynamodb_model):
     storage = behind(dynamodb_model, LaggingClient)
     for number in range(10):
         storage.save_interaction_sync(new(f"old{number}", created_at=at(seconds=number)))
-    storage._client.freeze()
+    storage.database.client.freeze()
     return storage
 
 
@@ -96,7 +96,7 @@ LIMITS = pytest.mark.parametrize("limit", [1, 3, 10, 11, 50])
 
 def test_the_double_of_the_index_says_what_the_index_says(lagging):
     frozen = everywhere(lagging, limit=3)
-    lagging._client.catch_up()
+    lagging.database.client.catch_up()
     assert frozen == everywhere(lagging, limit=3) == (OLD, OLD)
 
 
@@ -113,7 +113,7 @@ def test_ones_own_write_is_read_at_once_by_id(lagging):
 def test_a_new_row_is_listed_when_the_index_has_caught_up(lagging, limit):
     lagging.create_interaction_sync(new("mine", created_at=at(hours=1)))
     assert everywhere(lagging, limit=limit) == (OLD, OLD)
-    lagging._client.catch_up()
+    lagging.database.client.catch_up()
     assert everywhere(lagging, limit=limit) == (["mine", *OLD],) * 2
 
 
@@ -145,7 +145,7 @@ def test_an_id_that_is_another_users_by_now_is_never_in_the_list_of_the_first(
     of_ada, of_all = everywhere(lagging, limit=limit)
     assert "old5" not in of_ada
     assert len(of_all) == len(set(of_all))
-    lagging._client.catch_up()
+    lagging.database.client.catch_up()
     of_ada, of_all = everywhere(lagging, limit=limit)
     assert "old5" not in of_ada
     assert of_all.count("old5") == 1
@@ -157,7 +157,7 @@ def test_an_id_that_was_made_again_at_another_time_is_listed_once_at_most(laggin
     lagging.create_interaction_sync(new("old5", created_at=at(hours=1)))
     without = [name for name in OLD if name != "old5"]
     assert everywhere(lagging, limit=limit) == (without, without)
-    lagging._client.catch_up()
+    lagging.database.client.catch_up()
     assert everywhere(lagging, limit=limit) == (["old5", *without],) * 2
 
 
@@ -166,7 +166,7 @@ def test_an_id_that_was_made_again_at_another_time_is_listed_once_at_most(laggin
 def test_an_id_that_an_index_holds_twice_is_listed_once_and_where_it_is(lagging, limit, owner):
     lagging.delete_interaction_sync("old5")
     lagging.create_interaction_sync(new("old5", user_id=owner, created_at=at(hours=1)))
-    lagging._client.keeps = True
+    lagging.database.client.keeps = True
     without = [name for name in OLD if name != "old5"]
     of_ada, of_all = everywhere(lagging, limit=limit)
     assert of_ada == (["old5", *without] if owner == "ada" else without)
@@ -184,7 +184,7 @@ def test_pages_are_right_while_the_index_catches_up_between_them(lagging):
     lagging.create_interaction_sync(new("newer", created_at=at(hours=1)))
     lagging.create_interaction_sync(new("between", created_at=at(seconds=2, microseconds=1)))
     first = lagging.list_user_interactions_sync("ada", PageQuery(limit=5))
-    lagging._client.catch_up()
+    lagging.database.client.catch_up()
     second = lagging.list_user_interactions_sync("ada", PageQuery(50, first.next_cursor))
     rest = ["old4", "old3", "between", "old2", "old1", "old0"]
     assert (ids(first.interactions), ids(second.interactions)) == (OLD[:5], rest)
@@ -215,7 +215,7 @@ def test_readers_beside_writers_see_no_row_twice_and_none_of_others(behind, dyna
     storage = behind(dynamodb_model, LaggingClient)
     for number in range(12):
         storage.create_interaction_sync(new(f"i{number}", created_at=at(seconds=number)))
-    storage._client.freeze()
+    storage.database.client.freeze()
     end = time.monotonic() + 1.0
     failures = []
 
@@ -230,7 +230,7 @@ def test_readers_beside_writers_see_no_row_twice_and_none_of_others(behind, dyna
                 new(name, user_id=owner, created_at=at(seconds=number % 12))
             )
             if number % 10 == 0:
-                storage._client.freeze()
+                storage.database.client.freeze()
 
     def read():
         while time.monotonic() < end:

@@ -36,8 +36,8 @@ OWN = 12
 
 WEIGHTS = {"read": 66, "lookup": 12, "complete": 12, "create": 5, "delete": 5}
 RECENTLY_WRITTEN = 30
-ANSWER_SECONDS = 30
-STOP_SECONDS = 60
+ANSWER_SECONDS = 300
+STOP_SECONDS = 300
 TEXT = " What one learns of trees, tables and logs in a long answer of a model." * 20
 
 

@@ -65,7 +65,9 @@ class Client:
     """One connection to a server that is kept open from request to request."""
 
     def __init__(self, server):
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        self._connection = http.client.HTTPConnection(
+            "127.0.0.1", server.port, timeout=processes.COMMAND_SECONDS
+        )
         self._headers = {
             "Authorization": f"Api-Key {server.key}",
             "Content-Type": "application/json",

@@ -9,7 +9,6 @@ How long answers take is printed and not asserted, since other tests may run mea
 import contextlib
 import json
 import math
-import os
 import signal
 import socket
 import time
@@ -25,12 +24,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from storage.cache import keys
-from tests import clouds, servers
+from tests import clouds, servers, switches
 from tests.chat.calls import INTERACTIONS, new, one
 from tests.chat.processes import Server, run
 from tests.system.reliability.mixed_load import Call, Load, Row, Seen, judge
 
-SECONDS = float(os.environ.get("CACHE_OUTAGE_SECONDS", "25"))
+SECONDS = switches.number("CACHE_OUTAGE_SECONDS")
 STARTS_AND_RETURNS = 13
 """Seconds that are not spent in phases: servers start, breakers close again."""
 
@@ -193,7 +192,7 @@ def cache():
 
 @pytest.fixture
 def table(dynamodb_model):
-    return clouds.make_storage(dynamodb_model, DummyCache("", {}))._client.table
+    return clouds.make_storage(dynamodb_model, DummyCache("", {})).database.client.table
 
 
 @pytest.fixture

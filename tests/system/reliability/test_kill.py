@@ -1,7 +1,6 @@
 """kill -9 of the whole server in the middle of writes: what was acknowledged is there."""
 
 import itertools
-import os
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +8,11 @@ from contextlib import closing
 from http.client import HTTPException
 from uuid import uuid4
 
+from tests import switches
 from tests.chat.calls import BATCH, INTERACTIONS, new
 from tests.system.reliability.servers import DATABASE, Client, integrity, messages_by_id
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
+ROUNDS = switches.number("KILL_ROUNDS")
 CLIENTS = 4
 BATCH_SIZE = 20
 

@@ -44,7 +44,7 @@ def readers(database):
     thread = threading.Thread(target=read_without_end, args=(database, stop, reading))
     thread.start()
     try:
-        assert reading.wait(10)
+        assert reading.wait(300)
         yield
     finally:
         stop.set()

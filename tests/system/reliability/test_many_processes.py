@@ -30,7 +30,6 @@ def run_writers(folder, seconds, **values):
         stdout=subprocess.PIPE,
         env=processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings") | values,
         cwd=processes.ROOT,
-        timeout=60,
         check=True,
     )
     return json.loads(finished.stdout)

@@ -22,9 +22,9 @@ else:
 def saving_first(get_response):
     """A save is answered at once and made a little later."""
     from storage.records.outcomes import Outcome
-    from storage.sqlite.database import LocalStorage
+    from storage.sqlite.database import SqliteDatabase
 
-    create, create_many = LocalStorage._create, LocalStorage._create_many
+    create, create_many = SqliteDatabase.create, SqliteDatabase.create_many
     writer = ThreadPoolExecutor(1)
 
     def later(method, *arguments):
@@ -39,13 +39,13 @@ def saving_first(get_response):
         writer.submit(later, create_many, storage, interactions)
         return [Outcome.CREATED] * len(interactions)
 
-    LocalStorage._create, LocalStorage._create_many = create_later, create_many_later
+    SqliteDatabase.create, SqliteDatabase.create_many = create_later, create_many_later
     return get_response
 
 
 def data_version(get_response):
     """Each worker trusts what it has cached, whatever the others have written since."""
-    from storage.cache.data_version import DataVersion
+    from storage.sqlite.changes import Changes
 
-    DataVersion.current = lambda self: "the same for ever"
+    Changes.version = lambda self: "the same for ever"
     return get_response

@@ -1,0 +1,265 @@
+"""What a backend owes: the operations on the database that keeps interactions.
+
+`storage.sqlite` and `storage.dynamodb` implement this list, and docs/how-to/add-a-backend.md says
+how to write another. The methods are called by `storage.interface.Storage` with arguments that it
+has checked, and by maintenance. None of them knows of the cache or of the archive's files.
+
+An interaction is hot (a row of the database) or cold (a row in a segment of the archive, and a
+stub in the database). It is one or the other at every moment: a tier transition is atomic.
+
+Every method may raise StorageUnavailable, and every write StorageFull.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from datetime import UTC, datetime
+from typing import Any
+
+from storage.exceptions import InvalidInteraction
+from storage.models import ChatInteraction
+from storage.models.idempotency import Idempotency
+from storage.records.cursors import Position
+from storage.records.json import Record, from_record
+from storage.records.outcomes import Outcome
+from storage.records.pages import Slice
+from storage.records.questions import Question
+from storage.records.stubs import Stub
+
+BeforeCommit = Callable[[ChatInteraction], None]
+"""Told what is about to be committed."""
+
+
+class Database(ABC):
+    """Keeps interactions and stubs. Threads share one.
+
+    "Hot" methods never return an interaction that has expired (`storage.expiry`), unless they
+    say so. Reads by id show every write that was acknowledged before they began.
+    """
+
+    kind: str
+    """The name of the storage that operators see: `LocalStorage`, `CloudStorage`."""
+
+    threads: int
+    """How many calls may run at the same time."""
+
+    index_lag_seconds: float = 0.0
+    """How long it usually takes until lists and searches show what was written."""
+
+    holds_accounts: bool = False
+    """Whether it is also the SQL database with API keys and staff accounts."""
+
+    # Hot interactions.
+
+    @abstractmethod
+    def read(self, interaction_id: str) -> ChatInteraction | None:
+        """The hot interaction with this id, or None."""
+
+    @abstractmethod
+    def save(self, interaction: ChatInteraction) -> None:
+        """Create the interaction, or replace the one with its id and user.
+
+        A replaced one keeps its `created_at`, which is set on `interaction`. Raises
+        InteractionConflict if the id is another user's, InteractionArchived if it is cold.
+        """
+
+    @abstractmethod
+    def create(
+        self, interaction: ChatInteraction, idempotency: Idempotency | None
+    ) -> tuple[ChatInteraction | None, bool]:
+        """Save an interaction under a free id; returns what is stored and whether this is new.
+
+        Without `idempotency`, the same content under the same id is returned as it is stored.
+        With it, the first request with its key decides: the interaction that it made is
+        returned, or None if that is gone. Raises InteractionConflict for other content,
+        IdempotencyKeyReused for another request, TakenByStub if the id is a cold one's.
+        """
+
+    @abstractmethod
+    def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
+        """Save interactions under ids that are free; returns one outcome each, in their order.
+
+        What exists is not changed. A stub stands for an id that is a cold interaction's. Raises
+        BatchUnfinished if time ran out, where a batch is not one transaction.
+        """
+
+    @abstractmethod
+    def update(
+        self,
+        interaction_id: str,
+        changes: Mapping[str, Any],
+        user_id: str | None,
+        before_commit: BeforeCommit,
+    ) -> ChatInteraction | None:
+        """Change fields of a hot interaction with `apply_changes`; returns it, or None.
+
+        None, and nothing is changed, if there is none or, with `user_id`, if it is another
+        user's. `before_commit` is called with the result before each attempt to commit it.
+        """
+
+    @abstractmethod
+    def delete(self, interaction_id: str, user_id: str | None) -> bool:
+        """Delete a hot interaction (with `user_id`, only this user's). False if there is none."""
+
+    @abstractmethod
+    def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
+        """The records of a slice, newest first, ties by id; and whether more follow."""
+
+    def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
+        """What `newest` returns, as interactions. Override it where that saves the detour."""
+        return [from_record(record) for record in self.newest(wanted)[0]]
+
+    @abstractmethod
+    def find_answer(self, question: Question) -> ChatInteraction | None:
+        """The newest hot interaction that answers the question, whatever its age, or None."""
+
+    # Hot interactions, for maintenance. What has expired is among them.
+
+    @abstractmethod
+    def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
+        """Up to `limit` hot interactions created at or before `until`, oldest first.
+
+        `after`, a time and an id, is where the previous page ended.
+        """
+
+    @abstractmethod
+    def count_oldest(self, until: datetime, at_most: int) -> int:
+        """How many hot interactions were created at or before `until`; stops at `at_most`.
+
+        May return fewer rather than take longer than a few seconds.
+        """
+
+    @abstractmethod
+    def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
+        """Delete these if they are hot and were created at or before `until`; returns the count."""
+
+    @abstractmethod
+    def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
+        """Delete these if they are hot and this user's; returns the count."""
+
+    # Cold interactions: stubs.
+
+    @abstractmethod
+    def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
+        """The hot interaction or the stub under an id, at one moment. A stub may have expired."""
+
+    @abstractmethod
+    def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
+        """The stubs under these ids, by id. They may have expired."""
+
+    @abstractmethod
+    def all_stubs(self) -> Iterator[Stub]:
+        """All stubs, in any order. They may have expired. It may cost a read of everything."""
+
+    @abstractmethod
+    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+        """Replace hot interactions by stubs that name `segment`; returns the count.
+
+        One whose fields are not exactly those given has changed, and stays.
+        """
+
+    @abstractmethod
+    def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+        """Replace stubs that name `segment` by these interactions; returns the count."""
+
+    @abstractmethod
+    def adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
+        """Make a stub for a row of `segment`, in place of a stub that names `instead_of`.
+
+        With None, in place of nothing. Returns False, and does nothing, if the interaction is hot
+        or there is another stub.
+        """
+
+    @abstractmethod
+    def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
+        """Delete the stubs under these ids that name `segment`; returns the count."""
+
+    @abstractmethod
+    def drop_other_stubs(self, segments: Set[str]) -> int:
+        """Delete the stubs that name none of these segments; returns the count.
+
+        Does nothing where stubs cannot be listed: one whose row is gone counts as gone, too.
+        """
+
+    @abstractmethod
+    def remove_expired_stubs(self, until: datetime, limit: int) -> int:
+        """Delete up to `limit` stubs of what was created at or before `until`; returns the count.
+
+        Does nothing where the database does so by itself.
+        """
+
+    # What else there is of a user.
+
+    @abstractmethod
+    def forget_user(self, user_id: str) -> dict[str, int]:
+        """Delete what is kept of a user besides interactions; returns counts by kind."""
+
+    @abstractmethod
+    def remove_expired_idempotency_keys(self, until: datetime, limit: int) -> int:
+        """Delete up to `limit` idempotency keys that expired at or before `until`; the count.
+
+        Does nothing where the database does so by itself.
+        """
+
+    @abstractmethod
+    def count_expired_idempotency_keys(self, until: datetime) -> int:
+        """How many `remove_expired_idempotency_keys` would delete without a limit."""
+
+    # Locks.
+
+    @abstractmethod
+    def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
+        """Acquire a lock, or renew it, until `seconds` from now; returns whether `owner` has it."""
+
+    @abstractmethod
+    def release_lock(self, name: str, owner: str) -> None:
+        """Release a lock, if `owner` has it."""
+
+    # The database itself.
+
+    @abstractmethod
+    def check_available(self) -> None:
+        """Raises StorageUnavailable if interactions cannot be read now."""
+
+    def startup_problem(self) -> str | None:
+        """What an operator must put right before the first read, with the remedy; or None.
+
+        Also None if the database does not answer for now, which passes by itself.
+        """
+        return None
+
+    def describe(self) -> dict[str, str | int]:
+        """Where it is and, if that can be told, its size: for operators."""
+        return {}
+
+    def scrub(self) -> None:
+        """Leave nothing of what was deleted in the files. Writers wait meanwhile.
+
+        Raises StorageUnavailable if a transaction stands in the way: try again.
+        """
+
+    def scrub_seconds(self) -> float:
+        """About how long `scrub` takes."""
+        return 0.0
+
+    def reclaim(self) -> int:
+        """Return some unused space to the file system; the bytes, 0 once there is no more."""
+        return 0
+
+    def unreclaimable_bytes(self) -> int:
+        """Unused bytes that `reclaim` cannot return."""
+        return 0
+
+    def release(self) -> None:
+        """Return what a call holds after it, such as a connection to a pool.
+
+        Called at the end of each call that a coroutine makes, in its thread.
+        """
+
+
+def apply_changes(interaction: ChatInteraction, changes: Mapping[str, Any]) -> None:
+    """Set fields of an interaction, and `updated_at` to now. Raises InvalidInteraction."""
+    for name, value in changes.items():
+        setattr(interaction, name, value)
+    if problems := interaction.violations():
+        raise InvalidInteraction(problems)
+    interaction.updated_at = datetime.now(UTC)

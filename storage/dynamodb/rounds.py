@@ -1,0 +1,70 @@
+"""Many conditional writes at the same time, each to an item of its own."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
+from typing import Any
+
+from storage.batched import batched
+from storage.dynamodb import batches
+from storage.dynamodb.client import Client, ConditionFailed
+from storage.dynamodb.items import Item, key_of
+from storage.dynamodb.pauses import Pauses
+from storage.models import ChatInteraction
+
+AT_ONCE = 100
+"""Items of one round: as many as one BatchGetItem reads."""
+
+
+class Rounds:
+    """Runs writes on the threads of an executor and counts those that took effect."""
+
+    def __init__(self, client: Client, executor: Executor) -> None:
+        self.client = client
+        self._executor = executor
+
+    def compared(
+        self,
+        do: Callable[[ChatInteraction, Item | None], bool],
+        interactions: Sequence[ChatInteraction],
+    ) -> int:
+        """Call `do` with each interaction and the item that is stored; how often it was True."""
+        total = 0
+        for part in batched(interactions, AT_ONCE):
+            ids = [interaction.interaction_id for interaction in part]
+            stored = batches.read(self.client, ids, Pauses())
+            total += self.sum(do, part, map(stored.get, ids))
+        return total
+
+    def delete(self, interactions: Sequence[ChatInteraction], only_if: dict[str, Any]) -> int:
+        """Delete the items of interactions where the condition holds; returns the count."""
+        ids = [interaction.interaction_id for interaction in interactions]
+        return self.delete_ids(ids, only_if)
+
+    def delete_ids(self, interaction_ids: Sequence[str], only_if: dict[str, Any]) -> int:
+        """Delete the items under these ids where the condition holds; returns the count."""
+
+        def delete(interaction_id: str) -> bool:
+            try:
+                self.client.call("DeleteItem", Key=key_of(interaction_id), **only_if)
+            except ConditionFailed as failure:
+                return failure.repeated and failure.item is None  # an attempt without answer did
+            return True
+
+        return self.sum(delete, interaction_ids)
+
+    def sum(self, do: Callable[..., bool], *arguments: Iterable[Any]) -> int:
+        """How often `do` was True. When this ends, even by an error, so have all calls.
+
+        Otherwise one could take effect after the run has released its lock.
+        """
+        futures = [self._executor.submit(do, *given) for given in zip(*arguments, strict=True)]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)
+        done = [future for future in futures if not future.cancelled()]
+        for failed in filter(Future.exception, done):
+            failed.result()
+        return sum(future.result() for future in done)
