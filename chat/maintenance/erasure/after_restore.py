@@ -57,7 +57,7 @@ class _Erasures:
 
     def erased(self, user_id: str) -> datetime | None:
         """When this user was last erased, or None."""
-        times = [self.erased_at.get(each) for each in pseudonyms.all_pseudonyms(user_id)]
+        times = [self.erased_at.get(known) for known in pseudonyms.all_pseudonyms(user_id)]
         return max((time for time in times if time is not None), default=None)
 
 

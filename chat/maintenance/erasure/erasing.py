@@ -40,7 +40,7 @@ class UserHeld(StorageError):
 
 
 class UserActive(StorageError):
-    """Every sweep has found something new."""
+    """Every sweep found something new."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -141,7 +141,7 @@ class _Job:
 
     @cached_property
     def holds(self) -> Holds:
-        """Read once, within the run: `legal_hold add` waits until runs that may not know it end."""
+        """All legal holds, read once a run: `legal_hold add` waits for earlier runs to end."""
         return Holds.of(self._archive)
 
     def attempt(self, erasure: Erasure) -> Erasure:
@@ -226,12 +226,12 @@ class _Job:
                 accounts.scrub()
             copies = backups.all_copies()
         except StorageError as error:
-            for each in gone:
-                self._keep(each.erasure, error)
+            for unfinished in gone:
+                self._keep(unfinished.erasure, error)
             raise
         finished = []
-        for each in gone:
-            done = ledger.finish(self._archive, each.erasure, _receipt(each, copies))
+        for swept in gone:
+            done = ledger.finish(self._archive, swept.erasure, _receipt(swept, copies))
             finished.append(done)
             self._report.erasures.append(done.as_record())
         return finished
