@@ -4,6 +4,6 @@ from django.apps import AppConfig
 
 
 class ChatConfig(AppConfig):
-    """No models: the data belongs to `storage`."""
+    """It has no models: the data belongs to `storage`."""
 
     name = "chat"

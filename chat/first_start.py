@@ -1,4 +1,4 @@
-"""What a newcomer finds in development: a login, an API key and sample conversations."""
+"""What the first start makes in development: a login, an API key and sample conversations."""
 
 import json
 import secrets
@@ -19,7 +19,7 @@ SAMPLE_DATA = Path(__file__).parent / "sample_data.jsonl"
 
 @dataclass(frozen=True)
 class Login:
-    """How to get in. Random, made at the first start and kept, readable by its owner only."""
+    """A random login for the admin and a random API key, kept in a file only its owner can read."""
 
     username: str
     password: str
@@ -27,7 +27,7 @@ class Login:
 
 
 def login() -> Login:
-    """The login of this database; at the first start it is made, and sample data is loaded."""
+    """The login of this database. The first call makes it, and loads sample data."""
     path = settings.DATA_DIR / "login.json"
     known = _read(path)
     if known is not None:
@@ -43,7 +43,7 @@ def login() -> Login:
 
 
 def _read(path: Path) -> Login | None:
-    """The login in the file, if it is whole and this database knows it."""
+    """The login in the file; None if the file is incomplete or this database does not know it."""
     try:
         known = Login(**json.loads(path.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -53,7 +53,7 @@ def _read(path: Path) -> Login | None:
 
 
 def load_sample_data() -> None:
-    """Save the sample conversations, the newest of them a few minutes old."""
+    """Save the sample conversations. The newest is then a few minutes old."""
     now = timezone.now()
     interactions = []
     for line in SAMPLE_DATA.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""Whether the process is alive, and whether it can serve: for whatever watches it."""
+"""Health checks, for load balancers and orchestrators."""
 
 from django.http import HttpRequest, JsonResponse
 
@@ -7,12 +7,12 @@ from storage.exceptions import StorageError
 
 
 def live(request: HttpRequest) -> JsonResponse:
-    """200 as long as the process answers."""
+    """Liveness: 200 whenever the process can answer."""
     return JsonResponse({"status": "ok"})
 
 
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 when interactions can be read, else 503."""
+    """Readiness: 200 if interactions can be read, or else 503."""
     try:
         get_storage().check_available_sync()
     except StorageError as error:

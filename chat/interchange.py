@@ -1,4 +1,4 @@
-"""Interactions as lines of JSON, in files that may be compressed: what import and export share."""
+"""Interactions as lines of JSON, in files that may be compressed. For import and export."""
 
 import gzip
 import io
@@ -16,17 +16,17 @@ from msgspec import UNSET, Meta, UnsetType
 from storage.models import ChatInteraction
 
 LINE_LIMIT = 4 * 1024 * 1024
-"""Bytes in one line; the largest record, every character escaped, needs 2.4 MB."""
+"""The most bytes in a line. The largest record needs 2.4 MB, with every character escaped."""
 
 Time = Annotated[datetime, Meta(tz=True)]
 
 
 class BadLine(ValueError):
-    """A line that is not a record; the message says why."""
+    """A line that is not a valid record. The message says why."""
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True):
-    """One line of a file. The id is required: it is what makes a second import change nothing."""
+    """One line of a file. The id is required, so that importing a file again changes nothing."""
 
     interaction_id: str
     user_id: str
@@ -46,7 +46,7 @@ _DECODER = msgspec.json.Decoder(Record)
 
 
 def parse(line: bytes) -> ChatInteraction:
-    """The interaction in a line. Raises BadLine."""
+    """The interaction in a line. Raises BadLine if there is none."""
     if len(line) > LINE_LIMIT:
         raise BadLine(f"longer than {LINE_LIMIT} bytes.")
     try:
@@ -64,7 +64,7 @@ def parse(line: bytes) -> ChatInteraction:
 
 
 def lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file. One that is too long comes cut at LINE_LIMIT + 1 bytes."""
+    """The lines of a file. Those that are too long are cut at LINE_LIMIT + 1 bytes."""
     while line := file.readline(LINE_LIMIT + 1):
         rest = line
         while not rest.endswith(b"\n") and len(rest) > LINE_LIMIT:
@@ -74,7 +74,10 @@ def lines(file: IO[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def opened_for_reading(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The lines of `name` (`-` is standard input), decompressed; and the file as it lies there."""
+    """The decompressed file and the file itself, twice the same if it is not compressed.
+
+    The name `-` is standard input.
+    """
     if name == "-":
         yield sys.stdin.buffer, sys.stdin.buffer
         return
@@ -91,7 +94,7 @@ def opened_for_reading(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 @contextmanager
 def opened_for_writing(name: str) -> Iterator[IO[bytes]]:
-    """A file to write lines to (`-` is standard output). It appears under `name` when complete."""
+    """A file to write lines to. It gets its name when it is complete; `-` is standard output."""
     if name == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""How a command shows that it is getting on: a bar on a terminal, plain lines elsewhere."""
+"""The progress of a command: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Protocol
 
 PLAIN_LINE_SECONDS = 10.0
-"""Time between two lines where there is no terminal."""
+"""The time between two plain lines."""
 
 
 class Report(Protocol):
-    """Called with what is done so far, and with the share of the whole if that is known."""
+    """Called with the number of things done so far, and the share of the whole if known."""
 
     def __call__(self, done: int, share: float | None = None) -> None: ...
 
@@ -28,7 +28,7 @@ def progress(what: str) -> Iterator[Report]:
 
 @contextmanager
 def _bar(what: str) -> Iterator[Report]:
-    from rich.console import Console  # not for cron, where each start would wait for it
+    from rich.console import Console  # slow to import, and cron does not need it
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

@@ -1,9 +1,9 @@
 """Settings, URLs and server entry points.
 
-Importing this package, which every entry point does first, puts pysqlite3 in the place of
-`sqlite3` before Django imports it: the SQLite that Debian and others ship can corrupt a
-database in WAL mode (see storage/sqlite/library.py). Two SQLite libraries on one file in
-one process would be as bad, so the replacement is for everyone in the process.
+Every entry point imports this package first. It replaces the module `sqlite3` by pysqlite3 before
+Django imports it, because the SQLite library of Debian and others can corrupt a database in WAL
+mode (see storage/sqlite/library.py). The replacement is for the whole process: two SQLite
+libraries with the same file open in one process can corrupt it as well.
 """
 
 import sys

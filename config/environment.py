@@ -1,7 +1,7 @@
-"""Every environment variable the project reads: its name, type, default and meaning.
+"""Every environment variable that the project reads: its name, type, default and meaning.
 
-They are read here, once, from the environment or else from `.env` in the project's folder;
-`config.settings` uses the values. The table in the README is checked against `VARIABLES`.
+They are read here and nowhere else, from the environment or from `.env` in the project's folder.
+`config.settings` uses the values. A test compares the table in the README with `VARIABLES`.
 """
 
 import re
@@ -21,7 +21,7 @@ _env.read_env(str(BASE_DIR / ".env"))
 
 @dataclass(frozen=True)
 class Variable:
-    """One environment variable. `default` is text, as it would be written in the environment."""
+    """One environment variable. `default` is written as in the environment."""
 
     name: str
     type: str
@@ -30,13 +30,13 @@ class Variable:
 
     @property
     def value(self) -> Any:
-        """The value, converted. Raises ImproperlyConfigured saying what would be right."""
+        """The converted value. Raises ImproperlyConfigured, which says what is expected."""
         text = _env.str(self.name, default=self.default)
         convert, expected = _TYPES[self.type]
         try:
             return convert(text)
         except ValueError:
-            # A URL, and what was meant as one, can hold a password.
+            # A URL can contain a password, and so can a mistyped one.
             secret = self.type in ("redis", "endpoint") or "://" in text
             shown = self.name if secret else f"{self.name}={text!r}"
             raise ImproperlyConfigured(
@@ -109,7 +109,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "number": (_positive, "a whole number from 1"),
     "number or empty": (_positive_or_empty, "a whole number from 1, or empty"),
     "port": (_port, "a port number from 1 to 65535"),
-    "list": (_words, "words with commas between them"),
+    "list": (_words, "words separated by commas"),
     "table": (
         _matching(r"[A-Za-z0-9_.-]{3,255}"),
         "the name of a DynamoDB table: 3 to 255 letters, digits, _, . and -",
@@ -123,7 +123,6 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
         _matching(r"(rediss?(\+cluster)?://\S+)?"),
         "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://",
     ),
-    "theme": (_one_of("unfold", "django"), "unfold or django"),
     "level": (
         _one_of("DEBUG", "INFO", "WARNING", "ERROR"),
         "DEBUG, INFO, WARNING or ERROR",
@@ -134,21 +133,22 @@ ENVIRONMENT = Variable(
     "ENVIRONMENT",
     "text",
     "development",
-    "Where this runs. `production` selects DynamoDB and Redis, any other name SQLite and memory.",
+    "Where this runs. `production` selects DynamoDB and Redis, any other name SQLite and a cache "
+    "in memory.",
 )
 SECRET_KEY = Variable(
     "SECRET_KEY",
     "text",
     "",
-    "Signs sessions and page cursors. Outside development it must be set; in development one "
-    "is made once and kept in `DATA_DIR`.",
+    "Signs sessions and page cursors. Required outside development; in development one is "
+    "generated once and kept in `DATA_DIR`.",
 )
 SECRET_KEY_FALLBACKS = Variable(
     "SECRET_KEY_FALLBACKS",
     "list",
     "",
-    "Earlier values of `SECRET_KEY`, the latest first. What they have signed stays valid, and the "
-    "archive finds users by them. Keep one for as long as interactions are kept.",
+    "Earlier values of `SECRET_KEY`, the latest first. What they signed stays valid, and users are "
+    "found by them in the archive. Keep each one for as long as interactions are kept.",
 )
 DEBUG = Variable("DEBUG", "boolean", "false", "Show tracebacks in the browser. Never in public.")
 DATA_DIR = Variable("DATA_DIR", "path", "var", "The folder for what the application keeps on disk.")
@@ -165,88 +165,88 @@ THREADS = Variable(
     "THREADS",
     "number or empty",
     "",
-    "Requests that each server process works on at once. Empty: 1 with SQLite, which costs the "
-    "least CPU, and 8 in production, where requests wait for DynamoDB. A client that "
-    "stalls in the middle of its body holds one: before foreign clients put a proxy that buffers "
-    "requests, as nginx does, or set 64.",
+    "Requests that each server process handles at the same time. Empty: 1 with SQLite, which needs "
+    "the least CPU, and 8 in production, where requests wait for DynamoDB. A client that stops "
+    "sending in the middle of a body occupies one: if you do not control the clients, put a proxy "
+    "that buffers requests in front, such as nginx, or set 64.",
 )
 ALLOWED_HOSTS = Variable(
     "ALLOWED_HOSTS",
     "list",
     "localhost,127.0.0.1,[::1]",
-    "Host names that requests may name.",
+    "Host names that requests may use.",
 )
 CSRF_TRUSTED_ORIGINS = Variable(
     "CSRF_TRUSTED_ORIGINS",
     "list",
     "",
-    "Origins, such as `https://chat.example.org`, from which the admin's forms may be sent "
-    "when a proxy stands in front.",
+    "Origins, such as `https://chat.example.org`, that may send the admin's forms when a proxy "
+    "stands in front.",
 )
 HTTPS = Variable(
     "HTTPS",
     "boolean or empty",
     "",
-    "Whether a proxy in front takes HTTPS, and sets `X-Forwarded-Proto` in the place of what "
-    "clients send. Then plain requests are sent to HTTPS, and cookies go no other way. "
+    "Whether a proxy in front accepts HTTPS and sets `X-Forwarded-Proto`, replacing what clients "
+    "send. Plain HTTP is then redirected to HTTPS, and cookies are sent over HTTPS only. "
     "Empty: true in production.",
 )
 HSTS_SECONDS = Variable(
     "HSTS_SECONDS",
     "seconds",
     "3600",
-    "With `HTTPS`: how long browsers keep to it after a visit. Raise it to a year, 31536000, "
-    "when all works.",
+    "With `HTTPS`: how long browsers use HTTPS only after a visit. Raise it to a year, 31536000, "
+    "once everything works.",
 )
 RETENTION_HOT_DAYS = Variable(
     "RETENTION_HOT_DAYS",
     "days",
     "30",
-    "How long after it was created an interaction stays in the database; from then on it is due to "
-    "go to the archive.",
+    "How long an interaction stays in the database after it was created. Then it is due to be "
+    "archived.",
 )
 RETENTION_TOTAL_DAYS = Variable(
     "RETENTION_TOTAL_DAYS",
     "days",
     "90",
-    "How long after it was created an interaction can be read. More than `RETENTION_HOT_DAYS`.",
+    "How long an interaction can be read after it was created. More than `RETENTION_HOT_DAYS`.",
 )
 ARCHIVE_DIR = Variable(
     "ARCHIVE_DIR",
     "path or empty",
     "",
-    "The folder of the archive, to which older interactions go. Empty: `archive` in `DATA_DIR`.",
+    "The folder of the archive, where older interactions go. Empty: `archive` in `DATA_DIR`.",
 )
 ARCHIVE_BUCKET = Variable(
     "ARCHIVE_BUCKET",
     "bucket",
     "",
-    "An S3 bucket for the archive, instead of a folder. Needed where several machines serve.",
+    "An S3 bucket for the archive, instead of a folder. Needed if several machines serve.",
 )
 ARCHIVE_ENDPOINT_URL = Variable(
     "ARCHIVE_ENDPOINT_URL",
     "endpoint",
     "",
-    "Another S3 than the region's own: a VPC endpoint, or a local server.",
+    "An S3 endpoint other than the region's: a VPC endpoint, or a local server.",
 )
 BACKUP_DIR = Variable(
     "BACKUP_DIR",
     "path or empty",
     "",
-    "The folder of the backups of the SQL database; another disk is better. Empty: `backups` in "
+    "The folder for backups of the SQL database, preferably on another disk. Empty: `backups` in "
     "`DATA_DIR`.",
 )
 BACKUP_KEEP_DAYS = Variable(
     "BACKUP_KEEP_DAYS",
     "days",
     "7",
-    "How long a backup is kept. For so long it can have copies of what was erased.",
+    "How long a backup is kept. Until it is deleted it can contain data that was erased since.",
 )
 AWS_REGION = Variable(
     "AWS_REGION",
     "text",
     "",
-    "The region of the DynamoDB table and of `ARCHIVE_BUCKET`, such as `eu-central-1`. Needed in "
+    "The region of the DynamoDB table and of `ARCHIVE_BUCKET`, such as `eu-central-1`. Required in "
     "production.",
 )
 DYNAMODB_TABLE = Variable(
@@ -256,14 +256,14 @@ DYNAMODB_ENDPOINT_URL = Variable(
     "DYNAMODB_ENDPOINT_URL",
     "endpoint",
     "",
-    "Another DynamoDB than the region's own: a VPC endpoint, or a local server.",
+    "A DynamoDB endpoint other than the region's: a VPC endpoint, or a local server.",
 )
 DYNAMODB_CONNECTIONS = Variable(
     "DYNAMODB_CONNECTIONS",
     "number",
     "6",
-    "Calls to DynamoDB at once, in each server process. Below THREADS, so that threads are left "
-    "for everything else when DynamoDB hangs.",
+    "Calls to DynamoDB at the same time, in each server process. Less than THREADS, so that some "
+    "threads stay free when DynamoDB hangs.",
 )
 REDIS_URL = Variable(
     "REDIS_URL",
@@ -273,16 +273,7 @@ REDIS_URL = Variable(
     "`redis+cluster://...` and `rediss+cluster://...` for Redis Cluster. "
     "Empty: no cache in production.",
 )
-REDIS_CLUSTER = Variable(
-    "REDIS_CLUSTER",
-    "boolean",
-    "false",
-    "Whether REDIS_URL names a node of a Redis Cluster, as `+cluster` in the URL says too.",
-)
 CACHE_TTL = Variable("CACHE_TTL", "seconds", "300", "How long a cached interaction is used.")
-ADMIN_THEME = Variable(
-    "ADMIN_THEME", "theme", "unfold", "The look of the admin: `unfold`, or Django's own `django`."
-)
-LOG_LEVEL = Variable("LOG_LEVEL", "level", "INFO", "The least severe message that is logged.")
+LOG_LEVEL = Variable("LOG_LEVEL", "level", "INFO", "The least severe level that is logged.")
 
 VARIABLES = [value for value in list(globals().values()) if isinstance(value, Variable)]

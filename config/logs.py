@@ -1,13 +1,13 @@
-"""What may stand in the log."""
+"""Keeping personal data out of the log."""
 
 import logging
 
 
 class RouteInsteadOfPath(logging.Filter):
-    """Names the route of a request and not its path, which can hold a user's id."""
+    """Logs the route of a request instead of its path, which can contain a user id."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Django logs `(reason, path)`; the path goes."""
+        """Replace the path in the arguments `(reason, path)` of Django's records. Keeps all."""
         request = getattr(record, "request", None)
         if request is not None and isinstance(record.args, tuple) and len(record.args) == 2:
             route = getattr(request.resolver_match, "route", None) or "(no route)"

@@ -1,8 +1,18 @@
-"""A way for calls of the API, and of health checks, past the middleware for people's pages.
+"""A shortcut past the middleware for web pages, for API calls and health checks.
 
-A call that shows an API key has no session, no form and no message, so there is nothing
-for that middleware to do; yet its eight layers would cost a third of a read by id. All
-other requests, the API in a browser with a staff session included, go through all of it.
+An API call that sends a key has no session, form or message, so that middleware has nothing to
+do for it. Skipping its eight layers saves a third of the CPU time of a read by id (128 instead
+of 190 µs, without the server). All other requests go through every layer, and so does the API in a
+browser with a staff session.
+
+How it works: Django builds the middleware from the last in the list to the first, and hands
+each one the next as `get_response`. `shortcut_exit` is last, so it is built first; it is handed
+the view and leaves it in `_exits`. `ShortcutEntrance` is built after it and takes it from there.
+`_exits` is empty again once a handler has been built, so each handler gets its own exit.
+
+Only what wraps the view is skipped. Django calls the `process_view` methods, such as the one of
+CsrfViewMiddleware, next to the view and for every request. That is why the skipped middleware
+stays in MIDDLEWARE: wrapped into one middleware of our own, it would lose those calls.
 """
 
 from collections.abc import Callable
@@ -19,15 +29,14 @@ _exits: list[GetResponse] = []
 
 
 class ShortcutEntrance:
-    """Stands before the middleware for pages, and sends API calls to the exit behind it."""
+    """Stands before the middleware for web pages, and sends some requests past it."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._through_all = get_response
-        # Django builds its middleware from the last to the first, so the exit is there.
         self._past_all = _exits.pop()
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Pass the request on, through the middleware for pages or past it."""
+        """Return the response, made with or without the middleware for web pages."""
         if "HTTP_AUTHORIZATION" in request.META and request.path_info.startswith("/api/v1/"):
             return self._past_all(request)
         if request.path_info in HEALTH:  # a load balancer names this machine's address as host
@@ -36,6 +45,6 @@ class ShortcutEntrance:
 
 
 def shortcut_exit(get_response: GetResponse) -> GetResponse:
-    """Stands last: what it is given is the view, with Django's handling of exceptions."""
+    """Stands last, and leaves the view for the entrance. Adds no layer of its own."""
     _exits.append(get_response)
     return get_response

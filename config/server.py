@@ -1,19 +1,19 @@
 """The application in a worker of granian, as `manage.py serve` starts it.
 
-A worker stops when granian's main process tells it to (SIGTERM). Ctrl-C in a terminal
-reaches the worker as well, and a second signal while it handles the first can leave it
-waiting for ever: 5 of 24 times with granian 2.8.7. So a worker does not take SIGINT.
+Granian's main process stops its workers with SIGTERM. Ctrl-C in a terminal also sends SIGINT to
+the workers, and a second signal while a worker handles the first can make it hang for ever (in
+5 of 24 attempts with granian 2.8.7). So workers block SIGINT.
 """
 
 import signal
 
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-# Until granian sets its handler, a worker that is told to stop while it starts just ends.
+# Until granian installs its handler, SIGTERM ends a worker that is still starting.
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-from config.wsgi import application  # noqa: E402  (this is what takes time to start)
+from config.wsgi import application  # noqa: E402  (the slow part of the start)
 from storage import get_storage  # noqa: E402
 
-get_storage()  # its metrics take their place on disk: later the disk may be full
+get_storage()  # reserves the disk space of its metrics now, as the disk may be full later
 
 __all__ = ["application"]

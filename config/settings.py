@@ -1,9 +1,10 @@
-"""The one settings module. Every value that can differ comes from `config.environment`."""
+"""The only settings module. Values that differ between installations: `config.environment`."""
 
 import contextlib
 import os
 import secrets
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ from config import environment as env
 
 ENVIRONMENT = env.ENVIRONMENT.value
 PRODUCTION = ENVIRONMENT == "production"
+DEVELOPMENT = ENVIRONMENT == "development"
 HTTPS = PRODUCTION if env.HTTPS.value is None else env.HTTPS.value
 DEBUG = env.DEBUG.value
 DATA_DIR: Path = env.DATA_DIR.value
 
 
 def _secret_key() -> str:
-    """The key from the environment; in development, else, one made once and kept on disk."""
+    """The key from the environment, or in development one that is made once and kept on disk."""
     if key := env.SECRET_KEY.value:
         return key
-    if ENVIRONMENT != "development":
+    if not DEVELOPMENT:
         raise ImproperlyConfigured(
             f"SECRET_KEY is not set, and ENVIRONMENT={ENVIRONMENT} needs one. Make it with: "
             "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
@@ -31,24 +33,24 @@ def _secret_key() -> str:
     path = DATA_DIR / "secret_key"
     if not (path.exists() and path.read_text()):
         DATA_DIR.mkdir(parents=True, exist_ok=True)
-        descriptor, made = tempfile.mkstemp(dir=DATA_DIR)  # readable by its owner only
+        descriptor, made = tempfile.mkstemp(dir=DATA_DIR)  # only its owner can read it
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_urlsafe(50))
             if path.exists() and not path.read_text():
-                path.unlink()  # what a crash has left
+                path.unlink()  # left by a crash
             with contextlib.suppress(FileExistsError):
-                os.link(made, path)  # if another process was first, its key counts
+                os.link(made, path)  # another process was first: use its key
         finally:
             Path(made).unlink()
     return path.read_text()
 
 
 def _database_file() -> Path:
-    """The path in DATABASE_URL, which must be a SQLite file."""
+    """The path in DATABASE_URL. Raises ImproperlyConfigured if it is not a SQLite file."""
     url = env.DATABASE_URL.value
     if not url:
-        with contextlib.suppress(OSError):  # SQLite says it better
+        with contextlib.suppress(OSError):  # SQLite reports it more clearly
             DATA_DIR.mkdir(parents=True, exist_ok=True)
         return DATA_DIR / "chat.sqlite3"
     name = environ.Env.db_url_config(url)["NAME"] if url.startswith("sqlite:///") else ""
@@ -61,7 +63,7 @@ def _database_file() -> Path:
 
 
 def _retention() -> tuple[int, int]:
-    """Days in hot storage, and in all."""
+    """RETENTION_HOT_DAYS and RETENTION_TOTAL_DAYS. Raises ImproperlyConfigured if they clash."""
     hot, total = env.RETENTION_HOT_DAYS.value, env.RETENTION_TOTAL_DAYS.value
     if hot >= total:
         raise ImproperlyConfigured(
@@ -72,7 +74,7 @@ def _retention() -> tuple[int, int]:
 
 
 def _archive() -> dict[str, Any]:
-    """Where the archive is: in a bucket, if one is named, or else in a folder."""
+    """The archive's entry in STORAGES: a bucket if one is set, or else a folder."""
     if not ARCHIVE_BUCKET:
         return {
             "BACKEND": "storage.archive.folder.ArchiveFolder",
@@ -80,8 +82,8 @@ def _archive() -> dict[str, Any]:
         }
     if ARCHIVE_DIR:
         raise ImproperlyConfigured(
-            "ARCHIVE_DIR and ARCHIVE_BUCKET are both set, and the archive is in one of them. "
-            "Leave the other empty."
+            "ARCHIVE_DIR and ARCHIVE_BUCKET are both set, but the archive is in one place only. "
+            "Leave one of them empty."
         )
     return {
         "BACKEND": "storage.archive.bucket.ArchiveBucket",
@@ -113,10 +115,9 @@ DYNAMODB_TABLE = env.DYNAMODB_TABLE.value
 DYNAMODB_ENDPOINT_URL = env.DYNAMODB_ENDPOINT_URL.value
 DYNAMODB_CONNECTIONS = env.DYNAMODB_CONNECTIONS.value
 REDIS_URL = env.REDIS_URL.value
-REDIS_CLUSTER = env.REDIS_CLUSTER.value
 
 INSTALLED_APPS = [
-    *(["unfold"] if env.ADMIN_THEME.value == "unfold" else []),
+    *(["unfold"] if find_spec("unfold") else []),  # the admin also works without it
     "chat",
     "storage",
     "django.contrib.admin",
@@ -170,18 +171,18 @@ DATABASES = {
             "pool": {"max_size": 5, "timeout": 30},
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
-            # Values come as SQLite has them; Django's fields and LocalStorage convert them.
+            # Values stay as SQLite returns them; Django's fields and our storage convert them.
             "detect_types": 0,
-            # FULL: a commit that was acknowledged survives a power loss.
+            # FULL: a commit survives a power loss once it was acknowledged.
             "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
             "PRAGMA secure_delete=ON;PRAGMA journal_size_limit=67108864",
         },
-        # A file, because the tests are about WAL, pools and processes.
+        # A file, because tests check WAL, pools and several processes.
         "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},
     }
 }
 
-# Interactions are in DynamoDB; what Django itself keeps stays in the SQL database.
+# Interactions are in DynamoDB; Django's own data stays in the SQL database.
 DATABASE_ROUTERS = ["storage.startup.router.NoInteractions"] if PRODUCTION else []
 
 MEMORY_CACHE = {
@@ -197,11 +198,11 @@ def _cache() -> dict[str, Any]:
         return MEMORY_CACHE
     if not REDIS_URL:
         return NO_CACHE
-    from storage.cache.redis import redis_cache  # takes a fifth of the time that a command starts
+    from storage.cache.redis import redis_cache  # a fifth of the start time of a command
 
-    # Requests, coroutines, and one to make up for an outage; opened as they are needed.
+    # For requests, for coroutines, and one for repairs after an outage; opened when needed.
     connections = THREADS + DYNAMODB_CONNECTIONS + 1
-    return redis_cache(REDIS_URL, cluster=REDIS_CLUSTER, max_connections=connections)
+    return redis_cache(REDIS_URL, max_connections=connections)
 
 
 CACHES = {"default": _cache()}
@@ -228,18 +229,18 @@ USE_TZ = True
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 
-# The largest body is a batch; the API itself holds each call to its own limit before reading.
+# The largest body is a batch. The API checks the limit of each call before it reads the body.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # asked from within, without the proxy
+    SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # called from inside, not through the proxy
     SECURE_HSTS_SECONDS = env.HSTS_SECONDS.value
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
-# HSTS for all subdomains, and for ever, is up to whoever has the domain.
+# HSTS for all subdomains and preloading are decisions of the owner of the domain.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 REST_FRAMEWORK = {
@@ -257,7 +258,7 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Chat interaction store",
-    "DESCRIPTION": "Keeps who asked a language model what, and what it answered.",
+    "DESCRIPTION": "Keeps what users asked a language model, and what it answered.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -280,7 +281,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "django.request": {"filters": ["route"]},
-        # At DEBUG these log whole requests, and with them what users said.
+        # At DEBUG these log whole requests, including what users said.
         "botocore": {"level": "WARNING"},
         "boto3": {"level": "WARNING"},
         "pynamodb": {"level": "WARNING"},

@@ -1,4 +1,4 @@
-"""Which URL leads where. The API stands first: it is asked most."""
+"""All URLs. Those of the API come first because they are called most."""
 
 from django.contrib import admin
 from django.urls import path

@@ -1,4 +1,4 @@
-"""Finding the API key that a client shows."""
+"""Finding the API key that a client has sent."""
 
 import hashlib
 import time
@@ -10,18 +10,18 @@ from storage.models import ApiKey
 from storage.sql_errors import translated
 
 MEMORY_SECONDS = 2.0
-"""How long a verified key is taken as good without another look: a revoked key works no longer."""
+"""How long a verified key is accepted without another query, even if it was revoked meanwhile."""
 
 MEMORY_SIZE = 10_000
-"""Keys remembered at most, in each process."""
+"""The most keys that each process remembers."""
 
 _verified: dict[bytes, tuple[float, ApiKey]] = {}
 
 
 def find(key: str) -> ApiKey | None:
-    """The valid key, or None if it is unknown, revoked or expired.
+    """The API key; None if it is unknown, revoked or expired.
 
-    Verified keys are remembered for MEMORY_SECONDS by their SHA-256, never in clear.
+    A verified key is remembered for MEMORY_SECONDS. Only its SHA-256 is, never the key itself.
     """
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
     now = time.monotonic()
@@ -39,7 +39,7 @@ def find(key: str) -> ApiKey | None:
 
 
 def forget() -> None:
-    """Look every key up again at its next use."""
+    """Forget all verified keys, so that the next use of each one queries the database."""
     _verified.clear()
 
 
@@ -52,7 +52,7 @@ def _look_up(key: str) -> ApiKey | None:
         except ApiKey.DoesNotExist:
             return None
         finally:
-            # The body is read next, and a client that stalls in it must not hold a connection.
+            # A client may send its body slowly; do not hold a connection while it is read.
             if not connection.in_atomic_block:
                 connection.close()
     return None if found.has_expired else found

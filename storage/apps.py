@@ -11,5 +11,4 @@ class StorageConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from storage.archive import checks as archive_checks  # noqa: F401
-        from storage.startup import checks, production_checks  # noqa: F401
+        from storage.startup import archive_checks, checks, production_checks  # noqa: F401

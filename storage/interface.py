@@ -9,18 +9,15 @@ What stands here holds for every backend: limits, paging rules, expiry, the cach
 read and write, and the archive behind the hot rows. `storage.database` lists what a backend adds.
 """
 
-import asyncio
-import contextvars
-import functools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
-from storage import expiry, limits
+from storage import limits
 from storage.archive.archive import Archive
 from storage.archive.cold import ATTEMPTS, ColdStorage
 from storage.cache.base import Cache
+from storage.coroutines import Runner, coroutine
 from storage.database import Database
 from storage.exceptions import (
     ForeignTimes,
@@ -31,30 +28,14 @@ from storage.exceptions import (
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.records import cursors
 from storage.records.cursors import Position
-from storage.records.json import Record, Stored, from_record
+from storage.records.json import Stored, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Page, PageQuery, Slice
 from storage.records.questions import Question
 from storage.records.stubs import TakenByStub
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 BEGINNING = datetime.min.replace(tzinfo=UTC)
-
-
-def coroutine(
-    twin: Callable[Concatenate["Storage", P], R],
-) -> Callable[Concatenate["Storage", P], Coroutine[Any, Any, R]]:
-    """The coroutine of a synchronous method: it runs the method on the storage's executor."""
-
-    async def call(self: "Storage", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._run(twin, self, *args, **kwargs)
-
-    functools.update_wrapper(call, twin)
-    return call
 
 
 class Storage:
@@ -69,7 +50,7 @@ class Storage:
         self.database = database
         self.cache = cache
         self.archive = archive
-        self._executor = ThreadPoolExecutor(database.threads, thread_name_prefix="storage")
+        self.runner = Runner(database.threads, database.release)
 
     # The five operations of the data management decision.
 
@@ -80,7 +61,7 @@ class Storage:
         set on `interaction`. An id never changes hands: raises InteractionConflict if it
         belongs to another user.
         """
-        await self._run(self.save_interaction_sync, interaction)
+        await self.runner.run(self.save_interaction_sync, interaction)
 
     def save_interaction_sync(self, interaction: ChatInteraction) -> None:
         interaction.updated_at = datetime.now(UTC)
@@ -91,7 +72,7 @@ class Storage:
 
     async def get_interaction(self, interaction_id: str) -> ChatInteraction | None:
         """The interaction with this id, or None if it is unknown or has expired."""
-        return await self._run(self.get_interaction_sync, interaction_id)
+        return await self.runner.run(self.get_interaction_sync, interaction_id)
 
     def get_interaction_sync(self, interaction_id: str) -> ChatInteraction | None:
         found = self._found(interaction_id)
@@ -99,18 +80,17 @@ class Storage:
 
     async def get_user_interactions(self, user_id: str, limit: int) -> list[ChatInteraction]:
         """The newest `limit` interactions of a user, newest first, equal times by id."""
-        return await self._run(self.get_user_interactions_sync, user_id, limit)
+        return await self.runner.run(self.get_user_interactions_sync, user_id, limit)
 
     def get_user_interactions_sync(self, user_id: str, limit: int) -> list[ChatInteraction]:
-        _check_limit(limit)
+        wanted = PageQuery(limit).slice(user_id)
         if limits.identifier_violation(user_id):
             return []
-        wanted = Slice(user_id, limit, _unexpired())
         return self.database.newest_interactions(wanted)
 
     async def cache_get(self, key: str) -> str | None:
         """The string cached under `key`, or None."""
-        return await self._run(self.cache_get_sync, key)
+        return await self.runner.run(self.cache_get_sync, key)
 
     def cache_get_sync(self, key: str) -> str | None:
         return self.cache.get_string(key)
@@ -121,12 +101,10 @@ class Storage:
         What is cached besides is out of reach, whatever the key. A key of the form
         `chat:{user_id}:...` lies among those of its user.
         """
-        await self._run(self.cache_set_sync, key, value, ttl)
+        await self.runner.run(self.cache_set_sync, key, value, ttl)
 
     def cache_set_sync(self, key: str, value: str, ttl: int) -> None:
         self.cache.set_string(key, value, ttl)
-
-    # An interaction as JSON.
 
     def get_json_sync(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
         """The interaction with this id as `storage.records.json` writes it, or None.
@@ -140,8 +118,6 @@ class Storage:
         return found.json
 
     get_json = coroutine(get_json_sync)
-
-    # Answers already given.
 
     def find_answer_sync(self, question: Question) -> ChatInteraction | None:
         """The newest answer that a user got to exactly this message, or None.
@@ -287,10 +263,7 @@ class Storage:
     def hot_of_user(
         self, user_id: str, limit: int, before: Position | None = None
     ) -> list[ChatInteraction]:
-        """The newest hot interactions of a user (before a time and id), expired ones among them.
-
-        One that was saved within `database.index_lag_seconds` may be missing.
-        """
+        """The newest hot interactions of a user (before a time and id), expired ones among them."""
         return self.database.newest_interactions(Slice(user_id, limit, BEGINNING, before))
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
@@ -340,22 +313,13 @@ class Storage:
         return found if found is not None and question.is_recent(found.interaction) else None
 
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
-        _check_limit(query.limit)
-        scope = (user_id, str(query.created_after), str(query.created_before), query.tier)
-        before = cursors.decode(query.cursor, scope) if query.cursor else None
-        earliest = _unexpired(query.created_after)
-        wanted = Slice(user_id, query.limit, earliest, before, query.created_before)
+        wanted = query.slice(user_id)
         if query.tier == "archive":
             records, last = self._cold.page(wanted)
         else:
-            records, last = self._hot_page(wanted)
-        return Page(records, None if last is None else cursors.encode(last, scope))
-
-    def _hot_page(self, wanted: Slice) -> tuple[list[Record], Position | None]:
-        found, more = self.database.newest(wanted)
-        if not more:
-            return found, None
-        return found, from_record(found[-1]).position
+            records, more = self.database.newest(wanted)
+            last = from_record(records[-1]).position if more else None
+        return query.page(user_id, records, last)
 
     def _update(
         self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None
@@ -370,19 +334,6 @@ class Storage:
     def _cold(self) -> ColdStorage:
         return ColdStorage(self.database, self.archive)
 
-    async def _run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        def call() -> R:
-            try:
-                return function(*args, **kwargs)
-            finally:
-                # Here, in the thread, and not in the coroutine: a cancelled coroutine
-                # leaves the thread running, and with it the connection in use.
-                self.database.release()
-
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, context.run, call)
-
 
 class LocalStorage(Storage):
     """SQLite with an in-memory cache: `LocalStorage(sqlite, memory_cache, archive)`."""
@@ -395,14 +346,3 @@ class CloudStorage(Storage):
 def _check(interaction: ChatInteraction) -> None:
     if problems := interaction.violations():
         raise InvalidInteraction(problems)
-
-
-def _unexpired(created_after: datetime | None = None) -> datetime:
-    """The earliest time that a list may show."""
-    earliest = expiry.cutoff() + expiry.MICROSECOND
-    return earliest if created_after is None else max(created_after, earliest)
-
-
-def _check_limit(limit: int) -> None:
-    if limit < 1:
-        raise ValueError(f"limit must be at least 1, not {limit}.")

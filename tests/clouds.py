@@ -18,7 +18,7 @@ _numbers = itertools.count()
 
 def make_cache(url: str, **changes: Any) -> Any:
     """A cache as the settings would make it, and as Django would from them."""
-    parameters = redis_cache(url, cluster=False, max_connections=CONNECTIONS)
+    parameters = redis_cache(url, max_connections=CONNECTIONS)
     parameters["OPTIONS"]["CONNECTION_POOL_KWARGS"] |= changes
     backend = import_string(parameters.pop("BACKEND"))
     return backend(parameters.pop("LOCATION"), parameters)

@@ -1,4 +1,4 @@
-"""The admin: interactions over the Storage interface, and who may get in."""
+"""The admin: interactions, API keys and staff."""
 
 from django.contrib import admin
 

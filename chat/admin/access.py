@@ -1,4 +1,4 @@
-"""Who may get in: API keys of services, and staff."""
+"""The admin of API keys, staff and groups."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,14 @@ else:
     BaseAdmin = ThemedModelAdmin
     BaseUserAdmin = UserAdmin
 
-# The library's own key cannot be bound to a user; `ApiKey` takes its place.
+# The library's own key cannot be bound to a user; `ApiKey` replaces it.
 admin.site.unregister(APIKey)
 admin.site.unregister([User, Group])
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
-    """Makes and revokes keys. A key is shown once, when it is made."""
+    """Creates and revokes keys. A key is shown only once, when it is created."""
 
     list_display: tuple[str, ...] = (  # type: ignore[assignment]  # there are more
         "prefix",
@@ -41,16 +41,16 @@ class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
     search_fields = ("name", "user_id")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """A key never changes hands."""
+        """The user of a key cannot be changed."""
         fields = super().get_readonly_fields(request, obj)
         return fields if obj is None else (*fields, "user_id")
 
 
 @admin.register(User)
 class StaffAdmin(BaseUserAdmin, BaseAdmin):
-    """Django's own, in the theme."""
+    """Django's UserAdmin with the look of the rest."""
 
 
 @admin.register(Group)
 class StaffGroupAdmin(GroupAdmin, BaseAdmin):
-    """Django's own, in the theme."""
+    """Django's GroupAdmin with the look of the rest."""

@@ -1,9 +1,8 @@
-"""Interactions, read-only, from whichever backend holds them.
+"""The admin of interactions. It is read-only and reads through the Storage interface.
 
-Nothing here asks the ORM: the list is one page of the Storage interface and the detail
-one read by id, so both cost the same however much is stored, and both work the same when
-interactions are not in the SQL database at all. They are read-only because what was said
-cannot be edited afterwards; services delete through the API.
+The list is one page of the storage, and the detail view one read by id. So both cost the same
+however much is stored, and work even if the interactions are not in the SQL database. They are
+read-only because what was said cannot be changed later. Services delete interactions with the API.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -35,17 +34,17 @@ PREVIEW_LENGTH = 80
 
 
 class InteractionList(ChangeList):
-    """Django's change list, with one page of the storage in the place of a query."""
+    """Django's change list, showing a page of the storage instead of the results of a query."""
 
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: Any = None
     ) -> QuerySet[ChatInteraction]:
-        """No query: `get_results` asks the storage."""
+        """An unused query set; `get_results` asks the storage."""
         self.clear_all_filters_qs = self.get_query_string(remove=["q", "cursor"])
         return self.root_queryset
 
     def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page that `q` (a user id) and `cursor` name."""
+        """Fetch the page for the parameters `q` (a user id) and `cursor`."""
         page = self._page(request)
         self.result_list = page.interactions
         self.result_count = self.full_result_count = len(page.interactions)
@@ -69,7 +68,7 @@ class InteractionList(ChangeList):
 
 @admin.register(ChatInteraction)
 class InteractionAdmin(BaseAdmin):
-    """List and conversation view for staff who may view interactions."""
+    """A list and a conversation view, for staff who may view interactions."""
 
     list_display = [
         "created",
@@ -83,21 +82,21 @@ class InteractionAdmin(BaseAdmin):
     sortable_by = ()
     actions = None
     search_fields = ["user_id"]
-    search_help_text = "A whole user id: shows this user's interactions only."
+    search_help_text = "Enter a full user id to see only this user's interactions."
     change_list_template = "admin/storage/chatinteraction/change_list.html"
 
     @admin.display(description="created (UTC)")
     def created(self, interaction: ChatInteraction) -> str:
-        """When, in a form that lines up."""
+        """The time of creation, always with the same number of characters."""
         return f"{interaction.created_at:%Y-%m-%d\N{NO-BREAK SPACE}%H:%M}"
 
     @admin.display(description="message")
     def preview(self, interaction: ChatInteraction) -> str:
-        """The beginning of the message."""
+        """The start of the message."""
         return Truncator(interaction.message).chars(PREVIEW_LENGTH)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChatInteraction]:
-        """Empty on purpose: whatever in Django would ask the ORM finds nothing."""
+        """Empty on purpose, so that no part of Django reads interactions with the ORM."""
         return ChatInteraction.objects.none()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -115,12 +114,14 @@ class InteractionAdmin(BaseAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The newest interactions, a page at a time."""
+        """The list of interactions, newest first."""
         self._require_view_permission(request)
         try:
             return super().changelist_view(request, extra_context)
         except InvalidCursor:
-            messages.warning(request, "That page is no longer valid; these are the newest.")
+            messages.warning(
+                request, "That page is no longer valid. These are the newest interactions."
+            )
             return HttpResponseRedirect(request.path)
         except StorageError as error:
             return self._unavailable(request, error)
@@ -153,7 +154,7 @@ class InteractionAdmin(BaseAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """There is none, since nothing is changed here."""
+        """The conversation view. There is no history, since nothing is changed here."""
         return self.change_view(request, object_id)
 
     def _require_view_permission(self, request: HttpRequest) -> None:

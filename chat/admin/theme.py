@@ -1,4 +1,4 @@
-"""The look of the admin: Unfold's where it is installed, else Django's own."""
+"""The look of the admin: Unfold's, or Django's own where Unfold is not installed."""
 
 from typing import TYPE_CHECKING
 

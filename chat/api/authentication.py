@@ -1,6 +1,6 @@
-"""Who calls, and what they may do.
+"""Who makes a request, and what they may do.
 
-A chat service shows an API key, which is service-wide or bound to one user. Staff who are
+A chat service sends an API key, which is service-wide or bound to one user. Staff who are
 logged in to the admin may read what the admin shows them.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated client of the API. `user_id` is None for one that may see every user."""
+    """An authenticated client of the API. `user_id` is None if it may access all users."""
 
     identity: str
     user_id: str | None
@@ -30,19 +30,19 @@ class Caller:
     is_authenticated: bool = True
 
     def require(self, user_id: str) -> None:
-        """Refuse (403) unless this caller may see and write this user."""
+        """Raise PermissionDenied (403) unless this caller may access this user."""
         if self.user_id not in (None, user_id):
             raise PermissionDenied("This API key is bound to another user.")
 
     def require_erasure(self) -> None:
-        """Refuse (403) a caller that may not erase and export users."""
+        """Raise PermissionDenied (403) unless this caller may erase and export users."""
         if not self.may_erase:
             raise PermissionDenied(
                 "Erasing and exporting users needs a service-wide API key with that permission."
             )
 
     def require_every_user(self) -> None:
-        """Refuse (403) a caller that is bound to one user."""
+        """Raise PermissionDenied (403) if this caller is bound to one user."""
         if self.user_id is not None:
             raise PermissionDenied(
                 "This API key is bound to one user; everyone's interactions need a "
@@ -73,7 +73,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class StaffSessionAuthentication(BaseAuthentication):
-    """The session of the admin, for reading. Nothing is written, so there is no CSRF to check."""
+    """A session of the admin. It may only read, so no CSRF check is needed."""
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
         user = request._request.user
@@ -85,7 +85,7 @@ class StaffSessionAuthentication(BaseAuthentication):
 
 
 class ReadOrWritePermission(BasePermission):
-    """Every authenticated caller reads; only API keys write."""
+    """Every authenticated caller may read; only API keys may write."""
 
     message = "Staff sessions may read only; writing needs an API key."
 
@@ -95,5 +95,5 @@ class ReadOrWritePermission(BasePermission):
 
 
 def caller_of(request: Request) -> Caller:
-    """Who makes this request, once DRF has authenticated it."""
+    """The caller of this request, which DRF has authenticated."""
     return cast(Caller, request.user)

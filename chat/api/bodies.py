@@ -1,12 +1,13 @@
-"""Request bodies: what a client may send, and every mistake in it at once.
+"""Request bodies: their types, and error reports that name every mistake at once.
 
-A sound body is decoded in one step. Only when that fails is it taken apart field by field,
-to report all that is wrong with it and not just the first thing. The limits of values are
-those of `storage.limits`; the types here add what JSON needs and what the schema shows.
+A correct body is decoded in one step. Only if that fails is it checked field by field, so that
+all mistakes are reported and not just the first. The limits of values are in `storage.limits`;
+the types here add what JSON needs and what the schema shows.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from django.http import HttpRequest
@@ -25,6 +26,9 @@ from storage.models import ChatInteraction
 from storage.models.interaction import new_interaction_id
 from storage.records.questions import Question
 
+T = TypeVar("T")
+Errors = list[dict[str, Any]]
+
 BODY_LIMIT = 2 * 1024 * 1024
 """Bytes in the body of a call for one interaction."""
 
@@ -35,19 +39,22 @@ BATCH_LIMIT = 1000
 """Interactions in one batch."""
 
 MAX_AGE_MAX = 10 * 366 * 24 * 60 * 60
-"""Seconds; no interaction is kept for so long."""
+"""Seconds. No interaction is kept for so long."""
 
 
 def _documented(description: str, **schema: Any) -> Meta:
-    """What the schema shows. The limits are not enforced by it but by `storage.limits`."""
+    """What the schema shows. It enforces nothing: `storage.limits` does."""
     return Meta(description=description, extra_json_schema=schema)
 
 
 _IDENTIFIER = {"minLength": 1, "maxLength": limits.IDENTIFIER_MAX_LENGTH}
 InteractionId = Annotated[
-    str, _documented("The id; unique in the store. Made by the server if left out.", **_IDENTIFIER)
+    str,
+    _documented(
+        "The id, unique in the store. The server makes one if it is left out.", **_IDENTIFIER
+    ),
 ]
-UserId = Annotated[str, _documented("Whose interaction this is.", **_IDENTIFIER)]
+UserId = Annotated[str, _documented("The user whose interaction this is.", **_IDENTIFIER)]
 Message = Annotated[
     str,
     _documented(
@@ -56,11 +63,17 @@ Message = Annotated[
     ),
 ]
 Response = Annotated[
-    str, _documented("What the model answered. Empty until a streamed answer has arrived.")
+    str, _documented("What the model answered. Empty until a streamed answer is complete.")
 ]
-ModelUsed = Annotated[
-    str,
-    _documented("The model that answered.", minLength=1, maxLength=limits.MODEL_MAX_LENGTH),
+_MODEL = {"minLength": 1, "maxLength": limits.MODEL_MAX_LENGTH}
+ModelUsed = Annotated[str, _documented("The model that answered.", **_MODEL)]
+MaxAge = Annotated[
+    int,
+    _documented(
+        "Only answers of interactions created at most this many seconds ago.",
+        minimum=1,
+        maximum=MAX_AGE_MAX,
+    ),
 ]
 Tokens = Annotated[
     int, _documented("Tokens, as the model counts them.", minimum=0, maximum=limits.TOKENS_MAX)
@@ -68,14 +81,14 @@ Tokens = Annotated[
 
 
 class Unprinted(msgspec.Struct):
-    """Keeps what users said out of `repr`, and so out of logs and error reports."""
+    """Has a `repr` without values, so that no logs or error reports contain what users said."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
 
 class NewInteraction(Unprinted, forbid_unknown_fields=True, kw_only=True):
-    """An interaction to save. The times are the server's."""
+    """An interaction to save. The server sets its times."""
 
     interaction_id: InteractionId | UnsetType = UNSET
     user_id: UserId
@@ -87,7 +100,7 @@ class NewInteraction(Unprinted, forbid_unknown_fields=True, kw_only=True):
 
 
 class NewInteractions(Unprinted, forbid_unknown_fields=True):
-    """Interactions to save in one step, of any users."""
+    """Interactions of any users, to save in one step."""
 
     interactions: Annotated[
         list[NewInteraction], Meta(extra_json_schema={"minItems": 1, "maxItems": BATCH_LIMIT})
@@ -95,7 +108,7 @@ class NewInteractions(Unprinted, forbid_unknown_fields=True):
 
 
 class Completion(Unprinted, forbid_unknown_fields=True):
-    """What completes an interaction whose answer arrived later. At least one field."""
+    """The fields that complete an interaction whose answer arrived later. At least one."""
 
     response: Response | UnsetType = UNSET
     model_used: ModelUsed | UnsetType = UNSET
@@ -104,40 +117,25 @@ class Completion(Unprinted, forbid_unknown_fields=True):
 
 
 class Lookup(Unprinted, forbid_unknown_fields=True):
-    """Which answer to look for."""
+    """The answer to look for."""
 
     user_id: Annotated[str, _documented("Who asked.", **_IDENTIFIER)]
-    message: Annotated[str, _documented("What was asked, to the letter.")]
-    model_used: (
-        Annotated[
-            str,
-            _documented(
-                "Only answers of this model.", minLength=1, maxLength=limits.MODEL_MAX_LENGTH
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    max_age: (
-        Annotated[
-            int,
-            _documented(
-                "Only answers whose interaction was created at most so many seconds ago.",
-                minimum=1,
-                maximum=MAX_AGE_MAX,
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    message: Annotated[str, _documented("The message, exactly as it was asked.")]
+    model_used: Annotated[str, _documented("Only answers of this model.", **_MODEL)] | UnsetType = (
+        UNSET
+    )
+    max_age: MaxAge | UnsetType = UNSET
 
 
 _NEW_INTERACTION = msgspec.json.Decoder(NewInteraction)
 _NEW_INTERACTIONS = msgspec.json.Decoder(NewInteractions)
 _LOOKUP = msgspec.json.Decoder(Lookup)
 _COMPLETION = msgspec.json.Decoder(Completion)
+_ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
-    """The body, once its declared length is known to be within `limit` bytes."""
+    """The body, which is read only if its declared length is at most `limit` bytes."""
     media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType("Send JSON, with the header 'Content-Type: application/json'.")
@@ -150,22 +148,12 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
 
 def new_interaction(body: bytes) -> ChatInteraction:
     """The interaction in the body of a POST. Its limits are checked when it is saved."""
-    try:
-        return _interaction(_NEW_INTERACTION.decode(body))
-    except msgspec.ValidationError as error:
-        raise _invalid(_struct_errors(NewInteraction, _json(body), "#"), error) from None
-    except (ValueError, RecursionError) as error:
-        raise _malformed(error) from None
+    return _interaction(_decoded(_NEW_INTERACTION, body))
 
 
 def new_interactions(body: bytes) -> list[ChatInteraction]:
     """The interactions in the body of a batch. Their limits are checked when they are saved."""
-    try:
-        decoded = _NEW_INTERACTIONS.decode(body).interactions
-    except msgspec.ValidationError as error:
-        raise _invalid(_batch_errors(_json(body)), error) from None
-    except (ValueError, RecursionError) as error:
-        raise _malformed(error) from None
+    decoded = _decoded(_NEW_INTERACTIONS, body, _batch_errors).interactions
     if not 1 <= len(decoded) <= BATCH_LIMIT:
         raise _invalid([_batch_size_error(len(decoded))])
     return [_interaction(item) for item in decoded]
@@ -173,12 +161,7 @@ def new_interactions(body: bytes) -> list[ChatInteraction]:
 
 def completion(body: bytes) -> dict[str, Any]:
     """The changes in the body of a PATCH. Their limits are checked when they are saved."""
-    try:
-        changes = msgspec.structs.asdict(_COMPLETION.decode(body))
-    except msgspec.ValidationError as error:
-        raise _invalid(_struct_errors(Completion, _json(body), "#"), error) from None
-    except (ValueError, RecursionError) as error:
-        raise _malformed(error) from None
+    changes = msgspec.structs.asdict(_decoded(_COMPLETION, body))
     given = {name: value for name, value in changes.items() if value is not UNSET}
     if not given:
         names = ", ".join(changes)
@@ -187,13 +170,8 @@ def completion(body: bytes) -> dict[str, Any]:
 
 
 def question(body: bytes) -> Question:
-    """What the body of a lookup asks for."""
-    try:
-        lookup = _LOOKUP.decode(body)
-    except msgspec.ValidationError as error:
-        raise _invalid(_struct_errors(Lookup, _json(body), "#"), error) from None
-    except (ValueError, RecursionError) as error:
-        raise _malformed(error) from None
+    """The question in the body of a lookup."""
+    lookup = _decoded(_LOOKUP, body)
     if problems := _lookup_problems(lookup):
         raise _invalid(field_errors(problems, "#"))
     return Question(
@@ -202,6 +180,21 @@ def question(body: bytes) -> Question:
         None if lookup.model_used is UNSET else lookup.model_used,
         None if lookup.max_age is UNSET else timedelta(seconds=lookup.max_age),
     )
+
+
+def _decoded(
+    decoder: msgspec.json.Decoder[T], body: bytes, errors_in: Callable[[Any], Errors] | None = None
+) -> T:
+    """The decoded body. Raises InvalidRequest naming all that is wrong, found by `errors_in`."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        value = _decoded(_ANYTHING, body)  # fails if the JSON is malformed further on
+        errors = errors_in(value) if errors_in else _struct_errors(decoder.type, value, "#")
+        # If a field occurs twice, only its last value is checked now, and that may be right.
+        raise _invalid(errors or [{"pointer": "#", "detail": f"{error}."}]) from None
+    except (ValueError, RecursionError) as error:
+        raise _malformed(error) from None
 
 
 def _lookup_problems(lookup: Lookup) -> dict[str, str]:
@@ -217,34 +210,15 @@ def _lookup_problems(lookup: Lookup) -> dict[str, str]:
 
 
 def _interaction(new: NewInteraction) -> ChatInteraction:
-    now = timezone.now()
-    interaction_id = new.interaction_id
-    if interaction_id is UNSET:
-        interaction_id = new_interaction_id()
-    return ChatInteraction.from_values(
-        {
-            "interaction_id": interaction_id,
-            "user_id": new.user_id,
-            "message": new.message,
-            "response": new.response,
-            "model_used": new.model_used,
-            "input_tokens": new.input_tokens,
-            "output_tokens": new.output_tokens,
-            "created_at": now,
-            "updated_at": now,
-        }
-    )
+    values = msgspec.structs.asdict(new)
+    if new.interaction_id is UNSET:
+        values["interaction_id"] = new_interaction_id()
+    values["created_at"] = values["updated_at"] = timezone.now()
+    return ChatInteraction.from_values(values)
 
 
-def _json(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (ValueError, RecursionError) as error:
-        raise _malformed(error) from None
-
-
-def _struct_errors(struct: type[msgspec.Struct], value: Any, pointer: str) -> list[dict[str, Any]]:
-    """Every way in which `value` is not a `struct`; with its types right, the limits it breaks."""
+def _struct_errors(struct: Any, value: Any, pointer: str) -> Errors:
+    """Every field of `value` that is unknown, missing or of the wrong type."""
     if not isinstance(value, dict):
         return [{"pointer": pointer, "detail": "must be a JSON object."}]
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
@@ -268,15 +242,15 @@ def _struct_errors(struct: type[msgspec.Struct], value: Any, pointer: str) -> li
     return errors
 
 
-def _batch_errors(value: Any) -> list[dict[str, Any]]:
-    errors = []
+def _batch_errors(value: Any) -> Errors:
     items = value.get("interactions") if isinstance(value, dict) else None
     if not isinstance(items, list):
-        detail = 'must be {"interactions": [...]}.'
-        return [{"pointer": "#", "detail": detail}]
-    for name in value:
-        if name != "interactions":
-            errors.append({"pointer": f"#/{_escaped(name)}", "detail": "unknown field."})
+        return [{"pointer": "#", "detail": 'must be {"interactions": [...]}.'}]
+    errors = [
+        {"pointer": f"#/{_escaped(name)}", "detail": "unknown field."}
+        for name in value
+        if name != "interactions"
+    ]
     if not 1 <= len(items) <= BATCH_LIMIT:
         return [*errors, _batch_size_error(len(items))]
     for index, item in enumerate(items):
@@ -295,13 +269,11 @@ def _batch_size_error(count: int) -> dict[str, Any]:
 
 
 def _escaped(name: str) -> str:
-    """A name within a JSON Pointer (RFC 6901, section 3)."""
+    """The name as part of a JSON Pointer (RFC 6901, section 3)."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _invalid(errors: list[dict[str, Any]], found: Exception | None = None) -> InvalidRequest:
-    # A field given twice, wrong and then right: `found` saw the first, `errors` the last.
-    errors = errors or [{"pointer": "#", "detail": f"{found}."}]
+def _invalid(errors: Errors) -> InvalidRequest:
     return InvalidRequest("The body breaks a rule; see errors.", errors)
 
 

@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` header: a request that is repeated with it takes effect once."""
+"""The `Idempotency-Key` header: repeating a request with the same key has no further effect."""
 
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
@@ -11,9 +11,9 @@ KEY_MAX_LENGTH = 255
 
 
 def idempotency(request: HttpRequest, caller: Caller, body: bytes) -> Idempotency | None:
-    """The key and the body as keyed hashes, or None if the request has no key.
+    """Keyed hashes of the key and the body; None if the request has no key.
 
-    The key counts per caller. Only hashes are kept, so no text of a message outlives it.
+    Each caller has its own keys. Only hashes are stored, so no copy of a message outlives it.
     """
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:

@@ -1,4 +1,4 @@
-"""Query parameters of lists. An unknown one is an error, so that a typing error is not ignored."""
+"""Query parameters of lists. An unknown parameter is an error, so that no typo is ignored."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -17,11 +17,11 @@ LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
 
 ARCHIVE_RANGE = timedelta(days=31)
-"""The longest period of an archived list: what a page may have to read through."""
+"""The longest period of an archived list, because a page may have to read through all of it."""
 
 
 def page_query(request: HttpRequest) -> PageQuery:
-    """Which page the request asks for. Raises InvalidRequest naming every bad parameter."""
+    """The page that the request asks for. Raises InvalidRequest naming all bad parameters."""
     values: dict[str, Any] = {"limit": LIMIT_DEFAULT}
     errors = []
     for name, given in request.GET.lists():
@@ -30,14 +30,14 @@ def page_query(request: HttpRequest) -> PageQuery:
         except ValueError as error:
             errors.append({"parameter": name, "detail": str(error)})
     if not errors and values.get("tier") == "archive":
-        errors = _range_problems(values)
+        errors = _range_errors(values)
     if errors:
         raise InvalidRequest("A query parameter is invalid; see errors.", errors)
     return PageQuery(**values)
 
 
-def _range_problems(values: dict[str, Any]) -> list[dict[str, str]]:
-    """What of the period of an archived list is not as it must be."""
+def _range_errors(values: dict[str, Any]) -> list[dict[str, str]]:
+    """The errors in the period of an archived list."""
     missing = [name for name in ("created_after", "created_before") if name not in values]
     if missing:
         detail = "is needed with tier=archive, which lists a range of days."
@@ -49,7 +49,7 @@ def _range_problems(values: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def refuse_parameters(request: HttpRequest) -> None:
-    """For calls that take no query parameters."""
+    """Raise InvalidRequest if there are any; for calls that take no query parameters."""
     if request.META.get("QUERY_STRING"):
         errors = [
             {"parameter": name, "detail": "unknown parameter; this call takes none."}
@@ -60,11 +60,11 @@ def refuse_parameters(request: HttpRequest) -> None:
 
 
 def next_url(request: HttpRequest, page: Page) -> str | None:
-    """The address of the next page, or None after the last one."""
+    """The URL of the next page; None for the last page."""
     if page.next_cursor is None:
         return None
     parameters = {**request.GET.dict(), "cursor": page.next_cursor}
-    # Not build_absolute_uri, which would resolve an id that looks like a relative path.
+    # build_absolute_uri would resolve an id that looks like a relative path, such as `..`.
     base = f"{request.scheme}://{request.get_host()}"
     return f"{base}{escape_uri_path(request.path)}?{urlencode(parameters)}"
 

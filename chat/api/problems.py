@@ -1,8 +1,8 @@
-"""Every error of the API as problem details (RFC 9457, `application/problem+json`)."""
+"""The errors of the API, as problem details (RFC 9457, `application/problem+json`)."""
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -22,13 +22,24 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
+ErrorHandler = Callable[[HttpRequest, Exception], HttpResponse]
+
+
+def _slug(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
 
 class Problem(drf.APIException):
-    """An error of the API. Subclasses fix the status, the type and the title."""
+    """An error of the API. A subclass states its status and title."""
 
-    status_code = 400
-    slug = "bad-request"
-    title = "Bad request"
+    title: str
+    slug: str
+    """The last part of the problem's type; made from the title unless a subclass states it."""
+
+    def __init_subclass__(cls, status: int, title: str, slug: str = "") -> None:
+        cls.status_code = status
+        cls.title = title
+        cls.slug = slug or _slug(title)
 
     def __init__(
         self,
@@ -41,103 +52,61 @@ class Problem(drf.APIException):
         self.retry_after = retry_after
 
 
-class InvalidRequest(Problem):
-    """The request cannot be read, or breaks a rule that `errors` points at."""
-
-    slug = "invalid-request"
-    title = "Invalid request"
+class InvalidRequest(Problem, status=400, title="Invalid request"):
+    """The request cannot be read, or breaks a rule; `errors` locates each mistake."""
 
 
-class NotFound(Problem):
-    """Unknown, or not the caller's: the two are not told apart."""
-
-    status_code = 404
-    slug = "not-found"
-    title = "Not found"
+class NotFound(Problem, status=404, title="Not found"):
+    """There is no such thing, or it belongs to another user: both get the same answer."""
 
 
-class Conflict(Problem):
-    """The id is taken by other content."""
-
-    status_code = 409
-    slug = "conflict"
-    title = "Conflict"
+class Conflict(Problem, status=409, title="Conflict"):
+    """Something that is there already, such as the same id with other content, forbids it."""
 
 
-class Gone(Problem):
-    """What the first request with this idempotency key made was deleted."""
-
-    status_code = 410
-    slug = "gone"
-    title = "Gone"
+class Gone(Problem, status=410, title="Gone"):
+    """The interaction made by the first request with this idempotency key was deleted."""
 
 
-class LengthRequired(Problem):
-    """The body comes in chunks, so its size is not known beforehand."""
-
-    status_code = 411
-    slug = "length-required"
-    title = "Length required"
+class LengthRequired(Problem, status=411, title="Length required"):
+    """The body is sent in chunks, so its size is not known in advance."""
 
 
-class TooLarge(Problem):
-    """The body is over the limit of the call."""
-
-    status_code = 413
-    slug = "content-too-large"
-    title = "Content too large"
+class TooLarge(Problem, status=413, title="Content too large"):
+    """The body is larger than the call allows."""
 
 
-class UnsupportedMediaType(Problem):
+class UnsupportedMediaType(Problem, status=415, title="Unsupported media type"):
     """The body is not JSON."""
 
-    status_code = 415
-    slug = "unsupported-media-type"
-    title = "Unsupported media type"
+
+class IdempotencyKeyReused(Problem, status=422, title="Idempotency key reused"):
+    """The idempotency key was used before, with another request."""
 
 
-class IdempotencyKeyReused(Problem):
-    """The idempotency key came with another request before."""
-
-    status_code = 422
-    slug = "idempotency-key-reused"
-    title = "Idempotency key reused"
+class Unavailable(Problem, status=503, title="Temporarily unavailable", slug="unavailable"):
+    """The store did not answer. The request can be repeated after `Retry-After`."""
 
 
-class Unavailable(Problem):
-    """The store did not answer; the same request makes sense again after `Retry-After`."""
-
-    status_code = 503
-    slug = "unavailable"
-    title = "Temporarily unavailable"
-
-
-class StorageFull(Problem):
+class StorageFull(Problem, status=507, title="Insufficient storage"):
     """No space is left in the store; nothing was written."""
-
-    status_code = 507
-    slug = "insufficient-storage"
-    title = "Insufficient storage"
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
-    """DRF's hook: the response for an error, or None to let Django report it as a 500."""
+    """The response to an error, for DRF. None if Django is to report it as a 500."""
     problem = _from_storage(error) or _from_framework(error)
     if problem is None:
         return None
     set_rollback()
     if isinstance(problem, Problem):
-        return problem_response(
-            problem.status_code,
-            problem.slug,
-            problem.title,
-            str(problem.detail),
-            errors=problem.errors,
-            retry_after=problem.retry_after,
-        )
+        status, title, slug = problem.status_code, problem.title, problem.slug
+        response = problem_response(status, title, str(problem.detail), slug, problem.errors)
+        if problem.retry_after is not None:
+            response["Retry-After"] = str(problem.retry_after)
+        return response
     title = HTTPStatus(problem.status_code).phrase
     slug = str(problem.default_code).replace("_", "-")
-    response = problem_response(problem.status_code, slug, title, str(problem.detail))
+    response = problem_response(problem.status_code, title, str(problem.detail), slug)
     if header := getattr(problem, "auth_header", None):
         response["WWW-Authenticate"] = header
     return response
@@ -145,30 +114,25 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
 
 def problem_response(
     status: int,
-    slug: str,
     title: str,
     detail: str,
-    *,
+    slug: str = "",
     errors: list[dict[str, Any]] | None = None,
-    retry_after: int | None = None,
 ) -> HttpResponse:
-    """A problem details response. `errors` locates each mistake by JSON Pointer or parameter."""
+    """A problem details response. `errors` locates mistakes by JSON Pointer or parameter name."""
     body: dict[str, Any] = {
-        "type": f"urn:problem-type:{slug}",
+        "type": f"urn:problem-type:{slug or _slug(title)}",
         "title": title,
         "status": status,
         "detail": detail,
     }
     if errors:
         body["errors"] = errors
-    response = HttpResponse(orjson.dumps(body), content_type=CONTENT_TYPE, status=status)
-    if retry_after is not None:
-        response["Retry-After"] = str(retry_after)
-    return response
+    return HttpResponse(orjson.dumps(body), content_type=CONTENT_TYPE, status=status)
 
 
 def field_errors(violations: Mapping[str, str], prefix: str = "#") -> list[dict[str, Any]]:
-    """Violations by field name as the `errors` of a problem."""
+    """The `errors` of a problem, from violations by field name."""
     return [
         {"pointer": f"{prefix}/{name}", "detail": f"{name} {text}" if _continues(text) else text}
         for name, text in violations.items()
@@ -182,20 +146,17 @@ def _continues(text: str) -> bool:
 def _from_storage(error: Exception) -> Problem | None:
     match error:
         case storage.InvalidInteractions():
-            return InvalidRequest(
-                "Some interactions are invalid; nothing was written.",
-                [
-                    found
-                    for index, violations in error.by_index.items()
-                    for found in field_errors(violations, f"#/interactions/{index}")
-                ],
-            )
+            errors = [
+                found
+                for index, violations in error.by_index.items()
+                for found in field_errors(violations, f"#/interactions/{index}")
+            ]
+            return InvalidRequest("Some interactions are invalid; nothing was written.", errors)
         case storage.InvalidInteraction():
             return InvalidRequest("A field is invalid.", field_errors(error.violations))
         case storage.InvalidCursor():
-            return InvalidRequest(
-                "A query parameter is invalid.", [{"parameter": "cursor", "detail": str(error)}]
-            )
+            errors = [{"parameter": "cursor", "detail": str(error)}]
+            return InvalidRequest("A query parameter is invalid.", errors)
         case storage.InteractionConflict():
             return Conflict(str(error))
         case storage.IdempotencyKeyReused():
@@ -204,9 +165,8 @@ def _from_storage(error: Exception) -> Problem | None:
             return Gone(str(error))
         case storage.StorageFull():
             logger.error("The store is full.")
-            return StorageFull(
-                "No space is left; nothing was written.", retry_after=error.retry_after
-            )
+            detail = "No space is left; nothing was written."
+            return StorageFull(detail, retry_after=error.retry_after)
         case storage.BatchUnfinished():
             logger.error("The store left a batch unfinished: %s", error.__cause__ or error)
             return Unavailable(str(error), retry_after=error.retry_after)
@@ -229,39 +189,39 @@ def _from_framework(error: Exception) -> drf.APIException | None:
     return None
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler400: a request that Django itself refuses, such as a wrong Host."""
-    if not _is_api(request):
-        return defaults.bad_request(request, exception)
-    return problem_response(400, "bad-request", "Bad request", "The request cannot be read.")
+def _handler(page: ErrorHandler, status: int, title: str, detail: str) -> ErrorHandler:
+    """An error handler for Django: a problem in the API, Django's own page elsewhere."""
+
+    def handler(request: HttpRequest, exception: Exception) -> HttpResponse:
+        if _is_api(request):
+            return problem_response(status, title, detail)
+        return page(request, exception)
+
+    return handler
 
 
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler403."""
-    if not _is_api(request):
-        return defaults.permission_denied(request, exception)
-    return problem_response(403, "permission-denied", "Permission denied", "Not allowed.")
-
-
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler404: an address outside the URL configuration."""
-    if not _is_api(request):
-        return defaults.page_not_found(request, exception)
-    detail = "There is nothing at this address; every address of the API ends with a slash."
-    return problem_response(404, "not-found", "Not found", detail)
+# Named in `config.urls`. 400 is what Django itself refuses, such as a wrong Host.
+bad_request = _handler(defaults.bad_request, 400, "Bad request", "The request cannot be read.")
+permission_denied = _handler(defaults.permission_denied, 403, "Permission denied", "Not allowed.")
+page_not_found = _handler(
+    defaults.page_not_found,
+    404,
+    "Not found",
+    "There is nothing at this address; every address of the API ends with a slash.",
+)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500: a defect, or a database that fails outside the Storage interface.
+    """Django's handler500: a bug, or a database error outside the Storage interface.
 
-    It says nothing of a defect; the log does.
+    The response does not describe a bug; the log does.
     """
     error = sys.exception()
     if isinstance(error, DatabaseError):
         return _database_failed(request, translate(error))
     if not _is_api(request):
         return defaults.server_error(request)
-    return problem_response(500, "server-error", "Server error", "The server made a mistake.")
+    return problem_response(500, "Server error", "The server made a mistake.")
 
 
 def _database_failed(request: HttpRequest, error: StorageError) -> HttpResponse:

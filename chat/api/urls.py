@@ -1,6 +1,6 @@
-"""The addresses of the API. Ids are `path`s because they may contain slashes.
+"""The URLs of the API. Ids are `path`s because they may contain slashes.
 
-They are whole addresses, not parts for `include`, which would cost each call another search.
+Each URL is written in full: `include` would add one more lookup to each call.
 """
 
 from django.urls import path

@@ -1,8 +1,7 @@
-"""Erasing a person over the API, and seeing how far it is.
+"""Erasing a user over the API, and the progress of an erasure.
 
-The addresses `users/<id>/interactions/` and `users/<id>/export/` come first. A user whose id ends
-in `/interactions` or `/export` is therefore erased by `manage.py erase_user` only: DELETE on such
-an address is refused (405), rather than guess who is meant.
+A user whose id ends in `/interactions` or `/export` can only be erased with `manage.py erase_user`.
+Such an address means the list or the export of another user, and DELETE is refused there (405).
 """
 
 import logging
@@ -10,10 +9,9 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.urls import reverse
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
-from chat.api import parameters, schema
+from chat.api import calls, parameters
 from chat.api.authentication import caller_of
 from chat.api.problems import Conflict, InvalidRequest, NotFound, Unavailable
 from chat.api.views import StoreView, json_response
@@ -29,40 +27,13 @@ from storage.exceptions import StorageError
 logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 2.0
-"""How long a request works on an erasure. `manage.py erase_user --pending` does the rest."""
-
-erase_user = extend_schema(
-    operation_id="erase_user",
-    tags=["users"],
-    auth=schema._API_KEY_ONLY,
-    summary="Erase a user",
-    description="For service-wide API keys that may erase and export users. 200 if all layers have "
-    "confirmed that nothing is left; 202 if it goes on, with its address in `Location`. A repeat "
-    "while it is pending gives the same erasure. 409 if the user is under a legal hold. An id that "
-    "ends in `/interactions` or `/export` is for `manage.py erase_user` only.",
-    parameters=[OpenApiParameter("user_id", str, "path", description="The user.")],
-    responses=schema._answers(
-        (*schema._WRITING, 404, 409),
-        _200=(schema.ErasureState, "Nothing of the user is left."),
-        _202=(schema.ErasureState, "It goes on."),
-    ),
-)
-get_erasure = extend_schema(
-    operation_id="get_erasure",
-    tags=["users"],
-    auth=schema._API_KEY_ONLY,
-    summary="How far an erasure is",
-    parameters=[OpenApiParameter("erasure_id", str, "path", description="Its id.")],
-    responses=schema._answers(
-        (*schema._READING, 404), _200=(schema.ErasureState, "Its state, and its receipt.")
-    ),
-)
+"""How long a request works on an erasure. `manage.py erase_user --pending` continues it."""
 
 
 class UserView(StoreView):
-    """A user, as a whole."""
+    """All data of a user."""
 
-    @erase_user
+    @calls.erase_user
     def delete(self, request: Request, user_id: str) -> HttpResponse:
         caller_of(request).require_erasure()
         parameters.refuse_parameters(request._request)
@@ -73,7 +44,7 @@ class UserView(StoreView):
         except UserHeld as error:
             raise Conflict(str(error)) from error
         except ArchiveMismatch as error:
-            logger.error("No erasure was begun: %s", error)
+            logger.error("No erasure was started: %s", error)
             raise Unavailable("The archive is not available.", retry_after=60) from error
         erasure = _begun(erasure)
         response = _response(erasure)
@@ -86,7 +57,7 @@ class UserView(StoreView):
 class ErasureView(StoreView):
     """An erasure by its id."""
 
-    @get_erasure
+    @calls.get_erasure
     def get(self, request: Request, erasure_id: str) -> HttpResponse:
         caller_of(request).require_erasure()
         parameters.refuse_parameters(request._request)
@@ -97,7 +68,7 @@ class ErasureView(StoreView):
 
 
 def _begun(erasure: Erasure) -> Erasure:
-    """The erasure, as far as it gets in one request. What fails now is tried again by cron."""
+    """The erasure after one attempt, within the time of a request. Cron repeats what fails."""
     storage = get_storage()
     try:
         with Run(storage, max_seconds=REQUEST_SECONDS) as run:

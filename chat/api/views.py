@@ -1,4 +1,4 @@
-"""The calls of the API. See `chat.api.schema` for their documentation."""
+"""The calls for interactions. `chat.api.calls` documents them."""
 
 import functools
 from typing import Any
@@ -9,7 +9,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from chat.api import bodies, parameters, schema
+from chat.api import bodies, calls, parameters
 from chat.api.authentication import caller_of
 from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
@@ -20,13 +20,13 @@ from storage.records.pages import Page, PageQuery
 
 
 class StoreView(APIView):
-    """What the calls share."""
+    """The base of all views. It leaves out the parts of DRF that these calls do not need."""
 
     http_method_names = ["get", "head", "post", "patch", "delete"]
     _allow: str
 
     def __init_subclass__(cls) -> None:
-        """Find out once which methods there are; DRF would for each answer."""
+        """List the methods once for each class; DRF does it for each response."""
         methods = [
             name
             for name in cls.http_method_names
@@ -36,40 +36,40 @@ class StoreView(APIView):
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        """As DRF has them."""
+        """The same as DRF's."""
         return {"Allow": self._allow}
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """Made once: they keep nothing of a request."""
-        return _one_of_each(tuple(self.authentication_classes))
+        """Instances that all requests share, since they keep no state."""
+        return _instances(tuple(self.authentication_classes))
 
     def get_permissions(self) -> list[BasePermission]:
-        """Made once: they keep nothing of a request."""
-        return _one_of_each(tuple(self.permission_classes))
+        """Instances that all requests share, since they keep no state."""
+        return _instances(tuple(self.permission_classes))
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Without parsers and negotiation: `chat.api.bodies` reads bodies, of one type."""
+        """Leave out parsers and content negotiation: `chat.api.bodies` reads the bodies."""
         return Request(request, authenticators=self.get_authenticators())
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Without negotiation: there is one version and one representation, whatever `Accept`
-        says (RFC 9110, section 12.4.1), and views give ready responses.
+        """Leave out negotiation: whatever `Accept` says, there is one version and one media type
+        (RFC 9110, section 12.4.1).
         """
         self.perform_authentication(request)
         self.check_permissions(request)
         self.check_throttles(request)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """With its length: calls with a key go past CommonMiddleware, which would set it."""
+        """Set Content-Length, as CommonMiddleware does; calls with a key skip that."""
         response["Content-Length"] = str(len(response.content))
         super().finalize_response(request, response, *args, **kwargs)
         return response
 
 
 class InteractionsView(StoreView):
-    """Everyone's interactions."""
+    """The interactions of all users."""
 
-    @schema.list_interactions
+    @calls.list_interactions
     def get(self, request: Request) -> HttpResponse:
         caller = caller_of(request)
         caller.require_every_user()
@@ -77,7 +77,7 @@ class InteractionsView(StoreView):
         page = get_storage().list_interactions_sync(query)
         return page_response(request._request, query, page)
 
-    @schema.create_interaction
+    @calls.create_interaction
     def post(self, request: Request) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -95,7 +95,7 @@ class InteractionsView(StoreView):
 class InteractionView(StoreView):
     """One interaction by id."""
 
-    @schema.get_interaction
+    @calls.get_interaction
     def get(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -104,7 +104,7 @@ class InteractionView(StoreView):
             raise unknown_interaction()
         return HttpResponse(found, content_type="application/json")
 
-    @schema.complete_interaction
+    @calls.complete_interaction
     def patch(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -116,7 +116,7 @@ class InteractionView(StoreView):
             raise unknown_interaction()
         return interaction_response(interaction)
 
-    @schema.delete_interaction
+    @calls.delete_interaction
     def delete(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -126,9 +126,9 @@ class InteractionView(StoreView):
 
 
 class BatchView(InteractionView):
-    """Many interactions in one step. Other methods reach the interaction whose id is `batch`."""
+    """Many interactions in one step. Other methods are for the interaction with the id `batch`."""
 
-    @schema.create_interactions
+    @calls.create_interactions
     def post(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -146,9 +146,9 @@ class BatchView(InteractionView):
 
 
 class LookupView(InteractionView):
-    """Answers already given. Other methods reach the interaction whose id is `lookup`."""
+    """Earlier answers. Other methods are for the interaction with the id `lookup`."""
 
-    @schema.look_up_answer
+    @calls.look_up_answer
     def post(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -163,7 +163,7 @@ class LookupView(InteractionView):
 class UserInteractionsView(StoreView):
     """One user's interactions."""
 
-    @schema.list_user_interactions
+    @calls.list_user_interactions
     def get(self, request: Request, user_id: str) -> HttpResponse:
         caller = caller_of(request)
         caller.require(user_id)
@@ -173,22 +173,22 @@ class UserInteractionsView(StoreView):
 
 
 @functools.cache
-def _one_of_each(classes: tuple[type[Any], ...]) -> list[Any]:
-    return [each() for each in classes]
+def _instances(classes: tuple[type[Any], ...]) -> list[Any]:
+    return [cls() for cls in classes]
 
 
 def unknown_interaction() -> NotFound:
-    """The same answer for what does not exist and for what is another user's."""
+    """The error for an interaction that does not exist, or that belongs to another user."""
     return NotFound("There is no such interaction.")
 
 
 def interaction_response(interaction: ChatInteraction, status: int = 200) -> HttpResponse:
-    """One interaction as JSON."""
+    """A response with one interaction."""
     return HttpResponse(to_json(interaction), content_type="application/json", status=status)
 
 
 def page_response(request: HttpRequest, query: PageQuery, page: Page) -> HttpResponse:
-    """A page of interactions, with the address of the next, and where the archive begins."""
+    """A response with a page, the URL of the next, and in hot lists where the archive begins."""
     data = {"results": page.records, "next": parameters.next_url(request, page)}
     if query.tier == "hot":
         data["archived_until"] = format_time(expiry.hot_since())
@@ -196,5 +196,5 @@ def page_response(request: HttpRequest, query: PageQuery, page: Page) -> HttpRes
 
 
 def json_response(data: Any) -> HttpResponse:
-    """Any data as JSON."""
+    """A response with any data that orjson can write."""
     return HttpResponse(dumps(data), content_type="application/json")

@@ -8,7 +8,7 @@ from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
 from storage.archive.archive import Archive
-from storage.backups import backups
+from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.records.json import format_time
@@ -63,7 +63,7 @@ def look(storage: Storage, policy: Policy, status: Status) -> None:
     status.interrupted = len(storage.archive.marked())
     status.holds = len(holds.all)
     status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
-    status.newest_backup = backups.newest()
+    status.newest_backup = sql_backups().newest()
     status.remaining = status.due_to_archive + status.due_to_purge
 
 

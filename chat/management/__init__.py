@@ -1,1 +1,1 @@
-"""Management commands."""
+"""The management commands, and what they share."""

@@ -1,7 +1,7 @@
-"""What the commands share that cron runs: their options, how they end, and what they leave behind.
+"""The base of the commands that cron runs: their options, exit statuses, summaries and metrics.
 
-Standard output has one line of JSON, the summary; standard error has progress and, if a run fails,
-one plain line.
+A run writes its summary to standard output, as one line of JSON. Progress goes to standard error,
+and so does one line of text if the run fails.
 """
 
 import signal
@@ -9,81 +9,85 @@ import sys
 import threading
 import time
 from abc import abstractmethod
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from django.core.management.base import BaseCommand, CommandError
-from django.utils.dateparse import parse_datetime
 
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import OutOfTime, Run
+from chat.management import arguments
 from chat.management.interrupts import ctrl_c
-from chat.metrics import maintenance as maintenance_metrics
+from chat.metrics.maintenance import leave_run_metrics
 from chat.progress import progress
 from storage import get_storage
 from storage.exceptions import StorageError
 from storage.interface import Storage
 
+WRONG_USE = 2
+"""Exit status for wrong arguments, as in argparse."""
+
 STOPPED = 3
-"""Exit status of a run that ended at its bound, with work left."""
+"""Exit status of a run that stopped with work left: its time was over, or SIGTERM came."""
 
 INTERRUPTED = 130
-
-LARGEST_BATCH = 1_000_000
+"""Exit status after Ctrl-C, as in shells."""
 
 
 class MaintenanceCommand(BaseCommand):
-    """A subclass supplies `new_report` and `work`, and options of its own in `add_options`.
+    """A command that cron runs. Subclasses define `new_report`, `work` and maybe `add_options`.
 
-    Exit status: 0 done, 1 failed, 2 wrong use, 3 stopped at the bound or by SIGTERM with work
-    left, 130 stopped with Ctrl-C.
+    Exit statuses: 0 done, 1 failed, 2 wrong arguments, 3 stopped by --max-seconds or SIGTERM with
+    work left, 130 stopped with Ctrl-C.
+
+    A report is filled in while the work is done, and not returned at its end, so that the summary
+    of a run that fails has its counts too.
     """
 
     batch_size = 5000
-    """Rows in one batch, unless the option says otherwise."""
+    """The default of --batch-size."""
 
     locks = True
-    """Whether runs of it must not overlap with others."""
+    """Whether a run acquires the maintenance lock, so that it does not overlap with others."""
 
     @abstractmethod
     def new_report(self) -> Any:
-        """A dataclass of counts, all zero, with `remaining`: how much is left, None if unknown."""
+        """A dataclass of counts, all zero. `remaining` is the work left, or None if unknown."""
 
     @abstractmethod
     def work(self, storage: Storage, run: Run, report: Any, options: dict[str, Any]) -> None:
-        """Do it, and count in `report` as it goes."""
+        """Do the work, and count it in `report` on the way."""
 
     def add_options(self, parser: ArgumentParser) -> None:
-        """Options of this command alone."""
+        """Add the options that only this command has."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         self.add_options(parser)
         parser.add_argument(
-            "--dry-run", action="store_true", help="say what would happen, and change nothing"
+            "--dry-run", action="store_true", help="report what would be done, and change nothing"
         )
         parser.add_argument(
             "--now",
-            type=moment,
+            type=arguments.moment,
             metavar="TIME",
-            help="judge ages as of this time, such as 2026-11-22T00:00:00Z; for drills",
+            help="compute ages as of this time, such as 2026-11-22T00:00:00Z; for drills",
         )
         parser.add_argument(
             "--max-seconds",
-            type=seconds,
+            type=arguments.seconds,
             metavar="SECONDS",
-            help="stop at the next step after so long, with exit status 3 if work is left",
+            help="stop after this time, at the next step; exit status 3 if work is left",
         )
         parser.add_argument(
             "--batch-size",
-            type=count,
+            type=arguments.count,
             default=self.batch_size,
             metavar="ROWS",
-            help=f"rows in one step; default: {self.batch_size}",
+            help=f"rows in one batch; default: {self.batch_size}",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -123,11 +127,11 @@ class MaintenanceCommand(BaseCommand):
                 self.work(storage, run, report, options)
 
     def _tell(self, report: Any, status: str, taken: float, dry_run: bool) -> None:
-        """Leave the metrics and write the summary. A run that is done is done without them."""
+        """Write the metrics and the summary. A failure to write the metrics fails no run."""
         counts = _counts(report, status)
         try:
             if not dry_run:
-                maintenance_metrics.leave(self.name, status, taken, counts)
+                leave_run_metrics(self.name, status, taken, counts)
         except OSError as error:
             self.stderr.write(f"The metrics of this run could not be left: {_in_one_line(error)}")
         summary = {
@@ -141,49 +145,19 @@ class MaintenanceCommand(BaseCommand):
 
     @property
     def name(self) -> str:
-        """The name of the command."""
+        """The name of the command, which is that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
 
 def policy_of(run: Run) -> Policy:
-    """What is due in this run."""
+    """What is due at the time of this run."""
     return Policy.at(run.now)
-
-
-def moment(text: str) -> datetime:
-    """A time with an offset."""
-    try:
-        value = parse_datetime(text)
-        if value is not None and value.utcoffset() is not None:
-            return value.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise ArgumentTypeError("write a time with an offset, such as 2026-11-22T00:00:00Z")
-
-
-def seconds(text: str) -> float:
-    """A time to take; 0 ends at the first step."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise ArgumentTypeError("write a number of seconds, from 0")
-    return value
-
-
-def count(text: str) -> int:
-    """How many, at least one."""
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if not 1 <= number <= LARGEST_BATCH:
-        raise ArgumentTypeError(f"write how many, from 1 to {LARGEST_BATCH}")
-    return number
 
 
 def _counts(report: Any, status: str) -> dict[str, Any]:
     counts = {field.name: getattr(report, field.name) for field in fields(report)}
     if status != "done" and counts.get("remaining") == 0:
-        counts["remaining"] = None  # it ended before it knew
+        counts["remaining"] = None  # it ended before the rest was counted
     return counts
 
 
@@ -194,7 +168,7 @@ def _in_one_line(error: Exception) -> str:
 @contextmanager
 def _stopped_by_sigterm(run: Run) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python gives signals to the main thread only
+        yield  # only the main thread can handle signals
         return
     before = signal.signal(signal.SIGTERM, lambda *_: run.stop())
     try:

@@ -1,4 +1,4 @@
-"""Ctrl-C in commands that write."""
+"""Handling Ctrl-C in commands that write."""
 
 import signal
 import threading
@@ -11,13 +11,14 @@ from storage.exceptions import StorageError
 
 @contextmanager
 def ctrl_c() -> Iterator[None]:
-    """Raise KeyboardInterrupt for Ctrl-C, whatever is under way.
+    """Make sure that Ctrl-C in this block raises KeyboardInterrupt.
 
-    sqlite3 drops what is raised in a function that SQLite calls, such as SHA256 of an index, and
-    reports an error of the database instead. Hence a StorageError after Ctrl-C is the interrupt.
+    SQLite calls Python functions, such as SHA256 for an index. An exception raised in one of them
+    is dropped by sqlite3, which reports a database error instead. So a StorageError after Ctrl-C
+    is turned into KeyboardInterrupt.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python gives signals to the main thread only
+        yield  # only the main thread can handle signals
         return
     pressed = False
 

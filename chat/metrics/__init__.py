@@ -1,1 +1,1 @@
-"""Prometheus metrics: the page, the files that processes share, what commands leave."""
+"""Prometheus metrics: the page, files shared by processes, and measurements of commands."""

@@ -1,7 +1,8 @@
-"""Where metrics are on disk, so that one scrape sees what several processes have counted.
+"""Metrics on disk, so that one scrape includes those of several processes.
 
-The processes of a server count in files of a folder of its own (prometheus_client's multiprocess
-mode). A command has ended when the scraper comes, so it leaves its last measurements in a file.
+The processes of a server count in files, in a folder for this server (prometheus_client's
+multiprocess mode). A command has usually ended before the next scrape, so it leaves its
+measurements in a file.
 """
 
 import fcntl
@@ -11,22 +12,24 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from prometheus_client import CollectorRegistry, Metric, write_to_textfile
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 logger = logging.getLogger(__name__)
 
 BYTES_OF_PROCESS = 256 * 1024
-"""More than one process writes. It maps its files into memory, where a full disk is a SIGBUS."""
+"""More than a process writes. It maps its files into memory, so a full disk would be a SIGBUS."""
 
 
 def new_server_folder() -> Path:
-    """An empty folder for a server that this process is about to become by `exec`.
+    """A new folder for the server that this process is about to become by `exec`.
 
-    It is locked until the server ends; the folders of servers that have ended are removed. Only
-    one process may be at this at a time. Raises OSError, also if the disk is full.
+    It stays locked until the server ends. Folders of servers that have ended are removed. Only
+    one process may call this at a time. Raises OSError, also if the disk is full.
     """
     folders = settings.DATA_DIR / "metrics"
     folders.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -49,25 +52,25 @@ def _remove_unless_locked(folder: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return  # its server runs
+        return  # its server is running
     else:
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)
 
 
-def leave(command: str, measured: CollectorRegistry) -> None:
-    """Leave what a command has measured, in the place of what it had left. Raises OSError."""
+def leave_metrics(command: str, measured: CollectorRegistry) -> None:
+    """Write the measurements of a command, replacing its earlier ones. Raises OSError."""
     folder = _command_folder()
     folder.mkdir(parents=True, exist_ok=True)
     write_to_textfile(str(folder / f"{command}.prom"), measured)
 
 
 def left_by_commands() -> Iterator[Metric]:
-    """What commands have left: each metric once, with the samples of all that have it.
+    """The measurements that commands have left: each metric once, with the samples of all files.
 
-    Of samples that say the same thing only the first is given, since Prometheus takes no second
-    one. What cannot be read is left out, and logged.
+    Prometheus accepts no duplicate samples, so only the first of them is included. Files that
+    cannot be read are skipped and logged.
     """
     found: dict[str, Metric] = {}
     for path in sorted(_command_folder().glob("*.prom")):
@@ -77,17 +80,19 @@ def left_by_commands() -> Iterator[Metric]:
             for metric in list(text_string_to_metric_families(path.read_text(encoding="utf-8"))):
                 _add_samples(found.setdefault(metric.name, metric), metric)
         except (OSError, ValueError) as error:
-            logger.warning("%r is no file of metrics: %s", path.name, type(error).__name__)
+            logger.warning("%r is not a file of metrics: %s", path.name, type(error).__name__)
     yield from found.values()
 
 
 def _add_samples(known: Metric, metric: Metric) -> None:
     if known is metric or known.type != metric.type:
         return
-    samples = {(each.name, *sorted(each.labels.items())) for each in known.samples}
-    known.samples += [
-        each for each in metric.samples if (each.name, *sorted(each.labels.items())) not in samples
-    ]
+    seen = {_identity(sample) for sample in known.samples}
+    known.samples += [sample for sample in metric.samples if _identity(sample) not in seen]
+
+
+def _identity(sample: Sample) -> tuple[Any, ...]:
+    return sample.name, *sorted(sample.labels.items())
 
 
 def _command_folder() -> Path:

@@ -1,4 +1,4 @@
-"""What the runs of maintenance commands leave for Prometheus."""
+"""The metrics that runs of maintenance commands leave for Prometheus."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -7,21 +7,21 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from chat.metrics import files as metrics_files
+from chat.metrics.files import leave_metrics, left_by_commands
 
 SUCCESS = "chat_maintenance_success_timestamp_seconds"
 
 
-def leave(command: str, status: str, seconds: float, counts: Mapping[str, Any]) -> None:
-    """Leave the measurements of a run that has ended. Raises OSError."""
+def leave_run_metrics(command: str, status: str, seconds: float, counts: Mapping[str, Any]) -> None:
+    """Write the metrics of a run that has ended. Raises OSError."""
     success = time.time() if status == "done" else _last_success(command)
-    metrics_files.leave(command, measured(command, status, seconds, counts, success))
+    leave_metrics(command, measured(command, status, seconds, counts, success))
 
 
 def measured(
     command: str, status: str, seconds: float, counts: Mapping[str, Any], success: float
 ) -> CollectorRegistry:
-    """What Prometheus is told. `success` is when the command last did all that it was to do."""
+    """The metrics of a run. `success` is the timestamp of when all that was due was last done."""
     registry = CollectorRegistry()
 
     def gauge(name: str, meaning: str, labels: Mapping[str, str], value: float) -> None:
@@ -59,27 +59,23 @@ def _kinds(counts: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 
 
 def last_successes() -> dict[str, str]:
-    """When each command last did all that was due, as RFC 3339; without those that never did."""
+    """When each command last did all that was due, as RFC 3339. Omits those that never did."""
     return {
-        sample.labels["command"]: datetime.fromtimestamp(sample.value, UTC).isoformat(
-            "T", "seconds"
-        )
-        for metric in metrics_files.left_by_commands()
-        if metric.name == SUCCESS
-        for sample in metric.samples
-        if sample.value
+        command: datetime.fromtimestamp(timestamp, UTC).isoformat("T", "seconds")
+        for command, timestamp in _successes().items()
+        if timestamp
     }
 
 
-def _text(timestamp: float) -> str:
-    return datetime.fromtimestamp(timestamp, UTC).isoformat("T", "seconds")
-
-
 def _last_success(command: str) -> float:
-    """0 if there was none."""
-    for metric in metrics_files.left_by_commands():
-        if metric.name == SUCCESS:
-            for sample in metric.samples:
-                if sample.labels.get("command") == command:
-                    return float(sample.value)
-    return 0.0
+    """When the command last did all that was due, as a timestamp; 0 if never."""
+    return _successes().get(command, 0.0)
+
+
+def _successes() -> dict[str, float]:
+    return {
+        sample.labels["command"]: float(sample.value)
+        for metric in left_by_commands()
+        if metric.name == SUCCESS
+        for sample in metric.samples
+    }

@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus."""
+"""The page of metrics that Prometheus scrapes."""
 
 import os
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ from storage import get_storage
 
 
 class MetricsView(StoreView):
-    """The numbers as text. They are of everyone's interactions, and so for whom may see those."""
+    """All metrics as text. They cover all users, so a key bound to one user is refused."""
 
-    schema = None  # it is no call of the API
+    schema = None  # it is not part of the API
 
     def get(self, request: Request) -> HttpResponse:
         caller_of(request).require_every_user()
-        get_storage()  # what has not been used counts nothing
+        get_storage()  # its metrics exist only once it has been made
         return HttpResponse(
             generate_latest(_Scrape()),
             content_type=CONTENT_TYPE_PLAIN_0_0_4,
@@ -40,7 +40,7 @@ class MetricsView(StoreView):
 
 class _Scrape(Collector):
     def collect(self) -> Iterator[Metric]:
-        """Each metric once: Prometheus refuses the whole of an answer that has one twice."""
+        """Each metric once, because Prometheus rejects a whole scrape with a duplicate."""
         seen = set()
         for metric in chain(_of_this_server().collect(), left_by_commands()):
             if metric.name not in seen:
@@ -49,14 +49,14 @@ class _Scrape(Collector):
 
 
 class _Processes(MultiProcessCollector):
-    """The sum of all processes of this server, and of no other than those that run."""
+    """The sum of the processes of this server that are running."""
 
     def collect(self) -> Iterator[Metric]:
-        # Only a restart of workers by SIGHUP leaves any: with a worker that dies, granian ends.
+        # Only SIGHUP, which restarts workers, leaves such files: granian ends if a worker dies.
         for file in Path(self._path).glob("gauge_live*.db"):
             process_id = int(file.stem.rpartition("_")[2])
             if not _runs(process_id):
-                with suppress(FileNotFoundError):  # another scrape was first
+                with suppress(FileNotFoundError):  # another scrape removed it
                     mark_process_dead(process_id)
         return super().collect()
 
@@ -65,7 +65,7 @@ def _of_this_server() -> Collector:
     registry = CollectorRegistry()
     try:
         _Processes(registry)
-    except ValueError:  # no server with several processes, so this one counts in its memory
+    except ValueError:  # not a server with several processes: this one counts in memory
         return REGISTRY
     return registry
 

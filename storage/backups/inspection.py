@@ -1,4 +1,4 @@
-"""Whether a database file is whole, and what is in it."""
+"""Whether a database file is intact, and what it holds."""
 
 import hashlib
 import sqlite3
@@ -9,34 +9,39 @@ from pathlib import Path
 from typing import Any
 
 INTERACTIONS = ("storage_chatinteraction", "storage_archivedinteraction")
-"""Tables of which every row counts, and their order is that of `interaction_id`."""
+"""Tables whose rows are hashed, in the order of `interaction_id`."""
 
 MIGRATIONS = "django_migrations"
 
 
-class NotWhole(Exception):
-    """SQLite finds the file damaged; the text says what it finds first."""
+class NotIntact(Exception):
+    """SQLite finds the file damaged; the message is its first finding."""
 
 
 @dataclass(frozen=True)
-class Content:
-    """What is in a database."""
+class DatabaseContent:
+    """What a database holds."""
 
     tables: dict[str, int]
     """Rows of each table."""
     hashes: dict[str, str]
-    """SHA-256 of all rows of the tables in INTERACTIONS that there are."""
+    """SHA-256 of all rows, for those of the tables in INTERACTIONS that exist."""
     schema: list[str]
     """Applied migrations, such as `storage.0001_initial`."""
 
+    @property
+    def row_count(self) -> int:
+        """Rows of all tables."""
+        return sum(self.tables.values())
+
     def as_dict(self) -> dict[str, Any]:
-        """What JSON can hold."""
+        """The same as values that JSON has."""
         return asdict(self)
 
 
 @contextmanager
 def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connection]:
-    """A connection past Django to a file that exists, without transactions of its own.
+    """A connection to an existing file without Django, in autocommit mode.
 
     It has the function that the index of answers calls: see docs/decisions/0016-answers.md.
     """
@@ -52,36 +57,36 @@ def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connecti
         yield connection
 
 
-def examine(database: Path) -> Content:
-    """Read all of a database that nobody writes. Raises NotWhole."""
+def examine(database: Path) -> DatabaseContent:
+    """Read all of a database that nobody is writing to. Raises NotIntact."""
     try:
         with connected(database) as connection:
             connection.execute("PRAGMA query_only = ON")
             _check(connection)
             return _content(connection)
     except sqlite3.DatabaseError as error:
-        raise NotWhole(str(error)) from error
+        raise NotIntact(str(error)) from error
 
 
 def check(database: Path) -> None:
-    """Have SQLite compare tables, indexes and references. Raises NotWhole."""
+    """Let SQLite compare tables, indexes and references. Raises NotIntact."""
     try:
         with connected(database) as connection:
             _check(connection)
     except sqlite3.DatabaseError as error:
-        raise NotWhole(str(error)) from error
+        raise NotIntact(str(error)) from error
 
 
 def _check(connection: sqlite3.Connection) -> None:
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
-        raise NotWhole(str(found).splitlines()[0])
+        raise NotIntact(str(found).splitlines()[0])
     dangling = connection.execute("PRAGMA foreign_key_check").fetchone()
     if dangling is not None:
-        raise NotWhole(f"a row of {dangling[0]} refers to one of {dangling[2]} that is not there")
+        raise NotIntact(f"a row of {dangling[0]} refers to one of {dangling[2]} that is not there")
 
 
-def _content(connection: sqlite3.Connection) -> Content:
+def _content(connection: sqlite3.Connection) -> DatabaseContent:
     listed = connection.execute("PRAGMA main.table_list").fetchall()
     names = sorted(
         name for _, name, kind, *_ in listed if kind == "table" and not name.startswith("sqlite_")
@@ -90,7 +95,7 @@ def _content(connection: sqlite3.Connection) -> Content:
     if MIGRATIONS in names:
         rows = _select(connection, "app, name", MIGRATIONS)
         applied = sorted({f"{app}.{name}" for app, name in rows})
-    return Content(
+    return DatabaseContent(
         tables={name: _select(connection, "COUNT(*)", name).fetchone()[0] for name in names},
         hashes={name: _hash(connection, name) for name in INTERACTIONS if name in names},
         schema=applied,

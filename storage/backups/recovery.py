@@ -1,8 +1,8 @@
-"""Point-in-time recovery: how far back it reaches, and a new table from it.
+"""Point-in-time recovery of DynamoDB: how far back it reaches, and restoring a table from it.
 
 DynamoDB restores into a new table, which has the items and the indexes, but no TTL, no recovery, no
-protection and no tags. Until the tag `state` is gone the table is not to be used: interactions
-that were erased since may be in it.
+protection and no tags. As long as the table has the tag `state` it must not be used: it may have
+interactions that were erased since.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from storage.dynamodb.table import Description
 from storage.exceptions import StorageError, StorageUnavailable
 
 RECOVERY_DAYS = 35
-"""What DynamoDB keeps unless a table is set otherwise, and the most it can."""
+"""How long DynamoDB keeps changes: its default, and the most it allows."""
 
 TOLERANCE = timedelta(seconds=1)
 """DynamoDB restores to a whole second."""
 
 
 class NotRecoverable(StorageError):
-    """There is no recovery to this table or this time; the text says why."""
+    """The table cannot be restored to this time or under this name; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def restore(
     wait: Callable[[], None],
     change: Callable[[], None],
 ) -> list[str]:
-    """Make the table of `target` from that of `source` as it was `at`, or else of late.
+    """Restore the table of `source` as it was `at` a time, or else now, as the table of `target`.
 
-    Gives what was done. `wait` is called, and pauses, while DynamoDB works; what it raises ends
-    this, and calling it again goes on. `change` is called before the table may be used. Raises
+    Returns what was done. `wait` is called while DynamoDB works, and should pause. If it raises,
+    another call goes on from there. `change` is called before the table may be used. Raises
     NotRecoverable and StorageUnavailable.
     """
     done = []
@@ -72,14 +72,14 @@ def restore(
         wait()
     arn = description["TableArn"]
     if table.TAGS.items() <= table.tags(target, arn).items() and not _is_marked(target, arn):
-        return done  # an earlier call has ended it
+        return done  # an earlier call has finished it
     while not _is_marked(target, arn):
         marker = {"Key": table.STATE, "Value": table.RESTORING}
         target.manage("TagResource", ResourceArn=arn, Tags=[marker])
         wait()
     done += table.create(target)
     change()
-    if wrong := [each for each in table.differences(target) if each != table.UNFINISHED]:
+    if wrong := [found for found in table.differences(target) if found != table.UNFINISHED]:
         raise StorageUnavailable(" ".join(wrong))
     while _is_marked(target, arn):
         target.manage("UntagResource", ResourceArn=arn, TagKeys=[table.STATE])
@@ -88,7 +88,7 @@ def restore(
 
 
 def check(source: Client, target: Client, at: datetime | None) -> bool:
-    """Whether `restore` would begin; not if it would go on. Raises NotRecoverable if neither."""
+    """Whether `restore` would begin (True) or go on (False). Raises NotRecoverable if neither."""
     description = _describe(target)
     if description is not None:
         _refuse_other(source, target, description, at)
@@ -116,7 +116,7 @@ def _begin(source: Client, target: Client, at: datetime | None) -> None:
 def _refuse_other(
     source: Client, target: Client, description: Description, at: datetime | None
 ) -> None:
-    """Raises NotRecoverable unless the table was begun by an earlier call like this one."""
+    """Raises NotRecoverable unless an earlier call like this one has begun the table."""
     summary = description.get("RestoreSummary", {})
     of_source = _describe(source)
     is_ours = of_source is not None and summary.get("SourceTableArn") == of_source["TableArn"]
@@ -145,7 +145,7 @@ def _describe(client: Client) -> Description | None:
 
 
 def _is_active(description: Description | None) -> TypeGuard[Description]:
-    """Not if it is not known yet, which a table that was just begun may be for a moment."""
+    """Whether the table and its indexes can be used. DynamoDB may not know a new table yet."""
     if description is None:
         return False
     indexes = description.get("GlobalSecondaryIndexes", [])

@@ -1,13 +1,9 @@
-"""Putting a backup in the place of the database: at every moment the old or the new one is there.
+"""Putting a backup in the place of the database. At every moment the old or the new one is there.
 
-# Note [Replacing a database file]
-
-    be alone; copy the backup beside the database; change the copy as needed, and check it; copy
-    the log of the old database back into it and delete the log; rename the copy over the database
-
-SQLite finds the log of a database by its name, and would apply the old one's to the new database.
-So it is gone before the rename. A connection holds the old database locked until after it: other
-programs, which know nothing of `in_use`, are noticed and kept out.
+The backup is copied beside the database, changed as needed, checked, and renamed over it. SQLite
+finds the log of a database by its name, and would apply the old log to the new database: so the
+old log is copied back and deleted before the rename. A connection keeps the old database locked
+until afterwards, because other programs know nothing of the lock file of `in_use`.
 """
 
 import os
@@ -19,33 +15,35 @@ from pathlib import Path
 
 from django.db import connections
 
-from storage.backups.files import Backup, BackupDamaged, Backups, compare, translated
-from storage.backups.inspection import NotWhole, check, connected
-from storage.exceptions import StorageError
-from storage.sqlite import base, durable, in_use
+from storage.archive import durable
+from storage.backups.base import NotRestored
+from storage.backups.folder import Backup, BackupDamaged, BackupFolder, compare, translated
+from storage.backups.inspection import NotIntact, check, connected
+from storage.sqlite import base, in_use
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 ALIAS = "restoring"
-"""The copy's name among Django's databases while it is changed."""
+"""Django's name for the copy while it is changed."""
 
 WAIT_SECONDS = 2.0
-"""How long another program's reading of the database is waited for."""
+"""How long to wait for another program that reads the database."""
 
 _KEPT = ".before-restore-"
 _TIME = "%Y%m%dT%H%M%S.%fZ"
 
 
-class NotRestored(StorageError):
-    """The database is as it was; the text says why."""
-
-
 def replace(
-    database: Path, backups: Backups, backup: Backup, change: Callable[[str], None], keep_old: bool
+    database: Path,
+    folder: BackupFolder,
+    backup: Backup,
+    change: Callable[[str], None],
+    keep_old: bool,
 ) -> Path | None:
-    """Put a backup in the place of the database, changed by `change`; gives what is kept.
+    """Put a backup in the place of the database. Returns the old one's new name, if it is kept.
 
-    `change` gets the alias of the copy, which nobody else sees yet. Raises DatabaseInUse,
-    BackupDamaged, NotRestored, StorageFull and what `change` raises: the database is as it was.
+    `change` is called with Django's name for the copy before the copy is used. Raises
+    DatabaseInUse, BackupDamaged, NotRestored, StorageFull and what `change` raises; then the
+    database is unchanged.
     """
     base.close_idle_connections()
     base.close_pool(str(database))
@@ -53,26 +51,26 @@ def replace(
     with translated("The database cannot be restored"), in_use.alone(str(database)):
         _remove(database, copy)
         try:
-            _make_copy(backups, backup, database, copy)
+            _make_copy(folder, backup, database, copy)
             with _locked(database):
                 with _as_database(copy):
                     change(ALIAS)
                 _settle(copy)
                 return _exchange(database, copy, keep_old)
         finally:
-            with suppress(OSError):  # the next run does it, then
+            with suppress(OSError):  # else the next run does it
                 _remove(database, copy)
 
 
 def remove_leftovers(database: Path) -> None:
-    """Delete what an interrupted restore has left. Waits for one that is under way."""
-    with translated("What a restore has left cannot be deleted"):
+    """Delete what an interrupted restore has left. Waits for a restore that is under way."""
+    with translated("Files of an interrupted restore cannot be deleted"):
         in_use.hold(str(database))
         _remove(database, _copy_of(database))
 
 
 def kept(database: Path) -> list[tuple[Path, datetime]]:
-    """What restores have kept of earlier databases, and since when."""
+    """Earlier databases that restores have kept, and since when."""
     found = []
     for path in sorted(database.parent.glob(f"{database.name}{_KEPT}*")):
         with suppress(ValueError):
@@ -81,21 +79,21 @@ def kept(database: Path) -> list[tuple[Path, datetime]]:
     return found
 
 
-def _make_copy(backups: Backups, backup: Backup, database: Path, copy: Path) -> None:
-    path = backups.path(backup.name)
+def _make_copy(folder: BackupFolder, backup: Backup, database: Path, copy: Path) -> None:
+    path = folder.path(backup.name)
     if durable.copy(path, copy) != backup.sha256:
         raise BackupDamaged(path.name, "its checksum is not that of its manifest")
     compare(copy, path.name, backup)
     if database.exists():
         copy.chmod(database.stat().st_mode & 0o777)
-    if os.geteuid() == 0:  # or the server, which may be another user, could not open it
+    if os.geteuid() == 0:  # else a server that runs as another user could not open it
         owner = (database if database.exists() else database.parent).stat()
         os.chown(copy, owner.st_uid, owner.st_gid)
 
 
 @contextmanager
 def _as_database(copy: Path) -> Iterator[None]:
-    """The copy as one of Django's databases, with the options of the default one."""
+    """Make the copy one of Django's databases, with the options of the default one."""
     connections.settings[ALIAS] = connections.settings["default"] | {"NAME": str(copy)}
     try:
         yield
@@ -109,7 +107,7 @@ def _as_database(copy: Path) -> Iterator[None]:
 
 
 def _settle(copy: Path) -> None:
-    """Have all of the copy in one file, whole and on the disk. It is a WAL database then."""
+    """Leave the copy as one intact file on the disk, a database in WAL mode."""
     with connected(copy) as connection:
         for mode in ("delete", "wal"):
             (found,) = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
@@ -117,7 +115,7 @@ def _settle(copy: Path) -> None:
                 raise NotRestored("The copy is in use by another program.")
     try:
         check(copy)
-    except NotWhole as error:
+    except NotIntact as error:
         raise NotRestored(f"The copy is damaged: {error}.") from error
     if any(side.exists() for side in _side_files(copy)):
         raise NotRestored("The copy is in use by another program.")
@@ -125,16 +123,16 @@ def _settle(copy: Path) -> None:
 
 
 def _exchange(database: Path, copy: Path, keep_old: bool) -> Path | None:
-    # What is there still belongs to a database that SQLite cannot open, or to none.
+    # Files that are still there belong to a database that SQLite cannot open, or to none.
     durable.remove(*_side_files(database))
     old = None
     if keep_old and database.exists():
         old = database.with_name(f"{database.name}{_KEPT}{datetime.now(UTC).strftime(_TIME)}")
         os.link(database, old)
-        durable.sync(database.parent)
+        durable.sync_folder(database.parent)
     copy.replace(database)
     try:
-        durable.sync(database.parent)
+        durable.sync_folder(database.parent)
     except OSError as error:
         raise NotRestored(
             f"The backup is in place, but a power loss may undo that: {error.strerror}. "
@@ -145,7 +143,7 @@ def _exchange(database: Path, copy: Path, keep_old: bool) -> Path | None:
 
 @contextmanager
 def _locked(database: Path) -> Iterator[None]:
-    """Copy the log back, delete it, and let nobody use the file, unless it is no database."""
+    """Copy the log back, delete it, and lock the file. Skipped if it is not a database."""
     if not database.exists():
         yield
         return
@@ -160,7 +158,7 @@ def _locked(database: Path) -> Iterator[None]:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             modes = []
-        except sqlite3.DatabaseError:  # no database, or a damaged one: what is restored replaces it
+        except sqlite3.DatabaseError:  # not a database, or damaged: it is replaced as it is
             connection.close()
             modes = [("delete",), ("delete",)]
         if modes != [("delete",), ("delete",)]:
@@ -179,7 +177,7 @@ def _side_files(database: Path) -> list[Path]:
 
 
 def _remove(database: Path, copy: Path) -> None:
-    """Delete the copy, and names that a kept database has got although it is in use still."""
+    """Delete the copy, and the second name of a database to be kept that is still in use."""
     locks = [Path(f"{copy}{suffix}") for suffix in (in_use.SUFFIX, ".migrate.lock")]
     durable.remove(copy, *_side_files(copy), *locks)
     for path, _ in kept(database):

@@ -15,8 +15,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from storage.breaker import PAUSE, CircuitBreaker
 from storage.cache import background, metrics
+from storage.cache.breaker import PAUSE, CircuitBreaker
 from storage.cache.cluster import ClusterClient
 from storage.cache.keys import string_key
 

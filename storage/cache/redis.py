@@ -22,9 +22,9 @@ HEALTH_CHECK_INTERVAL = 30
 """Seconds after which an idle connection is tried with PING before it is used."""
 
 
-def redis_cache(url: str, *, cluster: bool, max_connections: int) -> dict[str, Any]:
-    """The entry of CACHES for a Redis server, or for a Redis Cluster of which `url` is a node."""
-    plain_url, schemes = re.subn(r"^(rediss?)\+cluster:", r"\1:", url)
+def redis_cache(url: str, *, max_connections: int) -> dict[str, Any]:
+    """The entry of CACHES for a Redis server or, with `+cluster` in the URL, for Redis Cluster."""
+    plain_url, is_cluster = re.subn(r"^(rediss?)\+cluster:", r"\1:", url)
     connection: dict[str, Any] = {
         # Given to the pool: redis-py's own retries are lost with a pool that django-redis makes.
         "retry": Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.05), RETRIES),
@@ -38,7 +38,7 @@ def redis_cache(url: str, *, cluster: bool, max_connections: int) -> dict[str, A
         "SOCKET_CONNECT_TIMEOUT": TIMEOUT,
         "CONNECTION_POOL_KWARGS": connection,
     }
-    if cluster or schemes:
+    if is_cluster:
         options["CONNECTION_FACTORY"] = "storage.cache.cluster.ClusterConnectionFactory"
         options["CLIENT_CLASS"] = "storage.cache.cluster.ClusterClient"
     else:

@@ -19,8 +19,8 @@ from django.conf import settings
 from django.core.cache.backends.base import BaseCache
 from django_redis.cache import RedisCache
 
-from storage.breaker import PAUSE
 from storage.cache import leases
+from storage.cache.breaker import PAUSE
 from storage.cache.cells import Cells, NoCells
 from storage.cache.erasure import StillThere
 from storage.cache.guarded import AWAY, REFUSED, Guard, Guards

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedErro
 from pynamodb.connection.base import Connection
 from pynamodb.models import Model
 
-from storage.breaker import CircuitBreaker
+from storage.cache.breaker import CircuitBreaker
 from storage.dynamodb.items import Item
 from storage.dynamodb.mirror import RETRIES
 from storage.exceptions import StorageUnavailable

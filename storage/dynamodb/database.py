@@ -20,6 +20,7 @@ from storage.dynamodb import (
     items,
     lists,
     locks,
+    saves,
     writes,
 )
 from storage.dynamodb.client import Client, ConditionFailed, TransactionCanceled
@@ -28,11 +29,7 @@ from storage.dynamodb.items import Item, key_of
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import Rounds
 from storage.exceptions import (
-    BatchUnfinished,
-    InteractionArchived,
-    InteractionConflict,
     StorageError,
-    StorageUnavailable,
 )
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -63,7 +60,7 @@ class DynamoDBDatabase(Database):
         return None if item is None else items.to_interaction(item)
 
     def save(self, interaction: ChatInteraction) -> None:
-        self._upsert(interaction)
+        saves.upsert(self.client, interaction)
 
     def create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
@@ -71,27 +68,11 @@ class DynamoDBDatabase(Database):
         item = items.to_item(interaction, items.new_version())
         if idempotency is not None:
             return self._create_once(interaction, item, idempotency)
-        found, created = self._put_or_find(item)
+        found, created = saves.put_or_find(self.client, item)
         return interaction if created else writes.same(interaction, found), created
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
-        stored: dict[str, Item] = {}
-        for interaction in interactions:
-            item = items.to_item(interaction, items.new_version())
-            stored.setdefault(interaction.interaction_id, item)
-        pauses = Pauses()
-        taken = batches.insert(self.client, list(stored.values()), pauses)
-        created = stored.keys() - taken
-        unsettled = set(taken)
-        try:
-            for interaction_id, found in self._find_or_put(stored, taken, pauses):
-                if writes.is_own(found, stored[interaction_id]):
-                    created.add(interaction_id)
-                stored[interaction_id] = found
-                unsettled.remove(interaction_id)
-        except StorageUnavailable as error:
-            raise BatchUnfinished(sorted(unsettled)) from error
-        return [writes.outcome(interaction, stored, created) for interaction in interactions]
+        return saves.create_many(self.client, interactions)
 
     def update(
         self,
@@ -234,43 +215,6 @@ class DynamoDBDatabase(Database):
         item = self._item(interaction_id)
         return None if item is None or items.has_expired(item) or items.to_stub(item) else item
 
-    def _upsert(self, interaction: ChatInteraction, attempts: int = 3) -> None:
-        item = items.to_item(interaction, items.new_version())
-        changes = {name: value for name, value in item.items() if name != "interaction_id"}
-        only_if = condition(expressions.REPLACEABLE, user_id=interaction.user_id)
-        if "answer" in item:
-            created_at = item["created_at"]["S"]
-            only_if = condition(
-                expressions.REPLACEABLE_IN_PLACE,
-                user_id=interaction.user_id,
-                created_at=created_at,
-            )
-        try:
-            answer = self.client.call(
-                "UpdateItem",
-                Key=key_of(interaction.interaction_id),
-                ReturnValues="ALL_OLD",
-                **expressions.update(changes, only_if),
-            )
-            replaced = answer.get("Attributes")
-        except ConditionFailed as failure:
-            replaced = failure.item if writes.is_own(failure.item, item) else None
-            if replaced is None and writes.is_older_self(failure.item, item) and attempts > 1:
-                interaction.created_at = items.to_interaction(failure.item).created_at
-                return self._upsert(interaction, attempts - 1)
-            if replaced is None and not self._replaced_expired(item, failure):
-                if attempts == 1:
-                    raise writes.contended() from failure
-                return self._upsert(interaction, attempts - 1)
-        interaction.created_at = items.to_interaction(replaced or item).created_at
-
-    def _replaced_expired(self, item: Item, failure: ConditionFailed) -> bool:
-        """Whether `item` could be put in the place of one that has expired."""
-        if failure.item is not None and not items.has_expired(failure.item):
-            kind = InteractionArchived if items.to_stub(failure.item) else InteractionConflict
-            raise kind(item["interaction_id"]["S"])
-        return self._put_or_find(item)[1]
-
     def _create_once(
         self, interaction: ChatInteraction, item: Item, idempotency: Idempotency
     ) -> tuple[ChatInteraction | None, bool]:
@@ -298,19 +242,6 @@ class DynamoDBDatabase(Database):
                     pass  # the key was used just now
             if not pauses.wait():
                 raise writes.contended()
-
-    def _find_or_put(
-        self, new: Mapping[str, Item], taken: set[str], pauses: Pauses
-    ) -> Iterator[tuple[str, Item]]:
-        """What is stored under the ids that were taken, which may have become free since."""
-        found = batches.read(self.client, list(taken), pauses)
-        for interaction_id in taken:
-            item = found.get(interaction_id)
-            if item is None or items.has_expired(item):
-                if pauses.over():
-                    raise StorageUnavailable("DynamoDB was too slow for the whole batch.")
-                item, _ = self._put_or_find(new[interaction_id])
-            yield interaction_id, item
 
     def _complete(self, interaction: ChatInteraction, *, expected: str) -> bool:
         """Whether the changes were made; not if the item has another version than expected."""
@@ -356,13 +287,3 @@ class DynamoDBDatabase(Database):
             and item.get("position") == {"S": entry.position}
             and user_id in (None, item["user_id"]["S"])
         ]
-
-    def _put_or_find(self, item: Item) -> tuple[Item, bool]:
-        """Write a new item if its id is free. Gives what is stored, and whether this made it."""
-        try:
-            self.client.call("PutItem", Item=item, **condition(expressions.FREE))
-        except ConditionFailed as failure:
-            if failure.item is None:
-                raise writes.contended() from failure
-            return failure.item, writes.is_own(failure.item, item)
-        return item, True

@@ -2,14 +2,13 @@
 
 import logging
 import sqlite3
-import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
-from storage import expiry, limits
+from storage import expiry
 from storage.database import BeforeCommit, Database, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.models import ChatInteraction
@@ -22,7 +21,7 @@ from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub, TakenByStub
 from storage.sql_errors import translated
-from storage.sqlite import cold, idempotency_keys, locks, queries, space, wal
+from storage.sqlite import answers, cold, idempotency_keys, locks, queries, space, wal
 from storage.sqlite.base import close_before_fork
 from storage.sqlite.changes import Changes, count_erasure
 from storage.sqlite.statements import Statements
@@ -31,9 +30,6 @@ logger = logging.getLogger(__name__)
 
 WRITES_PER_LOG_CHECK = 16
 """Single writes between two looks at the size of the write-ahead log."""
-
-AFTER_ALL_MODELS = chr(sys.maxunicode) * (limits.MODEL_MAX_LENGTH + 1)
-"""Greater than the name of any model."""
 
 
 class SqliteDatabase(Database):
@@ -137,12 +133,7 @@ class SqliteDatabase(Database):
 
     def find_answer(self, question: Question) -> ChatInteraction | None:
         with translated:
-            if question.model_used is not None:
-                newest = self._answer_of(question, question.model_used, of_model=True)
-            else:
-                with self._statements.snapshot():
-                    answers = self._answers_of_models(question)
-                    newest = max(answers, key=lambda found: found.position, default=None)
+            newest = answers.newest(self._statements, question)
         return None if newest is None or expiry.has_expired(newest.created_at) else newest
 
     def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
@@ -286,20 +277,6 @@ class SqliteDatabase(Database):
         if stub is not None and not stub.has_expired:
             raise TakenByStub(stub, replayed=True)
         return interaction
-
-    def _answers_of_models(self, question: Question) -> Iterator[ChatInteraction]:
-        """The newest answer of each model that has answered: one step in the index each."""
-        model_used = AFTER_ALL_MODELS
-        while found := self._answer_of(question, model_used, of_model=False):
-            yield found
-            model_used = found.model_used
-
-    def _answer_of(
-        self, question: Question, model_used: str, *, of_model: bool
-    ) -> ChatInteraction | None:
-        parameters = queries.question_parameters(question) | {"model_used": model_used}
-        rows = self._rows(queries.select_answer(self._alias, of_model=of_model), parameters)
-        return queries.to_interaction(rows[0]) if rows else None
 
     def _delete_expired(self, interaction_id: str) -> None:
         """Free the id if its row, or its stub, has expired."""

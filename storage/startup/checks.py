@@ -1,4 +1,4 @@
-"""System checks: what would go wrong later, said at start, each with its remedy."""
+"""System checks for every environment. They find mistakes at start, and say what to do."""
 
 import sqlite3
 from typing import Any
@@ -12,15 +12,15 @@ from storage.sqlite.library import has_wal_reset_bug
 
 @checks.register(checks.Tags.compatibility)
 def check_sqlite_library(**kwargs: Any) -> list[checks.CheckMessage]:
-    """storage.E001: the SQLite library must be one that cannot corrupt a WAL database."""
+    """storage.E001: the SQLite library can corrupt a database in WAL mode."""
     if not has_wal_reset_bug(sqlite3.sqlite_version_info):
         return []
     return [
         checks.Error(
             f"The SQLite library {sqlite3.sqlite_version} can corrupt a database in WAL mode.",
-            hint="Install pysqlite3 from requirements/base.txt, which brings a library with the "
-            "fix; config/__init__.py puts it in the place of sqlite3. Or use SQLite 3.51.3 "
-            "or later (or 3.50.7, or 3.44.6).",
+            hint="Install pysqlite3 from requirements/base.txt, which includes a library with the "
+            "fix; config/__init__.py replaces sqlite3 by it. Or use SQLite 3.51.3 or later (or "
+            "3.50.7, or 3.44.6).",
             id="storage.E001",
         )
     ]
@@ -28,7 +28,7 @@ def check_sqlite_library(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.compatibility)
 def check_sqlite_engine(**kwargs: Any) -> list[checks.CheckMessage]:
-    """storage.E002: the default database must use the pooled engine with its safe settings."""
+    """storage.E002: the default database lacks the pooled engine, or its safe settings."""
     connection = connections["default"]
     options = connection.settings_dict["OPTIONS"]
     if isinstance(connection, DatabaseWrapper) and options.get("transaction_mode") == "IMMEDIATE":

@@ -1,7 +1,7 @@
-"""System checks of production: DynamoDB, Redis and the numbers that must fit together.
+"""System checks for production: DynamoDB, Redis, and settings that must fit together.
 
-What only needs the settings is checked by every command; what asks servers, by
-`manage.py check --deploy` alone. In other environments there is nothing to check.
+Every command runs the checks that need only the settings. The checks that ask servers run with
+`manage.py check --deploy` only. Outside production all of them find nothing.
 """
 
 import functools
@@ -22,7 +22,7 @@ CACHE_ONLY = 'Redis is a cache here and holds what users said: CONFIG SET save "
 
 
 def in_production(check: Callable[..., Iterator[checks.CheckMessage]]) -> Callable[..., Messages]:
-    """A system check that finds nothing outside production."""
+    """Turn a generator of messages into a system check that does nothing outside production."""
 
     @functools.wraps(check)
     def checked(**kwargs: Any) -> Messages:
@@ -34,7 +34,7 @@ def in_production(check: Callable[..., Iterator[checks.CheckMessage]]) -> Callab
 @checks.register(checks.Tags.compatibility)
 @in_production
 def check_region(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """storage.E003: AWS_REGION must name a region."""
+    """storage.E003: AWS_REGION does not name a region."""
     from storage.dynamodb.configured import REGION_REMEDY, region_problem
 
     if problem := region_problem():
@@ -48,12 +48,12 @@ def check_region(**kwargs: Any) -> Iterator[checks.CheckMessage]:
 @checks.register(checks.Tags.compatibility)
 @in_production
 def check_threads(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """storage.W001: threads must be left for everything else when DynamoDB hangs."""
+    """storage.W001: if DynamoDB hangs, no thread is left for anything else."""
     if settings.DYNAMODB_CONNECTIONS >= settings.THREADS:
         yield checks.Warning(
             f"DYNAMODB_CONNECTIONS={settings.DYNAMODB_CONNECTIONS} is not below "
-            f"THREADS={settings.THREADS}: a DynamoDB that hangs would hold every thread.",
-            hint="Set THREADS to 2 more than DYNAMODB_CONNECTIONS, or fewer connections.",
+            f"THREADS={settings.THREADS}: if DynamoDB hangs, it blocks every thread.",
+            hint="Set THREADS to 2 more than DYNAMODB_CONNECTIONS, or lower that.",
             id="storage.W001",
         )
 
@@ -61,7 +61,7 @@ def check_threads(**kwargs: Any) -> Iterator[checks.CheckMessage]:
 @checks.register(checks.Tags.compatibility, deploy=True)
 @in_production
 def check_table(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """storage.E004: the table must be as it must be. E005: it cannot be looked at."""
+    """storage.E004: the table differs from what it must be. E005: it cannot be read."""
     from botocore.exceptions import BotoCoreError
 
     from storage.dynamodb import table
@@ -70,7 +70,7 @@ def check_table(**kwargs: Any) -> Iterator[checks.CheckMessage]:
     from storage.exceptions import StorageError
 
     if region_problem():
-        return  # storage.E003 says it
+        return  # storage.E003 reports it
     try:
         differences = table.differences(configured_client())
     except (StorageError, BotoCoreError) as error:
@@ -92,21 +92,45 @@ def check_table(**kwargs: Any) -> Iterator[checks.CheckMessage]:
 @checks.register(checks.Tags.caches, deploy=True)
 @in_production
 def check_redis(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """storage.E006 to E008, W002 to W004 and I001: every Redis server; none is all right, too."""
+    """storage.E006 to E008, E011, W002 to W004 and I001: the set-up of every Redis server."""
     if "django_redis" not in settings.CACHES["default"]["BACKEND"]:
         return
     from django_redis import get_redis_connection
+    from redis.cluster import RedisCluster
     from redis.exceptions import RedisClusterException, RedisError
 
     from storage.cache import inspection
 
     try:
-        servers = list(inspection.servers(get_redis_connection("default")))
+        connection = get_redis_connection("default")
+        servers = list(inspection.servers(connection))
     except (RedisError, RedisClusterException, OSError) as error:
         yield _away("of REDIS_URL", error)
         return
     for server in servers:
         yield from _of_server(server)
+    if not isinstance(connection, RedisCluster):
+        yield from _of_kind(connection)
+
+
+def _of_kind(server: "Redis") -> Iterator[checks.CheckMessage]:
+    """A node of a cluster answers a client for a single server, but refuses most keys (MOVED)."""
+    from redis.exceptions import RedisError
+
+    from storage.cache import inspection
+
+    try:
+        is_node = server.info("cluster").get("cluster_enabled")
+    except (RedisError, OSError):
+        return  # W002 or W003 reports it
+    if is_node:
+        yield checks.Error(
+            f"The Redis server {inspection.name(server)} is a node of a Redis Cluster, and "
+            "REDIS_URL is for a single server: keys of other nodes are not cached.",
+            hint="Start REDIS_URL with redis+cluster:// or rediss+cluster://. REDIS_CLUSTER is no "
+            "longer read.",
+            id="storage.E011",
+        )
 
 
 def _of_server(server: "Redis") -> Iterator[checks.CheckMessage]:
@@ -119,9 +143,9 @@ def _of_server(server: "Redis") -> Iterator[checks.CheckMessage]:
         setup = inspection.setup(server)
     except ResponseError as error:
         yield checks.Warning(
-            f"The Redis server {name} tells nothing of its set-up: {type(error).__name__}.",
-            hint="Allow its user +info, or make sure yourself of maxmemory, of a policy other "
-            "than noeviction and of no persistence.",
+            f"The Redis server {name} does not show its set-up: {type(error).__name__}.",
+            hint="Allow its user +info. Or check yourself that it has maxmemory, a policy other "
+            "than noeviction, and no persistence.",
             id="storage.W003",
         )
     except (RedisError, OSError) as error:
@@ -133,8 +157,8 @@ def _of_server(server: "Redis") -> Iterator[checks.CheckMessage]:
 def _away(name: str, error: Exception) -> checks.Warning:
     return checks.Warning(
         f"The Redis server {name} does not answer: {type(error).__name__}.",
-        hint="Check REDIS_URL, its user and password, TLS and the network. The service runs "
-        "without Redis, too: leave REDIS_URL empty then.",
+        hint="Check REDIS_URL, its user and password, TLS and the network. To run the service "
+        "without Redis, leave REDIS_URL empty.",
         id="storage.W002",
     )
 
@@ -142,13 +166,13 @@ def _away(name: str, error: Exception) -> checks.Warning:
 def _of_setup(name: str, setup: "Setup") -> Iterator[checks.CheckMessage]:
     if not setup.maxmemory:
         yield checks.Error(
-            f"The Redis server {name} has no maxmemory: it grows until the machine has no more.",
+            f"The Redis server {name} has no maxmemory: it can use up the memory of the machine.",
             hint="Set it, such as CONFIG SET maxmemory 512mb, and in its configuration file.",
             id="storage.E006",
         )
     if setup.policy == "noeviction":
         yield checks.Error(
-            f"The Redis server {name} has the policy noeviction: once full, it keeps nothing new.",
+            f"The Redis server {name} has the policy noeviction: once full, it stores nothing new.",
             hint="CONFIG SET maxmemory-policy allkeys-lru, and in its configuration file.",
             id="storage.E007",
         )
@@ -167,12 +191,12 @@ def _of_snapshots(name: str, snapshots: int) -> Iterator[checks.CheckMessage]:
         yield checks.Warning(
             f"The Redis server {name} has written {snapshots} snapshots since it started.",
             hint="It hides whether it has save points. Turn its backups off; snapshots for "
-            "replicas are all right.",
+            "replicas are fine.",
             id="storage.W004",
         )
     else:
         yield checks.Info(
-            f"The Redis server {name} hides its configuration; INFO does not tell save points.",
-            hint="Make sure in its console that backups are off. No snapshot was written yet.",
+            f"The Redis server {name} hides its configuration, and INFO does not show save points.",
+            hint="Check in its console that backups are off. No snapshot was written yet.",
             id="storage.I001",
         )

@@ -115,7 +115,5 @@ def _cache_of_servers() -> "BaseCache":
     cache = settings.NO_CACHE
     if settings.REDIS_URL:
         connections = settings.DYNAMODB_CONNECTIONS + 2  # this command's own, and as in settings
-        cache = redis_cache(
-            settings.REDIS_URL, cluster=settings.REDIS_CLUSTER, max_connections=connections
-        )
+        cache = redis_cache(settings.REDIS_URL, max_connections=connections)
     return CacheHandler({"default": cache})["default"]

@@ -16,10 +16,7 @@ PRODUCTION = {
 MISTAKES = [
     ({"REDIS_URL": "http://someone:hunter2@cache:6379"}, "REDIS_URL is not a URL that begins with"),
     ({"REDIS_URL": "chat:hunter2@cache:6379"}, "REDIS_URL is not a URL that begins with redis://"),
-    (
-        {"REDIS_CLUSTER": "maybe", "REDIS_URL": "redis://a"},
-        "REDIS_CLUSTER='maybe' is not 1, true, 0 or false",
-    ),
+    ({"HTTPS": "maybe"}, "HTTPS='maybe' is not 1, true, 0, false or empty"),
     ({"DYNAMODB_ENDPOINT_URL": "ftp://a:hunter2@b"}, "DYNAMODB_ENDPOINT_URL is not a URL such as"),
     ({"DYNAMODB_ENDPOINT_URL": "127.0.0.1:8001"}, "is not a URL such as http://127.0.0.1:8001"),
     ({"DYNAMODB_TABLE": "chat interactions"}, "is not the name of a DynamoDB table: 3 to 255"),

@@ -73,7 +73,7 @@ def other_storage(other):
     """LocalStorage on that database."""
     storage = local_storage(other.alias, caches["default"], configured_archive())
     yield storage
-    storage._executor.shutdown()
+    storage.runner.executor.shutdown()
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from storage import breaker
-from storage.breaker import FAILURES, PAUSE, CircuitBreaker
+from storage.cache import breaker
+from storage.cache.breaker import FAILURES, PAUSE, CircuitBreaker
 
 LONGEST = 10.0
 

@@ -1,43 +1,38 @@
-"""Erasing a person from every layer, looking again, and a receipt only if all is confirmed.
+"""Erasing a user from every layer. A receipt is written only when all layers have confirmed.
 
-# Note [Looking again]
+Sweeps (see `removal`) are repeated until one finds nothing, because an index may lag and the user
+may still be chatting; the first sweep is never the last. Every step can be repeated, so an erasure
+that was interrupted is simply done again.
 
-A look goes through hot storage, the archive, the cache and what else is kept of a person, and
-deletes what it finds. Looks are repeated until one finds nothing, because an index may lag, and
-because the person may be chatting on; the first look never is the last. Each step can be repeated,
-so an erasure that was cut short is simply done again.
-
-Bytes of what was deleted may be left in the database's files. They go in one step for all users of
-a run, since it may take as long as the database is large; only then are receipts written.
+Deleted rows may leave bytes in the files of the database. Removing these takes as long as the
+database is large, so a run does it once for all its users, and writes the receipts afterwards.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
-from chat.maintenance.compaction import compact, finish_interrupted
-from chat.maintenance.erasure import accounts, ledger
+from chat.maintenance.compaction import finish_interrupted
+from chat.maintenance.erasure import ledger
 from chat.maintenance.erasure.ledger import Erasure
+from chat.maintenance.erasure.removal import Removal, cold_ids, has_any_of, hot_pages
 from chat.maintenance.holds import Holds
 from chat.maintenance.identity import confirm_archive
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, OutOfTime, Run
-from storage.archive import names
-from storage.archive.lists import position
-from storage.backups import backups
-from storage.exceptions import DamagedArchive, StorageError
+from storage import accounts
+from storage.backups import selection as backups
+from storage.backups.base import Copy
+from storage.exceptions import StorageError
 from storage.interface import Storage
-from storage.models import ChatInteraction
 from storage.records.json import format_time
 
-ROWS_AT_ONCE = 100
-
-LOOKS = 5
-"""Looks that may find something; a person who is still there after them is chatting on."""
+SWEEPS = 5
+"""Sweeps that may find something. If there is still something after them, the user is chatting."""
 
 
 class UserHeld(StorageError):
@@ -45,7 +40,7 @@ class UserHeld(StorageError):
 
 
 class UserActive(StorageError):
-    """Look after look found something new."""
+    """Every sweep has found something new."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -55,10 +50,12 @@ class UserActive(StorageError):
 
 @dataclass
 class Erased:
-    """What a run has erased, by layer."""
+    """What a run has erased."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    """Rows by layer."""
     looks: int = 0
+    """Sweeps."""
     erasures: list[dict[str, Any]] = field(default_factory=list)
     """Those that are done, as they may be shown."""
     remaining: int = 0
@@ -66,259 +63,216 @@ class Erased:
 
 @dataclass(frozen=True)
 class _Gone:
-    """Of whom a look has found nothing any more."""
+    """An erasure whose last sweep has found nothing."""
 
     erasure: Erasure
-    looks: int
-    looked_at: datetime
+    sweeps: int
+    swept_at: datetime
+    """When the last sweep began."""
 
 
 def request(storage: Storage, user_id: str) -> Erasure:
-    """Record that a user is to be erased; a repeat gives the one that is pending. Raises UserHeld.
+    """Record that a user is to be erased. Returns the pending erasure if there is one already.
 
-    From here on it outlives this process: `erase_pending` does what is left.
+    From then on the request outlives this process, and `erase_pending` does what is left. Raises
+    UserHeld, and ArchiveMismatch.
     """
     confirm_archive(storage)
-    refuse_held(storage, user_id)
+    _refuse_held(storage, user_id, Holds.of(storage.archive))
     return ledger.request(storage.archive, user_id)
+
+
+def erase(storage: Storage, user_id: str, policy: Policy, run: Run, report: Erased) -> Erasure:
+    """Record that a user is to be erased, and erase the user. Returns it with its receipt.
+
+    The run has confirmed the archive. Raises as `attempt` does.
+    """
+    job = _Job(storage, policy, run, report)
+    _refuse_held(storage, user_id, job.holds)
+    return job.attempt(ledger.request(storage.archive, user_id))
 
 
 def attempt(
     storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: Erased
 ) -> Erasure:
-    """Erase the user of a pending erasure; gives it with its receipt.
+    """Erase the user of a pending erasure. Returns it with its receipt.
 
-    Raises UserHeld, UserActive and whatever keeps a layer from confirming; the erasure is pending
-    still, then, and says why.
+    Raises UserHeld, UserActive and whatever keeps a layer from confirming. The erasure is then
+    still pending, and says why.
     """
-    current = ledger.take_up(storage.archive, erasure.erasure_id)
-    if current is None:  # another run has done it since
-        return ledger.find(storage.archive, erasure.erasure_id) or erasure
-    gone = _removed(storage, current, policy, run, report)
-    run.require(storage.database.scrub_seconds())
-    return _finished(storage, [gone], report)[0]
+    return _Job(storage, policy, run, report).attempt(erasure)
 
 
 def erase_pending(storage: Storage, policy: Policy, run: Run, report: Erased) -> list[str]:
-    """Erase all users that are to be erased; gives a line for each that could not be.
+    """Erase all users of pending erasures. Returns a line for each that failed.
 
-    One that fails keeps no other from being done. When the time is up, those of whom nothing is
-    left get their receipts still; then raises OutOfTime, unless there are lines to give.
+    One that fails does not keep others from being done. When the time is up, users of whom nothing
+    is left still get their receipts; then raises OutOfTime, unless there are lines to return.
     """
-    problems: list[str] = []
-    gone: list[_Gone] = []
-    erasure_ids = ledger.pending_ids(storage.archive)
-    report.remaining = len(erasure_ids)
-    stopped: OutOfTime | None = None
-    for erasure_id in erasure_ids:
-        try:
-            run.step(len(gone))
-            erasure = ledger.take_up(storage.archive, erasure_id)
-            if erasure is None:
-                report.remaining -= 1
-            else:
-                gone.append(_removed(storage, erasure, policy, run, report))
-        except LockLost:
-            raise
-        except OutOfTime as error:
-            stopped = error
-            break
-        except StorageError as error:
-            problems.append(f"Erasure {erasure_id}: {_in_one_line(error)}")
-    if gone:
-        report.remaining -= len(_finished(storage, gone, report))
-    ledger.tidy(storage.archive)
-    if stopped is not None and not problems:
-        raise stopped
-    return problems
+    return _Job(storage, policy, run, report).erase_pending()
 
 
 def pending(storage: Storage) -> list[str]:
-    """The users of whom it was asked and who are not erased yet."""
-    return [each.user_id for each in ledger.pending(storage.archive) if each.user_id is not None]
+    """The users of pending erasures."""
+    erasures = ledger.pending(storage.archive)
+    return [erasure.user_id for erasure in erasures if erasure.user_id is not None]
 
 
-def refuse_held(storage: Storage, user_id: str) -> None:
-    """Raises UserHeld if a legal hold forbids to erase this user."""
-    holds = Holds.of(storage.archive)
+def count(storage: Storage, user_id: str) -> Counter[str]:
+    """The number of rows that an erasure would find, hot and cold. Raises UserHeld."""
+    _refuse_held(storage, user_id, Holds.of(storage.archive))
+    found: Counter[str] = Counter()
+    for rows in hot_pages(storage, user_id):
+        found["hot"] += len(rows)
+    for ids in cold_ids(storage.archive, user_id):
+        found["cold"] += len(ids)
+    return +found
+
+
+class _Job:
+    """The erasures of one run."""
+
+    def __init__(self, storage: Storage, policy: Policy, run: Run, report: Erased) -> None:
+        self._storage = storage
+        self._archive = storage.archive
+        self._gone_until = policy.gone_until
+        self._run = run
+        self._report = report
+
+    @cached_property
+    def holds(self) -> Holds:
+        """Read once, within the run: `legal_hold add` waits until runs that may not know it end."""
+        return Holds.of(self._archive)
+
+    def attempt(self, erasure: Erasure) -> Erasure:
+        """See `attempt`."""
+        current = ledger.take_up(self._archive, erasure.erasure_id)
+        if current is None:  # another run has done it meanwhile
+            return ledger.find(self._archive, erasure.erasure_id) or erasure
+        gone = self._remove(current)
+        self._run.require(self._storage.database.scrub_seconds())
+        return self._finish([gone])[0]
+
+    def erase_pending(self) -> list[str]:
+        """See `erase_pending`."""
+        report = self._report
+        problems: list[str] = []
+        gone: list[_Gone] = []
+        erasure_ids = ledger.pending_ids(self._archive)
+        report.remaining = len(erasure_ids)
+        stopped: OutOfTime | None = None
+        for erasure_id in erasure_ids:
+            try:
+                self._run.step(len(gone))
+                erasure = ledger.take_up(self._archive, erasure_id)
+                if erasure is None:
+                    report.remaining -= 1
+                else:
+                    gone.append(self._remove(erasure))
+            except LockLost:
+                raise
+            except OutOfTime as error:
+                stopped = error
+                break
+            except StorageError as error:
+                problems.append(f"Erasure {erasure_id}: {_in_one_line(error)}")
+        if gone:
+            report.remaining -= len(self._finish(gone))
+        ledger.tidy(self._archive)
+        if stopped is not None and not problems:
+            raise stopped
+        return problems
+
+    def _remove(self, erasure: Erasure) -> _Gone:
+        """Sweep until nothing is found. The document of the erasure says how far it came."""
+        erasure = replace(erasure, attempts=erasure.attempts + 1)
+        ledger.put(self._archive, erasure)  # so that an attempt that is killed counts
+        assert erasure.user_id is not None  # it is pending
+        found: Counter[str] = Counter()
+        try:
+            _refuse_held(self._storage, erasure.user_id, self.holds)
+            # For each user: an earlier one that failed may have left something, too.
+            finish_interrupted(self._storage, self._run, self._gone_until)
+            sweeps, swept_at = self._sweep_until_gone(erasure.user_id, found)
+        except BaseException as error:
+            self._keep(_with(erasure, found), error)
+            raise
+        finally:
+            self._report.counts += found
+        self._report.looks += sweeps
+        erasure = _with(erasure, found)
+        if found.total():
+            ledger.put(self._archive, erasure)  # the run may be stopped before the receipt
+        return _Gone(erasure, sweeps, swept_at)
+
+    def _sweep_until_gone(self, user_id: str, found: Counter[str]) -> tuple[int, datetime]:
+        """Returns the number of sweeps, and when the last one began. Raises UserActive."""
+        removal = Removal(self._storage, user_id, self._run, self.holds, self._gone_until, found)
+        for sweeps in range(1, SWEEPS + 2):
+            if sweeps > 1:
+                time.sleep(self._storage.database.index_lag_seconds)
+            before = found.total()
+            swept_at = datetime.now(UTC)
+            removal.sweep()
+            if sweeps > 1 and found.total() == before:
+                return sweeps, swept_at
+        raise UserActive
+
+    def _finish(self, gone: list[_Gone]) -> list[Erasure]:
+        """Leave no bytes in the files of the databases either, and write the receipts."""
+        try:
+            self._storage.database.scrub()
+            if not self._storage.database.holds_accounts:
+                accounts.scrub()
+            copies = backups.all_copies()
+        except StorageError as error:
+            for each in gone:
+                self._keep(each.erasure, error)
+            raise
+        finished = []
+        for each in gone:
+            done = ledger.finish(self._archive, each.erasure, _receipt(each, copies))
+            finished.append(done)
+            self._report.erasures.append(done.as_record())
+        return finished
+
+    def _keep(self, erasure: Erasure, error: BaseException) -> None:
+        """Record what an attempt has erased, and what stopped it."""
+        if isinstance(error, StorageError) and not isinstance(error, LockLost | OutOfTime):
+            erasure = replace(erasure, problem=_in_one_line(error))
+        with suppress(StorageError):  # the archive itself may be what stopped it
+            ledger.put(self._archive, erasure)
+
+
+def _refuse_held(storage: Storage, user_id: str, holds: Holds) -> None:
+    """Raises UserHeld if a legal hold forbids erasing this user."""
     if hold := holds.find("user", user_id):
         raise UserHeld(
             f"The user is under a legal hold since {hold.since.date()}; it must be lifted first."
         )
     for day in sorted(holds.days):
-        if _has_any_of(storage, day, user_id):
+        if has_any_of(storage, day, user_id):
             raise UserHeld(
                 f"The user has interactions of {day}, a day that is under a legal hold; it must "
                 "be lifted first."
             )
 
 
-def count(storage: Storage, user_id: str) -> Counter[str]:
-    """How many interactions an erasure would find, hot and cold. Raises UserHeld."""
-    refuse_held(storage, user_id)
-    found: Counter[str] = Counter()
-    for rows in _hot(storage, user_id):
-        found["hot"] += len(rows)
-    for segment in segments_of(storage, user_id):
-        found["cold"] += len(_ids_in(storage, segment, user_id))
-    return +found
-
-
-def segments_of(storage: Storage, user_id: str) -> Iterator[str]:
-    """The segments that may have rows of a user."""
-    for day in storage.archive.days():
-        yield from _segments_of_day(storage, day, user_id)
-
-
-def _segments_of_day(storage: Storage, day: date, user_id: str) -> Iterator[str]:
-    for segment in storage.archive.segments(day):
-        manifest = storage.archive.manifest(segment)
-        if manifest is not None and manifest.may_hold(user_id):
-            yield segment
-
-
-def _has_any_of(storage: Storage, day: date, user_id: str) -> bool:
-    end = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
-    newest = storage.hot_of_user(user_id, 1, (end, ""))
-    if newest and newest[0].created_at.date() == day:
-        return True
-    segments = _segments_of_day(storage, day, user_id)
-    return any(_ids_in(storage, segment, user_id) for segment in segments)
-
-
-def _removed(storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: Erased) -> _Gone:
-    """Look, and look again, until nothing is found. How far it came is kept with the erasure."""
-    erasure = replace(erasure, attempts=erasure.attempts + 1)
-    ledger.put(storage.archive, erasure)
-    found: Counter[str] = Counter()
-    try:
-        assert erasure.user_id is not None  # it is pending
-        refuse_held(storage, erasure.user_id)
-        finish_interrupted(storage, run, policy.gone_until)
-        looks, looked_at = _look_until_gone(storage, erasure.user_id, policy, run, found)
-    except BaseException as error:
-        _keep(storage, _with(erasure, found), error)
-        raise
-    finally:
-        report.counts += found
-    report.looks += looks
-    erasure = _with(erasure, found)
-    ledger.put(storage.archive, erasure)  # should the time be up before the receipt
-    return _Gone(erasure, looks, looked_at)
-
-
-def _look_until_gone(
-    storage: Storage, user_id: str, policy: Policy, run: Run, found: Counter[str]
-) -> tuple[int, datetime]:
-    """How many looks it took, and when the last one began. Counts as it goes in `found`."""
-    looks = 0
-    while looks <= LOOKS:
-        if looks:
-            time.sleep(storage.database.index_lag_seconds)
-        before = found.total()
-        looked_at = datetime.now(UTC)
-        _look(storage, user_id, policy, run, found)
-        looks += 1
-        if looks > 1 and found.total() == before:
-            return looks, looked_at
-    raise UserActive
-
-
-def _finished(storage: Storage, gone: list[_Gone], report: Erased) -> list[Erasure]:
-    """Leave no bytes of them in the database's files either, and write the receipts."""
-    try:
-        storage.database.scrub()
-        if not storage.database.holds_accounts:  # else it is the same database
-            accounts.scrub()
-        copies = backups.copies()
-    except StorageError as error:
-        for each in gone:
-            _keep(storage, each.erasure, error)
-        raise
-    finished = []
-    for each in gone:
-        done = ledger.finish(storage.archive, each.erasure, _receipt(each, copies))
-        finished.append(done)
-        report.erasures.append(done.as_record())
-    return finished
-
-
-def _receipt(gone: _Gone, copies: list[dict[str, str]]) -> dict[str, Any]:
+def _receipt(gone: _Gone, copies: list[Copy]) -> dict[str, Any]:
+    gone_by = max((copy.gone_by for copy in copies), default=None)
     return {
         "erased": gone.erasure.erased,
         "attempts": gone.erasure.attempts,
-        "looks": gone.looks,
-        # Not now: what was saved since that look, if anything, is there still.
-        "finished_at": format_time(gone.looked_at),
-        "copies": copies,
-        "copies_gone_by": max((copy["expires_at"] for copy in copies), default=None),
+        "looks": gone.sweeps,
+        # Not the present: what was saved since the last sweep, if anything, is still there.
+        "finished_at": format_time(gone.swept_at),
+        "copies": [{"name": copy.name, "expires_at": format_time(copy.gone_by)} for copy in copies],
+        "copies_gone_by": gone_by and format_time(gone_by),
     }
 
 
 def _with(erasure: Erasure, found: Counter[str]) -> Erasure:
     return replace(erasure, erased=dict(Counter(erasure.erased) + found))
-
-
-def _keep(storage: Storage, erasure: Erasure, error: BaseException) -> None:
-    """Record what an attempt has erased, and what kept it from going on."""
-    if isinstance(error, StorageError) and not isinstance(error, LockLost | OutOfTime):
-        erasure = replace(erasure, problem=_in_one_line(error))
-    with suppress(StorageError):  # what kept it may be the archive itself
-        ledger.put(storage.archive, erasure)
-
-
-def _look(storage: Storage, user_id: str, policy: Policy, run: Run, found: Counter[str]) -> None:
-    """Delete what there is of a user. Counts as it goes in `found`, by layer."""
-    for rows in _hot(storage, user_id):
-        run.step(found.total())
-        found["hot"] += storage.erase_hot(rows, user_id)
-    for day in storage.archive.days():
-        run.step(found.total())
-        _refuse_lost_manifests(storage, day)
-        for segment in _segments_of_day(storage, day, user_id):
-            run.step(found.total())
-            found["cold"] += _erase_cold(storage, segment, user_id, policy)
-    run.step(found.total())
-    found.update(storage.forget_user(user_id))
-    found.update(accounts.forget_user(user_id))
-
-
-def _hot(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]:
-    """A user's hot interactions, some at a time, newest first; those that come in are left out."""
-    before = None
-    while rows := storage.hot_of_user(user_id, ROWS_AT_ONCE, before):
-        yield rows
-        before = position(rows[-1])
-
-
-def _refuse_lost_manifests(storage: Storage, day: date) -> None:
-    """Raises DamagedArchive if there are rows of which no manifest says whose they are.
-
-    What interrupted runs have left without one is gone by now.
-    """
-    known = storage.archive.segments(day)
-    for file in storage.archive.files.list(day.isoformat()):
-        segment = names.segment_of(day, file)
-        if segment and segment not in known:
-            raise DamagedArchive(
-                names.manifest_of(segment), "it is missing, and its rows are there"
-            )
-
-
-def _erase_cold(storage: Storage, segment: str, user_id: str, policy: Policy) -> int:
-    ids = _ids_in(storage, segment, user_id)
-    if ids:
-        marker = storage.archive.mark(segment)
-        storage.database.drop_stubs(ids, segment)
-        compact(storage, segment, Holds.of(storage.archive), policy.gone_until)
-        storage.archive.unmark([marker])
-    return len(ids)
-
-
-def _ids_in(storage: Storage, segment: str, user_id: str) -> list[str]:
-    return [
-        each.interaction_id for each in storage.archive.rows(segment) if each.user_id == user_id
-    ]
 
 
 def _in_one_line(error: Exception) -> str:

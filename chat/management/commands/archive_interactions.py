@@ -1,4 +1,4 @@
-"""`manage.py archive_interactions`: what is no longer hot goes to the archive."""
+"""`manage.py archive_interactions`: move older interactions to the archive."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from storage.interface import Storage
 
 
 class Command(MaintenanceCommand):
-    """Works through what is due, a batch of one day at a time."""
+    """Moves what is due, in batches of interactions of one day."""
 
     help = "Move interactions older than RETENTION_HOT_DAYS from the database to the archive."
 

@@ -1,25 +1,28 @@
-"""`manage.py backup`: a copy of the SQL database while it is in use."""
+"""`manage.py backup`: copy the SQL database while it is in use."""
 
 from typing import Any
 
 from chat.maintenance.runs import Run
 from chat.management.base import MaintenanceCommand
-from storage.backups import backups
-from storage.backups.backups import Taken
+from storage.backups.base import BackupReport
+from storage.backups.selection import get_backups
 from storage.interface import Storage
 
 
 class Command(MaintenanceCommand):
-    """Exit status 1: something is not backed up."""
+    """Exit status 1 means that something is not backed up."""
 
     help = (
-        "Back the SQL database up into BACKUP_DIR, delete backups that have expired, and in "
-        "production make sure that DynamoDB can restore the table."
+        "Back up the SQL database to BACKUP_DIR, and delete expired backups. In production, also "
+        "check that DynamoDB can restore the table."
     )
-    locks = False  # two runs wait for one another at the folder
+    locks = False  # the lock of the folder makes one run wait for the other
 
-    def new_report(self) -> Taken:
-        return Taken()
+    def new_report(self) -> BackupReport:
+        return BackupReport()
 
-    def work(self, storage: Storage, run: Run, report: Taken, options: dict[str, Any]) -> None:
-        backups.take(run.now, report, dry_run=run.dry_run)
+    def work(
+        self, storage: Storage, run: Run, report: BackupReport, options: dict[str, Any]
+    ) -> None:
+        for backups in get_backups():
+            backups.take(run.now, report, dry_run=run.dry_run)

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import CollectorRegistry, Gauge
 
-from chat.metrics import files as metrics_files
+from chat.metrics.files import leave_metrics
 from storage import get_storage
 from storage.exceptions import NoSharedCache, StorageError
 from storage.records.audit import Audit
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             storage, sample = get_storage(), None if options["all"] else options["sample"]
             found = storage.cache.audit(storage.database.read, storage.database.find_answer, sample)
             self._report(found)
-            metrics_files.leave("cache_audit", measured(found))
+            leave_metrics("cache_audit", measured(found))
         except NoSharedCache as error:
             self.stdout.write(f"{error} Nothing to compare.")
             return

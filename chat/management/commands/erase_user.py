@@ -1,6 +1,6 @@
-"""`manage.py erase_user USER_ID` and `erase_user --pending`: a person is removed everywhere."""
+"""`manage.py erase_user USER_ID` and `erase_user --pending`: erase users from every layer."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -8,21 +8,21 @@ from django.core.management.base import CommandError
 from chat.maintenance.erasure import erasing
 from chat.maintenance.erasure.erasing import Erased
 from chat.maintenance.runs import Run
+from chat.management import arguments
 from chat.management.base import MaintenanceCommand, policy_of
-from storage import limits
 from storage.interface import Storage
 
 
 class Command(MaintenanceCommand):
-    """Says that a user is erased only if every layer has confirmed it."""
+    """Reports a user as erased only if every layer has confirmed it."""
 
     help = "Erase a user from the database, the archive, the cache and everything else."
 
     def add_options(self, parser: ArgumentParser) -> None:
         who = parser.add_mutually_exclusive_group(required=True)
-        who.add_argument("user_id", nargs="?", type=user, help="the user")
+        who.add_argument("user_id", nargs="?", type=arguments.user, help="the id of the user")
         who.add_argument(
-            "--pending", action="store_true", help="all users of whom it was asked and not done yet"
+            "--pending", action="store_true", help="continue all erasures that are not finished"
         )
 
     def new_report(self) -> Erased:
@@ -32,21 +32,13 @@ class Command(MaintenanceCommand):
         user_id = options["user_id"]
         if run.dry_run:
             users = erasing.pending(storage) if user_id is None else [user_id]
-            for each in users:
-                report.counts += erasing.count(storage, each)
+            for user in users:
+                report.counts += erasing.count(storage, user)
             report.remaining = len(users)
         elif user_id is None:
             if problems := erasing.erase_pending(storage, policy_of(run), run, report):
                 raise CommandError("; ".join(problems))
         else:
             report.remaining = 1
-            erasure = erasing.request(storage, user_id)
-            erasing.attempt(storage, erasure, policy_of(run), run, report)
+            erasing.erase(storage, user_id, policy_of(run), run, report)
             report.remaining = 0
-
-
-def user(text: str) -> str:
-    """The id of a user."""
-    if problem := limits.identifier_violation(text):
-        raise ArgumentTypeError(f"the user id {problem}")
-    return text

@@ -1,19 +1,18 @@
-"""`manage.py export_interactions [FILE]`: interactions as lines of JSON."""
+"""`manage.py export_interactions [FILE]`: write interactions as lines of JSON."""
 
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils.dateparse import parse_datetime
 
 from chat import interchange
+from chat.management import arguments
 from chat.progress import progress
-from storage import get_storage, limits
+from storage import get_storage
 from storage.exceptions import StorageError
 from storage.records.json import to_json
 from storage.records.pages import Page, PageQuery
@@ -25,26 +24,34 @@ class Command(BaseCommand):
     """Writes one line for each interaction, newest first."""
 
     help = (
-        "Export interactions as JSON lines, newest first (to standard output, or FILE[.gz|.zst])."
+        "Export interactions as lines of JSON, newest first, to standard output or a file. The "
+        "file is compressed if its name ends with .gz or .zst."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "file", nargs="?", default="-", help="the file; default: standard output"
-        )
-        parser.add_argument("--user", type=_user, help="only this user's")
-        parser.add_argument(
-            "--created-after", type=_time, metavar="TIME", help="only from this time on"
+            "file", nargs="?", default="-", help="the file to write; default: standard output"
         )
         parser.add_argument(
-            "--created-before", type=_time, metavar="TIME", help="only before this time"
+            "--user", type=arguments.user, metavar="ID", help="only interactions of this user"
         )
-
+        parser.add_argument(
+            "--created-after",
+            type=arguments.moment,
+            metavar="TIME",
+            help="only interactions created at this time or later, such as 2026-11-22T09:30:00Z",
+        )
+        parser.add_argument(
+            "--created-before",
+            type=arguments.moment,
+            metavar="TIME",
+            help="only interactions created before this time",
+        )
         parser.add_argument(
             "--tier",
             choices=["hot", "archive"],
             default="hot",
-            help="what is in the database, or what is in the archive; default: hot",
+            help="interactions in the database (hot) or in the archive; default: hot",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -57,7 +64,7 @@ class Command(BaseCommand):
         try:
             count = self._export(options["file"], options["user"], query)
         except BrokenPipeError:
-            # The reader, such as `head`, has had enough; nor may the flush at exit complain.
+            # The reader, such as `head`, has ended. Without this the flush at exit would fail too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
         except KeyboardInterrupt:
@@ -88,19 +95,3 @@ def _pages(user_id: str | None, query: PageQuery) -> Iterator[Page]:
         if page.next_cursor is None:
             return
         query = replace(query, cursor=page.next_cursor)
-
-
-def _user(text: str) -> str:
-    if problem := limits.identifier_violation(text):
-        raise ArgumentTypeError(f"the user id {problem}")
-    return text
-
-
-def _time(text: str) -> datetime:
-    try:
-        value = parse_datetime(text)
-    except ValueError:
-        value = None
-    if value is None or limits.time_violation(value):
-        raise ArgumentTypeError("write a date and time with an offset: 2026-11-22T09:30:00Z")
-    return value

@@ -1,4 +1,4 @@
-"""`manage.py import_interactions FILE`: interactions from lines of JSON."""
+"""`manage.py import_interactions FILE`: save interactions from lines of JSON."""
 
 import sys
 import zlib
@@ -18,13 +18,13 @@ from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 
 BATCH_SIZE = 500
-"""Interactions saved in one step. An interrupted import leaves whole batches."""
+"""Interactions saved in one step. An interrupted import has saved whole batches."""
 
 
 class Command(BaseCommand):
-    """Saves each line's interaction; what exists already is left as it is."""
+    """Saves the interaction of each line. What exists already is not changed."""
 
-    help = "Import interactions from a file of JSON lines (.gz and .zst too; - is standard input)."
+    help = "Import interactions from a file with lines of JSON, which may be .gz or .zst."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", help="the file, or - for standard input")

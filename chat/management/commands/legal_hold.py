@@ -1,7 +1,7 @@
-"""`manage.py legal_hold add|lift|list`: what may not be purged or erased."""
+"""`manage.py legal_hold add|lift|list`: protect data from being purged and erased."""
 
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,40 +11,41 @@ from chat.maintenance import holds
 from chat.maintenance.holds import Hold, Holds
 from chat.maintenance.identity import confirm_archive
 from chat.maintenance.runs import LockHeld, Run
-from chat.management.base import MaintenanceCommand
-from chat.management.commands.erase_user import user
-from chat.management.commands.restore_archive import day
+from chat.management import arguments
+from chat.management.base import WRONG_USE, MaintenanceCommand
 from storage.interface import Storage
-
-WRONG_USE = 2
 
 POLL_SECONDS = 0.5
 
 
 @dataclass
 class Report:
-    """What is held now."""
+    """The number of holds after the command."""
 
     holds: int = 0
     remaining: int = 0
 
 
 class Command(MaintenanceCommand):
-    """A hold is in place at once, for every run that begins from then on.
+    """A hold applies at once to every run that starts later.
 
-    A run that has begun earlier may not know of it, so `add` waits until that has ended. To lift a
-    hold too late does no harm, so `lift` waits for nothing.
+    A run that started earlier may not know of it, so `add` waits until that run has ended. Lifting
+    a hold too late does no harm, so `lift` does not wait.
     """
 
-    help = "Keep a user, or a day (UTC), from being purged and erased; or see what is kept so."
+    help = "Protect a user or a day (UTC) from being purged and erased, or list what is protected."
     locks = False
 
     def add_options(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=["add", "lift", "list"])
         what = parser.add_mutually_exclusive_group()
-        what.add_argument("--user", type=user, metavar="ID", help="the user")
-        what.add_argument("--day", type=day, help="the day of creation, such as 2026-10-23")
-        parser.add_argument("--reason", type=line, metavar="TEXT", help="why; shown in the list")
+        what.add_argument("--user", type=arguments.user, metavar="ID", help="the user")
+        what.add_argument(
+            "--day", type=arguments.day, help="the day of creation, such as 2026-10-23"
+        )
+        parser.add_argument(
+            "--reason", type=arguments.line, metavar="TEXT", help="why; shown by list"
+        )
 
     def new_report(self) -> Report:
         return Report()
@@ -52,7 +53,7 @@ class Command(MaintenanceCommand):
     def work(self, storage: Storage, run: Run, report: Report, options: dict[str, Any]) -> None:
         wanted = _wanted(run, options)
         if not run.dry_run:
-            confirm_archive(storage)  # an archive that is not mounted seems to have none
+            confirm_archive(storage)  # an archive that is not mounted would seem to have no holds
         if wanted is None:
             self._list(storage)
         elif options["action"] == "add":
@@ -70,38 +71,33 @@ class Command(MaintenanceCommand):
         while not _nothing_runs(storage):
             if not is_waiting:
                 self.stderr.write(
-                    "The hold is in place. Waiting for a run that has begun earlier and may not "
-                    "know of it; stop that one if it deletes what is to be held."
+                    "The hold is in place. Waiting for a run that started earlier and may not know "
+                    "of it. Stop that run if it deletes what the hold protects."
                 )
                 is_waiting = True
             run.step()
             time.sleep(POLL_SECONDS)
 
     def _list(self, storage: Storage) -> None:
-        for each in Holds.of(storage.archive).all:
+        for hold in Holds.of(storage.archive).all:
             self.stderr.write(
-                f"{each.kind} {each.value} since {each.since:%Y-%m-%d %H:%M}Z: {each.reason}"
+                f"{hold.kind} {hold.value} since {hold.since:%Y-%m-%d %H:%M}Z: {hold.reason}"
             )
 
 
-def line(text: str) -> str:
-    """A text to be shown in one line."""
-    if not text.strip() or not text.isprintable():
-        raise ArgumentTypeError("write one line")
-    return text.strip()
-
-
 def _wanted(run: Run, options: dict[str, Any]) -> Hold | None:
-    """The hold that is to be added or lifted; None for a list."""
+    """The hold to add or to lift; None for a list."""
     action, which, user_id = options["action"], options["day"], options["user"]
     if action == "list":
         if which is not None or user_id is not None or options["reason"] is not None:
-            raise CommandError("list takes no more: it shows all holds.", returncode=WRONG_USE)
+            raise CommandError("list takes no options: it shows all holds.", returncode=WRONG_USE)
         return None
     if which is None and user_id is None:
-        raise CommandError("Say which: --user ID or --day YYYY-MM-DD.", returncode=WRONG_USE)
+        raise CommandError(
+            "Name a user or a day: --user ID or --day YYYY-MM-DD.", returncode=WRONG_USE
+        )
     if action == "add" and options["reason"] is None:
-        raise CommandError("Say why: --reason TEXT.", returncode=WRONG_USE)
+        raise CommandError("Give the reason: --reason TEXT.", returncode=WRONG_USE)
     reason = options["reason"] or ""
     if which is not None:
         return Hold("day", which.isoformat(), reason, run.now)

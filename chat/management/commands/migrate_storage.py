@@ -1,4 +1,4 @@
-"""`manage.py migrate_storage --from local --to cloud`: all interactions, to the other backend."""
+"""`manage.py migrate_storage --from local --to cloud`: copy everything to the other backend."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -12,43 +12,41 @@ from chat.maintenance.migration.handing_over import TargetRun
 from chat.maintenance.migration.marks import Side
 from chat.maintenance.migration.report import Copied
 from chat.maintenance.runs import Run
-from chat.management.base import MaintenanceCommand
+from chat.management.base import WRONG_USE, MaintenanceCommand
 from storage.archive.archive import Archive
 from storage.interface import Storage
 from storage.startup.selection import archive_at, place_named, storage_named
 
-WRONG_USE = 2
 NAMES = ("local", "cloud")
 
 
 class Command(MaintenanceCommand):
-    """A run that was stopped is just repeated: it writes only what is missing."""
+    """To continue a run that was stopped, repeat it: it writes only what is missing."""
 
     help = (
-        "Copy all interactions to the other backend, which nobody uses yet, and compare the two. "
-        "local is the SQLite file, cloud the DynamoDB table. Run it with ENVIRONMENT unset."
+        "Copy all interactions to another backend, which must not be in use yet, and compare the "
+        "two. local is the SQLite file, cloud is the DynamoDB table. Run it without ENVIRONMENT."
     )
     batch_size = 500
-    locks = False  # `work` takes the locks of both
+    locks = False  # `work` acquires the locks of both backends
 
     def add_options(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--from", choices=NAMES, required=True, help="what is copied")
-        parser.add_argument("--to", choices=NAMES, required=True, help="where to")
+        parser.add_argument("--from", choices=NAMES, required=True, help="the backend to copy")
+        parser.add_argument("--to", choices=NAMES, required=True, help="the backend to write to")
         parser.add_argument(
             "--from-archive",
             metavar="PLACE",
-            help="what is copied has another archive: its folder, or s3://bucket",
+            help="the archive of the source, if it has one of its own: a folder, or s3://bucket",
         )
         parser.add_argument(
             "--overwrite",
             action="store_true",
-            help="replace and delete what else is there; it cannot be brought back",
+            help="replace and delete other data in the target, for good",
         )
-
         parser.add_argument(
             "--hand-over",
             action="store_true",
-            help="nobody uses what is copied any more: the archive belongs to the copy from now on",
+            help="the source is no longer used: hand its archive over to the target",
         )
 
     def new_report(self) -> Copied:
@@ -72,8 +70,8 @@ class Command(MaintenanceCommand):
         ):
 
             def step(done: int) -> None:
-                for each in (run, reading, writing):
-                    each.step(done)
+                for running in (run, reading, writing):
+                    running.step(done)
 
             copying.copy(
                 source,
@@ -97,5 +95,5 @@ def _archive(place: str) -> Archive:
 
 
 def _with_archive(storage: Storage, archive: Archive) -> Storage:
-    """The same storage, with this archive. The one that other code has is left as it is."""
+    """The same storage with this archive; the storage itself is not changed."""
     return Storage(storage.database, storage.cache, archive)

@@ -1,4 +1,4 @@
-"""`manage.py purge_interactions`: what is past all its days is deleted."""
+"""`manage.py purge_interactions`: delete interactions past the retention cutoff."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from storage.interface import Storage
 
 
 class Command(MaintenanceCommand):
-    """Works through the archive, oldest day first, then through the database."""
+    """Deletes from the archive first, oldest day first, and then from the database."""
 
     help = "Delete interactions older than RETENTION_TOTAL_DAYS from the archive and the database."
 

@@ -1,4 +1,4 @@
-"""`manage.py restore`: a backup in the place of the SQL database, or a table as it once was."""
+"""`manage.py restore`: restore a backup of the SQL database, or a DynamoDB table as it was."""
 
 import time
 from argparse import ArgumentParser, ArgumentTypeError
@@ -7,51 +7,58 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from chat.maintenance.erasure.replaying import bring_up_to_date
-from chat.maintenance.runs import Run
-from chat.management.base import MaintenanceCommand, moment, policy_of
-from storage.backups import backups
-from storage.backups.backups import BeforeLive, Restored
+from chat.maintenance.erasure.after_restore import bring_up_to_date
+from chat.maintenance.runs import LOCK, Run
+from chat.management import arguments
+from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
+from storage.backups.base import BeforeLive, RestoreReport
+from storage.backups.folder import LATEST
+from storage.backups.selection import sql_backups, table_backups
 from storage.interface import Storage
 
 POLL_SECONDS = 5.0
-WRONG_USE = 2
 
 
 class Command(MaintenanceCommand):
-    """Exit status 1: nothing was restored; 3: DynamoDB is not ready, run it again to go on."""
+    """Exit status 1: nothing was restored. 3: DynamoDB is not finished; run it again to go on."""
 
     help = (
-        "Put a backup in the place of the SQL database; all servers and commands must have ended. "
-        "With --to-table, make a DynamoDB table as that of DYNAMODB_TABLE was."
+        "Replace the SQL database by a backup. All servers and other commands must have ended. "
+        "With --to-table, create a DynamoDB table with what DYNAMODB_TABLE had at some time."
     )
-    locks = False  # the lock is in what is replaced; nobody else has the database open
-    requires_system_checks = []  # it is what puts things right
+    locks = False  # the lock is in the database that is replaced, and nobody else has that open
+    requires_system_checks = []  # it must work when they fail
 
     def add_options(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", nargs="?", help="a backup, or: latest")
-        parser.add_argument("--yes", action="store_true", help="replace what is there")
+        parser.add_argument("name", nargs="?", help="the name of a backup, or latest")
         parser.add_argument(
-            "--migrate", action="store_true", help="bring a backup of an older version up to date"
+            "--yes", action="store_true", help="confirm that the database is replaced"
         )
         parser.add_argument(
-            "--keep-old", action="store_true", help="keep the database of before beside the new one"
+            "--migrate",
+            action="store_true",
+            help="apply migrations to a backup of an older version",
         )
         parser.add_argument(
-            "--expired", action="store_true", help="use a backup that should be deleted by now"
+            "--keep-old", action="store_true", help="keep the replaced database beside the new one"
         )
-        parser.add_argument("--to-table", metavar="TABLE", help="the table to make")
+        parser.add_argument(
+            "--expired", action="store_true", help="allow a backup that is past BACKUP_KEEP_DAYS"
+        )
+        parser.add_argument("--to-table", metavar="TABLE", help="the table to create")
         parser.add_argument(
             "--at",
             type=_moment_or_latest,
             metavar="TIME",
-            help="the time that the table is restored to; default: latest",
+            help="the time that the table is restored to, or latest; default: latest",
         )
 
-    def new_report(self) -> Restored:
-        return Restored()
+    def new_report(self) -> RestoreReport:
+        return RestoreReport()
 
-    def work(self, storage: Storage, run: Run, report: Restored, options: dict[str, Any]) -> None:
+    def work(
+        self, storage: Storage, run: Run, report: RestoreReport, options: dict[str, Any]
+    ) -> None:
         if (options["name"] is None) == (options["to_table"] is None):
             raise CommandError("Name a backup, or a table: --to-table.", returncode=WRONG_USE)
         if options["to_table"]:
@@ -59,27 +66,28 @@ class Command(MaintenanceCommand):
             return
         if not options["yes"] and not run.dry_run:
             raise CommandError(
-                "This replaces the database, and with it what was written since the backup. "
-                "Add --yes if that is meant.",
+                "This replaces the database, and loses what was written since the backup. "
+                "Add --yes to confirm.",
                 returncode=WRONG_USE,
             )
-        backups.restore(
+        sql_backups().restore(
             options["name"],
             run.now,
             report,
             before_live=_up_to_date(run),
+            stale_lock=LOCK,
             dry_run=run.dry_run,
             migrate=options["migrate"],
             keep_old=options["keep_old"],
             expired=options["expired"],
         )
 
-    def _restore_table(self, run: Run, report: Restored, options: dict[str, Any]) -> None:
+    def _restore_table(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
         def wait() -> None:
             run.step()
             time.sleep(POLL_SECONDS)
 
-        backups.restore_table(
+        table_backups().restore(
             options["to_table"],
             options["at"],
             report,
@@ -92,13 +100,13 @@ class Command(MaintenanceCommand):
 
 
 def _up_to_date(run: Run) -> BeforeLive:
-    return lambda candidate: bring_up_to_date(candidate, policy_of(run))
+    return lambda restored: bring_up_to_date(restored, policy_of(run))
 
 
 def _moment_or_latest(text: str) -> datetime | None:
-    if text == backups.LATEST:
+    if text == LATEST:
         return None
     try:
-        return moment(text)
+        return arguments.moment(text)
     except ArgumentTypeError as error:
-        raise ArgumentTypeError(f"{error}, or: {backups.LATEST}") from None
+        raise ArgumentTypeError(f"{error}, or: {LATEST}") from None

@@ -1,4 +1,4 @@
-"""`manage.py serve`: everything that a start needs, then the server."""
+"""`manage.py serve`: prepare everything that the server needs, then start it."""
 
 import os
 import sys
@@ -9,23 +9,22 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import first_start
-from chat.metrics import files as metrics_files
-from storage.backups import backups
+from chat.metrics.files import new_server_folder
+from storage.backups.selection import sql_backups
 from storage.startup import readiness
 from storage.startup.schema import migrated_under_lock
 
 
 class Command(BaseCommand):
-    """Applies migrations; in development makes a login and sample data once; serves."""
+    """Applies migrations, in development makes a login and sample data once, and serves."""
 
     help = "Start the server on HOST:PORT (see the settings in the README)."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        development = settings.ENVIRONMENT == "development"
         with migrated_under_lock():
-            login = first_start.login() if development else None
+            login = first_start.login() if settings.DEVELOPMENT else None
             self._count_together()
-            backups.keep_restores_out()
+            sql_backups().keep_restores_out()
         if problem := readiness.startup_problem():
             raise CommandError(problem)
         everywhere = settings.HOST in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
@@ -50,13 +49,13 @@ class Command(BaseCommand):
             raise CommandError(f"granian cannot be started ({error}); run make setup.") from error
 
     def _count_together(self) -> None:
-        """Have the server's processes count in files, so that each can tell what all have counted.
+        """Make the server's processes count in files, so that each one can report all counts.
 
-        This process itself has begun to count in its memory, and goes on.
+        This process has started to count in memory, and continues to.
         """
         try:
-            folder = metrics_files.new_server_folder()
+            folder = new_server_folder()
         except OSError as error:
-            self.stderr.write(f"Metrics will be of one process at a time: {error}")
+            self.stderr.write(f"Each process will report its own metrics only: {error}")
         else:
             os.putenv("PROMETHEUS_MULTIPROC_DIR", str(folder))

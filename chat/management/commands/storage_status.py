@@ -1,4 +1,4 @@
-"""`manage.py storage_status`: what is stored, due and overdue, and when what ran."""
+"""`manage.py storage_status`: what is stored, due and overdue, and when commands last ran."""
 
 import sys
 from argparse import ArgumentParser
@@ -9,26 +9,26 @@ from chat.maintenance import status
 from chat.maintenance.runs import Run
 from chat.maintenance.status import Status
 from chat.management.base import MaintenanceCommand, policy_of
-from chat.metrics import maintenance as maintenance_metrics
+from chat.metrics.maintenance import last_successes
 from storage.interface import Storage
 
 
 @dataclass
 class Report(Status):
-    """And when the commands last did all that was due."""
+    """The status, and when each command last did all that was due."""
 
     last_success: dict[str, str] = field(default_factory=dict)
 
 
 class Command(MaintenanceCommand):
-    """On a terminal lines for people, elsewhere the summary in JSON alone."""
+    """Prints a table on a terminal, and always the summary in JSON."""
 
-    help = "Show how much is hot and cold, what is due, and when maintenance last ran."
+    help = "Show how much is hot and archived, what is due, and when maintenance last ran."
     locks = False
 
     def add_options(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--check", action="store_true", help="exit status 1 if something is overdue"
+            "--check", action="store_true", help="end with exit status 1 if something is overdue"
         )
 
     def new_report(self) -> Report:
@@ -37,7 +37,7 @@ class Command(MaintenanceCommand):
     def work(self, storage: Storage, run: Run, report: Report, options: dict[str, Any]) -> None:
         status.look(storage, policy_of(run), report)
         self._overdue = status.is_overdue(report)
-        report.last_success = maintenance_metrics.last_successes()
+        report.last_success = last_successes()
         if sys.stdout.isatty():
             self._show(report)
 
@@ -48,11 +48,11 @@ class Command(MaintenanceCommand):
             sys.exit(1)
 
     def _show(self, report: Report) -> None:
-        for each in fields(report):
-            value = getattr(report, each.name)
+        for field_ in fields(report):
+            value = getattr(report, field_.name)
             shown = _line(value) if isinstance(value, dict) else value
-            more = value == status.COUNTED_AT_MOST and each.name in ("hot", "due_to_archive")
-            self.stdout.write(f"{each.name:<20} {'at least ' if more else ''}{shown}")
+            more = value == status.COUNTED_AT_MOST and field_.name in ("hot", "due_to_archive")
+            self.stdout.write(f"{field_.name:<20} {'at least ' if more else ''}{shown}")
 
 
 def _line(values: dict[str, Any]) -> str:

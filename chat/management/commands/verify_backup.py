@@ -1,29 +1,31 @@
-"""`manage.py verify_backup`: reads a backup, all of it, and compares it with its manifest."""
+"""`manage.py verify_backup`: compare all files of a backup with its manifest."""
 
 from argparse import ArgumentParser
 from typing import Any
 
 from chat.maintenance.runs import Run
 from chat.management.base import MaintenanceCommand
-from storage.backups import backups
-from storage.backups.backups import Verified
+from storage.backups.base import VerificationReport
+from storage.backups.folder import LATEST
+from storage.backups.selection import sql_backups
 from storage.interface import Storage
 
 
 class Command(MaintenanceCommand):
-    """Exit status 1: one is damaged, or there is none. Standard error names each damaged file."""
+    """Exit status 1: a backup is damaged, or there is none. Standard error names the files."""
 
-    help = "Verify the latest backup in BACKUP_DIR, another one, or all of them."
+    help = "Verify a backup in BACKUP_DIR, or all of them."
     locks = False  # it changes nothing
 
     def add_options(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("name", nargs="?", default=backups.LATEST, help="default: latest")
+        which.add_argument("name", nargs="?", default=LATEST, help="its name; default: latest")
         which.add_argument("--all", action="store_true", help="every backup")
 
-    def new_report(self) -> Verified:
-        return Verified()
+    def new_report(self) -> VerificationReport:
+        return VerificationReport()
 
-    def work(self, storage: Storage, run: Run, report: Verified, options: dict[str, Any]) -> None:
-        wanted = backups.ALL if options["all"] else options["name"]
-        backups.verify(wanted, report, step=run.step)
+    def work(
+        self, storage: Storage, run: Run, report: VerificationReport, options: dict[str, Any]
+    ) -> None:
+        sql_backups().verify(None if options["all"] else options["name"], report, step=run.step)

@@ -1,1 +1,1 @@
-"""Management commands."""
+"""One module for each management command."""

@@ -1,4 +1,4 @@
-"""`manage.py dynamodb_table create|check|describe`: the table that production keeps all in."""
+"""`manage.py dynamodb_table create|check|describe`: the DynamoDB table of production."""
 
 import sys
 from argparse import ArgumentParser
@@ -16,10 +16,10 @@ from storage.exceptions import StorageError
 
 
 class Command(BaseCommand):
-    """Works in every environment that has AWS_REGION. Exit status 1: something is not right."""
+    """Works in every environment with AWS_REGION. Exit status 1: the table is not as it must be."""
 
-    help = "Create the DynamoDB table (or what is missing of it), check it, or describe it."
-    requires_system_checks = []  # it is what puts things right
+    help = "Create the DynamoDB table or what it lacks, check it, or describe it."
+    requires_system_checks = []  # it must work when they fail
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=["create", "check", "describe"])

@@ -13,7 +13,7 @@ from django.test import Client
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from chat.metrics import files as metrics_files
+from chat.metrics.files import leave_metrics
 from tests.chat.calls import INTERACTIONS, LOOKUP, PROBLEM, new, one, patch, post, saved
 from tests.chat.processes import ROOT, Server, run
 from tests.servers import wait_for
@@ -129,9 +129,9 @@ def measured(name, value):
 
 
 def test_what_a_command_has_left_is_told_until_it_leaves_something_else(client, data_folder):
-    metrics_files.leave("some_command", measured("chat_some", 1))
-    metrics_files.leave("other_command", measured("chat_other", 2))
-    metrics_files.leave("some_command", measured("chat_some", 3))
+    leave_metrics("some_command", measured("chat_some", 1))
+    leave_metrics("other_command", measured("chat_other", 2))
+    leave_metrics("some_command", measured("chat_some", 3))
     found = scraped(client)
     assert (found["chat_some",], found["chat_other",]) == (3, 2)
     folder = data_folder / "metrics-of-commands"
@@ -140,9 +140,9 @@ def test_what_a_command_has_left_is_told_until_it_leaves_something_else(client, 
 
 
 def test_a_metric_that_comes_twice_is_told_once(client):
-    metrics_files.leave("a", measured("chat_some", 1))
-    metrics_files.leave("b", measured("chat_some", 2))
-    metrics_files.leave("c", measured("chat_cache_breakers_open", 77))
+    leave_metrics("a", measured("chat_some", 1))
+    leave_metrics("b", measured("chat_some", 2))
+    leave_metrics("c", measured("chat_cache_breakers_open", 77))
     text = client.get("/metrics").content.decode()
     assert len(re.findall("^chat_some ", text, re.MULTILINE)) == 1
     assert re.findall("^chat_cache_breakers_open .*", text, re.MULTILINE) == [
@@ -157,9 +157,9 @@ def labelled(name, command):
 
 
 def test_a_metric_of_several_commands_is_told_once_with_the_samples_of_all(client, data_folder):
-    metrics_files.leave("a", labelled("chat_some", "a"))
-    metrics_files.leave("b", labelled("chat_some", "b"))
-    metrics_files.leave("copy-of-b", labelled("chat_some", "b"))
+    leave_metrics("a", labelled("chat_some", "a"))
+    leave_metrics("b", labelled("chat_some", "b"))
+    leave_metrics("copy-of-b", labelled("chat_some", "b"))
     other_type = '# TYPE chat_some untyped\nchat_some{command="c"} 1\n'
     (data_folder / "metrics-of-commands" / "c.prom").write_text(other_type)
     text = client.get("/metrics").content.decode()
@@ -171,7 +171,7 @@ def test_a_metric_of_several_commands_is_told_once_with_the_samples_of_all(clien
 
 
 def test_files_that_are_no_metrics_are_left_out(client, data_folder, caplog):
-    metrics_files.leave("some_command", measured("chat_some", 1))
+    leave_metrics("some_command", measured("chat_some", 1))
     folder = data_folder / "metrics-of-commands"
     (folder / "a\nINFO forged: {} .prom").write_text("chat_bad{")
     (folder / "binary.prom").write_bytes(b"\xff\x00")
@@ -211,7 +211,7 @@ import django, os
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 import config
 django.setup()
-from chat.metrics import _Scrape, generate_latest
+from chat.metrics.views import _Scrape, generate_latest
 print(generate_latest(_Scrape()).decode())
 """
 
@@ -280,5 +280,5 @@ def test_without_space_on_the_disk_the_server_starts_and_says_so(tmp_path):
     (tmp_path / "metrics").touch()  # no folder can be made either
     with closing_servers() as start:
         server = start(tmp_path)
-        assert "Metrics will be of one process at a time" in server.output
+        assert "Each process will report its own metrics only" in server.output
         assert total_reads(server) == 0

@@ -16,6 +16,7 @@ from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, Run
 from storage.archive import manifests, names
 from storage.archive.archive import Archive
+from storage.dynamodb import cold
 from storage.exceptions import StorageUnavailable
 from tests.chat.maintenance.stepping import forget_locks
 
@@ -106,16 +107,16 @@ def test_a_run_between_the_mark_and_the_end_of_a_deletion_leaves_its_bytes_to_th
     store, ids, monkeypatch
 ):
     archive(store)
-    drop = store.storage._drop_stubs
+    drop = store.storage.database.drop_stubs
 
     def crossed(interaction_ids, segment):
         with Run(store.storage, now=NOW) as run:
             finish_interrupted(store.storage, run, POLICY.gone_until)
         return drop(interaction_ids, segment)
 
-    monkeypatch.setattr(store.storage, "_drop_stubs", crossed)
+    monkeypatch.setattr(store.storage.database, "drop_stubs", crossed)
     assert store.storage.delete_interaction_sync(ids[3])
-    monkeypatch.setattr(store.storage, "_drop_stubs", drop)
+    monkeypatch.setattr(store.storage.database, "drop_stubs", drop)
     archive(store)
     assert store.cold() == [*ids[:3], *ids[4:]]
 
@@ -185,18 +186,18 @@ def restored_meanwhile(store, ids, monkeypatch):
     def between_look_and_drop(interaction_ids, of_segment):
         monkeypatch.undo()
         store.storage.return_from_cold(list(store.made.values()), segment)
-        return store.storage._drop_stubs(interaction_ids, of_segment)
+        return store.storage.database.drop_stubs(interaction_ids, of_segment)
 
-    return {"_look": late, "_drop_stubs": between_look_and_drop}
+    return {"look": late, "drop_stubs": between_look_and_drop}
 
 
 @pytest.mark.every_backend
 @pytest.mark.parametrize("user_id", [None, "ada", "bob"])
-@pytest.mark.parametrize("at", ["_look", "_drop_stubs"])
+@pytest.mark.parametrize("at", ["look", "drop_stubs"])
 def test_what_becomes_hot_while_it_is_deleted_is_deleted(
     store, ids, restored_meanwhile, monkeypatch, at, user_id
 ):
-    monkeypatch.setattr(store.storage, at, restored_meanwhile[at])
+    monkeypatch.setattr(store.storage.database, at, restored_meanwhile[at])
     is_own = user_id != "bob"
     assert store.storage.delete_interaction_sync(ids[0], user_id=user_id) is is_own
     assert (store.storage.get_interaction_sync(ids[0]) is None) is is_own
@@ -207,7 +208,7 @@ def test_what_becomes_hot_while_it_is_deleted_is_deleted(
 def test_what_becomes_hot_while_it_is_completed_is_completed(
     store, ids, restored_meanwhile, monkeypatch, user_id
 ):
-    monkeypatch.setattr(store.storage.database, "look", restored_meanwhile["_look"])
+    monkeypatch.setattr(store.storage.database, "look", restored_meanwhile["look"])
     changed = store.storage.update_interaction_sync(ids[0], {"response": "new"}, user_id=user_id)
     found = store.storage.get_interaction_sync(ids[0])
     assert (changed is not None) is (found.response == "new") is (user_id != "bob")
@@ -215,19 +216,19 @@ def test_what_becomes_hot_while_it_is_completed_is_completed(
 
 @pytest.mark.parametrize("backend", ["dynamodb"], indirect=True)
 def test_nothing_changes_any_more_once_a_move_has_failed(store, ids, monkeypatch):
-    put = store.storage._put
+    put = cold._put
     begun = threading.Barrier(2)
 
-    def slow(item, only_if):
+    def slow(client, item, only_if):
         if item["interaction_id"]["S"] == ids[0]:
             begun.wait(300)
             raise ConnectionError
         if item["interaction_id"]["S"] == ids[1]:
             begun.wait(300)
             time.sleep(0.3)
-        return put(item, only_if)
+        return put(client, item, only_if)
 
-    monkeypatch.setattr(store.storage, "_put", slow)
+    monkeypatch.setattr(cold, "_put", slow)
     with pytest.raises(ConnectionError):
         store.storage.move_to_cold(list(store.made.values()), "2026-10-14/segment")
     stubs = store.storage.database.stubs(ids)

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from chat.maintenance import archiving, compaction
-from chat.maintenance.erasure import accounts, erasing, ledger
-from storage import get_storage
+from chat.maintenance.erasure import erasing, ledger
+from storage import accounts, get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.dynamodb.database import DynamoDBDatabase
@@ -208,14 +208,14 @@ class TestWithoutProtection:
         assert goes_wrong(steps, make_people)
 
     def test_the_receipt_before_the_rows(self, steps, make_people, monkeypatch):
-        removed = erasing._removed
+        remove = erasing._Job._remove
 
-        def receipt_first(storage, erasure, policy, run, report):
+        def receipt_first(self, erasure):
             receipt = {"finished_at": "2026-11-22T00:00:00Z"}
-            ledger.finish(storage.archive, erasure, receipt)
-            return removed(storage, erasure, policy, run, report)
+            ledger.finish(self._archive, erasure, receipt)
+            return remove(self, erasure)
 
-        monkeypatch.setattr(erasing, "_removed", receipt_first)
+        monkeypatch.setattr(erasing._Job, "_remove", receipt_first)
         assert goes_wrong(steps, make_people)
 
     def test_a_segment_is_removed_before_others_are_written_anew(

@@ -125,15 +125,15 @@ def test_a_run_that_has_no_time_goes_on_with_the_next(store, people):
 def test_those_who_are_gone_have_their_receipts_when_the_time_is_up(store, people, monkeypatch):
     for user in ("ada", "bob", "carl"):
         ledger.request(store.archive, user)
-    removed = erasing._removed
+    remove = erasing._Job._remove
 
-    def slow(storage, erasure, policy, run, report):
-        gone = removed(storage, erasure, policy, run, report)
+    def slow(self, erasure):
+        gone = remove(self, erasure)
         if erasure.user_id == "bob":
-            run.stop()
+            self._run.stop()
         return gone
 
-    monkeypatch.setattr(erasing, "_removed", slow)
+    monkeypatch.setattr(erasing._Job, "_remove", slow)
     summary = erase(store, user_id=None, status=3)
     assert (len(summary["erasures"]), summary["remaining"]) == (2, 1)
     assert [each.user_id for each in ledger.pending(store.archive)] == ["carl"]

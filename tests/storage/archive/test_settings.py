@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import storages
 
-from storage.archive import checks
 from storage.archive.archive import configured_archive
 from storage.archive.bucket import ArchiveBucket
 from storage.archive.folder import ArchiveFolder
+from storage.startup import archive_checks as checks
 from tests import buckets
 from tests.chat.processes import run
 from tests.storage.archive.rows import DAY, fields, row

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.cache import cache
 
-from storage.backups import backups as lifecycle
-from storage.backups import replacing
-from storage.backups.files import Backups
+from storage.backups import replacing, selection
+from storage.backups.folder import BackupFolder
 from storage.models import ApiKey, ArchivedInteraction, ChatInteraction
 from storage.sqlite import in_use
 from storage.startup.schema import migrate_under_lock
@@ -57,7 +56,7 @@ def database(template, tmp_path, monkeypatch, django_db_blocker):
     """A database like the template, which is the one that the commands work on."""
     path = tmp_path / "data.sqlite3"
     shutil.copy(template, path)
-    monkeypatch.setattr(lifecycle, "_database", lambda: path)
+    monkeypatch.setattr(selection, "_database", lambda: path)
     # Django's own test database is not used here, and its tests allow no other.
     with django_db_blocker.unblock():
         yield path
@@ -75,7 +74,7 @@ def folder(tmp_path, settings):
 
 @pytest.fixture
 def backups(folder):
-    return Backups(folder, KEEP)
+    return BackupFolder(folder, KEEP)
 
 
 @pytest.fixture
@@ -105,6 +104,6 @@ def delete(database, *gone):
             connection.execute(sql, [interaction_id])
 
 
-def nothing(candidate):
+def nothing(restored):
     """A hook that erases nobody."""
     return 0

@@ -28,24 +28,33 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 
-from storage.backups import backups  # noqa: E402
+from storage.backups import selection  # noqa: E402
+from storage.backups.base import BackupReport, RestoreReport  # noqa: E402
 from storage.exceptions import StorageError  # noqa: E402
 from storage.models import ChatInteraction  # noqa: E402
 from storage.sqlite import base  # noqa: E402
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+OURS = ("/storage/backups/", "/storage/sqlite/", "/storage/archive/durable.py")
 FILES = ("chmod", "fsync", "link", "mkdir", "open", "rename", "replace", "unlink")
 KILLED, COMPLETE, REFUSED, FAILED = 9, 0, 1, 99
 
 
-def erase(candidate: Any) -> Any:
+def erase(restored: Any) -> Any:
     """As the ledger would."""
-    return ChatInteraction.objects.using(candidate.database).filter(pk="id-9").delete()[0]
+    return ChatInteraction.objects.using(restored.alias).filter(pk="id-9").delete()[0]
 
 
 def restore(again: Any, **options: Any) -> None:
-    report = backups.Restored()
-    backups.restore("latest", NOW, report, before_live=erase, expired=True, **options)
+    selection.sql_backups().restore(
+        "latest",
+        NOW,
+        RestoreReport(),
+        before_live=erase,
+        stale_lock="lifecycle",
+        expired=True,
+        **options,
+    )
 
 
 def restore_and_keep(again: Any) -> None:
@@ -58,7 +67,7 @@ def migrate(again: Any) -> None:
 
 def back_up(again: Any) -> None:
     """The one of before expires with it."""
-    backups.take(NOW + timedelta(seconds=again), backups.Taken())
+    selection.sql_backups().take(NOW + timedelta(seconds=again), BackupReport())
 
 
 class Interruption:
@@ -118,7 +127,7 @@ class Interruption:
 def _is_ours(frame: Any) -> bool:
     """Not what Django and the interpreter open for themselves."""
     while frame is not None:
-        if "/storage/sqlite/" in frame.f_code.co_filename:
+        if any(path in frame.f_code.co_filename for path in OURS):
             return True
         if "importlib" in frame.f_code.co_filename:
             return False
@@ -132,7 +141,7 @@ def child(action: Any, how: Any, number: int, folder: Path) -> Any:
     if process_id:
         return os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
     settings.BACKUP_DIR = folder / "backups"
-    backups._database = lambda: folder / "data.sqlite3"
+    selection._database = lambda: folder / "data.sqlite3"
     interruption = Interruption(how, number) if number else None
     try:
         action(again=not number)

@@ -14,9 +14,9 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from storage.backups import files as module
-from storage.backups.files import BackupDamaged
-from storage.sqlite import durable
+from storage.archive import durable
+from storage.backups import folder as module
+from storage.backups.folder import BackupDamaged
 from tests import switches
 from tests.storage.backups.conftest import ids
 

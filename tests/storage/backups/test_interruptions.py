@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from storage.backups import inspection
-from storage.backups.files import Backups
+from storage.backups.folder import BackupFolder
 from storage.sqlite import in_use
 from tests.chat.processes import ROOT, environment
 from tests.storage.backups.conftest import ALL, KEEP, ids
@@ -122,7 +122,7 @@ def test_a_backup(start, how, backup):
 
 def verified(folder):
     """The backups in a folder, all of which are whole."""
-    backups = Backups(folder, KEEP)
+    backups = BackupFolder(folder, KEEP)
     for name in backups.names():
         backups.verify(name)
     return backups.names()

@@ -9,9 +9,8 @@ from botocore.validate import validate_parameters
 from django.core.cache.backends.dummy import DummyCache
 from django.core.checks import run_checks
 
-from storage.backups import backups as lifecycle
-from storage.backups import recovery
-from storage.backups.backups import Restored
+from storage.backups import recovery, selection
+from storage.backups.base import NotRestored, RestoreReport
 from storage.backups.recovery import NotRecoverable
 from storage.dynamodb import table
 from storage.dynamodb.client import Client, TableMissing
@@ -83,14 +82,14 @@ def production(dynamodb_server, dynamodb_model, settings, monkeypatch):
         made.table = settings.DYNAMODB_TABLE
         return made
 
-    monkeypatch.setattr(lifecycle, "_client", client)
+    monkeypatch.setattr(selection, "_client", client)
     return settings
 
 
 @pytest.fixture
 def source(production, make_interaction):
     """The table of production, with two interactions."""
-    client = lifecycle._client()
+    client = selection._client()
     table.create(client)
     storage = of(client)
     for interaction_id in ("kept", "erased"):
@@ -104,19 +103,19 @@ def of(client):
 
 @pytest.fixture
 def target(source):
-    client = lifecycle._client()
+    client = selection._client()
     client.table = f"target-{next(numbers)}"
     return client
 
 
-def erase(candidate):
-    assert candidate.database is None
-    return int(candidate.storage.delete_interaction_sync("erased"))
+def erase(restored):
+    assert restored.alias is None
+    return int(restored.storage.delete_interaction_sync("erased"))
 
 
 def restore(target, at=None, before_live=erase, wait=lambda: None):
-    report = Restored()
-    lifecycle.restore_table(target.table, at, report, before_live=before_live, wait=wait)
+    report = RestoreReport()
+    selection.table_backups().restore(target.table, at, report, before_live=before_live, wait=wait)
     return report
 
 
@@ -143,7 +142,7 @@ def test_the_old_table_stays_as_it_is(source, target):
 def test_until_the_erased_are_gone_the_table_is_refused(source, target):
     seen = []
 
-    def look(candidate):
+    def look(restored):
         seen.extend(table.differences(target))
         return 0
 
@@ -152,10 +151,10 @@ def test_until_the_erased_are_gone_the_table_is_refused(source, target):
 
 
 def test_check_deploy_names_a_table_that_is_being_restored(target, production):
-    def fail(candidate):
+    def fail(restored):
         raise StorageUnavailable("The ledger cannot be read.")
 
-    with pytest.raises(lifecycle.NotRestored, match="ledger"):
+    with pytest.raises(NotRestored, match="ledger"):
         restore(target, before_live=fail)
     production.ENVIRONMENT, production.DYNAMODB_TABLE = "production", target.table
     found = run_checks(include_deployment_checks=True)
@@ -220,7 +219,7 @@ def test_a_table_of_something_else_is_never_touched(source, target):
 
 
 def test_the_table_of_production_is_not_restored_into_itself(source):
-    with pytest.raises(lifecycle.NotRestored, match="Choose another name"):
+    with pytest.raises(NotRestored, match="Choose another name"):
         restore(source)
 
 
@@ -258,8 +257,7 @@ def test_without_recovery_there_is_nothing_to_restore(source, target):
 def test_copies_tell_of_the_recovery_without_asking_for_it(source, settings, tmp_path):
     settings.ENVIRONMENT, settings.BACKUP_DIR = "production", tmp_path
     AsAWS.asked.clear()
-    (copy,) = lifecycle.copies()
-    assert copy["name"] == f"point-in-time recovery of {settings.DYNAMODB_TABLE}"
-    gone_by = datetime.fromisoformat(copy["expires_at"]) - datetime.now(UTC)
-    assert timedelta(days=34, hours=23) < gone_by <= timedelta(days=35)
+    (copy,) = selection.all_copies()
+    assert copy.name == f"point-in-time recovery of {settings.DYNAMODB_TABLE}"
+    assert timedelta(days=34, hours=23) < copy.gone_by - datetime.now(UTC) <= timedelta(days=35)
     assert AsAWS.asked == []

@@ -12,11 +12,10 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
-from storage.backups import backups as lifecycle
-from storage.backups import replacing
-from storage.backups.backups import Candidate, Restored
-from storage.backups.files import BackupDamaged, BackupRefused
-from storage.backups.replacing import ALIAS, NotRestored
+from storage.backups import replacing, selection
+from storage.backups.base import NotRestored, RestoredDatabase, RestoreReport
+from storage.backups.folder import BackupDamaged, BackupRefused
+from storage.backups.replacing import ALIAS
 from storage.models import ChatInteraction, Lock
 from storage.sqlite import in_use
 from storage.sqlite.in_use import DatabaseInUse
@@ -28,8 +27,10 @@ LATER = NOW + timedelta(hours=1)
 
 
 def restore(wanted="latest", now=LATER, before_live=nothing, **options):
-    report = Restored()
-    lifecycle.restore(wanted, now, report, before_live=before_live, **options)
+    report = RestoreReport()
+    selection.sql_backups().restore(
+        wanted, now, report, before_live=before_live, stale_lock="lifecycle", **options
+    )
     return report
 
 
@@ -160,12 +161,12 @@ def test_locks_of_the_time_of_the_backup_are_not_restored(backups, database):
 def test_the_hook_erases_from_the_copy_before_it_is_live(backup, database):
     seen = []
 
-    def erase(candidate):
-        assert isinstance(candidate, Candidate)
+    def erase(restored):
+        assert isinstance(restored, RestoredDatabase)
         seen.append(database.stat().st_ino)
-        interaction = candidate.storage.get_interaction_sync("id-3")
+        interaction = restored.storage.get_interaction_sync("id-3")
         assert interaction.message == "message 3"
-        rows = ChatInteraction.objects.using(candidate.database)
+        rows = ChatInteraction.objects.using(restored.alias)
         return rows.filter(pk__in=["id-3", "id-4"]).delete()[0]
 
     before = database.stat().st_ino
@@ -179,8 +180,8 @@ def test_the_hook_erases_from_the_copy_before_it_is_live(backup, database):
 
 
 def test_if_the_hook_fails_nothing_is_restored(backup, database):
-    def fail(candidate):
-        ChatInteraction.objects.using(candidate.database).all().delete()
+    def fail(restored):
+        ChatInteraction.objects.using(restored.alias).all().delete()
         raise RuntimeError("the ledger cannot be read")
 
     delete(database, "id-3")
@@ -210,7 +211,7 @@ def test_without_backups_there_is_nothing_to_restore(database, backups):
 
 def test_one_that_has_expired_needs_a_word(backup, database):
     delete(database, "id-1")
-    refused(database, NotRestored, "has expired at 2026-11-30", now=NOW + KEEP)
+    refused(database, NotRestored, "expired at 2026-11-30", now=NOW + KEEP)
     restore(now=NOW + KEEP, expired=True)
     assert ids(database) == ALL
 
@@ -309,7 +310,7 @@ def test_while_another_program_has_it_open_it_is_refused(backup, database, monke
 def test_another_program_cannot_read_while_it_is_restored(backup, database):
     seen = []
 
-    def look(candidate):
+    def look(restored):
         with closing(connect(database, timeout=0.1)) as connection:
             try:
                 connection.execute("SELECT COUNT(*) FROM storage_lock").fetchall()
@@ -324,7 +325,7 @@ def test_another_program_cannot_read_while_it_is_restored(backup, database):
 def test_a_command_that_starts_meanwhile_works_on_what_was_restored(backup, database):
     started = []
 
-    def start(candidate):
+    def start(restored):
         values = environment(database.parent)
         started.append(subprocess.Popen(manage("create_api_key", "meanwhile"), env=values))
         time.sleep(5)  # it has begun to wait, or to write
@@ -340,7 +341,7 @@ def test_a_command_that_starts_meanwhile_works_on_what_was_restored(backup, data
 def test_a_process_that_starts_meanwhile_waits_and_is_then_refused(backup, database):
     said = []
 
-    def start(candidate):
+    def start(restored):
         program = (
             "import sys, config\n"
             "from storage.sqlite import in_use\n"

@@ -10,10 +10,10 @@ from datetime import timedelta
 
 import pytest
 
-from storage.backups import files as module
-from storage.backups.files import BackupDamaged, BackupRefused, Backups
+from storage.archive import durable
+from storage.backups import folder as module
+from storage.backups.folder import BackupDamaged, BackupFolder, BackupRefused
 from storage.exceptions import StorageFull, StorageUnavailable
-from storage.sqlite import durable
 from tests.sqlite import connect
 from tests.storage.backups.conftest import ALL, KEEP, NOW, ROWS, ids
 
@@ -160,8 +160,8 @@ def test_one_whose_manifest_is_damaged_expires_as_well(backups, backup, database
 
 
 def test_fewer_days_hold_for_older_ones_and_more_days_do_not(backup, folder, database):
-    assert dict(Backups(folder, timedelta(days=2)).copies()) == {NAME: NOW + timedelta(days=2)}
-    assert dict(Backups(folder, timedelta(days=90)).copies()) == {NAME: NOW + KEEP}
+    assert dict(BackupFolder(folder, timedelta(days=2)).copies()) == {NAME: NOW + timedelta(days=2)}
+    assert dict(BackupFolder(folder, timedelta(days=90)).copies()) == {NAME: NOW + KEEP}
 
 
 def test_one_that_is_being_made_is_among_the_copies(backups, backup, folder):

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from storage.backups import inspection, replacing
-from storage.backups.files import Backups
-from storage.backups.inspection import NotWhole
+from storage.backups.folder import BackupFolder
+from storage.backups.inspection import NotIntact
 from storage.sqlite import in_use
 from tests import switches
 from tests.chat.processes import ROOT, environment, run
@@ -109,7 +109,7 @@ def restored(backups, backup, folder):
 
 
 def test_every_snapshot_is_whole_and_has_all_that_was_acknowledged(tmp_path, writers):
-    backups = Backups(tmp_path / "backups", KEEP)
+    backups = BackupFolder(tmp_path / "backups", KEEP)
     rows = seconds = 0
     for _ in range(ROUNDS):
         acknowledged = writers.acknowledged()
@@ -139,7 +139,7 @@ def test_a_copy_of_the_file_alone_is_found_out(tmp_path, writers):
         copy = shutil.copy(writers.database, tmp_path / "copy.sqlite3")
         try:
             inspection.check(Path(copy))
-        except NotWhole:
+        except NotIntact:
             return
         if lost(acknowledged, numbers(copy)):
             return

@@ -67,7 +67,7 @@ class OfErasure(OfOneId):
             connected: Any = self.stepped
             self.stepped = CutOff(self)
             self._caches[1] = self._cache()
-            self._caches[1]._cells._guards._guards = [NeverOpen()]
+            self._caches[1].cells._guards._guards = [NeverOpen()]
             self.stepped = connected
         if not self._marks:
             for cache in self._caches:

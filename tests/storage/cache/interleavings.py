@@ -335,7 +335,7 @@ class Interleaving:
     process has missed, the other may see until it is made up for.
     """
 
-    keys = ()
+    keys: tuple[str, ...] = ()
     """Those that are used, for evictions."""
     losses = 0.05
     """Evictions in a step."""
@@ -354,7 +354,7 @@ class Interleaving:
         self._is_cluster = self.chance.random() < 0.5
         processes = self.chance.choice((1, 2))
         self.evicts = processes == 1 or self.fault == NONE
-        self.stepped = SteppedCells(self, self.fault)
+        self.stepped: Any = SteppedCells(self, self.fault)
         self._caches = [self._cache() for _ in range(processes)]
         self.set_up()
 
@@ -362,12 +362,12 @@ class Interleaving:
         """What a kind of runs has besides."""
 
     def _cache(self) -> Any:
-        guards = Guards(None)
+        guards = Guards(cast(Any, None))
         if self._is_cluster:
             guards._guards = [Guard(lambda: None) for _ in range(PARTS)]
-        cells = ReliableCells(cast(Any, self.stepped), guards, TTL)
+        cells = ReliableCells(self.stepped, guards, TTL)
         cells.patient = self.chance.random() < 0.5
-        return LeasedCache(self.of_process(cells), TTL)
+        return LeasedCache(self.of_process(cells), TTL, cast(Any, None))
 
     def of_process(self, cells: Any) -> Any:
         """The cells as the LeasedCache of one process sees them."""

@@ -304,8 +304,10 @@ def _acknowledged(state: State, version: int) -> State:
 
 def new_token(state: State) -> bytes:
     """One that is nowhere."""
-    used: set[Any] = {actor.token for actor in (*state.writers, *state.readers)}
-    used |= {state.cell and state.cell[1:], state.late and state.late.token}
+    actors: list[Any] = [*state.writers, *state.readers]
+    used: set[Any] = {actor.token for actor in actors}
+    late: Any = state.late
+    used |= {state.cell and state.cell[1:], late and late.token}
     return next(token for token in map(b"%d".__mod__, count(1)) if token not in used)
 
 

@@ -198,7 +198,7 @@ def test_an_error_while_deleting_leaves_the_keys_marked(cloud, raw, save, monkey
         raw.set(interaction_key("i"), b"Vagain")
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cloud, "_remove_of_user", fail)
+    monkeypatch.setattr(cloud.database, "remove_of_user", fail)
     with pytest.raises(ZeroDivisionError):
         cloud.erase_hot([row], "ada")
     assert raw.get(interaction_key("i")) == BUSY

@@ -70,7 +70,7 @@ def test_a_server_that_is_away_refuses_before_anything_is_deleted(cloud, outage,
     # The client's error may tell the key, and the key the user.
     assert caught.value.__suppress_context__
     assert "ada" not in caplog.text
-    assert cloud._hot_item(row.interaction_id) is not None
+    assert cloud.database._hot_item(row.interaction_id) is not None
 
 
 def test_it_can_be_repeated_when_the_server_is_back(cloud, outage, save, raw, monkeypatch):
@@ -84,10 +84,10 @@ def test_it_can_be_repeated_when_the_server_is_back(cloud, outage, save, raw, mo
         outage.pause()
         return removed
 
-    monkeypatch.setattr(cloud, "_remove_of_user", remove_and_lose_the_cache)
+    monkeypatch.setattr(cloud.database, "remove_of_user", remove_and_lose_the_cache)
     with pytest.raises(CacheNotErased):
         cloud.erase_hot([row], "ada")
-    assert cloud._hot_item(row.interaction_id) is None
+    assert cloud.database._hot_item(row.interaction_id) is None
     monkeypatch.undo()
     with pytest.raises(CacheNotErased):
         cloud.forget_user("ada")

@@ -88,7 +88,7 @@ def test_check_deploy_needs_no_more(user_url, cache, settings, monkeypatch):
     monkeypatch.setattr(table, "differences", lambda client: [])
     settings.ENVIRONMENT = "production"
     settings.AWS_REGION, settings.THREADS = "eu-central-1", 8
-    settings.CACHES = {"default": clouds.redis_cache(user_url[0], cluster=False, max_connections=6)}
+    settings.CACHES = {"default": clouds.redis_cache(user_url[0], max_connections=6)}
     messages = run_checks(include_deployment_checks=True)
     found = {message.id for message in messages if message.id.startswith("storage.")}
     assert found == {"storage.I001", "storage.W005"}  # the archive is a folder here

@@ -1,15 +1,13 @@
-"""Both ways to ask for Redis Cluster reach every node of it."""
+"""The settings of Redis Cluster reach every node of it."""
 
-import pytest
 from django.utils.module_loading import import_string
 
 from storage.cache.redis import redis_cache
 
 
-@pytest.mark.parametrize(("scheme", "cluster"), [("redis", True), ("redis+cluster", False)])
-def test_keys_of_every_node_are_found(valkey_cluster, scheme, cluster):
-    url = f"{scheme}://127.0.0.1:{valkey_cluster.ports[0]}/0"
-    parameters = redis_cache(url, cluster=cluster, max_connections=2)
+def test_keys_of_every_node_are_found(valkey_cluster):
+    url = f"redis+cluster://127.0.0.1:{valkey_cluster.ports[0]}/0"
+    parameters = redis_cache(url, max_connections=2)
     cache = import_string(parameters.pop("BACKEND"))(parameters.pop("LOCATION"), parameters)
     for number in range(30):
         cache.set(f"chat:ada:{number}", str(number), 60)

@@ -170,8 +170,8 @@ def cancel_many(storage, make_interaction):
 
 def drain(storage):
     """Wait until the executor is done with calls that nobody awaits any more."""
-    storage._executor.shutdown(wait=True)
-    storage._executor = ThreadPoolExecutor(POOLED)
+    storage.runner.executor.shutdown(wait=True)
+    storage.runner.executor = ThreadPoolExecutor(POOLED)
 
 
 def test_500_cancelled_coroutines_lose_no_connection(other, other_storage, make_interaction):
@@ -266,7 +266,7 @@ def test_a_full_pool_makes_the_storage_unavailable(add_database, make_interactio
         assert isinstance(failure.value.__cause__, DatabaseError)
     connection.close()
     assert asyncio.run(run(lambda: storage.get_interaction("i"))) is None
-    storage._executor.shutdown()
+    storage.runner.executor.shutdown()
 
 
 async def run(call):

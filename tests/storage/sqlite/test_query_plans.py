@@ -51,6 +51,7 @@ def statements():
 
 PARAMETERS = queries.slice_parameters(Slice("user-1", 50, START, (START, "i"), START)) | {
     **{field.name: 1 for field in queries.FIELDS},
+    "limit": 51,
     "cutoff": queries.to_text(START),
     "message_hash": "",
     "until": queries.to_text(START),
@@ -184,7 +185,7 @@ def middle_page(flags, count):
             # With a cursor the period ends far behind it: to begin there would cost.
             created_before=(last if flags["before"] else middle) if flags["until"] else None,
         )
-    )
+    ) | {"limit": 51}
 
 
 @pytest.mark.parametrize("flags", FLAGS, ids=flag_names)

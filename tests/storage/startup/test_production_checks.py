@@ -52,7 +52,7 @@ def use_redis(settings):
     """Makes a URL the cache, as production's settings would."""
 
     def use(url):
-        cache = redis_cache(url, cluster=False, max_connections=8)
+        cache = redis_cache(url, max_connections=8)
         settings.CACHES = {"default": cache}
 
     yield use
@@ -216,7 +216,7 @@ def set_up(redis_server, parameter, value):
 def test_where_config_is_hidden_only_the_save_points_stay_unknown():
     (info,) = found(deploy=True)
     assert (info.id, info.level) == ("storage.I001", INFO)
-    assert "does not tell save points" in info.msg
+    assert "does not show save points" in info.msg
 
 
 @redis_test
@@ -310,6 +310,16 @@ def test_one_node_that_tells_nothing_hides_no_other(production, use_redis, valke
             node.close()
 
 
+@redis_test
+def test_a_node_of_a_cluster_with_the_url_of_one_server_is_an_error(
+    production, use_redis, valkey_cluster
+):
+    use_redis(valkey_cluster.url.replace("+cluster", ""))
+    (error,) = found(deploy=True)
+    assert error.id == "storage.E011"
+    assert "redis+cluster://" in error.hint
+
+
 def test_no_permission_is_a_kind_of_answer():
     """What the fallback rests on."""
     assert issubclass(NoPermissionError, ResponseError)
@@ -320,7 +330,18 @@ def test_each_check_has_a_docstring_with_its_id():
         getattr(production_checks, name).__doc__
         for name in ("check_region", "check_threads", "check_table", "check_redis")
     )
-    for check_id in ("E003", "E004", "E005", "E006", "E008", "W001", "W002", "W004", "I001"):
+    for check_id in (
+        "E003",
+        "E004",
+        "E005",
+        "E006",
+        "E008",
+        "E011",
+        "W001",
+        "W002",
+        "W004",
+        "I001",
+    ):
         assert check_id in documented
 
 

@@ -8,7 +8,7 @@ from botocore.retries import standard
 from botocore.retries.quota import RetryQuota
 from django.core.cache.backends.dummy import DummyCache
 
-from storage import breaker
+from storage.cache import breaker
 from storage.dynamodb import mirror, pauses
 from storage.dynamodb.client import Client
 from tests import clouds

@@ -213,14 +213,14 @@ def test_a_server_that_refuses_writes_is_given_up(writer, reader, raw):
 @pytest.mark.usefixtures("cached")
 def test_a_write_of_unknown_outcome_leaves_nothing_cached(writer, reader, monkeypatch):
     cells = writer.cache.cells._cells
-    change = writer._change
+    change = writer.database.update
 
     def unknown(*arguments):
         change(*arguments)
         raise StorageUnavailable("its answer was lost")
 
     monkeypatch.setattr(cells, "begin", failing)
-    monkeypatch.setattr(writer, "_change", unknown)
+    monkeypatch.setattr(writer.database, "update", unknown)
     with pytest.raises(StorageUnavailable):
         writer.update_interaction_sync("i", {"response": "new"})
     assert reader.get_interaction_sync("i").response == "new"

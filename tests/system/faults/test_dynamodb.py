@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from storage.breaker import CircuitBreaker
-from storage.dynamodb import batches, expressions, mirror, pauses
+from storage.cache.breaker import CircuitBreaker
+from storage.dynamodb import batches, expressions, mirror, pauses, saves
 from storage.dynamodb import database as cloud
 from storage.dynamodb.client import Client
 from storage.exceptions import BatchUnfinished, InteractionConflict, StorageUnavailable
@@ -338,13 +338,13 @@ def test_an_update_that_is_overtaken_is_made_on_what_is_there(storage, direct, p
 
 
 def test_without_its_version_a_repeated_create_is_told_as_not_made(storage, proxy, monkeypatch):
-    put = cloud.DynamoDBDatabase._put_or_find
+    put = saves.put_or_find
 
-    def ignoring_the_version(self, item):
-        stored, _ = put(self, item)
+    def ignoring_the_version(client, item):
+        stored, _ = put(client, item)
         return stored, False
 
-    monkeypatch.setattr(cloud.DynamoDBDatabase, "_put_or_find", ignoring_the_version)
+    monkeypatch.setattr(saves, "put_or_find", ignoring_the_version)
     proxy.fail("PutItem", faults.cut_after)
     assert BY_NAME["create"].call(storage) == ("i", False)
 

@@ -23,8 +23,8 @@ from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, Connection
 from redis.retry import Retry
 
-from storage import breaker
-from storage.breaker import CircuitBreaker
+from storage.cache import breaker
+from storage.cache.breaker import CircuitBreaker
 from storage.cache.keys import string_key
 from storage.cache.redis import redis_cache
 from storage.dynamodb import mirror
@@ -374,9 +374,7 @@ def test_with_pickle_it_would_have_run(valkey_server, tmp_path):
     touched = tmp_path / "touched"
     with redis.Redis(port=valkey_server.port) as client:
         client.set("chat:ada:poison", poison(touched)["pickle"])
-    parameters = redis_cache(
-        f"redis://127.0.0.1:{valkey_server.port}/0", cluster=False, max_connections=1
-    )
+    parameters = redis_cache(f"redis://127.0.0.1:{valkey_server.port}/0", max_connections=1)
     del parameters["OPTIONS"]["SERIALIZER"]
     cache = RedisCache(parameters["LOCATION"], parameters)
     with contextlib.suppress(Exception):

@@ -9,7 +9,7 @@ from tests.system.reliability.disks import SmallDisk
 from tests.system.reliability.servers import Client
 
 KIB = 1024
-NOTICE = "Metrics will be of one process at a time"
+NOTICE = "Each process will report its own metrics only"
 
 
 @pytest.fixture

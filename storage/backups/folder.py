@@ -1,11 +1,7 @@
-"""Backups of a SQLite database: a folder with a file and a manifest for each.
+"""A folder of backups of a SQLite database: a database file and a manifest for each.
 
-# Note [When a backup counts]
-
-    copy the database to a partial file; check it; sync and rename it; sync and rename its manifest
-
-The manifest comes last, and without it the file is no backup: what a crash has left is deleted by
-the next run. In the other direction the manifest goes first.
+The manifest is written last and deleted first. A file without one is not a backup: it is what a
+crash has left, and the next run deletes it.
 """
 
 import errno
@@ -23,17 +19,17 @@ from typing import Any
 
 from django.db import DatabaseError
 
-from storage.archive import documents
-from storage.backups.inspection import Content, NotWhole, connected, examine
+from storage.archive import documents, durable
+from storage.backups.inspection import DatabaseContent, NotIntact, connected, examine
 from storage.exceptions import DamagedArchive, StorageError, StorageFull
 from storage.records.json import format_time
 from storage.sql_errors import translate
-from storage.sqlite import durable, in_use
+from storage.sqlite import in_use
 
 LATEST = "latest"
 FORMAT = 1
 WAIT_SECONDS = 60.0
-"""How long a run waits for one that uses the folder otherwise."""
+"""How long a run waits for another one that uses the folder."""
 
 POLL_SECONDS = 0.05
 
@@ -44,11 +40,11 @@ _OURS = re.compile(rf"({_NAME.pattern})\.(sqlite3(-wal|-shm|-journal)?|json)(\.p
 
 
 class BackupRefused(StorageError):
-    """There is no such backup, or it cannot be made or used now; the text says why."""
+    """There is no such backup, or it cannot be made or used now; the message says why."""
 
 
 class BackupDamaged(StorageError):
-    """A file is not what was written; `name` says which."""
+    """The file `name` is not what was written."""
 
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
@@ -57,7 +53,7 @@ class BackupDamaged(StorageError):
 
 @dataclass(frozen=True)
 class Backup:
-    """What the manifest of a backup tells."""
+    """What the manifest of a backup says."""
 
     name: str
     sha256: str
@@ -65,12 +61,12 @@ class Backup:
     """Bytes of the file."""
     taken_at: datetime
     expires_at: datetime
-    """When it is deleted, by the next backup after that."""
+    """The first run of `backup` after this time deletes it."""
     sqlite_version: str
-    content: Content
+    content: DatabaseContent
 
 
-class Backups:
+class BackupFolder:
     """The backups in `folder`. A new one is kept for `keep`."""
 
     def __init__(self, folder: Path, keep: timedelta) -> None:
@@ -78,9 +74,10 @@ class Backups:
         self._keep = keep
 
     def take(self, database: Path, now: datetime) -> tuple[Backup, list[str]]:
-        """Back up a database that may be written meanwhile; gives the names of those deleted.
+        """Back up a database, which may be written to meanwhile, and then delete expired backups.
 
-        Raises StorageFull or BackupRefused. Old ones go only after the new one is complete.
+        Returns the backup and the names of the deleted ones. Raises StorageFull or BackupRefused,
+        and then earlier backups are as they were.
         """
         with translated("The backup cannot be written"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,18 +86,21 @@ class Backups:
                 try:
                     backup = self._take(database, now)
                 except BaseException:
-                    with suppress(OSError):  # the next run does it, then
+                    with suppress(OSError):  # else the next run does it
                         self._remove_leftovers()
                     raise
                 return backup, self._remove_expired(now)
 
     def names(self) -> list[str]:
-        """All backups, the oldest first."""
+        """The names of all backups, oldest first."""
         found = (_NAME.fullmatch(path.stem) for path in self.folder.glob("backup-*Z.json"))
         return sorted(match[0] for match in found if match)
 
     def named(self, name: str) -> str:
-        """The name of a backup, given as such, as one of its files, or as `latest`."""
+        """The name of the backup that `name` means: itself, one of its files, or `latest`.
+
+        Raises BackupRefused if there is none.
+        """
         names = self.names()
         known = name.removesuffix(".json").removesuffix(".sqlite3")
         if name == LATEST and names:
@@ -115,7 +115,7 @@ class Backups:
         return self.folder / f"{name}.sqlite3"
 
     def manifest(self, name: str) -> Backup:
-        """What the manifest tells. Raises BackupDamaged."""
+        """The manifest of a backup. Raises BackupDamaged."""
         path = self._manifest_path(name)
         try:
             content = documents.loads(path.name, path.read_bytes())
@@ -128,7 +128,7 @@ class Backups:
         return _from_document(content)
 
     def verify(self, name: str) -> Backup:
-        """Read a backup and its manifest, all of both. Raises BackupDamaged."""
+        """Read a backup completely and compare it with its manifest. Raises BackupDamaged."""
         backup = self.manifest(name)
         path = self.path(name)
         try:
@@ -142,14 +142,14 @@ class Backups:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Within, no run deletes a backup. Raises BackupRefused if one is being made for long."""
+        """Keep other runs from deleting backups. Raises BackupRefused if one is busy for long."""
         if not self.folder.is_dir():
             raise BackupRefused(f"There is no backup in {self.folder}.")
         with translated("The backups cannot be read"), self._locked(fcntl.LOCK_SH):
             yield
 
     def copies(self) -> list[tuple[str, datetime]]:
-        """Each backup, finished or not, and when it expires: the next run deletes it then."""
+        """The names of all backups, unfinished ones included, and when each expires."""
         found = (_OURS.fullmatch(path.name) for path in self.folder.glob("backup-*"))
         return [
             (name, self._expiry(name)) for name in sorted({match[1] for match in found if match})
@@ -161,14 +161,14 @@ class Backups:
         if path.exists():
             raise BackupRefused(f"There is a backup {name} already.")
         partial = durable.partial_of(path)
-        durable.create(partial)
+        durable.create(partial).close()
         in_use.hold(str(database))
         _snapshot(database, partial)
         try:
             content = examine(partial)
-        except NotWhole as error:
+        except NotIntact as error:
             raise BackupRefused(
-                "No backup was made: the copy is damaged, and so is the database, perhaps. SQLite "
+                "No backup was made: the copy is damaged, and so the database may be, too. SQLite "
                 f"says: {error}."
             ) from error
         backup = Backup(
@@ -188,7 +188,10 @@ class Backups:
         return self.folder / f"{name}.json"
 
     def _expiry(self, name: str) -> datetime:
-        """Also of one whose manifest is damaged. Keeping backups for fewer days holds for all."""
+        """When a backup expires, also if its manifest is damaged.
+
+        If BACKUP_KEEP_DAYS is lowered, that holds for earlier backups, too.
+        """
         taken_at = datetime.strptime(name, f"backup-{_TIME}Z").replace(tzinfo=UTC)
         try:
             return min(self.manifest(name).expires_at, taken_at + self._keep)
@@ -202,10 +205,10 @@ class Backups:
         return expired
 
     def _remove_leftovers(self) -> None:
-        counting = set(self.names())
+        complete = set(self.names())
         for path in sorted(self.folder.iterdir()):
             match = _OURS.fullmatch(path.name)
-            is_backup = path.suffix in (".json", ".sqlite3") and match and match[1] in counting
+            is_backup = path.suffix in (".json", ".sqlite3") and match and match[1] in complete
             if match and not is_backup:
                 durable.remove(path)
 
@@ -218,7 +221,7 @@ class Backups:
             while not in_use.locked(descriptor, how):
                 if time.monotonic() > deadline:
                     raise BackupRefused(
-                        "Another run makes or reads backups; try again when it has ended."
+                        "Another run is making or reading backups; try again when it has ended."
                     )
                 time.sleep(POLL_SECONDS)
             yield
@@ -227,30 +230,30 @@ class Backups:
 
 
 def compare(database: Path, name: str, backup: Backup) -> None:
-    """Raises BackupDamaged, with `name`, unless the file has what the manifest tells."""
+    """Raises BackupDamaged, which names `name`, if the database differs from the manifest."""
     try:
         content = examine(database)
-    except NotWhole as error:
+    except NotIntact as error:
         raise BackupDamaged(name, str(error)) from error
     if content != backup.content:
-        raise BackupDamaged(name, "its rows are not those that its manifest tells of")
+        raise BackupDamaged(name, "its rows are not those of its manifest")
 
 
 def _snapshot(database: Path, target: Path) -> None:
     """Copy the database as it is at one moment.
 
-    In one step: one of many would begin anew whenever another process has written. Writers go on
-    meanwhile; only the log is not copied back, and grows.
+    In one step: with several, SQLite would start over whenever another process writes. Writers go
+    on meanwhile; the log grows, because it is not copied back.
     """
     with connected(database, timeout=20) as source, connected(target) as copy:
-        copy.execute("PRAGMA synchronous = OFF")  # it is synced as a whole
+        copy.execute("PRAGMA synchronous = OFF")  # the file is synced when it is complete
         source.backup(copy, pages=-1)
         copy.execute("PRAGMA journal_mode = DELETE")  # a single file
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """What a file system or SQLite raises, as errors of the storage interface."""
+    """Raises errors of the file system and of SQLite as those of the storage interface."""
     try:
         yield
     except (DatabaseError, sqlite3.Error) as error:
@@ -282,5 +285,5 @@ def _from_document(document: dict[str, Any]) -> Backup:
         taken_at=datetime.fromisoformat(document["taken_at"]),
         expires_at=datetime.fromisoformat(document["expires_at"]),
         sqlite_version=document["sqlite_version"],
-        content=Content(document["tables"], document["hashes"], document["schema"]),
+        content=DatabaseContent(document["tables"], document["hashes"], document["schema"]),
     )

@@ -1,4 +1,4 @@
-"""System checks of the archive: where it is must be there, and be for this process."""
+"""System checks of the archive: its folder or bucket must exist and be usable by this process."""
 
 import os
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ Messages = list[checks.CheckMessage]
 
 @checks.register(checks.Tags.files)
 def check_folder(**kwargs: Any) -> Messages:
-    """storage.E009: the folder of the archive must be one that can be written to."""
+    """storage.E009: this process must be able to write to the archive's folder."""
     backend = _backend()
     if not isinstance(backend, ArchiveFolder):
         return []
     location = Path(backend.location)
-    there = next(path for path in (location, *location.parents) if path.exists())
-    if there.is_dir() and os.access(there, os.R_OK | os.W_OK | os.X_OK):
+    existing = next(path for path in (location, *location.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.R_OK | os.W_OK | os.X_OK):
         return []
     return [
         checks.Error(
-            f"The archive cannot be in {location}: {there} is no folder that the user of this "
+            f"The archive cannot be in {location}: {existing} is no folder that the user of this "
             "process may write to.",
             hint="Set ARCHIVE_DIR to a folder of that user, or ARCHIVE_BUCKET.",
             id="storage.E009",
@@ -36,7 +36,7 @@ def check_folder(**kwargs: Any) -> Messages:
 
 @checks.register(checks.Tags.files, deploy=True)
 def check_place(**kwargs: Any) -> Messages:
-    """storage.E010: the bucket must answer. W005: production has no bucket."""
+    """storage.E010: the bucket must answer. storage.W005: production should have a bucket."""
     return list(_of_place(_backend()))
 
 

@@ -1,0 +1,121 @@
+"""Finding and deleting what there is of one user: in the database, the archive, the cache, and SQL.
+
+A sweep goes through all of these once. What is in the archive is found by its manifests, which
+name their users by pseudonym, and then by reading the rows.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+from chat.maintenance.compaction import compact
+from chat.maintenance.holds import Holds
+from chat.maintenance.runs import Run
+from storage import accounts
+from storage.archive import names
+from storage.archive.archive import Archive
+from storage.archive.lists import position
+from storage.exceptions import DamagedArchive
+from storage.interface import Storage
+from storage.models import ChatInteraction
+
+ROWS_AT_ONCE = 100
+
+
+class Removal:
+    """Removes one user within a run. Counts in `found`, by layer, what was deleted so far."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        user_id: str,
+        run: Run,
+        holds: Holds,
+        gone_until: datetime,
+        found: Counter[str],
+    ) -> None:
+        self.found = found
+        self._storage = storage
+        self._archive = storage.archive
+        self._user_id = user_id
+        self._run = run
+        self._holds = holds
+        self._gone_until = gone_until
+
+    def sweep(self) -> None:
+        """Delete everything that can be found now. Repeating it is safe."""
+        for rows in hot_pages(self._storage, self._user_id):
+            self._step()
+            self.found["hot"] += self._storage.erase_hot(rows, self._user_id)
+        for day in self._archive.days():
+            self._step()
+            for segment in self._segments_of(day):
+                self._step()
+                self.found["cold"] += self._remove_from(segment)
+        self._step()
+        self.found.update(self._storage.forget_user(self._user_id))
+        self.found.update(accounts.forget_user(self._user_id))
+
+    def _segments_of(self, day: date) -> Iterator[str]:
+        """The segments of a day that may have rows of the user.
+
+        Raises DamagedArchive if there are rows without a manifest: nobody could tell whose they
+        are. What interrupted runs have left without one is gone by now.
+        """
+        files = self._archive.files.list(day.isoformat())
+        segments = {segment for file in files if (segment := names.as_segment(day, file))}
+        with_rows = {segment for file in files if (segment := names.segment_of(day, file))}
+        if lost := sorted(with_rows - segments):
+            name = names.manifest_of(lost[0])
+            raise DamagedArchive(name, "it is missing, and its rows are there")
+        yield from _may_have(self._archive, sorted(segments), self._user_id)
+
+    def _remove_from(self, segment: str) -> int:
+        ids = ids_in(self._archive, segment, self._user_id)
+        if ids:
+            marker = self._archive.mark(segment)
+            self._storage.database.drop_stubs(ids, segment)
+            compact(self._storage, segment, self._holds, self._gone_until)
+            self._archive.unmark([marker])
+        return len(ids)
+
+    def _step(self) -> None:
+        self._run.step(self.found.total())
+
+
+def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]:
+    """A user's hot interactions, newest first, in pages. Those created meanwhile are left out."""
+    before = None
+    while rows := storage.hot_of_user(user_id, ROWS_AT_ONCE, before):
+        yield rows
+        before = position(rows[-1])
+
+
+def cold_ids(archive: Archive, user_id: str) -> Iterator[list[str]]:
+    """The ids of a user's rows in the archive, by segment."""
+    for day in archive.days():
+        for segment in _may_have(archive, archive.segments(day), user_id):
+            yield ids_in(archive, segment, user_id)
+
+
+def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
+    """Whether a user has interactions, hot or cold, that were created on a day (UTC)."""
+    end = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
+    newest = storage.hot_of_user(user_id, 1, (end, ""))
+    if newest and newest[0].created_at.date() == day:
+        return True
+    archive = storage.archive
+    segments = _may_have(archive, archive.segments(day), user_id)
+    return any(ids_in(archive, segment, user_id) for segment in segments)
+
+
+def ids_in(archive: Archive, segment: str, user_id: str) -> list[str]:
+    """The ids of a user's rows in a segment."""
+    return [row.interaction_id for row in archive.rows(segment) if row.user_id == user_id]
+
+
+def _may_have(archive: Archive, segments: list[str], user_id: str) -> Iterator[str]:
+    for segment in segments:
+        manifest = archive.manifest(segment)
+        if manifest is not None and manifest.may_hold(user_id):
+            yield segment

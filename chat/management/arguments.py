@@ -1,0 +1,65 @@
+"""The types of command line arguments. Each one raises ArgumentTypeError, saying what to write."""
+
+import re
+from argparse import ArgumentTypeError
+from datetime import UTC, date, datetime
+
+from django.utils.dateparse import parse_datetime
+
+from storage import limits
+
+LARGEST_COUNT = 1_000_000
+
+
+def user(text: str) -> str:
+    """A user id."""
+    if problem := limits.identifier_violation(text):
+        raise ArgumentTypeError(f"the user id {problem}")
+    return text
+
+
+def moment(text: str) -> datetime:
+    """A date and time with an offset, returned in UTC."""
+    try:
+        value = parse_datetime(text)
+    except ValueError:
+        value = None
+    if value is None or limits.time_violation(value):
+        raise ArgumentTypeError("write a time with an offset, such as 2026-11-22T00:00:00Z")
+    return value.astimezone(UTC)
+
+
+def day(text: str) -> date:
+    """A day, written as ISO 8601 does."""
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise ArgumentTypeError("write a day, such as 2026-10-23")
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ArgumentTypeError("write a number of seconds, 0 or more")
+    return value
+
+
+def count(text: str) -> int:
+    """A number of things, 1 to LARGEST_COUNT."""
+    number = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 1 <= number <= LARGEST_COUNT:
+        raise ArgumentTypeError(f"write a number from 1 to {LARGEST_COUNT}")
+    return number
+
+
+def line(text: str) -> str:
+    """A text that fits on one line, without the spaces around it."""
+    if not text.strip() or not text.isprintable():
+        raise ArgumentTypeError("write one line")
+    return text.strip()

@@ -1,0 +1,103 @@
+"""What the backups of any database offer, and what the commands report about them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from storage.exceptions import StorageError
+from storage.interface import Storage
+
+
+class NotRestored(StorageError):
+    """The database is unchanged; the message says why."""
+
+
+@dataclass(frozen=True)
+class RestoredDatabase:
+    """A restored copy that is not in use yet."""
+
+    storage: Storage | None
+    """Its interactions, without a cache. None if it has none, as the SQL database in production."""
+    alias: str | None
+    """Django's name for the copy, which has API keys and the like. None for a DynamoDB table."""
+
+
+BeforeLive = Callable[[RestoredDatabase], int]
+"""Prepares a copy for use, and erases from it whoever was erased since the backup.
+
+Returns the number of erased rows. If it raises, the copy is not used.
+"""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of data that may since have been deleted."""
+
+    name: str
+    gone_by: datetime
+    """When it is deleted, at the latest."""
+
+
+@dataclass
+class BackupReport:
+    """What a run of `backup` has done."""
+
+    name: str = ""
+    bytes: int = 0
+    rows: int = 0
+    expires_at: str = ""
+    deleted: list[str] = field(default_factory=list)
+    """Expired backups."""
+    recovery: dict[str, Any] | None = None
+    """The times that the DynamoDB table can be restored to. None in development."""
+    remaining: int = 0
+
+
+@dataclass
+class VerificationReport:
+    """What a run of `verify_backup` has found."""
+
+    verified: int = 0
+    """Backups that are intact."""
+    damaged: list[str] = field(default_factory=list)
+    """Files that are not."""
+    rows: int = 0
+    bytes: int = 0
+    remaining: int = 0
+
+
+@dataclass
+class RestoreReport:
+    """What a run of `restore` has done."""
+
+    name: str = ""
+    """The backup, or the new table."""
+    rows: int | None = None
+    erased: int = 0
+    """Rows of users who were erased since the backup."""
+    kept: str | None = None
+    """The file with the previous database."""
+    done: list[str] = field(default_factory=list)
+    """What was done to the table."""
+    remaining: int = 0
+
+
+class Backups(ABC):
+    """The backups of one database. Every method may raise StorageError.
+
+    How a backup is restored differs: a file replaces the SQL database, a table is made beside the
+    old one. So `restore` is each subclass's own. It calls a BeforeLive before the copy is used.
+    """
+
+    @abstractmethod
+    def take(self, now: datetime, report: BackupReport, *, dry_run: bool = False) -> None:
+        """Back the database up, or make sure that it keeps its own past. Fills `report`."""
+
+    @abstractmethod
+    def copies(self) -> list[Copy]:
+        """All copies that may hold what is deleted now.
+
+        Asks no other service: an erasure over the API lists them in its receipt.
+        """

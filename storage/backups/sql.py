@@ -1,0 +1,180 @@
+"""Backups of the SQL database: files in a folder, one of which can take the database's place."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.apps import apps
+from django.core.cache.backends.dummy import DummyCache
+from django.db import connections, router
+from django.db.migrations.loader import MigrationLoader
+
+from storage.archive.archive import configured_archive
+from storage.backups import replacing
+from storage.backups.base import (
+    BackupReport,
+    Backups,
+    BeforeLive,
+    Copy,
+    NotRestored,
+    RestoredDatabase,
+    RestoreReport,
+    VerificationReport,
+)
+from storage.backups.folder import LATEST, Backup, BackupDamaged, BackupFolder, BackupRefused
+from storage.interface import Storage
+from storage.models import Lock
+from storage.records.json import format_time
+from storage.sqlite import in_use
+from storage.startup.schema import migrate_under_lock
+from storage.startup.selection import local_storage
+
+
+class SqlBackups(Backups):
+    """Backups of `database` in `folder`, each kept for `keep`.
+
+    With `has_interactions` the database has everything. Without, as in production, it has staff
+    users, sessions and API keys.
+    """
+
+    def __init__(
+        self, database: Path, folder: Path, keep: timedelta, *, has_interactions: bool
+    ) -> None:
+        self._database = database
+        self._folder = BackupFolder(folder, keep)
+        self._keep = keep
+        self._has_interactions = has_interactions
+
+    def take(self, now: datetime, report: BackupReport, *, dry_run: bool = False) -> None:
+        """Back up, and then delete what has expired. If it fails, earlier backups are kept."""
+        if dry_run:
+            report.deleted = [copy.name for copy in self.copies() if copy.gone_by <= now]
+            return
+        replacing.remove_leftovers(self._database)
+        backup, report.deleted = self._folder.take(self._database, now)
+        report.name, report.bytes = backup.name, backup.size
+        report.rows = backup.content.row_count
+        report.expires_at = format_time(backup.expires_at)
+        for path, since in replacing.kept(self._database):
+            if since + self._keep <= now:
+                path.unlink(missing_ok=True)
+                report.deleted.append(path.name)
+
+    def copies(self) -> list[Copy]:
+        kept = replacing.kept(self._database)
+        found = self._folder.copies() + [(path.name, since + self._keep) for path, since in kept]
+        return [Copy(name, gone_by) for name, gone_by in found]
+
+    def newest(self) -> str | None:
+        """The name of the newest backup, or None if there is none."""
+        names = self._folder.names()
+        return names[-1] if names else None
+
+    def verify(
+        self, wanted: str | None, report: VerificationReport, step: Callable[[], None]
+    ) -> None:
+        """Read a backup completely and compare it with its manifest. Fills `report`.
+
+        `wanted` is a name or `latest`; None stands for all backups. `step` is called before each.
+        Raises BackupRefused if there is no backup, or at the end with a line for each damaged one.
+        """
+        with self._folder.reading():
+            names = self._folder.names() if wanted is None else [self._folder.named(wanted)]
+            names = names or [self._folder.named(LATEST)]  # raises
+            problems = []
+            for done, name in enumerate(names):
+                report.remaining = len(names) - done
+                step()
+                try:
+                    backup = self._folder.verify(name)
+                except BackupDamaged as error:
+                    report.damaged.append(error.name)
+                    problems.append(str(error))
+                else:
+                    report.verified += 1
+                    report.rows += backup.content.row_count
+                    report.bytes += backup.size
+            report.remaining = 0
+            if problems:
+                raise BackupRefused("\n".join(problems))
+
+    def restore(
+        self,
+        wanted: str,
+        now: datetime,
+        report: RestoreReport,
+        *,
+        before_live: BeforeLive,
+        stale_lock: str,
+        dry_run: bool = False,
+        migrate: bool = False,
+        keep_old: bool = False,
+        expired: bool = False,
+    ) -> None:
+        """Put a backup in the place of the database. Fills `report`.
+
+        `stale_lock` names a lock that a run may have held when the backup was made; it is dropped.
+        `migrate` upgrades a backup of an older version, `expired` allows one that should be gone.
+        Raises StorageError, and then the database is unchanged.
+        """
+        with self._folder.reading():
+            backup = self._folder.manifest(self._folder.named(wanted))
+            report.name = backup.name
+            if backup.expires_at <= now and not expired:
+                raise NotRestored(
+                    f"{backup.name} expired at {format_time(backup.expires_at)}. Erasures from "
+                    "before then may not be on record any more. If there is no other backup: "
+                    "--expired"
+                )
+            _check_schema(backup, migrate)
+            report.rows = backup.content.row_count
+            if dry_run:
+                self._folder.verify(backup.name)
+                return
+
+            def change(alias: str) -> None:
+                if migrate:
+                    migrate_under_lock(alias)
+                _check_tables(alias)
+                if self._has_interactions:
+                    # Other locks stay: one of them says which archive is the database's.
+                    Lock.objects.using(alias).filter(name=stale_lock).delete()
+                report.erased = before_live(RestoredDatabase(self._storage(alias), alias))
+
+            kept = replacing.replace(self._database, self._folder, backup, change, keep_old)
+        report.kept = str(kept) if kept else None
+
+    def keep_restores_out(self) -> None:
+        """Let no restore begin until this process, or the program that it becomes, has ended."""
+        in_use.hold_after_exec(str(self._database))
+
+    def _storage(self, alias: str) -> Storage | None:
+        if not self._has_interactions:
+            return None
+        return local_storage(alias, DummyCache("", {}), configured_archive())
+
+
+def _check_schema(backup: Backup, migrate: bool) -> None:
+    applied = set(backup.content.schema)
+    known = {".".join(migration) for migration in MigrationLoader(None).disk_migrations}
+    if unknown := sorted(applied - known):
+        raise NotRestored(
+            f"{backup.name} is of another version, which has {', '.join(unknown)}. "
+            "Restore it with that version."
+        )
+    if (missing := sorted(known - applied)) and not migrate:
+        raise NotRestored(
+            f"{backup.name} is of an older version, without {', '.join(missing)}. Add --migrate "
+            "to bring it up to date before it is used."
+        )
+
+
+def _check_tables(alias: str) -> None:
+    found = connections[alias].introspection.table_names()
+    models = apps.get_models(include_auto_created=True)
+    for model in models:
+        expected = model._meta.managed and router.allow_migrate_model(alias, model)
+        if expected and model._meta.db_table not in found:
+            raise NotRestored(
+                f"The backup has no table {model._meta.db_table}: it is of another ENVIRONMENT."
+            )

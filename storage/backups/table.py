@@ -1,0 +1,94 @@
+"""Backups of the DynamoDB table, which are its point-in-time recovery."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from django.core.cache.backends.dummy import DummyCache
+from django.core.exceptions import ImproperlyConfigured
+
+from storage.archive.archive import configured_archive
+from storage.backups import recovery
+from storage.backups.base import (
+    BackupReport,
+    Backups,
+    BeforeLive,
+    Copy,
+    NotRestored,
+    RestoredDatabase,
+    RestoreReport,
+)
+from storage.dynamodb.advice import advice
+from storage.dynamodb.client import Client
+from storage.exceptions import StorageUnavailable
+from storage.records.json import format_time
+from storage.startup.selection import cloud_storage
+
+
+class TableBackups(Backups):
+    """DynamoDB keeps the past of `table` itself. `connect` makes a client of it."""
+
+    def __init__(self, table: str, connect: Callable[[], Client]) -> None:
+        self._table = table
+        self._connect = connect
+
+    def take(self, now: datetime, report: BackupReport, *, dry_run: bool = False) -> None:
+        """Check that the recovery is on, and report how far back it reaches."""
+        if dry_run:
+            return
+        with _advised():
+            window = recovery.window(self._client())
+        report.recovery = {
+            "table": self._table,
+            "earliest": format_time(window.earliest),
+            "latest": format_time(window.latest),
+            "days": window.days,
+        }
+
+    def copies(self) -> list[Copy]:
+        gone_by = datetime.now(UTC) + timedelta(days=recovery.RECOVERY_DAYS)
+        return [Copy(f"point-in-time recovery of {self._table}", gone_by)]
+
+    def restore(
+        self,
+        name: str,
+        at: datetime | None,
+        report: RestoreReport,
+        *,
+        wait: Callable[[], None],
+        before_live: BeforeLive,
+        dry_run: bool = False,
+    ) -> None:
+        """Make a table `name` of what the table was `at` a time, or of late. Fills `report`.
+
+        DynamoDB takes minutes. `wait` is called meanwhile, and may raise; another call goes on.
+        """
+        source, target = self._client(), self._client()
+        target.table = report.name = name
+        if name == source.table:
+            raise NotRestored("A table is restored into a new one. Choose another name.")
+
+        def change() -> None:
+            storage = cloud_storage(target, DummyCache("", {}), configured_archive())
+            report.erased = before_live(RestoredDatabase(storage, None))
+
+        with _advised():
+            if dry_run:
+                recovery.check(source, target, at)
+            else:
+                report.done = recovery.restore(source, target, at, wait, change)
+
+    def _client(self) -> Client:
+        try:
+            return self._connect()
+        except ImproperlyConfigured as error:
+            raise NotRestored(str(error)) from error
+
+
+@contextmanager
+def _advised() -> Iterator[None]:
+    """Adds what an operator can do to what DynamoDB refuses."""
+    try:
+        yield
+    except StorageUnavailable as error:
+        raise NotRestored(advice(error)) from error

@@ -1,0 +1,40 @@
+"""The admin where Unfold, which only gives it a look, is not installed."""
+
+import subprocess
+import sys
+
+from tests.chat.processes import ROOT, environment
+
+PROBE = """
+import sys
+sys.modules["unfold"] = None  # as if it were not installed
+import config, django
+django.setup()
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from chat.first_start import load_sample_data
+from storage import get_storage
+from storage.records.pages import PageQuery
+call_command("migrate", verbosity=0)
+load_sample_data()
+staff = Client(headers={"host": "localhost"})
+staff.force_login(User.objects.create_superuser("grace"))
+(newest,) = get_storage().list_interactions_sync(PageQuery(limit=1)).interactions
+chats = "/admin/storage/chatinteraction/"
+for page in (chats, f"{chats}{newest.interaction_id}/change/", "/admin/storage/apikey/"):
+    response = staff.get(page)
+    print(response.status_code, "unfold" in response.content.decode())
+"""
+
+
+def test_pages_are_served_in_djangos_own_look(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        cwd=ROOT,
+        env=environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.splitlines() == ["200 False"] * 3, result.stderr[-3000:]
