@@ -13,6 +13,9 @@ from storage.startup.selection import cloud_storage
 
 REGION = "eu-central-1"
 CONNECTIONS = 6
+PATIENT: dict[str, Any] = {"socket_timeout": 60, "socket_connect_timeout": 60}
+"""For a cache that is to be in use although the machine is busy; 0.1 s may be too short then."""
+
 _numbers = itertools.count()
 
 
