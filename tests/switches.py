@@ -29,7 +29,7 @@ SWITCHES = [
     Switch("BACKUP_EVERY_BIT", "", "1", "flips every bit of a backup, not a sample"),
     Switch("BACKUP_ROUNDS", "2", "20", "snapshots while four processes write"),
     Switch("KILL_ROUNDS", "2", "10", "kills of a server in the middle of writes"),
-    Switch("CACHE_OUTAGE_SECONDS", "25", "60", "how long Redis fails under a mixed load"),
+    Switch("CACHE_OUTAGE_SECONDS", "20", "60", "how long Redis fails under a mixed load"),
 ]
 _USUAL = {switch.name: switch.usual for switch in SWITCHES}
 

@@ -98,7 +98,7 @@ def write(number: int, seconds: float) -> dict[str, Any]:
     """What one process has done."""
     writer, errors, writes = Writer(number), [], 0
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end or not writes:
         try:
             writer.write()
             writes += 1
