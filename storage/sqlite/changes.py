@@ -25,7 +25,8 @@ class Changes:
 
     def version(self) -> str | None:
         """Changes with every commit. None within a transaction, which may see what is its own."""
-        if self._statements.in_transaction():
+        connection = connections[self._statements.alias].connection  # not opened for a look
+        if connection is not None and connection.in_transaction:
             return None
         number = self._idle_pragma("data_version")
         return f"{self._opened}.{number}"
