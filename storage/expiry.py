@@ -14,12 +14,12 @@ MICROSECOND = timedelta(microseconds=1)
 
 def cutoff() -> datetime:
     """What was created at this moment or before it has expired."""
-    return _days_ago(settings.RETENTION_TOTAL_DAYS)
+    return days_before(datetime.now(UTC), settings.RETENTION_TOTAL_DAYS)
 
 
 def hot_since() -> datetime:
     """What was created at this moment or before it is archived, or is about to be."""
-    return _days_ago(settings.RETENTION_HOT_DAYS)
+    return days_before(datetime.now(UTC), settings.RETENTION_HOT_DAYS)
 
 
 def lifetime() -> timedelta:
@@ -44,8 +44,10 @@ def violation(created_at: datetime) -> str | None:
     return f"must be less than {settings.RETENTION_TOTAL_DAYS} days ago; older ones are deleted."
 
 
-def _days_ago(days: int) -> datetime:
+def days_before(moment: datetime, days: int) -> datetime:
+    """The moment so many days of 24 hours earlier, in UTC, or the earliest one that there is."""
     try:
-        return datetime.now(UTC) - timedelta(days=days)
-    except OverflowError:  # more than there have been
+        # In UTC: elsewhere a day may have 23 or 25 hours, and Python would count it as one.
+        return moment.astimezone(UTC) - timedelta(days=days)
+    except OverflowError:  # more days than there have been
         return datetime.min.replace(tzinfo=UTC)
