@@ -53,7 +53,7 @@ _OPTIONS: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
 
 
 class ExportRefused(StorageError):
-    """This export may not be written to the folder. The message says why."""
+    """The export may not be written to the folder. The message says why."""
 
 
 class DamagedExport(StorageError):
@@ -101,7 +101,7 @@ def export(
             for row in chain.from_iterable(pages):
                 if writer.add(row):
                     report.exported, report.bytes = state["count"], state["bytes"]
-                    writer.let(run)
+                    writer.step(run)
             writer.finish()
         report.exported, report.bytes, report.remaining = state["count"], state["bytes"], 0
         _complete(storage, folder, state, run.now)
@@ -153,7 +153,7 @@ class _FrameWriter:
         self._state["newest"] = max(self._state["newest"] or "", format_time(row.created_at))
         return is_full
 
-    def let(self, run: Run) -> None:
+    def step(self, run: Run) -> None:
         """Take a step of the run. If the run ends there, the state is saved for the next one."""
         try:
             run.step(self._state["count"])
