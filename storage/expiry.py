@@ -11,18 +11,15 @@ from django.conf import settings
 
 MICROSECOND = timedelta(microseconds=1)
 
-FOR_EVER = 700_000
-"""In days. Longer than this would be before the year 1, which Python has no dates for."""
-
 
 def cutoff() -> datetime:
     """The retention cutoff: interactions created at this time or earlier have expired."""
-    return datetime.now(UTC) - timedelta(days=min(settings.RETENTION_TOTAL_DAYS, FOR_EVER))
+    return days_before(datetime.now(UTC), settings.RETENTION_TOTAL_DAYS)
 
 
 def hot_since() -> datetime:
     """Interactions created at this time or earlier are archived, or will be by the next run."""
-    return datetime.now(UTC) - timedelta(days=min(settings.RETENTION_HOT_DAYS, FOR_EVER))
+    return days_before(datetime.now(UTC), settings.RETENTION_HOT_DAYS)
 
 
 def lifetime() -> timedelta:
@@ -45,3 +42,12 @@ def violation(created_at: datetime) -> str | None:
     if created_at > cutoff():
         return None
     return f"must be less than {settings.RETENTION_TOTAL_DAYS} days ago; older ones are deleted."
+
+
+def days_before(moment: datetime, days: int) -> datetime:
+    """The time so many days of 24 hours earlier, in UTC; the earliest time if it is before that."""
+    try:
+        # In UTC: elsewhere a day may have 23 or 25 hours, and Python would count it as one.
+        return moment.astimezone(UTC) - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)

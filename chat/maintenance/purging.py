@@ -1,7 +1,7 @@
-"""Deleting what is older than all its days, from cold and hot storage, for good.
+"""Deleting what is past the retention cutoff, from cold and hot storage, for good.
 
-A file that is damaged keeps nothing else from being deleted, but fails the run at its end. It goes
-itself, unread, with a day of which all is past its time and nothing is held.
+A damaged file keeps nothing else from being deleted, but the run fails at its end. The file itself
+is deleted unread once all of its day is past the cutoff, if nothing can be under a legal hold.
 """
 
 from dataclasses import dataclass
@@ -30,31 +30,31 @@ class Purged:
     """What a run of purge_interactions has done; of a dry run, what it would do."""
 
     finished: int = 0
-    """Segments that an interrupted run or a deletion had left to be finished."""
+    """Segments that an interrupted run or a deletion had left to be completed."""
     cold: int = 0
     """Interactions deleted from the archive."""
     segments: int = 0
-    """Segments deleted whole."""
+    """Segments deleted as a whole."""
     unreadable: int = 0
-    """Segments deleted whose manifest was damaged or lost, with nobody knows how many rows."""
+    """Segments deleted whose manifest was damaged or lost. Their rows are in no count."""
     hot: int = 0
-    """Interactions deleted that were hot still."""
+    """Interactions deleted from the database."""
     held: int = 0
     """Interactions that would have been deleted, but are under a legal hold."""
     stubs: int = 0
     idempotency_records: int = 0
     reclaimed_bytes: int = 0
-    """Given back to the file system by the database."""
+    """Bytes that the database has returned to the file system."""
     unreclaimed_bytes: int = 0
-    """Free in a database that was made without auto_vacuum; only VACUUM would give them back."""
+    """Free bytes of a database that was made without auto_vacuum: only VACUUM would return them."""
     remaining: int = 0
-    """Interactions that are due still, about; while very many are hot, some of these."""
+    """About how many interactions are still due. At most a million hot ones are counted."""
 
 
 def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
-    """Delete what was created at or before `policy.cutoff`. Counts as it goes in `report`.
+    """Delete what was created at or before `policy.cutoff`. Counts in `report` as it goes.
 
-    Raises DamagedArchive only when all else is done.
+    DamagedArchive is raised only when everything else is done.
     """
     with Damage() as damage:
         _Purge(storage, policy.cutoff, run, report, damage).do()
@@ -72,11 +72,11 @@ class _Purge:
         self._report = report
         self._damage = damage
         self._due: dict[str, int] = {}
-        """Segments with rows past their time: about how many."""
+        """About how many rows are past the cutoff, by segment."""
         self._unreadable: list[str] = []
 
     def do(self) -> None:
-        """All of it."""
+        """Purge the archive, then the database, and then what belongs to them."""
         marked = set(self._archive.marked())
         if self._run.dry_run:
             self._report.finished = len(marked)
@@ -88,7 +88,7 @@ class _Purge:
             marked = set()
         for day in self._archive.days():
             if day <= self._cutoff.date():
-                self._look(day, marked)
+                self._examine_day(day, marked)
         hot = self._storage.database.count_oldest(self._cutoff, COUNTED_AT_MOST)
         self._report.remaining = sum(self._due.values()) + hot
         for segment in self._due:
@@ -103,7 +103,7 @@ class _Purge:
         else:
             self._end()
 
-    def _look(self, day: date, marked: set[str]) -> None:
+    def _examine_day(self, day: date, marked: set[str]) -> None:
         files = self._archive.files.list(day.isoformat())
         known = {segment for file in files if (segment := names.as_segment(day, file))}
         nothing_stays = day < self._cutoff.date() and self._is_unheld(day)
@@ -128,7 +128,7 @@ class _Purge:
             counts = self._removed(segment)
         report = self._report
         report.held += counts.held
-        if segment not in marked:  # what finishes it would drop the rest
+        if segment not in marked:  # completing a marked one would drop the rest
             report.cold += counts.dropped
             report.segments += not counts.kept
         report.remaining = max(report.remaining - self._due[segment], 0)
@@ -143,7 +143,7 @@ class _Purge:
             try:
                 counts = compact(self._storage, segment, self._holds, self._cutoff)
             except DamagedArchive:
-                self._archive.unmark([marker])  # all of it is as it was
+                self._archive.unmark([marker])  # nothing of it was changed
                 raise
         self._archive.unmark([marker])
         return counts
@@ -166,12 +166,12 @@ class _Purge:
         while page := self._storage.oldest(self._cutoff, min(PAGE, self._run.batch_size), after):
             self._step()
             after = (page[-1].created_at, page[-1].interaction_id)
-            gone = [each for each in page if not self._holds.holds(each)]
-            report.held += len(page) - len(gone)
+            unheld = [row for row in page if not self._holds.holds(row)]
+            report.held += len(page) - len(unheld)
             report.hot += (
-                len(gone)
+                len(unheld)
                 if self._run.dry_run
-                else self._storage.database.remove_expired(gone, self._cutoff)
+                else self._storage.database.remove_expired(unheld, self._cutoff)
             )
             report.remaining = max(report.remaining - len(page), 0)
 
@@ -204,5 +204,5 @@ class _Purge:
 
 
 def _expired(manifest: Manifest, cutoff: datetime) -> int:
-    """Rows created at or before `cutoff`, to the frame."""
+    """The number of rows at or before the cutoff; a frame counts as a whole."""
     return sum(frame.count for frame in manifest.frames if frame.first[0] <= cutoff)

@@ -1,4 +1,4 @@
-"""How much is stored, what is due, and what waits: by bounded means, however much there is."""
+"""How much is stored, what is due and what is pending. The cost is bounded, whatever there is."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,10 @@ from storage.interface import Storage
 from storage.records.json import format_time
 
 COUNTED_AT_MOST = 10_000
-"""Hot rows counted; with more there are "at least" so many."""
+"""Hot rows that are counted. If there are more, this is the count."""
 
 OVERDUE = timedelta(days=2)
-"""What has been due for so long should have gone with a run long ago."""
+"""What has been due for longer should have been done by a run long ago."""
 
 END = datetime.max.replace(tzinfo=UTC)
 
@@ -40,21 +40,21 @@ class Status:
     oldest_cold: str | None = None
     newest_cold: str | None = None
     overdue_to_purge: int = 0
-    """Hot rows, and segments with all their rows, that expired more than OVERDUE ago. Of what may
-    be under a legal hold none counts.
+    """Hot rows, and segments of which all rows, that expired more than OVERDUE ago. What may be
+    under a legal hold does not count.
     """
     interrupted: int = 0
-    """Segments that the next run will finish."""
+    """Segments that the next run will complete."""
     holds: int = 0
     pending_erasures: int = 0
     newest_backup: str | None = None
     damaged: list[str] = field(default_factory=list)
-    """Manifests that cannot be read; their segments are in no other number."""
+    """Manifests that cannot be read. Their segments are in no other count."""
     remaining: int | None = None
 
 
 def look(storage: Storage, policy: Policy, status: Status) -> None:
-    """Fill `status`. Reads a manifest for each segment, and no rows but the oldest."""
+    """Fill `status`. Reads the manifest of every segment, and no row but the oldest."""
     status.backend = storage.database.kind
     status.database = storage.database.describe()
     holds = Holds.of(storage.archive)
@@ -68,13 +68,13 @@ def look(storage: Storage, policy: Policy, status: Status) -> None:
 
 
 def is_overdue(status: Status) -> bool:
-    """Whether cron seems not to do its work, or cannot."""
+    """Whether the scheduled runs seem not to happen, or to fail."""
     return bool(status.overdue_to_archive or status.overdue_to_purge or status.damaged)
 
 
 def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
     def count(until: datetime, expired: int = 0) -> int:
-        """Without those that have expired: at least as many as that."""
+        """The number of rows up to a time, without so many that have expired."""
         return max(storage.database.count_oldest(until, expired + COUNTED_AT_MOST) - expired, 0)
 
     status.hot = count(END)

@@ -89,7 +89,7 @@ class InMemoryCache(Cache):
             logger.warning("After a commit that holds: %s", error)
             return
         key = keys.interaction_key(interaction.interaction_id)
-        self._keep(key, (version, to_json(interaction)), interaction, clears)
+        self._keep(key, (version, to_json(interaction)), clears)
 
     def erase_user(self, user_id: str) -> None:
         """All goes, whoever it is of: keys in memory cannot be listed."""
@@ -144,7 +144,7 @@ class InMemoryCache(Cache):
         found = Stored(interaction=interaction)
         if version is not None:
             counts.miss.inc()
-            self._keep(key, (version, found.json), interaction, clears)
+            self._keep(key, (version, found.json), clears)
         return found
 
     def _hit(self, key: str, version: str) -> Stored | None:
@@ -154,11 +154,10 @@ class InMemoryCache(Cache):
         found = Stored(json=entry[1])
         return None if expiry.has_expired(found.interaction.created_at) else found
 
-    def _keep(self, key: str, entry: Entry, interaction: ChatInteraction, clears: int) -> None:
-        seconds = min(self._ttl, expiry.seconds_left(interaction.created_at))
+    def _keep(self, key: str, entry: Entry, clears: int) -> None:
         with self._lock:
             if clears == self.clears:  # else its user may have been erased since
-                self._values.set(key, entry, seconds)
+                self._values.set(key, entry, self._ttl)
 
 
 class _Writing(Writing):

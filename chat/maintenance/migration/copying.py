@@ -2,13 +2,13 @@
 
 # Note [Passes of a copy]
 
-A pass reads both storages side by side, whole, and writes to the target what differs. Users may go
-on writing to the source meanwhile; so there is another pass, until one finds nothing that differs.
-That one is the proof: both were read, row by row, and hashed. A pass needs to know nothing of
-earlier ones, so a run that was killed is just repeated.
+A pass reads both storages completely, side by side, and writes to the target what differs. Users
+may go on writing to the source meanwhile, so there is another pass, until one finds no difference.
+That one is the proof: all rows of both were read, compared and hashed. A pass does not depend on
+earlier ones, so a run that was killed is simply repeated.
 
-Stubs first, then what is cold, then what is hot: what has changed tiers in the source since an
-earlier run gives up its place in the target before it is needed.
+A pass begins with the stubs, then come the cold rows and then the hot ones. So an interaction that
+has changed tiers in the source leaves its old place in the target before it gets its new one.
 """
 
 import time
@@ -43,15 +43,15 @@ from storage.records.stubs import Stub, by_segment
 PASSES = 5
 
 INDEX_LAG_SECONDS = 1.0
-"""How long DynamoDB takes to show in its index what was written, nearly always."""
+"""How long DynamoDB's index usually takes to show what was written."""
 
 
 class NotSettled(StorageError):
-    """The source went on changing."""
+    """The source was changed during every pass."""
 
 
 class RowsMissing(StorageError):
-    """The source has stubs whose rows its archive has not."""
+    """The source has stubs whose rows are not in its archive."""
 
 
 def copy(
@@ -64,13 +64,13 @@ def copy(
     overwrite: bool = False,
     hand_over: bool = False,
 ) -> None:
-    """Make `target`, which nobody uses yet, a copy of `source`. Counts as it goes in `report`.
+    """Make `target`, which nobody uses yet, a copy of `source`. Counts in `report` as it goes.
 
-    With `hand_over` the target takes the place of the source, once they are the same. `step` is
-    called between any two steps, with the rows read, and may raise.
+    With `hand_over` the target then takes the place of the source. `step` is called between any two
+    steps, with the number of rows read, and may raise.
 
-    Raises NotSettled if the source was changed during each of PASSES passes; RowsMissing; and,
-    without `overwrite`, TargetInUse. Whatever is raised, a repetition goes on.
+    Raises NotSettled if the source was changed during each of PASSES passes, RowsMissing, and
+    without `overwrite` TargetInUse. Whatever is raised, to repeat the call is to continue.
     """
     read = 0
 
@@ -88,7 +88,9 @@ def copy(
     if shared:
         handing_over.set_apart(target.storage)
     else:
-        confirm_archive(target.storage, adopt=True)  # its own, in which the copies will be
+        confirm_archive(
+            target.storage, adopt=True
+        )  # the segments are copied to the target's own archive
     _copy_until_equal(source, target, run, count, report)
     if hand_over and shared:
         handing_over.hand_over(source.storage, target.storage)
@@ -110,7 +112,7 @@ def _copy_until_equal(source: Side, target: Side, run: Run, step: Step, report: 
 
 
 def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> bool:
-    """Whether both were the same before it."""
+    """Make one pass. Returns whether it has found both to be the same."""
     one = _Pass(source, target, run, step, report)
     one.copy()
     report.passes += 1
@@ -153,7 +155,7 @@ class _Pass:
         self.differences += copied
 
     def _drop_stubs(self) -> None:
-        """Drop the target's stubs that the source has not."""
+        """Drop the target's stubs that the source does not have."""
         stubs = self._unexpired(self._target.database.all_stubs())
         for some in batched(stubs, PAGE):
             self._step()
@@ -183,7 +185,7 @@ class _Pass:
         writer.flush()
 
     def _check_archive(self) -> None:
-        """Raises RowsMissing. A stub that was dropped meanwhile makes fewer of them, not more."""
+        """Raise RowsMissing if there are more stubs than rows. Deletions meanwhile do no harm."""
         stubs = sum(1 for _ in self._unexpired(self._source.database.all_stubs()))
         if (missing := stubs - self.here.rows) > 0:
             raise RowsMissing(
@@ -203,7 +205,7 @@ class _Pass:
         writer.flush()
 
     def _pairs(self, read: Callable[..., Iterator[Row]]) -> Iterator[tuple[Row | None, Row | None]]:
-        """What is to be changed; counts and hashes all."""
+        """The pairs that differ, unless nothing is to be changed. Counts and hashes all pairs."""
         ours = read(self._source, self._cutoff, self._step)
         theirs = read(self._target, self._cutoff, self._step)
         for here, there in pairs(ours, theirs):

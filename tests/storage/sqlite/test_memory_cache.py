@@ -214,8 +214,8 @@ def test_a_reader_that_took_the_version_after_it_has_read_would_leave_it_stale(
 
     keep = other_storage.cache._keep
 
-    def keep_late(key, entry, interaction, clears):
-        keep(key, (version(), entry[1]), interaction, clears)
+    def keep_late(key, entry, clears):
+        keep(key, (version(), entry[1]), clears)
 
     monkeypatch.setattr(other_storage.cache, "_keep", keep_late)
     other_storage.cache.get("i", read_and_be_overtaken)
