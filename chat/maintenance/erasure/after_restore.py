@@ -120,7 +120,7 @@ def _correct_stubs(storage: Storage, policy: Policy) -> None:
     storage.database.drop_other_stubs(interrupted)
     for segment in sorted(segments - interrupted):
         for rows in batched(archive.rows(segment), ROWS_AT_ONCE):
-            unexpired = [row for row in rows if row.created_at > policy.gone_until]
+            unexpired = [row for row in rows if row.created_at > policy.cutoff]
             if not _adopt(storage, unexpired, segment, segments):
                 archive.mark(segment)
 

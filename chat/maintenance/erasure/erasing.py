@@ -105,7 +105,7 @@ class Job:
     def __init__(self, storage: Storage, policy: Policy, run: Run, report: Erased) -> None:
         self._storage = storage
         self._archive = storage.archive
-        self._gone_until = policy.gone_until
+        self._cutoff = policy.cutoff
         self._run = run
         self._report = report
 
@@ -176,7 +176,7 @@ class Job:
         try:
             _refuse_held(self._storage, erasure.user_id, self.holds)
             # For each user: an earlier one that failed may have left something, too.
-            finish_interrupted(self._storage, self._run, self._gone_until)
+            finish_interrupted(self._storage, self._run, self.holds, self._cutoff)
             sweeps, swept_at = self._sweep_until_gone(erasure.user_id, found)
         except BaseException as error:
             self._keep(_with(erasure, found), error)
@@ -191,7 +191,7 @@ class Job:
 
     def _sweep_until_gone(self, user_id: str, found: Counter[str]) -> tuple[int, datetime]:
         """Returns the number of sweeps, and when the last one began. Raises UserActive."""
-        removal = Removal(self._storage, user_id, self._run, self.holds, self._gone_until, found)
+        removal = Removal(self._storage, user_id, self._run, self.holds, self._cutoff, found)
         for sweeps in range(1, SWEEPS + 2):
             if sweeps > 1:
                 time.sleep(self._storage.database.index_lag_seconds)
