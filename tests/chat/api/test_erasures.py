@@ -202,7 +202,7 @@ def test_the_user_is_in_no_answer_and_no_log(eraser, storage, make_interaction, 
         holds.put(storage.archive, Hold("user", marker, f"{marker} against us", NOW))
         yield eraser.delete(path)
         holds.lift(storage.archive, Hold("user", marker, "", NOW))
-        with patch.object(type(storage), "_forget_user", side_effect=CacheNotErased):
+        with patch.object(type(storage), "forget_user", side_effect=CacheNotErased):
             yield eraser.delete(path)
         yield Client().delete(path)
         storage.archive.files.delete("archive.json")
