@@ -72,7 +72,7 @@ def _begun(erasure: Erasure) -> Erasure:
     storage = get_storage()
     try:
         with Run(storage, max_seconds=REQUEST_SECONDS) as run:
-            return erasing.attempt(storage, erasure, Policy.at(run.now), run, Erased())
+            return erasing.Job(storage, Policy.at(run.now), run, Erased()).attempt(erasure)
     except (LockHeld, OutOfTime):
         pass
     except StorageError as error:

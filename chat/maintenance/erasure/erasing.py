@@ -74,42 +74,12 @@ class _Gone:
 def request(storage: Storage, user_id: str) -> Erasure:
     """Record that a user is to be erased. Returns the pending erasure if there is one already.
 
-    From then on the request outlives this process, and `erase_pending` does what is left. Raises
-    UserHeld, and ArchiveMismatch.
+    From then on the request outlives this process, and `Job.erase_pending` does what is left.
+    Raises UserHeld, and ArchiveMismatch.
     """
     confirm_archive(storage)
     _refuse_held(storage, user_id, Holds.of(storage.archive))
     return ledger.request(storage.archive, user_id)
-
-
-def erase(storage: Storage, user_id: str, policy: Policy, run: Run, report: Erased) -> Erasure:
-    """Record that a user is to be erased, and erase the user. Returns it with its receipt.
-
-    The run has confirmed the archive. Raises as `attempt` does.
-    """
-    job = _Job(storage, policy, run, report)
-    _refuse_held(storage, user_id, job.holds)
-    return job.attempt(ledger.request(storage.archive, user_id))
-
-
-def attempt(
-    storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: Erased
-) -> Erasure:
-    """Erase the user of a pending erasure. Returns it with its receipt.
-
-    Raises UserHeld, UserActive and whatever keeps a layer from confirming. The erasure is then
-    still pending, and says why.
-    """
-    return _Job(storage, policy, run, report).attempt(erasure)
-
-
-def erase_pending(storage: Storage, policy: Policy, run: Run, report: Erased) -> list[str]:
-    """Erase all users of pending erasures. Returns a line for each that failed.
-
-    One that fails does not keep others from being done. When the time is up, users of whom nothing
-    is left still get their receipts; then raises OutOfTime, unless there are lines to return.
-    """
-    return _Job(storage, policy, run, report).erase_pending()
 
 
 def pending(storage: Storage) -> list[str]:
@@ -129,8 +99,8 @@ def count(storage: Storage, user_id: str) -> Counter[str]:
     return +found
 
 
-class _Job:
-    """The erasures of one run."""
+class Job:
+    """Erasures within one run, which has confirmed the archive. Counts in `report` as it goes."""
 
     def __init__(self, storage: Storage, policy: Policy, run: Run, report: Erased) -> None:
         self._storage = storage
@@ -144,8 +114,17 @@ class _Job:
         """All legal holds, read once a run: `legal_hold add` waits for earlier runs to end."""
         return Holds.of(self._archive)
 
+    def erase(self, user_id: str) -> Erasure:
+        """Record that a user is to be erased, and do it. Returns and raises as `attempt` does."""
+        _refuse_held(self._storage, user_id, self.holds)
+        return self.attempt(ledger.request(self._archive, user_id))
+
     def attempt(self, erasure: Erasure) -> Erasure:
-        """See `attempt`."""
+        """Erase the user of a pending erasure. Returns it with its receipt.
+
+        Raises UserHeld, UserActive and whatever keeps a layer from confirming. The erasure is then
+        still pending, and says why.
+        """
         current = ledger.take_up(self._archive, erasure.erasure_id)
         if current is None:  # another run has done it meanwhile
             return ledger.find(self._archive, erasure.erasure_id) or erasure
@@ -154,7 +133,12 @@ class _Job:
         return self._finish([gone])[0]
 
     def erase_pending(self) -> list[str]:
-        """See `erase_pending`."""
+        """Erase all users of pending erasures. Returns a line for each that failed.
+
+        One that fails does not keep others from being done. When the time is up, users of whom
+        nothing is left still get their receipts; then raises OutOfTime, unless there are lines to
+        return.
+        """
         report = self._report
         problems: list[str] = []
         gone: list[_Gone] = []
