@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from config.environment import VARIABLES
+from tests.chat import fork_server
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 300
@@ -40,15 +41,7 @@ def manage(*arguments: Any) -> list[Any]:
 
 def run(folder: Path | str, *arguments: Any, stdin: bytes = b"", **values: Any) -> Any:
     """Run a management command to its end; gives its exit status and output as bytes."""
-    return subprocess.run(
-        manage(*arguments),
-        input=stdin,
-        capture_output=True,
-        env=environment(folder, **values),
-        cwd=ROOT,
-        timeout=COMMAND_SECONDS,
-        check=False,
-    )
+    return fork_server.run([*map(str, arguments)], environment(folder, **values), stdin)
 
 
 def free_port() -> Any:

@@ -40,6 +40,7 @@ class OnMinistack(CloudContract):
         return dynamodb_model
 
 
+@pytest.mark.exhaustive  # the cluster has the same commands, and more that can go wrong
 class TestOnMinistackAndValkey(OnMinistack):
     @pytest.fixture
     def cache(self, valkey_server):

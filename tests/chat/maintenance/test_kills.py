@@ -99,7 +99,7 @@ def killed_at_each_step(
     number = 0
     while True:
         world = make_world()
-        step = stride(world.storage, local=local, cloud=16)
+        step = stride(world.storage, local=local, cloud=32)
         number = number + step if number else 1 + list(KILLS).index(kill) * step // 4
         if prepare:
             prepare(world.storage)

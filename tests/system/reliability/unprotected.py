@@ -11,8 +11,6 @@ from typing import Any
 
 from config.settings import *  # noqa: F403
 from config.settings import DATABASES, MIDDLEWARE
-from storage.interface import Storage
-from storage.models import ChatInteraction
 
 _WITHOUT = os.environ["WITHOUT"]
 
@@ -36,13 +34,11 @@ def saving_first(get_response: Any) -> Any:
         time.sleep(0.01)
         method(*arguments)
 
-    def create_later(
-        storage: Storage, interaction: ChatInteraction, idempotency: Any
-    ) -> tuple[Any, ...]:
+    def create_later(storage: Any, interaction: Any, idempotency: Any) -> tuple[Any, ...]:
         writer.submit(later, create, storage, interaction, idempotency)
         return interaction, True
 
-    def create_many_later(storage: Storage, interactions: Any) -> Any:
+    def create_many_later(storage: Any, interactions: Any) -> Any:
         writer.submit(later, create_many, storage, interactions)
         return [Outcome.CREATED] * len(interactions)
 
