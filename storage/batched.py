@@ -1,4 +1,4 @@
-"""`itertools.batched` of Python 3.12."""
+"""`itertools.batched`, which Python has from 3.12 on."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -7,8 +7,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def batched(things: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of so many, the last one maybe of fewer; no more is taken from `things` than needed."""
-    remaining = iter(things)
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yields lists of `size` items, the last one maybe shorter. Takes items only as needed."""
+    remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch

@@ -1,21 +1,20 @@
-"""What can go wrong while interactions are kept, whichever backend keeps them.
+"""The errors of the storage layer, the same for every backend.
 
-Every error a caller can meet at run time is a `StorageError`. A mistake in the
-configuration is Django's `ImproperlyConfigured`, raised at start and not here.
-No message ever holds text of an interaction.
+Every error that a caller can meet at run time is a `StorageError`. A mistake in the configuration
+is Django's `ImproperlyConfigured`, raised at start. No message contains text of an interaction.
 """
 
 from collections.abc import Mapping, Sequence
 
 
 class StorageError(Exception):
-    """Anything the storage layer refuses or cannot do."""
+    """Base class of the errors of the storage layer."""
 
 
 class InvalidInteraction(StorageError):
-    """A value is outside the limits that hold on every backend (`storage.limits`).
+    """A value breaks one of the limits (`storage.limits`). Nothing was written.
 
-    `violations` maps each field's name to a sentence saying what is wrong and what would be right.
+    `violations` maps the name of a field to a sentence that says what is wrong and what is allowed.
     """
 
     def __init__(self, violations: Mapping[str, str]) -> None:
@@ -24,10 +23,10 @@ class InvalidInteraction(StorageError):
 
 
 class InvalidInteractions(InvalidInteraction):
-    """Some of many interactions break limits; nothing was written.
+    """Some interactions of a batch break limits. Nothing was written.
 
-    `by_index` maps the position of each bad one to its violations; `violations` are those of
-    the first.
+    `by_index` maps the index of an invalid interaction to its violations. `violations` are those
+    of the first one.
     """
 
     def __init__(self, by_index: Mapping[int, Mapping[str, str]]) -> None:
@@ -36,11 +35,11 @@ class InvalidInteractions(InvalidInteraction):
 
 
 class InvalidCursor(StorageError):
-    """The cursor was not issued by this store, or for another query. Start from the first page."""
+    """The cursor was changed, or belongs to another query. Start from the first page."""
 
 
 class InteractionConflict(StorageError):
-    """The id is taken by an interaction with other content. Nothing was written."""
+    """An interaction with this id exists and has other content. Nothing was written."""
 
     def __init__(self, interaction_id: str) -> None:
         self.interaction_id = interaction_id
@@ -48,31 +47,32 @@ class InteractionConflict(StorageError):
 
 
 class IdempotencyKeyReused(StorageError):
-    """The idempotency key came with another request before. Use a new key for a new request."""
+    """The idempotency key was used for a different request. Use a new key for a new request."""
 
 
 class IdempotentInteractionGone(StorageError):
-    """What the first request with this idempotency key made has been deleted since."""
+    """The interaction that the first request with this idempotency key created was deleted."""
 
 
 class InteractionArchived(InteractionConflict):
-    """The interaction is in cold storage, where nothing changes. Nothing was written."""
+    """The interaction is archived and so cannot be changed. Nothing was written."""
 
     def __init__(self, interaction_id: str) -> None:
         self.interaction_id = interaction_id
         StorageError.__init__(
             self,
-            "The interaction is archived and cannot be changed any more; restore its day first.",
+            "The interaction is archived and cannot be changed; restore its day first.",
         )
 
 
 class ForeignTimes(StorageError):
-    """A row's time is not written as this project writes times, so it sorts elsewhere."""
+    """A row's `created_at` is not formatted as this project does it, so the row sorts wrongly."""
 
     def __init__(self) -> None:
         super().__init__(
-            "A created_at in the database was written by another program, in a form that sorts "
-            "otherwise. Write it as Django does: without microseconds that are zero."
+            "A created_at in the database was written by another program in a format that breaks "
+            "the order of rows. Rewrite it as Django does: '2026-10-23 09:30:00.123456', and "
+            "without the fraction if the microseconds are zero."
         )
 
 
@@ -81,42 +81,42 @@ class NoSharedCache(StorageError):
 
 
 class StorageUnavailable(StorageError):
-    """The backend did not answer in time. Nothing is known to be written; try again.
+    """The backend did not answer in time. A write may or may not have happened; try again.
 
-    `retry_after` is the pause in seconds after which another attempt makes sense.
+    `retry_after` says after how many seconds another attempt makes sense.
     """
 
     retry_after = 1
 
 
 class CacheNotErased(StorageUnavailable):
-    """The cache has not confirmed that it has nothing of a person any more. Do it again."""
+    """The cache did not confirm that it holds no more data of a user. Repeat the erasure."""
 
     retry_after = 60
 
     def __init__(self) -> None:
         super().__init__(
-            "The cache did not confirm that it has nothing of this user any more. See that it "
-            "answers, and erase the user again."
+            "The cache did not confirm that it holds no more data of this user. Check that it is "
+            "running, then erase the user again."
         )
 
 
 class BatchUnfinished(StorageUnavailable):
-    """Some of many interactions were saved; repeating the whole call is safe and goes on.
+    """Only part of a batch was saved. Repeating the whole call is safe and completes it.
 
-    `interaction_ids` are those that may not have been saved.
+    `interaction_ids` are the ids of those that may not have been saved.
     """
 
     def __init__(self, interaction_ids: Sequence[str]) -> None:
         self.interaction_ids = list(interaction_ids)
         super().__init__(
             f"{len(self.interaction_ids)} interactions of the batch may not have been saved. "
-            "Send it again: what was saved stays as it is."
+            "Send the batch again: saved ones stay as they are."
         )
 
 
 class DamagedArchive(StorageUnavailable):
-    """A file of the archive is not what was written. Put it back from a copy; `name` says which."""
+    """The file `name` of the archive is damaged. Replace it with a copy."""
 
     retry_after = 60
 
@@ -126,6 +126,6 @@ class DamagedArchive(StorageUnavailable):
 
 
 class StorageFull(StorageError):
-    """No space is left. Nothing was written; writes work again as soon as there is space."""
+    """The disk is full. Nothing was written. Writes work again as soon as there is space."""
 
     retry_after = 60

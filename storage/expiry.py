@@ -1,7 +1,7 @@
 """When an interaction expires: RETENTION_TOTAL_DAYS after it was created.
 
-From that moment no read shows it and its id is free, on every backend, whenever it is
-that its bytes are removed. DynamoDB's own TTL takes days to come round to them:
+From that moment no read returns it and its id is free, on every backend, even if it is deleted
+only later. DynamoDB's TTL, for instance, may delete it days later:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
 """
 
@@ -11,41 +11,37 @@ from django.conf import settings
 
 MICROSECOND = timedelta(microseconds=1)
 
+FOR_EVER = 700_000
+"""In days. Longer than this would be before the year 1, which Python has no dates for."""
+
 
 def cutoff() -> datetime:
-    """What was created at this moment or before it has expired."""
-    return _days_ago(settings.RETENTION_TOTAL_DAYS)
+    """The retention cutoff: interactions created at this time or earlier have expired."""
+    return datetime.now(UTC) - timedelta(days=min(settings.RETENTION_TOTAL_DAYS, FOR_EVER))
 
 
 def hot_since() -> datetime:
-    """What was created at this moment or before it is archived, or is about to be."""
-    return _days_ago(settings.RETENTION_HOT_DAYS)
+    """Interactions created at this time or earlier are archived, or will be by the next run."""
+    return datetime.now(UTC) - timedelta(days=min(settings.RETENTION_HOT_DAYS, FOR_EVER))
 
 
 def lifetime() -> timedelta:
-    """How long an interaction can be read."""
+    """How long an interaction can be read after its creation."""
     return timedelta(days=settings.RETENTION_TOTAL_DAYS)
 
 
 def has_expired(created_at: datetime) -> bool:
-    """Whether an interaction of this time must not be seen any more."""
+    """Whether an interaction created at this time has expired."""
     return created_at <= cutoff()
 
 
 def seconds_left(created_at: datetime) -> float:
-    """How long an interaction of this time can still be read."""
+    """Seconds until an interaction created at this time expires."""
     return (created_at - cutoff()).total_seconds()
 
 
 def violation(created_at: datetime) -> str | None:
-    """Why an interaction of this time cannot be saved, or None if it can."""
-    if not has_expired(created_at):
+    """Returns why an interaction created at this time cannot be saved, or None if it can."""
+    if created_at > cutoff():
         return None
     return f"must be less than {settings.RETENTION_TOTAL_DAYS} days ago; older ones are deleted."
-
-
-def _days_ago(days: int) -> datetime:
-    try:
-        return datetime.now(UTC) - timedelta(days=days)
-    except OverflowError:  # more than there have been
-        return datetime.min.replace(tzinfo=UTC)

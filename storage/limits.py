@@ -1,10 +1,9 @@
 """The limits of an interaction, the same on every backend.
 
-DynamoDB sets them: an item, its attribute names included, holds at most 400 KB
-(409,600 bytes), so text is held to 390,000 bytes and the rest is left to ids, index
-keys and names. Token counts stay within the integers that JSON clients can read
-exactly (RFC 8259, section 6). Text is Unicode that UTF-8 can express, so no lone surrogates.
-What would have expired already is not kept at all (`storage.expiry`).
+DynamoDB sets them. An item, including its attribute names, holds at most 400 KB (409,600 bytes):
+390,000 bytes are for text, the rest for ids, index keys and names. Token counts stay within the
+integers that JSON clients read exactly (RFC 8259, section 6). Text must be valid Unicode, without
+lone surrogates. An interaction that is old enough to have expired is refused (`storage.expiry`).
 """
 
 import re
@@ -26,29 +25,27 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def identifier_violation(value: object) -> str | None:
-    """Why `value` cannot be an `interaction_id` or a `user_id`, or None if it can."""
+    """Returns why `value` cannot be an `interaction_id` or a `user_id`, or None if it can."""
     if not isinstance(value, str):
         return f"must be a string, not {type(value).__name__}."
     if not 1 <= len(value) <= IDENTIFIER_MAX_LENGTH:
         return f"must have 1 to {IDENTIFIER_MAX_LENGTH} characters; it has {len(value)}."
     if value.isascii() and value.isprintable():
-        return None  # what nearly all are: no more need be looked at
+        return None  # fast path: nearly every id
     if _CONTROL.search(value):
         return "must not contain control characters."
     return None if is_utf8(value) else _SURROGATE
 
 
 def model_violation(value: object) -> str | None:
-    """Why `value` cannot be a `model_used`, or None if it can."""
-    if not isinstance(value, str):
-        return f"must be a string, not {type(value).__name__}."
-    if not 1 <= len(value) <= MODEL_MAX_LENGTH:
+    """Returns why `value` cannot be a `model_used`, or None if it can."""
+    if isinstance(value, str) and not 1 <= len(value) <= MODEL_MAX_LENGTH:
         return f"must have 1 to {MODEL_MAX_LENGTH} characters; it has {len(value)}."
-    return _character_violation(value)
+    return text_violation(value)
 
 
 def tokens_violation(value: object) -> str | None:
-    """Why `value` cannot be a token count, or None if it can."""
+    """Returns why `value` cannot be a token count, or None if it can."""
     if type(value) is not int:
         return f"must be an integer, not {type(value).__name__}."
     if not 0 <= value <= TOKENS_MAX:
@@ -57,18 +54,22 @@ def tokens_violation(value: object) -> str | None:
 
 
 def text_violation(value: object) -> str | None:
-    """Why `value` cannot be a `message` or a `response`, or None if it can; size apart."""
+    """Returns why `value` cannot be a `message` or `response`, or None. Does not check the size."""
     if not isinstance(value, str):
         return f"must be a string, not {type(value).__name__}."
-    return _character_violation(value)
+    if "\0" in value:
+        return "must not contain the character NUL (U+0000)."
+    return None if value.isascii() or is_utf8(value) else _SURROGATE
 
 
 def size_violation(message: str, response: str) -> dict[str, str]:
-    """Which of the two to shorten, and why, by its name; empty if their size is allowed."""
+    """Returns which of the two fields is too long, mapped to the reason. Empty if none is."""
+    if 4 * (len(message) + len(response)) <= TEXT_MAX_BYTES:
+        return {}  # whatever its characters
     size = text_bytes(message, response)
     if size <= TEXT_MAX_BYTES:
         return {}
-    message_alone = utf8_length(message) > TEXT_MAX_BYTES
+    message_alone = len(message.encode()) > TEXT_MAX_BYTES
     return {
         "message" if message_alone else "response": (
             f"message and response together must be at most {TEXT_MAX_BYTES} bytes "
@@ -78,19 +79,14 @@ def size_violation(message: str, response: str) -> dict[str, str]:
 
 
 def text_bytes(message: str, response: str) -> int:
-    """Bytes of UTF-8 in a message and a response."""
-    return utf8_length(message) + utf8_length(response)
-
-
-def utf8_length(value: str) -> int:
-    """Bytes of UTF-8 in a string."""
-    return len(value) if value.isascii() else len(value.encode())
+    """The size of a message and a response in bytes of UTF-8."""
+    if message.isascii() and response.isascii():
+        return len(message) + len(response)
+    return len(message.encode()) + len(response.encode())
 
 
 def is_utf8(value: str) -> bool:
-    """Whether UTF-8 can express `value`: it has no lone surrogates."""
-    if value.isascii():
-        return True
+    """Whether `value` can be encoded in UTF-8, that is, has no lone surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -101,14 +97,8 @@ def is_utf8(value: str) -> bool:
 _SURROGATE = "must not contain lone surrogates (U+D800 to U+DFFF)."
 
 
-def _character_violation(value: str) -> str | None:
-    if "\0" in value:
-        return "must not contain the character NUL (U+0000)."
-    return None if is_utf8(value) else _SURROGATE
-
-
 def time_violation(value: object) -> str | None:
-    """Why `value` cannot be a `created_at` or an `updated_at`, or None if it can."""
+    """Returns why `value` cannot be a `created_at` or `updated_at`, or None if it can."""
     if isinstance(value, datetime) and value.tzinfo is UTC:
         return None
     if not isinstance(value, datetime) or value.utcoffset() is None:

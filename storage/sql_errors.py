@@ -1,4 +1,4 @@
-"""What a SQL database and Django's ORM raise, as the errors of the storage interface."""
+"""Turns the errors of a SQL database and of Django's ORM into errors of the storage layer."""
 
 import sqlite3
 
@@ -8,10 +8,10 @@ from storage.exceptions import StorageFull, StorageUnavailable
 
 
 class Translated:
-    """Raises StorageFull or StorageUnavailable for a database error, with the cause chained."""
+    """Raises StorageFull or StorageUnavailable in place of a database error, which is its cause."""
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, DatabaseError | sqlite3.Error):
@@ -22,8 +22,8 @@ translated = Translated()
 
 
 def translate(error: DatabaseError | sqlite3.Error) -> StorageFull | StorageUnavailable:
-    """The storage error that says the same as `error`."""
+    """Returns the storage error for a database error."""
     driver_error = error if isinstance(error, sqlite3.Error) else error.__cause__
     if getattr(driver_error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StorageFull("The disk with the database is full.")
-    return StorageUnavailable(f"The database did not do what was asked: {driver_error}.")
+    return StorageUnavailable(f"The database failed: {driver_error}.")

@@ -29,7 +29,7 @@ class Policy:
         return self._days_ago(self.hot_days)
 
     @property
-    def gone_until(self) -> datetime:
+    def cutoff(self) -> datetime:
         """What was created at this moment or before it is deleted, and not read any more."""
         return self._days_ago(self.total_days)
 

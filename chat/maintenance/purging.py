@@ -7,7 +7,7 @@ itself, unread, with a day of which all is past its time and nothing is held.
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from chat.maintenance.compaction import Content, compact, examine, finish_interrupted
+from chat.maintenance.compaction import SegmentCounts, compact, examine, finish_interrupted
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.policy import Policy
@@ -23,9 +23,6 @@ PAGE = 100
 COUNTED_AT_MOST = 1_000_000
 
 RECORDS_AT_ONCE = 500
-
-DATABASE = "default"
-"""Django's alias of the SQL database, which has records of idempotency keys where it has rows."""
 
 
 @dataclass
@@ -55,21 +52,21 @@ class Purged:
 
 
 def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
-    """Delete what was created at or before `policy.gone_until`. Counts as it goes in `report`.
+    """Delete what was created at or before `policy.cutoff`. Counts as it goes in `report`.
 
     Raises DamagedArchive only when all else is done.
     """
     with Damage() as damage:
-        _Purge(storage, policy.gone_until, run, report, damage).do()
+        _Purge(storage, policy.cutoff, run, report, damage).do()
 
 
 class _Purge:
     def __init__(
-        self, storage: Storage, gone_until: datetime, run: Run, report: Purged, damage: Damage
+        self, storage: Storage, cutoff: datetime, run: Run, report: Purged, damage: Damage
     ) -> None:
         self._storage = storage
         self._archive = storage.archive
-        self._gone_until = gone_until
+        self._cutoff = cutoff
         self._holds = Holds.of(storage.archive)
         self._run = run
         self._report = report
@@ -86,13 +83,13 @@ class _Purge:
         else:
             with self._damage.passed_over():
                 self._report.finished = finish_interrupted(
-                    self._storage, self._run, self._gone_until
+                    self._storage, self._run, self._holds, self._cutoff
                 )
             marked = set()
         for day in self._archive.days():
-            if day <= self._gone_until.date():
+            if day <= self._cutoff.date():
                 self._look(day, marked)
-        hot = self._storage.database.count_oldest(self._gone_until, COUNTED_AT_MOST)
+        hot = self._storage.database.count_oldest(self._cutoff, COUNTED_AT_MOST)
         self._report.remaining = sum(self._due.values()) + hot
         for segment in self._due:
             self._step()
@@ -109,7 +106,7 @@ class _Purge:
     def _look(self, day: date, marked: set[str]) -> None:
         files = self._archive.files.list(day.isoformat())
         known = {segment for file in files if (segment := names.as_segment(day, file))}
-        nothing_stays = day < self._gone_until.date() and self._is_unheld(day)
+        nothing_stays = day < self._cutoff.date() and self._is_unheld(day)
         for segment in sorted(known):
             try:
                 manifest = self._archive.manifest(segment)
@@ -118,44 +115,44 @@ class _Purge:
                 if not nothing_stays:
                     self._damage.found.append(error)
                 continue
-            if manifest is not None and manifest.oldest <= self._gone_until:
-                self._due[segment] = _expired(manifest, self._gone_until)
+            if manifest is not None and manifest.oldest <= self._cutoff:
+                self._due[segment] = _expired(manifest, self._cutoff)
         if nothing_stays:
             there = {segment for file in files if (segment := names.segment_of(day, file))}
             self._unreadable += sorted(there - known - marked)
 
     def _purge_segment(self, segment: str, marked: set[str]) -> None:
         if self._run.dry_run:
-            content = examine(self._storage, segment, self._holds, self._gone_until)
+            counts = examine(self._storage, segment, self._holds, self._cutoff)
         else:
-            content = self._removed(segment)
+            counts = self._removed(segment)
         report = self._report
-        report.held += content.held
+        report.held += counts.held
         if segment not in marked:  # what finishes it would drop the rest
-            report.cold += content.dropped
-            report.segments += not content.kept
+            report.cold += counts.dropped
+            report.segments += not counts.kept
         report.remaining = max(report.remaining - self._due[segment], 0)
 
-    def _removed(self, segment: str) -> Content:
+    def _removed(self, segment: str) -> SegmentCounts:
         marker = self._archive.mark(segment)
         manifest = self._archive.manifest(segment)
         if manifest is not None and self._is_over(manifest):
             self._archive.remove(segment)
-            content = Content(kept=0, dropped=manifest.count, held=0)
+            counts = SegmentCounts(kept=0, dropped=manifest.count, held=0)
         else:
             try:
-                content = compact(self._storage, segment, self._holds, self._gone_until)
+                counts = compact(self._storage, segment, self._holds, self._cutoff)
             except DamagedArchive:
                 self._archive.unmark([marker])  # all of it is as it was
                 raise
         self._archive.unmark([marker])
-        return content
+        return counts
 
     def _is_unheld(self, day: date) -> bool:
         return day not in self._holds.days and not self._holds.users
 
     def _is_over(self, manifest: Manifest) -> bool:
-        return manifest.newest <= self._gone_until and not self._holds.may_hold(manifest)
+        return manifest.newest <= self._cutoff and not self._holds.may_hold(manifest)
 
     def _purge_unreadable(self) -> None:
         for segment in self._unreadable:
@@ -166,9 +163,7 @@ class _Purge:
 
     def _purge_hot(self) -> None:
         report, after = self._report, None
-        while page := self._storage.oldest(
-            self._gone_until, min(PAGE, self._run.batch_size), after
-        ):
+        while page := self._storage.oldest(self._cutoff, min(PAGE, self._run.batch_size), after):
             self._step()
             after = (page[-1].created_at, page[-1].interaction_id)
             gone = [each for each in page if not self._holds.holds(each)]
@@ -176,7 +171,7 @@ class _Purge:
             report.hot += (
                 len(gone)
                 if self._run.dry_run
-                else self._storage.database.remove_expired(gone, self._gone_until)
+                else self._storage.database.remove_expired(gone, self._cutoff)
             )
             report.remaining = max(report.remaining - len(page), 0)
 
@@ -193,7 +188,7 @@ class _Purge:
     def _end(self) -> None:
         report = self._report
         while stubs := self._storage.database.remove_expired_stubs(
-            self._gone_until, self._run.batch_size
+            self._cutoff, self._run.batch_size
         ):
             report.stubs += stubs
             self._step()
@@ -208,6 +203,6 @@ class _Purge:
         self._run.step(self._report.cold + self._report.hot)
 
 
-def _expired(manifest: Manifest, gone_until: datetime) -> int:
-    """Rows created at or before `gone_until`, to the frame."""
-    return sum(frame.count for frame in manifest.frames if frame.first[0] <= gone_until)
+def _expired(manifest: Manifest, cutoff: datetime) -> int:
+    """Rows created at or before `cutoff`, to the frame."""
+    return sum(frame.count for frame in manifest.frames if frame.first[0] <= cutoff)

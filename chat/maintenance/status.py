@@ -80,14 +80,14 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
     status.hot = count(END)
     oldest = storage.oldest(END, 1)
     status.oldest_hot = format_time(oldest[0].created_at) if oldest else None
-    status.due_to_purge = expired = count(policy.gone_until)
+    status.due_to_purge = expired = count(policy.cutoff)
     if expired == COUNTED_AT_MOST:  # the rest cannot be told from them
         status.due_to_archive = status.overdue_to_archive = 0
     else:
         status.due_to_archive = count(policy.archive_until, expired)
         status.overdue_to_archive = max(count(policy.archive_until - OVERDUE, expired), 0)
     if not holds.all:
-        status.overdue_to_purge = count(policy.gone_until - OVERDUE)
+        status.overdue_to_purge = count(policy.cutoff - OVERDUE)
 
 
 def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status) -> None:
@@ -104,7 +104,7 @@ def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status
             status.segments += 1
             status.cold += manifest.count
             status.archive_bytes += manifest.bytes
-            is_overdue = manifest.newest <= policy.gone_until - OVERDUE
+            is_overdue = manifest.newest <= policy.cutoff - OVERDUE
             status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
             times += [manifest.oldest, manifest.newest]
     if times:

@@ -28,12 +28,8 @@ Find = Callable[[Question], ChatInteraction | None]
 class Writing(ABC):
     """One write to one interaction, as a context manager around it."""
 
-    def __init__(self) -> None:
-        self.result: ChatInteraction | None = None
-
-    def committed(self, interaction: ChatInteraction) -> None:
-        """The database has this now. Without this call, nothing is cached."""
-        self.result = interaction
+    committed: ChatInteraction | None = None
+    """Set it to what the database has now. Otherwise nothing is cached."""
 
     def will_commit(self, interaction: ChatInteraction) -> None:
         """The database is about to commit this, which only a read of it could tell."""

@@ -31,7 +31,7 @@ from storage.cache.base import Cache, Find, Read, Writing
 from storage.cache.metrics import Counts
 from storage.exceptions import StorageError
 from storage.models import ChatInteraction
-from storage.records.json import Stored
+from storage.records.json import Stored, to_json
 from storage.records.questions import Question
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ class InMemoryCache(Cache):
         self._ttl = ttl
         self._known_version = ""
         self._known_erasures: int | None = None
+        self.clears = 0
+        """How often memory was emptied. What was read before that is not kept after it."""
         self._lock = threading.Lock()
 
     def get(self, interaction_id: str, read: Read) -> Stored | None:
@@ -77,23 +79,22 @@ class InMemoryCache(Cache):
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
         return _Writing(self, self._changes)
 
-    def keep_written(self, interaction: ChatInteraction, others: int) -> None:
-        """Cache what this thread has committed, if `others` have committed nothing since."""
+    def keep_written(self, interaction: ChatInteraction, others: int, clears: int) -> None:
+        """Cache what this thread has committed, if others have committed nothing since."""
         try:
-            version = self._version()
+            version = self._changes.version()
             if version is None or self._changes.of_others() != others:
                 return
         except StorageError as error:  # it is saved all the same
             logger.warning("After a commit that holds: %s", error)
             return
         key = keys.interaction_key(interaction.interaction_id)
-        self._keep(key, version, Stored(interaction=interaction))
+        self._keep(key, (version, to_json(interaction)), interaction, clears)
 
     def erase_user(self, user_id: str) -> None:
         """All goes, whoever it is of: keys in memory cannot be listed."""
         with self._lock:
-            self._values.clear()
-            self._known_version = ""  # who has read before this keeps nothing
+            self._clear()
 
     def get_string(self, key: str) -> str | None:
         if not self._knows_erasures():
@@ -119,15 +120,20 @@ class InMemoryCache(Cache):
             with self._lock:
                 erasures = self._changes.erasures()
                 if erasures != self._known_erasures:
-                    self._values.clear()
+                    self._clear()
                     self._known_erasures = erasures
                 self._known_version = version
         return version
+
+    def _clear(self) -> None:
+        self._values.clear()
+        self.clears += 1
 
     def _through(
         self, counts: Counts, key: str, read: Callable[[], ChatInteraction | None]
     ) -> Stored | None:
         version = self._version()
+        clears = self.clears
         found = None if version is None else self._hit(key, version)
         if found is not None:
             counts.hit.inc()
@@ -138,7 +144,7 @@ class InMemoryCache(Cache):
         found = Stored(interaction=interaction)
         if version is not None:
             counts.miss.inc()
-            self._keep(key, version, found)
+            self._keep(key, (version, found.json), interaction, clears)
         return found
 
     def _hit(self, key: str, version: str) -> Stored | None:
@@ -148,22 +154,20 @@ class InMemoryCache(Cache):
         found = Stored(json=entry[1])
         return None if expiry.has_expired(found.interaction.created_at) else found
 
-    def _keep(self, key: str, version: str, found: Stored) -> None:
-        seconds = min(self._ttl, expiry.seconds_left(found.interaction.created_at))
-        entry: Entry = (version, found.json)
+    def _keep(self, key: str, entry: Entry, interaction: ChatInteraction, clears: int) -> None:
+        seconds = min(self._ttl, expiry.seconds_left(interaction.created_at))
         with self._lock:
-            if version == self._known_version:  # else its user may have been erased since
+            if clears == self.clears:  # else its user may have been erased since
                 self._values.set(key, entry, seconds)
 
 
 class _Writing(Writing):
     def __init__(self, cache: InMemoryCache, changes: Changes) -> None:
-        super().__init__()
         self._cache = cache
         self._changes = changes
-        self._others: int | None = None
 
     def __enter__(self) -> Self:
+        self._clears = self._cache.clears
         self._others = self._changes.of_others()
         return self
 
@@ -173,5 +177,5 @@ class _Writing(Writing):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None and self.result is not None and self._others is not None:
-            self._cache.keep_written(self.result, self._others)
+        if error is None and self.committed is not None and self._others is not None:
+            self._cache.keep_written(self.committed, self._others, self._clears)

@@ -116,7 +116,6 @@ class _Writing(Writing):
     """Begins a write in the cells of its key and of what follows from it, and ends it."""
 
     def __init__(self, cache: LeasedCache, cells: Cells, key: str, marked: Sequence[str]) -> None:
-        super().__init__()
         self._cache = cache
         self._cells = cells
         self._key = key
@@ -141,11 +140,11 @@ class _Writing(Writing):
         if isinstance(error, StorageUnavailable):
             # It may take effect yet, so the key stays busy until the mark ends.
             self._cells.mark([self._key, *self._marked])
-        elif error is not None or self.result is None or self._token is None:
+        elif error is not None or self.committed is None or self._token is None:
             self._cells.end(self._key, self._token or b"", None, 0, self._marked)
         else:
-            seconds = self._cache.seconds_for(self.result)
-            value = Stored(interaction=self.result).json
+            seconds = self._cache.seconds_for(self.committed)
+            value = Stored(interaction=self.committed).json
             self._cells.end(self._key, self._token, value, seconds, self._marked)
 
 

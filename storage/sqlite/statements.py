@@ -15,25 +15,16 @@ class Statements:
 
     def rows(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """All rows that a statement returns."""
-        connection = self._connection()
+        connection = self.connection()
         with connection.wrap_database_errors:
             rows: list[tuple[Any, ...]] = connection.connection.execute(sql, parameters).fetchall()
         return rows
 
     def changed(self, sql: str, parameters: Mapping[str, Any]) -> int:
         """How many rows a statement has changed."""
-        connection = self._connection()
+        connection = self.connection()
         with connection.wrap_database_errors:
             return int(connection.connection.execute(sql, parameters).rowcount)
-
-    def row_outside_transaction(self, sql: str) -> tuple[Any, ...] | None:
-        """The one row that a statement returns; None, unasked, within a transaction."""
-        connection = self._connection()
-        if connection.connection.in_transaction:
-            return None
-        with connection.wrap_database_errors:
-            row: tuple[Any, ...] = connection.connection.execute(sql).fetchone()
-        return row
 
     def tables(self) -> list[str]:
         """The names of all tables."""
@@ -56,8 +47,8 @@ class Statements:
         finally:
             self.rows("COMMIT", {})
 
-    def _connection(self) -> Any:
-        """The connection of this thread, open."""
+    def connection(self) -> Any:
+        """Django's connection of this thread, open."""
         connection: Any = connections[self.alias]
         if connection.connection is None:
             connection.ensure_connection()

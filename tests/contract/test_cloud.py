@@ -6,7 +6,7 @@ import pytest
 
 from storage.cache import guarded
 from storage.dynamodb import mirror
-from tests.clouds import CONNECTIONS, REGION, make_cache, make_storage
+from tests.clouds import CONNECTIONS, PATIENT, REGION, make_cache, make_storage
 from tests.contract import moto_gaps
 from tests.contract.contract import StorageContract
 
@@ -43,10 +43,10 @@ class OnMinistack(CloudContract):
 class TestOnMinistackAndValkey(OnMinistack):
     @pytest.fixture
     def cache(self, valkey_server):
-        return make_cache(f"redis://127.0.0.1:{valkey_server.port}/0")
+        return make_cache(f"redis://127.0.0.1:{valkey_server.port}/0", **PATIENT)
 
 
 class TestOnMinistackAndValkeyCluster(OnMinistack):
     @pytest.fixture
     def cache(self, valkey_cluster):
-        return make_cache(valkey_cluster.url)
+        return make_cache(valkey_cluster.url, **PATIENT)

@@ -40,7 +40,7 @@ class UserHeld(StorageError):
 
 
 class UserActive(StorageError):
-    """Every sweep has found something new."""
+    """Every sweep found something new."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -135,13 +135,13 @@ class _Job:
     def __init__(self, storage: Storage, policy: Policy, run: Run, report: Erased) -> None:
         self._storage = storage
         self._archive = storage.archive
-        self._gone_until = policy.gone_until
+        self._cutoff = policy.cutoff
         self._run = run
         self._report = report
 
     @cached_property
     def holds(self) -> Holds:
-        """Read once, within the run: `legal_hold add` waits until runs that may not know it end."""
+        """All legal holds, read once a run: `legal_hold add` waits for earlier runs to end."""
         return Holds.of(self._archive)
 
     def attempt(self, erasure: Erasure) -> Erasure:
@@ -192,7 +192,7 @@ class _Job:
         try:
             _refuse_held(self._storage, erasure.user_id, self.holds)
             # For each user: an earlier one that failed may have left something, too.
-            finish_interrupted(self._storage, self._run, self._gone_until)
+            finish_interrupted(self._storage, self._run, self.holds, self._cutoff)
             sweeps, swept_at = self._sweep_until_gone(erasure.user_id, found)
         except BaseException as error:
             self._keep(_with(erasure, found), error)
@@ -207,7 +207,7 @@ class _Job:
 
     def _sweep_until_gone(self, user_id: str, found: Counter[str]) -> tuple[int, datetime]:
         """Returns the number of sweeps, and when the last one began. Raises UserActive."""
-        removal = Removal(self._storage, user_id, self._run, self.holds, self._gone_until, found)
+        removal = Removal(self._storage, user_id, self._run, self.holds, self._cutoff, found)
         for sweeps in range(1, SWEEPS + 2):
             if sweeps > 1:
                 time.sleep(self._storage.database.index_lag_seconds)
@@ -226,12 +226,12 @@ class _Job:
                 accounts.scrub()
             copies = backups.all_copies()
         except StorageError as error:
-            for each in gone:
-                self._keep(each.erasure, error)
+            for unfinished in gone:
+                self._keep(unfinished.erasure, error)
             raise
         finished = []
-        for each in gone:
-            done = ledger.finish(self._archive, each.erasure, _receipt(each, copies))
+        for swept in gone:
+            done = ledger.finish(self._archive, swept.erasure, _receipt(swept, copies))
             finished.append(done)
             self._report.erasures.append(done.as_record())
         return finished

@@ -1,26 +1,30 @@
-"""The export of a person as a folder: interactions as lines of JSON, and a manifest.
+"""The export of a user as a folder: interactions as lines of JSON, and a manifest.
 
-    interactions.jsonl.zst   newest first; frames of zstd, each with its checksum
-    unfinished.json          how far it is; there until the export is complete
-    manifest.json            what the export has; there once it is complete
+    interactions.jsonl.zst   newest first; what changed tiers during the export may come last;
+                             frames of zstd, each with its checksum
+    unfinished.json          how far the export is; deleted when it is complete
+    manifest.json            what the export has; written when it is complete
 
-Frames end where the rows make them end, so an export that was cut short and goes on comes out byte
-for byte as one that was not, if no row has changed. Nobody but the owner may read the files.
+Where a frame ends depends on the rows alone. So an export that was stopped and resumed is byte for
+byte what it would have been without the stop, if no row has changed. Only the owner may read the
+files.
 """
 
 import fcntl
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from backports import zstd
 
-from chat.maintenance.export.exporting import interactions_of, kept_besides, pages_of
+from chat.maintenance.export.exporting import kept_besides, pages_of
 from chat.maintenance.runs import Run
 from storage.archive import documents
 from storage.archive.lists import position
@@ -80,7 +84,7 @@ def export(
     has of an export is deleted first. Raises ExportRefused, DamagedExport, and OSError.
     """
     if run.dry_run:
-        for page in pages_of(storage, user_id, at_once=run.batch_size):
+        for page in pages_of(storage, user_id, run.batch_size):
             report.exported += len(page)
             run.step(report.exported)
         return
@@ -89,8 +93,12 @@ def export(
             _clear(folder)
         state = _begun(folder, user_id, run.now)
         with _opened(folder, state) as (file, whole):
-            writer = _Writer(folder, file, whole, state)
-            for row in interactions_of(storage, user_id, writer.last, run.batch_size):
+            exported: Iterable[str] = _ids(file) if state["bytes"] else ()
+            writer = _FrameWriter(folder, file, whole, state)
+            pages = pages_of(
+                storage, user_id, run.batch_size, before=writer.last, exported=exported
+            )
+            for row in chain.from_iterable(pages):
                 if writer.add(row):
                     report.exported, report.bytes = state["count"], state["bytes"]
                     writer.let(run)
@@ -118,7 +126,7 @@ def verify(folder: Path, report: Exported) -> None:
     report.exported, report.bytes, report.remaining = said["count"], said["bytes"], 0
 
 
-class _Writer:
+class _FrameWriter:
     """Appends frames to the data file, and keeps `state` to what is in it."""
 
     def __init__(self, folder: Path, file: IO[bytes], whole: Any, state: documents.Content) -> None:
@@ -140,8 +148,9 @@ class _Writer:
             self._end_frame()
         self._lines.append(line)
         self._size += len(line)
-        self.last = position(row)
-        self._state["newest"] = self._state["newest"] or format_time(row.created_at)
+        # What comes out of order, because it changed tiers, may be newer than what came before.
+        self.last = min(self.last or position(row), position(row))
+        self._state["newest"] = max(self._state["newest"] or "", format_time(row.created_at))
         return is_full
 
     def let(self, run: Run) -> None:
@@ -236,6 +245,12 @@ def _opened(folder: Path, state: documents.Content) -> Iterator[tuple[IO[bytes],
             raise DamagedExport(DATA, f"its first {state['bytes']} bytes are not what was written")
         file.truncate(state["bytes"])
         yield file, whole
+
+
+def _ids(file: IO[bytes]) -> set[str]:
+    """The ids of the interactions in a data file, which is read to its end."""
+    file.seek(0)
+    return {json.loads(line)["interaction_id"] for line in zstd.open(file)}
 
 
 def _complete(storage: Storage, folder: Path, state: documents.Content, now: datetime) -> None:

@@ -16,7 +16,6 @@ from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import to_json
-from storage.records.stubs import Stub
 
 PAGE = 100
 """Rows read at a time: at most 40 MB."""
@@ -55,17 +54,17 @@ class Row(NamedTuple):
 Pair = tuple[Row | None, Row | None]
 
 
-def hot_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Row]:
+def hot_rows(storage: Storage, cutoff: datetime, step: Step) -> Iterator[Row]:
     """Hot rows that have not expired, by time and id."""
-    for _, alike in groupby(_hot(storage, gone_until, step), key=_beginning):
+    for _, alike in groupby(_hot(storage, cutoff, step), key=_beginning):
         for interaction in sorted(alike, key=_position):
             yield Row("", interaction, to_json(interaction))
 
 
-def cold_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Row]:
+def cold_rows(storage: Storage, cutoff: datetime, step: Step) -> Iterator[Row]:
     """Rows of the archive that count and have not expired, by segment, then by time and id."""
     for day in storage.archive.days():
-        if day < gone_until.date():
+        if day < cutoff.date():
             continue
         for segment in storage.archive.segments(day):
             for some in batched(storage.archive.rows(segment), PAGE):
@@ -73,7 +72,7 @@ def cold_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Ro
                 stubs = storage.database.stubs([each.interaction_id for each in some])
                 for each in some:
                     stub = stubs.get(each.interaction_id)
-                    if each.created_at > gone_until and stub and stub.segment == segment:
+                    if each.created_at > cutoff and stub and stub.segment == segment:
                         yield Row(segment, each, to_json(each))
 
 
@@ -126,35 +125,13 @@ class Digest:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-class StubDigest:
-    """Which stubs there are, in whatever order they come: for each day how many, and a hash.
-
-    The hash is the sum of SHA-256 over id and segment, modulo 2 to the power of 256.
-    """
-
-    def __init__(self) -> None:
-        self._days: dict[str, tuple[int, int]] = {}
-
-    def add(self, stub: Stub) -> None:
-        """Another one."""
-        key = f"{stub.created_at.date().isoformat()} stubs"
-        text = f"{stub.interaction_id}\0{stub.created_at.isoformat()}\0{stub.segment}"
-        count, total = self._days.get(key, (0, 0))
-        number = int.from_bytes(hashlib.sha256(text.encode()).digest())
-        self._days[key] = count + 1, (total + number) % 2**256
-
-    def days(self) -> dict[str, str]:
-        """`2026-10-23 stubs` and the like, sorted: the count and the hash."""
-        return {key: f"{count} {total:064x}" for key, (count, total) in sorted(self._days.items())}
-
-
 def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
     """The days and tiers in which two digests are not the same, sorted."""
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
-def _hot(storage: Storage, gone_until: datetime, step: Step) -> Iterator[ChatInteraction]:
-    after: Position = (gone_until + expiry.MICROSECOND, "")
+def _hot(storage: Storage, cutoff: datetime, step: Step) -> Iterator[ChatInteraction]:
+    after: Position = (cutoff + expiry.MICROSECOND, "")
     limit = PAGE
     while page := storage.oldest(LATEST, limit, after):
         step()

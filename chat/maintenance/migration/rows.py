@@ -15,7 +15,7 @@ BATCH_BYTES = 8 * 1024 * 1024
 """Text in one batch, about."""
 
 
-class _Writer:
+class _TargetWriter:
     """Writes to a target that nobody else writes to."""
 
     def __init__(self, target: Storage, report: Copied) -> None:
@@ -70,7 +70,7 @@ class _Writer:
         self._report.replaced += outcomes == [Outcome.CREATED]
 
 
-class HotWriter(_Writer):
+class HotWriter(_TargetWriter):
     """Writes hot rows, in batches."""
 
     def __init__(self, source: Storage, target: Storage, report: Copied, batch_size: int) -> None:
@@ -105,7 +105,7 @@ class HotWriter(_Writer):
         # Else the source's index did not show it, or it was archived just now: the next pass sees.
 
 
-class ColdWriter(_Writer):
+class ColdWriter(_TargetWriter):
     """Writes rows that the archive has, each as a stub in the end."""
 
     def put(self, row: Row) -> None:

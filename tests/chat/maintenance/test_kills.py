@@ -143,7 +143,7 @@ def test_restoring(steps, make_world, kill):
 @pytest.mark.parametrize("kill", KILLS)
 def test_purging(steps, make_world, kill):
     for world in killed_at_each_step(
-        steps, make_world, purge, kill, prepare=archive, purged=LATER.gone_until
+        steps, make_world, purge, kill, prepare=archive, purged=LATER.cutoff
     ):
         world.check_settled()
     assert steps.count > 20

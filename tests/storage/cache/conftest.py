@@ -33,7 +33,7 @@ def raw(cache_url):
 
 @pytest.fixture
 def cloud(dynamodb_model, cache_url):
-    return clouds.make_storage(dynamodb_model, clouds.make_cache(cache_url))
+    return clouds.make_storage(dynamodb_model, clouds.make_cache(cache_url, **clouds.PATIENT))
 
 
 @pytest.fixture
