@@ -3,15 +3,21 @@
 No test here may use the SQL database: pytest-django refuses it.
 """
 
+import re
+from pathlib import Path
+
 import pytest
 from django.conf import settings
 
 from storage.archive.archive import configured_archive
 from storage.cache.in_memory import InMemoryCache
 from storage.cache.memory import MemoryCache
+from storage.database import Database
 from storage.interface import Storage
 from tests.contract.contract import StorageContract
 from tests.contract.dictionary import DictionaryDatabase
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class TestDictionaryStorage(StorageContract):
@@ -22,3 +28,9 @@ class TestDictionaryStorage(StorageContract):
         values.clear()
         cache = InMemoryCache(values, database.changes, settings.CACHE_TTL)
         return Storage(database, cache, configured_archive())
+
+
+def test_the_guide_names_every_method_and_attribute():
+    guide = (ROOT / "docs/how-to/add-a-backend.md").read_text(encoding="utf-8")
+    owed = {name for name in (*vars(Database), *Database.__annotations__) if name[0] != "_"}
+    assert owed - set(re.findall(r"`(\w+)`", guide)) == set()
