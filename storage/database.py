@@ -30,6 +30,9 @@ from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub
 
+Read = Callable[[str], ChatInteraction | None]
+"""Returns the hot interaction with an id, or None."""
+
 BeforeCommit = Callable[[ChatInteraction], None]
 """Told what is about to be committed."""
 
@@ -127,10 +130,12 @@ class Database(ABC):
         return [from_record(record) for record in self.newest(wanted)[0]]
 
     @abstractmethod
-    def find_answer(self, question: Question) -> ChatInteraction | None:
+    def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         """The newest hot interaction that answers the question (`is_answered_by`), or None.
 
-        Its `max_age` is checked by the caller. A new one may be missing as in `newest`.
+        Its `max_age` is checked by the caller. A new one may be missing as in `newest`. A backend
+        whose index has only ids reads what it finds there with `read`, which is `self.read` or
+        the same through the cache.
         """
 
     # Hot interactions, for maintenance. What has expired is among them.

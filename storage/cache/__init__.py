@@ -1,1 +1,1 @@
-"""The cache in front of the database."""
+"""The cache in front of the database: Redis, the memory of one process, or none."""

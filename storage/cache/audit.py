@@ -1,73 +1,104 @@
-"""Whether what Redis has cached is what the database has.
+"""Compares the entries in Redis with what the database has: `manage.py cache_audit`.
 
-# Note [Differences while others write]
+A cached value and its row are read one after the other, and a write may come between them. But
+every writer removes the value from the cache before it commits (`storage.cache.leases`). So an
+entry that differs is read a second time, and after it the database. It counts as a difference only
+if the entry is unchanged and the row still differs: then a reader would get a wrong value.
 
-A cached value and its row are read one after the other, and a writer may come between. But a
-writer takes the value out of the cache before its commit (`storage.cache.leases`). So what differs
-is looked at again: if the cell has changed, nothing was wrong; if it has not, and the row that is
-read after it still differs, a reader would have been given what is not so.
-
-The newest answer is found by an index, which lags. So one that the index does not show yet is no
-difference, but a newer one that it does show is.
+The newest answer is found through an index that lags. So an answer differs only if the index shows
+a newer one. An answer that the index does not show yet is right.
 """
 
+import functools
+import json
+import math
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from itertools import islice
+from typing import Any, NamedTuple
 
+import orjson
 from django.conf import settings
-from django.core.cache.backends.base import BaseCache
 from django_redis.cache import RedisCache
 from redis import ConnectionPool, Redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
-from storage.cache import inspection, keys
+from storage import limits
+from storage.batched import batched
+from storage.cache import inspection, keys, leases
 from storage.cache.base import Find, Read
-from storage.cache.claims import Claim, claim_of
 from storage.cache.guarded import AWAY
-from storage.cache.sampling import look, own_keys
-from storage.exceptions import NoSharedCache, StorageUnavailable
+from storage.cache.leases import Cell
+from storage.cache.redis_cells import NOT_OURS
+from storage.exceptions import StorageUnavailable
 from storage.records.audit import Audit, Difference, Kind
-from storage.records.json import to_json
+from storage.records.json import from_json, to_json
 from storage.records.questions import Question
 
 PAUSE_SECONDS = 1.0
-"""Before an answer is looked at again."""
+"""Pause before an entry that differs is read again, so that the index of answers catches up."""
 
 TIMEOUT = 5.0
-"""Seconds to connect to Redis, and to wait for an answer."""
+"""Seconds to connect to Redis, and to wait for an answer. Longer than requests may wait."""
 
-VALUES = (Kind.INTERACTION, Kind.ANSWER, Kind.OUTDATED_ANSWER)
+AT_ONCE = 100
+"""Keys in one round trip. Their values may have 400 KB each."""
+
+PER_SCAN = 1000
+"""Keys that a server examines in one SCAN, about. That blocks it for about 0.2 ms."""
+
+OWN_KEYS = "chat:*"
+"""A Redis pattern for the keys of this project. Other applications may use the same server."""
+
+_KEY = re.compile(r"chat:(.*):([0-9a-f]{64})", re.DOTALL)
 
 
-def audit_cache(cache: BaseCache | None, read: Read, find: Find, sample: int | None) -> Audit:
-    """Compare about `sample` cached entries, or all if None, with what the database has.
+class Entry(NamedTuple):
+    """A key and what Redis holds under it."""
 
-    Raises NoSharedCache, and StorageUnavailable if either does not answer.
+    key: bytes
+    cell: Cell
+    age: float | None
+    """The age of a value in seconds, None if it never expires."""
+
+    @property
+    def shown_key(self) -> str:
+        """The key without the user."""
+        parts = _KEY.fullmatch(self.key.decode(errors="replace"))
+        return f"chat:{'*' if parts[1] else ''}:{parts[2]}" if parts else "chat:*"
+
+
+Judge = Callable[[Entry], tuple[Kind, str, bool]]
+"""Returns the kind of an entry, its interaction's id, and whether it differs from the database."""
+
+
+def audit_cache(cache: RedisCache, read: Read, find: Find, sample: int | None) -> Audit:
+    """Compare entries with the database: the first `sample` that Redis lists, or all if None.
+
+    Each server of a cluster lists an equal share. Raises StorageUnavailable.
     """
-    if not isinstance(cache, RedisCache):
-        raise NoSharedCache("There is no cache: REDIS_URL is not set.")
-    auditor = _Auditor(read, find)
+    found, judge = Audit(), functools.partial(_judge, read, find)
     try:
-        with ExitStack() as open_servers:
-            servers = [
-                open_servers.enter_context(_patient(server))
-                for server in inspection.servers(cache.client.get_client(write=False))
-            ]
-            for server, some in own_keys(servers, sample):
-                auditor.compare(server, some)
+        servers = list(inspection.servers(cache.client.get_client(write=False)))
+        share = None if sample is None else math.ceil(sample / len(servers))
+        for server in servers:
+            with _patient(server) as patient:
+                own_keys = patient.scan_iter(match=OWN_KEYS, count=PER_SCAN)
+                for batch in batched(islice(own_keys, share), AT_ONCE):
+                    _compare(patient, batch, judge, found)
     except NoPermissionError as error:
         raise StorageUnavailable(
-            "This user of Redis lacks rights that an audit needs: docs/how-to/metrics.md."
+            "This Redis user lacks permissions that an audit needs: see docs/how-to/metrics.md."
         ) from error
     except AWAY as error:
         raise StorageUnavailable(f"Redis cannot be asked: {type(error).__name__}.") from error
-    return auditor.found
+    return found
 
 
 def _patient(server: Redis) -> Redis:
-    """The same server, but nobody waits here for each single answer."""
+    """A client of the same server with longer timeouts than those of requests."""
     pool = server.connection_pool
     timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
     return Redis.from_pool(
@@ -75,61 +106,84 @@ def _patient(server: Redis) -> Redis:
     )
 
 
-class _Auditor:
-    def __init__(self, read: Read, find: Find) -> None:
-        self._read = read
-        self._find = find
-        self.found = Audit()
+def _compare(server: Redis, batch: Sequence[bytes], judge: Judge, found: Audit) -> None:
+    suspects = []
+    for entry, (kind, _, differs) in _judged(judge, _entries(server, batch)):
+        found.count(kind, entry.age)
+        if differs:
+            suspects.append(entry)
+    if not suspects:
+        return
+    time.sleep(PAUSE_SECONDS)
+    cells = {entry.key: entry.cell for entry in suspects}
+    again = [entry for entry in _entries(server, list(cells)) if entry.cell == cells[entry.key]]
+    found.differences += [
+        Difference(entry.shown_key, kind, interaction_id)
+        for entry, (kind, interaction_id, differs) in _judged(judge, again)
+        if differs
+    ]
 
-    def compare(self, server: Redis, some: Sequence[bytes]) -> None:
-        """See Note [Differences while others write]."""
-        claims = [claim_of(entry) for entry in look(server, some) if entry.cell is not None]
-        suspects = self._differing(claims, count=True)
-        if not suspects:
-            return
-        if any(claim.kind is Kind.ANSWER for claim in suspects):
-            time.sleep(PAUSE_SECONDS)
-        now = look(server, [claim.entry.key for claim in suspects])
-        unchanged = [
-            claim
-            for claim, entry in zip(suspects, now, strict=True)
-            if entry.cell == claim.entry.cell
-        ]
-        self.found.differences += [
-            Difference(claim.key, claim.kind, claim.interaction_id)
-            for claim in self._differing(unchanged)
-        ]
 
-    def _differing(self, claims: Sequence[Claim], *, count: bool = False) -> list[Claim]:
-        with ThreadPoolExecutor(settings.DYNAMODB_CONNECTIONS) as executor:
-            judged = list(executor.map(self._judge, claims))
-        if count:
-            for claim, (kind, _) in zip(claims, judged, strict=True):
-                self._count(claim, kind)
-        return [claim for claim, (_, differs) in zip(claims, judged, strict=True) if differs]
+def _entries(server: Redis, batch: Sequence[bytes]) -> list[Entry]:
+    """The entries under these keys. Keys that have expired are left out."""
+    pipeline = server.pipeline(transaction=False)
+    for key in batch:
+        pipeline.get(key)
+        pipeline.pttl(key)
+    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    found = []
+    for key, cell, left_ms in zip(batch, answers[::2], answers[1::2], strict=True):
+        if isinstance(cell, ResponseError) and "WRONGTYPE" in str(cell):
+            cell = NOT_OURS
+        for answer in (cell, left_ms):
+            if isinstance(answer, Exception):
+                raise answer
+        if cell is not None:
+            age = None if left_ms == -1 else max(settings.CACHE_TTL - max(left_ms, 0) / 1000, 0.0)
+            found.append(Entry(key, cell, age))
+    return found
 
-    def _count(self, claim: Claim, kind: Kind) -> None:
-        self.found.entries[kind] += 1
-        left = claim.entry.seconds_left
-        if kind in VALUES and left is not None:
-            self.found.ages.append(max(settings.CACHE_TTL - left, 0.0))
 
-    def _judge(self, claim: Claim) -> tuple[Kind, bool]:
-        """What it is, and whether it differs from the database in this moment."""
-        if claim.kind is Kind.INTERACTION:
-            stored = self._read(claim.interaction_id)
-            return claim.kind, stored is None or to_json(stored) != claim.value
-        if claim.kind is Kind.ANSWER:
-            return self._judge_answer(claim)
-        return claim.kind, claim.kind is Kind.UNFIT
+def _judged(judge: Judge, entries: list[Entry]) -> list[tuple[Entry, tuple[Kind, str, bool]]]:
+    with ThreadPoolExecutor(settings.DYNAMODB_CONNECTIONS) as executor:
+        return list(zip(entries, executor.map(judge, entries), strict=True))
 
-    def _judge_answer(self, claim: Claim) -> tuple[Kind, bool]:
-        stored = self._read(claim.interaction_id)
-        key = claim.entry.key.decode()
-        answered = keys.answer_keys(stored) if stored is not None else []
-        if stored is None or key not in answered:
-            return Kind.OUTDATED_ANSWER, False
-        model_used = None if key == answered[0] else stored.model_used
-        newest = self._find(Question(stored.user_id, stored.message, model_used))
-        newer = newest is not None and newest.position > stored.position
-        return claim.kind, newer
+
+def _judge(read: Read, find: Find, entry: Entry) -> tuple[Kind, str, bool]:
+    kind, interaction_id = _claim(entry)
+    if kind is Kind.INTERACTION:
+        stored = read(interaction_id)
+        return kind, interaction_id, stored is None or b"V" + to_json(stored) != entry.cell
+    if kind is not Kind.ANSWER:
+        return kind, interaction_id, kind is Kind.UNFIT
+    stored = read(interaction_id)
+    answered = [] if stored is None else keys.answer_keys(stored)
+    if stored is None or entry.key.decode() not in answered:
+        return Kind.OUTDATED_ANSWER, interaction_id, False
+    model_used = None if entry.key.decode() == answered[0] else stored.model_used
+    newest = find(Question(stored.user_id, stored.message, model_used), read)
+    return kind, interaction_id, newest is not None and newest.position > stored.position
+
+
+def _claim(entry: Entry) -> tuple[Kind, str]:
+    """The kind of an entry and the interaction's id in it, judged by the entry alone."""
+    unfit = (Kind.UNFIT, "")
+    try:
+        parts = _KEY.fullmatch(entry.key.decode())
+        value = leases.value_of(entry.cell)
+        if parts is None or (value is not None and len(value) > leases.VALUE_MAX_BYTES):
+            return unfit
+        if leases.is_mark(entry.cell):
+            return (Kind.LEASE if leases.is_leased(entry.cell) else Kind.MARK), ""
+        if value is None:
+            return (Kind.STRING, "") if isinstance(json.loads(entry.cell or b""), str) else unfit
+        is_answer = bool(parts[1])
+        interaction_id = orjson.loads(value) if is_answer else from_json(value).interaction_id
+        if limits.identifier_violation(interaction_id):
+            return unfit
+        if is_answer:
+            return Kind.ANSWER, interaction_id
+        is_in_place = parts.string == keys.interaction_key(interaction_id)
+        return (Kind.INTERACTION, interaction_id) if is_in_place else unfit
+    except (ValueError, RecursionError):
+        return unfit

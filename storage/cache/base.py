@@ -1,7 +1,7 @@
-"""What a storage asks of its cache: read-through, and an announcement around every write.
+"""The interface of a cache: it is read through, and every write is announced to it.
 
-Each write goes through one of the context managers below: they are entered before the first and
-left after the last request to the database. So no value outlives a commit that it does not show.
+Each write runs inside one of the context managers below. It is entered before the first request to
+the database and left after the last. So no cached value survives a commit that made it out of date.
 """
 
 from abc import ABC, abstractmethod
@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Self
 
-from storage.exceptions import NoSharedCache
 from storage.models import ChatInteraction
 from storage.records.audit import Audit
 from storage.records.json import Stored
@@ -19,88 +18,87 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Read = Callable[[str], ChatInteraction | None]
-"""Returns what the database has under an id at that moment, all commits included."""
+"""Returns the interaction that the database has under an id now, all commits included."""
 
-Find = Callable[[Question], ChatInteraction | None]
-"""Returns the newest answer that the database finds."""
+Find = Callable[[Question, Read], ChatInteraction | None]
+"""Returns the newest answer to a question, or None. `Database.find_answer` is one."""
 
 
-class Writing(ABC):
-    """One write to one interaction, as a context manager around it."""
+class Writing:
+    """A context manager around a write to one interaction. This one does nothing."""
 
     committed: ChatInteraction | None = None
-    """Set it to what the database has now. Otherwise nothing is cached."""
+    """Set it to what was committed. Only then may it be cached."""
 
     def will_commit(self, interaction: ChatInteraction) -> None:
-        """The database is about to commit this, which only a read of it could tell."""
+        """Report what is about to be committed, if only a read of the row could tell."""
 
-    @abstractmethod
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    @abstractmethod
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: "TracebackType | None",
-    ) -> None: ...
+    ) -> None:
+        pass
 
 
 class Cache(ABC):
-    """Interactions by id and as answers, and strings of the application. Threads share one.
+    """Caches interactions by id and as answers, and strings of the application. Thread-safe.
 
-    A cache that is away never makes a read or a write fail: all is a miss then.
+    A cache that does not respond makes no read or write fail. Every read is a miss then.
     """
 
     @abstractmethod
     def get(self, interaction_id: str, read: Read) -> Stored | None:
-        """The cached interaction, or the one that `read` returns, which is then cached."""
+        """Returns the cached interaction, or calls `read` and caches what it returns."""
 
     @abstractmethod
     def answer(self, question: Question, find: Find, read: Read) -> Stored | None:
-        """The cached newest answer, or the one that `find` returns, which is then cached."""
+        """Returns the cached newest answer, or calls `find` and caches what it returns."""
 
     @abstractmethod
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
-        """Around a write to one id. `interaction` is what will be saved, if that is known."""
+        """Wraps a write to one id. `interaction` is what will be saved, if known beforehand."""
 
     def creating(self, interactions: Sequence[ChatInteraction]) -> AbstractContextManager[None]:
-        """Around a batch of new interactions."""
+        """Wraps the creation of a batch of new interactions."""
         return nullcontext()
 
     def moving(self, interaction_ids: Sequence[str]) -> AbstractContextManager[None]:
-        """Around a tier transition: only hot interactions are cached."""
+        """Wraps a tier transition, since only hot interactions are cached."""
         return nullcontext()
 
     def erasing(self, interactions: Sequence[ChatInteraction]) -> AbstractContextManager[None]:
-        """Around a deletion after which the cache must have nothing of these.
+        """Wraps a deletion after which the cache must hold none of these interactions.
 
-        Raises CacheNotErased before it, and nothing is to be deleted then; or after it, and then
-        it is to be repeated with the same interactions, or `erase_user` to follow.
+        Raises CacheNotErased on entry: then delete nothing. Or on exit: then repeat the deletion
+        with the same interactions, or call `erase_user`.
         """
         return nullcontext()
 
     @abstractmethod
     def erase_user(self, user_id: str) -> int | None:
-        """Remove all of a user's entries, strings included; returns how many, if that is known.
+        """Remove all entries of a user, including strings. Returns their number, None if unknown.
 
-        What is read at this moment may be back, unless the database has nothing of the user any
-        more. Raises CacheNotErased.
+        Delete the user's rows first: a read that is under way may cache a row that still exists.
+        Raises CacheNotErased.
         """
 
     @abstractmethod
     def get_string(self, key: str) -> str | None:
-        """The application's string under `key`, or None."""
+        """Returns the application's string under `key`, or None."""
 
     @abstractmethod
     def set_string(self, key: str, value: str, ttl: int) -> None:
         """Keep the application's `value` under `key` for `ttl` seconds (more than 0)."""
 
+    @abstractmethod
     def audit(self, read: Read, find: Find, sample: int | None) -> Audit:
-        """Compare about `sample` random entries, or all if None, with what the database has.
+        """Compare about `sample` entries, or all if None, with what the database has.
 
-        Raises NoSharedCache if no other process could look, StorageUnavailable if it is away.
+        Raises NoSharedCache if this process cannot reach the cache of the servers, and
+        StorageUnavailable if the cache or the database does not answer.
         """
-        raise NoSharedCache(
-            "Each server has its cache in its own memory, where no other process can look."
-        )

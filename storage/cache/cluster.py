@@ -1,4 +1,4 @@
-"""Redis Cluster for django-redis, which has no client for it."""
+"""A client for Redis Cluster, which django-redis lacks."""
 
 import threading
 from collections.abc import Collection
@@ -10,18 +10,21 @@ from redis.cluster import RedisCluster
 
 
 class ClusterConnectionFactory(ConnectionFactory):
-    """Gives one RedisCluster for each URL and process: it knows the slots and holds the pools."""
+    """Makes one RedisCluster per URL and process. It knows the slots and holds the pools."""
 
     _clusters: ClassVar[dict[str, RedisCluster]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def connect(self, url: str) -> Any:
-        """The cluster of which `url` names a node. Raises RedisClusterException if it is away."""
+        """Returns the cluster to which the node in `url` belongs.
+
+        Raises RedisClusterException if it does not answer.
+        """
         with self._lock:
             if url not in self._clusters:
                 parameters = self.make_connection_params(url) | self.pool_cls_kwargs
                 del parameters["parser_class"]  # the cluster has its own
-                # A shard that is away costs its own keys and no others.
+                # When a shard is down, the keys of the others stay available.
                 self._clusters[url] = RedisCluster.from_url(
                     **parameters, require_full_coverage=False
                 )

@@ -1,11 +1,12 @@
-"""Removing from Redis all that there is of a user, and making sure of it.
+"""Removes all data of a user from Redis, and checks that none is left.
 
-Under keys of the user are the application's strings and the newest answers. Keys of interactions
-name no user, so each value there is searched for the user's id; erasing rows marks their keys, but
-a row may have been deleted before, by a process whose last word to the cache was lost.
+The user's keys hold the application's strings and the newest answers. Keys of interactions do not
+name the user, so their values are searched for the user's id. Deleting the rows has marked their
+keys, but a row may have been deleted earlier, by a process that could not reach the cache.
 
-Readers' leases on interactions go, and writers' marks there become such as let nobody fill: who has
-read or written before may not fill afterwards. It costs others some more reads of the database.
+Under keys of interactions, leases of readers are deleted and marks of writers are set to BUSY. So
+no reader or writer that started earlier can fill the key with old data. Because of this, a few
+reads of other users miss the cache.
 """
 
 from collections.abc import Iterator
@@ -25,21 +26,21 @@ AT_ONCE = 500
 """Keys in one round trip."""
 
 SEARCHED_AT_ONCE = 50
-"""Keys of interactions in one round trip: with values of 400 KB the server needs some 30 ms."""
+"""Keys of interactions in one round trip. With values of 400 KB it takes the server 30 ms."""
 
 PER_SCAN = 1000
-"""Keys that a server steps over in one SCAN, about: some 0.2 ms in which it does nothing else."""
+"""Keys that a server examines in one SCAN, about. That blocks it for about 0.2 ms."""
 
 PASSES = 10
-"""With more, somebody puts things there as fast as they are removed."""
+"""The most passes. After so many, something adds entries as fast as they are removed."""
 
 _IS_MARK = """
 local tag = type(cell) == 'string' and string.sub(cell, 1, 1)
 local is_mark = cell == 'X' or ((tag == 'T' or tag == 'B') and #cell <= 64)
 """
 
-# KEYS[1]: the key. Gives 1 if what went was more than a lease or a mark. What is no string makes
-# GET an error, which pcall gives as a table.
+# KEYS[1]: the key. Returns 1 if it held more than a lease or a mark. If its value is no string, GET
+# fails, and pcall returns the error as a table.
 _ERASE = f"""
 local cell = redis.pcall('GET', KEYS[1])
 if not cell then return 0 end
@@ -48,7 +49,7 @@ redis.call('DEL', KEYS[1])
 return is_mark and 0 or 1
 """
 
-# KEYS[1]: the key. ARGV: text that a value of the user's has, life of a mark in ms. As _ERASE.
+# KEYS[1]: the key. ARGV: text that marks a value of the user, lifetime of a mark in ms. As _ERASE.
 _ERASE_IF_NAMED = f"""
 local cell = redis.pcall('GET', KEYS[1])
 {_IS_MARK}
@@ -65,17 +66,17 @@ return 1
 _MARK_MS = int(LEASE_SECONDS * 1000)
 
 Script = tuple[Any, ...]
-"""A script's text, and its arguments behind the key."""
+"""The text of a script, and its arguments after the key."""
 
 
 class StillThere(Exception):
-    """Each pass found something new."""
+    """Every pass found new entries."""
 
 
 def erase_user(client: Any, user_id: str) -> int:
-    """Remove all that there is of a user, leases and marks too; how much besides these.
+    """Remove all entries of a user, including leases and marks; returns the number without these.
 
-    It looks until a whole pass finds nothing, and raises StillThere or what the client raises.
+    Passes are repeated until one finds nothing. Raises StillThere, and errors of the client.
     """
     removed = 0
     for _ in range(PASSES):
@@ -87,16 +88,16 @@ def erase_user(client: Any, user_id: str) -> int:
 
 
 def _suspects(client: Any, user_id: str) -> Iterator[tuple[Script, list[bytes]]]:
-    """Keys, some at a time, and what to do with them."""
-    named = orjson.dumps({"user_id": user_id})[1:-1]  # in a text its quotes would be escaped
+    """Batches of keys, each with the script to run on them."""
+    named = orjson.dumps({"user_id": user_id})[1:-1]  # inside a text the quotes would be escaped
     for server in _servers(client):
         keys = server.scan_iter(match=user_pattern(user_id), count=PER_SCAN)
         own = (key for key in keys if is_key_of(user_id, key))
-        for some in batched(own, AT_ONCE):
-            yield (_ERASE,), some
+        for batch in batched(own, AT_ONCE):
+            yield (_ERASE,), batch
         keys = server.scan_iter(match=INTERACTION_KEYS, count=PER_SCAN)
-        for some in batched(keys, SEARCHED_AT_ONCE):
-            yield (_ERASE_IF_NAMED, named, _MARK_MS), some
+        for batch in batched(keys, SEARCHED_AT_ONCE):
+            yield (_ERASE_IF_NAMED, named, _MARK_MS), batch
 
 
 def _run(client: Any, script: Script, keys: list[bytes]) -> int:
@@ -108,7 +109,7 @@ def _run(client: Any, script: Script, keys: list[bytes]) -> int:
 
 
 def _servers(client: Any) -> list[Any]:
-    """All there are at this moment: with one that is not known of, nothing is certain."""
+    """All servers at this moment. A server that is overlooked could keep data of the user."""
     if isinstance(client, RedisCluster):
         nodes: Any = client.nodes_manager
         nodes.initialize()

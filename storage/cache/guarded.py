@@ -1,4 +1,4 @@
-"""A cache server that may be away, hang or hold anything: nothing of that reaches a caller."""
+"""Asks a cache server that may be down, hang or hold unreadable data, without raising."""
 
 import logging
 import time
@@ -24,22 +24,26 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# RedisClusterException is no RedisError, and django-redis lets it through.
 AWAY = (RedisError, RedisClusterException, OSError)
-# It answers, and yet is no server to ask: without its slots, or a replica by now.
-UNFIT = (ClusterError, ReadOnlyError)
+"""The server did not answer. RedisClusterException is not a RedisError."""
+
+CANNOT_SERVE = (ClusterError, ReadOnlyError)
+"""The server answered but cannot serve: it has lost its slots, or became a replica."""
+
 REFUSES_WRITES = ("NOREPLICAS", "MISCONF")
-# It refused, or what it holds cannot be read: the server is there all the same.
+"""Codes of errors with which a server refuses all writes."""
+
 REFUSED = (ResponseError, ValueError, RecursionError)
+"""The server answered, but refused the command, or its answer cannot be read."""
 
 PARTS = 16
-"""Of a cluster's slots, each with a guard of its own: a node that is away costs no others."""
+"""Parts of a cluster's slots, with a guard each. So a node that is down blocks only its parts."""
 
 
 class Guard:
     """Asks one cache server, or one part of a cluster's slots, through a circuit breaker.
 
-    While the circuit is open nobody waits for the server: a thread probes it.
+    While the circuit is open, no call waits for the server. A thread probes it.
     """
 
     def __init__(self, probe: Callable[[], object]) -> None:
@@ -47,22 +51,22 @@ class Guard:
         self._probe = probe
         self._is_probed = False
         self.back_since = 0.0
-        """When the server last came back after it had been given up (`time.monotonic`)."""
+        """When the circuit last closed again (`time.monotonic`)."""
 
     def ask(self, ask: Callable[[], T], otherwise: T) -> T:
-        """What `ask` gives; `otherwise` if the server is away or what it holds is unreadable."""
+        """Returns what `ask` returns, or `otherwise` if the server or its data is of no use."""
         if self._breaker.is_open:
-            self._see_to_probing()
+            self._start_probing()
             return otherwise
         try:
             answer = ask()
         except (*AWAY, *REFUSED) as error:
-            if not _is_there(error):
+            if not _can_serve(error):
                 self._failed(error)
                 return otherwise
             logger.warning("The cache refused, or cannot be read: %s", type(error).__name__)
             answer = otherwise
-        if not self._breaker.is_open:  # closing it is for the probe
+        if not self._breaker.is_open:  # only the probe closes it
             self._breaker.succeeded()
         return answer
 
@@ -70,9 +74,9 @@ class Guard:
         logger.warning("The cache did not answer: %s", type(error).__name__)
         if self._breaker.failed():
             metrics.BREAKERS_OPEN.inc()
-            self._see_to_probing()
+            self._start_probing()
 
-    def _see_to_probing(self) -> None:
+    def _start_probing(self) -> None:
         if not self._is_probed:
             self._is_probed = True
             self._is_probed = background.repeat(self._is_still_away, PAUSE)
@@ -83,7 +87,7 @@ class Guard:
         try:
             self._probe()
         except (*AWAY, *REFUSED) as error:
-            if not _is_there(error):
+            if not _can_serve(error):
                 self._breaker.failed()
                 return True
         self.back_since = time.monotonic()
@@ -94,21 +98,22 @@ class Guard:
         return False
 
 
-def _is_there(error: Exception) -> bool:
-    if isinstance(error, UNFIT) or any(word in str(error) for word in REFUSES_WRITES):
+def _can_serve(error: Exception) -> bool:
+    """Whether the server is up and can serve, although a command failed with this error."""
+    if isinstance(error, CANNOT_SERVE) or any(word in str(error) for word in REFUSES_WRITES):
         return False
     return isinstance(error, REFUSED)
 
 
 class Guards:
-    """The guards of a server, or of a cluster."""
+    """The guard of a server, or those of a cluster's parts."""
 
     def __init__(self, cache: BaseCache) -> None:
         is_cluster = isinstance(getattr(cache, "client", None), ClusterClient)
         self._guards: list[Guard] = []
         for part in range(PARTS if is_cluster else 1):
             key = next(key for key in _PROBES if not is_cluster or _part(key) == part)
-            # A write: one that only reads is of no use.
+            # A write, since a server that can only be read is of no use.
             self._guards.append(Guard(lambda key=key: cache.set(key, "", 1)))  # type: ignore[misc]
 
     def of(self, key: str) -> Guard:
@@ -119,23 +124,23 @@ class Guards:
 
 
 def _part(key: str) -> int:
-    """The part of a cluster's slots that a key is in."""
+    """The part of a cluster's slots to which a key belongs."""
     return key_slot(key.encode()) * PARTS // REDIS_CLUSTER_HASH_SLOTS
 
 
 _PROBES = [string_key(f"probe {number}") for number in range(500)]
-"""Some in each part."""
+"""Enough keys that each part has at least one."""
 
 
 class GuardedCache:
-    """Strings in a cache server. When it does not answer, all is a miss and nothing is kept."""
+    """Strings in a cache server. While it does not answer, nothing is found and nothing is kept."""
 
     def __init__(self, cache: BaseCache, guards: Guards) -> None:
         self._cache = cache
         self._guards = guards
 
     def get(self, key: str) -> str | None:
-        """The string under `key`; None if there is none, or nothing that is one."""
+        """Returns the string under `key`, or None if there is none or it is no string."""
         place = string_key(key)
         value = self._guards.of(place).ask(lambda: self._cache.get(place), None)
         return value if isinstance(value, str) else None

@@ -1,20 +1,20 @@
 """The cache in front of SQLite: the memory of one process.
 
-Other processes write the database too, and cannot reach this memory. So each entry has the
-version of the database that it was read at, and is a hit only while that is the current version:
-any commit, whoever makes it, ends all hits. SQLite tells its version in microseconds, and reads by
-id as fast as a hit is served, so nothing more is worth its while (docs/decisions/0004).
+Other processes also write to the database and cannot reach this memory. So an entry stores the
+version of the database at which it was read, and is a hit only while that is the current version.
+Any commit, by any process, invalidates all entries. SQLite returns its version in microseconds and
+reads a row as fast as a hit is served, so nothing finer pays off (docs/decisions/0004).
 
-A reader takes the version before it reads. So an entry that was read before a commit has a version
-from before it, and is never served after it; no lease is needed.
+A reader takes the version before it reads. So an entry that was read before a commit carries an
+older version and is never served after that commit. No lease is needed.
 
-A writer may cache what it has committed if nobody else has committed meanwhile. Its own connection
-tells: its version changes with the commits of others only. It takes the new version between its
-commit and that second look.
+A writer may cache what it has committed if nobody else has committed in the meantime. It learns
+that from the version of its own connection, which changes only with the commits of others. It
+takes the new version between its commit and that second check.
 
-An erased user must go from memory as well, though no entry is served after the commit: the bytes
-of entries and the application's strings, which no commit ends. So an erasure counts
-`PRAGMA user_version` up, and a process that sees another count empties its memory.
+An erasure must also empty this memory. No commit removes the bytes of old entries, or the strings
+of the application. So an erasure increments `PRAGMA user_version`, and a process that sees a new
+value clears its memory.
 """
 
 import logging
@@ -29,8 +29,9 @@ from storage import expiry
 from storage.cache import keys, metrics
 from storage.cache.base import Cache, Find, Read, Writing
 from storage.cache.metrics import Counts
-from storage.exceptions import StorageError
+from storage.exceptions import NoSharedCache, StorageError
 from storage.models import ChatInteraction
+from storage.records.audit import Audit
 from storage.records.json import Stored, to_json
 from storage.records.questions import Question
 
@@ -44,20 +45,23 @@ _ANSWERS = metrics.counts_of("answer")
 
 
 class Changes(Protocol):
-    """Tells whether the database has changed. Raises StorageUnavailable."""
+    """Detects changes of the database. Every method may raise StorageUnavailable."""
 
     def version(self) -> str | None:
-        """Changes with every commit; None within a transaction, which sees what is its own."""
+        """A value that changes with every commit.
+
+        None inside a transaction, which may see its own uncommitted changes.
+        """
 
     def of_others(self) -> int | None:
-        """Changes with every commit but those of the calling thread; None as `version` has it."""
+        """A number that changes with every commit, except those of the calling thread. Or None."""
 
     def erasures(self) -> int:
-        """Changes with every erasure of a user."""
+        """A number that changes with every erasure of a user."""
 
 
 class InMemoryCache(Cache):
-    """Keeps entries and strings in an in-memory cache of Django's, entries for `ttl` seconds."""
+    """Keeps entries and strings in Django's in-memory cache, entries for up to `ttl` seconds."""
 
     def __init__(self, values: BaseCache, changes: Changes, ttl: float) -> None:
         self._values = values
@@ -74,25 +78,27 @@ class InMemoryCache(Cache):
         return self._through(_BY_ID, key, lambda: read(interaction_id))
 
     def answer(self, question: Question, find: Find, read: Read) -> Stored | None:
-        return self._through(_ANSWERS, keys.answer_key(question), lambda: find(question))
+        return self._through(_ANSWERS, keys.answer_key(question), lambda: find(question, read))
 
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
+        if self._known_erasures is None:
+            self._knows_erasures()  # the first look clears the memory, so it must come before
         return _Writing(self, self._changes)
 
     def keep_written(self, interaction: ChatInteraction, others: int, clears: int) -> None:
-        """Cache what this thread has committed, if others have committed nothing since."""
+        """Cache what this thread committed, if `of_others` is still `others`."""
         try:
             version = self._changes.version()
             if version is None or self._changes.of_others() != others:
                 return
-        except StorageError as error:  # it is saved all the same
-            logger.warning("After a commit that holds: %s", error)
+        except StorageError as error:  # the interaction is saved nevertheless
+            logger.warning("Saved, but not cached: %s", error)
             return
         key = keys.interaction_key(interaction.interaction_id)
         self._keep(key, (version, to_json(interaction)), clears)
 
     def erase_user(self, user_id: str) -> None:
-        """All goes, whoever it is of: keys in memory cannot be listed."""
+        """Clear everything, of other users too: keys in memory cannot be listed."""
         with self._lock:
             self._clear()
 
@@ -103,10 +109,16 @@ class InMemoryCache(Cache):
         return value
 
     def set_string(self, key: str, value: str, ttl: int) -> None:
-        self._knows_erasures()  # else what is kept now might go with an erasure of before
+        self._knows_erasures()  # or an earlier erasure, noticed later, would delete this string
         self._values.set(keys.string_key(key), value, ttl)
 
+    def audit(self, read: Read, find: Find, sample: int | None) -> Audit:
+        raise NoSharedCache(
+            "Each server has its cache in its own memory, where no other process can look."
+        )
+
     def _knows_erasures(self) -> bool:
+        """Take note of erasures by other processes. Returns whether the database answered."""
         try:
             self._version()
         except StorageError:
@@ -114,7 +126,7 @@ class InMemoryCache(Cache):
         return True
 
     def _version(self) -> str | None:
-        """The current version. What others have erased is gone from memory before it returns."""
+        """The current version. Clears the memory first if another process has erased a user."""
         version = self._changes.version()
         if version is not None and version != self._known_version:
             with self._lock:
@@ -156,7 +168,7 @@ class InMemoryCache(Cache):
 
     def _keep(self, key: str, entry: Entry, clears: int) -> None:
         with self._lock:
-            if clears == self.clears:  # else its user may have been erased since
+            if clears == self.clears:  # otherwise its user may have been erased
                 self._values.set(key, entry, self._ttl)
 
 

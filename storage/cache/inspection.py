@@ -1,4 +1,4 @@
-"""How a Redis server is set up: whether it bounds its memory and keeps nothing on disk."""
+"""The configuration of a Redis server: its memory limit, and whether it writes to disk."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from redis.exceptions import ResponseError
 
 @dataclass(frozen=True)
 class Setup:
-    """What a server says of itself."""
+    """The configuration that a server reports."""
 
     maxmemory: int
-    """Bytes; 0 is without limit."""
+    """The memory limit in bytes. 0 is no limit."""
     policy: str
-    """What it does when they are used up; `noeviction` refuses writes then."""
+    """What the server does at that limit. `noeviction` refuses writes."""
     append_only: bool
-    """Whether each write goes to a file."""
+    """Whether it appends each write to a file."""
     save_points: str | None
-    """When it writes a snapshot; empty is never. None if it hides that, as INFO does."""
+    """When it writes snapshots. Empty is never; None is unknown, as INFO does not say."""
     snapshots: int
-    """How many it has written since it started; replication and backups write them too."""
+    """Snapshots since it started. Replication and backups write some, too."""
 
 
 def servers(connection: Any) -> Iterator[Redis]:
-    """The servers behind a connection of django-redis: one, or the primaries of a cluster."""
+    """The servers of a django-redis connection: one, or the primaries of a cluster."""
     if isinstance(connection, RedisCluster):
         cluster: Any = connection  # redis-py leaves its methods without types
         for node in cluster.get_primaries():
@@ -36,16 +36,16 @@ def servers(connection: Any) -> Iterator[Redis]:
 
 
 def name(server: Redis) -> str:
-    """Its host and port, without the password of the URL."""
+    """The host and port of a server, without the password in its URL."""
     known = server.connection_pool.connection_kwargs
     return f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
 
 
 def setup(server: Redis) -> Setup:
-    """Ask a server. Raises RedisError if it does not answer, or allows neither CONFIG nor INFO."""
+    """Ask a server. Raises RedisError if it does not answer or refuses both CONFIG and INFO."""
     try:
         return _from_config(server)
-    except (ResponseError, KeyError):  # a managed service hides CONFIG, and an ACL may forbid it
+    except (ResponseError, KeyError):  # a managed service lacks CONFIG, or an ACL forbids it
         return _from_info(server)
 
 

@@ -13,24 +13,24 @@ _GLOB = re.compile(r"([*?\[\]\\^-])")
 _ESCAPED = r"\\\1"
 
 INTERACTION_KEYS = "chat::*"
-"""A pattern of Redis for the keys of interactions by id; a few others match it, too."""
+"""A Redis pattern that matches all keys of interactions by id, and a few others."""
 
 FORMAT_VERSION = 1
-"""Part of every key. Raise it when the cached form changes, so that old entries are not read."""
+"""Part of every key. Raise it when the cached format changes, so that old entries are not read."""
 
 
 def interaction_key(interaction_id: str) -> str:
-    """The key of one interaction by id. Its user part is empty: an id alone names no user."""
+    """The key of an interaction by id. Its user part is empty, since a read by id knows no user."""
     return _key("", f"interaction:{FORMAT_VERSION}:{interaction_id}")
 
 
 def answer_key(question: Question) -> str:
-    """The key of the newest answer to a question, however recent it has to be."""
+    """The key of the newest answer to a question. `max_age` is not part of it."""
     return _answer_key(question.user_id, _digest(question.message), question.model_used or "")
 
 
 def answer_keys(interaction: ChatInteraction) -> list[str]:
-    """The keys that may have to give this interaction from now on; none if it has no answer."""
+    """The keys under which this interaction may be the newest answer. None without a response."""
     if not interaction.response:
         return []
     message = _digest(interaction.message)
@@ -39,9 +39,9 @@ def answer_keys(interaction: ChatInteraction) -> list[str]:
 
 
 def string_key(key: str) -> str:
-    """Where the application's own string `key` is kept: apart from all that is cached besides.
+    """The cache key of the application's string `key`. It never equals that of another entry.
 
-    A key `chat:{user_id}:...` stays with its user.
+    A key `chat:{user_id}:...` keeps its user part.
     """
     kind, _, rest = key.partition(":")
     user_id = rest.rpartition(":")[0] if kind == "chat" else ""
@@ -49,18 +49,18 @@ def string_key(key: str) -> str:
 
 
 def user_pattern(user_id: str) -> str:
-    """A glob-style pattern of Redis for the keys of a user; a few others match it, too."""
+    """A Redis pattern that matches all keys of a user, and a few others."""
     return f"chat:{_GLOB.sub(_ESCAPED, user_id)}:*"
 
 
 def is_key_of(user_id: str, key: bytes) -> bool:
-    """Whether a key is one of this user's, and not of another one whose id begins alike."""
+    """Whether a key is this user's, not that of a user whose id only starts with the same text."""
     beginning = f"chat:{user_id}:".encode()
     return key.startswith(beginning) and b":" not in key[len(beginning) :]
 
 
 def as_given(key: str, prefix: str, version: int) -> str:
-    """Django's KEY_FUNCTION for Redis: keys there are just those of this module."""
+    """Django's KEY_FUNCTION for Redis: adds nothing to the keys of this module."""
     return key
 
 

@@ -1,30 +1,35 @@
-"""The states of one cache key, and what may become of them: the whole of the cache protocol.
+"""The cache protocol: the states of one cache key (a cell), and the changes between them.
 
-A key is absent or holds one of: `V` and a value; `T` and a token, a reader's lease; `B` and a
-token, one writer busy; `X`, several writers busy, or one that does not know the value. Leases
-and marks end by themselves after LEASE_SECONDS, which must outlast the longest access to the
-database.
+A key is absent, or holds one of these:
 
-    reader                            get; if absent, lease; read the database; fill
-    writer of the value               begin; commit; end
-    writer of what the value follows  mark; commit; mark
+    V and a value
+    T and a token    a reader's lease
+    B and a token    the mark of one writer that is busy
+    X                the mark of several busy writers, or of one that does not know the value
 
-A reader fills only what it has leased, and every writer takes leases away before its commit
-and after it. So whatever interleaves, is evicted, is lost or dies in between, no value
-outlives a commit that it does not show. See docs/decisions and the model check in the tests.
+Leases and marks expire after LEASE_SECONDS, which is longer than any access to the database.
 
-The functions here say what each operation makes of a cell. Memory runs them as they are;
-`storage.cache.redis_cells` has the same as scripts, and tests hold the two together.
+    reader                                  get; if absent, lease; read the database; fill
+    writer of the value                     begin; commit; end
+    writer on whom the value depends        mark; commit; mark
+
+A reader can fill only a key on which it still holds the lease, and every writer removes the lease
+before and after its commit. So no cached value survives a commit that made it out of date: however
+the steps interleave, whatever is evicted or lost, and whichever process dies in between. See
+docs/decisions/0015-leases.md and the model check in the tests.
+
+The functions here define what each operation does to a cell. `storage.cache.redis_cells` does the
+same in scripts, and tests check that both agree.
 """
 
 LEASE_SECONDS = 60.0
-"""How long a reader or a writer may take: longer than all of its calls to the database.
+"""The lifetime of a lease or mark: longer than all database calls of one read or write.
 
-With DynamoDB a write ends after 6 s of attempts and four calls of 9 s, or six such calls.
+With DynamoDB a write ends after 6 s of attempts and four calls of 9 s, or after six such calls.
 """
 
 Cell = bytes | None
-"""What a key holds: a tag and a token or a value; None if it is absent."""
+"""The content of a key: a tag, followed by a token or a value. None if the key is absent."""
 
 BUSY = b"X"
 
@@ -32,33 +37,33 @@ VALUE_MAX_BYTES = 2_500_000
 """More than the longest JSON of an interaction: 390,000 bytes of text, each escaped as six."""
 
 _MARK_MAX_BYTES = 64
-"""A tag and a token are shorter; what is longer and no value is nothing of ours."""
+"""Tag and token are shorter. A longer cell without the tag V was not written by this code."""
 
 
 def value_of(cell: Cell) -> bytes | None:
-    """The cached value, if there is one."""
+    """Returns the cached value, or None."""
     return cell[1:] if cell is not None and cell.startswith(b"V") else None
 
 
 def is_leased(cell: Cell) -> bool:
-    """Whether a reader is about to fill it."""
+    """Whether it is a reader's lease."""
     return cell is not None and cell.startswith(b"T") and len(cell) <= _MARK_MAX_BYTES
 
 
 def is_mark(cell: Cell) -> bool:
-    """Whether it holds a lease or a writer's mark."""
+    """Whether it is a reader's lease or a writer's mark."""
     return cell == BUSY or (
         cell is not None and cell[:1] in (b"T", b"B") and len(cell) <= _MARK_MAX_BYTES
     )
 
 
 def lease(cell: Cell, token: bytes) -> Cell:
-    """A reader who found nothing asks to fill. It has the lease if this is `T` and its token."""
+    """A reader found nothing and asks for the lease, which is its own if it has its token."""
     return b"T" + token if cell is None else cell
 
 
 def fill(cell: Cell, token: bytes, value: bytes | None) -> Cell:
-    """A reader who has read the database gives what it found; None gives the lease back."""
+    """A reader stores what it read in the database. With None it only ends its lease."""
     if cell != b"T" + token:
         return cell
     return None if value is None else b"V" + value
@@ -72,7 +77,7 @@ def begin(cell: Cell, token: bytes) -> Cell:
 
 
 def end(cell: Cell, token: bytes, value: bytes | None) -> Cell:
-    """A writer has committed `value`; None if it is deleted, or if `begin` was not confirmed."""
+    """A writer has committed `value`. None if that is a deletion, or `begin` was not confirmed."""
     if cell == b"B" + token:
         return None if value is None else b"V" + value
     if cell is None or cell == BUSY:
@@ -83,13 +88,13 @@ def end(cell: Cell, token: bytes, value: bytes | None) -> Cell:
 
 
 def mark(cell: Cell) -> Cell:
-    """A writer is about to commit, or has committed, something that the value follows from.
+    """A writer is about to commit, or has committed, something on which the value depends.
 
-    The mark stays after the commit, so that a reader has time to see an index that lags.
+    The mark stays after the commit, until an index that lags shows the change.
     """
     return BUSY
 
 
 def drop(cell: Cell) -> Cell:
-    """A reader found a value that is of no use, or nothing of ours; leases and marks stay."""
+    """A reader found a value that is of no use, or foreign. Leases and marks stay."""
     return cell if is_mark(cell) else None

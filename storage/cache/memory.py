@@ -4,7 +4,7 @@ from django.core.cache.backends.locmem import LocMemCache
 
 
 class MemoryCache(LocMemCache):
-    """Takes every key: memcached's limits, which Django checks for all caches, are not memory's."""
+    """Accepts every key. Django would warn of keys that memcached, which is not used, refuses."""
 
     def validate_key(self, key: str) -> None:
-        """Nothing to warn of."""
+        """Accept the key."""

@@ -1,4 +1,4 @@
-"""What the cache counts, for Prometheus. `chat.metrics.views` gives it to a scraper."""
+"""The metrics of the cache, for Prometheus. `chat.metrics.views` serves them."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ MISSED_INVALIDATIONS = Gauge(
 
 @dataclass(frozen=True)
 class Counts:
-    """The counters of one kind of reads. Looked up once: that costs more than counting."""
+    """The counters of one kind of read. Looked up once, because that costs more than counting."""
 
     hit: Counter
     miss: Counter
@@ -48,7 +48,7 @@ class Counts:
 
 
 def counts_of(kind: str) -> Counts:
-    """The counters of `kind`."""
+    """Returns the counters of a kind of read: `interaction` or `answer`."""
     return Counts(
         *(READS.labels(kind, result) for result in ("hit", "miss", "waited", "busy")),
         *(FILLS.labels(kind, result) for result in ("done", "refused")),

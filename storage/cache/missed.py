@@ -1,4 +1,4 @@
-"""What could not be taken out of a cache server that was away."""
+"""Keys that could not be invalidated while the cache server was down."""
 
 import logging
 import threading
@@ -13,12 +13,14 @@ from storage.cache.guarded import AWAY
 logger = logging.getLogger(__name__)
 
 REMEMBERED = 100_000
-"""Keys remembered at most, some 20 MB. With more, this process is given nothing cached until the
-last is out of date; other processes may be, for as long.
+"""Keys remembered at most, about 20 MB.
+
+With more, this process reads nothing from the cache until the last of their values has expired.
+Other processes may read outdated values for as long.
 """
 
 PAUSE_SECONDS = 0.2
-"""Between two attempts to remove what was missed, while the server is away."""
+"""Seconds between two attempts to invalidate keys while the server is down."""
 
 ROUND = 500
 """Keys in one round trip."""
@@ -29,15 +31,14 @@ Invalidate = Callable[[Sequence[str]], None]
 @dataclass(frozen=True)
 class _Missed:
     until: float
-    """When its value will have ended (`time.monotonic`)."""
+    """When the value will have expired (`time.monotonic`)."""
     invalidate: Invalidate
 
 
 class MissedInvalidations:
-    """Keys whose cells may be out of date, until their values have ended by themselves.
+    """Keys whose cells may be out of date, until their values expire.
 
-    A thread of its own removes them as soon as the server is back, whether there are calls to
-    answer or not.
+    A thread invalidates them as soon as the server is back, even if there are no calls to answer.
     """
 
     def __init__(self, ttl: float) -> None:
@@ -48,7 +49,7 @@ class MissedInvalidations:
         self._thread_runs = False
 
     def add(self, keys: Sequence[str], invalidate: Invalidate) -> None:
-        """Remember keys that could not be invalidated, and how each is to be."""
+        """Remember keys that could not be invalidated, and the function that invalidates them."""
         with self._lock:
             until = time.monotonic() + self._ttl
             if len(self._missed) + len(keys) > REMEMBERED:
@@ -56,7 +57,7 @@ class MissedInvalidations:
             else:
                 self._missed |= dict.fromkeys(keys, _Missed(until, invalidate))
             metrics.MISSED_INVALIDATIONS.set(len(self._missed))
-            self._see_to_thread()
+            self._start_thread()
 
     def holds(self, key: str) -> bool:
         """Whether the cell of this key may be out of date."""
@@ -65,16 +66,16 @@ class MissedInvalidations:
         if key not in self._missed:
             return time.monotonic() < self._all_until
         with self._lock:
-            self._see_to_thread()  # there was none to be had before, perhaps
+            self._start_thread()  # in case it could not be started before
         return True
 
-    def _see_to_thread(self) -> None:
+    def _start_thread(self) -> None:
         if not self._thread_runs and self._missed:
             self._thread_runs = True
             self._thread_runs = background.repeat(self.make_up, PAUSE_SECONDS)
 
     def make_up(self) -> bool:
-        """Invalidate as many as can be; False once nothing is left, and the thread may end."""
+        """Invalidate what can be. Returns False once no key is left, so that the thread may end."""
         while self._make_up_some():
             pass
         with self._lock:
@@ -82,25 +83,25 @@ class MissedInvalidations:
             return self._thread_runs
 
     def _make_up_some(self) -> bool:
-        """Whether some are made up for, and others are left."""
-        some = self._some()
-        by_way: dict[Invalidate, list[str]] = {}
-        for key, missed in some.items():
+        """Invalidate up to ROUND keys. Returns whether that succeeded and others are left."""
+        batch = self._batch()
+        by_function: dict[Invalidate, list[str]] = {}
+        for key, missed in batch.items():
             if time.monotonic() < missed.until:
-                by_way.setdefault(missed.invalidate, []).append(key)
+                by_function.setdefault(missed.invalidate, []).append(key)
         try:
-            for invalidate, keys in by_way.items():
+            for invalidate, keys in by_function.items():
                 invalidate(keys)
         except AWAY as error:
-            logger.info("Cells cannot be removed yet: %s", type(error).__name__)
-            return self._make_up_one_by_one(some)
-        self._made_up(some)
+            logger.info("Keys cannot be invalidated yet: %s", type(error).__name__)
+            return self._make_up_one_by_one(batch)
+        self._made_up(batch)
         return bool(self._missed)
 
-    def _make_up_one_by_one(self, some: Mapping[str, _Missed]) -> bool:
-        """A node of a cluster may be away, and the others there. It ends at the third failure."""
+    def _make_up_one_by_one(self, batch: Mapping[str, _Missed]) -> bool:
+        """As above, key by key, since only one node of a cluster may be down. 3 failures end it."""
         failed, done = 0, {}
-        for key, missed in some.items():
+        for key, missed in batch.items():
             try:
                 missed.invalidate([key])
                 done[key] = missed
@@ -112,19 +113,19 @@ class MissedInvalidations:
         self._made_up(done)
         return failed < 3 and bool(done) and bool(self._missed)
 
-    def _some(self) -> dict[str, _Missed]:
+    def _batch(self) -> dict[str, _Missed]:
         with self._lock:
             return dict(islice(self._missed.items(), ROUND))
 
     def _put_last(self, key: str) -> None:
-        """Others, on a node that is there, are not to wait for it."""
+        """Let keys on other nodes go first."""
         with self._lock:
             if key in self._missed:
                 self._missed[key] = self._missed.pop(key)
 
-    def _made_up(self, some: Mapping[str, _Missed]) -> None:
+    def _made_up(self, batch: Mapping[str, _Missed]) -> None:
         with self._lock:
-            for key, missed in some.items():
-                if self._missed.get(key) is missed:  # else it was missed again
+            for key, missed in batch.items():
+                if self._missed.get(key) is missed:  # otherwise it was missed again
                     del self._missed[key]
             metrics.MISSED_INVALIDATIONS.set(len(self._missed))

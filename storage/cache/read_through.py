@@ -1,13 +1,10 @@
-"""Reading what is under one key through the cache: the reader's side of the lease protocol.
+"""Reading one key through the cache: the reader's side of the lease protocol.
 
-# Note [Waiting for another reader]
-
-When many miss the same key at once, the first has the lease and the others wait for what it
-fills, so that the database is asked once. Nobody waits longer than reads of the database take
-lately, their spread included (as TCP waits for an answer: RFC 6298), and one round trip to the
-cache: the reader who fills started earlier, so its value comes first, or something is wrong with
-it and each asks the database itself. Where a read costs less than the wait
-(`Cells.patient`), nobody waits.
+When many readers miss the same key at once, the first gets the lease and fills the key. The others
+wait for that, so the database is asked once. A reader waits for as long as reads of the database
+take at present, including their variation (as TCP computes its timeout: RFC 6298), plus one round
+trip to the cache. The reader with the lease started earlier. If it has not filled the key by then,
+something is wrong with it, and the others ask the database themselves.
 """
 
 import secrets
@@ -16,57 +13,57 @@ from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from storage.cache import leases, metrics
-from storage.cache.cells import Cells
 from storage.cache.leases import Cell
+from storage.cache.reliable_cells import ReliableCells
 
 T = TypeVar("T")
 
 FIRST_PAUSE = 0.0005
-"""Seconds between two looks at a key that another reader is about to fill; then doubled."""
+"""Seconds before the first check whether another reader has filled the key. Then doubled."""
 
 LONGEST_WAIT = 0.1
-"""Seconds, however slow the database is at present."""
+"""The longest wait in seconds, however slow the database is."""
 
 ROUND_TRIP = 0.002
-"""Seconds that the other reader may need to fill."""
+"""Seconds that the other reader may need to fill the key."""
 
 _WEIGHT = 0.1
-"""Of the latest read in the average; in that of the spread, twice as much."""
+"""Weight of the latest read in the average duration. Twice as much in the average variation."""
 
 
-class Unfit(Exception):
-    """What is cached cannot be read, or belongs elsewhere."""
+class Unreadable(Exception):
+    """The cached value cannot be read, or belongs to another key."""
 
 
 class Reading(ABC, Generic[T]):
-    """What to read, and how it is cached."""
+    """One read: its key, how to read the database, and the format of the cached value."""
 
     counts: metrics.Counts
     key: str
 
     @abstractmethod
     def from_cache(self, value: bytes) -> T | None:
-        """What a cached value stands for; None if that is outdated. Raises Unfit."""
+        """Decode a cached value. Returns None if it is out of date. Raises Unreadable."""
 
     @abstractmethod
     def from_database(self) -> T | None:
-        """What the database has at this moment, all commits included."""
+        """Read the database, all commits included."""
 
     @abstractmethod
     def to_cache(self, found: T) -> tuple[bytes, float]:
-        """The value to cache, and for how many seconds."""
+        """Returns the value to cache, and for how many seconds."""
 
 
 class ReadThrough:
-    """Reads through one place of cells."""
+    """Reads through the cells of one cache."""
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: ReliableCells) -> None:
         self._cells = cells
         self._usual_seconds = 0.01
         self._spread = 0.005
 
     def get(self, reading: Reading[T]) -> T | None:
-        """What is cached or, if there is nothing, in the database, which is then cached."""
+        """Returns the cached value. If there is none, reads the database and caches the result."""
         cell = self._cells.get(reading.key)
         found = self._accepted(reading, cell)
         if found is not None:
@@ -77,7 +74,7 @@ class ReadThrough:
             if token is not None:
                 reading.counts.miss.inc()
                 return self._fill(reading, token)
-        if self._cells.patient and (leases.is_leased(cell) or not leases.is_mark(cell)):
+        if leases.is_leased(cell) or not leases.is_mark(cell):
             found = self._accepted(reading, self._wait(reading.key))
             if found is not None:
                 reading.counts.waited.inc()
@@ -86,6 +83,7 @@ class ReadThrough:
         return self._timed(reading)
 
     def _accepted(self, reading: Reading[T], cell: Cell) -> T | None:
+        """Returns the decoded value of a cell. Drops a cell whose value is of no use."""
         if cell is None or leases.is_mark(cell):
             return None
         value = leases.value_of(cell)
@@ -94,14 +92,14 @@ class ReadThrough:
             if found is not None:
                 return found
             reason = reading.counts.unfit if value is None else reading.counts.outdated
-        except Unfit:
+        except Unreadable:
             reason = reading.counts.unfit
         reason.inc()
         self._cells.drop(reading.key)
         return None
 
     def _wait(self, key: str) -> Cell:
-        """What another reader has filled; else what is there when the wait is over."""
+        """Wait until another reader has filled the key. Returns its cell, or BUSY if it has not."""
         pause = FIRST_PAUSE
         deadline = time.monotonic() + min(self._patience(), LONGEST_WAIT)
         while (left := deadline - time.monotonic()) > 0:
@@ -133,10 +131,10 @@ class ReadThrough:
         return found
 
     def _patience(self) -> float:
-        """Seconds to wait for another reader."""
+        """How many seconds to wait for another reader."""
         return self._usual_seconds + 4 * self._spread + ROUND_TRIP
 
 
 def new_token() -> bytes:
-    """Tells one reader or writer from all others."""
+    """A random token that identifies one reader or writer."""
     return secrets.token_hex(8).encode()

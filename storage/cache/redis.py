@@ -1,4 +1,4 @@
-"""django-redis as this project uses it: short timeouts, explicit retry, JSON, plain keys."""
+"""The settings of django-redis here: short timeouts, explicit retry, JSON, plain keys."""
 
 import re
 from typing import Any
@@ -12,21 +12,21 @@ TIMEOUT = 0.1
 """Seconds to connect, to wait for an answer, and to wait for a free connection."""
 
 RETRIES = 1
-"""Further attempts, after 10 to 50 ms with jitter: a restarted server costs no request.
+"""Further attempts, after 10 to 50 ms with jitter. So no request fails when a server restarts.
 
-No more than one: a health check has attempts of its own, and a new connection to a server
-that hangs costs all of them, 0.4 s with one retry and 1 s with two.
+Only one, because a health check makes as many attempts, and a new connection to a server that
+hangs waits for all of them: 0.4 s with one retry, 1 s with two.
 """
 
 HEALTH_CHECK_INTERVAL = 30
-"""Seconds after which an idle connection is tried with PING before it is used."""
+"""Seconds after which an idle connection is checked with PING before it is used."""
 
 
 def redis_cache(url: str, *, max_connections: int) -> dict[str, Any]:
     """The entry of CACHES for a Redis server or, with `+cluster` in the URL, for Redis Cluster."""
     plain_url, is_cluster = re.subn(r"^(rediss?)\+cluster:", r"\1:", url)
     connection: dict[str, Any] = {
-        # Given to the pool: redis-py's own retries are lost with a pool that django-redis makes.
+        # Set on the pool, since a pool that django-redis makes loses the default of redis-py.
         "retry": Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.05), RETRIES),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
         "health_check_interval": HEALTH_CHECK_INTERVAL,

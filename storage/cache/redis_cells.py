@@ -1,14 +1,12 @@
-"""The cells of `storage.cache.leases` in Redis: each change is one script on one key.
+"""The cells of `storage.cache.leases` in Redis. Each change is one script on one key.
 
-One key a script is what Redis Cluster allows without hash tags.
+A script may use only one key, because Redis Cluster allows no more without hash tags.
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
 
-# Note [A command that arrives twice]
-
-redis-py sends a command again when its answer does not come, and the first copy may arrive long
-after the second. A lease or a mark that came back so, with the same token, would let its reader or
-writer put what is out of date. So the server's time becomes part of the token: the copies differ,
-and only the one that was answered is known to the client.
+redis-py repeats a command that got no answer, and the first copy may reach the server long after
+the second. It would then restore an old lease or mark, with which its reader or writer could store
+an outdated value. So the server's time is part of the token. The two copies get different tokens,
+and the client knows only the one that was answered.
 """
 
 from collections.abc import Sequence
@@ -20,15 +18,15 @@ from storage.cache import erasure
 from storage.cache.leases import BUSY, LEASE_SECONDS, Cell
 
 NOT_OURS = b""
-"""Stands for what is no string: no cell of this project is empty."""
+"""Stands for a value of another Redis type. No cell of this project is empty."""
 
 _AT_ONCE = 500
 """Keys in one round trip."""
 
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 
-# KEYS[1]: the key. ARGV: token and, if there is one, the value and its life in ms.
-# Texts are compared as bytes. Gives 1 if the lease was still there.
+# KEYS[1]: the key. ARGV: the token and, if there is one, the value and its lifetime in ms.
+# Returns 1 if the lease still existed.
 _FILL = """
 if redis.call('GET', KEYS[1]) ~= 'T' .. ARGV[1] then return 0 end
 if ARGV[2] then
@@ -44,7 +42,7 @@ local time = redis.call('TIME')
 local token = ARGV[1] .. '.' .. time[1] .. '.' .. time[2]
 """
 
-# KEYS[1]: the key. ARGV: beginning of the token, life of a lease in ms. Gives the token.
+# KEYS[1]: the key. ARGV: the start of the token, the lifetime of a lease in ms. Returns the token.
 _LEASE = f"""
 if redis.call('GET', KEYS[1]) then return false end
 {_TIMED}
@@ -65,8 +63,8 @@ end
 return token
 """
 
-# KEYS[1]: the key. ARGV: token, life of a lease in ms and, if there is one, the value and its
-# life in ms.
+# KEYS[1]: the key. ARGV: the token, the lifetime of a lease in ms and, if there is one, the value
+# and its lifetime in ms.
 _END = """
 local cell = redis.call('GET', KEYS[1])
 if not cell or cell == 'X' then return end
@@ -79,7 +77,7 @@ else
 end
 """
 
-# KEYS[1]: the key. What is no string makes GET an error, which pcall gives as a table.
+# KEYS[1]: the key. If its value is no string, GET fails, and pcall returns the error as a table.
 _DROP = """
 local cell = redis.pcall('GET', KEYS[1])
 if type(cell) == 'string' then
@@ -91,13 +89,13 @@ redis.call('DEL', KEYS[1])
 
 
 class RedisCells:
-    """The cells of a Redis server or cluster. Every method may raise what the client raises."""
+    """The cells of a Redis server or cluster. Every method may raise errors of the client."""
 
     def __init__(self, cache: Any) -> None:
         self._cache = cache
 
     def get(self, key: str) -> Cell:
-        """The cell; NOT_OURS if it is no string."""
+        """Returns the cell, or NOT_OURS if it is no string."""
         try:
             found: Cell = self._client.get(key)
         except ResponseError as error:
@@ -107,27 +105,27 @@ class RedisCells:
         return found
 
     def lease(self, key: str, token: bytes) -> bytes | None:
-        """The token of the reader's lease; None if it has none."""
+        """Take a reader's lease. Returns its token, or None without a lease."""
         found: bytes | None = self._client.eval(_LEASE, 1, key, token, _LEASE_MS)
         return found
 
     def fill(self, key: str, token: bytes, value: bytes | None, seconds: float) -> bool:
-        """Put the value there for so many seconds, or give the lease back, if it is still there."""
+        """Replace the lease by a value, or end it if None. Returns whether it still existed."""
         return bool(self._client.eval(_FILL, 1, key, token, *_given(value, seconds)))
 
     def begin(self, key: str, token: bytes, marked: Sequence[str]) -> bytes:
-        """A writer is about to commit `key`, and what `marked` follow from. Gives its token."""
+        """Mark `key` before a commit, and the keys `marked`. Returns the writer's token."""
         found: bytes = self._change((_BEGIN, key, token, _LEASE_MS), marked)
         return found
 
     def end(
         self, key: str, token: bytes, value: bytes | None, seconds: float, marked: Sequence[str]
     ) -> None:
-        """A writer has committed; a value stays for so many seconds."""
+        """Cache `value` for `seconds` after its commit, or remove the key if None."""
         self._change((_END, key, token, _LEASE_MS, *_given(value, seconds)), marked)
 
     def mark(self, keys: Sequence[str]) -> None:
-        """A writer is about to commit, or has committed, what the keys follow from."""
+        """Mark keys before or after a commit on which their values depend."""
         for start in range(0, len(keys), _AT_ONCE):
             pipeline = self._client.pipeline(transaction=False)
             for key in keys[start : start + _AT_ONCE]:
@@ -135,11 +133,11 @@ class RedisCells:
             pipeline.execute()
 
     def drop(self, key: str) -> None:
-        """Remove what is neither a lease nor a writer's mark."""
+        """Remove a cell, unless it is a lease or a mark."""
         self._client.eval(_DROP, 1, key)
 
     def delete(self, *keys: str) -> None:
-        """Whatever is there goes."""
+        """Remove keys, whatever they hold."""
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.delete(key)
@@ -150,22 +148,23 @@ class RedisCells:
         return erasure.erase_user(self._client, user_id)
 
     def _change(self, change: tuple[Any, ...], marked: Sequence[str]) -> Any:
-        # EVAL and not EVALSHA: a few hundred bytes more, and no server that lacks the script.
+        # EVAL costs a few hundred bytes more than EVALSHA, but the script is never missing.
         script, key, *arguments = change
         if not marked:
             return self._client.eval(script, 1, key, *arguments)
         pipeline = self._client.pipeline(transaction=False)  # one round trip to each server
-        pipeline.execute_command("EVAL", script, 1, key, *arguments)  # a cluster's has no eval
+        # The pipeline of a cluster has no method `eval`.
+        pipeline.execute_command("EVAL", script, 1, key, *arguments)
         for other in marked:
             pipeline.set(other, BUSY, px=_LEASE_MS)
         return pipeline.execute()[0]
 
     @property
     def _client(self) -> Any:
-        """The connection of django-redis; it connects when it is first used."""
+        """The client of django-redis. It connects when it is first used."""
         return self._cache.client.get_client(write=True)
 
 
 def _given(value: bytes | None, seconds: float) -> tuple[bytes | int, ...]:
-    """A value and its life in ms, as the scripts take them."""
+    """The arguments of a script for a value and its lifetime in ms."""
     return () if value is None else (value, max(1, int(seconds * 1000)))

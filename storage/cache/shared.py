@@ -2,15 +2,20 @@
 
 from django.conf import settings
 from django.core.cache.backends.base import BaseCache
+from django_redis.cache import RedisCache
 
+from storage.cache.base import Cache
 from storage.cache.guarded import GuardedCache, Guards
-from storage.cache.interactions import LeasedCache
-from storage.cache.reliable_cells import cells_of
+from storage.cache.leased import LeasedCache
+from storage.cache.no_cache import NoCache
+from storage.cache.redis_cells import RedisCells
+from storage.cache.reliable_cells import ReliableCells
 
 
-def shared_cache(cache: BaseCache) -> LeasedCache:
-    """The interactions and strings in a cache of django-redis; in any other nothing is cached."""
+def shared_cache(cache: BaseCache) -> Cache:
+    """The cache of interactions and strings in Redis, or NoCache if `cache` is not django-redis."""
+    if not isinstance(cache, RedisCache):
+        return NoCache()
     guards = Guards(cache)
-    return LeasedCache(
-        cells_of(cache, guards), settings.CACHE_TTL, GuardedCache(cache, guards), cache
-    )
+    cells = ReliableCells(RedisCells(cache), guards, settings.CACHE_TTL)
+    return LeasedCache(cells, settings.CACHE_TTL, GuardedCache(cache, guards), cache)

@@ -1,4 +1,4 @@
-"""What an audit of the cache reports."""
+"""The report of an audit of the cache."""
 
 import statistics
 from dataclasses import dataclass, field
@@ -7,26 +7,29 @@ from typing import NamedTuple
 
 
 class Kind(StrEnum):
-    """What there can be under a key of this project's."""
+    """What an entry of the cache is."""
 
     INTERACTION = "interaction"
     ANSWER = "answer"
     OUTDATED_ANSWER = "outdated_answer"
-    """It names what is no answer to that message any more. Readers see that, and drop it."""
+    """Its interaction no longer answers that message. Readers notice this, and drop it."""
     STRING = "string"
     LEASE = "lease"
     MARK = "mark"
     UNFIT = "unfit"
-    """Nothing of ours, or not under the key where it belongs."""
+    """This project did not write it, or not under this key."""
+
+
+VALUES = (Kind.INTERACTION, Kind.ANSWER, Kind.OUTDATED_ANSWER)
 
 
 class Difference(NamedTuple):
-    """An entry that is not what the database has; as it may be shown, without user and text."""
+    """An entry that differs from the database. It can be shown: it names no user and no text."""
 
     key: str
     kind: Kind
     interaction_id: str
-    """Empty if the entry does not tell."""
+    """Empty if the entry has none."""
 
 
 @dataclass
@@ -36,14 +39,20 @@ class Audit:
     entries: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     differences: list[Difference] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
-    """Of cached values, in seconds."""
+    """The ages of the values in seconds."""
+
+    def count(self, kind: Kind, age: float | None) -> None:
+        """Count an entry, and keep its age if it is a value."""
+        self.entries[kind] += 1
+        if kind in VALUES and age is not None:
+            self.ages.append(age)
 
     @property
     def oldest(self) -> float:
-        """Seconds; 0 without any."""
+        """The age of the oldest value in seconds, 0 without any."""
         return max(self.ages, default=0.0)
 
     @property
     def median(self) -> float:
-        """Seconds; 0 without any."""
+        """The median age of the values in seconds, 0 without any."""
         return statistics.median(self.ages) if self.ages else 0.0

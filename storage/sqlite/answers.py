@@ -14,7 +14,7 @@ AFTER_ALL_MODELS = chr(sys.maxunicode) * (limits.MODEL_MAX_LENGTH + 1)
 
 
 def newest(statements: Statements, question: Question) -> ChatInteraction | None:
-    """The newest answer, which may have expired, or None."""
+    """Returns the newest answer, which may have expired, or None."""
     if question.model_used is not None:
         return _answer_of(statements, question, question.model_used, of_model=True)
     with statements.snapshot():
@@ -23,7 +23,7 @@ def newest(statements: Statements, question: Question) -> ChatInteraction | None
 
 
 def _answers_of_models(statements: Statements, question: Question) -> Iterator[ChatInteraction]:
-    """The newest answer of each model that has answered: one step in the index each."""
+    """Yields the newest answer of each model. Each takes one search in the index."""
     model_used = AFTER_ALL_MODELS
     while found := _answer_of(statements, question, model_used, of_model=False):
         yield found

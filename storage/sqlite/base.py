@@ -1,9 +1,16 @@
 """Django's SQLite engine with a connection pool, configured as for PostgreSQL: `OPTIONS["pool"]`.
 
-`OPTIONS["pool"] = {"max_size": 5, "timeout": 30}` keeps at most `max_size` connections to
-the file open in this process. A thread takes one when it first needs the database and
-gives it back when Django closes the connection, at the end of a request. One that waits
-longer than `timeout` seconds gets OperationalError.
+`OPTIONS["pool"] = {"max_size": 5, "timeout": 30}` keeps at most `max_size` connections to the file
+open in this process. A thread takes one when it first needs the database, and returns it when
+Django closes the connection at the end of a request. A thread that waits longer than `timeout`
+seconds gets OperationalError.
+
+SQLite and forks: SQLite keeps in memory which locks its process holds on a file. A forked child
+inherits that memory but not the locks. It would take no lock itself, and its parent, believing to
+be the last user, would delete the log to which the child writes. So every idle connection is closed
+before a fork. If another thread is using a connection at that moment, the child may not use the
+database, because what it commits could be lost.
+https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_
 """
 
 import os
@@ -21,10 +28,10 @@ from storage.sqlite import in_use
 
 
 class Closable(Protocol):
-    """Holds a connection to a SQLite file outside the pool."""
+    """Has a connection to a SQLite file outside the pool."""
 
     def close(self) -> None:
-        """Close it; the next use opens it again."""
+        """Close the connection. The next use opens it again."""
 
 
 _pools: dict[str, pool.QueuePool] = {}
@@ -43,7 +50,7 @@ class DatabaseCreation(creation.DatabaseCreation):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """One thread's view of the database: a connection borrowed from the pool."""
+    """The database as one thread uses it: with a connection borrowed from the pool."""
 
     creation_class = DatabaseCreation
 
@@ -52,9 +59,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._borrowed: pool.PoolProxiedConnection | None = None
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Django's parameters less `pool`, which SQLite does not know.
+        """Returns Django's parameters without `pool`, which SQLite does not know.
 
-        Who asks for them is about to use the file, and is known to do so from now on.
+        Also registers this process as a user of the file (`storage.sqlite.in_use`).
         """
         params = super().get_connection_params()
         params.pop("pool", None)
@@ -63,7 +70,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Borrow a connection. In-memory databases bypass the pool: they live in theirs."""
+        """Borrow a connection. In-memory databases bypass the pool: each is in its connection."""
         options = self.settings_dict["OPTIONS"].get("pool")
         if not options or self.is_in_memory_db():
             return super().get_new_connection(conn_params)
@@ -88,11 +95,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             borrowed.close()
 
     def in_transaction(self) -> bool:
-        """Whether this thread has one open: by `atomic` or otherwise."""
+        """Whether this thread has an open transaction, by `atomic` or otherwise."""
         return self.connection is not None and self.connection.in_transaction
 
     def forget(self) -> None:
-        """Let go of a connection that belongs to the parent process, without touching it."""
+        """Drop a connection that belongs to the parent process, without closing it."""
         _parents.append((self.connection, self._borrowed))
         self.connection = self._borrowed = None
 
@@ -109,8 +116,8 @@ def _pool(params: dict[str, Any], options: dict[str, Any], open_connection: Any)
     database = str(params["database"])
     if database in _in_use_at_fork:
         raise OperationalError(
-            "This process was forked while a thread used the database, which SQLite does not "
-            "survive. Start processes with the 'spawn' method, or fork before threads work."
+            "This process was forked while a thread was using the database, so it must not use it. "
+            "Start processes with the 'spawn' method, or fork before starting threads."
         )
     with _pools_lock:
         if database not in _pools:
@@ -120,30 +127,20 @@ def _pool(params: dict[str, Any], options: dict[str, Any], open_connection: Any)
                 max_overflow=0,
                 timeout=options["timeout"],
                 use_lifo=True,  # a warm page cache first
-                # Before Django sets isolation_level to None again: that would commit what a
-                # thread left open when it ended without closing its connection.
+                # Otherwise Django would commit what a thread left open when it ended without
+                # closing its connection: setting isolation_level to None commits.
                 reset_on_return="rollback",
             )
         return _pools[database]
 
 
-# Note [A SQLite file across a fork]
-#
-# SQLite keeps in memory which locks its process holds on a file. A forked child inherits
-# that memory but not the locks: it would take no lock of its own, and its parent, believing
-# itself the last user, would delete the log that the child writes. So before a fork every
-# connection that can be closed is; and if one is in use by another thread, the child is
-# refused the database rather than let it lose what it commits.
-# https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_
-
-
 def close_before_fork(holder: Closable) -> None:
-    """Have the holder close its connection before each fork."""
+    """Close the connection of `holder` before each fork."""
     _closed_before_fork.add(holder)
 
 
 def close_idle_connections() -> None:
-    """Close what this process has open, but for connections that are in use."""
+    """Close all connections of this process that are not in use."""
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper) and not connection.in_transaction():
             connection.close()

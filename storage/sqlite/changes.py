@@ -1,4 +1,4 @@
-"""Whether a SQLite database has changed, as `storage.cache.in_memory` asks."""
+"""Detects changes of a SQLite database, for `storage.cache.in_memory`."""
 
 import threading
 import uuid
@@ -11,10 +11,10 @@ from storage.sqlite.statements import Statements
 
 
 class Changes:
-    """Tells by `PRAGMA data_version`: https://sqlite.org/pragma.html#pragma_data_version.
+    """Reads `PRAGMA data_version`: https://sqlite.org/pragma.html#pragma_data_version.
 
-    On a connection that only looks, it changes with every commit of any other connection, of this
-    process or another. So there is one idle connection besides the pool.
+    Its value changes with every commit of any other connection, in this process or another. So one
+    connection outside the pool does nothing but read it.
     """
 
     def __init__(self, statements: Statements) -> None:
@@ -24,15 +24,15 @@ class Changes:
         self._opened = ""
 
     def version(self) -> str | None:
-        """Changes with every commit. None within a transaction, which may see what is its own."""
-        connection = connections[self._statements.alias].connection  # not opened for a look
+        """See `storage.cache.in_memory.Changes.version`."""
+        connection = connections[self._statements.alias].connection  # not opened for this
         if connection is not None and connection.in_transaction:
             return None
         number = self._idle_pragma("data_version")
         return f"{self._opened}.{number}"
 
     def of_others(self) -> int | None:
-        """Changes with every commit but those of this thread's connection. None as above."""
+        """See `storage.cache.in_memory.Changes.of_others`."""
         try:
             connection = self._statements.connection().connection
             if connection.in_transaction:
@@ -43,11 +43,11 @@ class Changes:
         return int(number)
 
     def erasures(self) -> int:
-        """Changes with every erasure of a user (`count_erasure`)."""
+        """See `storage.cache.in_memory.Changes.erasures`; `count_erasure` increments it."""
         return self._idle_pragma("user_version")
 
     def close(self) -> None:
-        """Close the idle connection. The next look opens another, whose versions are new ones."""
+        """Close the connection. The next call opens another, with new versions."""
         with self._lock:
             if self._idle is not None:
                 self._idle.close()
@@ -70,6 +70,6 @@ class Changes:
 
 
 def count_erasure(statements: Statements) -> None:
-    """Tell all processes, within a transaction, that a user is being erased: memory must forget."""
+    """Make all processes clear their memory cache. Call it in the transaction of an erasure."""
     (count,) = statements.rows("PRAGMA user_version", {})[0]
     statements.rows(f"PRAGMA user_version = {(count + 1) % 2**31}", {})

@@ -1,7 +1,7 @@
-"""Tier transitions in SQLite: an interaction's row, or its stub in a table of its own.
+"""Tier transitions in SQLite. A hot interaction has a row, a cold one a stub in another table.
 
-Each is one transaction. A transaction has few rows, so that other writers wait for it no longer
-than for some saves.
+Each transition is one transaction. It changes few rows, so that other writers wait no longer for it
+than for a few saves.
 """
 
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -18,13 +18,13 @@ from storage.sqlite import queries
 from storage.sqlite.statements import Statements
 
 ROWS_AT_ONCE = 500
-"""Rows of one transaction, which takes some 20 ms."""
+"""Rows per transaction, which takes about 20 ms."""
 
 T = TypeVar("T")
 
 
 def stub(statements: Statements, interaction_id: str) -> Stub | None:
-    """The stub under an id, or None."""
+    """Returns the stub of an id, or None."""
     rows = statements.rows(
         queries.select_stub(statements.alias), {"interaction_id": interaction_id}
     )
@@ -32,7 +32,7 @@ def stub(statements: Statements, interaction_id: str) -> Stub | None:
 
 
 def stubs(alias: str, interaction_ids: Sequence[str]) -> dict[str, Stub]:
-    """The stubs under these ids, by id."""
+    """Returns the stubs of these ids, by id."""
     found: dict[str, Stub] = {}
     with translated:
         for ids in batched(interaction_ids, ROWS_AT_ONCE):
@@ -42,7 +42,7 @@ def stubs(alias: str, interaction_ids: Sequence[str]) -> dict[str, Stub]:
 
 
 def all_stubs(alias: str) -> Iterator[Stub]:
-    """All stubs, page by page in the order of their ids."""
+    """Yields all stubs in the order of their ids, reading page by page."""
     rows = _stub_rows(alias).order_by("pk")
     last = ""
     while True:
@@ -95,6 +95,8 @@ def adopt(alias: str, interaction: ChatInteraction, segment: str, instead_of: st
         existing = _stub_rows(alias).filter(pk=interaction_id)
         if instead_of is not None:
             return bool(existing.filter(segment=instead_of).update(segment=segment))
+        if existing.exists():
+            return False
         _stub_rows(alias).create(
             interaction_id=interaction_id, created_at=interaction.created_at, segment=segment
         )
@@ -125,12 +127,12 @@ def remove_expired_stubs(alias: str, until: datetime, limit: int) -> int:
 
 
 def free_expired(alias: str, interaction_id: str, cutoff: datetime) -> None:
-    """Delete the stub under an id if its interaction was created at or before `cutoff`."""
+    """Delete the stub of an id if its interaction was created at or before `cutoff`."""
     _stub_rows(alias).filter(pk=interaction_id, created_at__lte=cutoff).delete()
 
 
 def remove_from(alias: str, rows: Any, ids: Sequence[str]) -> int:
-    """Delete those of `rows`, a queryset, that have these primary keys; returns the count."""
+    """Delete the rows of a queryset with these primary keys; returns their number."""
     return _in_transactions(alias, lambda part: rows.filter(pk__in=part).delete()[0], ids)
 
 
@@ -147,10 +149,10 @@ def _delete_stubs(alias: str, interaction_ids: Sequence[str], segment: str) -> i
     return int(found.delete()[0])
 
 
-def _in_transactions(alias: str, do: Callable[[Sequence[T]], int], things: Sequence[T]) -> int:
-    """Do it for parts of `things`, each part in one transaction; returns the sum."""
+def _in_transactions(alias: str, do: Callable[[Sequence[T]], int], items: Sequence[T]) -> int:
+    """Call `do` with batches of items, each in one transaction; returns the sum of its results."""
     total = 0
-    for part in batched(things, ROWS_AT_ONCE):
+    for part in batched(items, ROWS_AT_ONCE):
         with translated, transaction.atomic(alias):
             total += do(part)
     return total

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import expiry
-from storage.database import BeforeCommit, Database, apply_changes
+from storage.database import BeforeCommit, Database, Read, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -29,7 +29,7 @@ from storage.sqlite.statements import Statements
 logger = logging.getLogger(__name__)
 
 WRITES_PER_LOG_CHECK = 16
-"""Single writes between two looks at the size of the write-ahead log."""
+"""Single writes between two checks of the size of the write-ahead log."""
 
 
 class SqliteDatabase(Database):
@@ -89,7 +89,7 @@ class SqliteDatabase(Database):
                     connection = connections[self._alias].connection
                     connection.executemany(queries.insert(self._alias), rows)
                 outcomes: list[Outcome | Stub] = [Outcome.CREATED] * len(rows)
-            except IntegrityError:  # some exist: one by one then
+            except IntegrityError:  # some exist, so save them one by one
                 with transaction.atomic(self._alias):
                     outcomes = [self._outcome(interaction) for interaction in interactions]
             self._keep_log_bounded()
@@ -124,14 +124,14 @@ class SqliteDatabase(Database):
             return deleted
 
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
-        rows = self._newest_rows(wanted, wanted.limit + 1)  # one more tells whether there are more
+        rows = self._newest_rows(wanted, wanted.limit + 1)  # one more shows whether there are more
         found = [queries.to_record(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
 
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
         return [queries.to_interaction(row) for row in self._newest_rows(wanted, wanted.limit)]
 
-    def find_answer(self, question: Question) -> ChatInteraction | None:
+    def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with translated:
             newest = answers.newest(self._statements, question)
         return None if newest is None or expiry.has_expired(newest.created_at) else newest
@@ -271,7 +271,7 @@ class SqliteDatabase(Database):
         return InteractionArchived(interaction_id)
 
     def _made(self, interaction_id: str) -> ChatInteraction | None:
-        """What an idempotency key has made, if it is there still."""
+        """Returns the interaction that an idempotency key created, or None if it was deleted."""
         interaction = self._read(interaction_id)
         stub = None if interaction else cold.stub(self._statements, interaction_id)
         if stub is not None and not stub.has_expired:
@@ -304,7 +304,7 @@ class SqliteDatabase(Database):
             stub = None if stored else cold.stub(self._statements, interaction.interaction_id)
             if stub is not None and not stub.has_expired:
                 raise TakenByStub(stub) from None
-            if stored is None and attempts > 1:  # it has expired, or was deleted just now
+            if stored is None and attempts > 1:  # it has expired, or has just been deleted
                 self._delete_expired(interaction.interaction_id)
                 return self._insert_or_find(interaction, attempts - 1)
             if stored is None:
@@ -326,8 +326,8 @@ class SqliteDatabase(Database):
         try:
             wal.keep_bounded(connection.connection, database, self._options["timeout"] * 1000)
         except (sqlite3.Error, DatabaseError, OSError) as error:
-            # It must not make a saved interaction look unsaved.
-            logger.warning("After a commit that holds: %s", error)
+            # The interaction is saved, so this is no error of the call.
+            logger.warning("Saved, but the write-ahead log was not checked: %s", error)
 
 
 def _cutoff() -> str:

@@ -1,6 +1,6 @@
-"""Replay protection in the SQL database: which interaction an idempotency key has made.
+"""Idempotency keys in the SQL database: which interaction a key has created.
 
-Called inside the transaction that saves the interaction, so that both are written or neither.
+Called inside the transaction that saves the interaction, so that both are written or neither is.
 """
 
 from datetime import datetime
@@ -13,11 +13,14 @@ from storage.models import ChatInteraction, IdempotencyRecord
 from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
 
 EXPIRED_PER_WRITE = 2
-"""Expired records that each new one takes along: the table shrinks without a job of its own."""
+"""Expired records that are deleted with each new one. So the table shrinks without a job."""
 
 
 def find(idempotency: Idempotency) -> str | None:
-    """The id that this key has made, or None. Raises IdempotencyKeyReused for another request."""
+    """Returns the id that this key created, or None.
+
+    Raises IdempotencyKeyReused if the key came with another request.
+    """
     known = IdempotencyRecord.objects.filter(key=idempotency.key, expires_at__gt=timezone.now())
     record = known.first()
     if record is None:
@@ -28,7 +31,7 @@ def find(idempotency: Idempotency) -> str | None:
 
 
 def remember(idempotency: Idempotency, made: ChatInteraction) -> None:
-    """Record what this key has made, and drop a few records that have expired."""
+    """Record what this key created, and delete a few expired records."""
     now = timezone.now()
     IdempotencyRecord.objects.bulk_create(
         [
@@ -49,19 +52,19 @@ def remember(idempotency: Idempotency, made: ChatInteraction) -> None:
 
 
 def forget_user(alias: str, user_id: str) -> int:
-    """Delete the records of what a user's requests have made; how many."""
+    """Delete the records of a user's interactions; returns their number."""
     return IdempotencyRecord.objects.using(alias).filter(user_id=user_id).delete()[0]
 
 
 def remove_expired(alias: str, until: datetime, limit: int) -> int:
-    """Delete up to `limit` records that expired at or before `until`; returns the count."""
+    """Delete up to `limit` records that expired at or before `until`; returns their number."""
     expired = _expired(alias, until)
     keys = list(expired.order_by("expires_at").values_list("pk", flat=True)[:limit])
     return expired.filter(pk__in=keys).delete()[0] if keys else 0
 
 
 def count_expired(alias: str, until: datetime) -> int:
-    """How many records expired at or before `until`."""
+    """The number of records that expired at or before `until`."""
     return _expired(alias, until).count()
 
 

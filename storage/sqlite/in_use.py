@@ -1,8 +1,9 @@
-"""Who uses a database file: a lock file beside it, of which the operating system lets go.
+"""Which processes use a database file: they hold a lock on a file beside it.
 
-Every process that opens the database through this engine shares the lock until it ends. A restore,
-which puts another file in the place of the database, takes it alone: whoever had the old file open
-would go on to write there, and into a log that the new one would take for its own.
+Every process that opens the database through this engine holds a shared lock until it ends; then
+the operating system releases it. A restore replaces the database file, and takes an exclusive lock.
+A process that still had the old file open would go on writing to it, and to a log that the new file
+would take for its own.
 https://sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
 """
 
@@ -17,12 +18,12 @@ from storage.exceptions import StorageError
 
 SUFFIX = ".in-use"
 WAIT_SECONDS = 20.0
-"""How long a process waits for the end of a restore before it is refused the database."""
+"""How long a process waits for the end of a restore before it gets an error."""
 
 POLL_SECONDS = 0.05
 
 _held: dict[str, int] = {}
-"""Descriptors of lock files by database. A forked child has them, too, and with them the locks."""
+"""Descriptors of lock files by database. A forked child inherits them, and with them the locks."""
 
 
 class DatabaseInUse(StorageError):
@@ -30,9 +31,9 @@ class DatabaseInUse(StorageError):
 
 
 def hold(database: str) -> int:
-    """Tell others that this process uses the database; gives the descriptor of the lock file.
+    """Register this process as a user of the database. Returns the descriptor of the lock file.
 
-    Raises OperationalError if the database is being restored for longer than WAIT_SECONDS.
+    Raises OperationalError if a restore of the database takes longer than WAIT_SECONDS.
     """
     held = _held.get(database)
     if held is not None:
@@ -42,21 +43,21 @@ def hold(database: str) -> int:
     while not locked(descriptor, fcntl.LOCK_SH):
         if time.monotonic() > deadline:
             os.close(descriptor)
-            raise OperationalError("The database is being restored; try again when that has ended.")
+            raise OperationalError("The database is being restored. Try again when that has ended.")
         time.sleep(POLL_SECONDS)
     kept = _held.setdefault(database, descriptor)
     if kept != descriptor:
-        os.close(descriptor)  # another thread was first
+        os.close(descriptor)  # another thread was faster
     return kept
 
 
 def hold_after_exec(database: str) -> None:
-    """As `hold`; the program that this process becomes goes on to hold it."""
+    """As `hold`, and the lock stays when this process replaces itself by another program."""
     os.set_inheritable(hold(database), True)
 
 
 def release(database: str) -> None:
-    """Tell others that this process has closed the database. A forked child may have it open."""
+    """Report that this process has closed the database. A forked child may still have it open."""
     descriptor = _held.pop(database, None)
     if descriptor is not None:
         os.close(descriptor)
@@ -64,9 +65,9 @@ def release(database: str) -> None:
 
 @contextmanager
 def alone(database: str) -> Iterator[None]:
-    """Within, no other process opens the database. Raises DatabaseInUse if one has it open.
+    """Keep other processes from opening the database. Raises DatabaseInUse if one has it open.
 
-    This process must have closed it.
+    Close it in this process first.
     """
     release(database)
     descriptor = _open(database)
@@ -90,7 +91,7 @@ def _open(database: str) -> int:
 
 
 def locked(descriptor: int, how: int) -> bool:
-    """Whether the lock was to be had at once."""
+    """Try to take a lock. Returns whether it was free."""
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,7 +1,7 @@
-"""Which SQLite library may be used.
+"""Which versions of the SQLite library are safe.
 
 SQLite 3.7.0 to 3.51.2 can corrupt a database in WAL mode when several connections write
-and checkpoint at the same moment ("WAL-reset bug"); 3.44.6 and 3.50.7 carry the fix back.
+and checkpoint at the same moment ("WAL-reset bug"). 3.44.6 and 3.50.7 have the fix, too.
 https://sqlite.org/wal.html#walresetbug
 """
 

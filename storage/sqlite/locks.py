@@ -8,11 +8,11 @@ from storage.models import Lock
 
 
 def acquire(alias: str, name: str, owner: str, seconds: float) -> bool:
-    """Acquire a free or expired lock, or renew one's own; returns whether `owner` has it."""
+    """Acquire a free or expired lock, or renew it. Returns whether `owner` holds it."""
     now = datetime.now(UTC)
     until = now + timedelta(seconds=seconds)
     locks = Lock.objects.using(alias)
-    with transaction.atomic(alias):  # IMMEDIATE: nobody comes in between
+    with transaction.atomic(alias):  # IMMEDIATE, so no other process comes in between
         found = locks.filter(name=name).first()
         if found is not None and found.owner != owner and found.until > now:
             return False
@@ -21,5 +21,5 @@ def acquire(alias: str, name: str, owner: str, seconds: float) -> bool:
 
 
 def release(alias: str, name: str, owner: str) -> None:
-    """Release a lock, if `owner` has it."""
+    """Release a lock if `owner` holds it."""
     Lock.objects.using(alias).filter(name=name, owner=owner).delete()

@@ -1,8 +1,8 @@
-"""The statements of LocalStorage: written as ORM queries, compiled to SQL once, run many times.
+"""The SQL statements: written as ORM queries, compiled once, run many times.
 
-Compiling an ORM query costs ten times what SQLite takes to answer a read by id, and the
-SQL comes out the same each time. So each query is built once with named parameters
-(`:user_id`) in place of values. The ORM stays the only source of names and of the schema.
+Compiling an ORM query takes ten times as long as SQLite needs for a read by id, and the SQL is the
+same every time. So each query is compiled once, with named parameters (`:user_id`) in place of
+values. The ORM remains the only source of names and of the schema.
 """
 
 import functools
@@ -30,14 +30,14 @@ FIELDS = ChatInteraction._meta.concrete_fields
 
 
 class Parameter(models.Expression):
-    """A named parameter: `:name` in the SQL, where a value would be."""
+    """A named parameter: `:name` in the SQL, in place of a value."""
 
     def __init__(self, name: str, field: Any) -> None:
         super().__init__(output_field=field)
         self.name = name
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
-        """The SQL of the parameter; its value comes when the statement runs."""
+        """Returns the SQL of the parameter. Its value is given when the statement runs."""
         return f":{self.name}", ()
 
 
@@ -50,7 +50,7 @@ class Before(Func):
     def as_sql(  # type: ignore[override]  # takes no options
         self, compiler: Any, connection: Any, **extra: Any
     ) -> tuple[str, tuple[str | int, ...]]:
-        """Compare the row value made of the first two expressions with that of the others."""
+        """Compare the first two expressions, as a row value, with the other two."""
         time, identifier, before_time, before_id = (
             compiler.compile(expression)[0] for expression in self.get_source_expressions()
         )
@@ -58,7 +58,7 @@ class Before(Func):
 
 
 def parameter(name: str, field_name: str | None = None) -> Parameter:
-    """A parameter of the type of a field, which has its name unless another is given."""
+    """Returns a parameter with the type of a field, by default the field of the same name."""
     return Parameter(name, ChatInteraction._meta.get_field(field_name or name))
 
 
@@ -91,9 +91,9 @@ def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> st
 
 @functools.cache
 def select_answer(alias: str, *, of_model: bool) -> str:
-    """An answer to a message: the newest of a model or else of the last model before another.
+    """The newest answer to a message by a model or, without `of_model`, by the model before it.
 
-    The index has the beginning of a hash; that it is the message itself is compared then.
+    The index has only the start of a hash, so the message itself is compared as well.
     Parameters: those of `question_parameters`, and model_used.
     """
     found = ChatInteraction.objects.alias(message_hash=MESSAGE_HASH).filter(
@@ -110,15 +110,16 @@ def select_answer(alias: str, *, of_model: bool) -> str:
 
 @functools.cache
 def insert(alias: str) -> str:
-    """A new row; IntegrityError if the id exists. Parameters: FIELDS."""
+    """Insert a row. Raises IntegrityError if the id exists. Parameters: FIELDS."""
     return _insert_sql(InsertQuery(ChatInteraction), alias)
 
 
 @functools.cache
 def upsert(alias: str) -> str:
-    """A new row or a changed one; gives created_at.
+    """Insert a row, or replace the one with its id. Column: created_at.
 
-    Gives no row if the id is another user's or its row has expired. Parameters: FIELDS, cutoff.
+    Returns no row, and changes none, if the id is another user's or its row has expired.
+    Parameters: FIELDS, cutoff.
     """
     key = ChatInteraction._meta.pk
     changed = [field for field in FIELDS if field.name not in (key.name, "created_at")]
@@ -139,7 +140,7 @@ def upsert(alias: str) -> str:
 
 @functools.cache
 def update(alias: str) -> str:
-    """Parameters: interaction_id, updated_at and COMPLETED_FIELDS."""
+    """Update a row. Parameters: interaction_id, updated_at and COMPLETED_FIELDS."""
     query = UpdateQuery(ChatInteraction)
     query.add_update_values({name: parameter(name) for name in (*COMPLETED_FIELDS, "updated_at")})
     query.add_q(Q(interaction_id=parameter("interaction_id")))
@@ -148,7 +149,7 @@ def update(alias: str) -> str:
 
 @functools.cache
 def delete(alias: str, *, of_user: bool) -> str:
-    """Gives the id of a deleted row; one that has expired stays.
+    """Delete a row, unless it has expired. Column: interaction_id.
 
     Parameters: interaction_id, cutoff and, with `of_user`, user_id.
     """
@@ -163,7 +164,7 @@ def delete(alias: str, *, of_user: bool) -> str:
 
 @functools.cache
 def delete_expired(alias: str) -> str:
-    """Frees an id whose row has expired. Parameters: interaction_id, cutoff."""
+    """Delete a row if it has expired. Parameters: interaction_id, cutoff."""
     query = DeleteQuery(ChatInteraction)
     query.add_q(Q(interaction_id=parameter("interaction_id")))
     query.add_q(Q(created_at__lte=parameter("cutoff", "created_at")))
@@ -189,7 +190,7 @@ def select_oldest(alias: str, *, after: bool) -> str:
 
 @functools.cache
 def delete_unchanged(alias: str) -> str:
-    """Deletes the row whose FIELDS are just the parameters: FIELDS."""
+    """Delete the row whose FIELDS all equal the parameters. Parameters: FIELDS."""
     query = DeleteQuery(ChatInteraction)
     for field in FIELDS:
         query.add_q(Q(**{field.name: parameter(field.name)}))
@@ -204,7 +205,7 @@ def select_stub(alias: str) -> str:
 
 
 def slice_parameters(wanted: Slice) -> dict[str, Any]:
-    """The values for `select_newest`, apart from `limit`."""
+    """Returns the parameters of `select_newest`, except `limit`."""
     before_time, before_id = wanted.before or (None, None)
     return {
         "user_id": wanted.user_id,
@@ -216,7 +217,7 @@ def slice_parameters(wanted: Slice) -> dict[str, Any]:
 
 
 def question_parameters(question: Question) -> dict[str, Any]:
-    """The values for `select_answer`."""
+    """Returns the parameters of `select_answer`, except `model_used`."""
     return {
         "user_id": question.user_id,
         "message": question.message,
@@ -225,7 +226,7 @@ def question_parameters(question: Question) -> dict[str, Any]:
 
 
 def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
-    """The values of all FIELDS, as SQLite keeps them."""
+    """Returns the values of all FIELDS as SQLite keeps them."""
     return {
         "interaction_id": interaction.interaction_id,
         "user_id": interaction.user_id,
@@ -240,7 +241,7 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
 
 
 def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
-    """A row with the columns FIELDS as an interaction."""
+    """Returns the interaction in a row with the columns FIELDS."""
     identifier, user, message, response, model, inputs, outputs, created, updated = row
     return ChatInteraction.from_stored(
         {
@@ -258,7 +259,7 @@ def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
 
 
 def to_record(row: tuple[Any, ...]) -> Record:
-    """A row with the columns FIELDS as a record."""
+    """Returns the record in a row with the columns FIELDS."""
     identifier, user, message, response, model, inputs, outputs, created, updated = row
     return {
         "interaction_id": identifier,
@@ -274,28 +275,28 @@ def to_record(row: tuple[Any, ...]) -> Record:
 
 
 def to_time(text: str) -> datetime:
-    """The time that `to_text` wrote."""
+    """Returns the time that `to_text` has written."""
     return datetime.fromisoformat(text + "+00:00")
 
 
 def to_text(value: datetime) -> str:
-    """A time as Django keeps it in SQLite: UTC without an offset; text sorts as time does."""
+    """Returns a time as Django keeps it in SQLite: UTC, without offset. Texts sort as times do."""
     return str(value if value.tzinfo is UTC else value.astimezone(UTC))[: -len("+00:00")]
 
 
 def _to_record_time(text: str) -> str:
-    # `to_text` leaves out microseconds that are zero.
+    # `to_text` omits microseconds that are zero.
     return f"{text[:10]}T{text[11:]}{'Z' if '.' in text else '.000000Z'}"
 
 
 def to_stub(row: tuple[Any, ...]) -> Stub:
-    """A row of `select_stub`."""
+    """Returns the stub in a row of `select_stub`."""
     interaction_id, created_at, segment = row
     return Stub(interaction_id, to_time(created_at), segment)
 
 
 def _sql(queryset: "models.QuerySet[Any]", alias: str) -> str:
-    """With its constants as literals: an index on an expression is used for the same text only."""
+    """The SQL with constants as literals: SQLite matches an index on an expression by its text."""
     sql, constants = queryset.query.get_compiler(alias).as_sql()
     quote = connections[alias].schema_editor().quote_value
     return sql % tuple(map(quote, constants))

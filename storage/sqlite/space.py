@@ -1,15 +1,15 @@
-"""The space of deleted rows: given back to the file system, and nothing left in it.
+"""The space of deleted rows: returned to the file system, and free of deleted data.
 
-A database made with `auto_vacuum = INCREMENTAL` hands its free pages back step by step:
-https://sqlite.org/pragma.html#pragma_incremental_vacuum. One made without keeps them for rows to
-come; only VACUUM, which rewrites all of it and lets nobody write meanwhile, would change that.
+A database created with `auto_vacuum = INCREMENTAL` can return free pages step by step:
+https://sqlite.org/pragma.html#pragma_incremental_vacuum. Without it, free pages stay in the file
+for new rows. Only VACUUM returns them, which rewrites the whole file and blocks writers meanwhile.
 
 # Note [What secure_delete leaves]
 
-`secure_delete` puts zeros in the place of a row and of its entries in indexes. But when SQLite
-divides a full page, it may leave copies of what it has moved in the space that becomes free in the
-old page, where no deletion finds them: one for some thousand rows, of an id, of a user, of text.
-They stay until that space is used. VACUUM writes only what counts.
+`secure_delete` overwrites a deleted row and its index entries with zeros. But when SQLite splits a
+full page, copies of moved data can remain in the unused space of the old page, where no deletion
+overwrites them: about one per few thousand rows, with an id, a user or text. They stay until that
+space is used. VACUUM copies only live data.
 """
 
 import shutil
@@ -20,19 +20,19 @@ from storage.exceptions import StorageUnavailable
 from storage.sqlite.statements import Statements
 
 WAIT_MS = 2000
-"""How long emptying the log waits for readers."""
+"""How long emptying the log waits for readers, in milliseconds."""
 
 SCRUBBED_PER_SECOND = 50_000_000
-"""Bytes of the database; a quick disk does three times as many."""
+"""Bytes of the database. A fast disk manages three times as many."""
 
 PAGES_AT_ONCE = 1000
-"""Pages of one step, 4 MB: other writers wait some 50 ms."""
+"""Pages of one step: 4 MB, during which other writers wait about 50 ms."""
 
 
 def prepare(statements: Statements) -> None:
-    """Let a database that has nothing in it yet give its free pages back one day.
+    """Turn `auto_vacuum` on in a database that is still empty.
 
-    Setting it takes a write transaction, so it cannot be a part of opening a connection.
+    This needs a write transaction, so it cannot be part of opening a connection.
     """
     if not _value(statements, "auto_vacuum") and not statements.tables():
         statements.rows("PRAGMA auto_vacuum = INCREMENTAL", {})
@@ -40,7 +40,7 @@ def prepare(statements: Statements) -> None:
 
 
 def describe(database: str) -> dict[str, str | int]:
-    """The file, its bytes, those of its write-ahead log, and those free on its disk."""
+    """Returns the file, its size, that of its write-ahead log, and the free bytes of its disk."""
     file, log = Path(database), Path(f"{database}-wal")
     return {
         "file": str(file),
@@ -51,43 +51,46 @@ def describe(database: str) -> dict[str, str | int]:
 
 
 def reclaim(statements: Statements) -> int:
-    """Hand some free pages back; how many bytes. Once there are none, empty the log, and give 0."""
+    """Return some free pages to the file system. Returns their size in bytes.
+
+    If there are none, empties the write-ahead log and returns 0.
+    """
     before = _value(statements, "page_count")
     if _value(statements, "auto_vacuum"):
         statements.rows(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})", {})
-    given = max(before - _value(statements, "page_count"), 0)
-    if not given:
+    returned = max(before - _value(statements, "page_count"), 0)
+    if not returned:
         statements.rows("PRAGMA wal_checkpoint(TRUNCATE)", {})
-    return int(given * _value(statements, "page_size"))
+    return int(returned * _value(statements, "page_size"))
 
 
 def unreclaimable_bytes(statements: Statements) -> int:
-    """Free bytes of a database that was made without auto_vacuum: only VACUUM returns them."""
+    """Free bytes that only VACUUM returns, if the database was created without auto_vacuum."""
     if _value(statements, "auto_vacuum"):
         return 0
     return int(_value(statements, "freelist_count") * _value(statements, "page_size"))
 
 
 def scrub(statements: Statements) -> None:
-    """Leave nothing of what was deleted in the files. See Note [What secure_delete leaves].
+    """Remove all traces of deleted data from the files. See Note [What secure_delete leaves].
 
-    Raises StorageUnavailable as `empty_log` does. Readers go on meanwhile, writers wait.
+    Raises StorageUnavailable as `empty_log` does. Meanwhile readers continue, and writers wait.
     """
-    empty_log(statements)  # else VACUUM is spent before something stands in the way
+    empty_log(statements)  # fails early, before the time for VACUUM is spent
     statements.rows("VACUUM", {})
     empty_log(statements)
 
 
 def scrub_seconds(statements: Statements) -> float:
-    """How long `scrub` takes, about."""
+    """How many seconds `scrub` takes, about."""
     size = _value(statements, "page_count") * _value(statements, "page_size")
     return float(size / SCRUBBED_PER_SECOND)
 
 
 def empty_log(statements: Statements) -> None:
-    """Copy the write-ahead log back and empty it, so that it has nothing of what was deleted.
+    """Copy the write-ahead log into the database and empty it, so that it holds no deleted data.
 
-    Raises StorageUnavailable if a reader, or a writer, is in the way for two seconds.
+    Raises StorageUnavailable if a reader or writer blocks it for two seconds.
     """
     (timeout,) = statements.rows("PRAGMA busy_timeout", {})[0]
     statements.rows(f"PRAGMA busy_timeout = {WAIT_MS}", {})
@@ -97,7 +100,7 @@ def empty_log(statements: Statements) -> None:
         statements.rows(f"PRAGMA busy_timeout = {timeout}", {})
     if busy:
         raise StorageUnavailable(
-            "The write-ahead log cannot be emptied while a transaction reads from it; try again."
+            "The write-ahead log cannot be emptied while a transaction reads from it. Try again."
         )
 
 

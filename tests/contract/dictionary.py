@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from storage import expiry
-from storage.database import BeforeCommit, Database, apply_changes
+from storage.database import BeforeCommit, Database, Read, apply_changes
 from storage.exceptions import IdempotencyKeyReused, InteractionArchived, InteractionConflict
 from storage.models import ChatInteraction
 from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
@@ -130,7 +130,7 @@ class DictionaryDatabase(Database):
         )
         return [to_record(row) for row in rows[::-1][: wanted.limit]], len(rows) > wanted.limit
 
-    def find_answer(self, question: Question) -> ChatInteraction | None:
+    def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with self._lock:
             answers = self._oldest_first(question.is_answered_by)
             return self.read(answers[-1].interaction_id) if answers else None

@@ -48,6 +48,12 @@ class StubsContract:
         assert storage.database.adopt(row, THIRD, FIRST) is True
         assert storage.database.stubs(["i0"])["i0"].segment == THIRD
 
+    def test_a_row_is_adopted_in_place_of_nothing(self, storage, make_interaction):
+        row = make_interaction(interaction_id="i", created_at=at())
+        assert storage.database.adopt(row, FIRST, None) is True
+        assert storage.database.adopt(row, SECOND, None) is False
+        assert storage.database.look("i") == Stub("i", at(), FIRST)
+
     def test_nothing_is_adopted_in_place_of_a_stub_that_is_not_there(
         self, storage, make_interaction
     ):
@@ -58,6 +64,7 @@ class StubsContract:
         row = make_interaction(interaction_id="i")
         storage.save_interaction_sync(row)
         assert storage.database.adopt(row, SECOND, FIRST) is False
+        assert storage.database.adopt(row, SECOND, None) is False
         assert list(storage.database.all_stubs()) == []
         assert storage.get_interaction_sync("i") is not None
 

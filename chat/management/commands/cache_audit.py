@@ -1,24 +1,25 @@
-"""`manage.py cache_audit [--sample N | --all]`: whether what is cached is what is stored."""
+"""`manage.py cache_audit [--sample N | --all]`: compares cached entries with the database."""
 
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import CollectorRegistry, Gauge
 
+from chat.management.arguments import count
 from chat.metrics.files import leave_metrics
 from storage import get_storage
 from storage.exceptions import NoSharedCache, StorageError
 from storage.records.audit import Audit
 
 SAMPLE = 1000
-"""Entries, unless the call says how many."""
+"""The number of entries, unless the call says another one."""
 
 
 class Command(BaseCommand):
-    """Names each difference on standard error, without users and texts. Exit status 1: any."""
+    """Writes each difference to standard error, without user and text. Then exits with 1."""
 
     help = "Compare cached entries with the database."
 
@@ -26,10 +27,10 @@ class Command(BaseCommand):
         amount = parser.add_mutually_exclusive_group()
         amount.add_argument(
             "--sample",
-            type=_count,
+            type=count,
             default=SAMPLE,
             metavar="N",
-            help=f"compare about N entries, chosen at random; default: {SAMPLE}",
+            help=f"compare about N entries, the first that Redis lists; default: {SAMPLE}",
         )
         amount.add_argument("--all", action="store_true", help="compare all entries")
 
@@ -50,11 +51,11 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _report(self, found: Audit) -> None:
-        for difference in found.differences:
-            of = f" of {difference.interaction_id}" if difference.interaction_id else ""
-            self.stderr.write(f"{difference.key} ({difference.kind}{of}) differs.")
-        for kind, count in found.entries.items():
-            self.stdout.write(f"{kind:<16} {count}")
+        for key, kind, interaction_id in found.differences:
+            of = f" of {interaction_id}" if interaction_id else ""
+            self.stderr.write(f"{key} ({kind}{of}) differs.")
+        for kind, number in found.entries.items():
+            self.stdout.write(f"{kind:<16} {number}")
         self.stdout.write(
             f"Values are up to {found.oldest:.1f} s old, half of them up to {found.median:.1f} s.\n"
             f"{len(found.differences)} differences."
@@ -62,26 +63,17 @@ class Command(BaseCommand):
 
 
 def measured(found: Audit) -> CollectorRegistry:
-    """What Prometheus is told of an audit that has ended now."""
+    """The metrics of an audit that has just ended."""
     registry = CollectorRegistry()
-    entries = Gauge(
-        "chat_cache_audit_entries",
-        "Entries that the last cache_audit looked at.",
-        ["kind"],
-        registry=registry,
-    )
-    for kind, count in found.entries.items():
-        entries.labels(kind).set(count)
-    for name, meaning, value in (
-        ("differences", "Entries that differed from the database in it.", len(found.differences)),
-        ("oldest_seconds", "The age of the oldest value in it.", found.oldest),
-        ("timestamp_seconds", "When it ended, in seconds since 1970.", time.time()),
-    ):
-        Gauge(f"chat_cache_audit_{name}", meaning, registry=registry).set(value)
+
+    def gauge(name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"chat_cache_audit_{name}", meaning, labels, registry=registry)
+
+    entries = gauge("entries", "Entries that the last cache_audit looked at.", "kind")
+    for kind, number in found.entries.items():
+        entries.labels(kind).set(number)
+    differences = gauge("differences", "Entries that differed from the database in it.")
+    differences.set(len(found.differences))
+    gauge("oldest_seconds", "The age of the oldest value in it.").set(found.oldest)
+    gauge("timestamp_seconds", "When it ended, in seconds since 1970.").set(time.time())
     return registry
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("write how many, from 1")
-    return int(text)

@@ -9,8 +9,8 @@ from prometheus_client import REGISTRY
 
 from chat.management.commands import cache_audit
 from chat.metrics import maintenance
-from storage.cache.audit import Audit
-from storage.cache.claims import Kind
+from storage.cache import metrics as cache_metrics  # noqa: F401  (registers its metrics)
+from storage.records.audit import Audit, Kind
 from tests.chat.processes import ROOT
 
 GUIDE = (ROOT / "docs" / "how-to" / "metrics.md").read_text(encoding="utf-8")

@@ -46,9 +46,9 @@ def reads(cloud, monkeypatch):
         asked.append(interaction_id)
         return item(interaction_id)
 
-    def counting_find(question):
+    def counting_find(question, read):
         asked.append(question)
-        return find(question)
+        return find(question, read)
 
     monkeypatch.setattr(cloud.database, "_item", counting_item)
     monkeypatch.setattr(cloud.database, "find_answer", counting_find)

@@ -21,8 +21,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from storage.cache import background, guarded, leases, missed, read_through, reliable_cells
 from storage.cache.guarded import PARTS, Guard, Guards
-from storage.cache.interactions import LeasedCache
 from storage.cache.keys import interaction_key
+from storage.cache.leased import LeasedCache
 from storage.cache.reliable_cells import ReliableCells
 from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction
@@ -366,8 +366,7 @@ class Interleaving:
         if self._is_cluster:
             guards._guards = [Guard(lambda: None) for _ in range(PARTS)]
         cells = ReliableCells(self.stepped, guards, TTL)
-        cells.patient = self.chance.random() < 0.5
-        return LeasedCache(self.of_process(cells), TTL, cast(Any, None))
+        return LeasedCache(self.of_process(cells), TTL, None, None)
 
     def of_process(self, cells: Any) -> Any:
         """The cells as the LeasedCache of one process sees them."""

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from storage.cache import erasure
-from storage.cache.interactions import LeasedCache
 from storage.cache.keys import interaction_key, string_key
+from storage.cache.leased import LeasedCache
 from storage.cache.leases import BUSY
 from storage.cache.redis_cells import RedisCells
 from storage.exceptions import CacheNotErased

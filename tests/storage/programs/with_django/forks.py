@@ -53,7 +53,7 @@ def be_refused() -> None:
         reason = str(error.__cause__)
     else:
         reason = "it may use a file whose locks it does not hold"
-    assert "forked while a thread used the database" in reason, reason
+    assert "forked while a thread was using the database" in reason, reason
     assert "spawn" in reason  # the remedy
 
 

@@ -1,26 +1,27 @@
-"""Interactions in the cache: by id, and as the newest answer to a message.
+"""Interactions in Redis: by id, and as the newest answer to a message.
 
-Under an id's key is the interaction itself. Under the keys of a message is only the id of the
-newest answer: the interaction is then read by id, and tells whether it is still an answer to
-that message. So a change or a deletion needs to know one key, that of the id; only what may have
-become the newest answer must be told to the keys of its message.
+The key of an id holds the interaction itself. The keys of a message hold only the id of the newest
+answer. That interaction is then read by its id, which shows whether it still answers the message.
+So a change or a deletion invalidates one key, that of the id. A new answer also invalidates the
+keys of its message.
 """
 
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import orjson
-from django.core.cache.backends.base import BaseCache
+from django_redis.cache import RedisCache
 
 from storage import expiry, limits
 from storage.cache import keys, metrics
 from storage.cache.audit import audit_cache
 from storage.cache.base import Cache, Find, Read, Writing
-from storage.cache.cells import Cells
+from storage.cache.guarded import GuardedCache
 from storage.cache.leases import VALUE_MAX_BYTES
-from storage.cache.read_through import Reading, ReadThrough, Unfit, new_token
+from storage.cache.read_through import Reading, ReadThrough, Unreadable, new_token
+from storage.cache.reliable_cells import ReliableCells
 from storage.exceptions import CacheNotErased, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.records.audit import Audit
@@ -28,21 +29,11 @@ from storage.records.json import Stored
 from storage.records.questions import Question
 
 
-class Strings(Protocol):
-    """Where the application's strings are kept."""
-
-    def get(self, key: str) -> str | None:
-        """The string under `key`, or None."""
-
-    def set(self, key: str, value: str, ttl: int) -> None:
-        """Keep `value` for `ttl` seconds."""
-
-
 class LeasedCache(Cache):
-    """Entries in cells, for `ttl` seconds and never past expiry; strings in `strings`."""
+    """Keeps entries in `cells`, for up to `ttl` seconds and never past their expiry."""
 
     def __init__(
-        self, cells: Cells, ttl: float, strings: Strings, server: BaseCache | None = None
+        self, cells: ReliableCells, ttl: float, strings: GuardedCache, server: RedisCache
     ) -> None:
         self.cells = cells
         self._ttl = ttl
@@ -58,7 +49,7 @@ class LeasedCache(Cache):
 
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
         marked = [] if interaction is None else keys.answer_keys(interaction)
-        return _Writing(self, self.cells, keys.interaction_key(interaction_id), marked)
+        return _Writing(self, keys.interaction_key(interaction_id), marked)
 
     def get_string(self, key: str) -> str | None:
         return self._strings.get(key)
@@ -71,7 +62,7 @@ class LeasedCache(Cache):
 
     @contextmanager
     def creating(self, interactions: Sequence[ChatInteraction]) -> Iterator[None]:
-        # Nothing is cached of ids that do not exist.
+        # Only the keys of answers: nothing is cached under ids that do not exist.
         with self._marking({key for new in interactions for key in keys.answer_keys(new)}):
             yield
 
@@ -96,7 +87,7 @@ class LeasedCache(Cache):
         try:
             yield
         except BaseException:
-            self.cells.mark(list(marked))  # some of it may be done, or take effect yet
+            self.cells.mark(list(marked))  # part of it may be done, or take effect later
             raise
         self._confirm(list(marked))
 
@@ -113,11 +104,11 @@ class LeasedCache(Cache):
 
 
 class _Writing(Writing):
-    """Begins a write in the cells of its key and of what follows from it, and ends it."""
+    """Marks a key, and the keys of answers that depend on it, before and after a write."""
 
-    def __init__(self, cache: LeasedCache, cells: Cells, key: str, marked: Sequence[str]) -> None:
+    def __init__(self, cache: LeasedCache, key: str, marked: Sequence[str]) -> None:
         self._cache = cache
-        self._cells = cells
+        self._cells = cache.cells
         self._key = key
         self._marked = list(marked)
         self._token: bytes | None = None
@@ -138,7 +129,7 @@ class _Writing(Writing):
         traceback: TracebackType | None,
     ) -> None:
         if isinstance(error, StorageUnavailable):
-            # It may take effect yet, so the key stays busy until the mark ends.
+            # The write may take effect later, so the key stays busy until the mark expires.
             self._cells.mark([self._key, *self._marked])
         elif error is not None or self.committed is None or self._token is None:
             self._cells.end(self._key, self._token or b"", None, 0, self._marked)
@@ -163,9 +154,9 @@ class _ById(Reading[Stored]):
             if len(value) > VALUE_MAX_BYTES or (
                 found.interaction.interaction_id != self._interaction_id
             ):
-                raise Unfit
+                raise Unreadable
         except (ValueError, RecursionError) as error:
-            raise Unfit from error
+            raise Unreadable from error
         return None if expiry.has_expired(found.interaction.created_at) else found
 
     def from_database(self) -> Stored | None:
@@ -190,17 +181,22 @@ class _Answer(Reading[Stored]):
         try:
             interaction_id: Any = orjson.loads(value) if len(value) <= VALUE_MAX_BYTES else None
         except ValueError as error:
-            raise Unfit from error
+            raise Unreadable from error
         if limits.identifier_violation(interaction_id):
-            raise Unfit
+            raise Unreadable
         found = self._cache.get(interaction_id, self._read)
         if found is None or not self._question.is_answered_by(found.interaction):
             return None
         return found
 
     def from_database(self) -> Stored | None:
-        interaction = self._find(self._question)
+        interaction = self._find(self._question, self._by_id)
         return None if interaction is None else Stored(interaction=interaction)
+
+    def _by_id(self, interaction_id: str) -> ChatInteraction | None:
+        """Through the cache: whoever is given this answer by the cache reads it by id next."""
+        found = self._cache.get(interaction_id, self._read)
+        return None if found is None else found.interaction
 
     def to_cache(self, found: Stored) -> tuple[bytes, float]:
         interaction = found.interaction
