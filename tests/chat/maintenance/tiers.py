@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
+from storage.dynamodb.database import DynamoDBDatabase
 from storage.interface import Storage
 from storage.models.interaction import FIELDS
 from tests.chat.lines import command
@@ -94,10 +95,8 @@ class Store:
         return self._database(), dict(self._files(""))
 
     def _database(self) -> Any:
-        if hasattr(self.storage, "_client"):
-            items = cast(Any, self.storage.database).client.call("Scan", ConsistentRead=True)[
-                "Items"
-            ]
+        if isinstance(self.storage.database, DynamoDBDatabase):
+            items = self.storage.database.client.call("Scan", ConsistentRead=True)["Items"]
             return sorted(json.dumps(item, sort_keys=True) for item in items)
         from django.apps import apps
 
