@@ -113,11 +113,11 @@ def our_operations(port: int) -> dict[str, Operation]:
 
     def complete(interaction: Any) -> None:
         with cache.writing(interaction.interaction_id) as writing:
-            writing.committed(interaction)
+            writing.committed = interaction
 
     def save(interaction: Any) -> None:
         with cache.writing(interaction.interaction_id, interaction) as writing:
-            writing.committed(interaction)
+            writing.committed = interaction
 
     cache.get("cached", lambda _: cached)
     return {

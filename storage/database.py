@@ -5,9 +5,14 @@ how to write another. The methods are called by `storage.interface.Storage` with
 has checked, and by maintenance. None of them knows of the cache or of the archive's files.
 
 An interaction is hot (a row of the database) or cold (a row in a segment of the archive, and a
-stub in the database). It is one or the other at every moment: a tier transition is atomic.
+stub in the database). It is one or the other at every moment: a tier transition is atomic. An
+interaction or a stub that has expired (`storage.expiry`) leaves its id free.
 
-Every method may raise StorageUnavailable, and every write StorageFull.
+Every method may raise StorageUnavailable, and every write StorageFull, with the driver's error as
+the cause and no text of an interaction in the message. A backend that sends a write again after a
+lost answer must know its own write when it finds it: a success must not become a conflict.
+
+Methods that take many interactions are atomic for each of them, and need not be for all.
 """
 
 from abc import ABC, abstractmethod
@@ -25,6 +30,9 @@ from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub
 
+Read = Callable[[str], ChatInteraction | None]
+"""Returns the hot interaction with an id, or None."""
+
 BeforeCommit = Callable[[ChatInteraction], None]
 """Told what is about to be committed."""
 
@@ -32,8 +40,9 @@ BeforeCommit = Callable[[ChatInteraction], None]
 class Database(ABC):
     """Keeps interactions and stubs. Threads share one.
 
-    "Hot" methods never return an interaction that has expired (`storage.expiry`), unless they
-    say so. Reads by id show every write that was acknowledged before they began.
+    Neither a read nor a change finds a hot interaction that has expired, unless its method says
+    so. Reads by id show every write that was acknowledged before they began. What is returned is
+    the caller's to change; its times are in UTC, with microseconds.
     """
 
     kind: str
@@ -58,8 +67,9 @@ class Database(ABC):
     def save(self, interaction: ChatInteraction) -> None:
         """Create the interaction, or replace the one with its id and user.
 
-        A replaced one keeps its `created_at`, which is set on `interaction`. Raises
-        InteractionConflict if the id is another user's, InteractionArchived if it is cold.
+        A replaced one keeps its `created_at`, which is set on `interaction`; `updated_at` is set
+        already. Raises InteractionConflict if the id is another user's, InteractionArchived if it
+        is cold.
         """
 
     @abstractmethod
@@ -68,18 +78,22 @@ class Database(ABC):
     ) -> tuple[ChatInteraction | None, bool]:
         """Save an interaction under a free id; returns what is stored and whether this is new.
 
-        Without `idempotency`, the same content under the same id is returned as it is stored.
-        With it, the first request with its key decides: the interaction that it made is
-        returned, or None if that is gone. Raises InteractionConflict for other content,
-        IdempotencyKeyReused for another request, TakenByStub if the id is a cold one's.
+        Without `idempotency`, the same content (`same_content`) under the same id is returned as
+        it is stored. With it, the first request with its key decides: the interaction that it
+        made, or found with the same content, is returned as it is now, or None if that is gone.
+        The key is remembered for IDEMPOTENCY_LIFETIME in the same transaction, with the user of
+        the interaction; a request that is refused does not use it up. Raises InteractionConflict
+        for other content, IdempotencyKeyReused for another request, TakenByStub if the id is a
+        cold one's (`replayed` if an earlier request with this key made it).
         """
 
     @abstractmethod
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
         """Save interactions under ids that are free; returns one outcome each, in their order.
 
-        What exists is not changed. A stub stands for an id that is a cold interaction's. Raises
-        BatchUnfinished if time ran out, where a batch is not one transaction.
+        What exists is not changed, and the first of two with one id counts. The stub is returned
+        for an id that is a cold interaction's. Raises BatchUnfinished if time ran out, where a
+        batch is not one transaction.
         """
 
     @abstractmethod
@@ -93,7 +107,8 @@ class Database(ABC):
         """Change fields of a hot interaction with `apply_changes`; returns it, or None.
 
         None, and nothing is changed, if there is none or, with `user_id`, if it is another
-        user's. `before_commit` is called with the result before each attempt to commit it.
+        user's. Two updates at the same time are both kept. `before_commit` is called with the
+        result before each attempt to commit it.
         """
 
     @abstractmethod
@@ -102,23 +117,34 @@ class Database(ABC):
 
     @abstractmethod
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
-        """The records of a slice, newest first, ties by id; and whether more follow."""
+        """The records of a slice, newest first, ties by id; and whether more follow.
+
+        All of them are at or after `created_after`, which alone keeps expired ones out,
+        before `created_before`, and after the position `before` in this order. Ids compare by
+        code point. A new one may be missing for `index_lag_seconds`; what was changed or deleted
+        is as it is now.
+        """
 
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
         """What `newest` returns, as interactions. Override it where that saves the detour."""
         return [from_record(record) for record in self.newest(wanted)[0]]
 
     @abstractmethod
-    def find_answer(self, question: Question) -> ChatInteraction | None:
-        """The newest hot interaction that answers the question, whatever its age, or None."""
+    def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
+        """The newest hot interaction that answers the question (`is_answered_by`), or None.
+
+        Its `max_age` is checked by the caller. A new one may be missing as in `newest`. A backend
+        whose index has only ids reads what it finds there with `read`, which is `self.read` or
+        the same through the cache.
+        """
 
     # Hot interactions, for maintenance. What has expired is among them.
 
     @abstractmethod
     def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
-        """Up to `limit` hot interactions created at or before `until`, oldest first.
+        """Up to `limit` hot interactions created at or before `until`, oldest first, ties by id.
 
-        `after`, a time and an id, is where the previous page ended.
+        `after`, a time and an id, is where the previous page ended: only later ones are returned.
         """
 
     @abstractmethod
@@ -154,19 +180,23 @@ class Database(ABC):
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
         """Replace hot interactions by stubs that name `segment`; returns the count.
 
-        One whose fields are not exactly those given has changed, and stays.
+        One whose fields, both times among them, are not exactly those given has changed, and
+        stays. Those that have expired move, too.
         """
 
     @abstractmethod
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        """Replace stubs that name `segment` by these interactions; returns the count."""
+        """Replace stubs that name `segment` by these interactions; returns the count.
+
+        An interaction without such a stub is passed over. Both times are kept.
+        """
 
     @abstractmethod
     def adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
         """Make a stub for a row of `segment`, in place of a stub that names `instead_of`.
 
         With None, in place of nothing. Returns False, and does nothing, if the interaction is hot
-        or there is another stub.
+        (even if it has expired) or if the stub is not the one expected.
         """
 
     @abstractmethod
@@ -191,7 +221,11 @@ class Database(ABC):
 
     @abstractmethod
     def forget_user(self, user_id: str) -> dict[str, int]:
-        """Delete what is kept of a user besides interactions; returns counts by kind."""
+        """Delete what is kept of a user besides interactions; returns counts by kind.
+
+        `idempotency_records` is the number of idempotency keys. If each process has a cache of its
+        own, this must also make all of them forget (`storage.cache.in_memory.Changes.erasures`).
+        """
 
     @abstractmethod
     def remove_expired_idempotency_keys(self, until: datetime, limit: int) -> int:
@@ -208,7 +242,10 @@ class Database(ABC):
 
     @abstractmethod
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
-        """Acquire a lock, or renew it, until `seconds` from now; returns whether `owner` has it."""
+        """Acquire a lock, or renew it, until `seconds` from now; returns whether `owner` has it.
+
+        It can be acquired if nobody has it, or if its time is over.
+        """
 
     @abstractmethod
     def release_lock(self, name: str, owner: str) -> None:

@@ -14,12 +14,12 @@ MICROSECOND = timedelta(microseconds=1)
 
 def cutoff() -> datetime:
     """The retention cutoff: interactions created at this time or earlier have expired."""
-    return _days_ago(settings.RETENTION_TOTAL_DAYS)
+    return days_before(datetime.now(UTC), settings.RETENTION_TOTAL_DAYS)
 
 
 def hot_since() -> datetime:
     """Interactions created at this time or earlier are archived, or will be by the next run."""
-    return _days_ago(settings.RETENTION_HOT_DAYS)
+    return days_before(datetime.now(UTC), settings.RETENTION_HOT_DAYS)
 
 
 def lifetime() -> timedelta:
@@ -39,13 +39,15 @@ def seconds_left(created_at: datetime) -> float:
 
 def violation(created_at: datetime) -> str | None:
     """Returns why an interaction created at this time cannot be saved, or None if it can."""
-    if not has_expired(created_at):
+    if created_at > cutoff():
         return None
     return f"must be less than {settings.RETENTION_TOTAL_DAYS} days ago; older ones are deleted."
 
 
-def _days_ago(days: int) -> datetime:
+def days_before(moment: datetime, days: int) -> datetime:
+    """The time so many days of 24 hours earlier, in UTC; the earliest time if it is before that."""
     try:
-        return datetime.now(UTC) - timedelta(days=days)
-    except OverflowError:  # before the year 1
+        # In UTC: elsewhere a day may have 23 or 25 hours, and Python would count it as one.
+        return moment.astimezone(UTC) - timedelta(days=days)
+    except OverflowError:
         return datetime.min.replace(tzinfo=UTC)

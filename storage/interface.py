@@ -65,10 +65,11 @@ class Storage:
 
     def save_interaction_sync(self, interaction: ChatInteraction) -> None:
         interaction.updated_at = datetime.now(UTC)
-        _check(interaction)
+        if problems := interaction.violations():
+            raise InvalidInteraction(problems)
         with self.cache.writing(interaction.interaction_id, interaction) as writing:
             self.database.save(interaction)
-            writing.committed(interaction)
+            writing.committed = interaction
 
     async def get_interaction(self, interaction_id: str) -> ChatInteraction | None:
         """The interaction with this id, or None if it is unknown or has expired."""
@@ -155,12 +156,13 @@ class Storage:
         key instead: it returns what the first request made, raises IdempotencyKeyReused if the
         request differs, and IdempotentInteractionGone if the interaction was deleted since.
         """
-        _check(interaction)
+        if problems := interaction.violations():
+            raise InvalidInteraction(problems)
         try:
             with self.cache.writing(interaction.interaction_id, interaction) as writing:
                 stored, created = self.database.create(interaction, idempotency)
                 if created and stored is not None:
-                    writing.committed(stored)
+                    writing.committed = stored
         except TakenByStub as taken:
             return self._cold.repeated(interaction, taken), False
         if stored is None:
@@ -327,7 +329,7 @@ class Storage:
         with self.cache.writing(interaction_id) as writing:
             updated = self.database.update(interaction_id, changes, user_id, writing.will_commit)
             if updated is not None:
-                writing.committed(updated)
+                writing.committed = updated
         return updated
 
     @property
@@ -341,8 +343,3 @@ class LocalStorage(Storage):
 
 class CloudStorage(Storage):
     """DynamoDB with Redis as its cache, or with none: `CloudStorage(dynamodb, redis, archive)`."""
-
-
-def _check(interaction: ChatInteraction) -> None:
-    if problems := interaction.violations():
-        raise InvalidInteraction(problems)

@@ -39,11 +39,9 @@ def identifier_violation(value: object) -> str | None:
 
 def model_violation(value: object) -> str | None:
     """Returns why `value` cannot be a `model_used`, or None if it can."""
-    if not isinstance(value, str):
-        return f"must be a string, not {type(value).__name__}."
-    if not 1 <= len(value) <= MODEL_MAX_LENGTH:
+    if isinstance(value, str) and not 1 <= len(value) <= MODEL_MAX_LENGTH:
         return f"must have 1 to {MODEL_MAX_LENGTH} characters; it has {len(value)}."
-    return _character_violation(value)
+    return text_violation(value)
 
 
 def tokens_violation(value: object) -> str | None:
@@ -59,15 +57,19 @@ def text_violation(value: object) -> str | None:
     """Returns why `value` cannot be a `message` or `response`, or None. Does not check the size."""
     if not isinstance(value, str):
         return f"must be a string, not {type(value).__name__}."
-    return _character_violation(value)
+    if "\0" in value:
+        return "must not contain the character NUL (U+0000)."
+    return None if value.isascii() or is_utf8(value) else _SURROGATE
 
 
 def size_violation(message: str, response: str) -> dict[str, str]:
     """Returns which of the two fields is too long, mapped to the reason. Empty if none is."""
+    if 4 * (len(message) + len(response)) <= TEXT_MAX_BYTES:
+        return {}  # whatever its characters
     size = text_bytes(message, response)
     if size <= TEXT_MAX_BYTES:
         return {}
-    message_alone = utf8_length(message) > TEXT_MAX_BYTES
+    message_alone = len(message.encode()) > TEXT_MAX_BYTES
     return {
         "message" if message_alone else "response": (
             f"message and response together must be at most {TEXT_MAX_BYTES} bytes "
@@ -78,18 +80,13 @@ def size_violation(message: str, response: str) -> dict[str, str]:
 
 def text_bytes(message: str, response: str) -> int:
     """The size of a message and a response in bytes of UTF-8."""
-    return utf8_length(message) + utf8_length(response)
-
-
-def utf8_length(value: str) -> int:
-    """The length of a string in bytes of UTF-8."""
-    return len(value) if value.isascii() else len(value.encode())
+    if message.isascii() and response.isascii():
+        return len(message) + len(response)
+    return len(message.encode()) + len(response.encode())
 
 
 def is_utf8(value: str) -> bool:
     """Whether `value` can be encoded in UTF-8, that is, has no lone surrogates."""
-    if value.isascii():
-        return True
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -98,12 +95,6 @@ def is_utf8(value: str) -> bool:
 
 
 _SURROGATE = "must not contain lone surrogates (U+D800 to U+DFFF)."
-
-
-def _character_violation(value: str) -> str | None:
-    if "\0" in value:
-        return "must not contain the character NUL (U+0000)."
-    return None if is_utf8(value) else _SURROGATE
 
 
 def time_violation(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from typing import Any
 
 from storage.archive.bucket import ArchiveBucket
 
@@ -10,7 +11,7 @@ _numbers = itertools.count()
 _connections = {}
 
 
-def make_bucket(url, *, versions=False):
+def make_bucket(url: str, *, versions: bool = False) -> Any:
     """A new bucket, as the storage of an archive. With `versions`, it keeps them.
 
     Connections to one server are shared, since they take long to make.
@@ -28,7 +29,7 @@ def make_bucket(url, *, versions=False):
     return bucket
 
 
-def contents(bucket):
+def contents(bucket: Any) -> list[Any]:
     """All that a bucket holds: names with all their versions, and markers of deletions."""
     pages = bucket.connection.meta.client.get_paginator("list_object_versions")
     return [

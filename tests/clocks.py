@@ -14,8 +14,8 @@ class Clock:
 
         class Datetime(calendar.datetime):
             @classmethod
-            def now(cls, tz: calendar.tzinfo | None = None) -> calendar.datetime:
-                return calendar.datetime.fromtimestamp(clock.wall, tz)
+            def now(cls, tz: calendar.tzinfo | None = None) -> "Datetime":
+                return cls.fromtimestamp(clock.wall, tz)
 
         self.datetime = Datetime
 

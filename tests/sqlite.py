@@ -1,15 +1,16 @@
 """Connections past Django: an index of interactions needs a function that SQLite lacks."""
 
 import hashlib
+from typing import Any
 
 import pysqlite3
 
 
-def sha256(text):
+def sha256(text: Any) -> Any:
     return None if text is None else hashlib.sha256(text.encode()).hexdigest()
 
 
-def connect(database, **options):
+def connect(database: Any, **options: Any) -> Any:
     """As `sqlite3.connect`, with the function that the index of answers calls."""
     connection = pysqlite3.connect(database, **options)
     connection.create_function("SHA256", 1, sha256, deterministic=True)

@@ -10,6 +10,7 @@ from django.test import Client
 
 from config import environment
 from storage.models import ApiKey
+from tests.switches import SWITCHES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,6 +24,16 @@ def test_settings_table_is_the_code():
     ]
     table = [line for line in README.splitlines() if re.match(r"\| `[A-Z_]+` \|", line)]
     assert table == rows
+
+
+def test_the_table_of_switches_is_that_of_the_tests():
+    rows = [
+        f"| `{switch.name}` | {f'`{switch.usual}`' if switch.usual else ''} | `{switch.all}` | "
+        f"{switch.meaning} |"
+        for switch in SWITCHES
+    ]
+    page = (ROOT / "docs" / "how-to" / "test.md").read_text(encoding="utf-8")
+    assert [line for line in page.splitlines() if re.match(r"\| `[A-Z_]+` \|", line)] == rows
 
 
 def test_no_setting_is_read_elsewhere():

@@ -131,7 +131,6 @@ _NEW_INTERACTION = msgspec.json.Decoder(NewInteraction)
 _NEW_INTERACTIONS = msgspec.json.Decoder(NewInteractions)
 _LOOKUP = msgspec.json.Decoder(Lookup)
 _COMPLETION = msgspec.json.Decoder(Completion)
-_ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
@@ -189,10 +188,17 @@ def _decoded(
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        value = _decoded(_ANYTHING, body)  # fails if the JSON is malformed further on
+        value = _json(body)
         errors = errors_in(value) if errors_in else _struct_errors(decoder.type, value, "#")
         # If a field occurs twice, only its last value is checked now, and that may be right.
         raise _invalid(errors or [{"pointer": "#", "detail": f"{error}."}]) from None
+    except (ValueError, RecursionError) as error:
+        raise _malformed(error) from None
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
     except (ValueError, RecursionError) as error:
         raise _malformed(error) from None
 

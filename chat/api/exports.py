@@ -18,9 +18,9 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from chat.api import calls, parameters
+from chat.api import operations, parameters
 from chat.api.authentication import caller_of
-from chat.api.calls import EXPORT_TYPE
+from chat.api.operations import EXPORT_TYPE
 from chat.api.views import StoreView
 from chat.maintenance.export.exporting import pages_of
 from storage import get_storage
@@ -37,7 +37,7 @@ CHUNK_BYTES = 64 * 1024
 class ExportView(StoreView):
     """Everything that is stored about a user."""
 
-    @calls.export_user
+    @operations.export_user
     def get(self, request: Request, user_id: str) -> HttpResponseBase:
         caller_of(request).require_erasure()
         parameters.refuse_parameters(request._request)

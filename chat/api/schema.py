@@ -1,6 +1,6 @@
 """The parts of the OpenAPI schema that calls share: components, security, error responses.
 
-`chat.api.calls` describes each call with them. Request bodies are described by the types that
+`chat.api.operations` describes each call with them. Request bodies are described by the types that
 decode them (`chat.api.bodies`).
 """
 

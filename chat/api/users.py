@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 from rest_framework.request import Request
 
-from chat.api import calls, parameters
+from chat.api import operations, parameters
 from chat.api.authentication import caller_of
 from chat.api.problems import Conflict, InvalidRequest, NotFound, Unavailable
 from chat.api.views import StoreView, json_response
@@ -33,7 +33,7 @@ REQUEST_SECONDS = 2.0
 class UserView(StoreView):
     """All data of a user."""
 
-    @calls.erase_user
+    @operations.erase_user
     def delete(self, request: Request, user_id: str) -> HttpResponse:
         caller_of(request).require_erasure()
         parameters.refuse_parameters(request._request)
@@ -57,7 +57,7 @@ class UserView(StoreView):
 class ErasureView(StoreView):
     """An erasure by its id."""
 
-    @calls.get_erasure
+    @operations.get_erasure
     def get(self, request: Request, erasure_id: str) -> HttpResponse:
         caller_of(request).require_erasure()
         parameters.refuse_parameters(request._request)
@@ -72,7 +72,7 @@ def _begun(erasure: Erasure) -> Erasure:
     storage = get_storage()
     try:
         with Run(storage, max_seconds=REQUEST_SECONDS) as run:
-            return erasing.attempt(storage, erasure, Policy.at(run.now), run, Erased())
+            return erasing.Job(storage, Policy.at(run.now), run, Erased()).attempt(erasure)
     except (LockHeld, OutOfTime):
         pass
     except StorageError as error:

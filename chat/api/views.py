@@ -1,4 +1,4 @@
-"""The calls for interactions. `chat.api.calls` documents them."""
+"""The calls for interactions. `chat.api.operations` documents them."""
 
 import functools
 from typing import Any
@@ -9,7 +9,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from chat.api import bodies, calls, parameters
+from chat.api import bodies, operations, parameters
 from chat.api.authentication import caller_of
 from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
@@ -69,7 +69,7 @@ class StoreView(APIView):
 class InteractionsView(StoreView):
     """The interactions of all users."""
 
-    @calls.list_interactions
+    @operations.list_interactions
     def get(self, request: Request) -> HttpResponse:
         caller = caller_of(request)
         caller.require_every_user()
@@ -77,7 +77,7 @@ class InteractionsView(StoreView):
         page = get_storage().list_interactions_sync(query)
         return page_response(request._request, query, page)
 
-    @calls.create_interaction
+    @operations.create_interaction
     def post(self, request: Request) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -95,7 +95,7 @@ class InteractionsView(StoreView):
 class InteractionView(StoreView):
     """One interaction by id."""
 
-    @calls.get_interaction
+    @operations.get_interaction
     def get(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -104,7 +104,7 @@ class InteractionView(StoreView):
             raise unknown_interaction()
         return HttpResponse(found, content_type="application/json")
 
-    @calls.complete_interaction
+    @operations.complete_interaction
     def patch(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -116,7 +116,7 @@ class InteractionView(StoreView):
             raise unknown_interaction()
         return interaction_response(interaction)
 
-    @calls.delete_interaction
+    @operations.delete_interaction
     def delete(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -128,7 +128,7 @@ class InteractionView(StoreView):
 class BatchView(InteractionView):
     """Many interactions in one step. Other methods are for the interaction with the id `batch`."""
 
-    @calls.create_interactions
+    @operations.create_interactions
     def post(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -148,7 +148,7 @@ class BatchView(InteractionView):
 class LookupView(InteractionView):
     """Earlier answers. Other methods are for the interaction with the id `lookup`."""
 
-    @calls.look_up_answer
+    @operations.look_up_answer
     def post(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
         parameters.refuse_parameters(request._request)
@@ -163,7 +163,7 @@ class LookupView(InteractionView):
 class UserInteractionsView(StoreView):
     """One user's interactions."""
 
-    @calls.list_user_interactions
+    @operations.list_user_interactions
     def get(self, request: Request, user_id: str) -> HttpResponse:
         caller = caller_of(request)
         caller.require(user_id)

@@ -1,12 +1,12 @@
-"""Moving what is no longer hot to cold storage.
+"""Moving interactions that are no longer hot to cold storage.
 
-# Note [Moving a batch]
+A batch of rows is moved in these steps:
 
-    mark the segment; write it; put stubs in the place of the rows that are still as they were
-    written, a few at a time; compact the segment if some were not; take the mark away
+    mark the segment; write it; replace the rows by stubs, a few hundred at a time, unless they have
+    changed since; compact the segment if some had; remove the mark
 
-A segment without stubs counts for nothing, so it does no harm that it is written first. Each row
-changes over by itself, in one step of the database: it is hot until then and cold from then on.
+A row of a segment counts only if its stub names the segment, so writing the segment first does no
+harm. Each row changes tiers in one step of the database: it is hot before and cold afterwards.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ PAGE = 100
 """Rows read at a time: at most 40 MB."""
 
 SEGMENT_BYTES = 32 * 1024 * 1024
-"""Text in one segment, about: what is in memory while it is written."""
+"""Text in one segment, about. All of it is in memory while the segment is written."""
 
 MOVED_AT_ONCE = 500
 
@@ -40,31 +40,35 @@ class Archived:
     """What a run of archive_interactions has done; of a dry run, what it would do."""
 
     finished: int = 0
-    """Segments that an interrupted run or a deletion had left to be finished."""
+    """Segments that an interrupted run or a deletion had left to be completed."""
     archived: int = 0
+    """Interactions moved."""
     changed: int = 0
-    """Interactions that were changed or deleted meanwhile; the next run looks at them again."""
+    """Interactions that were changed or deleted before they could be moved. The next run looks at
+    them again.
+    """
     segments: int = 0
     remaining: int = 0
-    """Interactions that are due still; while there are very many, some of them."""
+    """Interactions that are still due. With more than a million, not all of them are counted."""
 
 
 def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> None:
-    """Move what is older than the hot days and has not expired. Counts as it goes in `report`.
+    """Move what is older than the hot days and has not expired. Counts in `report` as it goes.
 
-    Raises DamagedArchive only when all else is done.
+    DamagedArchive is raised only when everything else is done.
     """
     if run.dry_run:
         _count_batches(storage, policy, run, report)
         return
     report.remaining = _count(storage, policy)
     with Damage() as damage:
-        with damage.passed_over():
-            report.finished = finish_interrupted(storage, run, policy.gone_until)
         holds = Holds.of(storage.archive)
+        with damage.passed_over():
+            report.finished = finish_interrupted(storage, run, holds, policy.cutoff)
+        job = _Job(storage, policy, run, report, holds)
         for batch in _batches(storage, policy, run.batch_size):
             run.step(report.archived)
-            _move(storage, batch, holds, policy, run, report)
+            job.move(batch)
         report.remaining = report.changed
 
 
@@ -78,56 +82,58 @@ def _count_batches(storage: Storage, policy: Policy, run: Run, report: Archived)
 
 
 def _count(storage: Storage, policy: Policy) -> int:
-    expired = storage.database.count_oldest(policy.gone_until, COUNTED_AT_MOST)
+    expired = storage.database.count_oldest(policy.cutoff, COUNTED_AT_MOST)
     due = storage.database.count_oldest(policy.archive_until, expired + COUNTED_AT_MOST)
     return max(due - expired, 0)
 
 
-def _move(
-    storage: Storage,
-    batch: list[ChatInteraction],
-    holds: Holds,
-    policy: Policy,
-    run: Run,
-    report: Archived,
-) -> None:
-    segment = storage.archive.new_segment(batch[0].created_at.date())
-    marker = storage.archive.mark(segment)
-    written = storage.archive.write(segment, batch)
-    try:
-        moved = _put_stubs(storage, batch, segment, run, report)
-    except LockLost:
-        _take_back(storage, batch, segment, written)
-        raise
-    if _take_back(storage, batch, segment, written):
-        raise LockLost
-    if moved < len(batch):
-        compact(storage, segment, holds, policy.gone_until)
-    storage.archive.unmark([marker])
-    report.changed += len(batch) - moved
-    report.segments += 1 if moved else 0
+@dataclass(frozen=True)
+class _Job:
+    """What moving a batch needs."""
 
+    storage: Storage
+    policy: Policy
+    run: Run
+    report: Archived
+    holds: Holds
 
-def _put_stubs(
-    storage: Storage, batch: list[ChatInteraction], segment: str, run: Run, report: Archived
-) -> int:
-    moved = 0
-    for start in range(0, len(batch), MOVED_AT_ONCE):
-        run.step(report.archived)
-        some = batch[start : start + MOVED_AT_ONCE]
-        count = storage.move_to_cold(some, segment)
-        moved += count
-        report.archived += count
-        report.remaining = max(report.remaining - len(some), 0)
-    return moved
+    def move(self, batch: list[ChatInteraction]) -> None:
+        """Move one batch, in the steps that the docstring of this module lists."""
+        archive = self.storage.archive
+        segment = archive.new_segment(batch[0].created_at.date())
+        marker = archive.mark(segment)
+        written = archive.write(segment, batch)
+        try:
+            moved = self._put_stubs(batch, segment)
+        except LockLost:
+            _take_back(self.storage, batch, segment, written)
+            raise
+        if _take_back(self.storage, batch, segment, written):
+            raise LockLost
+        if moved < len(batch):
+            compact(self.storage, segment, self.holds, self.policy.cutoff)
+        archive.unmark([marker])
+        self.report.changed += len(batch) - moved
+        self.report.segments += 1 if moved else 0
+
+    def _put_stubs(self, batch: list[ChatInteraction], segment: str) -> int:
+        moved = 0
+        for start in range(0, len(batch), MOVED_AT_ONCE):
+            self.run.step(self.report.archived)
+            rows = batch[start : start + MOVED_AT_ONCE]
+            count = self.storage.move_to_cold(rows, segment)
+            moved += count
+            self.report.archived += count
+            self.report.remaining = max(self.report.remaining - len(rows), 0)
+        return moved
 
 
 def _take_back(
     storage: Storage, batch: list[ChatInteraction], segment: str, written: Manifest | None
 ) -> bool:
-    """Make a batch hot again if another run has rewritten its segment meanwhile; whether it has.
+    """Make a batch hot again if another run has rewritten its segment. Returns whether one has.
 
-    That one saw rows without stubs, and has dropped them. See Note [Keeping the lock].
+    The other run saw rows without stubs and removed them. See Note [Keeping the lock].
     """
     if storage.archive.manifest(segment) == written:
         return False
@@ -137,26 +143,26 @@ def _take_back(
 
 
 def _batches(storage: Storage, policy: Policy, size: int) -> Iterator[list[ChatInteraction]]:
-    """What is to be archived, oldest first: for each batch, rows of one day that fit in memory."""
+    """What is to be archived, oldest first. A batch is of one day and fits in memory."""
     batch: list[ChatInteraction] = []
-    held = 0
+    batch_bytes = 0
     for interaction in _due(storage, policy):
-        size_of_text = interaction.text_bytes
-        is_full = len(batch) == size or held + size_of_text > SEGMENT_BYTES
+        text_bytes = interaction.text_bytes
+        is_full = len(batch) == size or batch_bytes + text_bytes > SEGMENT_BYTES
         if batch and (is_full or batch[0].created_at.date() != interaction.created_at.date()):
             yield batch
-            batch, held = [], 0
+            batch, batch_bytes = [], 0
         batch.append(interaction)
-        held += size_of_text
+        batch_bytes += text_bytes
     if batch:
         yield batch
 
 
 def _due(storage: Storage, policy: Policy) -> Iterator[ChatInteraction]:
-    after: Position = (policy.gone_until + expiry.MICROSECOND, "")
+    after: Position = (policy.cutoff + expiry.MICROSECOND, "")
     while page := storage.oldest(policy.archive_until, PAGE, after):
         for interaction in page:
-            # An index that lags may have one twice, which was deleted and made again.
+            # A lagging index may return one twice that was deleted and created again.
             if position(interaction) > after:
                 after = position(interaction)
                 yield interaction

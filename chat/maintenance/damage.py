@@ -1,4 +1,4 @@
-"""Damaged files of the archive: they keep nothing else from being done, but a run fails by them."""
+"""Damaged files of the archive. A run does everything else, and then fails and names them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,17 +9,17 @@ from storage.exceptions import DamagedArchive, StorageError, StorageUnavailable
 
 
 class Damage:
-    """What a run has come across. At the end of its `with` block it tells.
+    """The damage that a run has found. It is raised at the end of the `with` block.
 
-    Then it raises DamagedArchive, or one error for all if there are more; also if the block ends
-    because there is no time left or nothing to do, which would look as if no more was wrong.
+    One damaged file is a DamagedArchive; several are one StorageUnavailable that names them all.
+    They also replace an error that says less, such as OutOfTime: the run would else look sound.
     """
 
     def __init__(self) -> None:
         self.found: list[DamagedArchive] = []
 
     def __enter__(self) -> "Damage":
-        """Nothing is damaged yet."""
+        """Start with nothing found."""
         return self
 
     def __exit__(
@@ -28,20 +28,20 @@ class Damage:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Tell, unless something as bad has ended the block."""
+        """Raise what was found, unless the block failed with something as severe."""
         is_as_bad = isinstance(error, StorageUnavailable | LockLost)
         if error is None or (isinstance(error, StorageError) and not is_as_bad):
-            self._tell()
+            self._raise_found()
 
     @contextmanager
     def passed_over(self) -> Iterator[None]:
-        """What is in the block ends where it meets a damaged file, and the run goes on."""
+        """End the block at a damaged file, note the damage, and let the run go on."""
         try:
             yield
         except DamagedArchive as error:
             self.found.append(error)
 
-    def _tell(self) -> None:
+    def _raise_found(self) -> None:
         by_name = {error.name: error for error in self.found}
         if len(by_name) > 1:
             raise StorageUnavailable(" ".join(str(error) for error in by_name.values()))

@@ -1,6 +1,6 @@
-"""Legal holds: users and days of which nothing may be deleted, however old it is.
+"""Legal holds: users and days whose interactions may not be deleted, however old they are.
 
-They lie in the archive, out of reach of a restored backup.
+They are kept in the archive, where restoring a backup of the database does not change them.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ Kind = Literal["user", "day"]
 
 @dataclass(frozen=True)
 class Hold:
-    """One hold: of a user's interactions, or of all that were created on a day (UTC)."""
+    """A hold on a user's interactions, or on all that were created on a day (UTC)."""
 
     kind: Kind
     value: str
@@ -31,7 +31,7 @@ class Hold:
 
     @property
     def name(self) -> str:
-        """The file it is kept in."""
+        """The file that keeps the hold."""
         return f"{FOLDER}/{self.kind}-{hashlib.sha256(self.value.encode()).hexdigest()}.json"
 
 
@@ -45,26 +45,26 @@ class Holds:
 
     @classmethod
     def of(cls, archive: Archive) -> "Holds":
-        """What is held now. Raises DamagedArchive."""
+        """Returns the holds there are now. Raises DamagedArchive. Read them once a run."""
         files = archive.files
         documents = (files.read_document(f"{FOLDER}/{name}") for name in files.list(FOLDER))
         return cls(_hold(document) for document in documents if document is not None)
 
     def find(self, kind: Kind, value: str) -> Hold | None:
         """The hold on a user or a day, or None."""
-        return next((each for each in self.all if (each.kind, each.value) == (kind, value)), None)
+        return next((hold for hold in self.all if (hold.kind, hold.value) == (kind, value)), None)
 
     def holds(self, interaction: ChatInteraction) -> bool:
         """Whether this interaction may not be deleted."""
         return interaction.user_id in self.users or interaction.created_at.date() in self.days
 
     def may_hold(self, manifest: Manifest) -> bool:
-        """Whether some of a segment may be held."""
+        """Whether a segment may have rows that are held."""
         return manifest.oldest.date() in self.days or any(map(manifest.may_hold, self.users))
 
 
 def put(archive: Archive, hold: Hold) -> None:
-    """Hold a user or a day from now on; again, it changes the reason."""
+    """Hold a user or a day from now on. If it is held already, the reason is replaced."""
     archive.files.write_document(
         hold.name,
         {
@@ -77,7 +77,7 @@ def put(archive: Archive, hold: Hold) -> None:
 
 
 def lift(archive: Archive, hold: Hold) -> None:
-    """Hold it no longer. What is past its days goes with the next purge."""
+    """Lift a hold. What is past the retention cutoff is deleted by the next purge."""
     archive.files.delete(hold.name)
 
 

@@ -1,8 +1,8 @@
-"""Whether the archive is the one that the database has its interactions in.
+"""Checking that the archive is the one that belongs to the database.
 
 A volume that is not mounted looks like an empty archive: what was archived to it would be hidden
 by the next mount, and an erasure would find nothing to erase. So an archive has an identity in a
-document of its own, and the database remembers it, as a lock that does not end.
+document of its own, and the database remembers which archive it has used.
 """
 
 import uuid
@@ -14,19 +14,24 @@ NAME = "archive.json"
 """The document with the archive's identity."""
 
 LOCK = "archive"
+"""The name under which the database remembers the archive's identity.
+
+It is a lock, because every backend has locks that are taken in one step and by one owner only: its
+owner is the identity. To ask whether the database remembers this archive is to acquire the lock as
+its owner again, which any other identity fails to do.
+"""
 
 FOR_EVER = 100 * 365 * 86_400.0
-"""Seconds."""
-
+"""Seconds until that lock ends: so many that it never does."""
 
 FIRST_USE = "archive-first-use"
-"""The lock under which an archive gets its identity."""
+"""The lock that a process holds while it gives an archive its identity."""
 
 FIRST_USE_SECONDS = 60.0
 
 
 class ArchiveMismatch(StorageError):
-    """The archive is empty, or another database's."""
+    """The archive is empty, or belongs to another database."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -38,7 +43,7 @@ class ArchiveMismatch(StorageError):
 
 
 class ArchiveOfAnother(ArchiveMismatch):
-    """The database is new, and the archive has interactions of another one, or of a lost one."""
+    """The database is new, but the archive has interactions: of another database or a lost one."""
 
     def __init__(self) -> None:
         StorageError.__init__(
@@ -51,10 +56,11 @@ class ArchiveOfAnother(ArchiveMismatch):
 
 
 def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
-    """Raises ArchiveMismatch unless the archive is the database's, or neither had another.
+    """Raise ArchiveMismatch unless the archive belongs to the database, or both are new.
 
-    With `adopt`, a database that had none may take one that has interactions: its stubs are made
-    to agree with it next. Without stubs, all that is in the archive would count as deleted.
+    With `adopt`, a new database may take an archive that has interactions, because its stubs are
+    made to agree next. Otherwise it may not: without stubs, all rows of the archive count as
+    deleted.
     """
     files = storage.archive.files
     document = files.read_document(NAME)
@@ -68,14 +74,18 @@ def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
 
 
 def _has_none(storage: Storage) -> bool:
-    """Whether the database knows of no archive: a lock that ends at once can be taken."""
+    """Whether the database remembers no archive: if so, anyone can acquire the lock.
+
+    It is acquired for no time, so nothing is remembered.
+    """
     return storage.database.acquire_lock(LOCK, str(uuid.uuid4()), 0.0)
 
 
 def _new_identity(storage: Storage) -> str:
-    """Write one, before the database knows of it: an identity that nothing has would be stuck.
+    """Write an identity to the archive and return it. Raises StorageUnavailable.
 
-    One process at a time does, so that all know the same.
+    The archive has it before the database does: an identity that only the database had would never
+    match again. One process at a time does this, so that all of them see the same identity.
     """
     owner = str(uuid.uuid4())
     if not storage.database.acquire_lock(FIRST_USE, owner, FIRST_USE_SECONDS):

@@ -1,14 +1,16 @@
 """Which interactions are due to be archived, and which to be deleted."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
+
+from storage import expiry
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The retention of interactions, seen from one moment, which must have an offset."""
+    """The retention of interactions as of one moment, which must have an offset from UTC."""
 
     now: datetime
     hot_days: int
@@ -20,22 +22,18 @@ class Policy:
 
     @classmethod
     def at(cls, now: datetime) -> "Policy":
-        """What the settings ask for."""
+        """The policy that the settings ask for."""
         return cls(now, settings.RETENTION_HOT_DAYS, settings.RETENTION_TOTAL_DAYS)
 
     @property
     def archive_until(self) -> datetime:
         """What was created at this moment or before it goes to cold storage."""
-        return self._days_ago(self.hot_days)
+        return expiry.days_before(self.now, self.hot_days)
 
     @property
-    def gone_until(self) -> datetime:
-        """What was created at this moment or before it is deleted, and not read any more."""
-        return self._days_ago(self.total_days)
+    def cutoff(self) -> datetime:
+        """The retention cutoff: what was created then or before is deleted, and read no more.
 
-    def _days_ago(self, days: int) -> datetime:
-        try:
-            # In UTC: elsewhere a day may have 23 or 25 hours, and Python would count it as one.
-            return self.now.astimezone(UTC) - timedelta(days=days)
-        except OverflowError:  # more than there have been
-            return datetime.min.replace(tzinfo=UTC)
+        At the present moment it is `storage.expiry.cutoff()`, which every read respects.
+        """
+        return expiry.days_before(self.now, self.total_days)

@@ -1,13 +1,13 @@
-"""Deleting what is older than all its days, from cold and hot storage, for good.
+"""Deleting what is past the retention cutoff, from cold and hot storage, for good.
 
-A file that is damaged keeps nothing else from being deleted, but fails the run at its end. It goes
-itself, unread, with a day of which all is past its time and nothing is held.
+A damaged file keeps nothing else from being deleted, but the run fails at its end. The file itself
+is deleted unread once all of its day is past the cutoff, if nothing can be under a legal hold.
 """
 
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from chat.maintenance.compaction import Content, compact, examine, finish_interrupted
+from chat.maintenance.compaction import SegmentCounts, compact, examine, finish_interrupted
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.policy import Policy
@@ -24,75 +24,72 @@ COUNTED_AT_MOST = 1_000_000
 
 RECORDS_AT_ONCE = 500
 
-DATABASE = "default"
-"""Django's alias of the SQL database, which has records of idempotency keys where it has rows."""
-
 
 @dataclass
 class Purged:
     """What a run of purge_interactions has done; of a dry run, what it would do."""
 
     finished: int = 0
-    """Segments that an interrupted run or a deletion had left to be finished."""
+    """Segments that an interrupted run or a deletion had left to be completed."""
     cold: int = 0
     """Interactions deleted from the archive."""
     segments: int = 0
-    """Segments deleted whole."""
+    """Segments deleted as a whole."""
     unreadable: int = 0
-    """Segments deleted whose manifest was damaged or lost, with nobody knows how many rows."""
+    """Segments deleted whose manifest was damaged or lost. Their rows are in no count."""
     hot: int = 0
-    """Interactions deleted that were hot still."""
+    """Interactions deleted from the database."""
     held: int = 0
     """Interactions that would have been deleted, but are under a legal hold."""
     stubs: int = 0
     idempotency_records: int = 0
     reclaimed_bytes: int = 0
-    """Given back to the file system by the database."""
+    """Bytes that the database has returned to the file system."""
     unreclaimed_bytes: int = 0
-    """Free in a database that was made without auto_vacuum; only VACUUM would give them back."""
+    """Free bytes of a database that was made without auto_vacuum: only VACUUM would return them."""
     remaining: int = 0
-    """Interactions that are due still, about; while very many are hot, some of these."""
+    """About how many interactions are still due. At most a million hot ones are counted."""
 
 
 def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
-    """Delete what was created at or before `policy.gone_until`. Counts as it goes in `report`.
+    """Delete what was created at or before `policy.cutoff`. Counts in `report` as it goes.
 
-    Raises DamagedArchive only when all else is done.
+    DamagedArchive is raised only when everything else is done.
     """
     with Damage() as damage:
-        _Purge(storage, policy.gone_until, run, report, damage).do()
+        _Purge(storage, policy.cutoff, run, report, damage).do()
 
 
 class _Purge:
     def __init__(
-        self, storage: Storage, gone_until: datetime, run: Run, report: Purged, damage: Damage
+        self, storage: Storage, cutoff: datetime, run: Run, report: Purged, damage: Damage
     ) -> None:
         self._storage = storage
         self._archive = storage.archive
-        self._gone_until = gone_until
+        self._cutoff = cutoff
         self._holds = Holds.of(storage.archive)
         self._run = run
         self._report = report
         self._damage = damage
         self._due: dict[str, int] = {}
-        """Segments with rows past their time: about how many."""
+        """About how many rows are past the cutoff, by segment."""
         self._unreadable: list[str] = []
 
     def do(self) -> None:
-        """All of it."""
+        """Purge the archive, then the database, and then what belongs to them."""
         marked = set(self._archive.marked())
         if self._run.dry_run:
             self._report.finished = len(marked)
         else:
             with self._damage.passed_over():
                 self._report.finished = finish_interrupted(
-                    self._storage, self._run, self._gone_until
+                    self._storage, self._run, self._holds, self._cutoff
                 )
             marked = set()
         for day in self._archive.days():
-            if day <= self._gone_until.date():
-                self._look(day, marked)
-        hot = self._storage.database.count_oldest(self._gone_until, COUNTED_AT_MOST)
+            if day <= self._cutoff.date():
+                self._examine_day(day, marked)
+        hot = self._storage.database.count_oldest(self._cutoff, COUNTED_AT_MOST)
         self._report.remaining = sum(self._due.values()) + hot
         for segment in self._due:
             self._step()
@@ -106,10 +103,10 @@ class _Purge:
         else:
             self._end()
 
-    def _look(self, day: date, marked: set[str]) -> None:
+    def _examine_day(self, day: date, marked: set[str]) -> None:
         files = self._archive.files.list(day.isoformat())
         known = {segment for file in files if (segment := names.as_segment(day, file))}
-        nothing_stays = day < self._gone_until.date() and self._is_unheld(day)
+        nothing_stays = day < self._cutoff.date() and self._is_unheld(day)
         for segment in sorted(known):
             try:
                 manifest = self._archive.manifest(segment)
@@ -118,44 +115,44 @@ class _Purge:
                 if not nothing_stays:
                     self._damage.found.append(error)
                 continue
-            if manifest is not None and manifest.oldest <= self._gone_until:
-                self._due[segment] = _expired(manifest, self._gone_until)
+            if manifest is not None and manifest.oldest <= self._cutoff:
+                self._due[segment] = _expired(manifest, self._cutoff)
         if nothing_stays:
             there = {segment for file in files if (segment := names.segment_of(day, file))}
             self._unreadable += sorted(there - known - marked)
 
     def _purge_segment(self, segment: str, marked: set[str]) -> None:
         if self._run.dry_run:
-            content = examine(self._storage, segment, self._holds, self._gone_until)
+            counts = examine(self._storage, segment, self._holds, self._cutoff)
         else:
-            content = self._removed(segment)
+            counts = self._removed(segment)
         report = self._report
-        report.held += content.held
-        if segment not in marked:  # what finishes it would drop the rest
-            report.cold += content.dropped
-            report.segments += not content.kept
+        report.held += counts.held
+        if segment not in marked:  # completing a marked one would drop the rest
+            report.cold += counts.dropped
+            report.segments += not counts.kept
         report.remaining = max(report.remaining - self._due[segment], 0)
 
-    def _removed(self, segment: str) -> Content:
+    def _removed(self, segment: str) -> SegmentCounts:
         marker = self._archive.mark(segment)
         manifest = self._archive.manifest(segment)
         if manifest is not None and self._is_over(manifest):
             self._archive.remove(segment)
-            content = Content(kept=0, dropped=manifest.count, held=0)
+            counts = SegmentCounts(kept=0, dropped=manifest.count, held=0)
         else:
             try:
-                content = compact(self._storage, segment, self._holds, self._gone_until)
+                counts = compact(self._storage, segment, self._holds, self._cutoff)
             except DamagedArchive:
-                self._archive.unmark([marker])  # all of it is as it was
+                self._archive.unmark([marker])  # nothing of it was changed
                 raise
         self._archive.unmark([marker])
-        return content
+        return counts
 
     def _is_unheld(self, day: date) -> bool:
         return day not in self._holds.days and not self._holds.users
 
     def _is_over(self, manifest: Manifest) -> bool:
-        return manifest.newest <= self._gone_until and not self._holds.may_hold(manifest)
+        return manifest.newest <= self._cutoff and not self._holds.may_hold(manifest)
 
     def _purge_unreadable(self) -> None:
         for segment in self._unreadable:
@@ -166,17 +163,15 @@ class _Purge:
 
     def _purge_hot(self) -> None:
         report, after = self._report, None
-        while page := self._storage.oldest(
-            self._gone_until, min(PAGE, self._run.batch_size), after
-        ):
+        while page := self._storage.oldest(self._cutoff, min(PAGE, self._run.batch_size), after):
             self._step()
             after = (page[-1].created_at, page[-1].interaction_id)
-            gone = [each for each in page if not self._holds.holds(each)]
-            report.held += len(page) - len(gone)
+            unheld = [row for row in page if not self._holds.holds(row)]
+            report.held += len(page) - len(unheld)
             report.hot += (
-                len(gone)
+                len(unheld)
                 if self._run.dry_run
-                else self._storage.database.remove_expired(gone, self._gone_until)
+                else self._storage.database.remove_expired(unheld, self._cutoff)
             )
             report.remaining = max(report.remaining - len(page), 0)
 
@@ -193,7 +188,7 @@ class _Purge:
     def _end(self) -> None:
         report = self._report
         while stubs := self._storage.database.remove_expired_stubs(
-            self._gone_until, self._run.batch_size
+            self._cutoff, self._run.batch_size
         ):
             report.stubs += stubs
             self._step()
@@ -208,6 +203,6 @@ class _Purge:
         self._run.step(self._report.cold + self._report.hot)
 
 
-def _expired(manifest: Manifest, gone_until: datetime) -> int:
-    """Rows created at or before `gone_until`, to the frame."""
-    return sum(frame.count for frame in manifest.frames if frame.first[0] <= gone_until)
+def _expired(manifest: Manifest, cutoff: datetime) -> int:
+    """The number of rows at or before the cutoff; a frame counts as a whole."""
+    return sum(frame.count for frame in manifest.frames if frame.first[0] <= cutoff)

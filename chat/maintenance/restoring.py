@@ -1,4 +1,4 @@
-"""Bringing a day back from cold storage, for an investigation. The next run archives it again."""
+"""Restoring a day from cold storage, for an investigation. The next run archives it again."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 100
 
 
 class NothingArchived(StorageError):
-    """The archive has nothing of this day that may be read; the text says why."""
+    """The archive has nothing of this day that may be read. The message says why."""
 
 
 @dataclass
@@ -25,8 +25,9 @@ class Restored:
     """What a run of restore_archive has done; of a dry run, what it would do."""
 
     finished: int = 0
-    """Segments that an interrupted run or a deletion had left to be finished."""
+    """Segments that an interrupted run or a deletion had left to be completed."""
     restored: int = 0
+    """Interactions that are hot again."""
     segments: int = 0
     remaining: int = 0
 
@@ -34,71 +35,66 @@ class Restored:
 def restore(storage: Storage, day: date, policy: Policy, run: Run, report: Restored) -> None:
     """Make what was created on `day` (UTC) hot again, unless it has expired.
 
-    Counts as it goes in `report`. Raises NothingArchived; and DamagedArchive, for another day's
-    files only when all else is done.
+    Counts in `report` as it goes. Raises NothingArchived, and DamagedArchive; for files of another
+    day only when everything else is done.
     """
     with Damage() as damage:
+        holds = Holds.of(storage.archive)
         if run.dry_run:
             report.finished = len(storage.archive.marked())
         else:
             with damage.passed_over():
-                report.finished = finish_interrupted(storage, run, policy.gone_until)
-        _restore(storage, day, policy, run, report)
+                report.finished = finish_interrupted(storage, run, holds, policy.cutoff)
+        _Job(storage, policy, run, report, holds).restore(day)
 
 
-def _restore(storage: Storage, day: date, policy: Policy, run: Run, report: Restored) -> None:
-    segments = storage.archive.segments(day)
-    if not segments or _end(day) <= policy.gone_until:
-        raise NothingArchived(_nothing(storage, day, policy))
-    counts = {
-        segment: manifest.count
-        for segment in segments
-        if (manifest := storage.archive.manifest(segment))
-    }
-    report.remaining = sum(counts.values())
-    holds = Holds.of(storage.archive)
-    if run.dry_run:
-        _count(storage, list(counts), holds, policy, run, report)
-        return
-    for segment in counts:
-        marker = storage.archive.mark(segment)
-        _restore_segment(storage, segment, policy, run, report)
-        compact(storage, segment, holds, policy.gone_until)
-        storage.archive.unmark([marker])
-        report.segments += 1
-    report.remaining = 0
+@dataclass(frozen=True)
+class _Job:
+    """What restoring a day needs."""
 
+    storage: Storage
+    policy: Policy
+    run: Run
+    report: Restored
+    holds: Holds
 
-def _count(
-    storage: Storage,
-    segments: list[str],
-    holds: Holds,
-    policy: Policy,
-    run: Run,
-    report: Restored,
-) -> None:
-    for segment in segments:
-        run.step(report.restored)
-        content = examine(storage, segment, holds, policy.gone_until)
-        report.restored += content.kept - content.held
-        report.segments += 1
-    report.remaining = report.restored
+    def restore(self, day: date) -> None:
+        archive = self.storage.archive
+        segments = archive.segments(day)
+        if not segments or _end(day) <= self.policy.cutoff:
+            raise NothingArchived(_nothing(self.storage, day, self.policy))
+        manifests = filter(None, map(archive.manifest, segments))
+        counts = {manifest.segment: manifest.count for manifest in manifests}
+        self.report.remaining = sum(counts.values())
+        for segment in counts:
+            if self.run.dry_run:
+                self._count(segment)
+            else:
+                marker = archive.mark(segment)
+                self._return_rows(segment)
+                compact(self.storage, segment, self.holds, self.policy.cutoff)
+                archive.unmark([marker])
+            self.report.segments += 1
+        self.report.remaining = self.report.restored if self.run.dry_run else 0
 
+    def _count(self, segment: str) -> None:
+        self.run.step(self.report.restored)
+        counts = examine(self.storage, segment, self.holds, self.policy.cutoff)
+        self.report.restored += counts.kept - counts.held
 
-def _restore_segment(
-    storage: Storage, segment: str, policy: Policy, run: Run, report: Restored
-) -> None:
-    for some in batched(storage.archive.rows(segment), min(ROWS_AT_ONCE, run.batch_size)):
-        run.step(report.restored)
-        unexpired = [each for each in some if each.created_at > policy.gone_until]
-        report.restored += storage.return_from_cold(unexpired, segment)
-        report.remaining = max(report.remaining - len(some), 0)
+    def _return_rows(self, segment: str) -> None:
+        at_once = min(ROWS_AT_ONCE, self.run.batch_size)
+        for rows in batched(self.storage.archive.rows(segment), at_once):
+            self.run.step(self.report.restored)
+            unexpired = [row for row in rows if row.created_at > self.policy.cutoff]
+            self.report.restored += self.storage.return_from_cold(unexpired, segment)
+            self.report.remaining = max(self.report.remaining - len(rows), 0)
 
 
 def _nothing(storage: Storage, day: date, policy: Policy) -> str:
     days = storage.archive.days()
     which = f"It has days from {days[0]} to {days[-1]}." if days else "It has nothing at all."
-    if _end(day) <= policy.gone_until:
+    if _end(day) <= policy.cutoff:
         return f"{day} is past all its days, and can be read no more. The archive: {which}"
     start = datetime.combine(day, time.min, UTC)
     if storage.oldest(_end(day), 1, (start, "")):

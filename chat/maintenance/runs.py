@@ -1,11 +1,12 @@
-"""One run of a maintenance command: alone at work, within its time, telling how far it is.
+"""One run of a maintenance command: its lock, its time limit and its progress.
 
 # Note [Keeping the lock]
 
-A thread renews the lock, so that a step may take as long as it needs. A machine that stands still
-loses it all the same, and its run ends at the next step. What that run did in the meantime may have
-crossed with another's: a move looks whether its segment is still what it wrote
-(`chat.maintenance.archiving`), and a rewriting, whether it is still what it read.
+A thread renews the lock, so a step may take as long as it needs. A machine that was suspended loses
+the lock all the same, and its run ends at the next step. What the run did in between may have
+crossed with another run. So after archiving a batch it is checked that the segment is still as it
+was written (`chat.maintenance.archiving`), and a segment is rewritten only if it is still as it was
+read.
 """
 
 import logging
@@ -30,11 +31,11 @@ LOCK_SECONDS = 60.0
 """How long a run that has died keeps others away."""
 
 KEEPER_SECONDS = 5.0
-"""Between two looks whether the lock is to be renewed."""
+"""How often it is checked whether the lock is to be renewed."""
 
 
 class LockHeld(StorageError):
-    """Another run is at work."""
+    """Another run has the lock."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -44,28 +45,28 @@ class LockHeld(StorageError):
 
 
 class LockLost(StorageError):
-    """The lock has ended, because the machine stood still or the clock was set forward."""
+    """The lock has ended: the machine was suspended, or its clock was set forward."""
 
     def __init__(self) -> None:
         super().__init__(
             "The lock of this run has ended, and another run may be at work. What was done so far "
-            "is sound; run it again."
+            "is complete; run it again."
         )
 
 
 class OutOfTime(StorageError):
-    """The run was to take no longer. What was done is sound, and the next run goes on."""
+    """The time limit is reached. What was done is complete, and the next run goes on."""
 
     def __init__(self) -> None:
         super().__init__("The time is up; the next run goes on.")
 
 
 class Run:
-    """Holds the lock while it is entered, unless it changes nothing (`dry_run`).
+    """Holds the lock within its `with` block, unless it changes nothing (`dry_run`).
 
-    `now` is the moment by which the run judges ages, if not the present. After `max_seconds` it
-    ends at the next step. `report` is told at each step how much is done. Without `lock` runs may
-    overlap.
+    Ages are judged as of `now`, by default the present. After `max_seconds` the run ends at the
+    next step. `report` is called at each step with the number of what is done. With `lock=False`
+    no lock is taken, and runs may overlap.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Run:
         self._stopped = False
 
     def __enter__(self) -> "Run":
-        """Take the lock, unless nothing is to be changed. Raises LockHeld, and ArchiveMismatch."""
+        """Acquire the lock, unless it is a dry run. Raises LockHeld and ArchiveMismatch."""
         if self._locks:
             self._taken_at = _clocks()
             if not self._storage.database.acquire_lock(LOCK, self._owner, LOCK_SECONDS):
@@ -113,7 +114,7 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the lock back, if it is one's own still. If that fails, it ends by itself."""
+        """Release the lock, if it is still held. If that fails, it ends by itself."""
         if self._locks:
             self._has_ended.set()
             self._keeper.join()
@@ -123,7 +124,7 @@ class Run:
         confirm_archive(self._storage)
 
     def step(self, done: int = 0) -> None:
-        """Between two steps, of which each leaves everything sound.
+        """Call this between two steps. Each step must leave nothing half done.
 
         Raises LockLost if another run may be at work, and OutOfTime when the time is up.
         """
@@ -135,12 +136,12 @@ class Run:
             self._keep_lock()
 
     def require(self, seconds: float) -> None:
-        """Before what takes so long. Raises OutOfTime if the run is to end earlier."""
+        """Raise OutOfTime if the run is to end within that time: call it before a long step."""
         if self._deadline is not None and time.monotonic() + seconds > self._deadline:
             raise OutOfTime
 
     def stop(self) -> None:
-        """End at the next step, as if the time were up."""
+        """End at the next step, as if the time limit were reached."""
         self._stopped = True
 
     def _release(self) -> None:
@@ -157,7 +158,9 @@ class Run:
         try:
             self._keeper.start()
         except RuntimeError as error:
-            raise StorageUnavailable("The system has no thread to give; try again.") from error
+            raise StorageUnavailable(
+                "The system could start no thread for the lock; try again."
+            ) from error
 
     def _keep(self) -> None:
         try:
@@ -184,10 +187,10 @@ class Run:
             self._taken_at = taken_at
 
     def _age(self) -> float:
-        """Seconds since the lock was taken, by the clock that says more."""
+        """Seconds since the lock was acquired or renewed, by the clock that shows more."""
         return max(now - then for now, then in zip(_clocks(), self._taken_at, strict=True))
 
 
 def _clocks() -> tuple[float, float]:
-    """Two clocks: one stands still while the machine sleeps, the other one can be set back."""
+    """Two clocks: one may stand still while the machine sleeps, the other one can be set back."""
     return time.monotonic(), time.time()

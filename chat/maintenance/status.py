@@ -1,4 +1,4 @@
-"""How much is stored, what is due, and what waits: by bounded means, however much there is."""
+"""How much is stored, what is due and what is pending. The cost is bounded, whatever there is."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,10 @@ from storage.interface import Storage
 from storage.records.json import format_time
 
 COUNTED_AT_MOST = 10_000
-"""Hot rows counted; with more there are "at least" so many."""
+"""Hot rows that are counted. If there are more, this is the count."""
 
 OVERDUE = timedelta(days=2)
-"""What has been due for so long should have gone with a run long ago."""
+"""What has been due for longer should have been done by a run long ago."""
 
 END = datetime.max.replace(tzinfo=UTC)
 
@@ -40,21 +40,21 @@ class Status:
     oldest_cold: str | None = None
     newest_cold: str | None = None
     overdue_to_purge: int = 0
-    """Hot rows, and segments with all their rows, that expired more than OVERDUE ago. Of what may
-    be under a legal hold none counts.
+    """Hot rows, and segments of which all rows, that expired more than OVERDUE ago. What may be
+    under a legal hold does not count.
     """
     interrupted: int = 0
-    """Segments that the next run will finish."""
+    """Segments that the next run will complete."""
     holds: int = 0
     pending_erasures: int = 0
     newest_backup: str | None = None
     damaged: list[str] = field(default_factory=list)
-    """Manifests that cannot be read; their segments are in no other number."""
+    """Manifests that cannot be read. Their segments are in no other count."""
     remaining: int | None = None
 
 
 def look(storage: Storage, policy: Policy, status: Status) -> None:
-    """Fill `status`. Reads a manifest for each segment, and no rows but the oldest."""
+    """Fill `status`. Reads the manifest of every segment, and no row but the oldest."""
     status.backend = storage.database.kind
     status.database = storage.database.describe()
     holds = Holds.of(storage.archive)
@@ -68,26 +68,26 @@ def look(storage: Storage, policy: Policy, status: Status) -> None:
 
 
 def is_overdue(status: Status) -> bool:
-    """Whether cron seems not to do its work, or cannot."""
+    """Whether the scheduled runs seem not to happen, or to fail."""
     return bool(status.overdue_to_archive or status.overdue_to_purge or status.damaged)
 
 
 def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
     def count(until: datetime, expired: int = 0) -> int:
-        """Without those that have expired: at least as many as that."""
+        """The number of rows up to a time, without so many that have expired."""
         return max(storage.database.count_oldest(until, expired + COUNTED_AT_MOST) - expired, 0)
 
     status.hot = count(END)
     oldest = storage.oldest(END, 1)
     status.oldest_hot = format_time(oldest[0].created_at) if oldest else None
-    status.due_to_purge = expired = count(policy.gone_until)
+    status.due_to_purge = expired = count(policy.cutoff)
     if expired == COUNTED_AT_MOST:  # the rest cannot be told from them
         status.due_to_archive = status.overdue_to_archive = 0
     else:
         status.due_to_archive = count(policy.archive_until, expired)
         status.overdue_to_archive = max(count(policy.archive_until - OVERDUE, expired), 0)
     if not holds.all:
-        status.overdue_to_purge = count(policy.gone_until - OVERDUE)
+        status.overdue_to_purge = count(policy.cutoff - OVERDUE)
 
 
 def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status) -> None:
@@ -104,7 +104,7 @@ def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status
             status.segments += 1
             status.cold += manifest.count
             status.archive_bytes += manifest.bytes
-            is_overdue = manifest.newest <= policy.gone_until - OVERDUE
+            is_overdue = manifest.newest <= policy.cutoff - OVERDUE
             status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
             times += [manifest.oldest, manifest.newest]
     if times:

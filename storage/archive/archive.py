@@ -1,4 +1,4 @@
-"""The archive: segments of interactions, and which of them are to be brought into line."""
+"""The archive: segments of interactions, and markers of those that need compaction."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,14 +19,14 @@ from storage.models import ChatInteraction
 from storage.records.cursors import Position
 
 SPOOL_BYTES = 1024 * 1024
-"""Of a data file that is being written, kept in memory; more goes to a file in DATA_DIR."""
+"""How much of a new data file is kept in memory; the rest goes to a file in DATA_DIR."""
 
 ABANDONED_SECONDS = 3600
-"""What nobody has written to for so long is not being written any more."""
+"""A file that was not written to for so long was abandoned."""
 
 
 def configured_archive() -> "Archive":
-    """The archive over the storage that settings have as `archive`, with connections of its own."""
+    """A new archive over the storage that settings call `archive`, with its own connections."""
     parameters: Any = settings.STORAGES["archive"]
     return Archive(cast("Backend", storages.create_storage(parameters)))
 
@@ -34,27 +34,27 @@ def configured_archive() -> "Archive":
 class Archive:
     """Cold storage. See Note [Files of the archive].
 
-    Any number of readers may be at work, with one writer of a segment; markers come from anywhere.
-    Every method may raise StorageUnavailable (of which DamagedArchive is one), and those that
-    write StorageFull. A segment's name that is none is a ValueError.
+    There may be any number of readers, and one writer of a segment. Anybody may add markers. Every
+    method may raise StorageUnavailable, of which DamagedArchive is one, and those that write
+    StorageFull. What is not the name of a segment is a ValueError.
     """
 
     def __init__(self, files: Backend) -> None:
         self.files = Files(files)
-        """For what else is kept there: documents, under names of their own."""
+        """Also for documents that others keep there, under names of their own."""
 
     # Segments.
 
     def new_segment(self, day: date) -> str:
-        """A name, such as `2026-10-23/0199f0c2-...`, for a segment with rows of a day (UTC)."""
+        """A new name, such as `2026-10-23/0199f0c2-...`, for a segment with rows of a day (UTC)."""
         return names.new_segment(day)
 
     def write(self, segment: str, rows: Iterable[ChatInteraction]) -> Manifest | None:
-        """Write a segment, or rewrite it; its manifest. Without rows it is removed: None.
+        """Write or rewrite a segment. Returns its manifest. Without rows, removes it: None.
 
-        The rows come by (created_at, interaction_id), each once, all of the segment's day;
-        else ValueError. They may come from the segment itself. Nothing is changed if this fails,
-        save that a file may be left, for `remove_orphans`, or the old file behind the new one.
+        The rows must be sorted by (created_at, interaction_id), without repeats and all of the
+        segment's day; else ValueError. They may come from the segment itself. If this fails, the
+        segment is as it was or completely written, and `remove_orphans` deletes a file left over.
         """
         before = self.manifest(segment)
         data = names.new_data(segment)
@@ -71,12 +71,12 @@ class Archive:
         return manifest
 
     def manifest(self, segment: str) -> Manifest | None:
-        """What is known of a segment without its rows; None if it is not there."""
+        """What is known about a segment without its rows. None if there is no such segment."""
         document = self.files.read(names.manifest_of(segment))
         return None if document is None else manifests.from_document(segment, document)
 
     def remove(self, segment: str) -> None:
-        """Delete a segment, if it is there, and all files that ever had rows of it."""
+        """Delete a segment, if it exists, with all files that ever had rows of it."""
         self.files.delete(names.manifest_of(segment))
         self._delete(self._data_files(segment), segment)
 
@@ -85,54 +85,57 @@ class Archive:
         return [day for folder in self.files.folders() if (day := names.as_day(folder))]
 
     def segments(self, day: date) -> list[str]:
-        """The segments of a day, sorted: the older the earlier."""
+        """The segments of a day, oldest first."""
         files = self.files.list(day.isoformat())
         return sorted(segment for file in files if (segment := names.as_segment(day, file)))
 
     # Their rows.
 
     def rows(self, segment: str) -> Iterator[ChatInteraction]:
-        """All rows of a segment, oldest first; none if it is not there.
+        """All rows of a segment, oldest first; none if there is no such segment.
 
-        Each part is checked before any row of it is given. A segment that is rewritten meanwhile
-        goes on with its new rows.
+        Each frame is checked before any of its rows is returned. If the segment is rewritten
+        meanwhile, its new rows follow.
         """
         return self._reader(segment).rows()
 
     def newest(
         self, segment: str, before: Position | None = None, after: datetime | None = None
     ) -> Iterator[ChatInteraction]:
-        """Rows of a segment, newest first: those before a time and id, created at `after` or later.
+        """The rows of a segment before a position and created at `after` or later, newest first.
 
-        Only what is asked for is read.
+        Only the frames that are asked for are read.
         """
         return self._reader(segment).newest(before, after)
 
     def find(self, segment: str, wanted: Sequence[Position]) -> dict[str, ChatInteraction]:
-        """The rows at these times and ids, by id, without those that the segment has not."""
+        """The rows at these positions, by id. Those that the segment does not have are left out."""
         return self._reader(segment).find(wanted)
 
     def verify(self, segment: str) -> Manifest | None:
-        """Read all of a segment and compare it with its manifest. Raises DamagedArchive."""
+        """Read a segment completely and compare it with its manifest, which is returned.
+
+        Raises DamagedArchive.
+        """
         return self._reader(segment).verify()
 
     # What interrupted runs leave.
 
     def orphans(self, segment: str) -> list[str]:
-        """Files with rows that the segment's manifest does not name, sorted."""
+        """The data files of a segment that its manifest does not name, sorted."""
         manifest = self.manifest(segment)
         named = None if manifest is None else manifest.data
         return [file for file in self._data_files(segment) if file != named]
 
     def orphaned_ids(self, segment: str) -> Iterator[list[str]]:
-        """The ids of the rows in these, file by file. Raises DamagedArchive."""
+        """The ids of the rows in the orphans, file by file. Raises DamagedArchive."""
         for file in self.orphans(segment):
             content = self.files.read(file)
             if content is not None:
                 yield segments.ids_of(file, content)
 
     def remove_orphans(self, segment: str) -> int:
-        """Delete these, how many, and what is left of writings and earlier contents.
+        """Delete the orphans, and what interrupted writes have left. Returns how many orphans.
 
         Nobody may be writing the segment.
         """
@@ -141,20 +144,20 @@ class Archive:
         return len(orphans)
 
     def tidy(self, folders: Iterable[str] = (names.PENDING,)) -> None:
-        """Delete what writings that were interrupted an hour ago have left in these folders."""
+        """Delete what writes that were interrupted at least an hour ago have left in folders."""
         for folder in folders:
             self.files.remove_leftovers(f"{folder}/", ABANDONED_SECONDS)
 
     # Markers.
 
     def mark(self, segment: str) -> str:
-        """Mark a segment as one that may hold rows which are not its own; the marker's name."""
+        """Mark a segment: some of its rows may not count any more. Returns the marker's name."""
         marker = names.new_marker(segment)
         self.files.write(marker, b"")
         return marker
 
     def marked(self) -> dict[str, list[str]]:
-        """The segments that are marked, sorted, each with the names of its markers."""
+        """The marked segments, sorted, with the names of their markers."""
         found: dict[str, list[str]] = {}
         for file in self.files.list(names.PENDING):
             if segment := names.marked_by(file):
@@ -162,7 +165,7 @@ class Archive:
         return found
 
     def unmark(self, markers: Iterable[str]) -> None:
-        """Take these markers away; those that are gone are no error."""
+        """Delete these markers. Those that are gone are no error."""
         for marker in markers:
             self.files.delete(marker)
 
@@ -171,14 +174,14 @@ class Archive:
         return Reader(self.files, segment, self.manifest)
 
     def _commit(self, manifest: Manifest, before: Manifest | None) -> None:
-        """Replace the manifest `before`. A writer that stood still for long may have lost it.
+        """Replace the manifest `before`, unless another run has written the segment meanwhile.
 
-        What another has written meanwhile has lost rows that must not come back.
+        That run has dropped rows which must not come back.
         """
         if self.manifest(manifest.segment) != before:
             self.files.delete(manifest.data)
             raise StorageUnavailable(f"{manifest.segment} was rewritten by another run meanwhile.")
-        # Nor may its file have gone to another's remove_orphans.
+        # Another run's remove_orphans may have deleted the new file.
         if len(self.files.read(manifest.data, manifest.bytes - 1, 2) or b"") != 1:
             raise StorageUnavailable(f"{manifest.data} was deleted before it was committed.")
         name = names.manifest_of(manifest.segment)

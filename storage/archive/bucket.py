@@ -1,7 +1,7 @@
 """The archive as an S3 bucket.
 
-Deleting is for good: where the bucket keeps versions, those of a deleted or replaced object are
-deleted too, which needs s3:ListBucketVersions and s3:DeleteObjectVersion.
+Deleting is final: if the bucket keeps versions, those of deleted and replaced objects are deleted
+as well. This needs s3:ListBucketVersions and s3:DeleteObjectVersion.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,14 +24,14 @@ CLIENT = Config(
 )
 
 DELETED_AT_ONCE = 1_000
-"""What S3 deletes in one call."""
+"""The most that S3 deletes in one call."""
 
 
 class ArchiveBucket(S3Storage):
-    """Objects that are written in one request, however large, and read in parts.
+    """Objects that are written in one request, whatever their size, and read in parts.
 
-    Raises OSError for what S3 or the network answers. No ACL is sent: objects are private without,
-    and a bucket without ACLs, as new ones are, would refuse it.
+    Errors of S3 and of the network are raised as OSError. No ACL is sent: objects are private
+    without one, and a bucket with ACLs disabled, as new ones are, would refuse it.
     """
 
     def __init__(self, bucket_name: str, region_name: str | None, endpoint_url: str | None) -> None:
@@ -46,25 +46,25 @@ class ArchiveBucket(S3Storage):
         )
 
     def look(self) -> None:
-        """Do what all else needs: list objects, and versions of them."""
+        """Check access: list objects, and versions of objects."""
         with _as_os_errors():
             self._client.list_objects_v2(Bucket=self.bucket_name, MaxKeys=1)
             self._client.list_object_versions(Bucket=self.bucket_name, MaxKeys=1)
 
     def read_range(self, name: str, offset: int, length: int | None) -> bytes:
-        """So many bytes from `offset`, all if `length` is None; fewer where the object ends."""
+        """`length` bytes from `offset`, or all if it is None; fewer at the end of the object."""
         last = "" if length is None else offset + length - 1
         with _as_os_errors():
             try:
                 answer = self._client.get_object(**self._at(name), Range=f"bytes={offset}-{last}")
-                return answer["Body"].read()[:length]  # no range says 0 bytes
+                return answer["Body"].read()[:length]  # a range cannot be empty
             except ClientError as error:
-                if _code(error) == "InvalidRange":  # it ends before
+                if _code(error) == "InvalidRange":  # the object ends before `offset`
                     return b""
                 raise
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
-        """Folders and objects in a folder; 1,000 a request."""
+        """The folders and objects in a folder, at 1,000 a request."""
         with _as_os_errors():
             return super().listdir(path)
 
@@ -73,15 +73,21 @@ class ArchiveBucket(S3Storage):
         with _as_os_errors():
             answer = self._client.delete_object(**self._at(name))
             if _has_versions(answer):
-                self._delete_versions(each for each in self._versions(name) if each["Key"] == name)
+                self._delete_versions(
+                    version for version in self._versions(name) if version["Key"] == name
+                )
 
     def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
         """Delete earlier versions of objects whose names begin with `prefix`, however old."""
         with _as_os_errors():
             versions = list(self._versions(prefix))
-            current = {each["Key"] for each in versions if each["IsLatest"] and "Size" in each}
+            current = {
+                version["Key"] for version in versions if version["IsLatest"] and "Size" in version
+            }
             self._delete_versions(
-                each for each in versions if not each["IsLatest"] or each["Key"] not in current
+                version
+                for version in versions
+                if not version["IsLatest"] or version["Key"] not in current
             )
 
     def _save(self, name: str, content: "File[Any]") -> str:
@@ -90,9 +96,9 @@ class ArchiveBucket(S3Storage):
             answer = self._client.put_object(**self._at(name), Body=content.file)
             if _has_versions(answer):
                 self._delete_versions(
-                    each
-                    for each in self._versions(name)
-                    if each["Key"] == name and not each["IsLatest"]
+                    version
+                    for version in self._versions(name)
+                    if version["Key"] == name and not version["IsLatest"]
                 )
         return name
 
@@ -104,17 +110,17 @@ class ArchiveBucket(S3Storage):
         return {"Bucket": self.bucket_name, "Key": self._normalize_name(name)}
 
     def _versions(self, prefix: str) -> Iterator[dict[str, Any]]:
-        """All versions, and the markers of deletions, of objects with this beginning of a name."""
+        """All versions, and delete markers, of objects whose names begin with `prefix`."""
         pages = self._client.get_paginator("list_object_versions")
         for page in pages.paginate(Bucket=self.bucket_name, Prefix=prefix):
             yield from page.get("Versions", ())
             yield from page.get("DeleteMarkers", ())
 
     def _delete_versions(self, versions: Iterable[dict[str, Any]]) -> None:
-        """Delete versions. Markers of deletions go last, so that nothing comes back meanwhile."""
-        found = sorted(versions, key=lambda each: "Size" not in each)
-        for some in batched(found, DELETED_AT_ONCE):
-            objects = [{name: each[name] for name in ("Key", "VersionId")} for each in some]
+        """Delete versions. Delete markers go last, so that no version reappears meanwhile."""
+        found = sorted(versions, key=lambda version: "Size" not in version)
+        for batch in batched(found, DELETED_AT_ONCE):
+            objects = [{name: version[name] for name in ("Key", "VersionId")} for version in batch]
             answer = self._client.delete_objects(
                 Bucket=self.bucket_name, Delete={"Objects": objects, "Quiet": True}
             )
@@ -123,7 +129,7 @@ class ArchiveBucket(S3Storage):
 
 
 def _config(endpoint_url: str | None) -> Config:
-    # Another S3 than AWS's has no host name for each bucket.
+    # S3 from others than AWS has no host name for each bucket.
     return CLIENT.merge(Config(s3={"addressing_style": "path" if endpoint_url else "auto"}))
 
 
@@ -143,7 +149,7 @@ def _as_os_errors() -> Iterator[None]:
         if _code(error) == "NoSuchKey":
             raise FileNotFoundError from None
         raise OSError(None, f"S3 answered {_code(error)} to {error.operation_name}") from error
-    except (NoConnection, HTTPClientError) as error:  # its text has the address
+    except (NoConnection, HTTPClientError) as error:  # its message would show the address
         raise OSError(None, f"S3 does not answer ({type(error).__name__})") from error
     except BotoCoreError as error:
         raise OSError(None, str(error)) from error

@@ -1,7 +1,6 @@
-"""Small JSON documents that tell when they are not what was written.
+"""Small JSON documents with a checksum: `{"sha256": of the content, "content": {...}}`.
 
-One line: `{"sha256": of the content, "content": {...}}`. There is one way to write a content, so
-whatever differs from it, be it a space, is damage.
+A content can be written in one way only, so any difference, even a space, is damage.
 """
 
 import hashlib
@@ -12,7 +11,7 @@ import orjson
 from storage.exceptions import DamagedArchive
 
 Content = dict[str, Any]
-"""What JSON can hold, with text for keys."""
+"""A JSON object."""
 
 
 def dumps(content: Content) -> bytes:
@@ -22,7 +21,7 @@ def dumps(content: Content) -> bytes:
 
 
 def loads(name: str, document: bytes) -> Content:
-    """The content of the document that the file `name` has. Raises DamagedArchive."""
+    """The content of a document. Raises DamagedArchive, which names the file `name`."""
     try:
         content = orjson.loads(document)["content"]
         intact = isinstance(content, dict) and dumps(content) == document

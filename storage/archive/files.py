@@ -1,4 +1,4 @@
-"""The files of the archive, wherever Django's storage keeps them, with the errors of this project.
+"""The files of the archive in any storage of Django, with the errors of this project.
 
 This is the one place that knows what can go wrong with files.
 """
@@ -19,9 +19,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Backend(Protocol):
-    """What the archive needs of a Django storage, in which saving replaces, in one step.
+    """What the archive needs of a Django storage. `save` replaces a file in one step.
 
-    Raises FileNotFoundError for what is not there and OSError for everything else.
+    Raises FileNotFoundError for a missing file, and OSError for everything else.
     """
 
     def save(self, name: str, content: "File[Any]") -> str: ...
@@ -36,13 +36,13 @@ class Backend(Protocol):
 
 
 class Files:
-    """Whole files by name. Every method may raise StorageUnavailable, or StorageFull to write."""
+    """Files by name. Every method may raise StorageUnavailable, and `write` StorageFull."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes | None:
-        """So many bytes from `offset`, fewer where the file ends; None if there is no such file."""
+        """`length` bytes from `offset`, fewer at the end of the file. None if it does not exist."""
         with translated(name, "read"):
             try:
                 return self._backend.read_range(name, offset, length)
@@ -50,46 +50,48 @@ class Files:
                 return None
 
     def write(self, name: str, content: bytes | IO[bytes]) -> None:
-        """Write a file, or replace it. When this returns, a power loss does not undo it."""
+        """Write or replace a file. Once this returns, a power loss does not undo it."""
         file = ContentFile(content) if isinstance(content, bytes) else File(content)
         with translated(name, "written"):
             self._backend.save(name, file)
 
     def delete(self, name: str) -> None:
-        """Delete a file, if it is there, with all that is left of its earlier contents."""
+        """Delete a file, if it exists, and earlier versions of it."""
         with translated(name, "deleted"):
             self._backend.delete(name)
 
     def folders(self, folder: str = "") -> list[str]:
-        """The names, within it, of the folders in a folder, sorted."""
+        """The names of the folders in a folder, without its own name, sorted."""
         with translated(folder, "listed"):
             return sorted(self._backend.listdir(folder)[0])
 
     def list(self, folder: str) -> list[str]:
-        """The names, within it, of the files in a folder, sorted."""
+        """The names of the files in a folder, without its own name, sorted."""
         with translated(folder, "listed"):
             return sorted(self._backend.listdir(folder)[1])
 
     def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
-        """Delete what nobody sees of files whose names begin with `prefix`: what writings that were
-        interrupted at least so many seconds ago have left, and earlier contents.
+        """Delete hidden leftovers of files whose names begin with `prefix`.
+
+        These are earlier versions, and what writes that were interrupted at least `seconds` ago
+        have left.
         """
         with translated(prefix, "cleaned up"):
             self._backend.remove_leftovers(prefix, seconds)
 
     def read_document(self, name: str) -> documents.Content | None:
-        """The content of a document, or None if there is none. Raises DamagedArchive."""
+        """The content of a document, or None if it does not exist. Raises DamagedArchive."""
         document = self.read(name)
         return None if document is None else documents.loads(name, document)
 
     def write_document(self, name: str, content: documents.Content) -> None:
-        """Write a document, or replace it."""
+        """Write or replace a document."""
         self.write(name, documents.dumps(content))
 
 
 @contextmanager
 def translated(name: str, done: str, remedy: str = REMEDY) -> Iterator[None]:
-    """Raises for what is done to a file, whose name is said, what callers of the archive expect."""
+    """Raises errors of files as StorageFull or StorageUnavailable, with the file's name."""
     try:
         yield
     except OSError as error:

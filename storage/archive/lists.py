@@ -1,4 +1,4 @@
-"""Pages of what is in cold storage: the days asked for, newest first, frame by frame."""
+"""Pages of archived interactions, newest first. Only the days and frames asked for are read."""
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from storage.records.pages import Slice
 from storage.records.stubs import Stub
 
 EXAMINED_AT_MOST = 20_000
-"""Rows read for one page. A page that would take more has fewer rows, and a cursor that goes on."""
+"""Rows read for one page. A page that needs more ends early, with a cursor that goes on."""
 
 AT_ONCE = 100
 """Rows whose stubs are looked up at once."""
@@ -22,63 +22,91 @@ Times = tuple[datetime, datetime]
 """When the oldest and the newest row of a segment were created."""
 
 Stubs = Callable[[Sequence[str]], Mapping[str, Stub]]
+"""Looks stubs up by the ids of interactions."""
+
+Found = tuple[ChatInteraction, str]
+"""A row and its segment."""
 
 
 def newest(
     archive: Archive, stubs: Stubs, wanted: Slice
 ) -> tuple[list[ChatInteraction], Position | None]:
-    """Rows of a slice, at most `wanted.limit`, and where to go on: None if there are no more."""
+    """Up to `wanted.limit` rows of a slice, and the position after which to go on.
+
+    The position is None if there are no more rows.
+    """
     found: list[ChatInteraction] = []
     examined = 0
-    for some in batched(_rows(archive, wanted), AT_ONCE):
-        examined += len(some)
-        matching = [
-            (each, segment) for each, segment in some if wanted.user_id in (None, each.user_id)
-        ]
-        alive = stubs([each.interaction_id for each, _ in matching]) if matching else {}
-        for each, segment in matching:
-            stub = alive.get(each.interaction_id)
-            if stub is None or stub.segment != segment:
-                continue  # it has become hot again, or was deleted
-            found.append(each)
+    for batch in batched(_rows(archive, wanted), AT_ONCE):
+        examined += len(batch)
+        for row in _cold(stubs, batch, wanted.user_id):
+            found.append(row)
             if len(found) > wanted.limit:
                 return found[:-1], position(found[-2])
         if examined >= EXAMINED_AT_MOST:
-            return found, position(some[-1][0])
+            return found, position(batch[-1][0])
     return found, None
 
 
 def position(interaction: ChatInteraction) -> Position:
-    """Where an interaction stands in lists."""
+    """Where an interaction stands in lists: by time and id."""
     return interaction.created_at, interaction.interaction_id
 
 
 def overlapping(times: Mapping[str, Times]) -> Iterator[list[str]]:
-    """Segments whose times overlap, which have to be read side by side; the newest first."""
-    some: list[str] = []
+    """Groups of segments whose times overlap, newest first. Each must be read side by side."""
+    group: list[str] = []
     for segment in sorted(times, key=lambda segment: times[segment][1], reverse=True):
         _, newest = times[segment]
-        if some and all(newest < times[each][0] for each in some):
-            yield some
-            some = []
-        some.append(segment)
-    if some:
-        yield some
+        if group and all(newest < times[other][0] for other in group):
+            yield group
+            group = []
+        group.append(segment)
+    if group:
+        yield group
 
 
-def _rows(archive: Archive, wanted: Slice) -> Iterator[tuple[ChatInteraction, str]]:
-    """Rows with their segments, newest first, from the days of a slice."""
+def _cold(stubs: Stubs, batch: Sequence[Found], user_id: str | None) -> list[ChatInteraction]:
+    """The rows of a user (None: of all users) that are still cold.
+
+    A row whose stub does not name its segment has become hot again, or was deleted.
+    """
+    rows = [(row, segment) for row, segment in batch if user_id in (None, row.user_id)]
+    known = stubs([row.interaction_id for row, _ in rows]) if rows else {}
+    return [
+        row
+        for row, segment in rows
+        if (stub := known.get(row.interaction_id)) and stub.segment == segment
+    ]
+
+
+def _rows(archive: Archive, wanted: Slice) -> Iterator[Found]:
+    """The rows that may be in a slice, newest first."""
     before = _before(wanted)
     for day in _days(archive, wanted):
-        for some in overlapping(_times(archive, day, wanted)):
-            rows = [_rows_of(archive, segment, before, wanted.created_after) for segment in some]
+        for group in overlapping(_times(archive, day, wanted)):
+            rows = [_rows_of(archive, segment, before, wanted.created_after) for segment in group]
             yield from heapq.merge(*rows, key=lambda found: position(found[0]), reverse=True)
 
 
+def _rows_of(
+    archive: Archive, segment: str, before: Position | None, after: datetime
+) -> Iterator[Found]:
+    for row in archive.newest(segment, before, after):
+        yield row, segment
+
+
 def _before(wanted: Slice) -> Position | None:
-    """Where the newest row that may be in a slice ends."""
-    ends = [wanted.before, wanted.created_before and (wanted.created_before, "")]
-    return min((end for end in ends if end), default=None)
+    """The position before which all rows of a slice are; None if there is no bound."""
+    bounds = [wanted.before, wanted.created_before and (wanted.created_before, "")]
+    return min((bound for bound in bounds if bound), default=None)
+
+
+def _days(archive: Archive, wanted: Slice) -> list[date]:
+    """The archived days of a slice, newest first."""
+    before = _before(wanted)
+    first, last = wanted.created_after.date(), before[0].date() if before else date.max
+    return [day for day in reversed(archive.days()) if first <= day <= last]
 
 
 def _times(archive: Archive, day: date, wanted: Slice) -> dict[str, Times]:
@@ -88,20 +116,6 @@ def _times(archive: Archive, day: date, wanted: Slice) -> dict[str, Times]:
         for segment in archive.segments(day)
         if (manifest := archive.manifest(segment)) and _may_have(manifest, wanted)
     }
-
-
-def _rows_of(
-    archive: Archive, segment: str, before: Position | None, after: datetime
-) -> Iterator[tuple[ChatInteraction, str]]:
-    for each in archive.newest(segment, before, after):
-        yield each, segment
-
-
-def _days(archive: Archive, wanted: Slice) -> list[date]:
-    """Newest first."""
-    before = _before(wanted)
-    first, last = wanted.created_after.date(), before[0].date() if before else date.max
-    return [day for day in reversed(archive.days()) if first <= day <= last]
 
 
 def _may_have(manifest: Manifest, wanted: Slice) -> bool:

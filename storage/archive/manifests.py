@@ -1,4 +1,4 @@
-"""The manifest of a segment: which file has its rows, where each is, and whose they are."""
+"""The manifest of a segment: which file has its rows, where they are in it, and whose they are."""
 
 from bisect import bisect_right
 from datetime import date, datetime
@@ -13,29 +13,29 @@ from storage.records.cursors import Position
 FORMAT = 1
 
 USERS_MAX = 10_000
-"""Users that a manifest names. With more it names none, and is searched for every user."""
+"""The most users that a manifest lists. With more it lists none, and anyone may have rows."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A part of the data file that is compressed, and checked, by itself."""
+    """A part of the data file that is compressed and checked by itself."""
 
     offset: _Count
     length: _Count
     count: _Count
     sha256: str
-    """Of the bytes as they are in the file."""
+    """Of the compressed bytes."""
     first: tuple[_Time, str]
-    """Time and id of its first row."""
+    """The position of its first row."""
 
     def __repr__(self) -> str:
         return f"<Frame at {self.offset}>"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a segment without its rows."""
+    """What is known about a segment without its rows."""
 
     format: int = FORMAT
     segment: str
@@ -50,7 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     users: dict[str, _Count] | None
     """Rows of each user, by pseudonym; None if there are more than `USERS_MAX`."""
     key_id: str
-    """Of the key that made the pseudonyms."""
+    """The key of the pseudonyms."""
 
     def __repr__(self) -> str:
         return f"<Manifest of {self.segment}>"
@@ -61,23 +61,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return names.day_of(self.segment)
 
     def may_hold(self, user_id: str) -> bool:
-        """Whether there may be rows of this user; only reading them tells for sure."""
+        """Whether there may be rows of this user. Only reading the rows makes sure."""
         pseudonym = pseudonyms.pseudonyms_by_key(user_id).get(self.key_id)
         return pseudonym is None or self.users is None or pseudonym in self.users
 
     def frame_of(self, position: Position) -> int | None:
-        """The number of the one frame that can have the row at `position`, or None."""
+        """The index of the one frame that can have the row at `position`, or None."""
         number = bisect_right(self.frames, position, key=lambda frame: frame.first) - 1
         return number if number >= 0 else None
 
 
 def to_document(manifest: Manifest) -> bytes:
-    """The file of the manifest."""
+    """The manifest as the content of its file."""
     return documents.dumps(msgspec.to_builtins(manifest))
 
 
 def from_document(segment: str, document: bytes) -> Manifest:
-    """The manifest in the file of a segment. Raises DamagedArchive."""
+    """The manifest of a segment from the content of its file. Raises DamagedArchive."""
     name = names.manifest_of(segment)
     content = documents.loads(name, document)
     if content.get("format") != FORMAT:
@@ -94,7 +94,7 @@ def from_document(segment: str, document: bytes) -> Manifest:
 
 
 def _is_consistent(manifest: Manifest) -> bool:
-    """Whether the frames are the whole file, and their rows all that there are."""
+    """Whether the frames cover the whole file and all rows."""
     end = 0
     for frame in manifest.frames:
         if frame.offset != end or not frame.count:

@@ -1,4 +1,4 @@
-"""The names of the archive's files. What is not of these forms is never made, read or deleted."""
+"""The names of the archive's files. Files with other names are never written, read or deleted."""
 
 import re
 import secrets
@@ -19,7 +19,7 @@ _MARKER = re.compile(rf"({_DAY})\.({_ID})\.{_RANDOM}", re.ASCII)
 
 
 def new_segment(day: date) -> str:
-    """A name for a segment with rows of `day`; later ones sort behind earlier ones."""
+    """A name for a segment with rows of `day`. Later names sort after earlier ones."""
     return f"{day.isoformat()}/{uuid7()}"
 
 
@@ -31,13 +31,13 @@ def day_of(segment: str) -> date:
 
 
 def manifest_of(segment: str) -> str:
-    """The file with a segment's manifest. Raises ValueError as `day_of` does."""
+    """The name of a segment's manifest. Raises ValueError as `day_of` does."""
     day_of(segment)
     return f"{segment}.json"
 
 
 def new_data(segment: str) -> str:
-    """A file for a segment's rows that none has had before."""
+    """A name for a file with a segment's rows that was never used before."""
     return f"{segment}-{secrets.token_hex(8)}.jsonl.zst"
 
 
@@ -47,20 +47,20 @@ def is_data_of(name: str, segment: str) -> bool:
 
 
 def new_marker(segment: str) -> str:
-    """A file that marks the segment. Raises ValueError as `day_of` does."""
+    """A name for a marker of a segment. Raises ValueError as `day_of` does."""
     day_of(segment)
     return f"{PENDING}/{segment.replace('/', '.')}.{secrets.token_hex(8)}"
 
 
 def marked_by(file: str) -> str | None:
-    """The segment that a file in `pending/` marks, or None if it is something else."""
+    """The segment that a file in `pending/` marks, or None if the file is not a marker."""
     match = _MARKER.fullmatch(file)
     segment = f"{match[1]}/{match[2]}" if match else ""
     return segment if segment and _is_segment(segment) else None
 
 
 def as_day(folder: str) -> date | None:
-    """The day that a folder is for, or None if it is for something else."""
+    """The day of a folder, or None if the folder is not a day's."""
     try:
         return date.fromisoformat(folder) if re.fullmatch(_DAY, folder, re.ASCII) else None
     except ValueError:
@@ -68,13 +68,13 @@ def as_day(folder: str) -> date | None:
 
 
 def as_segment(day: date, file: str) -> str | None:
-    """The segment whose manifest a file in the folder of a day is, or None if it is another."""
+    """The segment whose manifest is this file in the folder of a day, or None."""
     match = _MANIFEST.fullmatch(file)
     return f"{day.isoformat()}/{match[1]}" if match else None
 
 
 def segment_of(day: date, file: str) -> str | None:
-    """The segment whose manifest or rows a file in the folder of a day has, or None."""
+    """The segment whose manifest or rows are in this file in the folder of a day, or None."""
     segment = as_segment(day, f"{file[:_UUID_LENGTH]}.json")
     if segment is None:
         return None

@@ -1,7 +1,7 @@
-"""Names for users in manifests, which tell nobody who they are but find a user that is asked for.
+"""Pseudonyms of users in manifests: they do not tell who it is, but a given user can be found.
 
-A pseudonym is a keyed hash (HMAC-SHA256). Its key comes from SECRET_KEY, so manifests alone tell
-nothing; `SECRET_KEY_FALLBACKS` are the keys that were used before.
+A pseudonym is a keyed hash (HMAC-SHA256) whose key is derived from SECRET_KEY. Earlier keys are in
+SECRET_KEY_FALLBACKS.
 """
 
 from collections.abc import Mapping
@@ -13,27 +13,27 @@ _SALT = "storage.archive.pseudonyms"
 
 
 def pseudonym(user_id: str) -> str:
-    """32 hexadecimal digits for a user, by today's key."""
+    """A user's pseudonym with the current key: 32 hexadecimal digits."""
     return _pseudonym(settings.SECRET_KEY, user_id)
 
 
 def key_id() -> str:
-    """8 hexadecimal digits that tell today's key from others, and nothing about it."""
+    """8 hexadecimal digits that identify the current key and reveal nothing about it."""
     return _key_id(settings.SECRET_KEY)
 
 
 def all_pseudonyms(user_id: str) -> list[str]:
-    """A user's pseudonyms by every known key, today's first."""
+    """A user's pseudonyms with all known keys, the current one first."""
     return list(pseudonyms_by_key(user_id).values())
 
 
 def pseudonyms_by_key(user_id: str) -> Mapping[str, str]:
-    """A user's pseudonym by every known key, under the ids of the keys."""
+    """A user's pseudonyms with all known keys, by the ids of the keys."""
     return {_key_id(key): _pseudonym(key, user_id) for key in _keys()}
 
 
 def counts(users: Mapping[str, int]) -> dict[str, int]:
-    """Numbers by user as numbers by today's pseudonym, sorted."""
+    """Counts by user turned into counts by pseudonym, sorted."""
     return dict(sorted((pseudonym(user), count) for user, count in users.items()))
 
 

@@ -1,10 +1,8 @@
 """Reading a segment while it may be rewritten.
 
-# Note [Reading while it is rewritten]
-
-A reader knows a manifest, and finds that the file it names is gone: then the segment was rewritten
-or removed, and there is another manifest, or none. Rewriting only takes rows away, so the reader
-goes on behind the last row that it gave. The same manifest twice, and no file, is damage.
+If the file that a manifest names is gone, the segment was rewritten or removed, and there is
+another manifest or none. Rewriting only drops rows, so the reader goes on after the last row that
+it has returned. If the manifest is still the same, the missing file is damage.
 """
 
 import hashlib
@@ -21,7 +19,7 @@ from storage.models import ChatInteraction
 from storage.records.cursors import Position
 
 READ_BYTES = 1024 * 1024
-"""Read at once where rows are read one after another."""
+"""Bytes read at once when rows are read one after another."""
 
 
 class _Rewritten(Exception):
@@ -72,7 +70,7 @@ class Reader:
         return {}
 
     def verify(self) -> Manifest | None:
-        """Read all; the manifest. Raises DamagedArchive."""
+        """Read all and compare it with the manifest, which is returned. Raises DamagedArchive."""
         for manifest in self._manifests():
             try:
                 self._verify(manifest)
@@ -82,7 +80,7 @@ class Reader:
         return None
 
     def _manifests(self) -> Iterator[Manifest]:
-        """The manifest as it is now, and again each time that the file it names is gone."""
+        """The current manifest, and a new one whenever the caller finds its file gone."""
         while manifest := self._load(self._segment):
             if manifest.data == self._known:
                 raise DamagedArchive(manifest.data, "it is not there")
@@ -134,13 +132,13 @@ class Reader:
             raise DamagedArchive(manifest.data, "its users are not those of the manifest")
 
     def _contents(self, manifest: Manifest, start: int) -> Iterator[tuple[Frame, bytes]]:
-        """The frames from number `start`, each with its part of the file, and then no more."""
-        for some in _together(manifest.frames[start:]):
-            offset = some[0].offset
-            end = some[-1].offset + some[-1].length
+        """The frames from index `start` with their bytes. Raises DamagedArchive if bytes follow."""
+        for group in _groups(manifest.frames[start:]):
+            offset = group[0].offset
+            end = group[-1].offset + group[-1].length
             beyond = 1 if end == manifest.bytes else 0
             content = self._read(manifest, offset, end - offset + beyond)
-            for frame in some:
+            for frame in group:
                 yield frame, content[frame.offset - offset :][: frame.length]
             if len(content) > end - offset:
                 raise DamagedArchive(manifest.data, "it is longer than it was")
@@ -155,16 +153,16 @@ class Reader:
         return content
 
 
-def _together(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
-    """Frames one after another, as many as are read at once."""
-    some: list[Frame] = []
+def _groups(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+    """Adjacent frames in groups that are read at once."""
+    group: list[Frame] = []
     for frame in frames:
-        if some and frame.offset + frame.length - some[0].offset > READ_BYTES:
-            yield some
-            some = []
-        some.append(frame)
-    if some:
-        yield some
+        if group and frame.offset + frame.length - group[0].offset > READ_BYTES:
+            yield group
+            group = []
+        group.append(frame)
+    if group:
+        yield group
 
 
 def _position(row: ChatInteraction) -> Position:

@@ -59,7 +59,7 @@ class Writer:
         if format_time(row.created_at)[:10] != self._day.isoformat():
             raise ValueError(f"A row was not created on {self._day}, the day of its segment.")
         if self._last is not None and position <= self._last:
-            raise ValueError("Rows of a segment must come by time and id, each of them once.")
+            raise ValueError("Rows of a segment must be sorted by time and id, without repeats.")
         if frame := self._writer.add(to_json(row) + b"\n"):
             self._end(frame)
         self._first = self._first or position

@@ -161,7 +161,7 @@ def _judge(read: Read, find: Find, entry: Entry) -> tuple[Kind, str, bool]:
     if stored is None or entry.key.decode() not in answered:
         return Kind.OUTDATED_ANSWER, interaction_id, False
     model_used = None if entry.key.decode() == answered[0] else stored.model_used
-    newest = find(Question(stored.user_id, stored.message, model_used))
+    newest = find(Question(stored.user_id, stored.message, model_used), read)
     return kind, interaction_id, newest is not None and newest.position > stored.position
 
 

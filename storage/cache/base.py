@@ -20,19 +20,15 @@ if TYPE_CHECKING:
 Read = Callable[[str], ChatInteraction | None]
 """Returns the interaction that the database has under an id now, all commits included."""
 
-Find = Callable[[Question], ChatInteraction | None]
-"""Returns the newest answer to a question that the database finds, or None."""
+Find = Callable[[Question, Read], ChatInteraction | None]
+"""Returns the newest answer to a question, or None. `Database.find_answer` is one."""
 
 
 class Writing:
     """A context manager around a write to one interaction. This one does nothing."""
 
-    def __init__(self) -> None:
-        self.result: ChatInteraction | None = None
-
-    def committed(self, interaction: ChatInteraction) -> None:
-        """Report what was committed. Only after this call may it be cached."""
-        self.result = interaction
+    committed: ChatInteraction | None = None
+    """Set it to what was committed. Only then may it be cached."""
 
     def will_commit(self, interaction: ChatInteraction) -> None:
         """Report what is about to be committed, if only a read of the row could tell."""

@@ -32,7 +32,7 @@ from storage.cache.metrics import Counts
 from storage.exceptions import NoSharedCache, StorageError
 from storage.models import ChatInteraction
 from storage.records.audit import Audit
-from storage.records.json import Stored
+from storage.records.json import Stored, to_json
 from storage.records.questions import Question
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ class InMemoryCache(Cache):
         self._ttl = ttl
         self._known_version = ""
         self._known_erasures: int | None = None
+        self.clears = 0
+        """How often memory was emptied. What was read before that is not kept after it."""
         self._lock = threading.Lock()
 
     def get(self, interaction_id: str, read: Read) -> Stored | None:
@@ -76,28 +78,29 @@ class InMemoryCache(Cache):
         return self._through(_BY_ID, key, lambda: read(interaction_id))
 
     def answer(self, question: Question, find: Find, read: Read) -> Stored | None:
-        return self._through(_ANSWERS, keys.answer_key(question), lambda: find(question))
+        return self._through(_ANSWERS, keys.answer_key(question), lambda: find(question, read))
 
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
+        if self._known_erasures is None:
+            self._knows_erasures()  # the first look clears the memory, so it must come before
         return _Writing(self, self._changes)
 
-    def keep_written(self, interaction: ChatInteraction, others: int) -> None:
+    def keep_written(self, interaction: ChatInteraction, others: int, clears: int) -> None:
         """Cache what this thread committed, if `of_others` is still `others`."""
         try:
-            version = self._version()
+            version = self._changes.version()
             if version is None or self._changes.of_others() != others:
                 return
         except StorageError as error:  # the interaction is saved nevertheless
             logger.warning("Saved, but not cached: %s", error)
             return
         key = keys.interaction_key(interaction.interaction_id)
-        self._keep(key, version, Stored(interaction=interaction))
+        self._keep(key, (version, to_json(interaction)), clears)
 
     def erase_user(self, user_id: str) -> None:
         """Clear everything, of other users too: keys in memory cannot be listed."""
         with self._lock:
-            self._values.clear()
-            self._known_version = ""  # so a read under way caches nothing
+            self._clear()
 
     def get_string(self, key: str) -> str | None:
         if not self._knows_erasures():
@@ -129,15 +132,20 @@ class InMemoryCache(Cache):
             with self._lock:
                 erasures = self._changes.erasures()
                 if erasures != self._known_erasures:
-                    self._values.clear()
+                    self._clear()
                     self._known_erasures = erasures
                 self._known_version = version
         return version
+
+    def _clear(self) -> None:
+        self._values.clear()
+        self.clears += 1
 
     def _through(
         self, counts: Counts, key: str, read: Callable[[], ChatInteraction | None]
     ) -> Stored | None:
         version = self._version()
+        clears = self.clears
         found = None if version is None else self._hit(key, version)
         if found is not None:
             counts.hit.inc()
@@ -148,7 +156,7 @@ class InMemoryCache(Cache):
         found = Stored(interaction=interaction)
         if version is not None:
             counts.miss.inc()
-            self._keep(key, version, found)
+            self._keep(key, (version, found.json), clears)
         return found
 
     def _hit(self, key: str, version: str) -> Stored | None:
@@ -158,22 +166,19 @@ class InMemoryCache(Cache):
         found = Stored(json=entry[1])
         return None if expiry.has_expired(found.interaction.created_at) else found
 
-    def _keep(self, key: str, version: str, found: Stored) -> None:
-        seconds = min(self._ttl, expiry.seconds_left(found.interaction.created_at))
-        entry: Entry = (version, found.json)
+    def _keep(self, key: str, entry: Entry, clears: int) -> None:
         with self._lock:
-            if version == self._known_version:  # otherwise its user may have been erased
-                self._values.set(key, entry, seconds)
+            if clears == self.clears:  # otherwise its user may have been erased
+                self._values.set(key, entry, self._ttl)
 
 
 class _Writing(Writing):
     def __init__(self, cache: InMemoryCache, changes: Changes) -> None:
-        super().__init__()
         self._cache = cache
         self._changes = changes
-        self._others: int | None = None
 
     def __enter__(self) -> Self:
+        self._clears = self._cache.clears
         self._others = self._changes.of_others()
         return self
 
@@ -183,5 +188,5 @@ class _Writing(Writing):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None and self.result is not None and self._others is not None:
-            self._cache.keep_written(self.result, self._others)
+        if error is None and self.committed is not None and self._others is not None:
+            self._cache.keep_written(self.committed, self._others, self._clears)

@@ -69,7 +69,7 @@ def _answer_key(user_id: str, message_digest: str, model_used: str) -> str:
 
 
 def _key(user_id: str, content: str) -> str:
-    return f"chat:{user_id}:{_digest(content)}"
+    return f"chat:{user_id}:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
 def _digest(content: str) -> str:

@@ -107,7 +107,6 @@ class _Writing(Writing):
     """Marks a key, and the keys of answers that depend on it, before and after a write."""
 
     def __init__(self, cache: LeasedCache, key: str, marked: Sequence[str]) -> None:
-        super().__init__()
         self._cache = cache
         self._cells = cache.cells
         self._key = key
@@ -132,11 +131,11 @@ class _Writing(Writing):
         if isinstance(error, StorageUnavailable):
             # The write may take effect later, so the key stays busy until the mark expires.
             self._cells.mark([self._key, *self._marked])
-        elif error is not None or self.result is None or self._token is None:
+        elif error is not None or self.committed is None or self._token is None:
             self._cells.end(self._key, self._token or b"", None, 0, self._marked)
         else:
-            seconds = self._cache.seconds_for(self.result)
-            value = Stored(interaction=self.result).json
+            seconds = self._cache.seconds_for(self.committed)
+            value = Stored(interaction=self.committed).json
             self._cells.end(self._key, self._token, value, seconds, self._marked)
 
 
@@ -191,8 +190,13 @@ class _Answer(Reading[Stored]):
         return found
 
     def from_database(self) -> Stored | None:
-        interaction = self._find(self._question)
+        interaction = self._find(self._question, self._by_id)
         return None if interaction is None else Stored(interaction=interaction)
+
+    def _by_id(self, interaction_id: str) -> ChatInteraction | None:
+        """Through the cache: whoever is given this answer by the cache reads it by id next."""
+        found = self._cache.get(interaction_id, self._read)
+        return None if found is None else found.interaction
 
     def to_cache(self, found: Stored) -> tuple[bytes, float]:
         interaction = found.interaction

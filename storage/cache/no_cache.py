@@ -15,7 +15,7 @@ class NoCache(Cache):
         return _stored(read(interaction_id))
 
     def answer(self, question: Question, find: Find, read: Read) -> Stored | None:
-        return _stored(find(question))
+        return _stored(find(question, read))
 
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
         return Writing()

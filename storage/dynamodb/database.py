@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from storage.database import BeforeCommit, Database, apply_changes
+from storage.database import BeforeCommit, Database, Read, apply_changes
 from storage.dynamodb import (
     advice,
     answers,
@@ -118,9 +118,9 @@ class DynamoDBDatabase(Database):
             found += self._records_of(page, wanted.user_id, pauses)
         return found[: wanted.limit], len(found) > wanted.limit
 
-    def find_answer(self, question: Question) -> ChatInteraction | None:
+    def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         for entry in answers.entries(self.client, question, Pauses()):
-            found = self.read(entry.interaction_id)  # the index lags behind
+            found = read(entry.interaction_id)  # the index lags behind
             if found is not None and question.is_answered_by(found):
                 return found
         return None

@@ -46,14 +46,14 @@ def condition(expression: str, **values: str) -> dict[str, Any]:
     the response contains the stored item.
     """
     known = {"cutoff": items.cutoff()} if ":cutoff" in expression else {}
-    return {
+    placeholders = {f":{name}": {"S": value} for name, value in (known | values).items()}
+    found: dict[str, Any] = {
         "ConditionExpression": expression,
         "ExpressionAttributeNames": names(expression),
-        "ExpressionAttributeValues": {
-            f":{name}": {"S": value} for name, value in (known | values).items()
-        },
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
+    # DynamoDB refuses an empty one.
+    return found | {"ExpressionAttributeValues": placeholders} if placeholders else found
 
 
 def update(changes: Item, only_if: dict[str, Any]) -> dict[str, Any]:

@@ -105,18 +105,21 @@ class ChatInteraction(models.Model):
 
     def violations(self) -> dict[str, str]:
         """Returns the limits that it breaks (`storage.limits`), as a sentence per field."""
-        found = {
-            "interaction_id": limits.identifier_violation(self.interaction_id),
-            "user_id": limits.identifier_violation(self.user_id),
-            "message": limits.text_violation(self.message),
-            "response": limits.text_violation(self.response),
-            "model_used": limits.model_violation(self.model_used),
-            "input_tokens": limits.tokens_violation(self.input_tokens),
-            "output_tokens": limits.tokens_violation(self.output_tokens),
-            "created_at": limits.time_violation(self.created_at),
-            "updated_at": limits.time_violation(self.updated_at),
-        }
-        problems = {name: text for name, text in found.items() if text is not None}
+        found = (
+            ("interaction_id", limits.identifier_violation(self.interaction_id)),
+            ("user_id", limits.identifier_violation(self.user_id)),
+            ("message", limits.text_violation(self.message)),
+            ("response", limits.text_violation(self.response)),
+            ("model_used", limits.model_violation(self.model_used)),
+            ("input_tokens", limits.tokens_violation(self.input_tokens)),
+            ("output_tokens", limits.tokens_violation(self.output_tokens)),
+            ("created_at", limits.time_violation(self.created_at)),
+            ("updated_at", limits.time_violation(self.updated_at)),
+        )
+        problems = {}
+        for name, text in found:
+            if text is not None:
+                problems[name] = text
         if "created_at" not in problems and (expired := expiry.violation(self.created_at)):
             problems["created_at"] = expired
         if "message" not in problems and "response" not in problems:

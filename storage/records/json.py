@@ -31,6 +31,9 @@ _DECODER = msgspec.json.Decoder(
 
 def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
     """Returns the nine fields in the order of the data model, for `dumps`."""
+    created_at, updated_at = interaction.created_at, interaction.updated_at
+    # orjson formats a UTC time as `format_time` does, ten times as fast. But it omits microseconds
+    # that are zero.
     return {
         "interaction_id": interaction.interaction_id,
         "user_id": interaction.user_id,
@@ -39,8 +42,12 @@ def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
         "model_used": interaction.model_used,
         "input_tokens": interaction.input_tokens,
         "output_tokens": interaction.output_tokens,
-        "created_at": _time(interaction.created_at),
-        "updated_at": _time(interaction.updated_at),
+        "created_at": created_at
+        if created_at.microsecond and created_at.tzinfo is UTC
+        else format_time(created_at),
+        "updated_at": updated_at
+        if updated_at.microsecond and updated_at.tzinfo is UTC
+        else format_time(updated_at),
     }
 
 
@@ -54,7 +61,7 @@ def to_record(interaction: ChatInteraction) -> Record:
 
 def to_json(interaction: ChatInteraction) -> bytes:
     """Returns the record as JSON in UTF-8, on one line without a line break."""
-    return dumps(to_dict(interaction))
+    return orjson.dumps(to_dict(interaction), option=orjson.OPT_UTC_Z)
 
 
 def dumps(data: Any) -> bytes:
@@ -118,8 +125,3 @@ def archived_record(interaction: ChatInteraction) -> Record:
 def format_time(value: datetime) -> str:
     """Returns a time as RFC 3339 in UTC with microseconds: `2026-11-22T09:30:00.000000Z`."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
-
-
-def _time(value: datetime) -> datetime | str:
-    # orjson writes the same ten times as fast, but omits microseconds that are zero.
-    return value if value.microsecond and value.tzinfo is UTC else format_time(value)

@@ -2,11 +2,11 @@
 
 import threading
 import uuid
-from sqlite3 import Connection, connect
+from sqlite3 import Connection, Error, connect
 
-from django.db import connections
+from django.db import DatabaseError, connections
 
-from storage.sql_errors import translated
+from storage.sql_errors import translate
 from storage.sqlite.statements import Statements
 
 
@@ -25,22 +25,26 @@ class Changes:
 
     def version(self) -> str | None:
         """See `storage.cache.in_memory.Changes.version`."""
-        if self._statements.in_transaction():
+        connection = connections[self._statements.alias].connection  # not opened for this
+        if connection is not None and connection.in_transaction:
             return None
-        with self._lock, translated:
-            number = self._number("data_version")
-            return f"{self._opened}.{number}"
+        number = self._idle_pragma("data_version")
+        return f"{self._opened}.{number}"
 
     def of_others(self) -> int | None:
         """See `storage.cache.in_memory.Changes.of_others`."""
-        with translated:
-            row = self._statements.row_outside_transaction("PRAGMA data_version")
-        return None if row is None else int(row[0])
+        try:
+            connection = self._statements.connection().connection
+            if connection.in_transaction:
+                return None
+            (number,) = connection.execute("PRAGMA data_version").fetchone()
+        except (Error, DatabaseError) as error:
+            raise translate(error) from error
+        return int(number)
 
     def erasures(self) -> int:
         """See `storage.cache.in_memory.Changes.erasures`; `count_erasure` increments it."""
-        with self._lock, translated:
-            return self._number("user_version")
+        return self._idle_pragma("user_version")
 
     def close(self) -> None:
         """Close the connection. The next call opens another, with new versions."""
@@ -49,15 +53,20 @@ class Changes:
                 self._idle.close()
                 self._idle = None
 
-    def _number(self, pragma: str) -> int:
-        if self._idle is None:
-            parameters = connections[self._statements.alias].get_connection_params()
-            self._idle = connect(
-                parameters["database"], uri=True, check_same_thread=False, timeout=20
-            )
-            self._opened = uuid.uuid4().hex
-        (number,) = self._idle.execute(f"PRAGMA {pragma}").fetchone()
+    def _idle_pragma(self, pragma: str) -> int:
+        with self._lock:
+            try:
+                if self._idle is None:
+                    self._idle = self._open()
+                (number,) = self._idle.execute(f"PRAGMA {pragma}").fetchone()
+            except Error as error:
+                raise translate(error) from error
         return int(number)
+
+    def _open(self) -> Connection:
+        self._opened = uuid.uuid4().hex
+        parameters = connections[self._statements.alias].get_connection_params()
+        return connect(parameters["database"], uri=True, check_same_thread=False, timeout=20)
 
 
 def count_erasure(statements: Statements) -> None:

@@ -95,6 +95,8 @@ def adopt(alias: str, interaction: ChatInteraction, segment: str, instead_of: st
         existing = _stub_rows(alias).filter(pk=interaction_id)
         if instead_of is not None:
             return bool(existing.filter(segment=instead_of).update(segment=segment))
+        if existing.exists():
+            return False
         _stub_rows(alias).create(
             interaction_id=interaction_id, created_at=interaction.created_at, segment=segment
         )

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import expiry
-from storage.database import BeforeCommit, Database, apply_changes
+from storage.database import BeforeCommit, Database, Read, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -131,7 +131,7 @@ class SqliteDatabase(Database):
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
         return [queries.to_interaction(row) for row in self._newest_rows(wanted, wanted.limit)]
 
-    def find_answer(self, question: Question) -> ChatInteraction | None:
+    def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with translated:
             newest = answers.newest(self._statements, question)
         return None if newest is None or expiry.has_expired(newest.created_at) else newest

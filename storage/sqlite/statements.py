@@ -15,25 +15,16 @@ class Statements:
 
     def rows(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run a statement; returns all its rows."""
-        connection = self._connection()
+        connection = self.connection()
         with connection.wrap_database_errors:
             rows: list[tuple[Any, ...]] = connection.connection.execute(sql, parameters).fetchall()
         return rows
 
     def changed(self, sql: str, parameters: Mapping[str, Any]) -> int:
         """Run a statement; returns how many rows it changed."""
-        connection = self._connection()
+        connection = self.connection()
         with connection.wrap_database_errors:
             return int(connection.connection.execute(sql, parameters).rowcount)
-
-    def row_outside_transaction(self, sql: str) -> tuple[Any, ...] | None:
-        """Run a statement; returns its one row. In a transaction, returns None and runs nothing."""
-        connection = self._connection()
-        if connection.connection.in_transaction:
-            return None
-        with connection.wrap_database_errors:
-            row: tuple[Any, ...] = connection.connection.execute(sql).fetchone()
-        return row
 
     def tables(self) -> list[str]:
         """Returns the names of all tables."""
@@ -46,7 +37,7 @@ class Statements:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Reads inside see the same state. Django's `atomic` would lock the file for writing."""
+        """Reads inside see the same state. Django's `atomic` would lock out writers."""
         if self.in_transaction():
             yield
             return
@@ -56,8 +47,8 @@ class Statements:
         finally:
             self.rows("COMMIT", {})
 
-    def _connection(self) -> Any:
-        """The open connection of this thread."""
+    def connection(self) -> Any:
+        """Django's open connection of this thread."""
         connection: Any = connections[self.alias]
         if connection.connection is None:
             connection.ensure_connection()

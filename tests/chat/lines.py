@@ -4,13 +4,15 @@ import json
 import sqlite3
 from datetime import datetime, timedelta
 from io import StringIO
+from pathlib import Path
+from typing import Any
 
 from django.core.management import CommandError, call_command
 
 from storage.models import ChatInteraction
 
 
-def record(number=0, **fields):
+def record(number: int = 0, **fields: Any) -> Any:
     """One interaction as a file has it; each number is a second."""
     created_at = datetime(2026, 3, 1, microsecond=1) + timedelta(seconds=number)
     return {
@@ -26,15 +28,15 @@ def record(number=0, **fields):
     } | fields
 
 
-def line(number=0, **fields):
+def line(number: int = 0, **fields: Any) -> bytes:
     return json.dumps(record(number, **fields), ensure_ascii=False).encode() + b"\n"
 
 
-def lines(count, start=0):
+def lines(count: int, start: int = 0) -> bytes:
     return b"".join(line(number) for number in range(start, start + count))
 
 
-def command(*arguments):
+def command(*arguments: Any) -> tuple[Any, ...]:
     """Run a command in this process; gives its exit status, and what it says.
 
     A status is what the shell would get: see the tests that run commands as processes.
@@ -49,12 +51,12 @@ def command(*arguments):
     return 0, said.getvalue(), errors.getvalue()
 
 
-def summary(created=0, unchanged=0, conflict=0, bad=0):
+def summary(created: int = 0, unchanged: int = 0, conflict: int = 0, bad: int = 0) -> str:
     """What an import says at its end."""
     return f"{created} created, {unchanged} unchanged, {conflict} in conflict, {bad} bad lines.\n"
 
 
-def stored(folder):
+def stored(folder: Path | str) -> Any:
     """How many interactions are in the database of a folder, seen from outside."""
     with sqlite3.connect(f"file:{folder}/data.sqlite3?mode=ro", uri=True, timeout=20) as reader:
         query = f"SELECT count(*) FROM {ChatInteraction._meta.db_table}"

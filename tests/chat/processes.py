@@ -11,8 +11,10 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from config.environment import VARIABLES
+from tests.chat import fork_server
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 300
@@ -21,7 +23,7 @@ START_SECONDS = 300
 COMMAND_SECONDS = 300
 
 
-def environment(folder, **values):
+def environment(folder: Path | str, **values: Any) -> dict[str, Any]:
     """Every setting at its default but for the data and its days, whatever `.env` says."""
     defaults = {variable.name: variable.default for variable in VARIABLES}
     data = {
@@ -32,25 +34,17 @@ def environment(folder, **values):
     return {**os.environ, **defaults, **data, **values, "PYTHONUNBUFFERED": "1"}
 
 
-def manage(*arguments):
+def manage(*arguments: Any) -> list[Any]:
     """The words of a management command."""
     return [sys.executable, str(ROOT / "manage.py"), *map(str, arguments)]
 
 
-def run(folder, *arguments, stdin=b"", **values):
+def run(folder: Path | str, *arguments: Any, stdin: bytes = b"", **values: Any) -> Any:
     """Run a management command to its end; gives its exit status and output as bytes."""
-    return subprocess.run(
-        manage(*arguments),
-        input=stdin,
-        capture_output=True,
-        env=environment(folder, **values),
-        cwd=ROOT,
-        timeout=COMMAND_SECONDS,
-        check=False,
-    )
+    return fork_server.run([*map(str, arguments)], environment(folder, **values), stdin)
 
 
-def free_port():
+def free_port() -> Any:
     """A port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -60,7 +54,7 @@ def free_port():
 class Server:
     """`manage.py serve` with its data in `folder`, on a port of its own."""
 
-    def __init__(self, folder, **values):
+    def __init__(self, folder: Path | str, **values: Any) -> None:
         self.folder = Path(folder)
         self.port = free_port()
         self.started = datetime.now(UTC)
@@ -76,21 +70,21 @@ class Server:
             )
 
     @property
-    def output(self):
+    def output(self) -> Any:
         """What it has printed so far."""
         return self._output.read_text()
 
     @property
-    def key(self):
+    def key(self) -> Any:
         """The API key that it has printed."""
         return re.search(r"API key +(\S+)", self.output)[1]
 
     @property
-    def login(self):
+    def login(self) -> Any:
         """The name and the password that it has printed."""
         return re.search(r"Login +(\S+) / (\S+)", self.output).groups()
 
-    def wait_until_it_answers(self):
+    def wait_until_it_answers(self) -> Any:
         """Raises AssertionError, with what it has printed, if it never does."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self._process.poll() is None:
@@ -103,10 +97,10 @@ class Server:
                 return self
         raise AssertionError(f"The server did not start:\n{self.output}")
 
-    def is_running(self):
+    def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def interrupt(self, seconds):
+    def interrupt(self, seconds: float) -> Any:
         """Ctrl-C: the whole group gets it. Gives the exit status, or None if it goes on."""
         os.killpg(self._process.pid, signal.SIGINT)
         try:
@@ -114,7 +108,7 @@ class Server:
         except subprocess.TimeoutExpired:
             return None
 
-    def stop(self):
+    def stop(self) -> None:
         """End it, whatever it takes."""
         self._process.terminate()
         try:
@@ -123,11 +117,18 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def connect(self):
+    def connect(self) -> Any:
         """A raw connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=COMMAND_SECONDS)
 
-    def request(self, method, path, body=None, headers=(), seconds=COMMAND_SECONDS):
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Any = (),
+        seconds: float = COMMAND_SECONDS,
+    ) -> tuple[Any, ...]:
         """One request on a connection of its own; gives status, headers and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
@@ -137,7 +138,7 @@ class Server:
         finally:
             connection.close()
 
-    def call(self, method, path, value=None, **headers):
+    def call(self, method: str, path: str, value: Any = None, **headers: Any) -> tuple[Any, ...]:
         """A request to the API with the printed key; gives the status and the decoded body."""
         headers = {"Authorization": f"Api-Key {self.key}", **headers}
         body = None

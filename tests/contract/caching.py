@@ -30,8 +30,7 @@ class CachingContract:
 
     def test_a_value_is_gone_after_its_time(self, calls):
         calls.cache_set("chat:ada:short", "v", 1)
-        calls.cache_set("chat:ada:long", "v", 60)
-        assert calls.cache_get("chat:ada:short") == "v"
+        calls.cache_set("chat:ada:long", "v", 600)
         time.sleep(1.1)
         assert calls.cache_get("chat:ada:short") is None
         assert calls.cache_get("chat:ada:long") == "v"

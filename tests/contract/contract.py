@@ -15,6 +15,7 @@ from tests.contract.reading import ReadingContract
 from tests.contract.round_trips import RoundTripsContract
 from tests.contract.saving import SavingContract
 from tests.contract.sequences import SequencesContract
+from tests.contract.stubs import StubsContract
 from tests.contract.tiers import TiersContract
 from tests.contract.updating import UpdatingContract
 
@@ -29,6 +30,7 @@ class StorageContract(
     DeletingContract,
     ExpiringContract,
     TiersContract,
+    StubsContract,
     ListingContract,
     FilteringContract,
     PagingContract,

@@ -219,21 +219,29 @@ class PagingContract:
         listed = ids(storage.get_user_interactions_sync("ada", 10))
         assert listed == sorted(names, reverse=True)
 
-    def test_2500_interactions_are_paged_completely_and_in_order(self, calls, make_interaction):
+    def test_hundreds_are_paged_completely_and_in_order(self, calls, make_interaction):
+        self._page_all(calls, make_interaction, 620, limit=50)
+
+    @pytest.mark.exhaustive
+    def test_thousands_are_paged_completely_and_in_order(self, calls, make_interaction):
+        self._page_all(calls, make_interaction, 2500, limit=200)
+
+    def _page_all(self, calls, make_interaction, count, limit):
         shuffled = random.Random(1)
         batch = [
             make_interaction(
                 interaction_id=f"{n:04}", created_at=at(seconds=shuffled.randrange(300))
             )
-            for n in range(2500)
+            for n in range(count)
         ]
         others = [make_interaction(user_id="bob", created_at=at(seconds=n)) for n in range(300)]
-        for start in range(0, 2500, 1000):
+        for start in range(0, count, 1000):
             calls.create_interactions(batch[start : start + 1000])
         calls.create_interactions(others)
-        pages = user_pages(calls, "ada", limit=200)
+        pages = user_pages(calls, "ada", limit=limit)
         assert ids(rows_of(pages)) == ids(newest_first(batch))
-        assert [len(page.interactions) for page in pages] == [200] * 12 + [100]
+        full, rest = divmod(count, limit)
+        assert [len(page.interactions) for page in pages] == [limit] * full + [rest]
 
     def test_pages_of_the_largest_interactions_are_complete(self, storage, make_interaction):
         # More than DynamoDB puts into one answer: 1 MB of a query, 16 MB of a batch.

@@ -7,18 +7,20 @@ DynamoDB and ministack need neither of this.
 
 import re
 import threading
+from typing import Any
 
+import pytest
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.dynamodb.exceptions import ConditionalCheckFailed, MockValidationException
 from moto.dynamodb.models import DynamoDBBackend
 
 
-def batch_execute_statement(backend, statements):
+def batch_execute_statement(backend: Any, statements: Any) -> list[Any]:
     """In the place of moto's: conditional puts for the one statement that the project uses."""
     return [insert(backend, each["Statement"], each["Parameters"]) for each in statements]
 
 
-def insert(backend, statement, parameters):
+def insert(backend: Any, statement: Any, parameters: Any) -> dict[str, Any]:
     table = re.match(r'INSERT INTO "([^"]+)" VALUE \{', statement)[1]
     names = re.findall(r"'(\w+)': \?", statement)
     item = dict(zip(names, parameters, strict=True))
@@ -31,10 +33,10 @@ def insert(backend, statement, parameters):
     return {"TableName": table}
 
 
-def install(monkeypatch):
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
     answer, turn = BotocoreStubber.__call__, threading.Lock()
 
-    def answer_one_by_one(stubber, *args, **kwargs):
+    def answer_one_by_one(stubber: Any, *args: Any, **kwargs: Any) -> Any:
         with turn:
             return answer(stubber, *args, **kwargs)
 

@@ -16,9 +16,9 @@ PROFILE = settings.get_profile("contract")
 identifiers = st.text(
     st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=IDENTIFIER_MAX_LENGTH
 )
-texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 models = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="\0"),
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
     min_size=1,
     max_size=MODEL_MAX_LENGTH,
 )

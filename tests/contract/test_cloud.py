@@ -6,7 +6,7 @@ import pytest
 
 from storage.cache import guarded
 from storage.dynamodb import mirror
-from tests.clouds import CONNECTIONS, REGION, make_cache, make_storage
+from tests.clouds import CONNECTIONS, PATIENT, REGION, make_cache, make_storage
 from tests.contract import moto_gaps
 from tests.contract.contract import StorageContract
 
@@ -40,13 +40,14 @@ class OnMinistack(CloudContract):
         return dynamodb_model
 
 
+@pytest.mark.exhaustive  # the cluster has the same commands, and more that can go wrong
 class TestOnMinistackAndValkey(OnMinistack):
     @pytest.fixture
     def cache(self, valkey_server):
-        return make_cache(f"redis://127.0.0.1:{valkey_server.port}/0")
+        return make_cache(f"redis://127.0.0.1:{valkey_server.port}/0", **PATIENT)
 
 
 class TestOnMinistackAndValkeyCluster(OnMinistack):
     @pytest.fixture
     def cache(self, valkey_cluster):
-        return make_cache(valkey_cluster.url)
+        return make_cache(valkey_cluster.url, **PATIENT)

@@ -57,7 +57,7 @@ class _Erasures:
 
     def erased(self, user_id: str) -> datetime | None:
         """When this user was last erased, or None."""
-        times = [self.erased_at.get(each) for each in pseudonyms.all_pseudonyms(user_id)]
+        times = [self.erased_at.get(known) for known in pseudonyms.all_pseudonyms(user_id)]
         return max((time for time in times if time is not None), default=None)
 
 
@@ -120,7 +120,7 @@ def _correct_stubs(storage: Storage, policy: Policy) -> None:
     storage.database.drop_other_stubs(interrupted)
     for segment in sorted(segments - interrupted):
         for rows in batched(archive.rows(segment), ROWS_AT_ONCE):
-            unexpired = [row for row in rows if row.created_at > policy.gone_until]
+            unexpired = [row for row in rows if row.created_at > policy.cutoff]
             if not _adopt(storage, unexpired, segment, segments):
                 archive.mark(segment)
 

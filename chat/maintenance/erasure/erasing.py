@@ -40,7 +40,7 @@ class UserHeld(StorageError):
 
 
 class UserActive(StorageError):
-    """Every sweep has found something new."""
+    """Every sweep found something new."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -74,42 +74,12 @@ class _Gone:
 def request(storage: Storage, user_id: str) -> Erasure:
     """Record that a user is to be erased. Returns the pending erasure if there is one already.
 
-    From then on the request outlives this process, and `erase_pending` does what is left. Raises
-    UserHeld, and ArchiveMismatch.
+    From then on the request outlives this process, and `Job.erase_pending` does what is left.
+    Raises UserHeld, and ArchiveMismatch.
     """
     confirm_archive(storage)
     _refuse_held(storage, user_id, Holds.of(storage.archive))
     return ledger.request(storage.archive, user_id)
-
-
-def erase(storage: Storage, user_id: str, policy: Policy, run: Run, report: Erased) -> Erasure:
-    """Record that a user is to be erased, and erase the user. Returns it with its receipt.
-
-    The run has confirmed the archive. Raises as `attempt` does.
-    """
-    job = _Job(storage, policy, run, report)
-    _refuse_held(storage, user_id, job.holds)
-    return job.attempt(ledger.request(storage.archive, user_id))
-
-
-def attempt(
-    storage: Storage, erasure: Erasure, policy: Policy, run: Run, report: Erased
-) -> Erasure:
-    """Erase the user of a pending erasure. Returns it with its receipt.
-
-    Raises UserHeld, UserActive and whatever keeps a layer from confirming. The erasure is then
-    still pending, and says why.
-    """
-    return _Job(storage, policy, run, report).attempt(erasure)
-
-
-def erase_pending(storage: Storage, policy: Policy, run: Run, report: Erased) -> list[str]:
-    """Erase all users of pending erasures. Returns a line for each that failed.
-
-    One that fails does not keep others from being done. When the time is up, users of whom nothing
-    is left still get their receipts; then raises OutOfTime, unless there are lines to return.
-    """
-    return _Job(storage, policy, run, report).erase_pending()
 
 
 def pending(storage: Storage) -> list[str]:
@@ -129,23 +99,32 @@ def count(storage: Storage, user_id: str) -> Counter[str]:
     return +found
 
 
-class _Job:
-    """The erasures of one run."""
+class Job:
+    """Erasures within one run, which has confirmed the archive. Counts in `report` as it goes."""
 
     def __init__(self, storage: Storage, policy: Policy, run: Run, report: Erased) -> None:
         self._storage = storage
         self._archive = storage.archive
-        self._gone_until = policy.gone_until
+        self._cutoff = policy.cutoff
         self._run = run
         self._report = report
 
     @cached_property
     def holds(self) -> Holds:
-        """Read once, within the run: `legal_hold add` waits until runs that may not know it end."""
+        """All legal holds, read once a run: `legal_hold add` waits for earlier runs to end."""
         return Holds.of(self._archive)
 
+    def erase(self, user_id: str) -> Erasure:
+        """Record that a user is to be erased, and do it. Returns and raises as `attempt` does."""
+        _refuse_held(self._storage, user_id, self.holds)
+        return self.attempt(ledger.request(self._archive, user_id))
+
     def attempt(self, erasure: Erasure) -> Erasure:
-        """See `attempt`."""
+        """Erase the user of a pending erasure. Returns it with its receipt.
+
+        Raises UserHeld, UserActive and whatever keeps a layer from confirming. The erasure is then
+        still pending, and says why.
+        """
         current = ledger.take_up(self._archive, erasure.erasure_id)
         if current is None:  # another run has done it meanwhile
             return ledger.find(self._archive, erasure.erasure_id) or erasure
@@ -154,7 +133,12 @@ class _Job:
         return self._finish([gone])[0]
 
     def erase_pending(self) -> list[str]:
-        """See `erase_pending`."""
+        """Erase all users of pending erasures. Returns a line for each that failed.
+
+        One that fails does not keep others from being done. When the time is up, users of whom
+        nothing is left still get their receipts; then raises OutOfTime, unless there are lines to
+        return.
+        """
         report = self._report
         problems: list[str] = []
         gone: list[_Gone] = []
@@ -192,7 +176,7 @@ class _Job:
         try:
             _refuse_held(self._storage, erasure.user_id, self.holds)
             # For each user: an earlier one that failed may have left something, too.
-            finish_interrupted(self._storage, self._run, self._gone_until)
+            finish_interrupted(self._storage, self._run, self.holds, self._cutoff)
             sweeps, swept_at = self._sweep_until_gone(erasure.user_id, found)
         except BaseException as error:
             self._keep(_with(erasure, found), error)
@@ -207,7 +191,7 @@ class _Job:
 
     def _sweep_until_gone(self, user_id: str, found: Counter[str]) -> tuple[int, datetime]:
         """Returns the number of sweeps, and when the last one began. Raises UserActive."""
-        removal = Removal(self._storage, user_id, self._run, self.holds, self._gone_until, found)
+        removal = Removal(self._storage, user_id, self._run, self.holds, self._cutoff, found)
         for sweeps in range(1, SWEEPS + 2):
             if sweeps > 1:
                 time.sleep(self._storage.database.index_lag_seconds)
@@ -226,12 +210,12 @@ class _Job:
                 accounts.scrub()
             copies = backups.all_copies()
         except StorageError as error:
-            for each in gone:
-                self._keep(each.erasure, error)
+            for unfinished in gone:
+                self._keep(unfinished.erasure, error)
             raise
         finished = []
-        for each in gone:
-            done = ledger.finish(self._archive, each.erasure, _receipt(each, copies))
+        for swept in gone:
+            done = ledger.finish(self._archive, swept.erasure, _receipt(swept, copies))
             finished.append(done)
             self._report.erasures.append(done.as_record())
         return finished

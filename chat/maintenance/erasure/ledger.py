@@ -1,11 +1,11 @@
-"""Erasures: what was asked for, how far it is, and the ledger of those that are done.
+"""Erasures: what was requested, how far it is, and the ledger of those that are done.
 
-They lie in the archive, not in the database: one that is restored from an older backup must learn
-from them whom to erase again. While an erasure is pending its document has the user's id; once it
-is done, only the pseudonym.
+They are kept in the archive, not in the database, because a database that is restored from an older
+backup must learn whom to erase again. The document of a pending erasure has the user's id; that of
+one that is done has only the pseudonym.
 
-An erasure goes from one folder to the other: it is written to the ledger, and then no longer
-pending. Whoever is killed in between leaves it in both; it is done, then, and `take_up` tidies up.
+An erasure that is done is written to the ledger, and then deleted from the pending ones. A process
+that is killed in between leaves both; the erasure is done then, and `take_up` tidies up.
 """
 
 from collections.abc import Iterator
@@ -33,22 +33,22 @@ class Erasure:
     erasure_id: str
     pseudonym: str
     key_id: str
-    """The key of the pseudonym, in case SECRET_KEY changes."""
+    """The key of the pseudonym, as SECRET_KEY may change."""
     requested_at: datetime
     user_id: str | None = field(repr=False)
     """None once it is done."""
     problem: str | None = None
-    """Why the last attempt has not ended it."""
+    """Why the last attempt failed."""
     receipt: dict[str, Any] | None = None
-    """What was erased, and which backups have copies still; None while it is pending."""
+    """What was erased, and which backups still have copies. None while it is pending."""
     attempts: int = 0
-    """How often it was begun."""
+    """How often it was begun, killed attempts included."""
     erased: dict[str, int] = field(default_factory=dict)
-    """What the attempts so far have erased, by layer. One that was killed could not tell."""
+    """Rows that were erased so far, by layer. What a killed attempt erased may be missing."""
 
     @property
     def ended_at(self) -> datetime:
-        """When the last look found nothing; while it is pending, when it was asked for."""
+        """When the last sweep, which found nothing, began. While pending: when it was requested."""
         if self.receipt is None:
             return self.requested_at
         return datetime.fromisoformat(self.receipt["finished_at"])
@@ -59,7 +59,7 @@ class Erasure:
         return "pending" if self.receipt is None else "done"
 
     def as_record(self) -> dict[str, Any]:
-        """What may be shown of it: nothing that tells who the user is."""
+        """What may be shown of it: nothing that identifies the user."""
         return {
             "erasure_id": self.erasure_id,
             "status": self.status,
@@ -70,9 +70,9 @@ class Erasure:
 
 
 def request(archive: Archive, user_id: str) -> Erasure:
-    """Record that a user is to be erased. One that is pending already is given again."""
+    """Record that a user is to be erased. Returns the pending erasure if there is one already."""
     for erasure_id in pending_ids(archive):
-        with suppress(DamagedArchive):  # whoever that was; this user is to be erased all the same
+        with suppress(DamagedArchive):  # of an unknown user; this request is recorded anyway
             known = take_up(archive, erasure_id)
             if known is not None and known.user_id == user_id:
                 return known
@@ -88,12 +88,12 @@ def request(archive: Archive, user_id: str) -> Erasure:
 
 
 def put(archive: Archive, erasure: Erasure) -> None:
-    """Write how far an erasure is."""
+    """Write the document of a pending erasure."""
     archive.files.write_document(_pending_name(erasure.erasure_id), _document(erasure))
 
 
 def finish(archive: Archive, erasure: Erasure, receipt: dict[str, Any]) -> Erasure:
-    """Enter an erasure in the ledger, without the user's id."""
+    """Enter an erasure in the ledger, without the user's id. Returns what was entered."""
     done = replace(erasure, user_id=None, problem=None, receipt=receipt)
     archive.files.write_document(_done_name(erasure.erasure_id), _document(done))
     _no_longer_pending(archive, erasure.erasure_id)
@@ -101,23 +101,23 @@ def finish(archive: Archive, erasure: Erasure, receipt: dict[str, Any]) -> Erasu
 
 
 def find(archive: Archive, erasure_id: str) -> Erasure | None:
-    """An erasure by its id, or None if there never was such a one."""
+    """The erasure with this id, or None."""
     try:
         known = str(UUID(erasure_id))
     except ValueError:
         return None
-    # In this order: it goes from pending to done, and would else be missed in between.
+    # In this order, because an erasure that becomes done meanwhile would be in neither.
     is_pending = _read(archive, _pending_name(known))
     return _read(archive, _done_name(known)) or is_pending
 
 
 def pending_ids(archive: Archive) -> list[str]:
-    """The ids of erasures that are to be done, the oldest first; maybe of some that are done."""
+    """The ids of pending erasures, oldest first. Some of them may be done."""
     return _ids(archive, PENDING)
 
 
 def take_up(archive: Archive, erasure_id: str) -> Erasure | None:
-    """An erasure that is to be done; None, and no trace of it is left pending, if it is done."""
+    """The pending erasure with this id. If it is done, tidies up and returns None."""
     erasure = _read(archive, _pending_name(erasure_id))
     if erasure is not None and _read(archive, _done_name(erasure_id)) is not None:
         _no_longer_pending(archive, erasure_id)
@@ -126,7 +126,7 @@ def take_up(archive: Archive, erasure_id: str) -> Erasure | None:
 
 
 def pending(archive: Archive) -> Iterator[Erasure]:
-    """Erasures that are to be done, the oldest first."""
+    """The pending erasures, oldest first."""
     for erasure_id in pending_ids(archive):
         erasure = find(archive, erasure_id)
         if erasure is not None and erasure.receipt is None:
@@ -134,7 +134,7 @@ def pending(archive: Archive) -> Iterator[Erasure]:
 
 
 def done(archive: Archive) -> Iterator[Erasure]:
-    """The ledger, the oldest first."""
+    """The ledger, oldest first."""
     for erasure_id in _ids(archive, DONE):
         erasure = _read(archive, _done_name(erasure_id))
         if erasure is not None:
@@ -142,7 +142,7 @@ def done(archive: Archive) -> Iterator[Erasure]:
 
 
 def tidy(archive: Archive) -> None:
-    """Delete what is left, with a user's id in it, of requests whose writing was cut short."""
+    """Delete what interrupted writes of requests have left, as it has a user's id."""
     archive.files.remove_leftovers(f"{PENDING}/", ABANDONED_SECONDS)
 
 

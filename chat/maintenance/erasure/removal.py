@@ -31,7 +31,7 @@ class Removal:
         user_id: str,
         run: Run,
         holds: Holds,
-        gone_until: datetime,
+        cutoff: datetime,
         found: Counter[str],
     ) -> None:
         self.found = found
@@ -40,7 +40,7 @@ class Removal:
         self._user_id = user_id
         self._run = run
         self._holds = holds
-        self._gone_until = gone_until
+        self._cutoff = cutoff
 
     def sweep(self) -> None:
         """Delete everything that can be found now. Repeating it is safe."""
@@ -75,7 +75,7 @@ class Removal:
         if ids:
             marker = self._archive.mark(segment)
             self._storage.database.drop_stubs(ids, segment)
-            compact(self._storage, segment, self._holds, self._gone_until)
+            compact(self._storage, segment, self._holds, self._cutoff)
             self._archive.unmark([marker])
         return len(ids)
 

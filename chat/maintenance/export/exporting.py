@@ -1,81 +1,78 @@
-"""Everything that is kept of a person, hot and cold: each interaction once, newest first.
+"""Everything that is kept of a user, hot and cold: each interaction once, newest first.
 
-# Note [Reading what changes over]
+# Note [Reading while interactions change tiers]
 
-Nothing is locked: a run of `archive_interactions` may take hours, and a person's right to a copy
-does not wait for it. Nor need it be, because an interaction keeps its time and id wherever it is.
-So the whole is read in windows from the newest to the oldest, each from one time and id to
-another, and what belongs to a window is found in one go:
+Nothing is locked: an archive run may take hours, and a user's right to a copy does not wait for it.
+An interaction keeps its id wherever it is, so an export remembers the ids that it has returned (in
+memory; they are one user's), and reads
 
-    hot rows; names of the segments; their rows; hot rows again; names of the segments again
+    1. hot rows and the segments of the archive, merged, newest first; then, span by span:
+    2. the segments of these days that were not there before
+    3. the hot rows again
+    4. the segments of these days that were not there before
 
-A row of a segment is a candidate. What is not among the hot rows is looked up: it counts if its
-stub names the segment; if not, it is asked for by its id, which finds it wherever it is now. So
-whatever is in a segment when they are listed is found, come what may. What is hot at that time is
-missed only if it is cold at both looks at hot rows. It has moved, then, to a segment that was not
-listed, and the second list differs from the first: the window is read again. For that not to show,
-it must be hot once more before the second list: three runs (one that restores it, one that
-archives it, one that restores it), all within the milliseconds that a window takes.
+A span has about a page of hot rows. Steps 2 to 4 return only what has moved while step 1 came by,
+and it comes last. A row of a segment is a candidate: it counts if its stub names the segment.
+Otherwise it is looked up by its id, which finds it in whichever tier it is now.
+
+Step 1 misses an interaction that was cold when its turn among the hot rows came, in a segment that
+was written after its day was listed, or rewritten before it was read. Step 2 finds it in its new
+segment, or it has been restored. Then step 3 finds it hot, or it has been archived once more. Then
+step 4 finds it, or it has been restored once more. So only one that three runs move is missed, two
+of them in the moment in which the steps 2 to 4 of one span are taken.
 
 DynamoDB's index lags: what was saved or restored within the last second may be missing.
 """
 
-import time
-from collections.abc import Iterator
-from datetime import UTC, date, datetime
+import heapq
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, time
+from operator import itemgetter
 from typing import Any
 
 from chat.maintenance.erasure import ledger
-from chat.maintenance.export.candidates import Candidate, Candidates
 from chat.maintenance.holds import Holds
 from storage import expiry, limits
-from storage.archive.lists import position
+from storage.archive.lists import Times, overlapping, position
+from storage.batched import batched
 from storage.interface import Storage
 from storage.models import ApiKey, ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import format_time
+from storage.records.stubs import Stub
 from storage.sql_errors import translated
 
 PAGE = 100
-"""Rows of one window: at most 40 MB, of which there may be three copies."""
-
-PAUSE_SECONDS = 1.0
-"""Before a window is read again: longer than an index usually lags."""
+"""Rows of one page: at most 40 MB, of which there may be three copies."""
 
 BOTTOM: Position = (datetime.min.replace(tzinfo=UTC), "")
 
-Rows = dict[Position, ChatInteraction]
-Listed = tuple[date, tuple[str, ...]]
-"""A day, and those of its segments that may have rows of the user."""
-
-
-def interactions_of(
-    storage: Storage, user_id: str, before: Position | None = None, at_once: int = PAGE
-) -> Iterator[ChatInteraction]:
-    """A user's interactions, newest first, equal times by id; those before a time and id.
-
-    What has expired is left out, unless a legal hold keeps it. See Note [Reading what changes over]
-    for what happens to interactions that change over meanwhile. One that is saved after its turn
-    is not among them. Raises StorageUnavailable, of which DamagedArchive is one.
-    """
-    for page in pages_of(storage, user_id, before, at_once):
-        yield from page
+Found = tuple[Position, ChatInteraction | None, str]
+"""A row with its position and its segment, empty if it is hot. A mark in the order has no row."""
 
 
 def pages_of(
-    storage: Storage, user_id: str, before: Position | None = None, at_once: int = PAGE
+    storage: Storage,
+    user_id: str,
+    at_once: int = PAGE,
+    *,
+    before: Position | None = None,
+    exported: Iterable[str] = (),
 ) -> Iterator[list[ChatInteraction]]:
-    """As `interactions_of`, in parts of at most three times `at_once`; a part may be empty."""
-    if limits.identifier_violation(user_id):
-        return
-    windows = _Windows(storage, user_id, at_once)
-    while before != BOTTOM:
-        rows, before = windows.read(before)
-        yield [rows[each] for each in sorted(rows, reverse=True)]
+    """Pages of a user's interactions, newest first, equal times by id; a page may be empty.
+
+    What has expired is left out, unless a legal hold keeps it. What changes tiers meanwhile may
+    come last: see Note [Reading while interactions change tiers]. What is saved meanwhile may come
+    last or not at all. To go on with an export that was cut short, give the ids that it has, and
+    the position that it had reached. Raises StorageUnavailable, and its subclass DamagedArchive.
+    """
+    if not limits.identifier_violation(user_id):
+        yield from _Reading(storage, user_id, at_once, exported).pages(before)
 
 
 def kept_besides(storage: Storage, user_id: str) -> dict[str, Any]:
-    """What is kept of a person besides interactions: API keys (never the key), and erasures."""
+    """What is kept of a user besides interactions: API keys (never the key), and erasures."""
     with translated:
         keys = list(ApiKey.objects.filter(user_id=user_id).order_by("created", "pk"))
     return {
@@ -100,96 +97,121 @@ def kept_besides(storage: Storage, user_id: str) -> dict[str, Any]:
     }
 
 
-class _Windows:
-    """One reading of one user."""
+class _Reading:
+    """One reading of one user. See Note [Reading while interactions change tiers]."""
 
-    def __init__(self, storage: Storage, user_id: str, at_once: int) -> None:
+    def __init__(
+        self, storage: Storage, user_id: str, at_once: int, exported: Iterable[str]
+    ) -> None:
         self._storage = storage
+        self._archive = storage.archive
         self._user_id = user_id
         self._at_once = at_once
         self._holds = Holds.of(storage.archive)
-        self._candidates = Candidates(storage.archive, user_id)
+        self._returned = set(exported)
+        self._hot_page_ends: list[Position] = []
+        self._listed: set[str] = set()
+        """Segments that were read, or have nothing of the user."""
 
-    def read(self, before: Position | None) -> tuple[Rows, Position]:
-        """The rows of the window below `before`, and where it ends: at BOTTOM, if it is the last.
+    def pages(self, before: Position | None) -> Iterator[list[ChatInteraction]]:
+        """All pages: those from `before` downwards, and then what has moved meanwhile."""
+        hot, cold = self._hot(before), self._cold(before)
+        yield from self._new(heapq.merge(hot, cold, key=itemgetter(0), reverse=True))
+        if before is not None:  # the rows above it may have moved since an earlier run read them
+            self._listed.clear()
+        yield from self._new(self._moved())
 
-        The end itself is in the window.
-        """
-        while True:
-            hot = self._hot(before)
-            end = self._end(hot)
-            listed = self._listed(before, end)
-            found, window_end = self._candidates_in(listed, before, end)
-            again = self._hot(before)
-            window_end = max(window_end, self._end(again))
-            if self._listed(before, end) == listed:
-                self._candidates.drop(window_end)
-                rows = _within(hot + again, window_end)
-                self._add(rows, [each for each in found if position(each.row) >= window_end])
-                return self._countable(rows), window_end
-            time.sleep(PAUSE_SECONDS)
+    def _moved(self) -> Iterator[Found]:
+        start = None
+        for end in [*self._hot_page_ends, BOTTOM]:
+            yield from self._unread_of(self._days(start, end))
+            yield from self._hot(start, end)
+            yield from self._unread_of(self._days(start, end))
+            start = end
 
-    def _hot(self, before: Position | None) -> list[ChatInteraction]:
-        return self._storage.hot_of_user(self._user_id, self._at_once, before)
+    def _hot(self, before: Position | None, end: Position = BOTTOM) -> Iterator[Found]:
+        """Hot rows, newest first, to the page that has `end`."""
+        while before is None or before > end:
+            rows = self._storage.hot_of_user(self._user_id, self._at_once, before)
+            yield from ((position(row), row, "") for row in rows)
+            if len(rows) < self._at_once:
+                return
+            before = position(rows[-1])
+            self._hot_page_ends.append(before)
 
-    def _end(self, hot: list[ChatInteraction]) -> Position:
-        """Where a window with these hot rows ends: there may be more behind a whole page."""
-        return position(hot[-1]) if len(hot) == self._at_once else BOTTOM
+    def _cold(self, before: Position | None) -> Iterator[Found]:
+        for day in self._days(before):
+            # With this mark, a merge asks for the rows of a day only once it is the day's turn.
+            yield _end(day), None, ""
+            yield from self._unread_of([day], before)
 
-    def _listed(self, before: Position | None, end: Position) -> Listed | None:
-        """The newest day in a window of which the archive may have rows of the user."""
-        for day in reversed(self._storage.archive.days()):
-            if day >= end[0].date() and (before is None or _start(day) < before):
-                segments = self._candidates.segments(day)
-                if segments:
-                    return day, segments
-        return None
+    def _days(self, before: Position | None, end: Position = BOTTOM) -> list[date]:
+        """The days of the archive between two positions, newest first."""
+        days = reversed(self._archive.days())
+        return [day for day in days if _end(day) > end and (not before or _start(day) < before)]
 
-    def _candidates_in(
-        self, listed: Listed | None, before: Position | None, end: Position
-    ) -> tuple[list[Candidate], Position]:
-        """The candidates of a window, and where it ends if it is to have no more than a page."""
-        if listed is None:
-            return [], end
-        day, segments = listed
-        end = max(end, _start(day))
-        found = self._candidates.between(segments, before, end, self._at_once)
-        return found, position(found[-1].row) if len(found) == self._at_once else end
+    def _unread_of(self, days: Iterable[date], before: Position | None = None) -> Iterator[Found]:
+        """Rows of those segments of some days that were not read before."""
+        for day in days:
+            for segments in overlapping(self._unread(day)):
+                rows = [self._rows_of(segment, before) for segment in segments]
+                yield from heapq.merge(*rows, key=itemgetter(0), reverse=True)
 
-    def _add(self, rows: Rows, candidates: list[Candidate]) -> None:
-        """Add those candidates that are there and are not among the rows."""
-        missing = [each for each in candidates if position(each.row) not in rows]
-        stubs = self._storage.database.stubs([each.row.interaction_id for each in missing])
-        for each in missing:
-            at = position(each.row)
-            stub = stubs.get(each.row.interaction_id)
-            if at in rows:
-                continue  # two segments have it
-            is_here = stub is not None and stub.segment == each.segment
-            if is_here or expiry.has_expired(each.row.created_at):
-                rows[at] = each.row
-            elif (row := self._elsewhere(each.row)) is not None:
-                rows[at] = row
+    def _unread(self, day: date) -> Mapping[str, Times]:
+        """The segments of a day that may have rows of the user and were not read before."""
+        times = {}
+        for segment in set(self._archive.segments(day)) - self._listed:
+            manifest = self._archive.manifest(segment)
+            if manifest is not None and manifest.may_hold(self._user_id):
+                times[segment] = manifest.oldest, manifest.newest
+            self._listed.add(segment)
+        return times
+
+    def _rows_of(self, segment: str, before: Position | None) -> Iterator[Found]:
+        for row in self._archive.newest(segment, before):
+            if row.user_id == self._user_id:
+                yield position(row), row, segment
+
+    def _new(self, found: Iterable[Found]) -> Iterator[list[ChatInteraction]]:
+        """Pages of those of the rows that count and were not returned before."""
+        for some in batched(found, self._at_once):
+            rows = [(row, segment) for _, row, segment in some if row and self._may_return(row)]
+            ids = [row.interaction_id for row, segment in rows if segment]
+            stubs = self._storage.database.stubs(ids) if ids else {}
+            yield [new for row, segment in rows if (new := self._current(row, segment, stubs))]
+
+    def _may_return(self, row: ChatInteraction) -> bool:
+        if row.interaction_id in self._returned:
+            return False
+        return not expiry.has_expired(row.created_at) or self._holds.holds(row)
+
+    def _current(
+        self, row: ChatInteraction, segment: str, stubs: Mapping[str, Stub]
+    ) -> ChatInteraction | None:
+        """A row as it is to be returned now; None if that was done, or it is there no more."""
+        if row.interaction_id in self._returned:
+            return None  # two segments have it, or it is hot as well
+        stub = stubs.get(row.interaction_id)
+        # The stubs of what has expired are deleted; only a legal hold keeps its row.
+        counts = not segment or (stub and stub.segment == segment)
+        found = row if counts or expiry.has_expired(row.created_at) else self._elsewhere(row)
+        if found is not None:
+            self._returned.add(found.interaction_id)
+        return found
 
     def _elsewhere(self, row: ChatInteraction) -> ChatInteraction | None:
-        """An interaction as it is now, hot or cold; None if it is not there any more."""
+        """An interaction as it is now, hot or cold; None if it was deleted."""
         found = self._storage.get_interaction_sync(row.interaction_id)
         if found is None or found.user_id != row.user_id or position(found) != position(row):
             return None
         return found
 
-    def _countable(self, rows: Rows) -> Rows:
-        cutoff = expiry.cutoff()
-        # The stubs of what has expired are deleted, and what a hold keeps has none therefore.
-        return {
-            at: row for at, row in rows.items() if row.created_at > cutoff or self._holds.holds(row)
-        }
-
-
-def _within(rows: list[ChatInteraction], end: Position) -> Rows:
-    return {position(row): row for row in rows if position(row) >= end}
-
 
 def _start(day: date) -> Position:
-    """Before all positions of a day."""
-    return datetime.combine(day, datetime.min.time(), UTC), ""
+    """A position before all of a day."""
+    return datetime.combine(day, time.min, UTC), ""
+
+
+def _end(day: date) -> Position:
+    """A position behind all of a day."""
+    return datetime.combine(day, time.max, UTC), chr(sys.maxunicode)

@@ -1,26 +1,30 @@
-"""The export of a person as a folder: interactions as lines of JSON, and a manifest.
+"""The export of a user as a folder: interactions as lines of JSON, and a manifest.
 
-    interactions.jsonl.zst   newest first; frames of zstd, each with its checksum
-    unfinished.json          how far it is; there until the export is complete
-    manifest.json            what the export has; there once it is complete
+    interactions.jsonl.zst   newest first; what changed tiers during the export may come last;
+                             frames of zstd, each with its checksum
+    unfinished.json          how far the export is; deleted when it is complete
+    manifest.json            what the export has; written when it is complete
 
-Frames end where the rows make them end, so an export that was cut short and goes on comes out byte
-for byte as one that was not, if no row has changed. Nobody but the owner may read the files.
+Where a frame ends depends on the rows alone. So an export that was stopped and resumed is byte for
+byte what it would have been without the stop, if no row has changed. Only the owner may read the
+files.
 """
 
 import fcntl
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from backports import zstd
 
-from chat.maintenance.export.exporting import interactions_of, kept_besides, pages_of
+from chat.maintenance.export.exporting import kept_besides, pages_of
 from chat.maintenance.runs import Run
 from storage.archive import documents
 from storage.archive.lists import position
@@ -38,10 +42,10 @@ PARTIAL = ".partial"
 FORMAT = 1
 
 FRAME_BYTES = 256 * 1024
-"""JSON in a frame, before it is compressed. A row that is larger is a frame alone."""
+"""JSON in a frame, before it is compressed. A larger row has a frame of its own."""
 
 FRAMES_AT_ONCE = 16
-"""Frames between two points at which an export that is cut short can go on."""
+"""Frames between two points from which an export that was stopped can be resumed."""
 
 READ_BYTES = 1024 * 1024
 
@@ -49,11 +53,11 @@ _OPTIONS: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
 
 
 class ExportRefused(StorageError):
-    """The folder is not one that this export may be written to; the message says why."""
+    """The export may not be written to the folder. The message says why."""
 
 
 class DamagedExport(StorageError):
-    """A file of an export is not what was written. Make the export again, with `--force`."""
+    """A file of an export is not as it was written. Make the export again, with `--force`."""
 
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
@@ -65,22 +69,22 @@ class Exported:
     """What a run of export_user has done."""
 
     exported: int = 0
-    """Interactions in the export so far, those of earlier runs among them."""
+    """Interactions in the export so far, including those of earlier runs."""
     bytes: int = 0
     remaining: int | None = None
-    """Not known before the end."""
+    """Unknown until the export is complete."""
 
 
 def export(
     storage: Storage, user_id: str, folder: Path, run: Run, report: Exported, *, force: bool
 ) -> None:
-    """Write the export of a user, or go on where it was left. Counts as it goes in `report`.
+    """Write the export of a user, or resume one that was stopped. Counts in `report` as it goes.
 
-    If the time of the run is up, the next one goes on from there. With `force`, what the folder
-    has of an export is deleted first. Raises ExportRefused, DamagedExport, and OSError.
+    If the run ends at its time limit, the next one resumes it. With `force`, an export that the
+    folder has is deleted first. Raises ExportRefused, DamagedExport and OSError.
     """
     if run.dry_run:
-        for page in pages_of(storage, user_id, at_once=run.batch_size):
+        for page in pages_of(storage, user_id, run.batch_size):
             report.exported += len(page)
             run.step(report.exported)
         return
@@ -89,18 +93,22 @@ def export(
             _clear(folder)
         state = _begun(folder, user_id, run.now)
         with _opened(folder, state) as (file, whole):
-            writer = _Writer(folder, file, whole, state)
-            for row in interactions_of(storage, user_id, writer.last, run.batch_size):
+            exported: Iterable[str] = _ids(file) if state["bytes"] else ()
+            writer = _FrameWriter(folder, file, whole, state)
+            pages = pages_of(
+                storage, user_id, run.batch_size, before=writer.last, exported=exported
+            )
+            for row in chain.from_iterable(pages):
                 if writer.add(row):
                     report.exported, report.bytes = state["count"], state["bytes"]
-                    writer.let(run)
+                    writer.step(run)
             writer.finish()
         report.exported, report.bytes, report.remaining = state["count"], state["bytes"], 0
         _complete(storage, folder, state, run.now)
 
 
 def verify(folder: Path, report: Exported) -> None:
-    """Compare an export with its manifest. Raises DamagedExport and OSError."""
+    """Compare an export with its manifest. Raises DamagedExport if they differ, and OSError."""
     manifest = _document(folder, MANIFEST)
     if manifest is None:
         is_unfinished = (folder / STATE).exists()
@@ -118,8 +126,8 @@ def verify(folder: Path, report: Exported) -> None:
     report.exported, report.bytes, report.remaining = said["count"], said["bytes"], 0
 
 
-class _Writer:
-    """Appends frames to the data file, and keeps `state` to what is in it."""
+class _FrameWriter:
+    """Appends frames to the data file, and records in `state` what the file has."""
 
     def __init__(self, folder: Path, file: IO[bytes], whole: Any, state: documents.Content) -> None:
         self._folder = folder
@@ -133,19 +141,20 @@ class _Writer:
         self.last: Position | None = last and (datetime.fromisoformat(last[0]), last[1])
 
     def add(self, row: ChatInteraction) -> bool:
-        """Take the next row; whether that ended the frame before it."""
+        """Add the next row. Returns whether the frame before it is now complete and written."""
         line = to_json(row) + b"\n"
         is_full = bool(self._lines) and self._size + len(line) > FRAME_BYTES
         if is_full:
             self._end_frame()
         self._lines.append(line)
         self._size += len(line)
-        self.last = position(row)
-        self._state["newest"] = self._state["newest"] or format_time(row.created_at)
+        # What comes out of order, because it changed tiers, may be newer than what came before.
+        self.last = min(self.last or position(row), position(row))
+        self._state["newest"] = max(self._state["newest"] or "", format_time(row.created_at))
         return is_full
 
-    def let(self, run: Run) -> None:
-        """Take a step; if the run stops there, the next one is to go on from the last frame."""
+    def step(self, run: Run) -> None:
+        """Take a step of the run. If the run ends there, the state is saved for the next one."""
         try:
             run.step(self._state["count"])
         except BaseException:
@@ -155,7 +164,7 @@ class _Writer:
             self._save()
 
     def finish(self) -> None:
-        """Write what is left. A file without rows has one frame, an empty one."""
+        """Write the last frame. A file without rows has one empty frame."""
         if self._lines or not self._state["bytes"]:
             self._end_frame()
         _sync(self._file)
@@ -179,12 +188,12 @@ class _Writer:
 
 @contextmanager
 def _owned(folder: Path) -> Iterator[None]:
-    """Make the folder, if need be, and keep other exports and other eyes out of it."""
+    """Make the folder private, create it if needed, and lock it against other exports."""
     folder.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         ours = {name + end for name in (DATA, STATE, MANIFEST) for end in ("", PARTIAL)}
-        others = sorted(each.name for each in folder.iterdir() if each.name not in ours)
+        others = sorted(file.name for file in folder.iterdir() if file.name not in ours)
         if others:
             raise ExportRefused(f"{folder} has other files, as {others[0]}; take a new folder.")
         try:
@@ -198,13 +207,13 @@ def _owned(folder: Path) -> Iterator[None]:
 
 
 def _clear(folder: Path) -> None:
-    # The manifest goes first: without it, the rest is not taken for an export.
+    # The manifest goes first: without it, the other files are not taken for an export.
     for name in (MANIFEST, STATE, DATA):
         _remove(folder, name)
 
 
 def _begun(folder: Path, user_id: str, now: datetime) -> documents.Content:
-    """How far the export in a folder is: at its beginning, if there is none."""
+    """The state of the unfinished export in a folder, or that of a new one."""
     if (folder / MANIFEST).exists():
         raise ExportRefused(f"{folder} has a complete export; take another folder, or --force.")
     state = _document(folder, STATE)
@@ -227,7 +236,7 @@ def _begun(folder: Path, user_id: str, now: datetime) -> documents.Content:
 
 @contextmanager
 def _opened(folder: Path, state: documents.Content) -> Iterator[tuple[IO[bytes], Any]]:
-    """The data file, cut to what the state says, ready for more; and the checksum so far."""
+    """The data file, truncated to what the state says, and the checksum of what it has."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with os.fdopen(os.open(folder / DATA, flags, 0o600), "r+b") as file:
         os.fchmod(file.fileno(), 0o600)
@@ -236,6 +245,12 @@ def _opened(folder: Path, state: documents.Content) -> Iterator[tuple[IO[bytes],
             raise DamagedExport(DATA, f"its first {state['bytes']} bytes are not what was written")
         file.truncate(state["bytes"])
         yield file, whole
+
+
+def _ids(file: IO[bytes]) -> set[str]:
+    """The ids of the interactions in a data file, which is read to its end."""
+    file.seek(0)
+    return {json.loads(line)["interaction_id"] for line in zstd.open(file)}
 
 
 def _complete(storage: Storage, folder: Path, state: documents.Content, now: datetime) -> None:
@@ -271,7 +286,7 @@ def _document(folder: Path, name: str) -> documents.Content | None:
 
 
 def _write(folder: Path, name: str, content: documents.Content) -> None:
-    """Write a document, or replace it, in one step."""
+    """Write or replace a document in one step."""
     partial = folder / f"{name}{PARTIAL}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     with os.fdopen(os.open(partial, flags, 0o600), "wb") as file:
@@ -288,7 +303,7 @@ def _remove(folder: Path, name: str) -> None:
 
 
 def _digest(file: IO[bytes], length: int) -> Any:
-    """The checksum of the next bytes of a file: of so many, or of fewer if it ends before."""
+    """The checksum of the next `length` bytes of a file, or of fewer if it ends before."""
     digest = hashlib.sha256()
     while length and (content := file.read(min(length, READ_BYTES))):
         digest.update(content)

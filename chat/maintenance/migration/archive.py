@@ -1,6 +1,6 @@
-"""The files of one archive copied to another one, as they are.
+"""Copying the files of one archive to another one, unchanged.
 
-Where both storages use the same archive, there is nothing to copy.
+If both storages use the same archive, there is nothing to copy.
 """
 
 import hashlib
@@ -17,9 +17,10 @@ DOCUMENTS = (holds.FOLDER, ledger.PENDING, ledger.DONE)
 
 
 def copy_archive(source: Archive, target: Archive, step: Step) -> int:
-    """Copy what the target has not, or has otherwise; how many segments. Raises DamagedArchive.
+    """Copy what is missing or different in the target. Returns the number of segments copied.
 
-    Holds and erasures that only the target has stay. No more than a segment is in memory.
+    Holds and erasures that only the target has stay. At most one segment is in memory. Raises
+    DamagedArchive.
     """
     _copy_documents(source, target)
     for markers in source.marked().values():
@@ -54,7 +55,10 @@ def _copy_documents(source: Archive, target: Archive) -> None:
 
 
 def _copy_segment(source: Archive, target: Archive, segment: str) -> bool:
-    """Whether it had to be copied. The rows first, and then the manifest, which makes it count."""
+    """Copy a segment, if the target's is missing or different. Returns whether it was copied.
+
+    The rows first, and then the manifest: without it the rows do not exist.
+    """
     manifest = source.manifest(segment)
     if manifest is None or target.manifest(segment) == manifest:
         return False

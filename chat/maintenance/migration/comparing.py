@@ -1,7 +1,7 @@
-"""Two storages read side by side, whole, in one order, with little of either in memory.
+"""Reading two storages completely, side by side in one order, with few rows in memory.
 
-Both give hot rows by time and id, except that DynamoDB orders some very long ids of one time by
-their hash: see `storage.dynamodb.items.position`. Ids that begin alike are sorted here.
+Both return hot rows by time and id, except that DynamoDB orders some very long ids of one time by
+their hash: see `storage.dynamodb.items.position`. Ids with the same beginning are sorted here.
 """
 
 import hashlib
@@ -16,21 +16,20 @@ from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import to_json
-from storage.records.stubs import Stub
 
 PAGE = 100
 """Rows read at a time: at most 40 MB."""
 
 LARGEST_PAGE = 500
-"""Rows read at a time after a page of small ones. DynamoDB is asked less often then."""
+"""Rows read at a time if they are small: it takes fewer requests of DynamoDB."""
 
 SMALL_PAGE = 4 * 1024 * 1024
-"""Characters of text in a page, about, to which pages grow."""
+"""Characters of text in a page to which pages may grow, about."""
 
 LATEST = datetime.max.replace(tzinfo=UTC)
 
 SORTED_BY_EVERY_BACKEND = 230
-"""Characters at the beginning of an id that every backend sorts by."""
+"""Characters at the beginning of an id by which every backend sorts."""
 
 Step = Callable[[], None]
 
@@ -45,7 +44,7 @@ class Row(NamedTuple):
 
     @property
     def key(self) -> tuple[str, datetime, str]:
-        """Where it comes among the rows of its tier."""
+        """Its place in the order of the rows of its tier."""
         return self.segment, self.interaction.created_at, self.interaction.interaction_id
 
     def __repr__(self) -> str:
@@ -55,30 +54,30 @@ class Row(NamedTuple):
 Pair = tuple[Row | None, Row | None]
 
 
-def hot_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Row]:
+def hot_rows(storage: Storage, cutoff: datetime, step: Step) -> Iterator[Row]:
     """Hot rows that have not expired, by time and id."""
-    for _, alike in groupby(_hot(storage, gone_until, step), key=_beginning):
+    for _, alike in groupby(_hot(storage, cutoff, step), key=_beginning):
         for interaction in sorted(alike, key=_position):
             yield Row("", interaction, to_json(interaction))
 
 
-def cold_rows(storage: Storage, gone_until: datetime, step: Step) -> Iterator[Row]:
-    """Rows of the archive that count and have not expired, by segment, then by time and id."""
+def cold_rows(storage: Storage, cutoff: datetime, step: Step) -> Iterator[Row]:
+    """Rows of the archive that have a stub and have not expired, by segment, time and id."""
     for day in storage.archive.days():
-        if day < gone_until.date():
+        if day < cutoff.date():
             continue
         for segment in storage.archive.segments(day):
-            for some in batched(storage.archive.rows(segment), PAGE):
+            for rows in batched(storage.archive.rows(segment), PAGE):
                 step()
-                stubs = storage.database.stubs([each.interaction_id for each in some])
-                for each in some:
-                    stub = stubs.get(each.interaction_id)
-                    if each.created_at > gone_until and stub and stub.segment == segment:
-                        yield Row(segment, each, to_json(each))
+                stubs = storage.database.stubs([row.interaction_id for row in rows])
+                for row in rows:
+                    stub = stubs.get(row.interaction_id)
+                    if row.created_at > cutoff and stub and stub.segment == segment:
+                        yield Row(segment, row, to_json(row))
 
 
 def pairs(left: Iterator[Row], right: Iterator[Row]) -> Iterator[Pair]:
-    """What both have under one key, and None for what one of them has not. Both are sorted."""
+    """Pairs of rows with the same key, with None where one side has none. Both must be sorted."""
     one, other = next(left, None), next(right, None)
     while one is not None or other is not None:
         if other is None or (one is not None and one.key < other.key):
@@ -93,7 +92,7 @@ def pairs(left: Iterator[Row], right: Iterator[Row]) -> Iterator[Pair]:
 
 
 class Digest:
-    """What was read: how many rows of each tier and day (UTC) there are, and a hash of their JSON.
+    """The number of rows that were read, by tier and day (UTC), and a hash of their JSON.
 
     The hash is SHA-256 over the lines that an export would have, in the order of `Row.key`.
     """
@@ -103,7 +102,7 @@ class Digest:
         self._days: dict[str, list[Any]] = {}
 
     def add(self, row: Row | None) -> None:
-        """The next row of its tier."""
+        """Add the next row of its tier; None is ignored."""
         if row is None:
             return
         self.rows += 1
@@ -114,47 +113,25 @@ class Digest:
         found[1].update(row.json + b"\n")
 
     def days(self) -> dict[str, str]:
-        """`2026-10-23 hot` and the like, sorted: the count and the hash."""
+        """The count and the hash by day and tier, such as `2026-10-23 hot`, sorted."""
         return {
             key: f"{count} {digest.hexdigest()}"
             for key, (count, digest) in sorted(self._days.items())
         }
 
     def sha256(self) -> str:
-        """One hash of all of it."""
+        """One hash of everything that was read."""
         lines = (f"{key} {value}\n" for key, value in self.days().items())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-class StubDigest:
-    """Which stubs there are, in whatever order they come: for each day how many, and a hash.
-
-    The hash is the sum of SHA-256 over id and segment, modulo 2 to the power of 256.
-    """
-
-    def __init__(self) -> None:
-        self._days: dict[str, tuple[int, int]] = {}
-
-    def add(self, stub: Stub) -> None:
-        """Another one."""
-        key = f"{stub.created_at.date().isoformat()} stubs"
-        text = f"{stub.interaction_id}\0{stub.created_at.isoformat()}\0{stub.segment}"
-        count, total = self._days.get(key, (0, 0))
-        number = int.from_bytes(hashlib.sha256(text.encode()).digest())
-        self._days[key] = count + 1, (total + number) % 2**256
-
-    def days(self) -> dict[str, str]:
-        """`2026-10-23 stubs` and the like, sorted: the count and the hash."""
-        return {key: f"{count} {total:064x}" for key, (count, total) in sorted(self._days.items())}
-
-
 def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
-    """The days and tiers in which two digests are not the same, sorted."""
+    """The days and tiers in which two digests differ, sorted."""
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
-def _hot(storage: Storage, gone_until: datetime, step: Step) -> Iterator[ChatInteraction]:
-    after: Position = (gone_until + expiry.MICROSECOND, "")
+def _hot(storage: Storage, cutoff: datetime, step: Step) -> Iterator[ChatInteraction]:
+    after: Position = (cutoff + expiry.MICROSECOND, "")
     limit = PAGE
     while page := storage.oldest(LATEST, limit, after):
         step()

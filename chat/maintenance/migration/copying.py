@@ -2,13 +2,13 @@
 
 # Note [Passes of a copy]
 
-A pass reads both storages side by side, whole, and writes to the target what differs. Users may go
-on writing to the source meanwhile; so there is another pass, until one finds nothing that differs.
-That one is the proof: both were read, row by row, and hashed. A pass needs to know nothing of
-earlier ones, so a run that was killed is just repeated.
+A pass reads both storages completely, side by side, and writes to the target what differs. Users
+may go on writing to the source meanwhile, so there is another pass, until one finds no difference.
+That one is the proof: all rows of both were read, compared and hashed. A pass does not depend on
+earlier ones, so a run that was killed is simply repeated.
 
-Stubs first, then what is cold, then what is hot: what has changed tiers in the source since an
-earlier run gives up its place in the target before it is needed.
+A pass begins with the stubs, then come the cold rows and then the hot ones. So an interaction that
+has changed tiers in the source leaves its old place in the target before it gets its new one.
 """
 
 import time
@@ -18,15 +18,13 @@ from datetime import datetime
 from chat.maintenance.compaction import compact
 from chat.maintenance.holds import Holds
 from chat.maintenance.identity import confirm_archive
-from chat.maintenance.migration import handing_over
-from chat.maintenance.migration import marks as copy_marks
+from chat.maintenance.migration import handing_over, marks
 from chat.maintenance.migration.archive import copy_archive, strays
 from chat.maintenance.migration.comparing import (
     PAGE,
     Digest,
     Row,
     Step,
-    StubDigest,
     cold_rows,
     differing,
     hot_rows,
@@ -45,15 +43,15 @@ from storage.records.stubs import Stub, by_segment
 PASSES = 5
 
 INDEX_LAG_SECONDS = 1.0
-"""How long DynamoDB takes to show in its index what was written, nearly always."""
+"""How long DynamoDB's index usually takes to show what was written."""
 
 
 class NotSettled(StorageError):
-    """The source went on changing."""
+    """The source was changed during every pass."""
 
 
 class RowsMissing(StorageError):
-    """The source has stubs whose rows its archive has not."""
+    """The source has stubs whose rows are not in its archive."""
 
 
 def copy(
@@ -66,13 +64,13 @@ def copy(
     overwrite: bool = False,
     hand_over: bool = False,
 ) -> None:
-    """Make `target`, which nobody uses yet, a copy of `source`. Counts as it goes in `report`.
+    """Make `target`, which nobody uses yet, a copy of `source`. Counts in `report` as it goes.
 
-    With `hand_over` the target takes the place of the source, once they are the same. `step` is
-    called between any two steps, with the rows read, and may raise.
+    With `hand_over` the target then takes the place of the source. `step` is called between any two
+    steps, with the number of rows read, and may raise.
 
-    Raises NotSettled if the source was changed during each of PASSES passes; RowsMissing; and,
-    without `overwrite`, TargetInUse. Whatever is raised, a repetition goes on.
+    Raises NotSettled if the source was changed during each of PASSES passes, RowsMissing, and
+    without `overwrite` TargetInUse. Whatever is raised, to repeat the call is to continue.
     """
     read = 0
 
@@ -82,7 +80,7 @@ def copy(
         read += PAGE
 
     if not overwrite:
-        copy_marks.check(source, target, _gone_until(run), count)
+        marks.check(source, target)
     if run.dry_run:
         _pass(source, target, run, count, report)
         return
@@ -90,26 +88,31 @@ def copy(
     if shared:
         handing_over.set_apart(target.storage)
     else:
-        confirm_archive(target.storage, adopt=True)  # its own, in which the copies will be
-    copy_marks.keep(source, target)
-    alive = copy_marks.living(source, target, count)
-    while not _pass(source, target, run, alive, report):
-        if report.passes == PASSES:
-            raise NotSettled(
-                f"{source.place} was changed during each of {PASSES} passes; {report.remaining} "
-                "differences were copied in the last one. It needs a pause of writes: stop the "
-                "servers, and run this again."
-            )
+        confirm_archive(
+            target.storage, adopt=True
+        )  # the segments are copied to the target's own archive
+    _copy_until_equal(source, target, run, count, report)
+    if hand_over and shared:
+        handing_over.hand_over(source.storage, target.storage)
+    marks.end(target)
+    report.handed_over = hand_over
+
+
+def _copy_until_equal(source: Side, target: Side, run: Run, step: Step, report: Copied) -> None:
+    for _ in range(PASSES):
+        marks.begin(source, target)
+        if _pass(source, target, run, step, report):
+            return
         time.sleep(INDEX_LAG_SECONDS)
-    if hand_over:
-        if shared:
-            handing_over.hand_over(source.storage, target.storage)
-        copy_marks.forget(target)
-        report.handed_over = True
+    raise NotSettled(
+        f"{source.place} was changed during each of {PASSES} passes; {report.remaining} "
+        "differences were copied in the last one. It needs a pause of writes: stop the servers, "
+        "and run this again."
+    )
 
 
 def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> bool:
-    """Whether both were the same before it."""
+    """Make one pass. Returns whether it has found both to be the same."""
     one = _Pass(source, target, run, step, report)
     one.copy()
     report.passes += 1
@@ -118,10 +121,7 @@ def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> b
     report.differing = differing(here, there)
     report.rows, report.sha256 = one.here.rows, one.here.sha256()
     report.days = len({key.split()[0] for key in here})
-    same = not one.differences and not report.differing
-    if same and not run.dry_run:
-        copy_marks.keep(source, target, copy_marks.content(one.there, one.stubs))
-    return same
+    return not one.differences and not report.differing
 
 
 class _Pass:
@@ -133,15 +133,13 @@ class _Pass:
         self._run = run
         self._step = step
         self._report = report
-        self._gone_until = _gone_until(run)
+        self._cutoff = _cutoff(run)
         self.here, self.there = Digest(), Digest()
-        self.stubs = StubDigest()
-        """The stubs that the target had before."""
         self.differences = 0
 
     def copy(self) -> None:
         """Compare everything, and unless nothing is to be changed, write what differs."""
-        self._report.expired = self._source.database.count_oldest(self._gone_until, 1_000_000)
+        self._report.expired = self._source.database.count_oldest(self._cutoff, 1_000_000)
         if self._source.archive is not self._target.archive and not self._run.dry_run:
             self._copy_archive()
         self._drop_stubs()
@@ -157,15 +155,13 @@ class _Pass:
         self.differences += copied
 
     def _drop_stubs(self) -> None:
-        """Drop the target's stubs that the source has not."""
+        """Drop the target's stubs that the source does not have."""
         stubs = self._unexpired(self._target.database.all_stubs())
         for some in batched(stubs, PAGE):
             self._step()
             known = self._source.database.stubs([stub.interaction_id for stub in some])
             extra = [stub for stub in some if known.get(stub.interaction_id) != stub]
             self.differences += len(extra)
-            for stub in some:
-                self.stubs.add(stub)
             if self._run.dry_run:
                 continue
             for segment, those in by_segment(extra).items():
@@ -174,10 +170,11 @@ class _Pass:
 
     def _remove_strays(self) -> None:
         archive = self._target.archive
+        holds = Holds.of(archive)
         for segment in strays(self._source.archive, archive):
             self._step()
             marker = archive.mark(segment)
-            compact(self._target, segment, Holds.of(archive), self._gone_until)
+            compact(self._target, segment, holds, self._cutoff)
             archive.unmark([marker])
 
     def _copy_cold(self) -> None:
@@ -188,7 +185,7 @@ class _Pass:
         writer.flush()
 
     def _check_archive(self) -> None:
-        """Raises RowsMissing. A stub that was dropped meanwhile makes fewer of them, not more."""
+        """Raise RowsMissing if there are more stubs than rows. Deletions meanwhile do no harm."""
         stubs = sum(1 for _ in self._unexpired(self._source.database.all_stubs()))
         if (missing := stubs - self.here.rows) > 0:
             raise RowsMissing(
@@ -208,9 +205,9 @@ class _Pass:
         writer.flush()
 
     def _pairs(self, read: Callable[..., Iterator[Row]]) -> Iterator[tuple[Row | None, Row | None]]:
-        """What is to be changed; counts and hashes all."""
-        ours = read(self._source, self._gone_until, self._step)
-        theirs = read(self._target, self._gone_until, self._step)
+        """The pairs that differ, unless nothing is to be changed. Counts and hashes all pairs."""
+        ours = read(self._source, self._cutoff, self._step)
+        theirs = read(self._target, self._cutoff, self._step)
         for here, there in pairs(ours, theirs):
             self.here.add(here)
             self.there.add(there)
@@ -220,8 +217,8 @@ class _Pass:
                     yield here, there
 
     def _unexpired(self, stubs: Iterator[Stub]) -> Iterator[Stub]:
-        return (stub for stub in stubs if stub.created_at > self._gone_until)
+        return (stub for stub in stubs if stub.created_at > self._cutoff)
 
 
-def _gone_until(run: Run) -> datetime:
-    return max(Policy.at(run.now).gone_until, expiry.cutoff())
+def _cutoff(run: Run) -> datetime:
+    return max(Policy.at(run.now).cutoff, expiry.cutoff())

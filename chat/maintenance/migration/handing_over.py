@@ -1,14 +1,12 @@
-"""Which of two databases an archive belongs to, while one becomes a copy of the other.
+"""To which of two databases an archive belongs, while one becomes a copy of the other.
 
-# Note [One archive, two databases]
-
-Both databases of a move use one archive, unless they are told otherwise. Maintenance drops rows of
-a segment that have no stub in its own database. So a run over an unfinished copy would drop what
-the source has, and one over the old database would later drop what the new one has archived. But a
-run refuses an archive that is not its database's (`chat.maintenance.identity`). So the target is
-set apart before the first write: as if it had another archive. Handing over changes roles. In
-between, for a moment, it is both's; and this command, which holds both locks, is the only one at
-work.
+By default both databases use one archive. Maintenance removes the rows of a segment that have no
+stub in its own database: a run over an unfinished copy would remove what only the source knows, and
+later a run over the old database what only the new one has archived. But a run refuses an archive
+that does not belong to its database (`chat.maintenance.identity`). So before the first write the
+target is set apart, as if it had another archive, and handing over exchanges the roles. For a
+moment in between the archive belongs to both, but this command, which holds both locks, is then the
+only one at work.
 """
 
 from chat.maintenance.identity import FOR_EVER, LOCK, NAME, ArchiveMismatch
@@ -16,18 +14,18 @@ from chat.maintenance.runs import Run
 from storage.interface import Storage
 
 APART = "another database"
-"""What a database remembers in place of an archive's identity."""
+"""What a database that is set apart remembers in place of an archive's identity."""
 
 
 class TargetRun(Run):
-    """A run that may write to a copy that is set apart: it does not look whose the archive is."""
+    """A run over a copy that is set apart: it does not check to whom the archive belongs."""
 
     def _confirm(self) -> None:
-        """It is nobody's business yet."""
+        """Skip the check: the archive belongs to the source until it is handed over."""
 
 
 def set_apart(target: Storage) -> None:
-    """No maintenance of the target's may use the archive from now on.
+    """Keep maintenance of the target from using the archive from now on.
 
     Raises ArchiveMismatch if the target has used another archive.
     """
@@ -37,7 +35,7 @@ def set_apart(target: Storage) -> None:
 
 
 def hand_over(source: Storage, target: Storage) -> None:
-    """The archive is the target's from now on, and no longer the source's."""
+    """Make the archive belong to the target, and no longer to the source."""
     identity = _identity(target)
     target.database.release_lock(LOCK, APART)
     if not target.database.acquire_lock(LOCK, identity, FOR_EVER):
@@ -46,7 +44,7 @@ def hand_over(source: Storage, target: Storage) -> None:
 
 
 def _identity(storage: Storage) -> str:
-    """Of the archive, which has one: the source's run has seen to it."""
+    """The archive's identity. The run over the source has seen to it that there is one."""
     document = storage.archive.files.read_document(NAME)
     if document is None:
         raise ArchiveMismatch

@@ -1,4 +1,4 @@
-"""Writing rows to a storage as another one has them, times included."""
+"""Writing rows to a storage exactly as another one has them, with both times."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ BATCH_BYTES = 8 * 1024 * 1024
 """Text in one batch, about."""
 
 
-class _Writer:
+class _TargetWriter:
     """Writes to a target that nobody else writes to."""
 
     def __init__(self, target: Storage, report: Copied) -> None:
@@ -33,7 +33,7 @@ class _Writer:
         return batch
 
     def _create(self, interactions: Sequence[ChatInteraction]) -> None:
-        """Make the target have these, hot, as they are; see to those whose ids are taken."""
+        """Create rows in the target. If an id exists there, the two are compared."""
         for interaction, outcome in self._created(interactions):
             if outcome is Outcome.CREATED:
                 self._report.copied += 1
@@ -51,26 +51,26 @@ class _Writer:
             except InvalidInteractions:
                 if not any(map(_has_expired, unexpired)):
                     raise
-            except BatchUnfinished as error:  # large ones take their time
+            except BatchUnfinished as error:  # large ones take more than one call
                 if len(error.interaction_ids) >= unfinished:
                     raise
                 unfinished = len(error.interaction_ids)
         return []
 
     def _settle(self, interaction: ChatInteraction) -> None:
-        """Make the target have an interaction whose id is taken there."""
+        """Replace the interaction that has this id in the target, if it is different."""
         found = self._target.get_interaction_sync(interaction.interaction_id)
         if found is not None and to_json(found) != to_json(interaction):
             self._replace(interaction)
 
     def _replace(self, interaction: ChatInteraction) -> None:
-        """In two steps. After the first one it is missing there, which any later pass sees."""
+        """Delete and create. If only the first happens, the next pass finds the row missing."""
         self._target.delete_interaction_sync(interaction.interaction_id)
         outcomes = [outcome for _, outcome in self._created([interaction])]
         self._report.replaced += outcomes == [Outcome.CREATED]
 
 
-class HotWriter(_Writer):
+class HotWriter(_TargetWriter):
     """Writes hot rows, in batches."""
 
     def __init__(self, source: Storage, target: Storage, report: Copied, batch_size: int) -> None:
@@ -79,22 +79,22 @@ class HotWriter(_Writer):
         self._batch_size = batch_size
 
     def put(self, row: Row) -> None:
-        """One that the target has not. It is written with others, at the latest by `flush`."""
+        """Write a row that the target does not have, at the latest when `flush` is called."""
         self._add(row)
         if len(self._batch) == self._batch_size or self._bytes > BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was put."""
+        """Write the rows that were put and not written yet."""
         if batch := self._taken():
             self._create([row.interaction for row in batch])
 
     def replace(self, row: Row) -> None:
-        """One that is different in the target."""
+        """Replace a row that is different in the target."""
         self._replace(row.interaction)
 
     def remove(self, row: Row) -> None:
-        """One that was found in the target alone."""
+        """Remove a row that only the target seems to have, unless the source has it after all."""
         interaction_id = row.interaction.interaction_id
         original = self._source.get_interaction_sync(interaction_id)
         if original is None:
@@ -102,20 +102,20 @@ class HotWriter(_Writer):
         elif original.created_at != row.interaction.created_at:
             # Deleted, and created again under the same id.
             self._replace(original)
-        # Else the source's index did not show it, or it was archived just now: the next pass sees.
+        # Else the source's index lagged, or it was archived just now: the next pass decides.
 
 
-class ColdWriter(_Writer):
-    """Writes rows that the archive has, each as a stub in the end."""
+class ColdWriter(_TargetWriter):
+    """Writes rows that the archive has: they are created, and then replaced by stubs."""
 
     def put(self, row: Row) -> None:
-        """One that is not cold in the target. It is written with others of its segment."""
+        """Write a row that is not cold in the target, together with others of its segment."""
         if self._batch and (self._batch[0].segment != row.segment or len(self._batch) == PAGE):
             self.flush()
         self._add(row)
 
     def flush(self) -> None:
-        """Write what was put."""
+        """Write the rows that were put and not written yet."""
         if batch := self._taken():
             interactions = [row.interaction for row in batch]
             self._create(interactions)

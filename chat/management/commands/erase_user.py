@@ -36,9 +36,9 @@ class Command(MaintenanceCommand):
                 report.counts += erasing.count(storage, user)
             report.remaining = len(users)
         elif user_id is None:
-            if problems := erasing.erase_pending(storage, policy_of(run), run, report):
+            if problems := erasing.Job(storage, policy_of(run), run, report).erase_pending():
                 raise CommandError("; ".join(problems))
         else:
             report.remaining = 1
-            erasing.erase(storage, user_id, policy_of(run), run, report)
+            erasing.Job(storage, policy_of(run), run, report).erase(user_id)
             report.remaining = 0

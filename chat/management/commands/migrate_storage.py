@@ -25,7 +25,10 @@ class Command(MaintenanceCommand):
 
     help = (
         "Copy all interactions to another backend, which must not be in use yet, and compare the "
-        "two. local is the SQLite file, cloud is the DynamoDB table. Run it without ENVIRONMENT."
+        "two. local is the SQLite file, cloud is the DynamoDB table. Run it without ENVIRONMENT. "
+        "To continue a run that was stopped, repeat it with the same options. Any other target "
+        "that has interactions, such as a finished copy, is refused; with --overwrite it is "
+        "brought up to date."
     )
     batch_size = 500
     locks = False  # `work` acquires the locks of both backends
@@ -41,7 +44,8 @@ class Command(MaintenanceCommand):
         parser.add_argument(
             "--overwrite",
             action="store_true",
-            help="replace and delete other data in the target, for good",
+            help="bring a target that has interactions up to date: replace what differs, and "
+            "delete what the source does not have, for good",
         )
         parser.add_argument(
             "--hand-over",

@@ -202,7 +202,7 @@ def test_the_user_is_in_no_answer_and_no_log(eraser, storage, make_interaction, 
         holds.put(storage.archive, Hold("user", marker, f"{marker} against us", NOW))
         yield eraser.delete(path)
         holds.lift(storage.archive, Hold("user", marker, "", NOW))
-        with patch.object(type(storage), "_forget_user", side_effect=CacheNotErased):
+        with patch.object(type(storage), "forget_user", side_effect=CacheNotErased):
             yield eraser.delete(path)
         yield Client().delete(path)
         storage.archive.files.delete("archive.json")
@@ -220,7 +220,7 @@ def test_the_user_is_in_no_answer_and_no_log(eraser, storage, make_interaction, 
 def test_a_large_database_is_left_to_cron(eraser, rows, storage, monkeypatch):
     """To leave no bytes in its files takes longer than a request may."""
     with monkeypatch.context() as large:
-        large.setattr(type(storage.database), "scrub_seconds", lambda self: 60.0)
+        large.setattr(type(storage.database), "scrub_seconds", lambda self: 86_400.0)
         response = eraser.delete(ADA)
     assert (response.status_code, response.json()["problem"]) == (202, None)
     assert eraser.get(one("ada-1")).status_code == 404

@@ -124,7 +124,7 @@ def test_a_store_that_is_away_is_away_for_keys_too(client, monkeypatch):
     def fail(*args, **kwargs):
         raise StorageUnavailable("away")
 
-    monkeypatch.setattr("storage.api_keys._look_up", fail)
+    monkeypatch.setattr("storage.accounts.api_keys._look_up", fail)
     response = client.get(INTERACTIONS)
     problem(response, 503)
     assert int(response["Retry-After"]) >= 1

@@ -269,6 +269,19 @@ def test_stopped_at_its_bound_it_goes_on_and_comes_out_the_same(whole, output):
     assert files(output) == whole
 
 
+def test_what_comes_last_may_be_the_newest(storage, fill, output, small, make_interaction):
+    """It was saved, or changed tiers, after the export had passed its place."""
+    expected = fill(30)
+    assert export(output, "--max-seconds=0")[0] == 3
+    late = make_interaction(user_id="ada", created_at=DAY + timedelta(days=9))
+    storage.create_interactions_sync([late])
+    assert export(output)[0] == 0
+    assert lines_of(output) == [*expected, json.loads(to_json(late))]
+    found = manifest_of(output)["interactions"]
+    assert found["newest"] == lines_of(output)[-1]["created_at"]
+    assert found["oldest"] == expected[-1]["created_at"]
+
+
 def test_what_was_written_behind_the_last_whole_part_is_cut_off(whole, output):
     assert export(output, "--max-seconds=0")[0] == 3
     with (output / DATA).open("ab") as file:
@@ -326,11 +339,11 @@ def test_stopped_at_any_step_it_goes_on_and_comes_out_the_same(
             step()
             self._file.write(content[len(content) // 2 :])
 
-    class TornWriter(export_folder._Writer):
+    class TornWriter(export_folder._FrameWriter):
         def __init__(self, folder, file, *args):
             super().__init__(folder, Torn(file), *args)
 
-    monkeypatch.setattr(export_folder, "_Writer", TornWriter)
+    monkeypatch.setattr(export_folder, "_FrameWriter", TornWriter)
     export(output)
     for number in range(first, steps + 1, 1 if EVERY_STEP else 4):
         steps, fails_at = 0, number

@@ -228,11 +228,11 @@ def test_a_hundred_thousand_brackets_are_refused(server):
     assert (status, problem["status"]) == (400, 400)
 
 
-def answers_within(server, seconds):
-    """Whether the server serves others within this time."""
+def answers(server):
+    """Whether the server serves others meanwhile."""
     headers = {"Authorization": f"Api-Key {server.key}"}
     try:
-        status, _, _ = server.request("GET", INTERACTIONS, headers=headers, seconds=seconds)
+        status, _, _ = server.request("GET", INTERACTIONS, headers=headers)
     except TimeoutError:
         return False
     return status == 200
@@ -254,7 +254,7 @@ def stalled(server, beginning, count=100):
 
 def test_a_hundred_half_heads_keep_nobody_waiting(server):
     with stalled(server, head(server, "GET", INTERACTIONS)[:-10]):
-        assert all(answers_within(server, 5) for _ in range(8))
+        assert all(answers(server) for _ in range(8))
 
 
 def test_a_hundred_half_bodies_keep_nobody_waiting(server):
@@ -262,14 +262,14 @@ def test_a_hundred_half_bodies_keep_nobody_waiting(server):
     beginning = head(server, "POST", INTERACTIONS, "Content-Length: 1000") + b'{"use'
     with stalled(server, beginning):
         # Several, because any of the workers may get the next request.
-        assert all(answers_within(server, 5) for _ in range(8))
+        assert all(answers(server) for _ in range(8))
 
 
 def test_a_hundred_clients_that_leave_in_the_middle_of_a_body_do_no_harm(server):
     beginning = head(server, "POST", INTERACTIONS, "Content-Length: 1000") + b'{"use'
     with stalled(server, beginning):
         pass
-    assert all(answers_within(server, 5) for _ in range(8))
+    assert all(answers(server) for _ in range(8))
     assert server.is_running()
     assert "Traceback" not in server.output
 

@@ -4,11 +4,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from django.db import connection
 
 from chat.management.base import MaintenanceCommand
 from chat.metrics import files as metrics_files
+from storage.interface import Storage
 
 NAME = "fake_maintenance"
 SUCCESS = "chat_maintenance_success_timestamp_seconds"
@@ -23,7 +25,7 @@ class Report:
 
 
 class Command(MaintenanceCommand):
-    def __init__(self, work=lambda run, report: None, **attributes):
+    def __init__(self, work: Any = lambda run, report: None, **attributes: Any) -> None:
         super().__init__()
         self._work = work
         self.seen = []
@@ -31,18 +33,18 @@ class Command(MaintenanceCommand):
         for name, value in attributes.items():
             setattr(self, name, value)
 
-    def add_options(self, parser):
+    def add_options(self, parser: Any) -> None:
         parser.add_argument("--colour")
 
-    def new_report(self):
+    def new_report(self) -> Any:
         return Report()
 
-    def work(self, storage, run, report, options):
+    def work(self, storage: Storage, run: Any, report: Any, options: Any) -> None:
         self.seen.append((run, options))
         self._work(run, report)
 
 
-def call(command, *arguments):
+def call(command: Any, *arguments: Any) -> Any:
     """As `manage.py` would; gives the exit status. What is unexpected is raised."""
     try:
         command.run_from_argv(["manage.py", NAME, *map(str, arguments)])
@@ -51,8 +53,8 @@ def call(command, *arguments):
     return 0
 
 
-def moves(count, remaining=0):
-    def work(run, report):
+def moves(count: int, remaining: int = 0) -> Any:
+    def work(run: Any, report: Any) -> None:
         for _ in range(count):
             run.step(report.moved)
             report.moved += 1
@@ -61,15 +63,15 @@ def moves(count, remaining=0):
     return work
 
 
-def raises(error, moved=0):
-    def work(run, report):
+def raises(error: Any, moved: int = 0) -> Any:
+    def work(run: Any, report: Any) -> None:
         report.moved = moved
         raise error
 
     return work
 
 
-def left(name=NAME):
+def left(name: str = NAME) -> Any:
     """The samples that a command has left: by name, and by the label that is not the command's."""
     found = {}
     for metric in metrics_files.left_by_commands():
@@ -79,7 +81,7 @@ def left(name=NAME):
     return found
 
 
-def work_until_told(run, report):
+def work_until_told(run: Any, report: Any) -> None:
     """Step after step; the file DATA_DIR/working says that it has begun."""
     from django.conf import settings
 
@@ -92,7 +94,7 @@ def work_until_told(run, report):
         time.sleep(0.01)
 
 
-def copy_database(folder):
+def copy_database(folder: Path) -> None:
     """The migrated, empty database of the tests, for processes with their data in `folder`."""
     with connection.cursor() as cursor:
         cursor.execute("VACUUM INTO %s", [str(folder / "data.sqlite3")])

@@ -2,13 +2,14 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOT = NOW - timedelta(days=2)
 COLD = NOW - timedelta(days=40)
 
 
-def make_people(store):
+def make_people(store: Any) -> Any:
     """Interactions of ada and bob, two hot and two cold each; the ids of each."""
     ids = {
         user: store.fill(HOT, HOT, COLD, COLD + timedelta(seconds=1), user_id=user)
@@ -18,13 +19,13 @@ def make_people(store):
     return ids
 
 
-def erase(store, *arguments, status=0, user_id="ada"):
+def erase(store: Any, *arguments: Any, status: int = 0, user_id: str = "ada") -> Any:
     """Run the command; its summary. Without a user: --pending."""
     who = ["--pending"] if user_id is None else [user_id]
     return store.run("erase_user", *who, *arguments, now=NOW, status=status)
 
 
-def refused(store, *arguments, user_id="ada"):
+def refused(store: Any, *arguments: Any, user_id: str = "ada") -> Any:
     """Run it, to fail; what it says, the reason last."""
     who = ["--pending"] if user_id is None else [user_id]
     status, said, errors = store.told("erase_user", "--now", NOW.isoformat(), *who, *arguments)
@@ -33,13 +34,13 @@ def refused(store, *arguments, user_id="ada"):
     return errors
 
 
-def left_of(store, user_id):
+def left_of(store: Any, user_id: str | None) -> Any:
     """The ids of a user's interactions that are stored in any way."""
     hot = [each.interaction_id for each in store._hot() if each.user_id == user_id]
     rows = [row for segment in store.segments() for row in store.archive.rows(segment)]
     return hot + [row.interaction_id for row in rows if row.user_id == user_id]
 
 
-def is_untouched(store, ids):
+def is_untouched(store: Any, ids: Any) -> bool:
     store.check_readable(ids)
     return True

@@ -7,7 +7,11 @@ from then on, as when the process has died, so that not even its lock is given b
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
 
 from chat.maintenance import runs
 from chat.maintenance.identity import FIRST_USE
@@ -16,6 +20,7 @@ from chat.maintenance.runs import LOCK, Run
 from storage.archive.files import Files
 from storage.dynamodb.client import Client
 from storage.exceptions import InteractionArchived, StorageUnavailable
+from storage.interface import Storage
 from storage.models import Lock
 from storage.sqlite.database import SqliteDatabase
 from tests import switches
@@ -56,7 +61,7 @@ class Killed(BaseException):
 class Steps:
     """Counts the steps of what runs within it, and kills it at one of them."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._lock = threading.Lock()
         self.watching = False
         monkeypatch.setattr(runs, "KEEPER_SECONDS", 3600)  # its thread would take steps, too
@@ -64,7 +69,15 @@ class Steps:
             for name in names:
                 monkeypatch.setattr(owner, name, self._watched(getattr(owner, name)))
 
-    def start(self, kill_at=None, *, after=False, for_good=True, error=Killed, between=None):
+    def start(
+        self,
+        kill_at: Any = None,
+        *,
+        after: bool = False,
+        for_good: bool = True,
+        error: Any = Killed,
+        between: Any = None,
+    ) -> None:
         """Count from 0. The step `kill_at` (from 1) raises `error`; `between` runs before each."""
         self.count = 0
         self.kill_at = kill_at
@@ -74,13 +87,13 @@ class Steps:
         self.between = between
         self.watching = True
 
-    def stop(self):
+    def stop(self) -> None:
         """Watch no more. Threads of what was killed may have a last call under way."""
         with self._lock:
             self.watching = False
 
-    def _watched(self, function):
-        def step(*args, **kwargs):
+    def _watched(self, function: Any) -> Any:
+        def step(*args: Any, **kwargs: Any) -> Any:
             if not self.watching:
                 return function(*args, **kwargs)
             with self._lock:
@@ -103,7 +116,7 @@ class Steps:
         return step
 
     @contextlib.contextmanager
-    def unwatched(self):
+    def unwatched(self) -> Iterator[Any]:
         """What the users do, and the tests look at."""
         before, self.watching = self.watching, False
         try:
@@ -115,7 +128,7 @@ class Steps:
 class World:
     """A storage with interactions of all ages, its users, and what they were told is saved."""
 
-    def __init__(self, storage, make_interaction):
+    def __init__(self, storage: Storage, make_interaction: Any) -> None:
         self.storage = storage
         self._make = make_interaction
         self.expected = {}
@@ -124,7 +137,7 @@ class World:
         for number, age in enumerate(AGES):
             self.create(number, age)
 
-    def create(self, number, age):
+    def create(self, number: int, age: float) -> None:
         created_at = NOW - timedelta(days=age, seconds=number)
         interaction = self._make(
             interaction_id=f"i-{number:02}",
@@ -136,7 +149,7 @@ class World:
         self.storage.create_interactions_sync([interaction])
         self.expected[interaction.interaction_id] = interaction
 
-    def work(self, number):
+    def work(self, number: int) -> None:
         """What users do before step `number`: completions and deletions of what is old."""
         ids = sorted(self.expected)
         chosen = ids[number * 5 % len(ids)]
@@ -145,7 +158,7 @@ class World:
         elif number % 3 == 1:
             self.complete(chosen, f"answer at {number}")
 
-    def complete(self, interaction_id, response):
+    def complete(self, interaction_id: str, response: str) -> None:
         with contextlib.suppress(InteractionArchived):
             changed = self.storage.update_interaction_sync(interaction_id, {"response": response})
             if changed is None:
@@ -153,18 +166,18 @@ class World:
             else:
                 self.expected[interaction_id] = changed
 
-    def complete_all(self, number):
+    def complete_all(self, number: int) -> None:
         for interaction_id in sorted(self.expected):
             self.complete(interaction_id, f"answer at {number}")
 
-    def delete(self, interaction_id):
+    def delete(self, interaction_id: str) -> None:
         if len(self.deleted) < 2:
             was_there = self.storage.delete_interaction_sync(interaction_id)
             assert was_there or interaction_id not in self.lasting(), f"{interaction_id} was lost"
             del self.expected[interaction_id]
             self.deleted.add(interaction_id)
 
-    def check(self):
+    def check(self) -> None:
         """Nothing is lost, nothing wrong, nothing deleted is back."""
         for interaction_id, expected in self.lasting().items():
             found = self.storage.get_interaction_sync(interaction_id)
@@ -177,7 +190,7 @@ class World:
         for interaction_id in self.deleted:
             assert self.storage.get_interaction_sync(interaction_id) is None
 
-    def lasting(self):
+    def lasting(self) -> dict[str, Any]:
         """What is to be there, whatever has been purged."""
         return {
             interaction_id: each
@@ -185,7 +198,7 @@ class World:
             if each.created_at > self.purged_until
         }
 
-    def check_settled(self):
+    def check_settled(self) -> tuple[Any, ...]:
         """After a whole run: each is in one place, and nothing is left of what was cut short."""
         archive = self.storage.archive
         assert archive.marked() == {}
@@ -201,29 +214,29 @@ class World:
         assert sorted(stubs) == sorted(cold)
         return hot, cold
 
-    def forget_lock(self):
+    def forget_lock(self) -> None:
         """The locks of a run that has died end; here at once."""
         forget_locks(self.storage)
 
 
-def forget_locks(storage):
+def forget_locks(storage: Storage) -> None:
     """All but those that do not end."""
     for name in (LOCK, FIRST_USE):
         if isinstance(storage.database, SqliteDatabase):
             Lock.objects.filter(name=name).delete()
         else:
             key = {"interaction_id": {"S": f"\x1flock#{name}"}}
-            storage.database.client.call("DeleteItem", Key=key)
+            cast(Any, storage.database).client.call("DeleteItem", Key=key)
 
 
-def stride(storage, *, local, cloud):
+def stride(storage: Storage, *, local: Any, cloud: Any) -> Any:
     """Steps from one kill to the next."""
     if EVERY_STEP:
         return 1
     return local if isinstance(storage.database, SqliteDatabase) else cloud
 
 
-def run(storage, job):
+def run(storage: Storage, job: Any) -> Any:
     """One run of `job(run)`, from its lock to its end."""
     with Run(storage, now=NOW, batch_size=BATCH) as running:
         return job(running)

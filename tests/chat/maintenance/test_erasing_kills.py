@@ -147,17 +147,21 @@ def make_people(storage, request, monkeypatch, make_interaction, tmp_path, steps
     return make
 
 
+def job(store, running):
+    return erasing.Job(store, POLICY, running, erasing.Erased())
+
+
 def erase(store):
     """As the API does it: the request is recorded first."""
     erasure = erasing.request(store, "ada")
-    return run(store, lambda r: erasing.attempt(store, erasure, POLICY, r, erasing.Erased()))
+    return run(store, lambda r: job(store, r).attempt(erasure))
 
 
 def finish(store):
     """As cron does it; whose request was never recorded asks again."""
     if not [*ledger.pending_ids(store.archive), *ledger.done(store.archive)]:
         erasing.request(store, "ada")
-    problems = run(store, lambda r: erasing.erase_pending(store, POLICY, r, erasing.Erased()))
+    problems = run(store, lambda r: job(store, r).erase_pending())
     assert problems == []
 
 
@@ -208,14 +212,14 @@ class TestWithoutProtection:
         assert goes_wrong(steps, make_people)
 
     def test_the_receipt_before_the_rows(self, steps, make_people, monkeypatch):
-        remove = erasing._Job._remove
+        remove = erasing.Job._remove
 
         def receipt_first(self, erasure):
             receipt = {"finished_at": "2026-11-22T00:00:00Z"}
             ledger.finish(self._archive, erasure, receipt)
             return remove(self, erasure)
 
-        monkeypatch.setattr(erasing._Job, "_remove", receipt_first)
+        monkeypatch.setattr(erasing.Job, "_remove", receipt_first)
         assert goes_wrong(steps, make_people)
 
     def test_a_segment_is_removed_before_others_are_written_anew(

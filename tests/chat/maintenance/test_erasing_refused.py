@@ -125,7 +125,7 @@ def test_a_run_that_has_no_time_goes_on_with_the_next(store, people):
 def test_those_who_are_gone_have_their_receipts_when_the_time_is_up(store, people, monkeypatch):
     for user in ("ada", "bob", "carl"):
         ledger.request(store.archive, user)
-    remove = erasing._Job._remove
+    remove = erasing.Job._remove
 
     def slow(self, erasure):
         gone = remove(self, erasure)
@@ -133,7 +133,7 @@ def test_those_who_are_gone_have_their_receipts_when_the_time_is_up(store, peopl
             self._run.stop()
         return gone
 
-    monkeypatch.setattr(erasing._Job, "_remove", slow)
+    monkeypatch.setattr(erasing.Job, "_remove", slow)
     summary = erase(store, user_id=None, status=3)
     assert (len(summary["erasures"]), summary["remaining"]) == (2, 1)
     assert [each.user_id for each in ledger.pending(store.archive)] == ["carl"]
@@ -189,7 +189,7 @@ def test_an_erasure_that_another_run_has_done_is_not_done_again(store, people):
     erase(store, user_id=None)
     (done,) = ledger.done(store.archive)
     with Run(store.storage) as run:
-        policy = Policy.at(NOW)
-        found = erasing.attempt(store.storage, known, policy, run, erasing.Erased())
+        job = erasing.Job(store.storage, Policy.at(NOW), run, erasing.Erased())
+        found = job.attempt(known)
     assert found == done
     assert ledger.pending_ids(store.archive) == []

@@ -1,13 +1,13 @@
-"""Everything about a person: each interaction once, wherever it is and wherever it goes."""
+"""Everything about a user: each interaction once, wherever it is and wherever it goes."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 
 import pytest
 
 from chat.maintenance import holds
 from chat.maintenance.erasure import ledger
-from chat.maintenance.export import exporting
-from chat.maintenance.export.exporting import interactions_of, kept_besides
+from chat.maintenance.export.exporting import kept_besides, pages_of
 from chat.maintenance.holds import Hold
 from storage import limits
 from storage.archive.archive import Archive
@@ -26,12 +26,6 @@ def archive(storage, tmp_path, monkeypatch):
     archive = Archive(ArchiveFolder(location=tmp_path / "archive"))
     monkeypatch.setattr(storage, "archive", archive)
     return archive
-
-
-@pytest.fixture(autouse=True)
-def _no_pause(monkeypatch):
-    """Before a window is read again."""
-    monkeypatch.setattr(exporting, "PAUSE_SECONDS", 0)
 
 
 @pytest.fixture
@@ -100,9 +94,14 @@ def seen(interactions):
     return [(each.created_at, each.interaction_id, each.response) for each in interactions]
 
 
-def export(storage, user_id="ada", **options):
-    """With windows of few rows, so that there are many of them."""
-    return seen(interactions_of(storage, user_id, at_once=3, **options))
+def newest_first_of(found):
+    """What an export returned, in order: what changed tiers meanwhile may come last."""
+    return sorted(found, reverse=True)
+
+
+def export(storage, user_id="ada", at_once=3, **options):
+    """With pages of few rows, so that there are many of them."""
+    return seen(chain.from_iterable(pages_of(storage, user_id, at_once, **options)))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 6, 7, 12])
@@ -120,7 +119,9 @@ def test_it_goes_on_below_a_time_and_id(storage, save, tiers, make_old):
     tiers.freeze({f"i{number:03}" for number in (0, 2, 3, 5, 8)})
     whole = export(storage)
     for place, (created_at, interaction_id, _) in enumerate(whole):
-        assert export(storage, before=(created_at, interaction_id)) == whole[place + 1 :]
+        ids = [each[1] for each in whole[: place + 1]]
+        rest = export(storage, before=(created_at, interaction_id), exported=ids)
+        assert rest == whole[place + 1 :]
     assert whole == seen(newest_first(rows))
 
 
@@ -227,19 +228,20 @@ def test_what_has_expired_is_left_out_unless_it_is_held(
     assert export(storage) == seen(newest_first(rows))
 
 
-# While interactions change over.
+# While interactions change tiers.
 
 
 class Steps:
-    """Counts the steps of an export, and does something at some of them."""
+    """Counts the calls that an export makes, and does something before some of them."""
 
     def __init__(self, storage, monkeypatch):
         self.number = 0
         self.at = {}
         self.at_each = None
         self._is_busy = False
-        for name in ("hot_of_user", "stubs", "get_interaction_sync"):
+        for name in ("hot_of_user", "get_interaction_sync"):
             self._watch(storage, name, monkeypatch)
+        self._watch(storage.database, "stubs", monkeypatch)
         for name in ("days", "segments", "manifest"):
             self._watch(storage.archive, name, monkeypatch)
         self._watch(storage.archive.files, "read", monkeypatch)
@@ -249,9 +251,7 @@ class Steps:
 
         def watched(*args, **kwargs):
             self._step()
-            found = call(*args, **kwargs)
-            self._step()
-            return found
+            return call(*args, **kwargs)
 
         monkeypatch.setattr(thing, name, watched)
 
@@ -289,7 +289,7 @@ def test_a_run_at_any_step_loses_none_and_doubles_none(
         # What one run has archived, the next one restores.
         for action in (tiers.freeze, lambda: tiers.thaw(tidy=tidy)):
             steps.number, steps.at = 0, {number: action}
-            assert export(storage) == rows, number
+            assert newest_first_of(export(storage)) == rows, number
             steps.at = {}
         for day in archive.days():
             for segment in archive.segments(day):
@@ -297,9 +297,9 @@ def test_a_run_at_any_step_loses_none_and_doubles_none(
 
 
 @pytest.mark.on_sqlite(reason="thousands of runs, and what they move is the same everywhere")
-@pytest.mark.parametrize("starts_cold", [False, True])
+@pytest.mark.parametrize(("starts_cold", "at_once"), [(False, 1), (True, 3)])
 def test_two_runs_at_any_two_steps_lose_none_and_double_none(
-    storage, save, tiers, steps, make_old, starts_cold
+    storage, save, tiers, steps, make_old, starts_cold, at_once
 ):
     rows = seen(newest_first(save([make_old(number) for number in range(2)])))
     actions = [tiers.freeze, tiers.thaw]
@@ -312,12 +312,12 @@ def test_two_runs_at_any_two_steps_lose_none_and_double_none(
         once()
         again()
 
-    total = steps.count(lambda: export(storage))
+    total = steps.count(lambda: export(storage, at_once=at_once))
     for first in range(total):
         for second in range(first, total + 6):
             steps.number = 0
             steps.at = {first: both} if first == second else {first: once, second: again}
-            assert export(storage) == rows, (first, second)
+            assert newest_first_of(export(storage, at_once=at_once)) == rows, (first, second)
             steps.at = {}
             tiers.thaw()
             if starts_cold:
@@ -332,7 +332,7 @@ def test_interactions_move_all_the_time(storage, save, tiers, steps, make_old):
 
     def move():
         nonlocal turn
-        if steps.number % 5:
+        if steps.number % 3:
             return
         chosen = {rows[turn * 7 % len(rows)].interaction_id}
         is_cold = bool(storage.database.stubs(list(chosen)))
@@ -340,7 +340,7 @@ def test_interactions_move_all_the_time(storage, save, tiers, steps, make_old):
         turn += 1
 
     steps.at_each = move
-    assert export(storage) == expected
+    assert newest_first_of(export(storage)) == expected
     assert turn > len(rows)
 
 
@@ -351,8 +351,34 @@ def test_what_is_saved_meanwhile_does_no_harm(storage, save, tiers, steps, make_
     steps.at_each = lambda: save([make_old(next(numbers))])
     found = export(storage)
     assert [each for each in found if each[1] < "i100"] == seen(newest_first(rows))
-    assert found == sorted(found, reverse=True)
     assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("move", ["freeze", "thaw"])
+def test_it_goes_on_after_interactions_have_moved(storage, save, tiers, make_old, move):
+    """One that the first part has missed, since it moved, comes last."""
+    rows = save([make_old(number) for number in range(8)])
+    whole = seen(newest_first(rows))
+    tiers.freeze({"i001", "i002", "i004", "i007"})
+    first = export(storage)[:5]
+    before, missed = first[-1][:2], first.pop(2)
+    getattr(tiers, move)()
+    rest = export(storage, before=before, exported=[each[1] for each in first])
+    assert rest == [*whole[5:], missed]
+
+
+def test_a_run_at_any_step_hides_nothing_that_an_earlier_export_has_missed(
+    storage, save, tiers, steps, make_old
+):
+    missed, last = save([make_old(2), make_old(1)])
+    options = {"before": (last.created_at, last.interaction_id), "exported": [last.interaction_id]}
+    tiers.freeze({missed.interaction_id})
+    total = steps.count(lambda: export(storage, **options))
+    for number in range(total):
+        steps.number, steps.at = 0, {number: tiers.thaw}
+        assert export(storage, **options) == seen([missed]), number
+        steps.at = {}
+        tiers.freeze({missed.interaction_id})
 
 
 # What else is kept.

@@ -46,6 +46,31 @@ def refused(store, *arguments):
     return errors
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        ("archive_interactions",),
+        ("purge_interactions",),
+        ("restore_archive", DAY.date().isoformat()),
+        ("erase_user", "bob"),
+        ("storage_status",),
+    ],
+    ids=lambda run: run[0],
+)
+def test_a_run_reads_the_holds_once(store, held, people, monkeypatch, run):
+    held("add", "--user", "ada", "--reason", "a case")
+    store.archive.mark(store.segments()[0])
+    read, names = store.archive.files.read_document, []
+
+    def counted(name):
+        names.append(name)
+        return read(name)
+
+    monkeypatch.setattr(store.archive.files, "read_document", counted)
+    store.run(*run, now=NOW)
+    assert sum(name.startswith(f"{FOLDER}/") for name in names) == 1
+
+
 def test_holds_are_listed_with_their_reason(held, store):
     held("add", "--user", "née/b", "--reason", "case 4711")
     held("add", "--day", "2026-09-30", "--reason", "incident 12")

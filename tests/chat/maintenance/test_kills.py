@@ -99,7 +99,7 @@ def killed_at_each_step(
     number = 0
     while True:
         world = make_world()
-        step = stride(world.storage, local=local, cloud=16)
+        step = stride(world.storage, local=local, cloud=32)
         number = number + step if number else 1 + list(KILLS).index(kill) * step // 4
         if prepare:
             prepare(world.storage)
@@ -143,7 +143,7 @@ def test_restoring(steps, make_world, kill):
 @pytest.mark.parametrize("kill", KILLS)
 def test_purging(steps, make_world, kill):
     for world in killed_at_each_step(
-        steps, make_world, purge, kill, prepare=archive, purged=LATER.gone_until
+        steps, make_world, purge, kill, prepare=archive, purged=LATER.cutoff
     ):
         world.check_settled()
     assert steps.count > 20

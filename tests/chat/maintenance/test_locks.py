@@ -218,7 +218,7 @@ def cloud(dynamodb_model):
 @pytest.mark.on_sqlite("it has its own DynamoDB")
 def test_dynamodb_removes_what_a_dead_run_has_left_a_day_later(cloud):
     before = time.time()
-    assert cloud_locks.take(cloud.client, NAME, "a", 60)
+    assert cloud_locks.acquire(cloud.client, NAME, "a", 60)
     item = cloud.item()
     assert before + 60 <= float(item["until"]["N"]) <= time.time() + 60.001
     left = float(item["expires_at"]["N"]) - float(item["until"]["N"])
@@ -231,13 +231,13 @@ def test_dynamodb_removes_what_a_dead_run_has_left_a_day_later(cloud):
 def test_a_lost_answer_is_made_up_for_by_asking_again(cloud):
     cloud.after_lost_answer("PutItem")
     with pytest.raises(StorageUnavailable):
-        cloud_locks.take(cloud.client, NAME, "a", 60)
-    assert cloud_locks.take(cloud.client, NAME, "a", 60), "it is one's own already"
-    assert not cloud_locks.take(cloud.client, NAME, "b", 60)
+        cloud_locks.acquire(cloud.client, NAME, "a", 60)
+    assert cloud_locks.acquire(cloud.client, NAME, "a", 60), "it is one's own already"
+    assert not cloud_locks.acquire(cloud.client, NAME, "b", 60)
     cloud.after_lost_answer("DeleteItem")
     with pytest.raises(StorageUnavailable):
         cloud_locks.release(cloud.client, NAME, "a")
     cloud_locks.release(cloud.client, NAME, "a")
-    assert cloud_locks.take(cloud.client, NAME, "b", 60)
+    assert cloud_locks.acquire(cloud.client, NAME, "b", 60)
     cloud_locks.release(cloud.client, NAME, "a")
-    assert not cloud_locks.take(cloud.client, NAME, "a", 60), "a late repeat takes nothing away"
+    assert not cloud_locks.acquire(cloud.client, NAME, "a", 60), "a late repeat takes nothing away"

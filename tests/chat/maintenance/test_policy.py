@@ -43,14 +43,14 @@ def is_archived(policy, created_at):
 
 
 def is_gone(policy, created_at):
-    return created_at <= policy.gone_until
+    return created_at <= policy.cutoff
 
 
 @settings(database=None, deadline=None)
 @given(now=MOMENTS, hot=DAYS, more=DAYS)
 def test_a_day_has_86400_seconds(now, hot, more):
     policy = Policy(now, hot, hot + more)
-    for until, days in ((policy.archive_until, hot), (policy.gone_until, hot + more)):
+    for until, days in ((policy.archive_until, hot), (policy.cutoff, hot + more)):
         assert microseconds(now) - microseconds(until) == days * DAY_IN_MICROSECONDS
         assert until.tzinfo is UTC
 
@@ -101,7 +101,7 @@ def test_29_days_23_59_59_stays_and_30_days_goes():
 def test_more_days_than_there_have_been_are_since_the_beginning(days):
     now = datetime(2026, 11, 22, tzinfo=UTC)
     assert Policy(now, days, days + 1).archive_until == datetime.min.replace(tzinfo=UTC)
-    assert Policy(datetime.min.replace(tzinfo=UTC), 1, 2).gone_until.year == 1
+    assert Policy(datetime.min.replace(tzinfo=UTC), 1, 2).cutoff.year == 1
     assert Policy(datetime.max.replace(tzinfo=UTC), 30, 90).archive_until.year == 9999
 
 
@@ -117,6 +117,6 @@ def test_purging_and_reading_agree_on_what_has_expired(settings, monkeypatch):
     assert (policy.hot_days, policy.total_days) == (31, 91)
     assert before - policy.archive_until == timedelta(days=31)
     # What a run by the clock finds gone, no read shows: it is asked later.
-    assert expiry.has_expired(policy.gone_until)
+    assert expiry.has_expired(policy.cutoff)
     assert expiry.hot_since() >= policy.archive_until
-    assert not expiry.has_expired(policy.gone_until + timedelta(hours=1))
+    assert not expiry.has_expired(policy.cutoff + timedelta(hours=1))

@@ -54,7 +54,7 @@ def test_nothing_is_left_of_what_is_gone(store, archived):
     assert store.archive.days() == []
     _, files = store.state()
     assert files.keys() == {"archive.json"}
-    if hasattr(store.storage, "_client"):
+    if hasattr(store.storage.database, "client"):
         return  # TTL takes the stubs
     assert summary["stubs"] == len(archived)
     assert not ArchivedInteraction.objects.exists()

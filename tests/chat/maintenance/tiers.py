@@ -1,8 +1,12 @@
 """A store whose interactions are hot, cold or gone, and the commands that make them so."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from storage.dynamodb.database import DynamoDBDatabase
+from storage.interface import Storage
 from storage.models.interaction import FIELDS
 from tests.chat.lines import command
 
@@ -13,14 +17,14 @@ MICROSECOND = timedelta(microseconds=1)
 class Store:
     """30 hot days and 90 in all, as the commands see it; the readers of the tests see all."""
 
-    def __init__(self, storage, settings, make_interaction):
+    def __init__(self, storage: Storage, settings: Any, make_interaction: Any) -> None:
         self.storage = storage
         self.archive = storage.archive
         self._settings = settings
         self._make = make_interaction
         self.made = {}
 
-    def fill(self, *times, user_id="ada", **fields):
+    def fill(self, *times: Any, user_id: str = "ada", **fields: Any) -> list[Any]:
         """Save one interaction of each time; their ids."""
         start = len(self.made)
         made = [
@@ -39,13 +43,13 @@ class Store:
         self.made |= {each.interaction_id: each for each in made}
         return [each.interaction_id for each in made]
 
-    def run(self, name, *arguments, now, status=0):
+    def run(self, name: str, *arguments: Any, now: datetime, status: int = 0) -> Any:
         """Run a command to its end; its summary. Its exit status must be `status`."""
         ended, said, errors = self.told(name, "--now", now.isoformat(), *arguments)
         assert ended == status, errors
         return json.loads(said)
 
-    def told(self, name, *arguments):
+    def told(self, name: str, *arguments: Any) -> Any:
         """Run a command; its exit status, standard output and standard error."""
         before = self._settings.RETENTION_TOTAL_DAYS
         self._settings.RETENTION_HOT_DAYS, self._settings.RETENTION_TOTAL_DAYS = 30, 90
@@ -54,16 +58,16 @@ class Store:
         finally:
             self._settings.RETENTION_TOTAL_DAYS = before
 
-    def hot(self):
+    def hot(self) -> list[Any]:
         return [each.interaction_id for each in self._hot()]
 
-    def _hot(self):
+    def _hot(self) -> Any:
         found = []
         while page := self.storage.oldest(LAST, 100, (found and position(found[-1])) or None):
             found += page
         return found
 
-    def cold(self):
+    def cold(self) -> list[Any]:
         """The ids of what is in the archive, each with a stub that names its segment."""
         found = []
         for segment in self.segments():
@@ -74,10 +78,10 @@ class Store:
             found += ids
         return sorted(found)
 
-    def segments(self):
+    def segments(self) -> list[Any]:
         return [each for day in self.archive.days() for each in self.archive.segments(day)]
 
-    def check_readable(self, ids):
+    def check_readable(self, ids: Any) -> None:
         """Each of these is read by its id, field by field as it was saved."""
         for interaction_id in ids:
             found = self.storage.get_interaction_sync(interaction_id)
@@ -86,22 +90,22 @@ class Store:
                 getattr(expected, name) for name in FIELDS
             ]
 
-    def state(self):
+    def state(self) -> tuple[Any, ...]:
         """All that is stored, byte for byte: in the database and in the archive."""
         return self._database(), dict(self._files(""))
 
-    def _database(self):
-        if hasattr(self.storage, "_client"):
+    def _database(self) -> Any:
+        if isinstance(self.storage.database, DynamoDBDatabase):
             items = self.storage.database.client.call("Scan", ConsistentRead=True)["Items"]
             return sorted(json.dumps(item, sort_keys=True) for item in items)
         from django.apps import apps
 
         return {
-            model._meta.db_table: sorted(map(repr, model.objects.values_list()))
+            model._meta.db_table: sorted(map(repr, model._default_manager.values_list()))
             for model in apps.get_app_config("storage").get_models()
         }
 
-    def _files(self, folder):
+    def _files(self, folder: str) -> Iterator[Any]:
         files = self.archive.files
         for name in files.list(folder):
             path = f"{folder}{name}"
@@ -110,5 +114,5 @@ class Store:
             yield from self._files(f"{folder}{name}/")
 
 
-def position(each):
+def position(each: Any) -> tuple[Any, ...]:
     return each.created_at, each.interaction_id

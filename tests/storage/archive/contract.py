@@ -1,5 +1,7 @@
 """What an archive owes, wherever its files are."""
 
+from typing import Any
+
 import pytest
 
 from storage.archive.archive import Archive
@@ -36,19 +38,19 @@ class ArchiveContract(
     """
 
     @pytest.fixture
-    def backend(self, new_backend):
+    def backend(self, new_backend: Any) -> Any:
         return new_backend()
 
     @pytest.fixture
-    def archive(self, backend):
+    def archive(self, backend: Any) -> Any:
         return Archive(backend)
 
     @pytest.fixture
-    def segment(self, archive):
+    def segment(self, archive: Any) -> Any:
         return archive.new_segment(DAY)
 
     @pytest.fixture
-    def written(self, archive, segment):
+    def written(self, archive: Any, segment: str) -> Any:
         """The rows of a segment of several frames."""
         rows = [large_row(number) for number in range(100)]
         assert len(archive.write(segment, rows).frames) > 5

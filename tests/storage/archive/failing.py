@@ -1,6 +1,8 @@
 """A backend of an archive that fails at a chosen operation."""
 
 import itertools
+from collections.abc import Iterator
+from typing import Any
 
 OPERATIONS = ("save", "delete", "listdir", "read_range", "remove_leftovers")
 
@@ -10,7 +12,7 @@ class Failing:
     from then on.
     """
 
-    def __init__(self, backend, number, *, after, once):
+    def __init__(self, backend: Any, number: int, *, after: Any, once: Any) -> None:
         self._backend = backend
         self._number = number
         self._after = after
@@ -18,12 +20,12 @@ class Failing:
         self._count = itertools.count(1)
         self.has_failed = False
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         operation = getattr(self._backend, name)
         if name not in OPERATIONS:
             return operation
 
-        def call(*args):
+        def call(*args: Any) -> Any:
             number = next(self._count)
             fails = number == self._number or (number > self._number and not self._once)
             if not fails:
@@ -36,7 +38,7 @@ class Failing:
         return call
 
 
-def every_failure():
+def every_failure() -> Iterator[Any]:
     """Numbers of operations with both ways to fail, and both to go on."""
     for number in itertools.count(1):
         for after in (False, True):
@@ -44,7 +46,7 @@ def every_failure():
                 yield number, {"after": after, "once": once}
 
 
-def each_crash(prepare, act):
+def each_crash(prepare: Any, act: Any) -> Iterator[Any]:
     """Runs `act(failing)` on what `prepare()` gives, failing at each operation, until it runs
     through; gives each backend after a failure.
     """

@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from storage.models import ChatInteraction
 from storage.models.interaction import FIELDS
@@ -18,7 +19,7 @@ ODD_TEXTS = [
 ]
 
 
-def row(number, **fields):
+def row(number: int, **fields: Any) -> Any:
     """The row of second `number` of the day."""
     defaults = {
         "interaction_id": f"i{number:06}",
@@ -34,15 +35,15 @@ def row(number, **fields):
     return ChatInteraction(**(defaults | fields))
 
 
-def large_row(number, size=20_000):
+def large_row(number: int, size: int = 20_000) -> Any:
     """A row whose text zstd cannot shorten below half."""
     return row(number, response=random.Random(number).randbytes(size // 2).hex())
 
 
-def fields(rows):
+def fields(rows: Any) -> list[Any]:
     """All fields: `==` between interactions compares nothing but their ids."""
     return [[getattr(each, name) for name in FIELDS] for each in rows]
 
 
-def position(each):
+def position(each: Any) -> tuple[Any, ...]:
     return each.created_at, each.interaction_id

@@ -18,6 +18,7 @@ import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -39,12 +40,12 @@ FILES = ("chmod", "fsync", "link", "mkdir", "open", "rename", "replace", "unlink
 KILLED, COMPLETE, REFUSED, FAILED = 9, 0, 1, 99
 
 
-def erase(restored):
+def erase(restored: Any) -> Any:
     """As the ledger would."""
     return ChatInteraction.objects.using(restored.alias).filter(pk="id-9").delete()[0]
 
 
-def restore(again, **options):
+def restore(again: Any, **options: Any) -> None:
     selection.sql_backups().restore(
         "latest",
         NOW,
@@ -56,15 +57,15 @@ def restore(again, **options):
     )
 
 
-def restore_and_keep(again):
+def restore_and_keep(again: Any) -> None:
     restore(again, keep_old=True)
 
 
-def migrate(again):
+def migrate(again: Any) -> None:
     restore(again, migrate=True)
 
 
-def back_up(again):
+def back_up(again: Any) -> None:
     """The one of before expires with it."""
     selection.sql_backups().take(NOW + timedelta(seconds=again), BackupReport())
 
@@ -72,7 +73,7 @@ def back_up(again):
 class Interruption:
     """Cuts this process short before the n-th call."""
 
-    def __init__(self, how, number):
+    def __init__(self, how: Any, number: int) -> None:
         self._how, self._number = how, number
         self.calls = 0
         for name in FILES:
@@ -84,35 +85,35 @@ class Interruption:
                 *args, **{"factory": self._connection()} | options
             )
 
-    def _watch(self, module, name):
+    def _watch(self, module: Any, name: str) -> None:
         function = getattr(module, name)
 
-        def watched(*arguments, **options):
+        def watched(*arguments: Any, **options: Any) -> Any:
             self._count(f"{name} {arguments[:2]}")
             return function(*arguments, **options)
 
         setattr(module, name, watched)
 
-    def _connection(self):
+    def _connection(self) -> Any:
         interruption = self
 
         class Connection(sqlite3.Connection):
-            def execute(self, sql, *arguments):
+            def execute(self, sql: Any, *arguments: Any) -> Any:
                 if not sql.startswith("SELECT"):
                     interruption._count(sql)
                 return super().execute(sql, *arguments)
 
-            def backup(self, *arguments, **options):
+            def backup(self, *arguments: Any, **options: Any) -> Any:
                 interruption._count("backup")
                 return super().backup(*arguments, **options)
 
-            def close(self):
+            def close(self) -> Any:
                 interruption._count("close")
                 return super().close()
 
         return Connection
 
-    def _count(self, what):
+    def _count(self, what: str) -> None:
         if not _is_ours(sys._getframe(2)):
             return
         self.calls += 1
@@ -123,7 +124,7 @@ class Interruption:
         raise OSError(errno.EIO, f"{os.strerror(errno.EIO)} at {what}")
 
 
-def _is_ours(frame):
+def _is_ours(frame: Any) -> bool:
     """Not what Django and the interpreter open for themselves."""
     while frame is not None:
         if any(path in frame.f_code.co_filename for path in OURS):
@@ -134,7 +135,7 @@ def _is_ours(frame):
     return False
 
 
-def child(action, how, number, folder):
+def child(action: Any, how: Any, number: int, folder: Path) -> Any:
     """Run the action in a process of its own; gives its exit status."""
     process_id = os.fork()
     if process_id:
@@ -154,7 +155,7 @@ def child(action, how, number, folder):
     os._exit(KILLED if reached else COMPLETE)
 
 
-def main():
+def main() -> None:
     action, how, folder = globals()[sys.argv[1]], sys.argv[2], Path(sys.argv[3])
     base.close_idle_connections()
     ends = []

@@ -10,6 +10,7 @@ import itertools
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -28,7 +29,7 @@ ROWS = 200
 BATCH = 5
 
 
-def interaction(writer, row, number):
+def interaction(writer: Any, row: Any, number: int) -> Any:
     return ChatInteraction(
         interaction_id=f"{writer}-{row}",
         user_id=f"user-{writer}",
@@ -39,7 +40,7 @@ def interaction(writer, row, number):
     )
 
 
-def main():
+def main() -> None:
     writer, storage = int(sys.argv[1]), get_storage()
     with Path(sys.argv[2]).open("a", buffering=1) as acknowledged:
         for number in itertools.count():

@@ -33,7 +33,7 @@ def raw(cache_url):
 
 @pytest.fixture
 def cloud(dynamodb_model, cache_url):
-    return clouds.make_storage(dynamodb_model, clouds.make_cache(cache_url))
+    return clouds.make_storage(dynamodb_model, clouds.make_cache(cache_url, **clouds.PATIENT))
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ def reads(cloud, monkeypatch):
         asked.append(interaction_id)
         return item(interaction_id)
 
-    def counting_find(question):
+    def counting_find(question, read):
         asked.append(question)
-        return find(question)
+        return find(question, read)
 
     monkeypatch.setattr(cloud.database, "_item", counting_item)
     monkeypatch.setattr(cloud.database, "find_answer", counting_find)

@@ -5,6 +5,9 @@ even if another process has changed or deleted it before and could not say so to
 written after the erasure is there again, as it should be.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from storage.exceptions import StorageUnavailable
@@ -16,11 +19,11 @@ ATTEMPTS = 20
 class CutOff:
     """The cells of a process that cannot reach them until the others have done what they do."""
 
-    def __init__(self, run):
+    def __init__(self, run: Any) -> None:
         self._run = run
 
-    def __getattr__(self, name):
-        def fail(*arguments):
+    def __getattr__(self, name: str) -> Any:
+        def fail(*arguments: Any) -> Any:
             if not self._run.active:
                 return getattr(self._run.stepped, name)(*arguments)
             step()
@@ -34,7 +37,7 @@ class NeverOpen:
 
     back_since = 0.0
 
-    def ask(self, ask, otherwise):
+    def ask(self, ask: Any, otherwise: Any) -> Any:
         try:
             return ask()
         except RedisTimeoutError:
@@ -48,34 +51,37 @@ class OfErasure(OfOneId):
 
     losses = 0.02
 
-    def __init__(self, *arguments, scans=True, marks=True, **options):
+    def __init__(
+        self, *arguments: Any, scans: bool = True, marks: bool = True, **options: Any
+    ) -> None:
         self._scans, self._marks = scans, marks
         super().__init__(*arguments, **options)
 
-    def set_up(self):
+    def set_up(self) -> None:
         super().set_up()
         self.erased = 0
         self.active = 0
         """Readers and erasers that are not done yet."""
         self._deletes = True
         if len(self._caches) == 2 and self._scans and self.fault == NONE:
-            connected, self.stepped = self.stepped, CutOff(self)
+            connected: Any = self.stepped
+            self.stepped = CutOff(self)
             self._caches[1] = self._cache()
-            self._caches[1]._cells._guards._guards = [NeverOpen()]
+            self._caches[1].cells._guards._guards = [NeverOpen()]
             self.stepped = connected
         if not self._marks:
             for cache in self._caches:
                 cache._confirm = lambda marked: None
 
-    def tasks(self):
+    def tasks(self) -> Iterator[Any]:
         yield "eraser", self._counted(self.erase)
         yield from ((f"writer {number}", self.write) for number in range(2))
         yield from ((f"reader {number}", self._counted(self.read)) for number in range(3))
 
-    def _counted(self, do):
+    def _counted(self, do: Any) -> Any:
         self.active += 1
 
-        def done():
+        def done() -> None:
             try:
                 do()
             finally:
@@ -83,7 +89,7 @@ class OfErasure(OfOneId):
 
         return done
 
-    def erase(self):
+    def erase(self) -> None:
         for _ in range(self.chance.choice((1, 2))):
             for _ in range(self.chance.randrange(60)):
                 step()
@@ -96,7 +102,7 @@ class OfErasure(OfOneId):
                 self.note("erased", erased)
                 break
 
-    def _erase(self, cache):
+    def _erase(self, cache: Any) -> Any:
         """The version that is gone, and with it all before it."""
         step()
         seen = self.version
@@ -108,7 +114,7 @@ class OfErasure(OfOneId):
             cache.erase_user("ada")
         return gone
 
-    def read(self):
+    def read(self) -> None:
         cache = self.a_cache()
         for _ in range(15):
             erased, misses = self.erased, []
@@ -117,7 +123,7 @@ class OfErasure(OfOneId):
             self.hits += not misses
             self.judge(None if found is None else found.interaction.input_tokens, erased)
 
-    def judge(self, version, erased):
+    def judge(self, version: Any, erased: Any) -> None:
         stale = version is not None and version < erased
         self.note("STALE" if stale else "found", version)
         self.stale += stale

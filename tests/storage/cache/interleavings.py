@@ -7,10 +7,12 @@ is one interleaving, chosen at random, and can be repeated from its seed.
 
 import random
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from itertools import count
+from typing import Any, cast
 from unittest import mock
 
 import orjson
@@ -50,13 +52,13 @@ class Died(BaseException):
 class Task(greenlet):
     """A reader, a writer, or a thread that these have started."""
 
-    def __init__(self, turns, name, do):
+    def __init__(self, turns: Any, name: str, do: Any) -> None:
         super().__init__(do, parent=turns.scheduler)
         self.turns, self.name = turns, name
         self.has_died = self.has_committed = False
 
 
-def step():
+def step() -> None:
     """Let others go first, as the scheduler likes."""
     task = getcurrent()
     if task.has_died:
@@ -67,17 +69,17 @@ def step():
 class Turns:
     """Lets one greenlet at a time take one step."""
 
-    def __init__(self, chance):
+    def __init__(self, chance: Any) -> None:
         self.scheduler = getcurrent()
         self.now = 0
         self.second = chance.choice([1e-4, 1e-3])
         self._chance = chance
         self._tasks = []
 
-    def start(self, name, do):
+    def start(self, name: str, do: Any) -> None:
         self._tasks.append(Task(self, name, do))
 
-    def let_one_go(self):
+    def let_one_go(self) -> bool:
         """Let one of the greenlets take its step; False when nobody is left."""
         tasks = self._tasks
         if not tasks:
@@ -90,7 +92,7 @@ class Turns:
             tasks.pop()
         return True
 
-    def stop(self):
+    def stop(self) -> None:
         """Nobody takes another step, though an error has ended the run early."""
         for task in self._tasks:
             task.has_died = True
@@ -101,12 +103,12 @@ class _Time:
     """In place of the module `time`: a step takes a moment, and to sleep is a step."""
 
     @staticmethod
-    def monotonic():
+    def monotonic() -> Any:
         turns = getcurrent().turns
         return 1e6 + turns.now * turns.second
 
     @staticmethod
-    def sleep(seconds):
+    def sleep(seconds: float) -> None:
         step()
 
 
@@ -116,15 +118,15 @@ class _Threading:
     Lock = staticmethod(threading.Lock)
 
     class Thread:
-        def __init__(self, target, name, daemon):
+        def __init__(self, target: Any, name: str, daemon: Any) -> None:
             self._do = target
 
-        def start(self):
+        def start(self) -> None:
             getcurrent().turns.start("make up", self._do)
 
 
 @contextmanager
-def in_steps():
+def in_steps() -> Iterator[Any]:
     """The shipped code sleeps and starts threads by the scheduler."""
     with ExitStack() as stack:
         for module in (read_through, reliable_cells, missed, background):
@@ -139,50 +141,50 @@ def in_steps():
 class DictCells:
     """What RedisCells does, in a dictionary by the functions of `leases` alone."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._cells = {}
         self._time = count(1)
 
-    def get(self, key):
+    def get(self, key: str) -> Any:
         return self._cells.get(key)
 
-    def lease(self, key, token):
+    def lease(self, key: str, token: bytes) -> Any:
         mine = key not in self._cells
         token = self._token(token)
         self._set(key, leases.lease(self.get(key), token))
         return token if mine else None
 
-    def _token(self, beginning):
+    def _token(self, beginning: Any) -> Any:
         """Another each time, also if the same command arrives twice."""
         return b"%s.%d" % (beginning, next(self._time))
 
-    def fill(self, key, token, value, seconds):
+    def fill(self, key: str, token: bytes, value: Any, seconds: float) -> bool:
         before = self.get(key)
         self._set(key, leases.fill(before, token, value))
         return before != self.get(key)
 
-    def begin(self, key, token, marked):
+    def begin(self, key: str, token: bytes, marked: Any) -> Any:
         token = self._token(token)
         self._set(key, leases.begin(self.get(key), token))
         self.mark(marked)
         return token
 
-    def end(self, key, token, value, seconds, marked):
+    def end(self, key: str, token: bytes, value: Any, seconds: float, marked: Any) -> None:
         self._set(key, leases.end(self.get(key), token, value))
         self.mark(marked)
 
-    def mark(self, keys):
+    def mark(self, keys: Any) -> None:
         for key in keys:
             self._set(key, leases.mark(self.get(key)))
 
-    def drop(self, key):
+    def drop(self, key: str) -> None:
         self._set(key, leases.drop(self.get(key)))
 
-    def delete(self, *keys):
+    def delete(self, *keys: Any) -> None:
         for key in keys:
             self._cells.pop(key, None)
 
-    def erase_user(self, user_id):
+    def erase_user(self, user_id: str | None) -> None:
         """As the scripts of `storage.cache.erasure`, key by key; all keys here are of ids."""
         named = orjson.dumps({"user_id": user_id})[1:-1]
         found = 1
@@ -192,7 +194,7 @@ class DictCells:
                 step()
                 found += self._erase_if(key, named)
 
-    def _erase_if(self, key, named):
+    def _erase_if(self, key: str, named: Any) -> bool:
         cell = self.get(key) or b""
         if leases.is_mark(cell):
             if cell.startswith(b"T"):
@@ -204,7 +206,7 @@ class DictCells:
             self.delete(key)
         return named in cell
 
-    def _set(self, key, cell):
+    def _set(self, key: str, cell: Any) -> None:
         if cell is None:
             self.delete(key)
         else:
@@ -214,21 +216,21 @@ class DictCells:
 class DeleteOnWrite(DictCells):
     """The usual cache-aside, as a control: fill what was missed, delete what was written."""
 
-    def lease(self, key, token):
+    def lease(self, key: str, token: bytes) -> Any:
         return None if key in self._cells else token
 
-    def fill(self, key, token, value, seconds):
+    def fill(self, key: str, token: bytes, value: Any, seconds: float) -> bool:
         self._set(key, None if value is None else b"V" + value)
         return True
 
-    def begin(self, key, token, marked):
+    def begin(self, key: str, token: bytes, marked: Any) -> Any:
         return token
 
-    def end(self, key, token, value, seconds, marked):
+    def end(self, key: str, token: bytes, value: Any, seconds: float, marked: Any) -> None:
         for each in (key, *marked):
             self.delete(each)
 
-    def mark(self, keys):
+    def mark(self, keys: Any) -> None:
         pass
 
 
@@ -239,7 +241,7 @@ class SteppedCells:
     would.
     """
 
-    def __init__(self, run, fault):
+    def __init__(self, run: Any, fault: str) -> None:
         self._run, self._cells, self._chance = run, run.cells, run.chance
         self._fault = fault
         self._failing = self._chance.choice(MAY_FAIL) if fault in (LOST, LATE, REPEATED) else None
@@ -247,55 +249,55 @@ class SteppedCells:
         self._one_by_one = self._chance.random() < 0.5
         self.late = []
 
-    def get(self, key):
+    def get(self, key: str) -> Any:
         step()
         cell = self._cells.get(key)
         self._run.note("get", key, cell)
         return cell
 
-    def lease(self, *arguments):
+    def lease(self, *arguments: Any) -> Any:
         return self._do("lease", [("lease", arguments)])
 
-    def fill(self, *arguments):
+    def fill(self, *arguments: Any) -> Any:
         return self._do("fill", [("fill", arguments)])
 
-    def begin(self, key, token, marked):
+    def begin(self, key: str, token: bytes, marked: Any) -> Any:
         return self._do("begin", self._parts("begin", (key, token), marked))
 
-    def end(self, key, token, value, seconds, marked):
+    def end(self, key: str, token: bytes, value: Any, seconds: float, marked: Any) -> None:
         self._do("end", self._parts("end", (key, token, value, seconds), marked))
 
-    def mark(self, keys):
+    def mark(self, keys: Any) -> None:
         parts = [("mark", ([key],)) for key in keys]
         self._do("mark", parts if self._one_by_one else [("mark", (keys,))])
 
-    def drop(self, key):
+    def drop(self, key: str) -> None:
         self._do("drop", [("drop", (key,))])
 
-    def delete(self, *keys):
+    def delete(self, *keys: Any) -> None:
         for key in keys:
             step()
             self.apply("delete", (key,))
 
-    def erase_user(self, user_id):
+    def erase_user(self, user_id: str | None) -> Any:
         step()
         if self._failing == "erase_user" and self._is_time():
             raise RedisTimeoutError
         return self.apply("erase_user", (user_id,))
 
-    def apply(self, name, arguments):
+    def apply(self, name: str, arguments: Any) -> Any:
         answer = getattr(self._cells, name)(*arguments)
         self._run.note(name, *arguments, answer)
         return answer
 
-    def _parts(self, name, arguments, marked):
+    def _parts(self, name: str, arguments: Any, marked: Any) -> Any:
         if not self._one_by_one:
             return [(name, (*arguments, marked))]
         parts = [(name, (*arguments, ())), *(("mark", ([key],)) for key in marked)]
         self._chance.shuffle(parts)
         return parts
 
-    def _do(self, name, parts):
+    def _do(self, name: str, parts: Any) -> Any:
         fails = name == self._failing and self._is_time()
         answer = None
         for part in parts:
@@ -309,14 +311,14 @@ class SteppedCells:
             raise RedisTimeoutError
         return answer
 
-    def _is_time(self):
+    def _is_time(self) -> bool:
         if self._skip:
             self._skip -= 1
             return False
         self._failing = None
         return True
 
-    def _fail(self, part, count):
+    def _fail(self, part: Any, count: int) -> None:
         if count > 1 and self._fault != REPEATED and self._chance.random() < 0.5:
             self.apply(*part)  # its server has answered, another one has not
         elif self._fault == LOST:
@@ -333,12 +335,12 @@ class Interleaving:
     process has missed, the other may see until it is made up for.
     """
 
-    keys = ()
+    keys: tuple[str, ...] = ()
     """Those that are used, for evictions."""
     losses = 0.05
     """Evictions in a step."""
 
-    def __init__(self, seed, cells, faults=FAULTS, traced=False):
+    def __init__(self, seed: Any, cells: Any, faults: Any = FAULTS, traced: bool = False) -> None:
         self.chance = random.Random(seed)
         self.trace = [] if traced else None
         self.cells = cells
@@ -352,33 +354,33 @@ class Interleaving:
         self._is_cluster = self.chance.random() < 0.5
         processes = self.chance.choice((1, 2))
         self.evicts = processes == 1 or self.fault == NONE
-        self.stepped = SteppedCells(self, self.fault)
+        self.stepped: Any = SteppedCells(self, self.fault)
         self._caches = [self._cache() for _ in range(processes)]
         self.set_up()
 
-    def set_up(self):
+    def set_up(self) -> None:
         """What a kind of runs has besides."""
 
-    def _cache(self):
-        guards = Guards(None)
+    def _cache(self) -> Any:
+        guards = Guards(cast(Any, None))
         if self._is_cluster:
             guards._guards = [Guard(lambda: None) for _ in range(PARTS)]
         cells = ReliableCells(self.stepped, guards, TTL)
         return LeasedCache(self.of_process(cells), TTL, None, None)
 
-    def of_process(self, cells):
+    def of_process(self, cells: Any) -> Any:
         """The cells as the LeasedCache of one process sees them."""
         return cells
 
-    def a_cache(self):
+    def a_cache(self) -> Any:
         return self.chance.choice(self._caches)
 
-    def tasks(self):
+    def tasks(self) -> Iterator[Any]:
         """What each greenlet does, by name."""
         raise NotImplementedError
 
     @contextmanager
-    def busy(self):
+    def busy(self) -> Iterator[Any]:
         """Around a write."""
         self.writing += 1
         getcurrent().has_committed = False
@@ -387,7 +389,7 @@ class Interleaving:
         finally:
             self.writing -= 1
 
-    def commit(self, do):
+    def commit(self, do: Any) -> Any:
         """A commit, which is a step; its writer may die then, or not know what comes of it."""
         step()
         getcurrent().has_committed = True
@@ -403,7 +405,7 @@ class Interleaving:
             raise Died
         return done
 
-    def go(self):
+    def go(self) -> Any:
         for name, do in self.tasks():
             self.turns.start(name, lambda do=do: _until_death(do))
         try:
@@ -418,17 +420,17 @@ class Interleaving:
             self.turns.stop()
         return self
 
-    def lose(self, key):
+    def lose(self, key: str) -> None:
         """A cell is evicted, or has lived long enough: longer than it takes to write."""
         if self.evicts or not (self.writing or self._late_commits or self.has_news(key)):
             self.cells.delete(key)
             self.note("evicted", key)
 
-    def has_news(self, key):
+    def has_news(self, key: str) -> bool:
         """Whether a reader of the database may not have seen all that the cell is about."""
         return False
 
-    def note(self, *what):
+    def note(self, *what: Any) -> None:
         if self.trace is not None:
             who = getattr(getcurrent(), "name", "-")
             self.trace.append(f"{self.turns.now:4} {who:10} {' '.join(map(_readable, what))}")
@@ -439,34 +441,34 @@ class OfOneId(Interleaving):
 
     keys = (interaction_key("i"),)
 
-    def set_up(self):
+    def set_up(self) -> None:
         self.version = self.acknowledged = 0
         self.deleted = set()
         self._deletes = self.chance.random() < 0.5
 
-    def tasks(self):
+    def tasks(self) -> Iterator[Any]:
         yield from ((f"writer {number}", self.write) for number in range(2))
         yield from ((f"reader {number}", self.read) for number in range(3))
 
-    def write(self):
+    def write(self) -> None:
         cache = self.a_cache()
         for _ in range(self.chance.choice((1, 2))):
             deletes = self._deletes and self.chance.random() < 0.4
             with self.busy(), cache.writing("i") as writing:
                 mine = self.commit(lambda deletes=deletes: self._write(deletes))
                 if not deletes:
-                    writing.committed(numbered(mine))
+                    writing.committed = numbered(mine)
             self.acknowledged = max(self.acknowledged, mine)
             self.note("acknowledged", mine)
 
-    def _write(self, deletes):
+    def _write(self, deletes: Any) -> Any:
         self.version += 1
         if deletes:
             self.deleted.add(self.version)
         self.note("deletes as" if deletes else "commits", self.version)
         return self.version
 
-    def read(self):
+    def read(self) -> None:
         cache = self.a_cache()
         for _ in range(8):
             acknowledged, misses = self.acknowledged, []
@@ -476,13 +478,13 @@ class OfOneId(Interleaving):
             self.hits += not misses
             self.judge(None if found is None else found.interaction.input_tokens, acknowledged)
 
-    def _find(self, misses):
+    def _find(self, misses: Any) -> Any:
         misses.append(self.version)
         step()
         self.note("database:", self.version)
         return None if self.version in self.deleted else numbered(self.version)
 
-    def judge(self, version, acknowledged):
+    def judge(self, version: Any, acknowledged: Any) -> None:
         if version is None:
             stale = not any(acknowledged <= deleted for deleted in self.deleted)
         else:
@@ -492,18 +494,18 @@ class OfOneId(Interleaving):
 
 
 @cache
-def numbered(number):
+def numbered(number: int) -> Any:
     return ChatInteraction(
         interaction_id="i", user_id="ada", input_tokens=number, created_at=CREATED
     )
 
 
-def _until_death(do):
+def _until_death(do: Any) -> None:
     with suppress(Died, StorageUnavailable):
         do()
 
 
-def _readable(what):
+def _readable(what: str) -> Any:
     if isinstance(what, ChatInteraction):
         own = (what.interaction_id, what.input_tokens, what.message, what.response, what.model_used)
         return f"<{' '.join(map(str, own))} {what.created_at:%M:%S}>"
@@ -511,7 +513,7 @@ def _readable(what):
     return f"{text[:10]}..{text[-6:]}" if text.startswith("chat:") else text[:100]
 
 
-def runs(kind, make_cells, seeds, **options):
+def runs(kind: Any, make_cells: Any, seeds: Any, **options: Any) -> tuple[Any, ...]:
     """The sums of stale reads, of hits and of all reads; tells how the first stale one came."""
     stale = hits = reads = 0
     first = None
@@ -527,7 +529,7 @@ def runs(kind, make_cells, seeds, **options):
     return stale, hits, reads
 
 
-def trace(kind, make_cells, seed, **options):
+def trace(kind: Any, make_cells: Any, seed: Any, **options: Any) -> list[Any]:
     """What happens in a run, up to the first stale read."""
     run = kind(seed, make_cells(), traced=True, **options).go()
     end = next((n for n, line in enumerate(run.trace) if "STALE" in line), len(run.trace))

@@ -27,7 +27,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from storage.cache import leases
 from storage.cache.leases import Cell
@@ -117,7 +117,7 @@ class Model:
     trusts = False
     """A writer puts its value there though it does not know whether all know of it."""
 
-    def __init__(self, **changes) -> None:
+    def __init__(self, **changes: Any) -> None:
         operations = {name: do for name, do in changes.items() if name in OPERATIONS}
         self.operations = OPERATIONS | operations
         for name in changes.keys() - operations.keys():
@@ -145,11 +145,11 @@ class Model:
             if writer != seen:  # they are sorted
                 yield from self._writes(state, number, writer)
             seen = writer
-        seen = None
+        met = None
         for number, reader in enumerate(state.readers):
-            if reader != seen:
+            if reader != met:
                 yield from self._reads(state, number, reader)
-            seen = reader
+            met = reader
         yield from self._happens(state)
 
     # Writers.
@@ -304,8 +304,10 @@ def _acknowledged(state: State, version: int) -> State:
 
 def new_token(state: State) -> bytes:
     """One that is nowhere."""
-    used = {actor.token for actor in (*state.writers, *state.readers)}
-    used |= {state.cell and state.cell[1:], state.late and state.late.token}
+    actors: list[Any] = [*state.writers, *state.readers]
+    used: set[Any] = {actor.token for actor in actors}
+    late: Any = state.late
+    used |= {state.cell and state.cell[1:], late and late.token}
     return next(token for token in map(b"%d".__mod__, count(1)) if token not in used)
 
 

@@ -154,7 +154,7 @@ def test_an_answer_that_is_not_the_newest_differs(
 
 
 def test_an_answer_that_the_index_does_not_show_yet_is_right(cloud, cached, monkeypatch, audited):
-    monkeypatch.setattr(type(cloud.database), "find_answer", lambda self, question: None)
+    monkeypatch.setattr(type(cloud.database), "find_answer", lambda self, question, read: None)
     assert audited().differences == []
 
 

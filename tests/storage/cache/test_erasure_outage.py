@@ -49,6 +49,12 @@ def cache_url(outage):
     return outage.url
 
 
+@pytest.fixture
+def cloud(dynamodb_model, cache_url):
+    """With the short waits that it has in production."""
+    return clouds.make_storage(dynamodb_model, clouds.make_cache(cache_url))
+
+
 def ids_on_the_node(cloud):
     """Ids whose keys are on the third node of a cluster."""
     client = cloud.cache._server.client.get_client(write=True)

@@ -95,7 +95,7 @@ def test_a_mark_that_the_client_sends_twice(cells):
 
 
 def test_what_is_made_up_for_while_an_index_lags():
-    stale, _, _ = runs(OfAnswers, DictCells, range(3000), has_index=True, faults=[LOST, LATE])
+    stale, _, _ = runs(OfAnswers, DictCells, range(COUNT), has_index=True, faults=[LOST, LATE])
     assert stale == 0
 
 

@@ -214,9 +214,8 @@ def test_a_reader_that_took_the_version_after_it_has_read_would_leave_it_stale(
 
     keep = other_storage.cache._keep
 
-    def keep_late(key, old, found):
-        other_storage.cache._known_version = version()
-        keep(key, version(), found)
+    def keep_late(key, entry, clears):
+        keep(key, (version(), entry[1]), clears)
 
     monkeypatch.setattr(other_storage.cache, "_keep", keep_late)
     other_storage.cache.get("i", read_and_be_overtaken)
@@ -287,9 +286,9 @@ def test_a_writer_that_did_not_look_would_leave_it_stale(
     monkeypatch.setattr(changes, "of_others", lambda: 1)
     keep = other_storage.cache.keep_written
 
-    def overtaken(interaction, others):
+    def overtaken(*arguments):
         commit_elsewhere("theirs")
-        keep(interaction, others)
+        keep(*arguments)
 
     monkeypatch.setattr(other_storage.cache, "keep_written", overtaken)
     other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="ours"))

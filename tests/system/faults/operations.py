@@ -1,7 +1,9 @@
 """Each operation of the store, and what it must tell and leave when it is done once."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
@@ -15,7 +17,7 @@ BATCH = [f"i{number:02}" for number in range(30)]
 MESSAGE, RESPONSE = "the-message-of-a-user", "the-answer-of-a-model"
 
 
-def new(interaction_id="i", **values):
+def new(interaction_id: str = "i", **values: Any) -> Any:
     defaults = {
         "user_id": "ada",
         "message": MESSAGE,
@@ -28,11 +30,11 @@ def new(interaction_id="i", **values):
     return ChatInteraction(interaction_id=interaction_id, **(defaults | values))
 
 
-def batch():
+def batch() -> list[Any]:
     return [new(name) for name in BATCH]
 
 
-def everything(storage):
+def everything(storage: Storage) -> dict[str, Any]:
     """All that is stored, by id, without the times that the store sets."""
     rows = storage.list_interactions_sync(PageQuery(limit=100)).interactions
     return {
@@ -41,7 +43,7 @@ def everything(storage):
     }
 
 
-def holding(*interactions):
+def holding(*interactions: Any) -> dict[str, Any]:
     return {
         each.interaction_id: {k: v for k, v in fields(each).items() if k != "updated_at"}
         for each in interactions
@@ -61,25 +63,25 @@ class Operation:
     """What is stored already."""
     effects: int = 1
 
-    def prepare(self, storage):
+    def prepare(self, storage: Storage) -> None:
         for interaction in self.before:
             storage.save_interaction_sync(interaction)
 
-    def __str__(self):
+    def __str__(self) -> Any:
         return self.name
 
 
-def _create(storage, idempotency=None):
+def _create(storage: Storage, idempotency: Any = None) -> tuple[Any, ...]:
     stored, created = storage.create_interaction_sync(new(), idempotency)
     return stored.interaction_id, created
 
 
-def _update(storage):
+def _update(storage: Storage) -> Any:
     found = storage.update_interaction_sync("i", {"output_tokens": 9})
     return found and found.output_tokens
 
 
-def _replace(storage, **values):
+def _replace(storage: Storage, **values: Any) -> Any:
     given = new(message="new", **values)
     storage.save_interaction_sync(given)
     return given.created_at
@@ -133,11 +135,11 @@ WRITES = [
 ]
 
 
-def _get(storage):
+def _get(storage: Storage) -> Any:
     return storage.get_interaction_sync("i").message
 
 
-def _list(storage):
+def _list(storage: Storage) -> tuple[Any, ...]:
     page = storage.list_user_interactions_sync("ada", PageQuery(limit=20))
     return len(page.interactions), page.next_cursor is not None
 

@@ -125,7 +125,7 @@ def test_a_batch_that_is_not_finished_says_how_many_are_left_and_that_repeating_
     proxy.always("BatchExecuteStatement", faults.unwritten(last, "ThrottlingError"))
     detail = refused(post(client, {"interactions": items}, path=BATCH))
     assert detail.startswith("1 interaction")
-    assert "Send it again" in detail
+    assert "Send the batch again" in detail
     proxy.calm()
     response = post(client, {"interactions": items}, path=BATCH)
     outcomes = [result["status"] for result in response.json()["results"]]

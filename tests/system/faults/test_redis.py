@@ -35,9 +35,6 @@ from tests.clocks import Clock
 LONGEST = 4
 """Waits of one call: two attempts, a health check of two within each when a connection is new."""
 
-PATIENT = {"socket_timeout": 60, "socket_connect_timeout": 60}
-"""For tests in which Redis answers, however busy the machine is."""
-
 
 class Waits(threading.local):
     """How often this thread has asked Redis for something, and has waited for it in vain."""
@@ -173,7 +170,7 @@ def miss_until_the_breaker_opens(store):
 
 
 def test_a_wait_is_a_tenth_of_a_second():
-    options = redis_cache("redis://h/0", cluster=False, max_connections=1)["OPTIONS"]
+    options = redis_cache("redis://h/0", max_connections=1)["OPTIONS"]
     assert options["SOCKET_TIMEOUT"] == options["SOCKET_CONNECT_TIMEOUT"] == 0.1
 
 
@@ -236,7 +233,7 @@ def test_with_another_attempt_a_new_connection_would_wait_longer(server):
 
 
 def test_a_restart_costs_no_call_although_the_pool_has_stale_connections(server):
-    store = Store(server.url, **PATIENT)
+    store = Store(server.url, **clouds.PATIENT)
     together = threading.Barrier(clouds.CONNECTIONS)
 
     def call():
@@ -310,7 +307,7 @@ def cutter(valkey_server):
 
 
 def test_a_connection_that_breaks_costs_no_call(cutter):
-    store = Store(cutter.url, **PATIENT)
+    store = Store(cutter.url, **clouds.PATIENT)
     store.set("chat:ada:0", "v")
     cutter.cuts = 1
     assert store.get("chat:ada:0") == "v"
@@ -358,7 +355,7 @@ def poison(path):
 
 @pytest.mark.parametrize("name", poison(None))
 def test_a_poisoned_value_is_a_miss_and_runs_nothing(valkey_server, tmp_path, name):
-    store = Store(f"redis://127.0.0.1:{valkey_server.port}/0", **PATIENT)
+    store = Store(f"redis://127.0.0.1:{valkey_server.port}/0", **clouds.PATIENT)
     touched = tmp_path / "touched"
     with redis.Redis(port=valkey_server.port) as client:
         client.set(string_key("chat:ada:poison"), poison(touched)[name])
@@ -384,7 +381,7 @@ def test_with_pickle_it_would_have_run(valkey_server, tmp_path):
 
 @pytest.mark.parametrize("value", [b"a list", b"a hash"])
 def test_a_key_of_another_type_is_a_miss(valkey_server, value):
-    store = Store(f"redis://127.0.0.1:{valkey_server.port}/0", **PATIENT)
+    store = Store(f"redis://127.0.0.1:{valkey_server.port}/0", **clouds.PATIENT)
     with redis.Redis(port=valkey_server.port) as client:
         key = string_key("chat:ada:type")
         client.delete(key)
@@ -428,7 +425,7 @@ def limited(server):
 
 
 def test_a_user_who_may_only_get_and_set_keys_of_chat_is_enough(limited):
-    store = Store(limited, **PATIENT)
+    store = Store(limited, **clouds.PATIENT)
     store.set("chat:ada:0", "v")
     assert store.get("chat:ada:0") == "v"
 
@@ -492,7 +489,7 @@ def tls_url(valkey_server, certificate):
 
 
 def test_a_server_with_tls_is_used_if_its_certificate_is_trusted(tls_url, certificate):
-    store = Store(f"{tls_url}?ssl_ca_certs={certificate}", **PATIENT)
+    store = Store(f"{tls_url}?ssl_ca_certs={certificate}", **clouds.PATIENT)
     store.set("chat:ada:tls", "v")
     assert store.get("chat:ada:tls") == "v"
 

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 _NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 _MOUNT = 'mount -t tmpfs -o size="$1" tmpfs "$2" && echo mounted && exec sleep infinity'
@@ -17,7 +18,7 @@ class SmallDisk:
     Only processes started with `inside` see it at `mount_point`; others reach it by `path`.
     """
 
-    def __init__(self, folder, size):
+    def __init__(self, folder: Path, size: int) -> None:
         self.mount_point = folder / "disk"
         self.mount_point.mkdir()
         # This process holds the namespace; the disk is gone when the last one in it ends.
@@ -37,19 +38,19 @@ class SmallDisk:
         ]
 
     @property
-    def free(self):
+    def free(self) -> Any:
         """Bytes that can still be written."""
         status = os.statvfs(self.path)
         return status.f_bavail * status.f_frsize
 
-    def fill(self, leave=0):
+    def fill(self, leave: int = 0) -> None:
         """Take all space but `leave` bytes, in whole blocks."""
         (self.path / "ballast").write_bytes(b"\0" * (self.free - leave))
 
-    def make_room(self):
+    def make_room(self) -> None:
         """Give back what `fill` took."""
         (self.path / "ballast").unlink()
 
-    def close(self):
+    def close(self) -> None:
         self._holder.kill()
         self._holder.communicate()

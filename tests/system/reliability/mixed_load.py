@@ -19,6 +19,7 @@ import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, one
@@ -55,16 +56,16 @@ class Row:
     acknowledged: list[float] = field(default_factory=list)
 
     @property
-    def message(self):
+    def message(self) -> str:
         return f"What is {self.interaction_id}?"
 
-    def body(self, number):
+    def body(self, number: int) -> dict[str, Any]:
         """What write `number` stores."""
         if not number and not self.answered:
             return {"output_tokens": 0}
         return {"response": f"{number}{TEXT}", "output_tokens": number}
 
-    def whole(self):
+    def whole(self) -> Any:
         """What the first write stores."""
         names = {"interaction_id": self.interaction_id, "user_id": self.user_id}
         return new(**names, message=self.message, **self.body(0))
@@ -94,7 +95,7 @@ class Seen:
     value: dict | None
 
 
-def shown(row, seen, lookup=False):
+def shown(row: Any, seen: Any, lookup: bool = False) -> Any:
     """The number of the write that an answer shows; None if none can have led to it."""
     if seen.status == 404:
         if row.deletion is not None:
@@ -108,7 +109,7 @@ def shown(row, seen, lookup=False):
     return number if stored.items() <= value.items() else None
 
 
-def judge(call, row, known, seen, lookup=False):
+def judge(call: Any, row: Any, known: Any, seen: Any, lookup: bool = False) -> None:
     """Note in `call` whether the answer may be; `known` writes were acknowledged before it."""
     number = shown(row, seen, lookup)
     if number is None:
@@ -122,19 +123,19 @@ def judge(call, row, known, seen, lookup=False):
 class Clients:
     """All clients, and what they know together."""
 
-    def __init__(self, key, ports):
+    def __init__(self, key: str, ports: Any) -> None:
         self.key, self.ports = key, ports
         self.stop = threading.Event()
         self.recent = deque(maxlen=RECENTLY_WRITTEN)
         self.each = [Client(self, number) for number in range(CLIENTS)]
         self.has_lookup = self.each[0].has_lookup()
 
-    def any_row(self, choose):
+    def any_row(self, choose: Any) -> Any:
         """One written lately, which may be deleted, or any that is there."""
         rows = tuple(self.recent) if choose.random() < 0.4 else ()
         return choose.choice(rows or tuple(choose.choice(self.each).own))
 
-    def run(self):
+    def run(self) -> list[Any]:
         """Call until told to stop; gives all calls."""
         threads = [threading.Thread(target=client.run) for client in self.each]
         for thread in threads:
@@ -147,7 +148,7 @@ class Clients:
 class Client:
     """One client: a connection to each server, a user, and interactions of its own."""
 
-    def __init__(self, clients, number):
+    def __init__(self, clients: Any, number: int) -> None:
         self._all = clients
         self._random = random.Random(number)
         self._user = f"user-{number}"
@@ -158,13 +159,13 @@ class Client:
         self.own = [Row(self._user, answered=True) for _ in range(OWN)]
         self.calls = []
 
-    def has_lookup(self):
+    def has_lookup(self) -> bool:
         """Whether there are lookups."""
         asked = {"user_id": self._user, "message": "Is there a lookup?"}
         seen = self._send("POST", LOOKUP, asked)
         return seen.status == 404  # else 405, as it is the address of an interaction
 
-    def fill(self):
+    def fill(self) -> None:
         """Store what it begins with."""
         bodies = [row.whole() for row in self.own]
         seen = self._send("POST", BATCH, {"interactions": bodies})
@@ -172,7 +173,7 @@ class Client:
         for row in self.own:
             row.acknowledged.append(time.monotonic())
 
-    def run(self):
+    def run(self) -> None:
         kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
         while not self._all.stop.wait(self._random.expovariate(1 / THINK_SECONDS)):
             kind = self._possible(self._random.choices(kinds, weights)[0])
@@ -184,7 +185,7 @@ class Client:
             call.seconds = time.monotonic() - call.started
             self.calls.append(call)
 
-    def _possible(self, kind):
+    def _possible(self, kind: Any) -> Any:
         if kind == "lookup" and not self._all.has_lookup:
             return "read"
         if kind == "delete" and len(self.own) <= OWN / 2:
@@ -193,53 +194,53 @@ class Client:
             return "delete"
         return kind
 
-    def _read(self, call):
+    def _read(self, call: Any) -> None:
         row = self._all.any_row(self._random)
         known = len(row.acknowledged)
         judge(call, row, known, self._answer("GET", one(row.interaction_id)))
 
-    def _lookup(self, call):
+    def _lookup(self, call: Any) -> None:
         row = self._all.any_row(self._random)
         known = len(row.acknowledged)
         asked = {"user_id": row.user_id, "message": row.message}
         judge(call, row, known, self._answer("POST", LOOKUP, asked), lookup=True)
 
-    def _create(self, call):
+    def _create(self, call: Any) -> None:
         row = Row(self._user, answered=self._random.random() < 0.5)
         self._check(call, row, self._answer("POST", INTERACTIONS, row.whole()), 201)
         self.own.append(row)
 
-    def _complete(self, call):
+    def _complete(self, call: Any) -> None:
         row = self._taken()
         row.begun += 1
         seen = self._answer("PATCH", one(row.interaction_id), row.body(row.begun))
         self._check(call, row, seen, 200)
         self.own.append(row)
 
-    def _delete(self, call):
+    def _delete(self, call: Any) -> None:
         row = self._taken()
         row.begun += 1
         row.deletion = row.begun
         self._check(call, row, self._answer("DELETE", one(row.interaction_id)), 204)
 
-    def _taken(self):
+    def _taken(self) -> Any:
         """One of its own. It is put back only when its write has been acknowledged."""
         return self.own.pop(self._random.randrange(len(self.own)))
 
-    def _check(self, call, row, seen, status):
+    def _check(self, call: Any, row: Any, seen: Any, status: int) -> None:
         if seen.status != status or (status != 204 and shown(row, seen) != row.begun):
             call.result, call.detail = "wrong", f"{row}: {seen}".replace(TEXT, "...")
         row.acknowledged.append(time.monotonic())
         self._all.recent.append(row)
 
-    def _answer(self, method, path, value=None):
+    def _answer(self, method: str, path: str, value: Any = None) -> Any:
         """Raises if it is no answer, or an error of the server."""
         seen = self._send(method, path, value)
         if seen.status >= 500:
             raise RuntimeError(f"{method} {path}: {seen}")
         return seen
 
-    def _send(self, method, path, value=None):
+    def _send(self, method: str, path: str, value: Any = None) -> Any:
         connection = self._random.choice(self._connections)
         headers = {"Authorization": f"Api-Key {self._all.key}", "Content-Type": "application/json"}
         body = None if value is None else json.dumps(value)
@@ -253,13 +254,18 @@ class Client:
         return Seen(response.status, json.loads(answer) if answer else None)
 
 
-def main():
+def _stop_at_the_end_of_input(clients: "Clients") -> None:
+    sys.stdin.read()
+    clients.stop.set()
+
+
+def main() -> None:
     clients = Clients(sys.argv[1], [int(port) for port in sys.argv[2:]])
     for client in clients.each:
         client.fill()
     print("ready", flush=True)
     sys.stdin.readline()
-    threading.Thread(target=lambda: (sys.stdin.read(), clients.stop.set()), daemon=True).start()
+    threading.Thread(target=_stop_at_the_end_of_input, args=(clients,), daemon=True).start()
     calls = clients.run()
     print(json.dumps({"has_lookup": clients.has_lookup, "calls": [asdict(each) for each in calls]}))
 
@@ -267,7 +273,7 @@ def main():
 class Load:
     """The clients as a process of its own, which ends with the one that has started it."""
 
-    def __init__(self, key, ports, errors):
+    def __init__(self, key: str, ports: Any, errors: Any) -> None:
         self._errors = errors
         with errors.open("wb") as file:
             self._process = subprocess.Popen(
@@ -280,12 +286,12 @@ class Load:
             )
         assert self._process.stdout.readline() == "ready\n", errors.read_text()
 
-    def start(self):
+    def start(self) -> None:
         """The interactions are there; now they are used."""
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
-    def end(self):
+    def end(self) -> tuple[Any, ...]:
         """Ends the clients; gives their calls in the order of time, and if there were lookups."""
         printed, _ = self._process.communicate(timeout=STOP_SECONDS)
         assert self._process.returncode == 0, self._errors.read_text()
@@ -293,7 +299,7 @@ class Load:
         calls = [Call(**each) for each in found["calls"]]
         return sorted(calls, key=lambda call: call.started), found["has_lookup"]
 
-    def kill(self):
+    def kill(self) -> None:
         """Whatever it does."""
         self._process.kill()
         self._process.communicate()

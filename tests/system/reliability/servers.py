@@ -7,6 +7,7 @@ import signal
 import subprocess
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ class Server(processes.Server):
     `without` names a protection that it lacks, in `tests.system.reliability.unprotected`.
     """
 
-    def __init__(self, folder, disk=None, without=None, **values):
+    def __init__(self, folder: Path, disk: Any = None, without: Any = None, **values: Any) -> None:
         self.folder = folder
         self.port = processes.free_port()
         self._output = folder / f"output-{self.port}.txt"
@@ -42,12 +43,12 @@ class Server(processes.Server):
                 start_new_session=True,
             )
 
-    def kill(self):
+    def kill(self) -> None:
         """kill -9 of granian and all its workers at once."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def wait(self):
+    def wait(self) -> Any:
         """Wait until it ends by itself; gives the exit status."""
         return self._process.wait(processes.START_SECONDS)
 
@@ -64,7 +65,7 @@ class Answer:
 class Client:
     """One connection to a server that is kept open from request to request."""
 
-    def __init__(self, server):
+    def __init__(self, server: Any) -> None:
         self._connection = http.client.HTTPConnection(
             "127.0.0.1", server.port, timeout=processes.COMMAND_SECONDS
         )
@@ -73,10 +74,10 @@ class Client:
             "Content-Type": "application/json",
         }
 
-    def close(self):
+    def close(self) -> None:
         self._connection.close()
 
-    def call(self, method, path, value=None, **headers):
+    def call(self, method: str, path: str, value: Any = None, **headers: Any) -> Any:
         """Raises OSError or HTTPException if no whole answer arrives."""
         body = None if value is None else json.dumps(value)
         self._connection.request(method, path, body, self._headers | headers)
@@ -85,7 +86,7 @@ class Client:
         value = json.loads(answer) if answer else None
         return Answer(response.status, response.headers["Content-Type"], value)
 
-    def everything_of(self, user_id):
+    def everything_of(self, user_id: str | None) -> Any:
         """All interactions of a user, from every page."""
         found, path = [], f"{of_user(user_id)}?limit=200"
         while path:
@@ -97,13 +98,13 @@ class Client:
         return found
 
 
-def integrity(database):
+def integrity(database: Any) -> Any:
     """What SQLite says of a database file: `ok` if it is whole."""
     with closing(connect(database)) as connection:
         return connection.execute("PRAGMA integrity_check").fetchone()[0]
 
 
-def messages_by_id(database):
+def messages_by_id(database: Any) -> dict[Any, Any]:
     """The message of every interaction in a database file."""
     with closing(connect(database)) as connection:
         return dict(

@@ -69,7 +69,7 @@ def load_and_kill(server):
     writers = [Writer(server, str(uuid4())) for _ in range(CLIENTS)]
     with ThreadPoolExecutor(CLIENTS) as threads:
         running = [threads.submit(writer.write_until_killed) for writer in writers]
-        wait_for_acknowledgements(writers, seconds=10)
+        wait_for_acknowledgements(writers, seconds=300)
         time.sleep(random.uniform(0, 0.7))
         server.kill()
     return [writer.result() for writer in running]

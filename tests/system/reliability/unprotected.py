@@ -5,7 +5,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from config.settings import *  # noqa: F403
 from config.settings import DATABASES, MIDDLEWARE
@@ -13,13 +15,14 @@ from config.settings import DATABASES, MIDDLEWARE
 _WITHOUT = os.environ["WITHOUT"]
 
 if _WITHOUT == "immediate_transactions":
-    DATABASES["default"]["OPTIONS"]["transaction_mode"] = "DEFERRED"
+    options: Any = DATABASES["default"]["OPTIONS"]
+    options["transaction_mode"] = "DEFERRED"
 else:
     # As middleware, because that is loaded in each worker, once the applications are.
     MIDDLEWARE = [f"{__name__}.{_WITHOUT}", *MIDDLEWARE]
 
 
-def saving_first(get_response):
+def saving_first(get_response: Any) -> Any:
     """A save is answered at once and made a little later."""
     from storage.records.outcomes import Outcome
     from storage.sqlite.database import SqliteDatabase
@@ -27,23 +30,24 @@ def saving_first(get_response):
     create, create_many = SqliteDatabase.create, SqliteDatabase.create_many
     writer = ThreadPoolExecutor(1)
 
-    def later(method, *arguments):
+    def later(method: Callable[..., Any], *arguments: Any) -> None:
         time.sleep(0.01)
         method(*arguments)
 
-    def create_later(storage, interaction, idempotency):
+    def create_later(storage: Any, interaction: Any, idempotency: Any) -> tuple[Any, ...]:
         writer.submit(later, create, storage, interaction, idempotency)
         return interaction, True
 
-    def create_many_later(storage, interactions):
+    def create_many_later(storage: Any, interactions: Any) -> Any:
         writer.submit(later, create_many, storage, interactions)
         return [Outcome.CREATED] * len(interactions)
 
-    SqliteDatabase.create, SqliteDatabase.create_many = create_later, create_many_later
+    changed: Any = SqliteDatabase
+    changed.create, changed.create_many = create_later, create_many_later
     return get_response
 
 
-def data_version(get_response):
+def data_version(get_response: Any) -> Any:
     """Each worker trusts what it has cached, whatever the others have written since."""
     from storage.sqlite.changes import Changes
 

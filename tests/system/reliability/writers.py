@@ -12,6 +12,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import django
@@ -35,52 +36,52 @@ LOOK_SECONDS = 0.02
 class Writer:
     """One process's interactions, which it alone writes. `expected` has their responses by id."""
 
-    def __init__(self, number):
+    def __init__(self, number: int) -> None:
         self._random = random.Random(number)
         self._storage = get_storage()
         self.expected = {}
 
-    def write(self):
+    def write(self) -> None:
         """One write of any kind, taken down once it is acknowledged."""
         writes = [self.save, self.create, self.create_with_key, self.create_many]
         if self.expected:
             writes += [self.replace, self.update, self.delete, self.delete]
         self._random.choice(writes)()
 
-    def save(self, interaction_id=None):
+    def save(self, interaction_id: str | None = None) -> None:
         interaction = self._new(interaction_id)
         self._storage.save_interaction_sync(interaction)
         self.expected[interaction.interaction_id] = interaction.response
 
-    def replace(self):
+    def replace(self) -> None:
         self.save(self._any())
 
-    def create(self, idempotency=None):
+    def create(self, idempotency: Any = None) -> None:
         interaction, _ = self._storage.create_interaction_sync(self._new(), idempotency)
         self.expected[interaction.interaction_id] = interaction.response
 
-    def create_with_key(self):
+    def create_with_key(self) -> None:
         self.create(Idempotency(key=str(uuid4()), request=""))
 
-    def create_many(self):
+    def create_many(self) -> None:
         interactions = [self._new() for _ in range(BATCH_SIZE)]
         self._storage.create_interactions_sync(interactions)
         self.expected |= {each.interaction_id: each.response for each in interactions}
 
-    def update(self):
+    def update(self) -> None:
         interaction_id, response = self._any(), self._text()
         self._storage.update_interaction_sync(interaction_id, {"response": response})
         self.expected[interaction_id] = response
 
-    def delete(self):
+    def delete(self) -> None:
         interaction_id = self._any()
         assert self._storage.delete_interaction_sync(interaction_id)
         del self.expected[interaction_id]
 
-    def _any(self):
+    def _any(self) -> Any:
         return self._random.choice(list(self.expected))
 
-    def _new(self, interaction_id=None):
+    def _new(self, interaction_id: str | None = None) -> Any:
         return ChatInteraction(
             **({"interaction_id": interaction_id} if interaction_id else {}),
             user_id=str(id(self)),
@@ -89,15 +90,15 @@ class Writer:
             model_used="model-1",
         )
 
-    def _text(self):
+    def _text(self) -> Any:
         return str(uuid4()) * self._random.randrange(1, 100)
 
 
-def write(number, seconds):
+def write(number: int, seconds: float) -> dict[str, Any]:
     """What one process has done."""
     writer, errors, writes = Writer(number), [], 0
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end or not writes:
         try:
             writer.write()
             writes += 1
@@ -107,7 +108,7 @@ def write(number, seconds):
     return {"expected": writer.expected, "errors": errors, "writes": writes}
 
 
-def main():
+def main() -> None:
     processes, seconds = int(sys.argv[1]), float(sys.argv[2])
     migrate_under_lock()
     log = Path(f"{connection.settings_dict['NAME']}-wal")

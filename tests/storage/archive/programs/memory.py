@@ -6,8 +6,10 @@ Argument: the number of rows. They have about 2 KiB each, and a user each.
 import random
 import re
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -20,7 +22,7 @@ def main() -> None:
 
     text = random.Random(1).randbytes(1_000_000).hex()
 
-    def rows():
+    def rows() -> Iterator[Any]:
         for number in range(count):
             start = number * 7_919 % 1_900_000
             yield row(

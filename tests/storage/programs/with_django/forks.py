@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -32,7 +33,7 @@ def read_and_write(ready: int, parent_is_done: int) -> None:
     connection.close()
 
 
-def fork(work, *arguments) -> int:
+def fork(work: Any, *arguments: Any) -> int:
     """The id of a child that does this work."""
     process_id = os.fork()
     if process_id == 0:

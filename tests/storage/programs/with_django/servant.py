@@ -5,6 +5,8 @@ Answers each line with JSON. The argument `create` lets it create the tables.
 
 import json
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from django.core.cache import caches
 
@@ -12,27 +14,28 @@ from storage import get_storage
 from tests.storage.programs.with_django.tables import create_tables, interaction
 
 
-def save(interaction_id, message):
+def save(interaction_id: str, message: str) -> None:
     get_storage().save_interaction_sync(interaction(interaction_id, message=message, response="r"))
 
 
-def read(interaction_id):
+def read(interaction_id: str) -> Any:
     found = get_storage().get_interaction_sync(interaction_id)
     return found and found.message
 
 
-def remove(interaction_id):
+def remove(interaction_id: str) -> Any:
     """The row goes, as in an erasure; nothing else."""
     row = get_storage().get_interaction_sync(interaction_id)
     return get_storage().erase_hot([row], row.user_id)
 
 
-def remembers(text):
+def remembers(text: str) -> bool:
     """Whether it is anywhere in the memory of the cache, expired or not."""
-    return any(text.encode() in value for value in caches["default"]._cache.values())
+    memory: Any = caches["default"]
+    return any(text.encode() in value for value in memory._cache.values())
 
 
-DO = {
+DO: dict[str, Callable[..., Any]] = {
     "save": save,
     "read": read,
     "remove": remove,

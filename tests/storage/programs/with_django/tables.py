@@ -1,5 +1,7 @@
 """Tables and rows for the programs."""
 
+from typing import Any
+
 from django.db import connection
 
 from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord
@@ -20,6 +22,6 @@ def disconnect() -> None:
     base.close_pool(connection.settings_dict["NAME"])
 
 
-def interaction(interaction_id: str, **fields) -> ChatInteraction:
+def interaction(interaction_id: str, **fields: Any) -> ChatInteraction:
     defaults = {"user_id": "ada", "message": "m", "model_used": "x"}
     return ChatInteraction(interaction_id=interaction_id, **(defaults | fields))

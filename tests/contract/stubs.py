@@ -1,0 +1,99 @@
+"""What maintenance asks of stubs and idempotency keys, besides tier transitions.
+
+A backend may leave it to its database to delete what has expired. So the counts that it returns
+must be true, whatever they are.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
+from storage.records.stubs import Stub
+from tests.contract.calls import at
+
+FIRST, SECOND, THIRD = "2026-03-01/a", "2026-03-01/b", "2026-03-02/c"
+
+
+class StubsContract:
+    @pytest.fixture
+    def stubs_of(self, storage, make_interaction):
+        """Makes a cold interaction for each segment, without files; returns their stubs."""
+
+        def make(*segments):
+            stubs = set()
+            for number, segment in enumerate(segments):
+                row = make_interaction(interaction_id=f"i{number}", created_at=at(hours=number))
+                storage.create_interaction_sync(row)
+                assert storage.move_to_cold([row], segment) == 1
+                stubs.add(Stub(row.interaction_id, row.created_at, segment))
+            return stubs
+
+        return make
+
+    def test_a_stub_says_where_its_interaction_is(self, storage, stubs_of):
+        assert list(storage.database.all_stubs()) == []
+        stubs = stubs_of(FIRST, SECOND, THIRD)
+        assert set(storage.database.all_stubs()) == stubs
+        assert set(storage.database.stubs(["i0", "i1", "i2", "unknown"]).values()) == stubs
+        assert {storage.database.look(stub.interaction_id) for stub in stubs} == stubs
+
+    def test_a_row_is_adopted_in_place_of_the_stub_that_is_named(
+        self, storage, stubs_of, make_interaction
+    ):
+        stubs_of(FIRST)
+        row = make_interaction(interaction_id="i0", created_at=at())
+        assert storage.database.adopt(row, THIRD, SECOND) is False
+        assert storage.database.stubs(["i0"])["i0"].segment == FIRST
+        assert storage.database.adopt(row, THIRD, FIRST) is True
+        assert storage.database.stubs(["i0"])["i0"].segment == THIRD
+
+    def test_a_row_is_adopted_in_place_of_nothing(self, storage, make_interaction):
+        row = make_interaction(interaction_id="i", created_at=at())
+        assert storage.database.adopt(row, FIRST, None) is True
+        assert storage.database.adopt(row, SECOND, None) is False
+        assert storage.database.look("i") == Stub("i", at(), FIRST)
+
+    def test_nothing_is_adopted_in_place_of_a_stub_that_is_not_there(
+        self, storage, make_interaction
+    ):
+        assert storage.database.adopt(make_interaction(interaction_id="i"), FIRST, SECOND) is False
+        assert storage.database.look("i") is None
+
+    def test_a_hot_interaction_is_not_adopted(self, storage, make_interaction):
+        row = make_interaction(interaction_id="i")
+        storage.save_interaction_sync(row)
+        assert storage.database.adopt(row, SECOND, FIRST) is False
+        assert storage.database.adopt(row, SECOND, None) is False
+        assert list(storage.database.all_stubs()) == []
+        assert storage.get_interaction_sync("i") is not None
+
+    def test_stubs_of_the_segments_named_are_kept(self, storage, stubs_of):
+        stubs = stubs_of(FIRST, SECOND, THIRD)
+        dropped = storage.database.drop_other_stubs({FIRST, THIRD, "2026-03-03/unknown"})
+        left = set(storage.database.all_stubs())
+        assert {stub for stub in stubs if stub.segment != SECOND} <= left <= stubs
+        assert dropped == len(stubs) - len(left)
+
+    def test_stubs_are_removed_up_to_a_time_and_a_limit(self, storage, stubs_of):
+        stubs = stubs_of(FIRST, FIRST, FIRST, SECOND)
+        until = at(hours=2)
+        removed = storage.database.remove_expired_stubs(until, 2)
+        left = set(storage.database.all_stubs())
+        assert removed == len(stubs) - len(left)
+        assert removed <= 2
+        storage.database.remove_expired_stubs(until, 10)
+        assert {stub for stub in stubs if stub.created_at > until} <= left <= stubs
+
+    def test_idempotency_keys_are_removed_once_they_have_expired(self, storage, make_interaction):
+        for number in range(3):
+            key = Idempotency(f"{number:064}", "r" * 64)
+            storage.create_interaction_sync(make_interaction(), key)
+        database, now = storage.database, datetime.now(UTC)
+        assert database.count_expired_idempotency_keys(now) == 0
+        assert database.remove_expired_idempotency_keys(now, 10) == 0
+        later = now + IDEMPOTENCY_LIFETIME + timedelta(minutes=1)
+        expired = database.count_expired_idempotency_keys(later)
+        removed = database.remove_expired_idempotency_keys(later, 2)
+        assert removed == min(expired, 2)
+        assert database.count_expired_idempotency_keys(later) == expired - removed

@@ -1,0 +1,36 @@
+"""A storage over dictionaries keeps the contract: `storage.database` lists all that a backend owes.
+
+No test here may use the SQL database: pytest-django refuses it.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from storage.archive.archive import configured_archive
+from storage.cache.in_memory import InMemoryCache
+from storage.cache.memory import MemoryCache
+from storage.database import Database
+from storage.interface import Storage
+from tests.contract.contract import StorageContract
+from tests.contract.dictionary import DictionaryDatabase
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class TestDictionaryStorage(StorageContract):
+    @pytest.fixture
+    def storage(self):
+        database = DictionaryDatabase()
+        values = MemoryCache("dictionary", {})
+        values.clear()
+        cache = InMemoryCache(values, database.changes, settings.CACHE_TTL)
+        return Storage(database, cache, configured_archive())
+
+
+def test_the_guide_names_every_method_and_attribute():
+    guide = (ROOT / "docs/how-to/add-a-backend.md").read_text(encoding="utf-8")
+    owed = {name for name in (*vars(Database), *Database.__annotations__) if name[0] != "_"}
+    assert owed - set(re.findall(r"`(\w+)`", guide)) == set()
