@@ -165,7 +165,7 @@ class _Purge:
         report, after = self._report, None
         while page := self._storage.oldest(self._cutoff, min(PAGE, self._run.batch_size), after):
             self._step()
-            after = (page[-1].created_at, page[-1].interaction_id)
+            after = page[-1].position
             unheld = [row for row in page if not self._holds.holds(row)]
             report.held += len(page) - len(unheld)
             report.hot += (

@@ -14,7 +14,6 @@ from chat.maintenance.runs import Run
 from storage import accounts
 from storage.archive import names
 from storage.archive.archive import Archive
-from storage.archive.lists import position
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.models import ChatInteraction
@@ -88,7 +87,7 @@ def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]
     before = None
     while rows := storage.hot_of_user(user_id, ROWS_AT_ONCE, before):
         yield rows
-        before = position(rows[-1])
+        before = rows[-1].position
 
 
 def cold_ids(archive: Archive, user_id: str) -> Iterator[list[str]]:

@@ -27,7 +27,6 @@ from backports import zstd
 from chat.maintenance.export.exporting import kept_besides, pages_of
 from chat.maintenance.runs import Run
 from storage.archive import documents
-from storage.archive.lists import position
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
@@ -149,7 +148,7 @@ class _FrameWriter:
         self._lines.append(line)
         self._size += len(line)
         # What comes out of order, because it changed tiers, may be newer than what came before.
-        self.last = min(self.last or position(row), position(row))
+        self.last = min(self.last or row.position, row.position)
         self._state["newest"] = max(self._state["newest"] or "", format_time(row.created_at))
         return is_full
 
