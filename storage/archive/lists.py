@@ -107,9 +107,9 @@ def _days(archive: Archive, wanted: Slice) -> list[date]:
 def _times(archive: Archive, day: date, wanted: Slice) -> dict[str, Times]:
     """The segments of a day that may have rows of a slice."""
     return {
-        segment: (manifest.oldest, manifest.newest)
-        for segment in archive.segments(day)
-        if (manifest := archive.manifest(segment)) and _may_have(manifest, wanted)
+        manifest.segment: (manifest.oldest, manifest.newest)
+        for manifest in archive.manifests(day)
+        if _may_have(manifest, wanted)
     }
 
 

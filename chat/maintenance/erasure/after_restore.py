@@ -114,7 +114,7 @@ def _correct_stubs(storage: Storage, policy: Policy) -> None:
     Marked segments are left alone: only their stubs tell which of their rows count.
     """
     archive = storage.archive
-    segments = {segment for day in archive.days() for segment in archive.segments(day)}
+    segments = set(archive.all_segments())
     interrupted = set(archive.marked())
     storage.database.drop_other_stubs(interrupted)
     for segment in sorted(segments - interrupted):
