@@ -18,7 +18,6 @@ from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, Run
 from storage import expiry
-from storage.archive.lists import position
 from storage.archive.manifests import Manifest
 from storage.interface import Storage
 from storage.models import ChatInteraction
@@ -163,6 +162,6 @@ def _due(storage: Storage, policy: Policy) -> Iterator[ChatInteraction]:
     while page := storage.oldest(policy.archive_until, PAGE, after):
         for interaction in page:
             # A lagging index may return one twice that was deleted and created again.
-            if position(interaction) > after:
-                after = position(interaction)
+            if interaction.position > after:
+                after = interaction.position
                 yield interaction

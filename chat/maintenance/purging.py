@@ -104,22 +104,20 @@ class _Purge:
             self._end()
 
     def _examine_day(self, day: date, marked: set[str]) -> None:
-        files = self._archive.files.list(day.isoformat())
-        known = {segment for file in files if (segment := names.as_segment(day, file))}
+        segments, lost = self._archive.segments_and_lost(day)
         nothing_stays = day < self._cutoff.date() and self._is_unheld(day)
-        for segment in sorted(known):
+        for segment in segments:
             try:
                 manifest = self._archive.manifest(segment)
             except DamagedArchive as error:
-                known.discard(segment)
+                lost.append(segment)
                 if not nothing_stays:
                     self._damage.found.append(error)
                 continue
             if manifest is not None and manifest.oldest <= self._cutoff:
                 self._due[segment] = _expired(manifest, self._cutoff)
         if nothing_stays:
-            there = {segment for file in files if (segment := names.segment_of(day, file))}
-            self._unreadable += sorted(there - known - marked)
+            self._unreadable += sorted(set(lost) - marked)
 
     def _purge_segment(self, segment: str, marked: set[str]) -> None:
         if self._run.dry_run:
@@ -165,7 +163,7 @@ class _Purge:
         report, after = self._report, None
         while page := self._storage.oldest(self._cutoff, min(PAGE, self._run.batch_size), after):
             self._step()
-            after = (page[-1].created_at, page[-1].interaction_id)
+            after = page[-1].position
             unheld = [row for row in page if not self._holds.holds(row)]
             report.held += len(page) - len(unheld)
             report.hot += (

@@ -60,11 +60,9 @@ class _Job:
 
     def restore(self, day: date) -> None:
         archive = self.storage.archive
-        segments = archive.segments(day)
-        if not segments or _end(day) <= self.policy.cutoff:
+        if _end(day) <= self.policy.cutoff or not archive.segments(day):
             raise NothingArchived(_nothing(self.storage, day, self.policy))
-        manifests = filter(None, map(archive.manifest, segments))
-        counts = {manifest.segment: manifest.count for manifest in manifests}
+        counts = {manifest.segment: manifest.count for manifest in archive.manifests(day)}
         self.report.remaining = sum(counts.values())
         for segment in counts:
             if self.run.dry_run:

@@ -92,20 +92,19 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
 
 def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status) -> None:
     times = []
-    for day in archive.days():
-        for segment in archive.segments(day):
-            try:
-                manifest = archive.manifest(segment)
-            except DamagedArchive as error:
-                status.damaged.append(error.name)
-                continue
-            if manifest is None:
-                continue
-            status.segments += 1
-            status.cold += manifest.count
-            status.archive_bytes += manifest.bytes
-            is_overdue = manifest.newest <= policy.cutoff - OVERDUE
-            status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
-            times += [manifest.oldest, manifest.newest]
+    for segment in archive.all_segments():
+        try:
+            manifest = archive.manifest(segment)
+        except DamagedArchive as error:
+            status.damaged.append(error.name)
+            continue
+        if manifest is None:
+            continue
+        status.segments += 1
+        status.cold += manifest.count
+        status.archive_bytes += manifest.bytes
+        is_overdue = manifest.newest <= policy.cutoff - OVERDUE
+        status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
+        times += [manifest.oldest, manifest.newest]
     if times:
         status.oldest_cold, status.newest_cold = format_time(min(times)), format_time(max(times))

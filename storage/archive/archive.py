@@ -86,8 +86,22 @@ class Archive:
 
     def segments(self, day: date) -> list[str]:
         """The segments of a day, oldest first."""
+        return self.segments_and_lost(day)[0]
+
+    def segments_and_lost(self, day: date) -> tuple[list[str], list[str]]:
+        """The segments of a day, oldest first, and those that have rows but lost their manifest."""
         files = self.files.list(day.isoformat())
-        return sorted(segment for file in files if (segment := names.as_segment(day, file)))
+        segments = {segment for file in files if (segment := names.as_segment(day, file))}
+        with_files = {segment for file in files if (segment := names.segment_of(day, file))}
+        return sorted(segments), sorted(with_files - segments)
+
+    def all_segments(self) -> Iterator[str]:
+        """The segments of all days, oldest first."""
+        return (segment for day in self.days() for segment in self.segments(day))
+
+    def manifests(self, day: date) -> Iterator[Manifest]:
+        """The manifests of the segments of a day, oldest first."""
+        return filter(None, map(self.manifest, self.segments(day)))
 
     # Their rows.
 

@@ -42,15 +42,10 @@ def newest(
         for row in _cold(stubs, batch, wanted.user_id):
             found.append(row)
             if len(found) > wanted.limit:
-                return found[:-1], position(found[-2])
+                return found[:-1], found[-2].position
         if examined >= EXAMINED_AT_MOST:
-            return found, position(batch[-1][0])
+            return found, batch[-1][0].position
     return found, None
-
-
-def position(interaction: ChatInteraction) -> Position:
-    """Where an interaction stands in lists: by time and id."""
-    return interaction.created_at, interaction.interaction_id
 
 
 def overlapping(times: Mapping[str, Times]) -> Iterator[list[str]]:
@@ -86,7 +81,7 @@ def _rows(archive: Archive, wanted: Slice) -> Iterator[Found]:
     for day in _days(archive, wanted):
         for group in overlapping(_times(archive, day, wanted)):
             rows = [_rows_of(archive, segment, before, wanted.created_after) for segment in group]
-            yield from heapq.merge(*rows, key=lambda found: position(found[0]), reverse=True)
+            yield from heapq.merge(*rows, key=lambda found: found[0].position, reverse=True)
 
 
 def _rows_of(
@@ -112,9 +107,9 @@ def _days(archive: Archive, wanted: Slice) -> list[date]:
 def _times(archive: Archive, day: date, wanted: Slice) -> dict[str, Times]:
     """The segments of a day that may have rows of a slice."""
     return {
-        segment: (manifest.oldest, manifest.newest)
-        for segment in archive.segments(day)
-        if (manifest := archive.manifest(segment)) and _may_have(manifest, wanted)
+        manifest.segment: (manifest.oldest, manifest.newest)
+        for manifest in archive.manifests(day)
+        if _may_have(manifest, wanted)
     }
 
 

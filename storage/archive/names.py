@@ -13,8 +13,7 @@ _DAY = r"\d{4}-\d{2}-\d{2}"
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _RANDOM = r"[0-9a-f]{16}"
 _SEGMENT = re.compile(rf"({_DAY})/{_ID}", re.ASCII)
-_MANIFEST = re.compile(rf"({_ID})\.json", re.ASCII)
-_UUID_LENGTH = 36
+_FILE = re.compile(rf"({_ID})(?:\.json|-{_RANDOM}\.jsonl\.zst)", re.ASCII)
 _MARKER = re.compile(rf"({_DAY})\.({_ID})\.{_RANDOM}", re.ASCII)
 
 
@@ -55,8 +54,7 @@ def new_marker(segment: str) -> str:
 def marked_by(file: str) -> str | None:
     """The segment that a file in `pending/` marks, or None if the file is not a marker."""
     match = _MARKER.fullmatch(file)
-    segment = f"{match[1]}/{match[2]}" if match else ""
-    return segment if segment and _is_segment(segment) else None
+    return f"{match[1]}/{match[2]}" if match and as_day(match[1]) else None
 
 
 def as_day(folder: str) -> date | None:
@@ -69,22 +67,10 @@ def as_day(folder: str) -> date | None:
 
 def as_segment(day: date, file: str) -> str | None:
     """The segment whose manifest is this file in the folder of a day, or None."""
-    match = _MANIFEST.fullmatch(file)
-    return f"{day.isoformat()}/{match[1]}" if match else None
+    return segment_of(day, file) if file.endswith(".json") else None
 
 
 def segment_of(day: date, file: str) -> str | None:
     """The segment whose manifest or rows are in this file in the folder of a day, or None."""
-    segment = as_segment(day, f"{file[:_UUID_LENGTH]}.json")
-    if segment is None:
-        return None
-    name = f"{day.isoformat()}/{file}"
-    return segment if name == manifest_of(segment) or is_data_of(name, segment) else None
-
-
-def _is_segment(name: str) -> bool:
-    try:
-        day_of(name)
-    except ValueError:
-        return False
-    return True
+    match = _FILE.fullmatch(file)
+    return f"{day.isoformat()}/{match[1]}" if match else None

@@ -41,7 +41,7 @@ class Reader:
         for manifest in self._manifests():
             try:
                 for row in self._forward(manifest, last):
-                    last = _position(row)
+                    last = row.position
                     yield row
                 return
             except _Rewritten:
@@ -54,7 +54,7 @@ class Reader:
                 for row in self._backward(manifest, before):
                     if after is not None and row.created_at < after:
                         return
-                    before = _position(row)
+                    before = row.position
                     yield row
                 return
             except _Rewritten:
@@ -91,7 +91,7 @@ class Reader:
         start = 0 if last is None else manifest.frame_of(last) or 0
         for frame, content in self._contents(manifest, start):
             for row in segments.rows_of(manifest, frame, content):
-                if last is None or _position(row) > last:
+                if last is None or row.position > last:
                     yield row
 
     def _backward(self, manifest: Manifest, before: Position | None) -> Iterator[ChatInteraction]:
@@ -99,7 +99,7 @@ class Reader:
         end = len(firsts) if before is None else bisect_left(firsts, before)
         for frame in reversed(manifest.frames[:end]):
             for row in reversed(segments.rows_of(manifest, frame, self._content(manifest, frame))):
-                if before is None or _position(row) < before:
+                if before is None or row.position < before:
                     yield row
 
     def _at(self, manifest: Manifest, wanted: set[Position]) -> Iterator[ChatInteraction]:
@@ -116,9 +116,9 @@ class Reader:
         for frame, content in self._contents(manifest, 0):
             whole.update(content)
             for row in segments.rows_of(manifest, frame, content):
-                if last is not None and _position(row) <= last:
+                if last is not None and row.position <= last:
                     raise DamagedArchive(manifest.data, "its rows are not in order")
-                last = _position(row)
+                last = row.position
                 if manifest.users is not None:
                     users[row.user_id] += 1
         if whole.hexdigest() != manifest.sha256:
@@ -163,7 +163,3 @@ def _groups(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
         group.append(frame)
     if group:
         yield group
-
-
-def _position(row: ChatInteraction) -> Position:
-    return row.created_at, row.interaction_id

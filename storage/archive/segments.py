@@ -55,7 +55,7 @@ class Writer:
         return self._manifest() if self._frames else None
 
     def _add(self, row: ChatInteraction) -> None:
-        position = (row.created_at, row.interaction_id)
+        position = row.position
         if format_time(row.created_at)[:10] != self._day.isoformat():
             raise ValueError(f"A row was not created on {self._day}, the day of its segment.")
         if self._last is not None and position <= self._last:
@@ -122,7 +122,7 @@ def ids_of(name: str, content: bytes) -> list[str]:
 def rows_of(manifest: Manifest, frame: Frame, content: bytes) -> list[ChatInteraction]:
     """The rows of a frame, in order. Raises as `lines_of` does."""
     rows = [_row(manifest, frame, line) for line in lines_of(manifest, frame, content)]
-    if (rows[0].created_at, rows[0].interaction_id) != frame.first:
+    if rows[0].position != frame.first:
         raise DamagedArchive(manifest.data, _place(frame, "it does not begin with its first row"))
     return rows
 
@@ -135,7 +135,7 @@ def wanted_rows(
     for line in lines_of(manifest, frame, content):
         if _id(manifest, frame, line) in ids:
             row = _row(manifest, frame, line)
-            if (row.created_at, row.interaction_id) in wanted:
+            if row.position in wanted:
                 yield row
 
 

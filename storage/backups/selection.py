@@ -1,4 +1,4 @@
-"""Which backups there are. The one place in this package that knows what ENVIRONMENT selects."""
+"""Which backups there are."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,15 +9,15 @@ from django.db import connections
 
 from storage.backups.base import Backups, Copy
 from storage.backups.sql import SqlBackups
+from storage.startup.selection import configured_client, is_production
 
 if TYPE_CHECKING:
     from storage.backups.table import TableBackups
-    from storage.dynamodb.client import Client
 
 
 def get_backups() -> list[Backups]:
     """The backups of all databases in use: the SQL database, and in production the table."""
-    return [sql_backups(), table_backups()] if _is_production() else [sql_backups()]
+    return [sql_backups(), table_backups()] if is_production() else [sql_backups()]
 
 
 def all_copies() -> list[Copy]:
@@ -31,7 +31,7 @@ def sql_backups() -> SqlBackups:
         _database(),
         settings.BACKUP_DIR,
         timedelta(days=settings.BACKUP_KEEP_DAYS),
-        has_interactions=not _is_production(),
+        has_interactions=not is_production(),
     )
 
 
@@ -39,18 +39,8 @@ def table_backups() -> "TableBackups":
     """The backups of the table that settings name, whichever database is in use."""
     from storage.backups.table import TableBackups  # only who uses DynamoDB needs its client
 
-    return TableBackups(settings.DYNAMODB_TABLE, _client)
-
-
-def _is_production() -> bool:
-    return bool(settings.ENVIRONMENT == "production")
+    return TableBackups(settings.DYNAMODB_TABLE, configured_client)
 
 
 def _database() -> Path:
     return Path(connections["default"].settings_dict["NAME"])
-
-
-def _client() -> "Client":
-    from storage.dynamodb.configured import configured_client
-
-    return configured_client()

@@ -10,6 +10,7 @@ from django.core import checks
 from django.core.files.storage import Storage, storages
 
 from storage.archive.folder import ArchiveFolder
+from storage.startup.selection import is_production
 
 Messages = list[checks.CheckMessage]
 
@@ -42,7 +43,7 @@ def check_place(**kwargs: Any) -> Messages:
 
 def _of_place(backend: Storage) -> Iterator[checks.CheckMessage]:
     if isinstance(backend, ArchiveFolder):
-        if settings.ENVIRONMENT == "production":
+        if is_production():
             yield checks.Warning(
                 f"The archive is in {backend.location}, on this machine. Servers on other machines "
                 "cannot read it, and this disk has its only copy.",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core import checks
 
+from storage.startup.selection import is_production
+
 if TYPE_CHECKING:
     from redis import Redis
 
@@ -26,7 +28,7 @@ def in_production(check: Callable[..., Iterator[checks.CheckMessage]]) -> Callab
 
     @functools.wraps(check)
     def checked(**kwargs: Any) -> Messages:
-        return list(check(**kwargs)) if settings.ENVIRONMENT == "production" else []
+        return list(check(**kwargs)) if is_production() else []
 
     return checked
 

@@ -38,8 +38,8 @@ def _storage_of(process_id: int) -> "Storage":
     from storage.archive.archive import configured_archive
 
     archive = configured_archive()
-    if settings.ENVIRONMENT == "production":
-        return cloud_storage(_configured_client(), caches["default"], archive)
+    if is_production():
+        return cloud_storage(configured_client(), caches["default"], archive)
     return local_storage("default", caches["default"], archive)
 
 
@@ -64,7 +64,13 @@ def cloud_storage(client: "Client", cache: "BaseCache", archive: "Archive") -> "
     return CloudStorage(dynamodb, shared_cache(cache), archive)
 
 
-def _configured_client() -> "Client":
+def is_production() -> bool:
+    """Whether interactions are kept in DynamoDB, and not in the SQL database."""
+    return bool(settings.ENVIRONMENT == "production")
+
+
+def configured_client() -> "Client":
+    """A client of the table that the settings name. Raises ImproperlyConfigured."""
     from storage.dynamodb.configured import configured_client
 
     return configured_client()
@@ -75,7 +81,7 @@ def storage_named(name: str) -> "Storage":
 
     Raises ImproperlyConfigured.
     """
-    if settings.ENVIRONMENT == "production":
+    if is_production():
         raise ImproperlyConfigured(
             "With ENVIRONMENT=production interactions cannot be in the SQL database. Run this with "
             "ENVIRONMENT unset, with AWS_REGION and DYNAMODB_TABLE set, and with REDIS_URL and "
@@ -85,7 +91,7 @@ def storage_named(name: str) -> "Storage":
         return get_storage()
     from storage.archive.archive import configured_archive
 
-    return cloud_storage(_configured_client(), _cache_of_servers(), configured_archive())
+    return cloud_storage(configured_client(), _cache_of_servers(), configured_archive())
 
 
 def place_named(name: str) -> str:

@@ -18,7 +18,6 @@ from chat.maintenance.policy import Policy
 from storage import accounts
 from storage.archive import pseudonyms
 from storage.archive.archive import Archive, configured_archive
-from storage.archive.lists import position
 from storage.backups.base import RestoredDatabase
 from storage.batched import batched
 from storage.exceptions import StorageError
@@ -105,7 +104,7 @@ def _erase_interactions(storage: Storage, erasures: _Erasures) -> int:
 def _hot_pages(storage: Storage) -> Iterator[list[ChatInteraction]]:
     after = None
     while page := storage.oldest(END, ROWS_AT_ONCE, after):
-        after = position(page[-1])
+        after = page[-1].position
         yield page
 
 
@@ -115,7 +114,7 @@ def _correct_stubs(storage: Storage, policy: Policy) -> None:
     Marked segments are left alone: only their stubs tell which of their rows count.
     """
     archive = storage.archive
-    segments = {segment for day in archive.days() for segment in archive.segments(day)}
+    segments = set(archive.all_segments())
     interrupted = set(archive.marked())
     storage.database.drop_other_stubs(interrupted)
     for segment in sorted(segments - interrupted):

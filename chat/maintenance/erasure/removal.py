@@ -5,16 +5,14 @@ name their users by pseudonym, and then by reading the rows.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 
 from chat.maintenance.compaction import compact
 from chat.maintenance.holds import Holds
 from chat.maintenance.runs import Run
 from storage import accounts
-from storage.archive import names
 from storage.archive.archive import Archive
-from storage.archive.lists import position
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.models import ChatInteraction
@@ -62,13 +60,10 @@ class Removal:
         Raises DamagedArchive if there are rows without a manifest: nobody could tell whose they
         are. What interrupted runs have left without one is gone by now.
         """
-        files = self._archive.files.list(day.isoformat())
-        segments = {segment for file in files if (segment := names.as_segment(day, file))}
-        with_rows = {segment for file in files if (segment := names.segment_of(day, file))}
-        if lost := sorted(with_rows - segments):
-            name = names.manifest_of(lost[0])
-            raise DamagedArchive(name, "it is missing, and its rows are there")
-        yield from _may_have(self._archive, sorted(segments), self._user_id)
+        segments, lost = self._archive.segments_and_lost(day)
+        if lost:
+            raise DamagedArchive(f"{lost[0]}.json", "it is missing, and its rows are there")
+        yield from _may_have(self._archive, segments, self._user_id)
 
     def _remove_from(self, segment: str) -> int:
         ids = ids_in(self._archive, segment, self._user_id)
@@ -88,14 +83,13 @@ def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]
     before = None
     while rows := storage.hot_of_user(user_id, ROWS_AT_ONCE, before):
         yield rows
-        before = position(rows[-1])
+        before = rows[-1].position
 
 
 def cold_ids(archive: Archive, user_id: str) -> Iterator[list[str]]:
     """The ids of a user's rows in the archive, by segment."""
-    for day in archive.days():
-        for segment in _may_have(archive, archive.segments(day), user_id):
-            yield ids_in(archive, segment, user_id)
+    for segment in _may_have(archive, archive.all_segments(), user_id):
+        yield ids_in(archive, segment, user_id)
 
 
 def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
@@ -114,7 +108,7 @@ def ids_in(archive: Archive, segment: str, user_id: str) -> list[str]:
     return [row.interaction_id for row in archive.rows(segment) if row.user_id == user_id]
 
 
-def _may_have(archive: Archive, segments: list[str], user_id: str) -> Iterator[str]:
+def _may_have(archive: Archive, segments: Iterable[str], user_id: str) -> Iterator[str]:
     for segment in segments:
         manifest = archive.manifest(segment)
         if manifest is not None and manifest.may_hold(user_id):

@@ -34,7 +34,7 @@ from typing import Any
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
 from storage import expiry, limits
-from storage.archive.lists import Times, overlapping, position
+from storage.archive.lists import Times, overlapping
 from storage.batched import batched
 from storage.interface import Storage
 from storage.models import ApiKey, ChatInteraction
@@ -133,10 +133,10 @@ class _Reading:
         """Hot rows, newest first, to the page that has `end`."""
         while before is None or before > end:
             rows = self._storage.hot_of_user(self._user_id, self._at_once, before)
-            yield from ((position(row), row, "") for row in rows)
+            yield from ((row.position, row, "") for row in rows)
             if len(rows) < self._at_once:
                 return
-            before = position(rows[-1])
+            before = rows[-1].position
             self._hot_page_ends.append(before)
 
     def _cold(self, before: Position | None) -> Iterator[Found]:
@@ -170,7 +170,7 @@ class _Reading:
     def _rows_of(self, segment: str, before: Position | None) -> Iterator[Found]:
         for row in self._archive.newest(segment, before):
             if row.user_id == self._user_id:
-                yield position(row), row, segment
+                yield row.position, row, segment
 
     def _new(self, found: Iterable[Found]) -> Iterator[list[ChatInteraction]]:
         """Pages of those of the rows that count and were not returned before."""
@@ -202,7 +202,7 @@ class _Reading:
     def _elsewhere(self, row: ChatInteraction) -> ChatInteraction | None:
         """An interaction as it is now, hot or cold; None if it was deleted."""
         found = self._storage.get_interaction_sync(row.interaction_id)
-        if found is None or found.user_id != row.user_id or position(found) != position(row):
+        if found is None or found.user_id != row.user_id or found.position != row.position:
             return None
         return found
 

@@ -26,8 +26,8 @@ from backports import zstd
 
 from chat.maintenance.export.exporting import kept_besides, pages_of
 from chat.maintenance.runs import Run
-from storage.archive import documents
-from storage.archive.lists import position
+from storage.archive import documents, durable
+from storage.archive.frames import FrameWriter, WrittenFrame
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
@@ -37,19 +37,11 @@ from storage.records.json import format_time, to_json
 DATA = "interactions.jsonl.zst"
 STATE = "unfinished.json"
 MANIFEST = "manifest.json"
-PARTIAL = ".partial"
 
 FORMAT = 1
 
-FRAME_BYTES = 256 * 1024
-"""JSON in a frame, before it is compressed. A larger row has a frame of its own."""
-
 FRAMES_AT_ONCE = 16
 """Frames between two points from which an export that was stopped can be resumed."""
-
-READ_BYTES = 1024 * 1024
-
-_OPTIONS: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
 
 
 class ExportRefused(StorageError):
@@ -90,11 +82,12 @@ def export(
         return
     with _owned(folder):
         if force:
-            _clear(folder)
+            # The manifest goes first: without it, the other files are not taken for an export.
+            durable.remove(*_paths(folder, MANIFEST, STATE, DATA))
         state = _begun(folder, user_id, run.now)
         with _opened(folder, state) as (file, whole):
             exported: Iterable[str] = _ids(file) if state["bytes"] else ()
-            writer = _FrameWriter(folder, file, whole, state)
+            writer = _Writer(folder, file, whole, state)
             pages = pages_of(
                 storage, user_id, run.batch_size, before=writer.last, exported=exported
             )
@@ -116,42 +109,35 @@ def verify(folder: Path, report: Exported) -> None:
         raise DamagedExport(MANIFEST, why)
     said = manifest["interactions"]
     try:
-        with (folder / DATA).open("rb") as file:
-            found = _digest(file, said["bytes"])
-            is_longer = bool(file.read(1))
+        sha256 = durable.digest(folder / DATA)
     except FileNotFoundError:
         raise DamagedExport(DATA, "it is not there") from None
-    if is_longer or found.hexdigest() != said["sha256"]:
+    if sha256 != said["sha256"]:
         raise DamagedExport(DATA, "its checksum is not that of the manifest")
     report.exported, report.bytes, report.remaining = said["count"], said["bytes"], 0
 
 
-class _FrameWriter:
-    """Appends frames to the data file, and records in `state` what the file has."""
+class _Writer:
+    """Appends rows to the data file, and records in `state` what the file has."""
 
     def __init__(self, folder: Path, file: IO[bytes], whole: Any, state: documents.Content) -> None:
         self._folder = folder
         self._file = file
-        self._whole = whole
         self._state = state
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._writer = FrameWriter(file, offset=state["bytes"], whole=whole)
         self._frames = 0
         last = state["last"]
         self.last: Position | None = last and (datetime.fromisoformat(last[0]), last[1])
 
     def add(self, row: ChatInteraction) -> bool:
         """Add the next row. Returns whether the frame before it is now complete and written."""
-        line = to_json(row) + b"\n"
-        is_full = bool(self._lines) and self._size + len(line) > FRAME_BYTES
-        if is_full:
-            self._end_frame()
-        self._lines.append(line)
-        self._size += len(line)
+        frame = self._writer.add(to_json(row) + b"\n")
+        if frame is not None:
+            self._record(frame)
         # What comes out of order, because it changed tiers, may be newer than what came before.
-        self.last = min(self.last or position(row), position(row))
+        self.last = min(self.last or row.position, row.position)
         self._state["newest"] = max(self._state["newest"] or "", format_time(row.created_at))
-        return is_full
+        return frame is not None
 
     def step(self, run: Run) -> None:
         """Take a step of the run. If the run ends there, the state is saved for the next one."""
@@ -165,25 +151,25 @@ class _FrameWriter:
 
     def finish(self) -> None:
         """Write the last frame. A file without rows has one empty frame."""
-        if self._lines or not self._state["bytes"]:
-            self._end_frame()
-        _sync(self._file)
+        if self._writer.has_lines or not self._state["bytes"]:
+            self._record(self._writer.end_frame())
+        self._sync()
 
-    def _end_frame(self) -> None:
-        frame = zstd.compress(b"".join(self._lines), options=_OPTIONS)
-        self._file.write(frame)
-        self._whole.update(frame)
-        self._state["bytes"] += len(frame)
-        self._state["count"] += len(self._lines)
-        self._state["sha256"] = self._whole.hexdigest()
+    def _record(self, frame: WrittenFrame) -> None:
+        self._state["bytes"] = self._writer.offset
+        self._state["count"] += frame.count
+        self._state["sha256"] = self._writer.whole.hexdigest()
         if self.last is not None:
             self._state["last"] = [format_time(self.last[0]), self.last[1]]
-        self._lines, self._size = [], 0
         self._frames += 1
 
     def _save(self) -> None:
-        _sync(self._file)
-        _write(self._folder, STATE, self._state)
+        self._sync()
+        _write(self._folder / STATE, self._state)
+
+    def _sync(self) -> None:
+        self._file.flush()
+        durable.sync(self._folder / DATA)
 
 
 @contextmanager
@@ -192,10 +178,12 @@ def _owned(folder: Path) -> Iterator[None]:
     folder.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        ours = {name + end for name in (DATA, STATE, MANIFEST) for end in ("", PARTIAL)}
-        others = sorted(file.name for file in folder.iterdir() if file.name not in ours)
-        if others:
-            raise ExportRefused(f"{folder} has other files, as {others[0]}; take a new folder.")
+        if others := sorted(
+            set(folder.iterdir()).difference(_paths(folder, DATA, STATE, MANIFEST))
+        ):
+            raise ExportRefused(
+                f"{folder} has other files, as {others[0].name}; take a new folder."
+            )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -206,10 +194,11 @@ def _owned(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _clear(folder: Path) -> None:
-    # The manifest goes first: without it, the other files are not taken for an export.
-    for name in (MANIFEST, STATE, DATA):
-        _remove(folder, name)
+def _paths(folder: Path, *names: str) -> Iterator[Path]:
+    """The files of these names; after each one the file that it is written to at first."""
+    for name in names:
+        yield folder / name
+        yield durable.partial_of(folder / name)
 
 
 def _begun(folder: Path, user_id: str, now: datetime) -> documents.Content:
@@ -228,7 +217,7 @@ def _begun(folder: Path, user_id: str, now: datetime) -> documents.Content:
             "newest": None,
             "last": None,
         }
-        _write(folder, STATE, state)
+        _write(folder / STATE, state)
     elif state["user_id"] != user_id:
         raise ExportRefused(f"{folder} has an unfinished export of another user.")
     return state
@@ -240,10 +229,10 @@ def _opened(folder: Path, state: documents.Content) -> Iterator[tuple[IO[bytes],
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with os.fdopen(os.open(folder / DATA, flags, 0o600), "r+b") as file:
         os.fchmod(file.fileno(), 0o600)
-        whole = _digest(file, state["bytes"])
+        file.truncate(state["bytes"])
+        whole = hashlib.file_digest(file, "sha256")
         if whole.hexdigest() != state["sha256"]:
             raise DamagedExport(DATA, f"its first {state['bytes']} bytes are not what was written")
-        file.truncate(state["bytes"])
         yield file, whole
 
 
@@ -269,8 +258,8 @@ def _complete(storage: Storage, folder: Path, state: documents.Content, now: dat
         },
         **kept_besides(storage, state["user_id"]),
     }
-    _write(folder, MANIFEST, manifest)
-    _remove(folder, STATE)
+    _write(folder / MANIFEST, manifest)
+    durable.remove(*_paths(folder, STATE))
 
 
 def _document(folder: Path, name: str) -> documents.Content | None:
@@ -285,40 +274,5 @@ def _document(folder: Path, name: str) -> documents.Content | None:
     return content
 
 
-def _write(folder: Path, name: str, content: documents.Content) -> None:
-    """Write or replace a document in one step."""
-    partial = folder / f"{name}{PARTIAL}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with os.fdopen(os.open(partial, flags, 0o600), "wb") as file:
-        file.write(documents.dumps(content))
-        _sync(file)
-    partial.replace(folder / name)
-    _sync_folder(folder)
-
-
-def _remove(folder: Path, name: str) -> None:
-    (folder / name).unlink(missing_ok=True)
-    (folder / f"{name}{PARTIAL}").unlink(missing_ok=True)
-    _sync_folder(folder)
-
-
-def _digest(file: IO[bytes], length: int) -> Any:
-    """The checksum of the next `length` bytes of a file, or of fewer if it ends before."""
-    digest = hashlib.sha256()
-    while length and (content := file.read(min(length, READ_BYTES))):
-        digest.update(content)
-        length -= len(content)
-    return digest
-
-
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(path: Path, content: documents.Content) -> None:
+    durable.write(path, documents.dumps(content))

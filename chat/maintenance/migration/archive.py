@@ -27,7 +27,7 @@ def copy_archive(source: Archive, target: Archive, step: Step) -> int:
         for marker in markers:
             target.files.write(marker, b"")
     copied = 0
-    for segment in _segments(source):
+    for segment in source.all_segments():
         step()
         copied += _copy_segment(source, target, segment)
     return copied
@@ -35,11 +35,7 @@ def copy_archive(source: Archive, target: Archive, step: Step) -> int:
 
 def strays(source: Archive, target: Archive) -> list[str]:
     """The segments that only the target has."""
-    return sorted(set(_segments(target)) - set(_segments(source)))
-
-
-def _segments(archive: Archive) -> list[str]:
-    return [segment for day in archive.days() for segment in archive.segments(day)]
+    return sorted(set(target.all_segments()) - set(source.all_segments()))
 
 
 def _copy_documents(source: Archive, target: Archive) -> None:

@@ -57,7 +57,7 @@ Pair = tuple[Row | None, Row | None]
 def hot_rows(storage: Storage, cutoff: datetime, step: Step) -> Iterator[Row]:
     """Hot rows that have not expired, by time and id."""
     for _, alike in groupby(_hot(storage, cutoff, step), key=_beginning):
-        for interaction in sorted(alike, key=_position):
+        for interaction in sorted(alike, key=lambda row: row.position):
             yield Row("", interaction, to_json(interaction))
 
 
@@ -136,14 +136,10 @@ def _hot(storage: Storage, cutoff: datetime, step: Step) -> Iterator[ChatInterac
     while page := storage.oldest(LATEST, limit, after):
         step()
         yield from page
-        after = _position(page[-1])
+        after = page[-1].position
         characters = sum(len(each.message) + len(each.response) for each in page)
         limit = SMALL_PAGE * len(page) // max(characters, 1)
         limit = max(PAGE, min(limit, LARGEST_PAGE))
-
-
-def _position(interaction: ChatInteraction) -> Position:
-    return interaction.created_at, interaction.interaction_id
 
 
 def _beginning(interaction: ChatInteraction) -> Position:

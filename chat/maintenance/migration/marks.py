@@ -93,5 +93,5 @@ def _has_newer(source: Storage, target: Storage, time: datetime) -> bool:
             original = source.get_interaction_sync(row.interaction_id)
             if original is None or original.created_at != row.created_at:
                 return True
-        after = (page[-1].created_at, page[-1].interaction_id)
+        after = page[-1].position
     return False

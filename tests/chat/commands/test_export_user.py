@@ -18,6 +18,7 @@ from chat.maintenance.erasure import ledger
 from chat.maintenance.export import folder as export_folder
 from chat.maintenance.export.folder import DATA, MANIFEST, STATE
 from storage import limits
+from storage.archive import durable, frames
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.models import ApiKey
@@ -42,7 +43,7 @@ def archive(storage, tmp_path, monkeypatch):
 @pytest.fixture
 def small(monkeypatch):
     """Frames of some rows, and few of them between two points to go on from."""
-    monkeypatch.setattr(export_folder, "FRAME_BYTES", 800)
+    monkeypatch.setattr(frames, "FRAME_BYTES", 800)
     monkeypatch.setattr(export_folder, "FRAMES_AT_ONCE", 2)
 
 
@@ -315,10 +316,10 @@ def test_stopped_at_any_step_it_goes_on_and_comes_out_the_same(
         return watch
 
     for thing, name in (
-        (export_folder, "_sync"),
-        (export_folder, "_sync_folder"),
-        (export_folder, "_write"),
-        (export_folder, "_remove"),
+        (durable, "sync"),
+        (durable, "sync_folder"),
+        (durable, "write"),
+        (durable, "remove"),
         (storage, "hot_of_user"),
         (archive.files, "read"),
     ):
@@ -339,11 +340,11 @@ def test_stopped_at_any_step_it_goes_on_and_comes_out_the_same(
             step()
             self._file.write(content[len(content) // 2 :])
 
-    class TornWriter(export_folder._FrameWriter):
-        def __init__(self, folder, file, *args):
-            super().__init__(folder, Torn(file), *args)
+    class TornWriter(frames.FrameWriter):
+        def __init__(self, file, **options):
+            super().__init__(Torn(file), **options)
 
-    monkeypatch.setattr(export_folder, "_FrameWriter", TornWriter)
+    monkeypatch.setattr(export_folder, "FrameWriter", TornWriter)
     export(output)
     for number in range(first, steps + 1, 1 if EVERY_STEP else 4):
         steps, fails_at = 0, number

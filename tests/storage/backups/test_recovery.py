@@ -82,14 +82,14 @@ def production(dynamodb_server, dynamodb_model, settings, monkeypatch):
         made.table = settings.DYNAMODB_TABLE
         return made
 
-    monkeypatch.setattr(selection, "_client", client)
+    monkeypatch.setattr(selection, "configured_client", client)
     return settings
 
 
 @pytest.fixture
 def source(production, make_interaction):
     """The table of production, with two interactions."""
-    client = selection._client()
+    client = selection.configured_client()
     table.create(client)
     storage = of(client)
     for interaction_id in ("kept", "erased"):
@@ -103,7 +103,7 @@ def of(client):
 
 @pytest.fixture
 def target(source):
-    client = selection._client()
+    client = selection.configured_client()
     client.table = f"target-{next(numbers)}"
     return client
 
