@@ -12,13 +12,14 @@ harm. Each row changes tiers in one step of the database: it is hot before and c
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chat.maintenance.compaction import compact, finish_interrupted
+from chat.maintenance.compaction import Compaction
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, Run
 from storage import expiry
 from storage.archive.manifests import Manifest
+from storage.batched import batched
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
@@ -56,28 +57,16 @@ def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> Non
 
     DamagedArchive is raised only when everything else is done.
     """
-    if run.dry_run:
-        _count_batches(storage, policy, run, report)
-        return
     report.remaining = _count(storage, policy)
     with Damage() as damage:
-        holds = Holds.of(storage.archive)
+        compaction = Compaction(storage, Holds.of(storage.archive), policy.cutoff)
         with damage.passed_over():
-            report.finished = finish_interrupted(storage, run, holds, policy.cutoff)
-        job = _Job(storage, policy, run, report, holds)
+            report.finished = compaction.finish_interrupted(run)
+        job = _Job(storage, run, report, compaction)
         for batch in _batches(storage, policy, run.batch_size):
             run.step(report.archived)
             job.move(batch)
-        report.remaining = report.changed
-
-
-def _count_batches(storage: Storage, policy: Policy, run: Run, report: Archived) -> None:
-    report.finished = len(storage.archive.marked())
-    for batch in _batches(storage, policy, run.batch_size):
-        report.archived += len(batch)
-        report.segments += 1
-        report.remaining = report.archived
-        run.step(report.archived)
+        report.remaining = report.archived if run.dry_run else report.changed
 
 
 def _count(storage: Storage, policy: Policy) -> int:
@@ -91,13 +80,16 @@ class _Job:
     """What moving a batch needs."""
 
     storage: Storage
-    policy: Policy
     run: Run
     report: Archived
-    holds: Holds
+    compaction: Compaction
 
     def move(self, batch: list[ChatInteraction]) -> None:
         """Move one batch, in the steps that the docstring of this module lists."""
+        if self.run.dry_run:
+            self.report.archived += len(batch)
+            self.report.segments += 1
+            return
         archive = self.storage.archive
         segment = archive.new_segment(batch[0].created_at.date())
         marker = archive.mark(segment)
@@ -110,16 +102,15 @@ class _Job:
         if _take_back(self.storage, batch, segment, written):
             raise LockLost
         if moved < len(batch):
-            compact(self.storage, segment, self.holds, self.policy.cutoff)
+            self.compaction.compact(segment)
         archive.unmark([marker])
         self.report.changed += len(batch) - moved
         self.report.segments += 1 if moved else 0
 
     def _put_stubs(self, batch: list[ChatInteraction], segment: str) -> int:
         moved = 0
-        for start in range(0, len(batch), MOVED_AT_ONCE):
+        for rows in batched(batch, MOVED_AT_ONCE):
             self.run.step(self.report.archived)
-            rows = batch[start : start + MOVED_AT_ONCE]
             count = self.storage.move_to_cold(rows, segment)
             moved += count
             self.report.archived += count

@@ -32,73 +32,84 @@ class SegmentCounts:
     """Of those kept: past the retention cutoff, but under a legal hold."""
 
 
-def finish_interrupted(storage: Storage, run: Run, holds: Holds, cutoff: datetime) -> int:
-    """Compact the segments that interrupted runs and deletions have marked. Returns their number.
+@dataclass(frozen=True)
+class Compaction:
+    """Compacts segments of a storage.
 
-    A damaged segment stays marked. DamagedArchive is raised only when all others are done.
+    A segment keeps the rows that have a stub in it and are not past the retention cutoff. Of the
+    others, those past the cutoff stay that are under a legal hold.
     """
-    finished = 0
-    with Damage() as damage:
-        for segment, markers in storage.archive.marked().items():
-            with damage.passed_over():
-                compact(storage, segment, holds, cutoff)
-                storage.archive.unmark(markers)
-                finished += 1
-            run.step()
-    return finished
 
+    storage: Storage
+    holds: Holds
+    cutoff: datetime
 
-def compact(storage: Storage, segment: str, holds: Holds, cutoff: datetime) -> SegmentCounts:
-    """Remove the rows that have no stub in this segment, and those past the retention cutoff.
+    def finish_interrupted(self, run: Run) -> int:
+        """Compact what interrupted runs and deletions have marked. Returns the number of segments.
 
-    Of the latter, what is under a legal hold stays. Mark the segment before you call this, and
-    afterwards remove only the marks that you knew of before: a newer one is somebody else's.
-    """
-    _refuse_lost_manifest(storage, segment, cutoff)
-    storage.archive.remove_orphans(segment)
-    counts = examine(storage, segment, holds, cutoff)
-    if not counts.kept:
-        storage.archive.remove(segment)
-    elif counts.dropped:
-        storage.archive.write(segment, _kept(storage, segment, holds, cutoff))
-    return counts
+        A dry run only counts them. A damaged segment stays marked. DamagedArchive is raised only
+        when all others are done.
+        """
+        archive = self.storage.archive
+        if run.dry_run:
+            return len(archive.marked())
+        finished = 0
+        with Damage() as damage:
+            for segment, markers in archive.marked().items():
+                with damage.passed_over():
+                    self.compact(segment)
+                    archive.unmark(markers)
+                    finished += 1
+                run.step()
+        return finished
 
+    def compact(self, segment: str) -> SegmentCounts:
+        """Remove the rows that do not stay.
 
-def examine(storage: Storage, segment: str, holds: Holds, cutoff: datetime) -> SegmentCounts:
-    """Returns what `compact` would do. A segment that does not exist has no rows."""
-    manifest = storage.archive.manifest(segment)
-    if manifest is None:
-        return SegmentCounts(0, 0, 0)
-    kept = held = 0
-    for row in _kept(storage, segment, holds, cutoff):
-        kept += 1
-        held += row.created_at <= cutoff
-    return SegmentCounts(kept, manifest.count - kept, held)
+        Mark the segment before you call this, and afterwards remove only the marks that you knew
+        of before: a newer one is somebody else's.
+        """
+        archive = self.storage.archive
+        self._refuse_lost_manifest(segment)
+        archive.remove_orphans(segment)
+        counts = self.examine(segment)
+        if not counts.kept:
+            archive.remove(segment)
+        elif counts.dropped:
+            archive.write(segment, self._kept(segment))
+        return counts
 
+    def examine(self, segment: str) -> SegmentCounts:
+        """Returns what `compact` would do. A segment that does not exist has no rows."""
+        manifest = self.storage.archive.manifest(segment)
+        if manifest is None:
+            return SegmentCounts(0, 0, 0)
+        kept = held = 0
+        for row in self._kept(segment):
+            kept += 1
+            held += row.created_at <= self.cutoff
+        return SegmentCounts(kept, manifest.count - kept, held)
 
-def _refuse_lost_manifest(storage: Storage, segment: str, cutoff: datetime) -> None:
-    """Raise DamagedArchive if a segment has rows and stubs, but no manifest.
+    def _refuse_lost_manifest(self, segment: str) -> None:
+        """Raise DamagedArchive if a segment has rows and stubs, but no manifest.
 
-    A run that died before it wrote the first manifest has left no stubs, and a purge that died has
-    left only expired ones. So with other stubs the manifest was lost.
-    """
-    if storage.archive.manifest(segment) is not None:
-        return
-    for ids in storage.archive.orphaned_ids(segment):
-        stubs = storage.database.stubs(ids).values()
-        if any(stub.segment == segment and stub.created_at > cutoff for stub in stubs):
-            raise DamagedArchive(f"{segment}.json", "it is missing, and its rows are there")
+        A run that died before it wrote the first manifest has left no stubs, and a purge that died
+        has left only expired ones. So with other stubs the manifest was lost.
+        """
+        if self.storage.archive.manifest(segment) is not None:
+            return
+        for ids in self.storage.archive.orphaned_ids(segment):
+            stubs = self.storage.database.stubs(ids).values()
+            if any(stub.segment == segment and stub.created_at > self.cutoff for stub in stubs):
+                raise DamagedArchive(f"{segment}.json", "it is missing, and its rows are there")
 
-
-def _kept(
-    storage: Storage, segment: str, holds: Holds, cutoff: datetime
-) -> Iterator[ChatInteraction]:
-    for rows in batched(storage.archive.rows(segment), ROWS_AT_ONCE):
-        stubs = storage.database.stubs([row.interaction_id for row in rows])
-        for row in rows:
-            stub = stubs.get(row.interaction_id)
-            if row.created_at <= cutoff:
-                if holds.holds(row):
+    def _kept(self, segment: str) -> Iterator[ChatInteraction]:
+        for rows in batched(self.storage.archive.rows(segment), ROWS_AT_ONCE):
+            stubs = self.storage.database.stubs([row.interaction_id for row in rows])
+            for row in rows:
+                stub = stubs.get(row.interaction_id)
+                if row.created_at <= self.cutoff:
+                    if self.holds.holds(row):
+                        yield row
+                elif stub is not None and stub.segment == segment:
                     yield row
-            elif stub is not None and stub.segment == segment:
-                yield row

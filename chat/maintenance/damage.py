@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 from chat.maintenance.runs import LockLost
 from storage.exceptions import DamagedArchive, StorageError, StorageUnavailable
@@ -22,12 +21,7 @@ class Damage:
         """Start with nothing found."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Raise what was found, unless the block failed with something as severe."""
         is_as_bad = isinstance(error, StorageUnavailable | LockLost)
         if error is None or (isinstance(error, StorageError) and not is_as_bad):

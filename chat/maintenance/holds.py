@@ -5,9 +5,11 @@ They are kept in the archive, where restoring a backup of the database does not 
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Literal
+
+import msgspec
 
 from storage.archive.archive import Archive
 from storage.archive.manifests import Manifest
@@ -48,7 +50,7 @@ class Holds:
         """Returns the holds there are now. Raises DamagedArchive. Read them once a run."""
         files = archive.files
         documents = (files.read_document(f"{FOLDER}/{name}") for name in files.list(FOLDER))
-        return cls(_hold(document) for document in documents if document is not None)
+        return cls(msgspec.convert(document, Hold) for document in documents if document)
 
     def find(self, kind: Kind, value: str) -> Hold | None:
         """The hold on a user or a day, or None."""
@@ -65,23 +67,10 @@ class Holds:
 
 def put(archive: Archive, hold: Hold) -> None:
     """Hold a user or a day from now on. If it is held already, the reason is replaced."""
-    archive.files.write_document(
-        hold.name,
-        {
-            "kind": hold.kind,
-            "value": hold.value,
-            "reason": hold.reason,
-            "since": format_time(hold.since),
-        },
-    )
+    document = asdict(hold) | {"since": format_time(hold.since)}
+    archive.files.write_document(hold.name, document)
 
 
 def lift(archive: Archive, hold: Hold) -> None:
     """Lift a hold. What is past the retention cutoff is deleted by the next purge."""
     archive.files.delete(hold.name)
-
-
-def _hold(document: dict[str, str]) -> Hold:
-    kind: Kind = "user" if document["kind"] == "user" else "day"
-    since = datetime.fromisoformat(document["since"])
-    return Hold(kind, document["value"], document["reason"], since)

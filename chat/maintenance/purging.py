@@ -4,16 +4,15 @@ A damaged file keeps nothing else from being deleted, but the run fails at its e
 is deleted unread once all of its day is past the cutoff, if nothing can be under a legal hold.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from chat.maintenance.compaction import SegmentCounts, compact, examine, finish_interrupted
+from chat.maintenance.compaction import Compaction, SegmentCounts
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage.archive import names
-from storage.archive.manifests import Manifest
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 
@@ -57,150 +56,132 @@ def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
     DamagedArchive is raised only when everything else is done.
     """
     with Damage() as damage:
-        _Purge(storage, policy.cutoff, run, report, damage).do()
+        _Purge(storage, policy.cutoff, Holds.of(storage.archive), run, report, damage).do()
 
 
+@dataclass
 class _Purge:
-    def __init__(
-        self, storage: Storage, cutoff: datetime, run: Run, report: Purged, damage: Damage
-    ) -> None:
-        self._storage = storage
-        self._archive = storage.archive
-        self._cutoff = cutoff
-        self._holds = Holds.of(storage.archive)
-        self._run = run
-        self._report = report
-        self._damage = damage
-        self._due: dict[str, int] = {}
-        """About how many rows are past the cutoff, by segment."""
-        self._unreadable: list[str] = []
+    storage: Storage
+    cutoff: datetime
+    holds: Holds
+    run: Run
+    report: Purged
+    damage: Damage
+    due: dict[str, int] = field(default_factory=dict)
+    """About how many rows are past the cutoff, by segment. A frame counts as a whole."""
+    unreadable: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.archive = self.storage.archive
+        self.compaction = Compaction(self.storage, self.holds, self.cutoff)
 
     def do(self) -> None:
         """Purge the archive, then the database, and then what belongs to them."""
-        marked = set(self._archive.marked())
-        if self._run.dry_run:
-            self._report.finished = len(marked)
-        else:
-            with self._damage.passed_over():
-                self._report.finished = finish_interrupted(
-                    self._storage, self._run, self._holds, self._cutoff
-                )
-            marked = set()
-        for day in self._archive.days():
-            if day <= self._cutoff.date():
+        with self.damage.passed_over():
+            self.report.finished = self.compaction.finish_interrupted(self.run)
+        marked = set(self.archive.marked()) if self.run.dry_run else set()
+        for day in self.archive.days():
+            if day <= self.cutoff.date():
                 self._examine_day(day, marked)
-        hot = self._storage.database.count_oldest(self._cutoff, COUNTED_AT_MOST)
-        self._report.remaining = sum(self._due.values()) + hot
-        for segment in self._due:
+        hot = self.storage.database.count_oldest(self.cutoff, COUNTED_AT_MOST)
+        self.report.remaining = sum(self.due.values()) + hot
+        for segment in self.due:
             self._step()
-            with self._damage.passed_over():
+            with self.damage.passed_over():
                 self._purge_segment(segment, marked)
         self._purge_unreadable()
         self._purge_hot()
         self._purge_records()
-        if self._run.dry_run:
-            self._report.remaining = self._report.cold + self._report.hot
+        if self.run.dry_run:
+            self.report.remaining = self.report.cold + self.report.hot
         else:
             self._end()
 
     def _examine_day(self, day: date, marked: set[str]) -> None:
-        segments, lost = self._archive.segments_and_lost(day)
-        nothing_stays = day < self._cutoff.date() and self._is_unheld(day)
+        segments, lost = self.archive.segments_and_lost(day)
+        is_unheld = day not in self.holds.days and not self.holds.users
+        nothing_stays = is_unheld and day < self.cutoff.date()
         for segment in segments:
             try:
-                manifest = self._archive.manifest(segment)
+                manifest = self.archive.manifest(segment)
             except DamagedArchive as error:
                 lost.append(segment)
                 if not nothing_stays:
-                    self._damage.found.append(error)
+                    self.damage.found.append(error)
                 continue
-            if manifest is not None and manifest.oldest <= self._cutoff:
-                self._due[segment] = _expired(manifest, self._cutoff)
+            if manifest is not None and manifest.oldest <= self.cutoff:
+                expired = (frame for frame in manifest.frames if frame.first[0] <= self.cutoff)
+                self.due[segment] = sum(frame.count for frame in expired)
         if nothing_stays:
-            self._unreadable += sorted(set(lost) - marked)
+            self.unreadable += sorted(set(lost) - marked)
 
     def _purge_segment(self, segment: str, marked: set[str]) -> None:
-        if self._run.dry_run:
-            counts = examine(self._storage, segment, self._holds, self._cutoff)
-        else:
-            counts = self._removed(segment)
-        report = self._report
+        counts = self.compaction.examine(segment) if self.run.dry_run else self._removed(segment)
+        report = self.report
         report.held += counts.held
         if segment not in marked:  # completing a marked one would drop the rest
             report.cold += counts.dropped
             report.segments += not counts.kept
-        report.remaining = max(report.remaining - self._due[segment], 0)
+        report.remaining = max(report.remaining - self.due[segment], 0)
 
     def _removed(self, segment: str) -> SegmentCounts:
-        marker = self._archive.mark(segment)
-        manifest = self._archive.manifest(segment)
-        if manifest is not None and self._is_over(manifest):
-            self._archive.remove(segment)
+        marker = self.archive.mark(segment)
+        manifest = self.archive.manifest(segment)
+        is_over = manifest and manifest.newest <= self.cutoff and not self.holds.may_hold(manifest)
+        if manifest is not None and is_over:
+            self.archive.remove(segment)
             counts = SegmentCounts(kept=0, dropped=manifest.count, held=0)
         else:
             try:
-                counts = compact(self._storage, segment, self._holds, self._cutoff)
+                counts = self.compaction.compact(segment)
             except DamagedArchive:
-                self._archive.unmark([marker])  # nothing of it was changed
+                self.archive.unmark([marker])  # nothing of it was changed
                 raise
-        self._archive.unmark([marker])
+        self.archive.unmark([marker])
         return counts
 
-    def _is_unheld(self, day: date) -> bool:
-        return day not in self._holds.days and not self._holds.users
-
-    def _is_over(self, manifest: Manifest) -> bool:
-        return manifest.newest <= self._cutoff and not self._holds.may_hold(manifest)
-
     def _purge_unreadable(self) -> None:
-        for segment in self._unreadable:
+        for segment in self.unreadable:
             self._step()
-            if not self._run.dry_run:
-                self._archive.remove(segment)
-            self._report.unreadable += 1
+            if not self.run.dry_run:
+                self.archive.remove(segment)
+            self.report.unreadable += 1
 
     def _purge_hot(self) -> None:
-        report, after = self._report, None
-        while page := self._storage.oldest(self._cutoff, min(PAGE, self._run.batch_size), after):
+        report, after = self.report, None
+        while page := self.storage.oldest(self.cutoff, min(PAGE, self.run.batch_size), after):
             self._step()
             after = page[-1].position
-            unheld = [row for row in page if not self._holds.holds(row)]
+            unheld = [row for row in page if not self.holds.holds(row)]
             report.held += len(page) - len(unheld)
             report.hot += (
                 len(unheld)
-                if self._run.dry_run
-                else self._storage.database.remove_expired(unheld, self._cutoff)
+                if self.run.dry_run
+                else self.storage.database.remove_expired(unheld, self.cutoff)
             )
             report.remaining = max(report.remaining - len(page), 0)
 
     def _purge_records(self) -> None:
         """Idempotency keys that have expired."""
-        database, now = self._storage.database, self._run.now
-        if self._run.dry_run:
-            self._report.idempotency_records = database.count_expired_idempotency_keys(now)
+        database, now = self.storage.database, self.run.now
+        if self.run.dry_run:
+            self.report.idempotency_records = database.count_expired_idempotency_keys(now)
             return
         while removed := database.remove_expired_idempotency_keys(now, RECORDS_AT_ONCE):
-            self._report.idempotency_records += removed
+            self.report.idempotency_records += removed
             self._step()
 
     def _end(self) -> None:
-        report = self._report
-        while stubs := self._storage.database.remove_expired_stubs(
-            self._cutoff, self._run.batch_size
-        ):
+        report = self.report
+        while stubs := self.storage.database.remove_expired_stubs(self.cutoff, self.run.batch_size):
             report.stubs += stubs
             self._step()
-        self._archive.tidy((names.PENDING, FOLDER))
+        self.archive.tidy((names.PENDING, FOLDER))
         report.remaining = 0
-        while given := self._storage.database.reclaim():
+        while given := self.storage.database.reclaim():
             report.reclaimed_bytes += given
             self._step()
-        report.unreclaimed_bytes = self._storage.database.unreclaimable_bytes()
+        report.unreclaimed_bytes = self.storage.database.unreclaimable_bytes()
 
     def _step(self) -> None:
-        self._run.step(self._report.cold + self._report.hot)
-
-
-def _expired(manifest: Manifest, cutoff: datetime) -> int:
-    """The number of rows at or before the cutoff; a frame counts as a whole."""
-    return sum(frame.count for frame in manifest.frames if frame.first[0] <= cutoff)
+        self.run.step(self.report.cold + self.report.hot)

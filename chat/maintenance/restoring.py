@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
-from chat.maintenance.compaction import compact, examine, finish_interrupted
+from chat.maintenance.compaction import Compaction
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
@@ -39,13 +39,10 @@ def restore(storage: Storage, day: date, policy: Policy, run: Run, report: Resto
     day only when everything else is done.
     """
     with Damage() as damage:
-        holds = Holds.of(storage.archive)
-        if run.dry_run:
-            report.finished = len(storage.archive.marked())
-        else:
-            with damage.passed_over():
-                report.finished = finish_interrupted(storage, run, holds, policy.cutoff)
-        _Job(storage, policy, run, report, holds).restore(day)
+        compaction = Compaction(storage, Holds.of(storage.archive), policy.cutoff)
+        with damage.passed_over():
+            report.finished = compaction.finish_interrupted(run)
+        _Job(storage, run, report, compaction).restore(day)
 
 
 @dataclass(frozen=True)
@@ -53,15 +50,14 @@ class _Job:
     """What restoring a day needs."""
 
     storage: Storage
-    policy: Policy
     run: Run
     report: Restored
-    holds: Holds
+    compaction: Compaction
 
     def restore(self, day: date) -> None:
         archive = self.storage.archive
-        if _end(day) <= self.policy.cutoff or not archive.segments(day):
-            raise NothingArchived(_nothing(self.storage, day, self.policy))
+        if _end(day) <= self.compaction.cutoff or not archive.segments(day):
+            raise NothingArchived(_nothing(self.storage, day, self.compaction.cutoff))
         counts = {manifest.segment: manifest.count for manifest in archive.manifests(day)}
         self.report.remaining = sum(counts.values())
         for segment in counts:
@@ -70,29 +66,29 @@ class _Job:
             else:
                 marker = archive.mark(segment)
                 self._return_rows(segment)
-                compact(self.storage, segment, self.holds, self.policy.cutoff)
+                self.compaction.compact(segment)
                 archive.unmark([marker])
             self.report.segments += 1
         self.report.remaining = self.report.restored if self.run.dry_run else 0
 
     def _count(self, segment: str) -> None:
         self.run.step(self.report.restored)
-        counts = examine(self.storage, segment, self.holds, self.policy.cutoff)
+        counts = self.compaction.examine(segment)
         self.report.restored += counts.kept - counts.held
 
     def _return_rows(self, segment: str) -> None:
         at_once = min(ROWS_AT_ONCE, self.run.batch_size)
         for rows in batched(self.storage.archive.rows(segment), at_once):
             self.run.step(self.report.restored)
-            unexpired = [row for row in rows if row.created_at > self.policy.cutoff]
+            unexpired = [row for row in rows if row.created_at > self.compaction.cutoff]
             self.report.restored += self.storage.return_from_cold(unexpired, segment)
             self.report.remaining = max(self.report.remaining - len(rows), 0)
 
 
-def _nothing(storage: Storage, day: date, policy: Policy) -> str:
+def _nothing(storage: Storage, day: date, cutoff: datetime) -> str:
     days = storage.archive.days()
     which = f"It has days from {days[0]} to {days[-1]}." if days else "It has nothing at all."
-    if _end(day) <= policy.cutoff:
+    if _end(day) <= cutoff:
         return f"{day} is past all its days, and can be read no more. The archive: {which}"
     start = datetime.combine(day, time.min, UTC)
     if storage.oldest(_end(day), 1, (start, "")):

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from types import TracebackType
 
 from django.db import connections
 
@@ -108,12 +107,7 @@ class Run:
                 raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Release the lock, if it is still held. If that fails, it ends by itself."""
         if self._locks:
             self._has_ended.set()

@@ -6,12 +6,9 @@ and so does one line of text if the run fails.
 
 import signal
 import sys
-import threading
 import time
 from abc import abstractmethod
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -21,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import OutOfTime, Run
 from chat.management import arguments
-from chat.management.interrupts import ctrl_c
+from chat.management.interrupts import ctrl_c, handled
 from chat.metrics.maintenance import leave_run_metrics
 from chat.progress import progress
 from storage import get_storage
@@ -39,7 +36,7 @@ INTERRUPTED = 130
 
 
 class MaintenanceCommand(BaseCommand):
-    """A command that cron runs. Subclasses define `new_report`, `work` and maybe `add_options`.
+    """A command that cron runs. Subclasses define `report_class`, `work` and maybe `add_options`.
 
     Exit statuses: 0 done, 1 failed, 2 wrong arguments, 3 stopped by --max-seconds or SIGTERM with
     work left, 130 stopped with Ctrl-C.
@@ -48,15 +45,14 @@ class MaintenanceCommand(BaseCommand):
     of a run that fails has its counts too.
     """
 
+    report_class: type[Any]
+    """A dataclass of counts, all zero. `remaining` is the work left, or None if unknown."""
+
     batch_size = 5000
     """The default of --batch-size."""
 
     locks = True
     """Whether a run acquires the maintenance lock, so that it does not overlap with others."""
-
-    @abstractmethod
-    def new_report(self) -> Any:
-        """A dataclass of counts, all zero. `remaining` is the work left, or None if unknown."""
 
     @abstractmethod
     def work(self, storage: Storage, run: Run, report: Any, options: dict[str, Any]) -> None:
@@ -92,7 +88,7 @@ class MaintenanceCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
-        report = self.new_report()
+        report = self.report_class()
         status = "failed"
         try:
             self._run(report, options)
@@ -123,7 +119,7 @@ class MaintenanceCommand(BaseCommand):
                 report=show,
                 lock=self.locks,
             )
-            with ctrl_c(), _stopped_by_sigterm(run), run:
+            with ctrl_c(), handled(signal.SIGTERM, lambda *_: run.stop()), run:
                 self.work(storage, run, report, options)
 
     def _tell(self, report: Any, status: str, taken: float, dry_run: bool) -> None:
@@ -163,15 +159,3 @@ def _counts(report: Any, status: str) -> dict[str, Any]:
 
 def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-@contextmanager
-def _stopped_by_sigterm(run: Run) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread can handle signals
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: run.stop())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

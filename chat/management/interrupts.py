@@ -1,12 +1,25 @@
-"""Handling Ctrl-C in commands that write."""
+"""Handling signals in commands that write."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from storage.exceptions import StorageError
+
+
+@contextmanager
+def handled(signum: int, handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let `handler` handle a signal within this block. Only the main thread can; others do not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signum, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signum, before)
 
 
 @contextmanager
@@ -17,9 +30,6 @@ def ctrl_c() -> Iterator[None]:
     is dropped by sqlite3, which reports a database error instead. So a StorageError after Ctrl-C
     is turned into KeyboardInterrupt.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread can handle signals
-        return
     pressed = False
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -27,12 +37,10 @@ def ctrl_c() -> Iterator[None]:
         pressed = True
         signal.default_int_handler(signum, frame)
 
-    before = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        with handled(signal.SIGINT, interrupt):
+            yield
     except StorageError as error:
         if pressed:
             raise KeyboardInterrupt from error
         raise
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -14,7 +14,7 @@ SUCCESS = "chat_maintenance_success_timestamp_seconds"
 
 def leave_run_metrics(command: str, status: str, seconds: float, counts: Mapping[str, Any]) -> None:
     """Write the metrics of a run that has ended. Raises OSError."""
-    success = time.time() if status == "done" else _last_success(command)
+    success = time.time() if status == "done" else _successes().get(command, 0.0)
     leave_metrics(command, measured(command, status, seconds, counts, success))
 
 
@@ -67,12 +67,8 @@ def last_successes() -> dict[str, str]:
     }
 
 
-def _last_success(command: str) -> float:
-    """When the command last did all that was due, as a timestamp; 0 if never."""
-    return _successes().get(command, 0.0)
-
-
 def _successes() -> dict[str, float]:
+    """The timestamps of `last_successes`; 0 for a command that never did all that was due."""
     return {
         sample.labels["command"]: float(sample.value)
         for metric in left_by_commands()

@@ -14,12 +14,12 @@ _SALT = "storage.archive.pseudonyms"
 
 def pseudonym(user_id: str) -> str:
     """A user's pseudonym with the current key: 32 hexadecimal digits."""
-    return _pseudonym(settings.SECRET_KEY, user_id)
+    return _digits(_SALT, user_id, settings.SECRET_KEY, 32)
 
 
-def key_id() -> str:
-    """8 hexadecimal digits that identify the current key and reveal nothing about it."""
-    return _key_id(settings.SECRET_KEY)
+def key_id(key: str | None = None) -> str:
+    """8 hexadecimal digits that identify a key (the current one) and reveal nothing about it."""
+    return _digits(f"{_SALT}.key", "", key or settings.SECRET_KEY, 8)
 
 
 def all_pseudonyms(user_id: str) -> list[str]:
@@ -29,24 +29,13 @@ def all_pseudonyms(user_id: str) -> list[str]:
 
 def pseudonyms_by_key(user_id: str) -> Mapping[str, str]:
     """A user's pseudonyms with all known keys, by the ids of the keys."""
-    return {_key_id(key): _pseudonym(key, user_id) for key in _keys()}
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return {key_id(key): _digits(_SALT, user_id, key, 32) for key in keys}
 
 
 def counts(users: Mapping[str, int]) -> dict[str, int]:
     """Counts by user turned into counts by pseudonym, sorted."""
     return dict(sorted((pseudonym(user), count) for user, count in users.items()))
-
-
-def _keys() -> list[str]:
-    return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-
-
-def _pseudonym(key: str, user_id: str) -> str:
-    return _digits(_SALT, user_id, key, 32)
-
-
-def _key_id(key: str) -> str:
-    return _digits(f"{_SALT}.key", "", key, 8)
 
 
 def _digits(salt: str, value: str, key: str, length: int) -> str:

@@ -9,6 +9,7 @@ import hashlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from storage.archive import pseudonyms, segments
@@ -39,44 +40,36 @@ class Reader:
         """All rows, oldest first."""
         last: Position | None = None
         for manifest in self._manifests():
-            try:
+            with suppress(_Rewritten):
                 for row in self._forward(manifest, last):
                     last = row.position
                     yield row
                 return
-            except _Rewritten:
-                continue
 
     def newest(self, before: Position | None, after: datetime | None) -> Iterator[ChatInteraction]:
         """Rows before a position, created at `after` or later, newest first."""
         for manifest in self._manifests():
-            try:
+            with suppress(_Rewritten):
                 for row in self._backward(manifest, before):
                     if after is not None and row.created_at < after:
                         return
                     before = row.position
                     yield row
                 return
-            except _Rewritten:
-                continue
 
     def find(self, wanted: Sequence[Position]) -> dict[str, ChatInteraction]:
         """The rows at these positions, by id."""
         for manifest in self._manifests():
-            try:
+            with suppress(_Rewritten):
                 return {row.interaction_id: row for row in self._at(manifest, set(wanted))}
-            except _Rewritten:
-                continue
         return {}
 
     def verify(self) -> Manifest | None:
         """Read all and compare it with the manifest, which is returned. Raises DamagedArchive."""
         for manifest in self._manifests():
-            try:
+            with suppress(_Rewritten):
                 self._verify(manifest)
-            except _Rewritten:
-                continue
-            return manifest
+                return manifest
         return None
 
     def _manifests(self) -> Iterator[Manifest]:
@@ -98,7 +91,8 @@ class Reader:
         firsts = [frame.first for frame in manifest.frames]
         end = len(firsts) if before is None else bisect_left(firsts, before)
         for frame in reversed(manifest.frames[:end]):
-            for row in reversed(segments.rows_of(manifest, frame, self._content(manifest, frame))):
+            content = self._read(manifest, frame.offset, frame.length)
+            for row in reversed(segments.rows_of(manifest, frame, content)):
                 if before is None or row.position < before:
                     yield row
 
@@ -106,7 +100,7 @@ class Reader:
         numbers = {manifest.frame_of(position) for position in wanted}
         for number in sorted(number for number in numbers if number is not None):
             frame = manifest.frames[number]
-            content = self._content(manifest, frame)
+            content = self._read(manifest, frame.offset, frame.length)
             yield from segments.wanted_rows(manifest, frame, content, wanted)
 
     def _verify(self, manifest: Manifest) -> None:
@@ -142,9 +136,6 @@ class Reader:
                 yield frame, content[frame.offset - offset :][: frame.length]
             if len(content) > end - offset:
                 raise DamagedArchive(manifest.data, "it is longer than it was")
-
-    def _content(self, manifest: Manifest, frame: Frame) -> bytes:
-        return self._read(manifest, frame.offset, frame.length)
 
     def _read(self, manifest: Manifest, offset: int, length: int) -> bytes:
         content = self._files.read(manifest.data, offset, length)

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import IO
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, TypeVar
 
 import msgspec
 from backports import zstd
@@ -25,6 +25,8 @@ class _Key(msgspec.Struct):
 
     interaction_id: str
 
+
+T = TypeVar("T")
 
 _KEYS = msgspec.json.Decoder(_Key)
 
@@ -95,19 +97,24 @@ class Writer:
         )
 
 
-def lines_of(manifest: Manifest, frame: Frame, content: bytes) -> list[bytes]:
-    """The lines of a frame whose bytes in the data file are `content`. Raises DamagedArchive."""
-    if len(content) != frame.length or hashlib.sha256(content).hexdigest() != frame.sha256:
-        raise DamagedArchive(manifest.data, _place(frame, "its checksum is wrong"))
-    try:
-        lines = zstd.decompress(content).split(b"\n")
-    except zstd.ZstdError:
-        raise DamagedArchive(manifest.data, _place(frame, "it cannot be decompressed")) from None
-    if lines.pop() or len(lines) != frame.count:
-        raise DamagedArchive(
-            manifest.data, _place(frame, "it does not have as many rows as it should")
-        )
-    return lines
+def rows_of(manifest: Manifest, frame: Frame, content: bytes) -> list[ChatInteraction]:
+    """The rows of a frame whose bytes are `content`, in order. Raises DamagedArchive."""
+    rows = [_decoded(from_json, manifest, frame, line) for line in _lines(manifest, frame, content)]
+    if rows[0].position != frame.first:
+        raise _damage(manifest, frame, "it does not begin with its first row")
+    return rows
+
+
+def wanted_rows(
+    manifest: Manifest, frame: Frame, content: bytes, wanted: set[Position]
+) -> Iterator[ChatInteraction]:
+    """The rows of a frame at the wanted positions. Raises as `rows_of` does."""
+    ids = {interaction_id for _, interaction_id in wanted}
+    for line in _lines(manifest, frame, content):
+        if _decoded(_KEYS.decode, manifest, frame, line).interaction_id in ids:
+            row = _decoded(from_json, manifest, frame, line)
+            if row.position in wanted:
+                yield row
 
 
 def ids_of(name: str, content: bytes) -> list[str]:
@@ -119,39 +126,25 @@ def ids_of(name: str, content: bytes) -> list[str]:
         raise DamagedArchive(name, "it has no manifest, and cannot be read without") from None
 
 
-def rows_of(manifest: Manifest, frame: Frame, content: bytes) -> list[ChatInteraction]:
-    """The rows of a frame, in order. Raises as `lines_of` does."""
-    rows = [_row(manifest, frame, line) for line in lines_of(manifest, frame, content)]
-    if rows[0].position != frame.first:
-        raise DamagedArchive(manifest.data, _place(frame, "it does not begin with its first row"))
-    return rows
-
-
-def wanted_rows(
-    manifest: Manifest, frame: Frame, content: bytes, wanted: set[Position]
-) -> Iterator[ChatInteraction]:
-    """The rows of a frame at the wanted positions. Raises as `lines_of` does."""
-    ids = {interaction_id for _, interaction_id in wanted}
-    for line in lines_of(manifest, frame, content):
-        if _id(manifest, frame, line) in ids:
-            row = _row(manifest, frame, line)
-            if row.position in wanted:
-                yield row
-
-
-def _id(manifest: Manifest, frame: Frame, line: bytes) -> str:
+def _lines(manifest: Manifest, frame: Frame, content: bytes) -> list[bytes]:
+    if len(content) != frame.length or hashlib.sha256(content).hexdigest() != frame.sha256:
+        raise _damage(manifest, frame, "its checksum is wrong")
     try:
-        return _KEYS.decode(line).interaction_id
-    except ValueError:
-        raise DamagedArchive(manifest.data, _place(frame, "it has a line that is no row")) from None
+        lines = zstd.decompress(content).split(b"\n")
+    except zstd.ZstdError:
+        raise _damage(manifest, frame, "it cannot be decompressed") from None
+    if lines.pop() or len(lines) != frame.count:
+        raise _damage(manifest, frame, "it does not have as many rows as it should")
+    return lines
 
 
-def _row(manifest: Manifest, frame: Frame, line: bytes) -> ChatInteraction:
+def _decoded(decode: Callable[[bytes], T], manifest: Manifest, frame: Frame, line: bytes) -> T:
     try:
-        return from_json(line)
+        return decode(line)
     except ValueError:
-        raise DamagedArchive(manifest.data, _place(frame, "it has a line that is no row")) from None
+        raise _damage(manifest, frame, "it has a line that is no row") from None
 
 
-def _place(frame: Frame, problem: str) -> str:
-    return f"the part of {frame.length} bytes at {frame.offset}: {problem}"
+def _damage(manifest: Manifest, frame: Frame, problem: str) -> DamagedArchive:
+    place = f"the part of {frame.length} bytes at {frame.offset}"
+    return DamagedArchive(manifest.data, f"{place}: {problem}")

@@ -12,11 +12,12 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from django.db import DatabaseError
 
 from storage.archive import documents, durable
@@ -57,7 +58,7 @@ class Backup:
 
     name: str
     sha256: str
-    size: int
+    bytes: int
     """Bytes of the file."""
     taken_at: datetime
     expires_at: datetime
@@ -125,14 +126,14 @@ class BackupFolder:
             raise BackupDamaged(path.name, "its checksum is not that of its content") from error
         if content.get("name") != name or content.get("format") != FORMAT:
             raise BackupDamaged(path.name, "it is another backup's, or of a later version")
-        return _from_document(content)
+        return msgspec.convert({**content, "content": content}, Backup)
 
     def verify(self, name: str) -> Backup:
         """Read a backup completely and compare it with its manifest. Raises BackupDamaged."""
         backup = self.manifest(name)
         path = self.path(name)
         try:
-            is_same = path.stat().st_size == backup.size and durable.digest(path) == backup.sha256
+            is_same = path.stat().st_size == backup.bytes and durable.digest(path) == backup.sha256
         except OSError as error:
             raise BackupDamaged(path.name, f"it cannot be read ({error.strerror})") from error
         if not is_same:
@@ -175,7 +176,7 @@ class BackupFolder:
             name=name,
             content=content,
             sha256=durable.digest(partial),
-            size=partial.stat().st_size,
+            bytes=partial.stat().st_size,
             taken_at=now,
             expires_at=now + self._keep,
             sqlite_version=sqlite3.sqlite_version,
@@ -265,25 +266,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 def _to_document(backup: Backup) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "name": backup.name,
-        "sha256": backup.sha256,
-        "bytes": backup.size,
-        "taken_at": format_time(backup.taken_at),
-        "expires_at": format_time(backup.expires_at),
-        "sqlite_version": backup.sqlite_version,
-        **backup.content.as_dict(),
-    }
-
-
-def _from_document(document: dict[str, Any]) -> Backup:
-    return Backup(
-        name=document["name"],
-        sha256=document["sha256"],
-        size=document["bytes"],
-        taken_at=datetime.fromisoformat(document["taken_at"]),
-        expires_at=datetime.fromisoformat(document["expires_at"]),
-        sqlite_version=document["sqlite_version"],
-        content=DatabaseContent(document["tables"], document["hashes"], document["schema"]),
-    )
+    document = {"format": FORMAT, **asdict(backup)}
+    times = {name: format_time(document[name]) for name in ("taken_at", "expires_at")}
+    content = document.pop("content")
+    return document | times | content

@@ -4,9 +4,8 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 INTERACTIONS = ("storage_chatinteraction", "storage_archivedinteraction")
 """Tables whose rows are hashed, in the order of `interaction_id`."""
@@ -34,10 +33,6 @@ class DatabaseContent:
         """Rows of all tables."""
         return sum(self.tables.values())
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same as values that JSON has."""
-        return asdict(self)
-
 
 @contextmanager
 def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connection]:
@@ -57,33 +52,35 @@ def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connecti
         yield connection
 
 
-def examine(database: Path) -> DatabaseContent:
-    """Read all of a database that nobody is writing to. Raises NotIntact."""
+@contextmanager
+def _intact(database: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a database in which SQLite has compared tables, indexes and references."""
     try:
         with connected(database) as connection:
             connection.execute("PRAGMA query_only = ON")
-            _check(connection)
-            return _content(connection)
+            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != "ok":
+                raise NotIntact(str(found).splitlines()[0])
+            dangling = connection.execute("PRAGMA foreign_key_check").fetchone()
+            if dangling is not None:
+                raise NotIntact(
+                    f"a row of {dangling[0]} refers to one of {dangling[2]} that is not there"
+                )
+            yield connection
     except sqlite3.DatabaseError as error:
         raise NotIntact(str(error)) from error
+
+
+def examine(database: Path) -> DatabaseContent:
+    """Read all of a database that nobody is writing to. Raises NotIntact."""
+    with _intact(database) as connection:
+        return _content(connection)
 
 
 def check(database: Path) -> None:
     """Let SQLite compare tables, indexes and references. Raises NotIntact."""
-    try:
-        with connected(database) as connection:
-            _check(connection)
-    except sqlite3.DatabaseError as error:
-        raise NotIntact(str(error)) from error
-
-
-def _check(connection: sqlite3.Connection) -> None:
-    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
-        raise NotIntact(str(found).splitlines()[0])
-    dangling = connection.execute("PRAGMA foreign_key_check").fetchone()
-    if dangling is not None:
-        raise NotIntact(f"a row of {dangling[0]} refers to one of {dangling[2]} that is not there")
+    with _intact(database):
+        pass
 
 
 def _content(connection: sqlite3.Connection) -> DatabaseContent:

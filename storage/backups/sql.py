@@ -52,7 +52,7 @@ class SqlBackups(Backups):
             return
         replacing.remove_leftovers(self._database)
         backup, report.deleted = self._folder.take(self._database, now)
-        report.name, report.bytes = backup.name, backup.size
+        report.name, report.bytes = backup.name, backup.bytes
         report.rows = backup.content.row_count
         report.expires_at = format_time(backup.expires_at)
         for path, since in replacing.kept(self._database):
@@ -93,7 +93,7 @@ class SqlBackups(Backups):
                 else:
                     report.verified += 1
                     report.rows += backup.content.row_count
-                    report.bytes += backup.size
+                    report.bytes += backup.bytes
             report.remaining = 0
             if problems:
                 raise BackupRefused("\n".join(problems))

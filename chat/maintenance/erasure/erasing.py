@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from chat.maintenance.compaction import finish_interrupted
+from chat.maintenance.compaction import Compaction
 from chat.maintenance.erasure import ledger
 from chat.maintenance.erasure.ledger import Erasure
 from chat.maintenance.erasure.removal import Removal, cold_ids, has_any_of, hot_pages
@@ -105,18 +105,18 @@ class Job:
     def __init__(self, storage: Storage, policy: Policy, run: Run, report: Erased) -> None:
         self._storage = storage
         self._archive = storage.archive
-        self._cutoff = policy.cutoff
+        self._policy = policy
         self._run = run
         self._report = report
 
     @cached_property
-    def holds(self) -> Holds:
-        """All legal holds, read once a run: `legal_hold add` waits for earlier runs to end."""
-        return Holds.of(self._archive)
+    def _compaction(self) -> Compaction:
+        """With all legal holds, read once a run: `legal_hold add` waits for earlier runs to end."""
+        return Compaction(self._storage, Holds.of(self._archive), self._policy.cutoff)
 
     def erase(self, user_id: str) -> Erasure:
         """Record that a user is to be erased, and do it. Returns and raises as `attempt` does."""
-        _refuse_held(self._storage, user_id, self.holds)
+        _refuse_held(self._storage, user_id, self._compaction.holds)
         return self.attempt(ledger.request(self._archive, user_id))
 
     def attempt(self, erasure: Erasure) -> Erasure:
@@ -174,9 +174,9 @@ class Job:
         assert erasure.user_id is not None  # it is pending
         found: Counter[str] = Counter()
         try:
-            _refuse_held(self._storage, erasure.user_id, self.holds)
+            _refuse_held(self._storage, erasure.user_id, self._compaction.holds)
             # For each user: an earlier one that failed may have left something, too.
-            finish_interrupted(self._storage, self._run, self.holds, self._cutoff)
+            self._compaction.finish_interrupted(self._run)
             sweeps, swept_at = self._sweep_until_gone(erasure.user_id, found)
         except BaseException as error:
             self._keep(_with(erasure, found), error)
@@ -191,7 +191,7 @@ class Job:
 
     def _sweep_until_gone(self, user_id: str, found: Counter[str]) -> tuple[int, datetime]:
         """Returns the number of sweeps, and when the last one began. Raises UserActive."""
-        removal = Removal(self._storage, user_id, self._run, self.holds, self._cutoff, found)
+        removal = Removal(self._storage, user_id, self._run, self._compaction, found)
         for sweeps in range(1, SWEEPS + 2):
             if sweeps > 1:
                 time.sleep(self._storage.database.index_lag_seconds)

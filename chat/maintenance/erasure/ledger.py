@@ -10,11 +10,12 @@ that is killed in between leaves both; the erasure is done then, and `take_up` t
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from uuid_utils import uuid7
 
 from storage.archive import pseudonyms
@@ -153,7 +154,7 @@ def _ids(archive: Archive, folder: str) -> list[str]:
 
 def _read(archive: Archive, name: str) -> Erasure | None:
     document = archive.files.read_document(name)
-    return None if document is None else _erasure(document)
+    return None if document is None else msgspec.convert(document, Erasure)
 
 
 def _no_longer_pending(archive: Archive, erasure_id: str) -> None:
@@ -162,22 +163,7 @@ def _no_longer_pending(archive: Archive, erasure_id: str) -> None:
 
 
 def _document(erasure: Erasure) -> dict[str, Any]:
-    return {
-        "erasure_id": erasure.erasure_id,
-        "pseudonym": erasure.pseudonym,
-        "key_id": erasure.key_id,
-        "requested_at": format_time(erasure.requested_at),
-        "user_id": erasure.user_id,
-        "problem": erasure.problem,
-        "receipt": erasure.receipt,
-        "attempts": erasure.attempts,
-        "erased": erasure.erased,
-    }
-
-
-def _erasure(document: dict[str, Any]) -> Erasure:
-    requested_at = datetime.fromisoformat(document["requested_at"])
-    return Erasure(**(document | {"requested_at": requested_at}))
+    return asdict(erasure) | {"requested_at": format_time(erasure.requested_at)}
 
 
 def _pending_name(erasure_id: str) -> str:

@@ -6,10 +6,10 @@ name their users by pseudonym, and then by reading the rows.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from chat.maintenance.compaction import compact
-from chat.maintenance.holds import Holds
+from chat.maintenance.compaction import Compaction
 from chat.maintenance.runs import Run
 from storage import accounts
 from storage.archive.archive import Archive
@@ -20,39 +20,29 @@ from storage.models import ChatInteraction
 ROWS_AT_ONCE = 100
 
 
+@dataclass(frozen=True)
 class Removal:
     """Removes one user within a run. Counts in `found`, by layer, what was deleted so far."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        user_id: str,
-        run: Run,
-        holds: Holds,
-        cutoff: datetime,
-        found: Counter[str],
-    ) -> None:
-        self.found = found
-        self._storage = storage
-        self._archive = storage.archive
-        self._user_id = user_id
-        self._run = run
-        self._holds = holds
-        self._cutoff = cutoff
+    storage: Storage
+    user_id: str
+    run: Run
+    compaction: Compaction
+    found: Counter[str]
 
     def sweep(self) -> None:
         """Delete everything that can be found now. Repeating it is safe."""
-        for rows in hot_pages(self._storage, self._user_id):
+        for rows in hot_pages(self.storage, self.user_id):
             self._step()
-            self.found["hot"] += self._storage.erase_hot(rows, self._user_id)
-        for day in self._archive.days():
+            self.found["hot"] += self.storage.erase_hot(rows, self.user_id)
+        for day in self.storage.archive.days():
             self._step()
             for segment in self._segments_of(day):
                 self._step()
                 self.found["cold"] += self._remove_from(segment)
         self._step()
-        self.found.update(self._storage.forget_user(self._user_id))
-        self.found.update(accounts.forget_user(self._user_id))
+        self.found.update(self.storage.forget_user(self.user_id))
+        self.found.update(accounts.forget_user(self.user_id))
 
     def _segments_of(self, day: date) -> Iterator[str]:
         """The segments of a day that may have rows of the user.
@@ -60,22 +50,22 @@ class Removal:
         Raises DamagedArchive if there are rows without a manifest: nobody could tell whose they
         are. What interrupted runs have left without one is gone by now.
         """
-        segments, lost = self._archive.segments_and_lost(day)
+        segments, lost = self.storage.archive.segments_and_lost(day)
         if lost:
             raise DamagedArchive(f"{lost[0]}.json", "it is missing, and its rows are there")
-        yield from _may_have(self._archive, segments, self._user_id)
+        yield from _may_have(self.storage.archive, segments, self.user_id)
 
     def _remove_from(self, segment: str) -> int:
-        ids = ids_in(self._archive, segment, self._user_id)
+        ids = ids_in(self.storage.archive, segment, self.user_id)
         if ids:
-            marker = self._archive.mark(segment)
-            self._storage.database.drop_stubs(ids, segment)
-            compact(self._storage, segment, self._holds, self._cutoff)
-            self._archive.unmark([marker])
+            marker = self.storage.archive.mark(segment)
+            self.storage.database.drop_stubs(ids, segment)
+            self.compaction.compact(segment)
+            self.storage.archive.unmark([marker])
         return len(ids)
 
     def _step(self) -> None:
-        self._run.step(self.found.total())
+        self.run.step(self.found.total())
 
 
 def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]:

@@ -13,9 +13,8 @@ has changed tiers in the source leaves its old place in the target before it get
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 
-from chat.maintenance.compaction import compact
+from chat.maintenance.compaction import Compaction
 from chat.maintenance.holds import Holds
 from chat.maintenance.identity import confirm_archive
 from chat.maintenance.migration import handing_over, marks
@@ -133,7 +132,7 @@ class _Pass:
         self._run = run
         self._step = step
         self._report = report
-        self._cutoff = _cutoff(run)
+        self._cutoff = max(Policy.at(run.now).cutoff, expiry.cutoff())
         self.here, self.there = Digest(), Digest()
         self.differences = 0
 
@@ -170,11 +169,11 @@ class _Pass:
 
     def _remove_strays(self) -> None:
         archive = self._target.archive
-        holds = Holds.of(archive)
+        compaction = Compaction(self._target, Holds.of(archive), self._cutoff)
         for segment in strays(self._source.archive, archive):
             self._step()
             marker = archive.mark(segment)
-            compact(self._target, segment, holds, self._cutoff)
+            compaction.compact(segment)
             archive.unmark([marker])
 
     def _copy_cold(self) -> None:
@@ -218,7 +217,3 @@ class _Pass:
 
     def _unexpired(self, stubs: Iterator[Stub]) -> Iterator[Stub]:
         return (stub for stub in stubs if stub.created_at > self._cutoff)
-
-
-def _cutoff(run: Run) -> datetime:
-    return max(Policy.at(run.now).cutoff, expiry.cutoff())

@@ -12,10 +12,8 @@ from storage.interface import Storage
 class Command(MaintenanceCommand):
     """Moves what is due, in batches of interactions of one day."""
 
+    report_class = Archived
     help = "Move interactions older than RETENTION_HOT_DAYS from the database to the archive."
-
-    def new_report(self) -> Archived:
-        return Archived()
 
     def work(self, storage: Storage, run: Run, report: Archived, options: dict[str, Any]) -> None:
         archiving.archive(storage, policy_of(run), run, report)

@@ -12,14 +12,12 @@ from storage.interface import Storage
 class Command(MaintenanceCommand):
     """Exit status 1 means that something is not backed up."""
 
+    report_class = BackupReport
     help = (
         "Back up the SQL database to BACKUP_DIR, and delete expired backups. In production, also "
         "check that DynamoDB can restore the table."
     )
     locks = False  # the lock of the folder makes one run wait for the other
-
-    def new_report(self) -> BackupReport:
-        return BackupReport()
 
     def work(
         self, storage: Storage, run: Run, report: BackupReport, options: dict[str, Any]

@@ -16,6 +16,7 @@ from storage.interface import Storage
 class Command(MaintenanceCommand):
     """Reports a user as erased only if every layer has confirmed it."""
 
+    report_class = Erased
     help = "Erase a user from the database, the archive, the cache and everything else."
 
     def add_options(self, parser: ArgumentParser) -> None:
@@ -24,9 +25,6 @@ class Command(MaintenanceCommand):
         who.add_argument(
             "--pending", action="store_true", help="continue all erasures that are not finished"
         )
-
-    def new_report(self) -> Erased:
-        return Erased()
 
     def work(self, storage: Storage, run: Run, report: Erased, options: dict[str, Any]) -> None:
         user_id = options["user_id"]

@@ -17,6 +17,7 @@ from storage.interface import Storage
 class Command(MaintenanceCommand):
     """An export that was stopped is continued by the next run with the same folder."""
 
+    report_class = Exported
     help = (
         "Export all data of a user to a folder. interactions.jsonl.zst has the interactions. "
         "manifest.json has its SHA-256, and is written when the export is complete."
@@ -41,9 +42,6 @@ class Command(MaintenanceCommand):
             metavar="FOLDER",
             help="only check that the export in this folder matches its manifest",
         )
-
-    def new_report(self) -> Exported:
-        return Exported()
 
     def work(self, storage: Storage, run: Run, report: Exported, options: dict[str, Any]) -> None:
         user_id, output = options["user_id"], options["output"]

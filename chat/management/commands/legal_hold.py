@@ -33,6 +33,7 @@ class Command(MaintenanceCommand):
     a hold too late does no harm, so `lift` does not wait.
     """
 
+    report_class = Report
     help = "Protect a user or a day (UTC) from being purged and erased, or list what is protected."
     locks = False
 
@@ -46,9 +47,6 @@ class Command(MaintenanceCommand):
         parser.add_argument(
             "--reason", type=arguments.line, metavar="TEXT", help="why; shown by list"
         )
-
-    def new_report(self) -> Report:
-        return Report()
 
     def work(self, storage: Storage, run: Run, report: Report, options: dict[str, Any]) -> None:
         wanted = _wanted(run, options)

@@ -23,6 +23,7 @@ NAMES = ("local", "cloud")
 class Command(MaintenanceCommand):
     """To continue a run that was stopped, repeat it: it writes only what is missing."""
 
+    report_class = Copied
     help = (
         "Copy all interactions to another backend, which must not be in use yet, and compare the "
         "two. local is the SQLite file, cloud is the DynamoDB table. Run it without ENVIRONMENT. "
@@ -52,9 +53,6 @@ class Command(MaintenanceCommand):
             action="store_true",
             help="the source is no longer used: hand its archive over to the target",
         )
-
-    def new_report(self) -> Copied:
-        return Copied()
 
     def work(self, storage: Storage, run: Run, report: Copied, options: dict[str, Any]) -> None:
         if options["from"] == options["to"]:

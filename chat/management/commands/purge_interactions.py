@@ -12,10 +12,8 @@ from storage.interface import Storage
 class Command(MaintenanceCommand):
     """Deletes from the archive first, oldest day first, and then from the database."""
 
+    report_class = Purged
     help = "Delete interactions older than RETENTION_TOTAL_DAYS from the archive and the database."
-
-    def new_report(self) -> Purged:
-        return Purged()
 
     def work(self, storage: Storage, run: Run, report: Purged, options: dict[str, Any]) -> None:
         purging.purge(storage, policy_of(run), run, report)

@@ -22,6 +22,7 @@ POLL_SECONDS = 5.0
 class Command(MaintenanceCommand):
     """Exit status 1: nothing was restored. 3: DynamoDB is not finished; run it again to go on."""
 
+    report_class = RestoreReport
     help = (
         "Replace the SQL database by a backup. All servers and other commands must have ended. "
         "With --to-table, create a DynamoDB table with what DYNAMODB_TABLE had at some time."
@@ -52,9 +53,6 @@ class Command(MaintenanceCommand):
             metavar="TIME",
             help="the time that the table is restored to, or latest; default: latest",
         )
-
-    def new_report(self) -> RestoreReport:
-        return RestoreReport()
 
     def work(
         self, storage: Storage, run: Run, report: RestoreReport, options: dict[str, Any]

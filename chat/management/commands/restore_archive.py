@@ -14,13 +14,11 @@ from storage.interface import Storage
 class Command(MaintenanceCommand):
     """The next archive_interactions archives what is past RETENTION_HOT_DAYS again."""
 
+    report_class = Restored
     help = "Move the interactions of a day (UTC) from the archive back to the database."
 
     def add_options(self, parser: ArgumentParser) -> None:
         parser.add_argument("day", type=arguments.day, help="the day, such as 2026-10-23")
-
-    def new_report(self) -> Restored:
-        return Restored()
 
     def work(self, storage: Storage, run: Run, report: Restored, options: dict[str, Any]) -> None:
         restoring.restore(storage, options["day"], policy_of(run), run, report)

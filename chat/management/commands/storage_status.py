@@ -23,6 +23,7 @@ class Report(Status):
 class Command(MaintenanceCommand):
     """Prints a table on a terminal, and always the summary in JSON."""
 
+    report_class = Report
     help = "Show how much is hot and archived, what is due, and when maintenance last ran."
     locks = False
 
@@ -30,9 +31,6 @@ class Command(MaintenanceCommand):
         parser.add_argument(
             "--check", action="store_true", help="end with exit status 1 if something is overdue"
         )
-
-    def new_report(self) -> Report:
-        return Report()
 
     def work(self, storage: Storage, run: Run, report: Report, options: dict[str, Any]) -> None:
         status.look(storage, policy_of(run), report)

@@ -14,6 +14,7 @@ from storage.interface import Storage
 class Command(MaintenanceCommand):
     """Exit status 1: a backup is damaged, or there is none. Standard error names the files."""
 
+    report_class = VerificationReport
     help = "Verify a backup in BACKUP_DIR, or all of them."
     locks = False  # it changes nothing
 
@@ -21,9 +22,6 @@ class Command(MaintenanceCommand):
         which = parser.add_mutually_exclusive_group()
         which.add_argument("name", nargs="?", default=LATEST, help="its name; default: latest")
         which.add_argument("--all", action="store_true", help="every backup")
-
-    def new_report(self) -> VerificationReport:
-        return VerificationReport()
 
     def work(
         self, storage: Storage, run: Run, report: VerificationReport, options: dict[str, Any]

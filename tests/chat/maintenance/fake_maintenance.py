@@ -25,6 +25,8 @@ class Report:
 
 
 class Command(MaintenanceCommand):
+    report_class = Report
+
     def __init__(self, work: Any = lambda run, report: None, **attributes: Any) -> None:
         super().__init__()
         self._work = work
@@ -35,9 +37,6 @@ class Command(MaintenanceCommand):
 
     def add_options(self, parser: Any) -> None:
         parser.add_argument("--colour")
-
-    def new_report(self) -> Any:
-        return Report()
 
     def work(self, storage: Storage, run: Any, report: Any, options: Any) -> None:
         self.seen.append((run, options))

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chat.maintenance.compaction import compact
+from chat.maintenance.compaction import Compaction
 from chat.maintenance.holds import Holds
 from storage.exceptions import DamagedArchive
 
@@ -33,7 +33,7 @@ def segment(storage, rows):
 
 
 def compacted(storage, segment):
-    return compact(storage, segment, Holds([]), NEVER)
+    return Compaction(storage, Holds([]), NEVER).compact(segment)
 
 
 def test_a_segment_without_stubs_goes(storage, rows, segment):

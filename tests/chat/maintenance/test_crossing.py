@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat.maintenance import archiving, purging, runs
-from chat.maintenance.compaction import finish_interrupted
+from chat.maintenance.compaction import Compaction
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, Run
@@ -112,7 +112,7 @@ def test_a_run_between_the_mark_and_the_end_of_a_deletion_leaves_its_bytes_to_th
 
     def crossed(interaction_ids, segment):
         with Run(store.storage, now=NOW) as run:
-            finish_interrupted(store.storage, run, Holds([]), POLICY.cutoff)
+            Compaction(store.storage, Holds([]), POLICY.cutoff).finish_interrupted(run)
         return drop(interaction_ids, segment)
 
     monkeypatch.setattr(store.storage.database, "drop_stubs", crossed)

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from chat.maintenance import archiving, purging, restoring
+from chat.maintenance.compaction import Compaction
 from chat.maintenance.policy import Policy
 from storage import get_storage
 from storage.archive.archive import Archive
@@ -178,7 +179,7 @@ class TestWithoutProtection:
         assert lost(steps, make_world)
 
     def test_no_compaction_of_what_is_marked(self, steps, make_world, monkeypatch):
-        monkeypatch.setattr(archiving, "finish_interrupted", lambda *_: 0)
+        monkeypatch.setattr(Compaction, "finish_interrupted", lambda *_: 0)
         assert lost(steps, make_world)
 
     def test_rows_are_moved_before_they_are_written(self, steps, make_world, monkeypatch):
