@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from chat.maintenance.migration import copying
 from chat.maintenance.migration.handing_over import TargetRun
 from chat.maintenance.migration.marks import Side
-from chat.maintenance.migration.report import Copied
+from chat.maintenance.migration.rows import Copied
 from chat.maintenance.runs import Run
 from chat.management.base import WRONG_USE, MaintenanceCommand
 from storage.archive.archive import Archive
