@@ -24,8 +24,13 @@ class Damage:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Raise what was found, unless the block failed with something as severe."""
         is_as_bad = isinstance(error, StorageUnavailable | LockLost)
-        if error is None or (isinstance(error, StorageError) and not is_as_bad):
-            self._raise_found()
+        if is_as_bad or not isinstance(error, StorageError | None):
+            return
+        by_name = {found.name: found for found in self.found}
+        if len(by_name) > 1:
+            raise StorageUnavailable(" ".join(map(str, by_name.values())))
+        for found in by_name.values():
+            raise found
 
     @contextmanager
     def passed_over(self) -> Iterator[None]:
@@ -34,10 +39,3 @@ class Damage:
             yield
         except DamagedArchive as error:
             self.found.append(error)
-
-    def _raise_found(self) -> None:
-        by_name = {error.name: error for error in self.found}
-        if len(by_name) > 1:
-            raise StorageUnavailable(" ".join(str(error) for error in by_name.values()))
-        for error in by_name.values():
-            raise error

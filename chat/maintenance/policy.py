@@ -1,11 +1,14 @@
 """Which interactions are due to be archived, and which to be deleted."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.conf import settings
 
 from storage import expiry
+
+LATEST = datetime.max.replace(tzinfo=UTC)
+"""Later than anything was created."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ class Run:
 
     Ages are judged as of `now`, by default the present. After `max_seconds` the run ends at the
     next step. `report` is called at each step with the number of what is done. With `lock=False`
-    no lock is taken, and runs may overlap.
+    no lock is taken, and runs may overlap. With `confirm=False` a run does not check whether the
+    archive belongs to the database.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Run:
         max_seconds: float | None = None,
         report: Callable[[int], None] | None = None,
         lock: bool = True,
+        confirm: bool = True,
     ) -> None:
         self.now = now or datetime.now(UTC)
         self.dry_run = dry_run
@@ -86,6 +88,7 @@ class Run:
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
         self._report = report
         self._locks = lock and not dry_run
+        self._confirms = confirm
         self._owner = secrets.token_hex(16)
         self._taken_at = _clocks()
         self._renewing = threading.Lock()
@@ -100,7 +103,8 @@ class Run:
             if not self._storage.database.acquire_lock(LOCK, self._owner, LOCK_SECONDS):
                 raise LockHeld
             try:
-                self._confirm()
+                if self._confirms:
+                    confirm_archive(self._storage)
                 self._start_keeper()
             except BaseException:
                 self._release()
@@ -113,9 +117,6 @@ class Run:
             self._has_ended.set()
             self._keeper.join()
             self._release()
-
-    def _confirm(self) -> None:
-        confirm_archive(self._storage)
 
     def step(self, done: int = 0) -> None:
         """Call this between two steps. Each step must leave nothing half done.
@@ -159,15 +160,12 @@ class Run:
     def _keep(self) -> None:
         try:
             while not self._has_ended.wait(KEEPER_SECONDS):
-                self._try_to_keep_lock()
+                try:
+                    self._keep_lock()
+                except StorageError as error:  # the next step fails by it, unless it is over then
+                    logger.warning("The lock of this run was not renewed: %s", error)
         finally:
             connections.close_all()
-
-    def _try_to_keep_lock(self) -> None:
-        try:
-            self._keep_lock()
-        except StorageError as error:  # the next step fails by it, unless it is over by then
-            logger.warning("The lock of this run was not renewed: %s", error)
 
     def _keep_lock(self) -> None:
         with self._renewing:

@@ -1,12 +1,12 @@
 """How much is stored, what is due and what is pending. The cost is bounded, whatever there is."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
-from chat.maintenance.policy import Policy
+from chat.maintenance.policy import LATEST, Policy
 from storage.archive.archive import Archive
 from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
@@ -18,8 +18,6 @@ COUNTED_AT_MOST = 10_000
 
 OVERDUE = timedelta(days=2)
 """What has been due for longer should have been done by a run long ago."""
-
-END = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -77,8 +75,8 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
         """The number of rows up to a time, without so many that have expired."""
         return max(storage.database.count_oldest(until, expired + COUNTED_AT_MOST) - expired, 0)
 
-    status.hot = count(END)
-    oldest = storage.oldest(END, 1)
+    status.hot = count(LATEST)
+    oldest = storage.oldest(LATEST, 1)
     status.oldest_hot = format_time(oldest[0].created_at) if oldest else None
     status.due_to_purge = expired = count(policy.cutoff)
     if expired == COUNTED_AT_MOST:  # the rest cannot be told from them

@@ -105,13 +105,10 @@ class ArchiveFolder(FileSystemStorage):
         durable.sync_folder(folder.parent)
 
     def _prune(self, folder: Path) -> None:
-        if folder == Path(self.location):
-            return
-        try:
-            folder.rmdir()
-            durable.sync_folder(folder.parent)
-        except OSError:
-            return  # it is not empty
+        if folder != Path(self.location):
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+                durable.sync_folder(folder.parent)
 
 
 def _age(entry: os.DirEntry[str]) -> float:

@@ -1,7 +1,7 @@
 """The manifest of a segment: which file has its rows, where they are in it, and whose they are."""
 
 from bisect import bisect_right
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -54,11 +54,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<Manifest of {self.segment}>"
-
-    @property
-    def day(self) -> date:
-        """The day (UTC) on which all rows were created."""
-        return names.day_of(self.segment)
 
     def may_hold(self, user_id: str) -> bool:
         """Whether there may be rows of this user. Only reading the rows makes sure."""

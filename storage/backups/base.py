@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from storage.exceptions import StorageError
 from storage.interface import Storage
@@ -31,8 +31,7 @@ Returns the number of erased rows. If it raises, the copy is not used.
 """
 
 
-@dataclass(frozen=True)
-class Copy:
+class Copy(NamedTuple):
     """A copy of data that may since have been deleted."""
 
     name: str

@@ -21,6 +21,7 @@ import msgspec
 from django.db import DatabaseError
 
 from storage.archive import documents, durable
+from storage.backups.base import Copy
 from storage.backups.inspection import DatabaseContent, NotIntact, connected, examine
 from storage.exceptions import DamagedArchive, StorageError, StorageFull
 from storage.records.json import format_time
@@ -149,12 +150,11 @@ class BackupFolder:
         with translated("The backups cannot be read"), self._locked(fcntl.LOCK_SH):
             yield
 
-    def copies(self) -> list[tuple[str, datetime]]:
-        """The names of all backups, unfinished ones included, and when each expires."""
+    def copies(self) -> list[Copy]:
+        """All backups, unfinished ones included."""
         found = (_OURS.fullmatch(path.name) for path in self.folder.glob("backup-*"))
-        return [
-            (name, self._expiry(name)) for name in sorted({match[1] for match in found if match})
-        ]
+        names = sorted({match[1] for match in found if match})
+        return [Copy(name, self._expiry(name)) for name in names]
 
     def _take(self, database: Path, now: datetime) -> Backup:
         name = f"backup-{now.astimezone(UTC).strftime(_TIME)}Z"

@@ -62,8 +62,7 @@ class SqlBackups(Backups):
 
     def copies(self) -> list[Copy]:
         kept = replacing.kept(self._database)
-        found = self._folder.copies() + [(path.name, since + self._keep) for path, since in kept]
-        return [Copy(name, gone_by) for name, gone_by in found]
+        return self._folder.copies() + [Copy(path.name, since + self._keep) for path, since in kept]
 
     def newest(self) -> str | None:
         """The name of the newest backup, or None if there is none."""

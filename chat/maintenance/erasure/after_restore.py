@@ -10,11 +10,11 @@ are corrected. A row that is hot in the copy stays hot; its segment is marked fo
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from chat.maintenance.erasure import ledger
 from chat.maintenance.identity import confirm_archive
-from chat.maintenance.policy import Policy
+from chat.maintenance.policy import LATEST, Policy
 from storage import accounts
 from storage.archive import pseudonyms
 from storage.archive.archive import Archive, configured_archive
@@ -25,9 +25,6 @@ from storage.interface import Storage
 from storage.models import ChatInteraction
 
 ROWS_AT_ONCE = 100
-
-END = datetime.max.replace(tzinfo=UTC)
-"""Later than anything was created."""
 
 
 class UnknownKey(StorageError):
@@ -103,7 +100,7 @@ def _erase_interactions(storage: Storage, erasures: _Erasures) -> int:
 
 def _hot_pages(storage: Storage) -> Iterator[list[ChatInteraction]]:
     after = None
-    while page := storage.oldest(END, ROWS_AT_ONCE, after):
+    while page := storage.oldest(LATEST, ROWS_AT_ONCE, after):
         after = page[-1].position
         yield page
 

@@ -99,25 +99,24 @@ def count(storage: Storage, user_id: str) -> Counter[str]:
     return +found
 
 
+@dataclass
 class Job:
     """Erasures within one run, which has confirmed the archive. Counts in `report` as it goes."""
 
-    def __init__(self, storage: Storage, policy: Policy, run: Run, report: Erased) -> None:
-        self._storage = storage
-        self._archive = storage.archive
-        self._policy = policy
-        self._run = run
-        self._report = report
+    storage: Storage
+    policy: Policy
+    run: Run
+    report: Erased
 
     @cached_property
     def _compaction(self) -> Compaction:
         """With all legal holds, read once a run: `legal_hold add` waits for earlier runs to end."""
-        return Compaction(self._storage, Holds.of(self._archive), self._policy.cutoff)
+        return Compaction(self.storage, Holds.of(self.storage.archive), self.policy.cutoff)
 
     def erase(self, user_id: str) -> Erasure:
         """Record that a user is to be erased, and do it. Returns and raises as `attempt` does."""
-        _refuse_held(self._storage, user_id, self._compaction.holds)
-        return self.attempt(ledger.request(self._archive, user_id))
+        _refuse_held(self.storage, user_id, self._compaction.holds)
+        return self.attempt(ledger.request(self.storage.archive, user_id))
 
     def attempt(self, erasure: Erasure) -> Erasure:
         """Erase the user of a pending erasure. Returns it with its receipt.
@@ -125,11 +124,11 @@ class Job:
         Raises UserHeld, UserActive and whatever keeps a layer from confirming. The erasure is then
         still pending, and says why.
         """
-        current = ledger.take_up(self._archive, erasure.erasure_id)
+        current = ledger.take_up(self.storage.archive, erasure.erasure_id)
         if current is None:  # another run has done it meanwhile
-            return ledger.find(self._archive, erasure.erasure_id) or erasure
+            return ledger.find(self.storage.archive, erasure.erasure_id) or erasure
         gone = self._remove(current)
-        self._run.require(self._storage.database.scrub_seconds())
+        self.run.require(self.storage.database.scrub_seconds())
         return self._finish([gone])[0]
 
     def erase_pending(self) -> list[str]:
@@ -139,16 +138,16 @@ class Job:
         nothing is left still get their receipts; then raises OutOfTime, unless there are lines to
         return.
         """
-        report = self._report
+        report = self.report
         problems: list[str] = []
         gone: list[_Gone] = []
-        erasure_ids = ledger.pending_ids(self._archive)
+        erasure_ids = ledger.pending_ids(self.storage.archive)
         report.remaining = len(erasure_ids)
         stopped: OutOfTime | None = None
         for erasure_id in erasure_ids:
             try:
-                self._run.step(len(gone))
-                erasure = ledger.take_up(self._archive, erasure_id)
+                self.run.step(len(gone))
+                erasure = ledger.take_up(self.storage.archive, erasure_id)
                 if erasure is None:
                     report.remaining -= 1
                 else:
@@ -162,7 +161,7 @@ class Job:
                 problems.append(f"Erasure {erasure_id}: {_in_one_line(error)}")
         if gone:
             report.remaining -= len(self._finish(gone))
-        ledger.tidy(self._archive)
+        ledger.tidy(self.storage.archive)
         if stopped is not None and not problems:
             raise stopped
         return problems
@@ -170,31 +169,31 @@ class Job:
     def _remove(self, erasure: Erasure) -> _Gone:
         """Sweep until nothing is found. The document of the erasure says how far it came."""
         erasure = replace(erasure, attempts=erasure.attempts + 1)
-        ledger.put(self._archive, erasure)  # so that an attempt that is killed counts
+        ledger.put(self.storage.archive, erasure)  # so that an attempt that is killed counts
         assert erasure.user_id is not None  # it is pending
         found: Counter[str] = Counter()
         try:
-            _refuse_held(self._storage, erasure.user_id, self._compaction.holds)
+            _refuse_held(self.storage, erasure.user_id, self._compaction.holds)
             # For each user: an earlier one that failed may have left something, too.
-            self._compaction.finish_interrupted(self._run)
+            self._compaction.finish_interrupted(self.run)
             sweeps, swept_at = self._sweep_until_gone(erasure.user_id, found)
         except BaseException as error:
             self._keep(_with(erasure, found), error)
             raise
         finally:
-            self._report.counts += found
-        self._report.looks += sweeps
+            self.report.counts += found
+        self.report.looks += sweeps
         erasure = _with(erasure, found)
         if found.total():
-            ledger.put(self._archive, erasure)  # the run may be stopped before the receipt
+            ledger.put(self.storage.archive, erasure)  # the run may be stopped before the receipt
         return _Gone(erasure, sweeps, swept_at)
 
     def _sweep_until_gone(self, user_id: str, found: Counter[str]) -> tuple[int, datetime]:
         """Returns the number of sweeps, and when the last one began. Raises UserActive."""
-        removal = Removal(self._storage, user_id, self._run, self._compaction, found)
+        removal = Removal(self.storage, user_id, self.run, self._compaction, found)
         for sweeps in range(1, SWEEPS + 2):
             if sweeps > 1:
-                time.sleep(self._storage.database.index_lag_seconds)
+                time.sleep(self.storage.database.index_lag_seconds)
             before = found.total()
             swept_at = datetime.now(UTC)
             removal.sweep()
@@ -205,8 +204,8 @@ class Job:
     def _finish(self, gone: list[_Gone]) -> list[Erasure]:
         """Leave no bytes in the files of the databases either, and write the receipts."""
         try:
-            self._storage.database.scrub()
-            if not self._storage.database.holds_accounts:
+            self.storage.database.scrub()
+            if not self.storage.database.holds_accounts:
                 accounts.scrub()
             copies = backups.all_copies()
         except StorageError as error:
@@ -215,9 +214,9 @@ class Job:
             raise
         finished = []
         for swept in gone:
-            done = ledger.finish(self._archive, swept.erasure, _receipt(swept, copies))
+            done = ledger.finish(self.storage.archive, swept.erasure, _receipt(swept, copies))
             finished.append(done)
-            self._report.erasures.append(done.as_record())
+            self.report.erasures.append(done.as_record())
         return finished
 
     def _keep(self, erasure: Erasure, error: BaseException) -> None:
@@ -225,7 +224,7 @@ class Job:
         if isinstance(error, StorageError) and not isinstance(error, LockLost | OutOfTime):
             erasure = replace(erasure, problem=_in_one_line(error))
         with suppress(StorageError):  # the archive itself may be what stopped it
-            ledger.put(self._archive, erasure)
+            ledger.put(self.storage.archive, erasure)
 
 
 def _refuse_held(storage: Storage, user_id: str, holds: Holds) -> None:

@@ -90,13 +90,13 @@ def request(archive: Archive, user_id: str) -> Erasure:
 
 def put(archive: Archive, erasure: Erasure) -> None:
     """Write the document of a pending erasure."""
-    archive.files.write_document(_pending_name(erasure.erasure_id), _document(erasure))
+    archive.files.write_document(_name(PENDING, erasure.erasure_id), _document(erasure))
 
 
 def finish(archive: Archive, erasure: Erasure, receipt: dict[str, Any]) -> Erasure:
     """Enter an erasure in the ledger, without the user's id. Returns what was entered."""
     done = replace(erasure, user_id=None, problem=None, receipt=receipt)
-    archive.files.write_document(_done_name(erasure.erasure_id), _document(done))
+    archive.files.write_document(_name(DONE, erasure.erasure_id), _document(done))
     _no_longer_pending(archive, erasure.erasure_id)
     return done
 
@@ -108,8 +108,8 @@ def find(archive: Archive, erasure_id: str) -> Erasure | None:
     except ValueError:
         return None
     # In this order, because an erasure that becomes done meanwhile would be in neither.
-    is_pending = _read(archive, _pending_name(known))
-    return _read(archive, _done_name(known)) or is_pending
+    is_pending = _read(archive, PENDING, known)
+    return _read(archive, DONE, known) or is_pending
 
 
 def pending_ids(archive: Archive) -> list[str]:
@@ -119,8 +119,8 @@ def pending_ids(archive: Archive) -> list[str]:
 
 def take_up(archive: Archive, erasure_id: str) -> Erasure | None:
     """The pending erasure with this id. If it is done, tidies up and returns None."""
-    erasure = _read(archive, _pending_name(erasure_id))
-    if erasure is not None and _read(archive, _done_name(erasure_id)) is not None:
+    erasure = _read(archive, PENDING, erasure_id)
+    if erasure is not None and _read(archive, DONE, erasure_id) is not None:
         _no_longer_pending(archive, erasure_id)
         return None
     return erasure
@@ -136,10 +136,7 @@ def pending(archive: Archive) -> Iterator[Erasure]:
 
 def done(archive: Archive) -> Iterator[Erasure]:
     """The ledger, oldest first."""
-    for erasure_id in _ids(archive, DONE):
-        erasure = _read(archive, _done_name(erasure_id))
-        if erasure is not None:
-            yield erasure
+    return filter(None, (_read(archive, DONE, erasure_id) for erasure_id in _ids(archive, DONE)))
 
 
 def tidy(archive: Archive) -> None:
@@ -152,13 +149,13 @@ def _ids(archive: Archive, folder: str) -> list[str]:
     return [file.removesuffix(".json") for file in files if file.endswith(".json")]
 
 
-def _read(archive: Archive, name: str) -> Erasure | None:
-    document = archive.files.read_document(name)
+def _read(archive: Archive, folder: str, erasure_id: str) -> Erasure | None:
+    document = archive.files.read_document(_name(folder, erasure_id))
     return None if document is None else msgspec.convert(document, Erasure)
 
 
 def _no_longer_pending(archive: Archive, erasure_id: str) -> None:
-    archive.files.delete(_pending_name(erasure_id))
+    archive.files.delete(_name(PENDING, erasure_id))
     archive.files.remove_leftovers(f"{PENDING}/{erasure_id}")
 
 
@@ -166,9 +163,5 @@ def _document(erasure: Erasure) -> dict[str, Any]:
     return asdict(erasure) | {"requested_at": format_time(erasure.requested_at)}
 
 
-def _pending_name(erasure_id: str) -> str:
-    return f"{PENDING}/{erasure_id}.json"
-
-
-def _done_name(erasure_id: str) -> str:
-    return f"{DONE}/{erasure_id}.json"
+def _name(folder: str, erasure_id: str) -> str:
+    return f"{folder}/{erasure_id}.json"

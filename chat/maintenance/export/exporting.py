@@ -27,6 +27,7 @@ DynamoDB's index lags: what was saved or restored within the last second may be 
 import heapq
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from operator import itemgetter
 from typing import Any
@@ -68,7 +69,8 @@ def pages_of(
     the position that it had reached. Raises StorageUnavailable, and its subclass DamagedArchive.
     """
     if not limits.identifier_violation(user_id):
-        yield from _Reading(storage, user_id, at_once, exported).pages(before)
+        holds = Holds.of(storage.archive)
+        yield from _Reading(storage, user_id, at_once, set(exported), holds).pages(before)
 
 
 def kept_besides(storage: Storage, user_id: str) -> dict[str, Any]:
@@ -97,33 +99,31 @@ def kept_besides(storage: Storage, user_id: str) -> dict[str, Any]:
     }
 
 
+@dataclass
 class _Reading:
     """One reading of one user. See Note [Reading while interactions change tiers]."""
 
-    def __init__(
-        self, storage: Storage, user_id: str, at_once: int, exported: Iterable[str]
-    ) -> None:
-        self._storage = storage
-        self._archive = storage.archive
-        self._user_id = user_id
-        self._at_once = at_once
-        self._holds = Holds.of(storage.archive)
-        self._returned = set(exported)
-        self._hot_page_ends: list[Position] = []
-        self._listed: set[str] = set()
-        """Segments that were read, or have nothing of the user."""
+    storage: Storage
+    user_id: str
+    at_once: int
+    returned: set[str]
+    """The ids of the interactions that were returned."""
+    holds: Holds
+    hot_page_ends: list[Position] = field(default_factory=list)
+    listed: set[str] = field(default_factory=set)
+    """Segments that were read, or have nothing of the user."""
 
     def pages(self, before: Position | None) -> Iterator[list[ChatInteraction]]:
         """All pages: those from `before` downwards, and then what has moved meanwhile."""
         hot, cold = self._hot(before), self._cold(before)
         yield from self._new(heapq.merge(hot, cold, key=itemgetter(0), reverse=True))
         if before is not None:  # the rows above it may have moved since an earlier run read them
-            self._listed.clear()
+            self.listed.clear()
         yield from self._new(self._moved())
 
     def _moved(self) -> Iterator[Found]:
         start = None
-        for end in [*self._hot_page_ends, BOTTOM]:
+        for end in [*self.hot_page_ends, BOTTOM]:
             yield from self._unread_of(self._days(start, end))
             yield from self._hot(start, end)
             yield from self._unread_of(self._days(start, end))
@@ -132,12 +132,12 @@ class _Reading:
     def _hot(self, before: Position | None, end: Position = BOTTOM) -> Iterator[Found]:
         """Hot rows, newest first, to the page that has `end`."""
         while before is None or before > end:
-            rows = self._storage.hot_of_user(self._user_id, self._at_once, before)
+            rows = self.storage.hot_of_user(self.user_id, self.at_once, before)
             yield from ((row.position, row, "") for row in rows)
-            if len(rows) < self._at_once:
+            if len(rows) < self.at_once:
                 return
             before = rows[-1].position
-            self._hot_page_ends.append(before)
+            self.hot_page_ends.append(before)
 
     def _cold(self, before: Position | None) -> Iterator[Found]:
         for day in self._days(before):
@@ -147,7 +147,7 @@ class _Reading:
 
     def _days(self, before: Position | None, end: Position = BOTTOM) -> list[date]:
         """The days of the archive between two positions, newest first."""
-        days = reversed(self._archive.days())
+        days = reversed(self.storage.archive.days())
         return [day for day in days if _end(day) > end and (not before or _start(day) < before)]
 
     def _unread_of(self, days: Iterable[date], before: Position | None = None) -> Iterator[Found]:
@@ -160,48 +160,48 @@ class _Reading:
     def _unread(self, day: date) -> Mapping[str, Times]:
         """The segments of a day that may have rows of the user and were not read before."""
         times = {}
-        for segment in set(self._archive.segments(day)) - self._listed:
-            manifest = self._archive.manifest(segment)
-            if manifest is not None and manifest.may_hold(self._user_id):
+        for segment in set(self.storage.archive.segments(day)) - self.listed:
+            manifest = self.storage.archive.manifest(segment)
+            if manifest is not None and manifest.may_hold(self.user_id):
                 times[segment] = manifest.oldest, manifest.newest
-            self._listed.add(segment)
+            self.listed.add(segment)
         return times
 
     def _rows_of(self, segment: str, before: Position | None) -> Iterator[Found]:
-        for row in self._archive.newest(segment, before):
-            if row.user_id == self._user_id:
+        for row in self.storage.archive.newest(segment, before):
+            if row.user_id == self.user_id:
                 yield row.position, row, segment
 
     def _new(self, found: Iterable[Found]) -> Iterator[list[ChatInteraction]]:
         """Pages of those of the rows that count and were not returned before."""
-        for some in batched(found, self._at_once):
+        for some in batched(found, self.at_once):
             rows = [(row, segment) for _, row, segment in some if row and self._may_return(row)]
             ids = [row.interaction_id for row, segment in rows if segment]
-            stubs = self._storage.database.stubs(ids) if ids else {}
+            stubs = self.storage.database.stubs(ids) if ids else {}
             yield [new for row, segment in rows if (new := self._current(row, segment, stubs))]
 
     def _may_return(self, row: ChatInteraction) -> bool:
-        if row.interaction_id in self._returned:
+        if row.interaction_id in self.returned:
             return False
-        return not expiry.has_expired(row.created_at) or self._holds.holds(row)
+        return not expiry.has_expired(row.created_at) or self.holds.holds(row)
 
     def _current(
         self, row: ChatInteraction, segment: str, stubs: Mapping[str, Stub]
     ) -> ChatInteraction | None:
         """A row as it is to be returned now; None if that was done, or it is there no more."""
-        if row.interaction_id in self._returned:
+        if row.interaction_id in self.returned:
             return None  # two segments have it, or it is hot as well
         stub = stubs.get(row.interaction_id)
         # The stubs of what has expired are deleted; only a legal hold keeps its row.
         counts = not segment or (stub and stub.segment == segment)
         found = row if counts or expiry.has_expired(row.created_at) else self._elsewhere(row)
         if found is not None:
-            self._returned.add(found.interaction_id)
+            self.returned.add(found.interaction_id)
         return found
 
     def _elsewhere(self, row: ChatInteraction) -> ChatInteraction | None:
         """An interaction as it is now, hot or cold; None if it was deleted."""
-        found = self._storage.get_interaction_sync(row.interaction_id)
+        found = self.storage.get_interaction_sync(row.interaction_id)
         if found is None or found.user_id != row.user_id or found.position != row.position:
             return None
         return found

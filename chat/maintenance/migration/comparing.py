@@ -6,10 +6,11 @@ their hash: see `storage.dynamodb.items.position`. Ids with the same beginning a
 
 import hashlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from chat.maintenance.policy import LATEST
 from storage import expiry
 from storage.batched import batched
 from storage.interface import Storage
@@ -25,8 +26,6 @@ LARGEST_PAGE = 500
 
 SMALL_PAGE = 4 * 1024 * 1024
 """Characters of text in a page to which pages may grow, about."""
-
-LATEST = datetime.max.replace(tzinfo=UTC)
 
 SORTED_BY_EVERY_BACKEND = 230
 """Characters at the beginning of an id by which every backend sorts."""

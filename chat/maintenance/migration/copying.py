@@ -13,6 +13,7 @@ has changed tiers in the source leaves its old place in the target before it get
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import groupby
 
 from chat.maintenance.compaction import Compaction
 from chat.maintenance.holds import Holds
@@ -30,8 +31,7 @@ from chat.maintenance.migration.comparing import (
     pairs,
 )
 from chat.maintenance.migration.marks import Side
-from chat.maintenance.migration.report import Copied
-from chat.maintenance.migration.rows import ColdWriter, HotWriter
+from chat.maintenance.migration.rows import Copied, Writer
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage import expiry
@@ -40,9 +40,6 @@ from storage.exceptions import StorageError
 from storage.records.stubs import Stub, by_segment
 
 PASSES = 5
-
-INDEX_LAG_SECONDS = 1.0
-"""How long DynamoDB's index usually takes to show what was written."""
 
 
 class NotSettled(StorageError):
@@ -87,9 +84,8 @@ def copy(
     if shared:
         handing_over.set_apart(target.storage)
     else:
-        confirm_archive(
-            target.storage, adopt=True
-        )  # the segments are copied to the target's own archive
+        # The segments are copied to the target's own archive.
+        confirm_archive(target.storage, adopt=True)
     _copy_until_equal(source, target, run, count, report)
     if hand_over and shared:
         handing_over.hand_over(source.storage, target.storage)
@@ -98,11 +94,13 @@ def copy(
 
 
 def _copy_until_equal(source: Side, target: Side, run: Run, step: Step, report: Copied) -> None:
+    databases = (source.storage.database, target.storage.database)
+    pause = max(database.index_lag_seconds for database in databases)
     for _ in range(PASSES):
         marks.begin(source, target)
         if _pass(source, target, run, step, report):
             return
-        time.sleep(INDEX_LAG_SECONDS)
+        time.sleep(pause)
     raise NotSettled(
         f"{source.place} was changed during each of {PASSES} passes; {report.remaining} "
         "differences were copied in the last one. It needs a pause of writes: stop the servers, "
@@ -133,6 +131,7 @@ class _Pass:
         self._step = step
         self._report = report
         self._cutoff = max(Policy.at(run.now).cutoff, expiry.cutoff())
+        self._writer = Writer(self._source, self._target, report, run.batch_size)
         self.here, self.there = Digest(), Digest()
         self.differences = 0
 
@@ -177,11 +176,11 @@ class _Pass:
             archive.unmark([marker])
 
     def _copy_cold(self) -> None:
-        writer = ColdWriter(self._target, self._report)
-        for here, there in self._pairs(cold_rows):
-            if here is not None and there is None:
-                writer.put(here)
-        writer.flush()
+        pairs = self._pairs(cold_rows)
+        missing = (here for here, there in pairs if here is not None and there is None)
+        for segment, rows in groupby(missing, key=lambda row: row.segment):
+            for batch in batched(rows, PAGE):
+                self._writer.put_cold([row.interaction for row in batch], segment)
 
     def _check_archive(self) -> None:
         """Raise RowsMissing if there are more stubs than rows. Deletions meanwhile do no harm."""
@@ -193,14 +192,14 @@ class _Pass:
             )
 
     def _copy_hot(self) -> None:
-        writer = HotWriter(self._source, self._target, self._report, self._run.batch_size)
+        writer = self._writer
         for here, there in self._pairs(hot_rows):
             if here is None and there is not None:
-                writer.remove(there)
+                writer.remove(there.interaction)
             elif here is not None and there is None:
-                writer.put(here)
+                writer.put(here.interaction)
             elif here is not None and there is not None and here.json != there.json:
-                writer.replace(here)
+                writer.replace(here.interaction)
         writer.flush()
 
     def _pairs(self, read: Callable[..., Iterator[Row]]) -> Iterator[tuple[Row | None, Row | None]]:

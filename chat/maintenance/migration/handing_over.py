@@ -10,18 +10,10 @@ only one at work.
 """
 
 from chat.maintenance.identity import FOR_EVER, LOCK, NAME, ArchiveMismatch
-from chat.maintenance.runs import Run
 from storage.interface import Storage
 
 APART = "another database"
 """What a database that is set apart remembers in place of an archive's identity."""
-
-
-class TargetRun(Run):
-    """A run over a copy that is set apart: it does not check to whom the archive belongs."""
-
-    def _confirm(self) -> None:
-        """Skip the check: the archive belongs to the source until it is handed over."""
 
 
 def set_apart(target: Storage) -> None:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from chat.maintenance.migration.comparing import LATEST, PAGE
+from chat.maintenance.migration.comparing import PAGE
+from chat.maintenance.policy import LATEST
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.records.json import format_time

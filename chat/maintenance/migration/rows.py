@@ -1,9 +1,8 @@
 """Writing rows to a storage exactly as another one has them, with both times."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from chat.maintenance.migration.comparing import PAGE, Row
-from chat.maintenance.migration.report import Copied
 from storage import expiry
 from storage.exceptions import BatchUnfinished, InvalidInteractions
 from storage.interface import Storage
@@ -15,30 +14,91 @@ BATCH_BYTES = 8 * 1024 * 1024
 """Text in one batch, about."""
 
 
-class _TargetWriter:
-    """Writes to a target that nobody else writes to."""
+@dataclass
+class Copied:
+    """What a run of migrate_storage has done."""
 
-    def __init__(self, target: Storage, report: Copied) -> None:
+    copied: int = 0
+    """Rows written that the target did not have, hot and cold."""
+    replaced: int = 0
+    """Rows written in place of different ones."""
+    deleted: int = 0
+    """Rows and stubs that only the target had."""
+    archived: int = 0
+    """Of the rows written, those that are now cold in the target."""
+    segments: int = 0
+    """Segments copied from one archive to the other."""
+    passes: int = 0
+    expired: int = 0
+    """Rows past the retention cutoff that are not deleted yet. They are not copied."""
+    rows: int = 0
+    """Rows that both had in the last pass."""
+    days: int = 0
+    """The number of days (UTC) on which these rows were created."""
+    sha256: str = ""
+    """Of the counts and hashes of all days."""
+    differing: list[str] = field(default_factory=list)
+    """Days and tiers that differed in the last pass."""
+    handed_over: bool = False
+    remaining: int | None = None
+    """Differences that the last pass found."""
+
+
+class Writer:
+    """Writes to a target that nobody else writes to. Hot rows are written in batches."""
+
+    def __init__(self, source: Storage, target: Storage, report: Copied, batch_size: int) -> None:
+        self._source = source
         self._target = target
         self._report = report
-        self._batch: list[Row] = []
+        self._batch_size = batch_size
+        self._batch: list[ChatInteraction] = []
         self._bytes = 0
 
-    def _add(self, row: Row) -> None:
-        self._batch.append(row)
-        self._bytes += row.interaction.text_bytes
+    def put(self, interaction: ChatInteraction) -> None:
+        """Write a hot row that the target does not have, at the latest when `flush` is called."""
+        self._batch.append(interaction)
+        self._bytes += interaction.text_bytes
+        if len(self._batch) == self._batch_size or self._bytes > BATCH_BYTES:
+            self.flush()
 
-    def _taken(self) -> list[Row]:
+    def flush(self) -> None:
+        """Write the rows that were put and not written yet."""
         batch, self._batch, self._bytes = self._batch, [], 0
-        return batch
+        if batch:
+            self._create(batch)
+
+    def put_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> None:
+        """Write rows that `segment` of the archive has: they are created, and become stubs."""
+        self._create(interactions)
+        self._report.archived += self._target.move_to_cold(interactions, segment)
+
+    def replace(self, interaction: ChatInteraction) -> None:
+        """Delete and create. If only the first happens, the next pass finds the row missing."""
+        self._target.delete_interaction_sync(interaction.interaction_id)
+        outcomes = [outcome for _, outcome in self._created([interaction])]
+        self._report.replaced += outcomes == [Outcome.CREATED]
+
+    def remove(self, interaction: ChatInteraction) -> None:
+        """Remove a row that only the target seems to have, unless the source has it after all."""
+        interaction_id = interaction.interaction_id
+        original = self._source.get_interaction_sync(interaction_id)
+        if original is None:
+            self._report.deleted += self._target.delete_interaction_sync(interaction_id)
+        elif original.created_at != interaction.created_at:
+            # Deleted, and created again under the same id.
+            self.replace(original)
+        # Else the source's index lagged, or it was archived just now: the next pass decides.
 
     def _create(self, interactions: Sequence[ChatInteraction]) -> None:
-        """Create rows in the target. If an id exists there, the two are compared."""
+        """Create rows in the target. If an id exists there with other content, replace that row."""
         for interaction, outcome in self._created(interactions):
             if outcome is Outcome.CREATED:
                 self._report.copied += 1
-            else:
-                self._settle(interaction)
+                continue
+            found = self._target.get_interaction_sync(interaction.interaction_id)
+            if found is not None and to_json(found) != to_json(interaction):
+                self.replace(interaction)
 
     def _created(
         self, interactions: Sequence[ChatInteraction]
@@ -56,71 +116,6 @@ class _TargetWriter:
                     raise
                 unfinished = len(error.interaction_ids)
         return []
-
-    def _settle(self, interaction: ChatInteraction) -> None:
-        """Replace the interaction that has this id in the target, if it is different."""
-        found = self._target.get_interaction_sync(interaction.interaction_id)
-        if found is not None and to_json(found) != to_json(interaction):
-            self._replace(interaction)
-
-    def _replace(self, interaction: ChatInteraction) -> None:
-        """Delete and create. If only the first happens, the next pass finds the row missing."""
-        self._target.delete_interaction_sync(interaction.interaction_id)
-        outcomes = [outcome for _, outcome in self._created([interaction])]
-        self._report.replaced += outcomes == [Outcome.CREATED]
-
-
-class HotWriter(_TargetWriter):
-    """Writes hot rows, in batches."""
-
-    def __init__(self, source: Storage, target: Storage, report: Copied, batch_size: int) -> None:
-        super().__init__(target, report)
-        self._source = source
-        self._batch_size = batch_size
-
-    def put(self, row: Row) -> None:
-        """Write a row that the target does not have, at the latest when `flush` is called."""
-        self._add(row)
-        if len(self._batch) == self._batch_size or self._bytes > BATCH_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the rows that were put and not written yet."""
-        if batch := self._taken():
-            self._create([row.interaction for row in batch])
-
-    def replace(self, row: Row) -> None:
-        """Replace a row that is different in the target."""
-        self._replace(row.interaction)
-
-    def remove(self, row: Row) -> None:
-        """Remove a row that only the target seems to have, unless the source has it after all."""
-        interaction_id = row.interaction.interaction_id
-        original = self._source.get_interaction_sync(interaction_id)
-        if original is None:
-            self._report.deleted += self._target.delete_interaction_sync(interaction_id)
-        elif original.created_at != row.interaction.created_at:
-            # Deleted, and created again under the same id.
-            self._replace(original)
-        # Else the source's index lagged, or it was archived just now: the next pass decides.
-
-
-class ColdWriter(_TargetWriter):
-    """Writes rows that the archive has: they are created, and then replaced by stubs."""
-
-    def put(self, row: Row) -> None:
-        """Write a row that is not cold in the target, together with others of its segment."""
-        if self._batch and (self._batch[0].segment != row.segment or len(self._batch) == PAGE):
-            self.flush()
-        self._add(row)
-
-    def flush(self) -> None:
-        """Write the rows that were put and not written yet."""
-        if batch := self._taken():
-            interactions = [row.interaction for row in batch]
-            self._create(interactions)
-            moved = self._target.move_to_cold(interactions, batch[0].segment)
-            self._report.archived += moved
 
 
 def _has_expired(interaction: ChatInteraction) -> bool:

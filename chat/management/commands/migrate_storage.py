@@ -8,9 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
 from chat.maintenance.migration import copying
-from chat.maintenance.migration.handing_over import TargetRun
 from chat.maintenance.migration.marks import Side
-from chat.maintenance.migration.report import Copied
+from chat.maintenance.migration.rows import Copied
 from chat.maintenance.runs import Run
 from chat.management.base import WRONG_USE, MaintenanceCommand
 from storage.archive.archive import Archive
@@ -65,10 +64,11 @@ class Command(MaintenanceCommand):
         if options["from_archive"]:
             archive = _archive(options["from_archive"])
         source = source._replace(storage=_with_archive(source.storage, archive))
-        kind = TargetRun if archive is target.storage.archive else Run
+        # An archive of both belongs to the source until it is handed over.
+        has_its_own = archive is not target.storage.archive
         with (
             Run(source.storage, dry_run=run.dry_run) as reading,
-            kind(target.storage, dry_run=run.dry_run) as writing,
+            Run(target.storage, dry_run=run.dry_run, confirm=has_its_own) as writing,
         ):
 
             def step(done: int) -> None:

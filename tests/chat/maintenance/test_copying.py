@@ -21,6 +21,7 @@ from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.dynamodb import table
 from storage.dynamodb.configured import configured_client
+from storage.dynamodb.database import DynamoDBDatabase
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.json import from_json, from_record, to_json
 from storage.records.questions import Question
@@ -41,7 +42,7 @@ def nothing():
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr(copying, "INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
 
 
 @pytest.fixture

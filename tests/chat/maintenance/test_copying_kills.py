@@ -6,7 +6,7 @@ import pytest
 from django.core.cache.backends.dummy import DummyCache
 
 from chat.maintenance import archiving
-from chat.maintenance.migration import comparing, copying
+from chat.maintenance.migration import comparing
 from chat.maintenance.runs import Run
 from chat.management.commands import migrate_storage
 from storage.archive.archive import Archive
@@ -49,7 +49,6 @@ def way(request):
 @pytest.fixture
 def steps(monkeypatch):
     """With the steps of SQLite that only copying has."""
-    monkeypatch.setattr(copying, "INDEX_LAG_SECONDS", 0)
     steps = Steps(monkeypatch)
     for owner, name in (
         (SqliteDatabase, "create_many"),

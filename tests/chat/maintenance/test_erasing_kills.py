@@ -216,7 +216,7 @@ class TestWithoutProtection:
 
         def receipt_first(self, erasure):
             receipt = {"finished_at": "2026-11-22T00:00:00Z"}
-            ledger.finish(self._archive, erasure, receipt)
+            ledger.finish(self.storage.archive, erasure, receipt)
             return remove(self, erasure)
 
         monkeypatch.setattr(erasing.Job, "_remove", receipt_first)

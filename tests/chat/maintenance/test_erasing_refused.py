@@ -130,7 +130,7 @@ def test_those_who_are_gone_have_their_receipts_when_the_time_is_up(store, peopl
     def slow(self, erasure):
         gone = remove(self, erasure)
         if erasure.user_id == "bob":
-            self._run.stop()
+            self.run.stop()
         return gone
 
     monkeypatch.setattr(erasing.Job, "_remove", slow)

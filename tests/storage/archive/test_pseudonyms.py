@@ -84,4 +84,4 @@ def test_neither_manifest_nor_frame_says_what_it_holds(archive, segment):
     assert repr(manifest) == f"<Manifest of {segment}>"
     assert repr(manifest.frames[0]) == "<Frame at 0>"
     assert manifest.format == manifests.FORMAT
-    assert manifest.day == DAY
+    assert manifest.segment.startswith(DAY.isoformat())
