@@ -46,10 +46,24 @@ def test_no_setting_is_read_elsewhere():
     assert readers == [], "read the variable in config/environment.py instead"
 
 
-@pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"], ids=str)
+PAGES = [*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md"))]
+HISTORY = {"CHANGELOG.md", "0020-one-storage-three-parts.md"}
+"""Pages that name what there was before."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    named = re.findall(
+        r"`((?:benchmarks|chat|config|docs|storage|tests)/[\w/.-]+)`", page.read_text()
+    )
+    gone = [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
+    assert gone == [] or page.name in HISTORY
 
 
 def curl_examples():
