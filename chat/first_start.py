@@ -10,7 +10,8 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from storage import api_keys, get_storage
+from storage import get_storage
+from storage.accounts import api_keys
 from storage.models import ApiKey, ChatInteraction
 from storage.records.pages import PageQuery
 

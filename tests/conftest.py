@@ -14,7 +14,8 @@ from django.core.management.color import no_style
 from django.db import connections
 from django.test import Client, TransactionTestCase
 
-from storage import api_keys, get_storage
+from storage import get_storage
+from storage.accounts import api_keys
 from storage.archive.archive import configured_archive
 from storage.models import ApiKey, ChatInteraction
 from storage.startup import selection
@@ -32,10 +33,18 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, tmp_path_factory):
-    """A database of this process alone, so that two runs beside each other do not meet."""
-    test = connections.settings["default"]["TEST"]
-    test["NAME"] = str(tmp_path_factory.mktemp("database") / Path(test["NAME"]).name)
+    """A database of this process alone, so that two runs beside each other do not meet.
 
+    Who waits for another writer, or for a connection, waits as long as a busy machine takes.
+    """
+    database = connections.settings["default"]
+    test, options = database["TEST"], database["OPTIONS"]
+    test["NAME"] = str(tmp_path_factory.mktemp("database") / Path(test["NAME"]).name)
+    pool = options["pool"] | {"timeout": PATIENCE_SECONDS}
+    database["OPTIONS"] = options | {"timeout": PATIENCE_SECONDS, "pool": pool}
+
+
+PATIENCE_SECONDS = 300
 
 KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
 

@@ -12,7 +12,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from storage import api_keys
+from storage.accounts import api_keys
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView

@@ -146,7 +146,8 @@ export_user = extend_schema(
     auth=API_KEY_ONLY,
     summary="Everything that is stored about a user",
     description="For service-wide API keys that may erase and export users. One interaction a "
-    "line, newest first, including archived ones; none for a user about whom nothing is stored. "
+    "line, newest first, including archived ones; those that are archived, restored or saved "
+    "meanwhile may come last. None for a user about whom nothing is stored. "
     'The last line is `{"complete": true, "count": ..., "sha256": "..."}`: the number of lines '
     "before it, and the SHA-256 of their bytes, line ends included. **A response without this line "
     "is incomplete:** repeat the request.",

@@ -1,10 +1,8 @@
 """A client for Redis Cluster, which django-redis lacks."""
 
 import threading
-from collections.abc import Collection
 from typing import Any, ClassVar
 
-from django_redis.client import DefaultClient
 from django_redis.pool import ConnectionFactory
 from redis.cluster import RedisCluster
 
@@ -33,21 +31,3 @@ class ClusterConnectionFactory(ConnectionFactory):
     def disconnect(self, connection: Any) -> None:
         """Close the connections to all nodes."""
         connection.close()
-
-
-class ClusterClient(DefaultClient):
-    """What django-redis would do on one node only, done on all of them."""
-
-    def get_many(
-        self, keys: Collection[str], version: int | None = None, client: Any = None
-    ) -> dict[str, Any]:
-        """As for one server, but the keys may lie in several slots."""
-        if client is None:
-            client = self.get_client(write=False)
-        values = client.mget_nonatomic([self.make_key(key, version=version) for key in keys])
-        found = zip(keys, values, strict=True)
-        return {key: self.decode(value) for key, value in found if value is not None}
-
-    def keys(self, *args: Any, **kwargs: Any) -> Any:
-        """Refused: it walks through the whole cache, and elsewhere sees one node of many."""
-        raise NotImplementedError("Use iter_keys, which goes through every node.")

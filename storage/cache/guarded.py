@@ -17,7 +17,7 @@ from redis.exceptions import (
 
 from storage.cache import background, metrics
 from storage.cache.breaker import PAUSE, CircuitBreaker
-from storage.cache.cluster import ClusterClient
+from storage.cache.cluster import ClusterConnectionFactory
 from storage.cache.keys import string_key
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,9 @@ class Guards:
     """The guard of a server, or those of a cluster's parts."""
 
     def __init__(self, cache: BaseCache) -> None:
-        is_cluster = isinstance(getattr(cache, "client", None), ClusterClient)
+        client = getattr(cache, "client", None)
+        factory = getattr(client, "connection_factory", None)
+        is_cluster = isinstance(factory, ClusterConnectionFactory)
         self._guards: list[Guard] = []
         for part in range(PARTS if is_cluster else 1):
             key = next(key for key in _PROBES if not is_cluster or _part(key) == part)

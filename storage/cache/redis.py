@@ -40,7 +40,6 @@ def redis_cache(url: str, *, max_connections: int) -> dict[str, Any]:
     }
     if is_cluster:
         options["CONNECTION_FACTORY"] = "storage.cache.cluster.ClusterConnectionFactory"
-        options["CLIENT_CLASS"] = "storage.cache.cluster.ClusterClient"
     else:
         options["CONNECTION_POOL_CLASS"] = "redis.BlockingConnectionPool"
         connection["timeout"] = TIMEOUT

@@ -1,1 +1,1 @@
-"""The DynamoDB backend: interactions as items of one table, through PynamoDB."""
+"""The DynamoDB backend: interactions are items of one table, reached through PynamoDB."""

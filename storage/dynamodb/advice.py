@@ -1,4 +1,4 @@
-"""What an operator can do when DynamoDB does not do what is asked: one line, no secrets."""
+"""Tells operators in one line, without secrets, what to do about an error of DynamoDB."""
 
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
@@ -30,7 +30,7 @@ REFUSED_CREDENTIALS = frozenset(
 
 
 def advice(error: StorageError) -> str:
-    """What has happened and what to do, in one line. Values of settings are left out: secrets."""
+    """Returns what happened and what to do. Omits the values of settings: some are secrets."""
     cause = error.__cause__
     if isinstance(cause, NO_CREDENTIALS):
         return (
@@ -40,7 +40,7 @@ def advice(error: StorageError) -> str:
     if isinstance(cause, NO_SUCH_PLACE):
         return (
             f"DynamoDB cannot be reached ({type(cause).__name__}). Check AWS_REGION and "
-            "DYNAMODB_ENDPOINT_URL, and whether this network has a way to it."
+            "DYNAMODB_ENDPOINT_URL, and whether this network can reach it."
         )
     if isinstance(cause, ClientError):
         return _of_refusal(error, cause)
@@ -48,7 +48,7 @@ def advice(error: StorageError) -> str:
 
 
 def passes(error: StorageError) -> bool:
-    """Whether it may pass by itself: DynamoDB is slow, busy or in trouble, and not set up wrong."""
+    """Whether the error may pass without a change to the setup: DynamoDB is slow, busy or down."""
     cause = error.__cause__
     if isinstance(cause, ClientError):
         return is_transient(cause)

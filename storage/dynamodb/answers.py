@@ -1,9 +1,9 @@
-"""Finding the answers to a question, newest first, through the index of answers.
+"""Finds the answers to a question, newest first, through the index of answers.
 
-Its range key begins with a hash of the model: `model#position`. So the newest answer of a model is
-one query, however many others there are; that of any model is a query for each model that has
-answered this very message, and one more. An index for any model besides would cost a write unit
-for each answer that is saved.
+Its range key begins with a hash of the model: `model#position`. So the newest answer by one model
+takes one query, however many answers there are. The newest by any model takes a query per model
+that has answered this message, and one more. A second index, without the model, would spare these
+queries but cost a write unit per saved answer.
 """
 
 import heapq
@@ -21,11 +21,11 @@ from storage.exceptions import StorageUnavailable
 from storage.records.questions import Question
 
 AT_ONCE = 4
-"""Entries in one response where one is wanted: the newest may have been changed or deleted."""
+"""Entries per response. One is wanted, but the newest may have been changed or deleted."""
 
 
 def entries(client: Client, question: Question, pauses: Pauses) -> Iterator[Entry]:
-    """The entries of the answers, newest first. Asks DynamoDB for more only as they are taken."""
+    """Yields the entries of the answers, newest first. Queries DynamoDB only as they are taken."""
     asked = items.question(question.user_id, question.message)
     if question.model_used is not None:
         model = items.model_hash(question.model_used)
@@ -50,7 +50,7 @@ def _newest_of_each_model(client: Client, asked: str, pauses: Pauses) -> Iterato
 
 
 def _older(client: Client, asked: str, before: str, pauses: Pauses) -> Iterator[Entry]:
-    """The answers of one model before another, unless they have expired."""
+    """Yields unexpired answers by a model, older than `before` (`model#position`)."""
     model = before.partition("#")[0]
     condition = "#question = :question AND #answer BETWEEN :oldest AND :before"
     values = {

@@ -1,4 +1,4 @@
-"""Many items in few requests. What DynamoDB leaves undone is tried again, for a bounded time."""
+"""Reads and writes many items in few requests. Retries unprocessed ones for a limited time."""
 
 import functools
 import json
@@ -12,27 +12,27 @@ from storage.dynamodb.pauses import Pauses
 from storage.exceptions import BatchUnfinished, StorageUnavailable
 
 READ_LIMIT = 100
-"""Items in one BatchGetItem: DynamoDB's limit."""
+"""DynamoDB's limit of items in one BatchGetItem."""
 
 WRITE_LIMIT = 25
-"""Statements in one BatchExecuteStatement: DynamoDB's limit."""
+"""DynamoDB's limit of statements in one BatchExecuteStatement."""
 
 WRITE_BYTES = 4 * 1024 * 1024
-"""Bytes of JSON in one BatchExecuteStatement, about. DynamoDB takes 16 MB, of what goes over the
-network: an item of 390,000 bytes can be 2.3 MB there, every character escaped."""
+"""Bytes of JSON in one BatchExecuteStatement, about. DynamoDB accepts 16 MB as sent over the
+network, where an item of 390,000 bytes can take 2.3 MB because every character is escaped."""
 
 T = TypeVar("T")
 
 
 def read(client: Client, interaction_ids: Sequence[str], pauses: Pauses) -> dict[str, Item]:
-    """The items with these ids, by id, as they are at this moment. What is not there is left out.
+    """Returns the items with these ids, by id, read consistently. Omits ids without an item.
 
-    Raises StorageUnavailable if DynamoDB does not give all of them in time.
+    Raises StorageUnavailable if DynamoDB does not return all of them in time.
     """
     found: dict[str, Item] = {}
-    # An id may stand in an index twice for a moment, and DynamoDB refuses one that comes twice.
-    for some in batched(list(dict.fromkeys(interaction_ids)), READ_LIMIT):
-        keys = [{"interaction_id": {"S": interaction_id}} for interaction_id in some]
+    # An index may briefly contain an id twice, and DynamoDB refuses duplicate keys.
+    for batch in batched(dict.fromkeys(interaction_ids), READ_LIMIT):
+        keys = [{"interaction_id": {"S": interaction_id}} for interaction_id in batch]
         while keys:
             if pauses.over():
                 raise StorageUnavailable(f"DynamoDB left {len(keys)} items unread.")
@@ -43,7 +43,7 @@ def read(client: Client, interaction_ids: Sequence[str], pauses: Pauses) -> dict
             items = answer["Responses"].get(client.table, [])
             found |= {item["interaction_id"]["S"]: item for item in items}
             keys = answer.get("UnprocessedKeys", {}).get(client.table, {}).get("Keys", [])
-            if items:  # an answer holds 16 MB at most, so large items come in several
+            if items:  # a response has at most 16 MB, so large items take several
                 pauses.progressed()
             elif keys and not pauses.wait():
                 raise StorageUnavailable(f"DynamoDB left {len(keys)} items unread.")
@@ -51,22 +51,22 @@ def read(client: Client, interaction_ids: Sequence[str], pauses: Pauses) -> dict
 
 
 def insert(client: Client, items: Sequence[Item], pauses: Pauses) -> set[str]:
-    """Write each item whose id is free; gives the ids that were taken. No id comes twice.
+    """Write the items whose id is free; returns the ids that were taken. No id may come twice.
 
-    A statement that finds its id taken changes nothing. BatchWriteItem, which knows no
-    conditions, would replace what is stored.
+    A statement changes nothing if its id is taken. BatchWriteItem has no conditions, and would
+    replace what is stored.
 
-    Raises BatchUnfinished with the ids of the items that DynamoDB has not taken in time.
+    Raises BatchUnfinished with the ids of the items that DynamoDB did not write in time.
     """
     taken: set[str] = set()
     parts = _parts_to_write(items)
-    for some in parts:
-        undone = some
+    for part in parts:
+        undone = part
         while undone:
             if pauses.over():
                 raise _unfinished(undone, parts)
             try:
-                errors = _insert_some(client, undone)
+                errors = _insert_part(client, undone)
             except StorageUnavailable as error:
                 raise _unfinished(undone, parts) from error
             taken |= {_id(item) for item, error in errors if error == "DuplicateItem"}
@@ -79,8 +79,8 @@ def insert(client: Client, items: Sequence[Item], pauses: Pauses) -> set[str]:
     return taken
 
 
-def _insert_some(client: Client, items: list[Item]) -> list[tuple[Item, str]]:
-    """Items that were not written, each with the code of its error."""
+def _insert_part(client: Client, items: list[Item]) -> list[tuple[Item, str]]:
+    """Returns the items that were not written, each with its error code."""
     answer = client.request(
         "BatchExecuteStatement",
         {
@@ -106,7 +106,7 @@ def _insert_some(client: Client, items: list[Item]) -> list[tuple[Item, str]]:
 
 @functools.lru_cache(maxsize=10)
 def _statement(table: str, attributes: tuple[str, ...]) -> str:
-    """PartiQL: INSERT, unlike PUT, fails if there is an item with this key."""
+    """A PartiQL statement. INSERT, unlike PUT, fails if an item with this key exists."""
     value = ", ".join(f"'{name}': ?" for name in attributes)
     return f'INSERT INTO "{table}" VALUE {{{value}}}'
 

@@ -1,4 +1,4 @@
-"""Calls to DynamoDB for one table, and what may come of them as errors of this project."""
+"""Calls to DynamoDB for one table. Turns its errors into errors of this project."""
 
 import logging
 import threading
@@ -18,10 +18,10 @@ from storage.exceptions import StorageUnavailable
 logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 0.5
-"""How long a call waits for its turn when as many as allowed are under way."""
+"""How long a call waits while the maximum number of calls is under way."""
 
 LONGEST_CALL = 10.0
-"""Seconds after which a call has ended, one way or the other."""
+"""Seconds after which every call has ended."""
 
 CONFLICT_RETRIES = 5
 
@@ -40,13 +40,13 @@ TRANSIENT = frozenset(
         "TransactionInProgressException",
     }
 )
-"""Errors that pass by themselves."""
+"""Codes of errors that pass without intervention."""
 
 
 class ConditionFailed(Exception):
-    """The condition of a write did not hold. `item` is what is stored; None if there is nothing.
+    """The condition of a write did not hold. `item` is the stored item, or None.
 
-    `repeated` tells that an earlier attempt got no answer, and so may have taken effect.
+    `repeated` is True if an earlier attempt got no answer, so it may have taken effect.
     """
 
     def __init__(self, item: Item | None, repeated: bool) -> None:
@@ -56,11 +56,11 @@ class ConditionFailed(Exception):
 
 
 class TransactionCanceled(Exception):
-    """A transaction changed nothing: a condition did not hold, or another was under way."""
+    """A transaction changed nothing: a condition did not hold, or another one was in progress."""
 
 
 class TableMissing(StorageUnavailable):
-    """There is no such table in this region, under this account."""
+    """The table does not exist in this region and account."""
 
     def __init__(self, table: str) -> None:
         super().__init__(
@@ -69,10 +69,10 @@ class TableMissing(StorageUnavailable):
 
 
 class Client:
-    """DynamoDB's operations on one table, each with a bound on its time.
+    """DynamoDB's operations on one table, each with a time limit.
 
-    Raises StorageUnavailable when DynamoDB does not do what is asked, ConditionFailed and
-    TransactionCanceled when a condition forbids it.
+    Raises StorageUnavailable when DynamoDB fails, and ConditionFailed or TransactionCanceled when
+    a condition does not hold.
     """
 
     def __init__(self, model: type[Model], concurrency: int) -> None:
@@ -84,25 +84,25 @@ class Client:
         self._guarded: Any = None
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation on items that names one table, this one."""
+        """Call an operation on items of this table."""
         return self.request(operation, {"TableName": self.table, **parameters})
 
     def request(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Call an operation on items with all its parameters."""
+        """Call an operation on items, with parameters that name the table."""
         if not self._turns.acquire(timeout=0 if self._stalled else WAIT_SECONDS):
-            # Until one of the calls under way ends nobody waits: that would hold the last threads.
+            # Until one of the calls ends, others do not wait: that would use up all threads.
             self._stalled = True
             raise StorageUnavailable("Too many calls are waiting for DynamoDB.")
         try:
             if not self._breaker.admits():
-                raise StorageUnavailable("DynamoDB did not answer; it is tried again soon.")
+                raise StorageUnavailable("DynamoDB did not answer. It will be tried again soon.")
             return self._asked(operation, lambda: self._dispatch(operation, parameters))
         finally:
             self._stalled = False
             self._turns.release()
 
     def manage(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation on tables; it consumes no capacity, which `dispatch` would ask for."""
+        """Call an operation on tables. Not by `dispatch`, which asks for the consumed capacity."""
         method = getattr(self._connection.client, xform_name(operation))
         return self._asked(operation, lambda: method(**parameters))
 
@@ -111,7 +111,7 @@ class Client:
         return self._connection.dispatch(operation, parameters)
 
     def _guard(self) -> None:
-        """Register `_half_answered`, again whenever PynamoDB has made itself a new client."""
+        """Register the handlers below, again whenever PynamoDB has made a new client."""
         client = self._connection.client
         if client is not self._guarded:
             events = client.meta.events
@@ -133,20 +133,19 @@ class Client:
         self._answered(True)
         return answer
 
-    def _answered(self, well: bool) -> None:
-        if well:
+    def _answered(self, usable: bool) -> None:
+        if usable:
             self._breaker.succeeded()
         else:
             self._breaker.failed()
 
 
 def _half_answered(response: Any, attempts: int, **_: Any) -> int | None:
-    """A handler of botocore's: ask again, without a pause, if an answer did not arrive whole.
+    """A botocore handler: retries at once if a response did not arrive completely.
 
-    botocore compares DynamoDB's checksum where there is one, but never the length, and takes the
-    last answer as it is. What is no JSON it takes for an answer that says nothing, so that an
-    item would seem not to exist, or for the message of an error, so that what a user said would
-    be logged.
+    botocore checks DynamoDB's checksum if there is one, but not the length, and it accepts the last
+    response in any case. It reads a response that is not JSON as an empty one, so that an item
+    would seem not to exist; or as an error message, so that text of a user would be logged.
     """
     if response is None:
         return None
@@ -161,9 +160,10 @@ def _half_answered(response: Any, attempts: int, **_: Any) -> int | None:
 
 
 def _in_conflict(response: Any, attempts: int, **_: Any) -> float | None:
-    """A handler of botocore's, which does not know this one: ask again, after some 50 ms more.
+    """A botocore handler: retries if a transaction was in progress on the item.
 
-    A transaction was under way on the item, and nothing was done.
+    Nothing was changed then. botocore does not retry this error itself. Each attempt waits 50 ms
+    longer.
     """
     if response is None or attempts > CONFLICT_RETRIES:
         return None
@@ -172,7 +172,7 @@ def _in_conflict(response: Any, attempts: int, **_: Any) -> float | None:
 
 
 def is_transient(error: ClientError) -> bool:
-    """Whether it may pass by itself. A 5xx need not come from DynamoDB, nor have its codes."""
+    """Whether the error may pass. A 5xx may come from a proxy, without a code of DynamoDB."""
     return _status(error) >= 500 or _code(error) in TRANSIENT
 
 
@@ -199,7 +199,7 @@ def _translated(operation: str, error: ClientError) -> Exception:
 
 
 def _unavailable(operation: str, reason: str) -> StorageUnavailable:
-    return StorageUnavailable(f"DynamoDB did not do {operation}: {reason}.")
+    return StorageUnavailable(f"DynamoDB did not complete {operation}: {reason}.")
 
 
 def _code(error: ClientError) -> str:
@@ -211,6 +211,6 @@ def _status(error: ClientError) -> int:
 
 
 def _response(error: ClientError) -> dict[str, Any]:
-    """The whole answer. PynamoDB's error keeps a part of it, and has botocore's as its cause."""
+    """The whole response. PynamoDB's error has only part of it, and botocore's as its cause."""
     cause = error.__cause__
     return dict((cause if isinstance(cause, ClientError) else error).response)

@@ -1,6 +1,6 @@
-"""Tier transitions in DynamoDB: under an id is an interaction or, in its place, a stub.
+"""Tier transitions in DynamoDB. An id has the item of an interaction or, in its place, of a stub.
 
-One conditional write turns the one into the other, so nobody ever sees neither or both.
+One conditional write replaces the one by the other, so no reader sees neither or both.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from storage.records.stubs import Stub
 
 
 def stubs(client: Client, interaction_ids: Sequence[str]) -> dict[str, Stub]:
-    """The stubs under these ids, by id."""
+    """Returns the stubs of these ids, by id."""
     found: dict[str, Stub] = {}
     for ids in batched(interaction_ids, AT_ONCE):
         for interaction_id, item in batches.read(client, ids, Pauses()).items():
@@ -28,7 +28,7 @@ def stubs(client: Client, interaction_ids: Sequence[str]) -> dict[str, Stub]:
 
 
 def all_stubs(client: Client) -> Iterator[Stub]:
-    """All stubs. Reads the whole table with Scan, in answers of 1 MB: they are in no index."""
+    """Yields all stubs. They are in no index, so this reads the whole table, 1 MB per request."""
     columns = "#interaction_id, #created_at, #archived_in"
     parameters: dict[str, Any] = {
         "FilterExpression": "attribute_exists(#archived_in)",
@@ -86,7 +86,7 @@ def drop(rounds: Rounds, interaction_ids: Sequence[str], segment: str) -> int:
 
 
 def _put(client: Client, item: Item, only_if: dict[str, Any]) -> bool:
-    """Whether this call has put the item in its place; not if the condition forbids it."""
+    """Put an item if the condition holds. Returns whether this call has put it."""
     try:
         client.call("PutItem", Item=item, **only_if)
     except ConditionFailed as failure:

@@ -12,7 +12,7 @@ REGION_REMEDY = "Set it to the region of the DynamoDB table, such as eu-central-
 
 
 def region_problem() -> str | None:
-    """What is wrong with AWS_REGION, or None if it can be a region."""
+    """Returns what is wrong with AWS_REGION, or None."""
     region = settings.AWS_REGION
     if not region:
         return "AWS_REGION is not set."
@@ -22,10 +22,10 @@ def region_problem() -> str | None:
 
 
 def configured_client() -> Client:
-    """A client with DYNAMODB_CONNECTIONS connections. Raises ImproperlyConfigured.
+    """Returns a client with DYNAMODB_CONNECTIONS connections. Raises ImproperlyConfigured.
 
-    It works in every environment, so that a table can be made ahead of its first production
-    start.
+    Works in every environment, so that the table can be created before the first start in
+    production.
     """
     if problem := region_problem():
         raise ImproperlyConfigured(f"{problem} {REGION_REMEDY}")

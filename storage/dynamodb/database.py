@@ -28,9 +28,7 @@ from storage.dynamodb.expressions import condition
 from storage.dynamodb.items import Item, key_of
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import Rounds
-from storage.exceptions import (
-    StorageError,
-)
+from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.cursors import Position
@@ -122,7 +120,7 @@ class DynamoDBDatabase(Database):
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         for entry in answers.entries(self.client, question, Pauses()):
-            found = read(entry.interaction_id)  # the index lags
+            found = read(entry.interaction_id)  # the index lags behind
             if found is not None and question.is_answered_by(found):
                 return found
         return None
@@ -167,7 +165,7 @@ class DynamoDBDatabase(Database):
         return cold.drop(self._rounds, interaction_ids, segment)
 
     def drop_other_stubs(self, segments: Set[str]) -> int:
-        return 0  # they are in no index
+        return 0  # stubs are in no index
 
     def remove_expired_stubs(self, until: datetime, limit: int) -> int:
         return 0  # DynamoDB's TTL deletes them
@@ -203,15 +201,15 @@ class DynamoDBDatabase(Database):
         return None
 
     def describe(self) -> dict[str, str | int]:
-        return {"table": self.client.table}  # its size is for `dynamodb_table describe`
+        return {"table": self.client.table}  # `dynamodb_table describe` shows more
 
     def _item(self, interaction_id: str) -> Item | None:
-        """The item as it is at this moment, maybe a stub; it may have expired."""
+        """The item, read consistently. It may be a stub, or have expired."""
         answer = self.client.call("GetItem", Key=key_of(interaction_id), ConsistentRead=True)
         return answer.get("Item")
 
     def _hot_item(self, interaction_id: str) -> Item | None:
-        """The item as it is at this moment, unless it has expired or is a stub."""
+        """The item, read consistently, unless it has expired or is a stub."""
         item = self._item(interaction_id)
         return None if item is None or items.has_expired(item) or items.to_stub(item) else item
 
@@ -239,12 +237,12 @@ class DynamoDBDatabase(Database):
                     idempotency_keys.remember(self.client, found, idempotency)
                     return found, False
                 except ConditionFailed:
-                    pass  # the key was used just now
+                    pass  # the key has just been used
             if not pauses.wait():
                 raise writes.contended()
 
     def _complete(self, interaction: ChatInteraction, *, expected: str) -> bool:
-        """Whether the changes were made; not if the item has another version than expected."""
+        """Make the changes if the item has the expected version. Returns whether it had."""
         completion = items.to_completion(interaction, items.new_version())
         only_if = condition(expressions.SAME_VERSION, expected=expected)
         try:
@@ -262,7 +260,7 @@ class DynamoDBDatabase(Database):
         return True
 
     def _remove(self, interaction_id: str, expected: str) -> bool:
-        """Whether it was deleted; not if the item has another version than expected."""
+        """Delete the item if it has the expected version. Returns whether it had."""
         only_if = condition(expressions.SAME_VERSION, expected=expected)
         try:
             self.client.call("DeleteItem", Key=key_of(interaction_id), **only_if)
@@ -270,19 +268,19 @@ class DynamoDBDatabase(Database):
             if not failure.repeated:
                 return False
             if failure.item is None:
-                return True  # an attempt whose answer was lost has deleted it
+                return True  # an earlier attempt, whose answer was lost, has deleted it
             raise writes.unknown() from failure
         return True
 
     def _records_of(
         self, entries: Sequence[lists.Entry], user_id: str | None, pauses: Pauses
     ) -> list[Record]:
-        """The interactions that are still where the index says, in the same order."""
+        """The interactions that are still at the position in the index, in the same order."""
         stored = batches.read(self.client, [entry.interaction_id for entry in entries], pauses)
         return [
             items.to_record(item)
             for entry in entries
-            # The index lags: the id may be free by now, a stub's or another user's.
+            # The index lags: the id may now be free, a stub's or another user's.
             if (item := stored.get(entry.interaction_id))
             and item.get("position") == {"S": entry.position}
             and user_id in (None, item["user_id"]["S"])

@@ -1,6 +1,6 @@
-"""The expressions of CloudStorage's requests.
+"""The expressions in requests to DynamoDB.
 
-Every attribute stands as `#name`, since many of the names are DynamoDB's reserved words.
+Every attribute is written as `#name`, since many names are reserved words of DynamoDB.
 """
 
 import functools
@@ -11,24 +11,24 @@ from storage.dynamodb import items
 from storage.dynamodb.items import ANSWER_ATTRIBUTES, Item
 
 FREE = "attribute_not_exists(#interaction_id) OR #created_at <= :cutoff"
-"""No interaction has this id, or only one that has expired."""
+"""The id has no interaction, or one that has expired."""
 
 REPLACEABLE = (
     "attribute_not_exists(#interaction_id) OR "
     "(#user_id = :user_id AND #created_at > :cutoff AND #saved_as <> :saved_as)"
 )
-"""New, or the same user's, not expired, and not what this very write has made already."""
+"""The id is free; or the same user's, not expired, and not written by an earlier attempt."""
 
 REPLACEABLE_IN_PLACE = (
     "attribute_not_exists(#interaction_id) OR (#user_id = :user_id AND #created_at > :cutoff "
     "AND #saved_as <> :saved_as AND #created_at = :created_at)"
 )
-"""And created at the same time: the position of an answer is made of it."""
+"""As above, and created at the same time, which is part of the position of an answer."""
 
 SAME_VERSION = "#version = :expected"
 
 STUB_OF = "#archived_in = :segment"
-"""The interaction is cold, and this segment has it."""
+"""The interaction is cold, and in this segment."""
 
 NOT_THERE = "attribute_not_exists(#interaction_id)"
 
@@ -40,10 +40,10 @@ KEPT_FROM_THE_FIRST_SAVE = ("created_at", "position", "shard", "expires_at")
 
 
 def condition(expression: str, **values: str) -> dict[str, Any]:
-    """The parameters of a request that is to take effect only if `expression` holds.
+    """Returns the parameters of a request that takes effect only if `expression` holds.
 
-    `values` are the strings for its placeholders, `:cutoff` apart. When it does not hold, the
-    answer brings the stored item.
+    `values` are the strings for its placeholders, except `:cutoff`. If the condition does not hold,
+    the response contains the stored item.
     """
     known = {"cutoff": items.cutoff()} if ":cutoff" in expression else {}
     placeholders = {f":{name}": {"S": value} for name, value in (known | values).items()}
@@ -57,9 +57,9 @@ def condition(expression: str, **values: str) -> dict[str, Any]:
 
 
 def update(changes: Item, only_if: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of an UpdateItem that sets `changes`, under the condition `only_if`.
+    """Returns the parameters of an UpdateItem that sets `changes`, on the condition `only_if`.
 
-    Attributes that an interaction need not have are removed, if they are not among them.
+    Removes ANSWER_ATTRIBUTES that are not among the changes.
     """
     expression = _update_expression(tuple(changes))
     values = {f":{name}": value for name, value in changes.items()}
@@ -73,7 +73,7 @@ def update(changes: Item, only_if: dict[str, Any]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=100)
 def names(expression: str) -> dict[str, str]:
-    """What the `#names` in an expression stand for. DynamoDB refuses one too many."""
+    """Maps the `#names` in an expression to attributes. DynamoDB refuses unused names."""
     return {f"#{name}": name for name in re.findall(r"#(\w+)", expression)}
 
 

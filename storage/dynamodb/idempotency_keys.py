@@ -1,8 +1,8 @@
-"""Replay protection in DynamoDB: which interaction an idempotency key has made.
+"""Idempotency keys in DynamoDB: which interaction a key has created.
 
-An interaction and the record of its key are written in one transaction, so that both are
-or neither. It costs twice as much as writing them apart, and a unit for the record in the index
-`of_user`, through which an erasure finds it; only requests with a key pay it.
+An interaction and the record of its key are written in one transaction, so that both are written or
+neither is. That costs twice as much as two separate writes, and one write unit for the index
+`of_user`, through which an erasure finds the record. Only requests with a key pay this.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 """
 
@@ -24,10 +24,10 @@ UNUSED = "attribute_not_exists(#interaction_id) OR #expires_at <= :now"
 
 
 def create(client: Client, item: Item, idempotency: Idempotency) -> None:
-    """Write a new interaction and what its key has made. Raises TransactionCanceled."""
+    """Write a new interaction and the record of its key. Raises TransactionCanceled."""
     made, user_id = item["interaction_id"]["S"], item["user_id"]["S"]
     free = condition(FREE)
-    del free["ReturnValuesOnConditionCheckFailure"]  # what is stored is read when it is needed
+    del free["ReturnValuesOnConditionCheckFailure"]  # the stored item is read when needed
     interaction = {"TableName": client.table, "Item": item, **free}
     client.request(
         "TransactWriteItems",
@@ -36,19 +36,22 @@ def create(client: Client, item: Item, idempotency: Idempotency) -> None:
                 {"Put": interaction},
                 {"Put": {"TableName": client.table, **_record(made, user_id, idempotency)}},
             ],
-            # If the answer is lost and the request sent again, it takes no second effect.
+            # If the response is lost, a repeated request has no second effect.
             "ClientRequestToken": secrets.token_urlsafe(16),
         },
     )
 
 
 def remember(client: Client, made: ChatInteraction, idempotency: Idempotency) -> None:
-    """Let a key stand for an interaction that exists. Raises ConditionFailed if it is used."""
+    """Record an interaction that exists for a key. Raises ConditionFailed if the key is used."""
     client.call("PutItem", **_record(made.interaction_id, made.user_id, idempotency))
 
 
 def find(client: Client, idempotency: Idempotency) -> str | None:
-    """The id that this key has made, or None. Raises IdempotencyKeyReused for another request."""
+    """Returns the id that this key created, or None.
+
+    Raises IdempotencyKeyReused if the key came with another request.
+    """
     answer = client.call("GetItem", Key=_key(idempotency), ConsistentRead=True)
     record = answer.get("Item")
     if record is None or int(record["expires_at"]["N"]) <= time.time():
@@ -59,15 +62,15 @@ def find(client: Client, idempotency: Idempotency) -> str | None:
 
 
 def forget_user(client: Client, user_id: str, do_all: Callable[..., Iterator[bool]] = map) -> int:
-    """Delete the records of what a user's requests have made; how many. `do_all` is as `map`.
+    """Delete the records of a user's interactions; returns their number. `do_all` works as `map`.
 
-    The index is eventually consistent: one of the last second may not be in it yet. Look again.
+    The index is eventually consistent and may lack records of the last second. Call it again.
     """
 
     def delete(record: Item) -> bool:
         key = {"interaction_id": record["interaction_id"]}
         deleted = client.call("DeleteItem", Key=key, ReturnValues="ALL_OLD")
-        return "Attributes" in deleted  # else the index lags
+        return "Attributes" in deleted  # otherwise it was deleted, and the index lags
 
     condition = "#user_id = :user_id AND begins_with(#position, :beginning)"
     query: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Interactions as DynamoDB keeps them: `{"user_id": {"S": "ada"}, ...}`.
+"""Converts interactions to items of DynamoDB and back: `{"user_id": {"S": "ada"}, ...}`.
 
-PynamoDB's own conversion of a page of 50 costs more than all the rest of reading it, and
-there are only strings and integers here. A test compares the two, attribute by attribute.
+PynamoDB's own conversion of a page of 50 takes longer than the rest of the read, and only strings
+and integers are needed here. A test checks that both produce the same attributes.
 """
 
 import base64
@@ -19,10 +19,10 @@ from storage.records.json import Record, format_time, from_record
 from storage.records.stubs import Stub
 
 Item = dict[str, dict[str, Any]]
-"""Attribute names to values, each with its type: S is a string, N a number."""
+"""Maps attribute names to values with their type: S is a string, N a number."""
 
 SHARDS = 4
-"""Parts of the index of everyone's interactions; each takes 1,000 writes a second.
+"""Parts of the index of all users' interactions. Each part takes 1,000 writes a second.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-sharding.html
 """
@@ -35,7 +35,7 @@ SORT_KEY_BYTES = 1024
 
 
 def to_item(interaction: ChatInteraction, version: str) -> Item:
-    """All attributes of an interaction."""
+    """Returns all attributes of an interaction."""
     item = {
         "interaction_id": {"S": interaction.interaction_id},
         "user_id": {"S": interaction.user_id},
@@ -56,12 +56,12 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
 
 
 def to_interaction(item: Item) -> ChatInteraction:
-    """The interaction in an item."""
+    """Returns the interaction in an item."""
     return from_record(to_record(item))
 
 
 def to_record(item: Item) -> Record:
-    """The interaction in an item, as JSON has it: the times are written alike."""
+    """Returns the record in an item. Both have the same text for times."""
     return {
         "interaction_id": item["interaction_id"]["S"],
         "user_id": item["user_id"]["S"],
@@ -76,21 +76,21 @@ def to_record(item: Item) -> Record:
 
 
 def to_completion(interaction: ChatInteraction, version: str) -> Item:
-    """The attributes that `update_interaction` changes."""
+    """Returns the attributes that `update_interaction` changes."""
     item = to_item(interaction, version)
     changed = (*COMPLETED_FIELDS, "updated_at", "version", *ANSWER_ATTRIBUTES)
     return {name: item[name] for name in changed if name in item}
 
 
 def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> Item:
-    """What stands in the place of an interaction that is in cold storage. It is in no index."""
+    """Returns the stub that replaces a cold interaction. It is in no index."""
     item = to_item(interaction, version)
     kept = ("interaction_id", "created_at", "expires_at", "version")
     return {name: item[name] for name in kept} | {"archived_in": {"S": segment}}
 
 
 def to_stub(item: Item) -> Stub | None:
-    """The stub in an item; None if it is an interaction."""
+    """Returns the stub in an item, or None if the item is an interaction."""
     if "archived_in" not in item:
         return None
     created_at = datetime.fromisoformat(item["created_at"]["S"])
@@ -98,38 +98,38 @@ def to_stub(item: Item) -> Stub | None:
 
 
 def question(user_id: str, message: str) -> str:
-    """What a message of a user's is known by in the index of answers."""
-    # Neither can contain NUL, so no two of them run together to the same text.
+    """Returns the hash of a user and a message, the hash key of the index of answers."""
+    # Neither can contain NUL, so different pairs never make the same text.
     digest = hashlib.sha256(f"{user_id}\0{message}".encode()).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def model_hash(model_used: str) -> str:
-    """What a model is known by there: 64 bits, which no two models share by chance."""
+    """Returns the hash of a model there: 64 bits, which no two models share by chance."""
     return hashlib.sha256(model_used.encode()).hexdigest()[:16]
 
 
 def new_version() -> str:
-    """A new value of the attribute `version`."""
+    """Returns a new value of the attribute `version`."""
     return secrets.token_urlsafe(9)
 
 
 def has_expired(item: Item) -> bool:
-    """Whether the interaction in an item must not be seen any more."""
+    """Whether the interaction in an item has expired."""
     return item["created_at"]["S"] <= cutoff()
 
 
 def cutoff() -> str:
-    """`expiry.cutoff` as text that compares with `created_at` and with positions."""
+    """`expiry.cutoff` as text, comparable with `created_at` and with positions."""
     return format_time(expiry.cutoff())
 
 
 def position(created_at: datetime, interaction_id: str) -> str:
-    """Where an interaction stands in lists: later ones are greater; equal times go by id.
+    """Returns the sort key of an interaction in lists: by time, then by id.
 
-    An id too long for a sort key (more than 996 bytes, or 979 after a model's hash: some 250
-    characters, nearly all outside the Basic Multilingual Plane) ends in its hash. Two of these
-    with one time whose first 230 characters are the same are ordered by hash then.
+    An id that is too long for a sort key ends in a hash. That takes more than 996 bytes, or 979
+    after a model's hash: about 250 characters, nearly all outside the Basic Multilingual Plane. Two
+    such ids with equal times and the same first 230 characters are ordered by hash.
     """
     return _sort_key("", created_at, interaction_id)
 
@@ -145,7 +145,7 @@ def _sort_key(prefix: str, created_at: datetime, interaction_id: str) -> str:
 
 
 def shard(interaction_id: str) -> str:
-    """The shard of an id, the same for ever."""
+    """Returns the shard of an id, which never changes."""
     return str(zlib.crc32(interaction_id.encode()) % SHARDS)
 
 
@@ -162,5 +162,5 @@ def _lifetime() -> float:
 
 
 def key_of(interaction_id: str) -> Item:
-    """The key of an item."""
+    """Returns the key of an item."""
     return {"interaction_id": {"S": interaction_id}}

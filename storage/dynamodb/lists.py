@@ -1,4 +1,4 @@
-"""Finding interactions in the order of lists, newest first, through the indexes."""
+"""Lists interactions by time through the indexes, newest or oldest first."""
 
 import heapq
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from storage.records.json import format_time
 from storage.records.pages import Slice
 
 LARGEST_PAGE = 1000
-"""Entries in one answer; a list takes as many answers as it needs."""
+"""The most entries in one response. A list takes as many responses as it needs."""
 
 
 class Entry(NamedTuple):
@@ -29,17 +29,17 @@ class Entry(NamedTuple):
 
 
 def entries(client: Client, wanted: Slice, pauses: Pauses) -> Iterator[Entry]:
-    """The entries of a slice, newest first. Asks DynamoDB for more only as they are taken.
+    """Yields the entries of a slice, newest first. Queries DynamoDB only as they are taken.
 
-    `wanted.limit` is how many are likely to be taken.
+    `wanted.limit` is the number of entries that are likely to be taken.
     """
     if wanted.user_id is not None:
         index = OfUser.Meta.index_name
-        # One more tells that there is more; and another is the row before, which comes along.
+        # One more shows whether there are more. The row before, which BETWEEN includes, is another.
         page_size = min(wanted.limit + 1 + (wanted.before is not None), LARGEST_PAGE)
         yield from _query(client, index, "user_id", wanted.user_id, wanted, page_size, pauses)
         return
-    # An even share of each shard and a little more, since shards are filled at random.
+    # An equal share of each shard and a few more, since ids are spread over shards at random.
     share = min(wanted.limit // items.SHARDS + 8, LARGEST_PAGE)
     yield from heapq.merge(
         *(
@@ -53,7 +53,7 @@ def entries(client: Client, wanted: Slice, pauses: Pauses) -> Iterator[Entry]:
 def oldest_interactions(
     client: Client, until: datetime, limit: int, after: Position | None
 ) -> list[ChatInteraction]:
-    """Up to `limit` interactions created at or before `until`, oldest first, behind `after`."""
+    """Returns up to `limit` interactions created by `until`, oldest first, that follow `after`."""
     pauses = Pauses()
     share = min(limit // items.SHARDS + 8, LARGEST_PAGE)
     entries = _oldest(client, until, after, share, pauses)
@@ -63,7 +63,7 @@ def oldest_interactions(
         found += [
             items.to_interaction(item)
             for entry in page
-            # The index lags: it may be a stub by now, or another interaction.
+            # The index lags: the id may now be a stub's, or another interaction's.
             if (item := stored.get(entry.interaction_id))
             and item.get("position") == {"S": entry.position}
         ]
@@ -73,9 +73,9 @@ def oldest_interactions(
 def _oldest(
     client: Client, until: datetime, after: Position | None, share: int, pauses: Pauses
 ) -> Iterator[Entry]:
-    """The entries of everyone created at or before `until`, oldest first, behind `after`.
+    """Yields all users' entries created at or before `until`, oldest first, after `after`.
 
-    `share` is how many are asked of each shard at a time.
+    `share` is the number of entries in one response of a shard.
     """
     return heapq.merge(
         *(
@@ -86,9 +86,9 @@ def _oldest(
 
 
 def count_oldest(client: Client, until: datetime, at_most: int) -> int:
-    """How many entries there are of everyone created at or before `until`, up to `at_most`.
+    """Counts all users' entries created at or before `until`; stops at `at_most`.
 
-    If DynamoDB is too slow for that, those that could be counted.
+    Returns a smaller number if DynamoDB is too slow to count them all.
     """
     total = 0
     pauses = Pauses()
@@ -113,9 +113,9 @@ def _oldest_query(shard: int, until: datetime, after: Position | None) -> dict[s
         "ExpressionAttributeNames": names(condition),
         "ExpressionAttributeValues": {
             ":shard": {"S": str(shard)},
-            # No position has a NUL, so what is behind it is behind the position.
+            # No position contains NUL, so this sorts directly after the position.
             ":after": {"S": items.position(*after) + "\0" if after else "0"},
-            # '$' comes next to '#', which parts time and id.
+            # '$' sorts directly after '#', which separates time and id.
             ":until": {"S": format_time(until) + "$"},
         },
     }
@@ -154,7 +154,7 @@ def _query(
 
 
 def _answers(client: Client, parameters: dict[str, Any], pauses: Pauses) -> Iterator[Entry]:
-    """The entries that a query finds, in as many answers as it takes."""
+    """Yields the entries that a query finds, in as many requests as it takes."""
     while True:
         if pauses.over():
             raise StorageUnavailable("DynamoDB was too slow for the whole list.")
@@ -167,9 +167,10 @@ def _answers(client: Client, parameters: dict[str, Any], pauses: Pauses) -> Iter
 
 
 def _newest_position(wanted: Slice) -> str | None:
-    """The greatest position that can be in the slice, or None for any.
+    """Returns the greatest position that can be in the slice, or None without a bound.
 
-    No position is equal to a time alone, so `created_before` is left out as it should be.
+    A position is longer than a time, so none equals `created_before`, which is excluded as it
+    should be.
     """
     bounds = []
     if wanted.before is not None:

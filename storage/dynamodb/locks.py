@@ -7,13 +7,13 @@ from storage.dynamodb.client import Client, ConditionFailed
 from storage.dynamodb.expressions import names
 
 PREFIX = "\x1flock#"
-"""An interaction's id has no control character, so the two never meet."""
+"""Begins the key of a lock. No interaction's id contains a control character."""
 
 FREE = "attribute_not_exists(#interaction_id) OR #until <= :now OR #owner = :owner"
 
 
 def acquire(client: Client, name: str, owner: str, seconds: float) -> bool:
-    """Acquire a free or expired lock, or renew one's own; returns whether `owner` has it."""
+    """Acquire a free or expired lock, or renew it. Returns whether `owner` holds it."""
     now = time.time()
     try:
         client.call(
@@ -34,7 +34,7 @@ def acquire(client: Client, name: str, owner: str, seconds: float) -> bool:
 
 
 def release(client: Client, name: str, owner: str) -> None:
-    """Release a lock, if `owner` has it."""
+    """Release a lock if `owner` holds it."""
     condition = "#owner = :owner"
     try:
         client.call(

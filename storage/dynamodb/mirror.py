@@ -1,9 +1,9 @@
-"""The PynamoDB models: what the table holds, and its keys and indexes. `items` fills them.
+"""The PynamoDB models: the attributes, keys and indexes of the table. `items` fills them.
 
-`InteractionItem` mirrors `storage.models.ChatInteraction`, and a test holds the two together.
-All indexes hold keys only. A list reads the rows themselves from the table, consistently:
-what was changed or deleted shows at once, whatever the index still says, and a change of an
-interaction costs no write to an index. See docs/decisions.
+`InteractionItem` mirrors `storage.models.ChatInteraction`; a test checks that they agree. All
+indexes hold keys only, and a list then reads the rows from the table, consistently. So a change or
+deletion shows at once although the index lags, and a change costs no write to an index. See
+docs/decisions/0009-index-keys-only.md.
 """
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
@@ -14,7 +14,7 @@ from pynamodb.models import Model
 CONNECT_SECONDS = 1
 READ_SECONDS = 2
 RETRIES = 2
-"""A call to a DynamoDB that hangs ends after 6 to 9 s: three attempts and the pauses between."""
+"""With these, a call ends after 6 to 9 s if DynamoDB hangs: three attempts with pauses."""
 
 
 class OfUser(GlobalSecondaryIndex["InteractionItem"]):
@@ -29,7 +29,7 @@ class OfUser(GlobalSecondaryIndex["InteractionItem"]):
 
 
 class Newest(GlobalSecondaryIndex["InteractionItem"]):
-    """Everyone's interactions in the order of their positions, spread over a few shards."""
+    """All users' interactions in the order of their positions, spread over a few shards."""
 
     shard = UnicodeAttribute(hash_key=True)
     position = UnicodeAttribute(range_key=True)
@@ -40,7 +40,7 @@ class Newest(GlobalSecondaryIndex["InteractionItem"]):
 
 
 class Answers(GlobalSecondaryIndex["InteractionItem"]):
-    """The answers that a user got to one message: by model, then in the order of positions."""
+    """The answers that a user got to a message: by model, then in the order of positions."""
 
     question = UnicodeAttribute(hash_key=True)
     answer = UnicodeAttribute(range_key=True)
@@ -62,26 +62,26 @@ class InteractionItem(Model):
     output_tokens = NumberAttribute()
     created_at = UnicodeAttribute()
     updated_at = UnicodeAttribute()
-    # What the store needs besides.
+    # What the store needs in addition.
     position = UnicodeAttribute()
-    """`created_at#interaction_id`: sorts as lists are sorted."""
+    """`created_at#interaction_id`: sorts as lists do."""
     shard = UnicodeAttribute()
-    """Which part of the index of everyone's interactions it is in."""
+    """Its part of the index of all users' interactions."""
     expires_at = NumberAttribute()
     """The attribute of the table's TTL: seconds since 1970."""
     version = UnicodeAttribute()
-    """Random, new with each write: tells an update or a deletion that nobody came between."""
+    """Random, and new with every write, for optimistic locking of updates and deletions."""
     saved_as = UnicodeAttribute()
-    """The version that the last save of the whole row gave it: tells a save or a creation its own,
-    though the row was completed since."""
+    """The version from the last save of the whole row. With it, a save or creation recognizes its
+    own row, even if that was updated since."""
     question = UnicodeAttribute(null=True)
-    """A hash of the user and the message. Not there while there is no response, so that the
-    index of answers has only answers."""
+    """A hash of the user and the message. Missing while there is no response, so that the index of
+    answers has only answers."""
     answer = UnicodeAttribute(null=True)
-    """A hash of the model and the position: sorts as answers are looked for."""
+    """A hash of the model, and the position: sorts by model, then by time."""
     archived_in = UnicodeAttribute(null=True)
-    """The segment of the archive that has the interaction. Only a stub has it, and nothing besides
-    `interaction_id`, `created_at`, `expires_at` and `version`."""
+    """The segment of the archive that has the interaction. Only a stub has this attribute, and no
+    others than `interaction_id`, `created_at`, `expires_at` and `version`."""
 
     of_user = OfUser()
     newest = Newest()
@@ -89,7 +89,7 @@ class InteractionItem(Model):
 
 
 class IdempotencyItem(Model):
-    """What an idempotency key has made. Lies in the same table, under a key that is no id."""
+    """What an idempotency key created. In the same table, under a key that cannot be an id."""
 
     interaction_id = UnicodeAttribute(hash_key=True)
     """`PREFIX` and the hash of the idempotency key."""
@@ -97,19 +97,19 @@ class IdempotencyItem(Model):
     made = UnicodeAttribute()
     expires_at = NumberAttribute()
     user_id = UnicodeAttribute()
-    """Of what was made; with `position`, it puts the record in the index `of_user`."""
+    """The user of that interaction. With `position`, it puts the record in the index `of_user`."""
     position = UnicodeAttribute()
-    """`POSITION` and a hash: before all times, where no list looks, and erasure does."""
+    """`POSITION` and a hash. It sorts before all times, so an erasure finds it and no list does."""
 
     POSITION = "#"
     PREFIX = "\x1fidempotency#"
-    """An interaction's id has no control character, so the two never meet."""
+    """No interaction's id contains a control character."""
 
 
 def bound(
     table: str, aws_region: str, endpoint_url: str, connections: int
 ) -> type[InteractionItem]:
-    """The model of the interactions in one table."""
+    """Returns the model of the interactions in one table."""
 
     class BoundItem(InteractionItem):
         class Meta:

@@ -1,17 +1,17 @@
-"""Going on trying, for a bounded time."""
+"""Pauses between attempts, for a limited time."""
 
 import random
 import time
 
 SECONDS = 6.0
-"""How long an operation of several requests goes on."""
+"""How long an operation of several requests is continued."""
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 
 
 class Pauses:
-    """Waits longer and longer between attempts, at random (full jitter), up to a deadline.
+    """Exponentially growing, random pauses (full jitter) up to a deadline.
 
     https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
     """
@@ -21,11 +21,11 @@ class Pauses:
         self._longest = FIRST_PAUSE
 
     def over(self) -> bool:
-        """Whether the time is up."""
+        """Whether the deadline has passed."""
         return time.monotonic() > self._deadline
 
     def wait(self) -> bool:
-        """Wait, or say at once that the time is up."""
+        """Wait before the next attempt. Returns False at once if the deadline would pass."""
         pause = random.uniform(0, self._longest)  # noqa: S311  (spreads load, guards nothing)
         if time.monotonic() + pause > self._deadline:
             return False
@@ -34,5 +34,5 @@ class Pauses:
         return True
 
     def progressed(self) -> None:
-        """Start again with short pauses."""
+        """Report progress: the next pauses are short again."""
         self._longest = FIRST_PAUSE

@@ -1,4 +1,4 @@
-"""Many conditional writes at the same time, each to an item of its own."""
+"""Runs many conditional writes at the same time, each to another item."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
@@ -12,11 +12,11 @@ from storage.dynamodb.pauses import Pauses
 from storage.models import ChatInteraction
 
 AT_ONCE = 100
-"""Items of one round: as many as one BatchGetItem reads."""
+"""Items per round, as many as one BatchGetItem reads."""
 
 
 class Rounds:
-    """Runs writes on the threads of an executor and counts those that took effect."""
+    """Runs writes on the threads of an executor and counts the ones that took effect."""
 
     def __init__(self, client: Client, executor: Executor) -> None:
         self.client = client
@@ -27,7 +27,7 @@ class Rounds:
         do: Callable[[ChatInteraction, Item | None], bool],
         interactions: Sequence[ChatInteraction],
     ) -> int:
-        """Call `do` with each interaction and the item that is stored; how often it was True."""
+        """Call `do` with each interaction and its stored item; returns how often it was True."""
         total = 0
         for part in batched(interactions, AT_ONCE):
             ids = [interaction.interaction_id for interaction in part]
@@ -36,26 +36,28 @@ class Rounds:
         return total
 
     def delete(self, interactions: Sequence[ChatInteraction], only_if: dict[str, Any]) -> int:
-        """Delete the items of interactions where the condition holds; returns the count."""
+        """Delete the interactions for which the condition holds; returns their number."""
         ids = [interaction.interaction_id for interaction in interactions]
         return self.delete_ids(ids, only_if)
 
     def delete_ids(self, interaction_ids: Sequence[str], only_if: dict[str, Any]) -> int:
-        """Delete the items under these ids where the condition holds; returns the count."""
+        """Delete the items of these ids for which the condition holds; returns their number."""
 
         def delete(interaction_id: str) -> bool:
             try:
                 self.client.call("DeleteItem", Key=key_of(interaction_id), **only_if)
             except ConditionFailed as failure:
-                return failure.repeated and failure.item is None  # an attempt without answer did
+                # An earlier attempt, whose answer was lost, may have deleted it.
+                return failure.repeated and failure.item is None
             return True
 
         return self.sum(delete, interaction_ids)
 
     def sum(self, do: Callable[..., bool], *arguments: Iterable[Any]) -> int:
-        """How often `do` was True. When this ends, even by an error, so have all calls.
+        """Call `do` with these arguments; returns how often it was True.
 
-        Otherwise one could take effect after the run has released its lock.
+        All calls have ended when this returns or raises. Otherwise one could take effect after the
+        run has released its lock.
         """
         futures = [self._executor.submit(do, *given) for given in zip(*arguments, strict=True)]
         try:

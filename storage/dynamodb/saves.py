@@ -1,4 +1,4 @@
-"""Saving interactions in DynamoDB: replacing one, creating one, creating many."""
+"""Saves interactions in DynamoDB: replaces one, creates one, or creates many."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -51,7 +51,7 @@ def upsert(client: Client, interaction: ChatInteraction, attempts: int = 3) -> N
 
 
 def _replaced_expired(client: Client, item: Item, failure: ConditionFailed) -> bool:
-    """Whether `item` could be put in the place of one that has expired."""
+    """Put `item` if the stored one has expired. Returns whether it was put."""
     if failure.item is not None and not items.has_expired(failure.item):
         kind = InteractionArchived if items.to_stub(failure.item) else InteractionConflict
         raise kind(item["interaction_id"]["S"])
@@ -59,7 +59,7 @@ def _replaced_expired(client: Client, item: Item, failure: ConditionFailed) -> b
 
 
 def put_or_find(client: Client, item: Item) -> tuple[Item, bool]:
-    """Write a new item if its id is free. Gives what is stored, and whether this made it."""
+    """Write a new item if its id is free. Returns the stored item, and whether it is this one."""
     try:
         client.call("PutItem", Item=item, **condition(expressions.FREE))
     except ConditionFailed as failure:
@@ -93,7 +93,7 @@ def create_many(client: Client, interactions: Sequence[ChatInteraction]) -> list
 def _find_or_put(
     client: Client, new: Mapping[str, Item], taken: set[str], pauses: Pauses
 ) -> Iterator[tuple[str, Item]]:
-    """What is stored under the ids that were taken, which may have become free since."""
+    """Yields what is stored under the ids that were taken. Some may have become free since."""
     found = batches.read(client, list(taken), pauses)
     for interaction_id in taken:
         item = found.get(interaction_id)

@@ -1,4 +1,4 @@
-"""The table: what it must be, making it so, and telling what is missing or wrong."""
+"""The table: its definition, creating it, and checking what is missing or wrong."""
 
 import time
 from collections.abc import Callable
@@ -14,12 +14,12 @@ TTL_ATTRIBUTE = InteractionItem.expires_at.attr_name
 TAGS = {"application": "chat-interaction-store"}
 
 STATE, RESTORING = "state", "restoring"
-"""A tag of a table that must not be used yet, and its value: see `storage.backups.recovery`."""
+"""A tag, and its value, of a table that must not be used yet. See `storage.backups.recovery`."""
 
-UNFINISHED = "It is being restored and may hold what was erased since; run manage.py restore again."
+UNFINISHED = "Its restore has not ended, so it may hold erased data; run manage.py restore again."
 
 WAIT_SECONDS = 300.0
-"""How long `create` waits for DynamoDB to finish one step."""
+"""How long `create` waits for DynamoDB to complete one step."""
 
 POLL_SECONDS = 0.5
 
@@ -27,7 +27,7 @@ Description = dict[str, Any]
 
 
 def definition() -> dict[str, Any]:
-    """The parameters of CreateTable but for the name, from the PynamoDB models."""
+    """Returns the parameters of CreateTable, without the name, from the PynamoDB models."""
     indexes = [_index(index) for index in (Newest, OfUser, Answers)]
     schemas = [_KEY, *(index["KeySchema"] for index in indexes)]
     names = {key["AttributeName"] for schema in schemas for key in schema}
@@ -44,11 +44,11 @@ def definition() -> dict[str, Any]:
 
 
 def create(client: Client) -> list[str]:
-    """Make the table, or what is missing of it; gives what was done, nothing if all was right.
+    """Create the table, or what it lacks. Returns what was done, an empty list if nothing.
 
-    Raises StorageUnavailable if DynamoDB refuses or does not finish in time. What cannot be
-    changed of a table that exists is left as it is, and `differences` names it: its keys,
-    an index that is made otherwise, a TTL on another attribute.
+    Raises StorageUnavailable if DynamoDB refuses or does not finish in time. The keys of an
+    existing table, an index with other keys and a TTL on another attribute cannot be changed;
+    `differences` reports them.
     """
     done = []
     try:
@@ -61,7 +61,7 @@ def create(client: Client) -> list[str]:
 
 
 def differences(client: Client) -> list[str]:
-    """What of the table is not as it must be: a sentence each; none if all is right."""
+    """Returns what is wrong with the table, one sentence per problem."""
     try:
         table = _describe(client)
     except TableMissing as error:
@@ -91,13 +91,13 @@ def differences(client: Client) -> list[str]:
 
 
 def tags(client: Client, arn: str) -> dict[str, str]:
-    """The tags of the table, some seconds late."""
+    """Returns the tags of the table as they were a few seconds ago."""
     answer = client.manage("ListTagsOfResource", ResourceArn=arn)
     return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
 
 
 def describe(client: Client) -> Description:
-    """The table's state in a few words and numbers; DynamoDB counts about every six hours."""
+    """Returns the main properties of the table. DynamoDB counts items about every six hours."""
     table = _describe(client)
     return {
         "table": table["TableArn"],
@@ -116,7 +116,7 @@ def describe(client: Client) -> Description:
 
 
 def _steps(client: Client) -> list[tuple[str, Callable[[Client], bool]]]:
-    """What `create` does to a table that exists; each says whether there was anything to do."""
+    """The steps of `create` on an existing table. Each returns whether it changed anything."""
     return [
         ("set billing on demand", _set_billing),
         *((f"added the index {index['IndexName']}", _adder(index)) for index in _INDEXES),
@@ -153,7 +153,7 @@ def _adder(index: dict[str, Any]) -> Callable[[Client], bool]:
 
 def _set_ttl(client: Client) -> bool:
     if _ttl(client):
-        return False  # on another attribute, perhaps: DynamoDB does not move it
+        return False  # maybe on another attribute, which DynamoDB cannot change
     specification = {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}
     client.manage("UpdateTimeToLive", TableName=client.table, TimeToLiveSpecification=specification)
     return True
@@ -169,7 +169,7 @@ def _set_recovery(client: Client) -> bool:
 
 
 def _recovery_was_set(client: Client) -> bool:
-    """Whether it is on now; not if DynamoDB is still preparing a new table for backups."""
+    """Turn recovery on. Returns False if DynamoDB is still preparing a new table for backups."""
     try:
         client.manage(
             "UpdateContinuousBackups",
@@ -209,7 +209,7 @@ def _pause_until(deadline: float, client: Client) -> None:
     if time.monotonic() > deadline:
         raise StorageUnavailable(
             f"The table {client.table} is still not active after {WAIT_SECONDS:.0f} s; "
-            "run the command again to go on."
+            "run the command again to continue."
         )
     time.sleep(POLL_SECONDS)
 
@@ -233,7 +233,7 @@ def _billing(table: Description) -> str:
 
 
 def _ttl(client: Client) -> str | None:
-    """The attribute of the TTL, or None if it is off."""
+    """Returns the attribute of the TTL, or None if it is off."""
     found = client.manage("DescribeTimeToLive", TableName=client.table)["TimeToLiveDescription"]
     on = found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
     return str(found.get("AttributeName")) if on else None
@@ -246,8 +246,8 @@ def _ttl_problem(client: Client) -> str | None:
     if attribute is None:
         return f"The TTL is off; it must be on, with the attribute {TTL_ATTRIBUTE}."
     return (
-        f"The TTL has the attribute {attribute}; it must be {TTL_ATTRIBUTE}. Turn it off, and "
-        "an hour later create it."
+        f"The TTL has the attribute {attribute}; it must be {TTL_ATTRIBUTE}. Turn it off, wait "
+        "an hour, then create it."
     )
 
 
@@ -302,4 +302,4 @@ def _index(index: Any) -> dict[str, Any]:
 
 _KEY = [{"AttributeName": InteractionItem.interaction_id.attr_name, "KeyType": "HASH"}]
 _INDEXES = definition()["GlobalSecondaryIndexes"]
-_KEY_ATTRIBUTES = {each["AttributeName"] for each in definition()["AttributeDefinitions"]}
+_KEY_ATTRIBUTES = {key["AttributeName"] for key in definition()["AttributeDefinitions"]}

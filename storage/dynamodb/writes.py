@@ -1,17 +1,15 @@
-"""Telling what a write has done, its own or another's.
+"""Finds out what a write has done when its answer was lost.
 
-# Note [A write whose answer was lost]
+DynamoDB may complete a request although its answer never arrives, and the request is then sent
+again. So every write has a random `version`, and a condition that is false once the write has taken
+effect. A repeated write then changes nothing, and the failed condition returns the stored item. The
+write compares it with its own: a save or creation by `saved_as`, which updates do not change, an
+update by `version`.
 
-DynamoDB may have done what a request asked although its answer never arrived, and the
-request is then sent again. So each write carries a random `version` and a condition that
-its own effect makes false: a repeat changes nothing, and the item which a failed
-condition brings back tells whose write it is: by `saved_as`, which an update leaves as it
-is, to a save or a creation; by `version` to an update.
-
-If another writer comes between the two attempts, an update and a deletion, which name the
-version that they are about, do nothing to what that one has made. A save replaces another
-save: of two at the same time the later attempt stays. A creation whose row was deleted
-between makes it again, as its client would by repeating the request.
+Another writer may come between the two attempts. Updates and deletions name the version that they
+expect, so they do not touch what the other has written. Of two saves at the same time, the later
+attempt wins. A creation whose row was deleted in between creates it again, as its client would by
+repeating the request.
 """
 
 from collections.abc import Mapping
@@ -26,12 +24,12 @@ from storage.records.stubs import Stub, TakenByStub
 
 
 def is_own(stored: Item | None, item: Item) -> bool:
-    """Whether what is stored is what this save or creation of `item` has made."""
+    """Whether the stored item was written by this save or creation of `item`."""
     return stored is not None and stored.get("saved_as") == item["saved_as"]
 
 
 def is_older_self(stored: Item | None, item: Item) -> TypeGuard[Item]:
-    """Whether `item` is to replace what is stored, which was created at another time."""
+    """Whether the stored item is one that `item` replaces, created at another time."""
     return (
         stored is not None
         and not items.has_expired(stored)
@@ -41,9 +39,9 @@ def is_older_self(stored: Item | None, item: Item) -> TypeGuard[Item]:
 
 
 def same(interaction: ChatInteraction, stored: Item) -> ChatInteraction:
-    """What is stored, if it says the same as `interaction`; else raises InteractionConflict.
+    """Returns the stored interaction if it has the same content as `interaction`.
 
-    Raises TakenByStub if it is cold.
+    Otherwise raises InteractionConflict, or TakenByStub if the stored one is cold.
     """
     if stub := items.to_stub(stored):
         raise TakenByStub(stub)
@@ -56,7 +54,7 @@ def same(interaction: ChatInteraction, stored: Item) -> ChatInteraction:
 def outcome(
     interaction: ChatInteraction, stored: Mapping[str, Item], created: set[str]
 ) -> Outcome | Stub:
-    """What became of an interaction. The first of an id counts as created, and only the first."""
+    """Returns the outcome for an interaction. If an id comes twice, only its first was created."""
     interaction_id = interaction.interaction_id
     if interaction_id in created:
         created.remove(interaction_id)
@@ -68,10 +66,10 @@ def outcome(
 
 
 def contended() -> StorageUnavailable:
-    """Others have come between again and again."""
+    """Returns the error for a write that others overtook again and again."""
     return StorageUnavailable("The interaction is being changed by others; try again.")
 
 
 def unknown() -> StorageUnavailable:
-    """It has been done perhaps, and the item changed again by another: once more would be twice."""
+    """Returns the error for a write that may have happened before another changed the item."""
     return StorageUnavailable("An answer of DynamoDB was lost; try again.")

@@ -1,4 +1,4 @@
-"""What the SQL database keeps: interactions (where it is the backend), keys, replay protection."""
+"""The models of the SQL database: API keys and, where it is the backend, interactions."""
 
 from storage.models.api_key import ApiKey
 from storage.models.archived import ArchivedInteraction

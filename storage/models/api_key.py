@@ -1,4 +1,4 @@
-"""`ApiKey`: what a chat service shows to use the API."""
+"""`ApiKey`: with it, a chat service may use the API."""
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -10,7 +10,7 @@ from storage import limits
 class ApiKey(AbstractAPIKey):
     """A hashed, revocable key: service-wide, or bound to one user's interactions.
 
-    Only the hash of the key is stored; the key itself is shown once, when it is made.
+    Only the hash of the key is stored. The key itself is shown once, when it is created.
     """
 
     user_id = models.CharField(
@@ -30,7 +30,7 @@ class ApiKey(AbstractAPIKey):
         verbose_name = "API key"
 
     def clean(self) -> None:
-        """A bound key names a possible user, and cannot have rights over users."""
+        """A key bound to a user needs a valid user id, and cannot erase or export users."""
         if self.user_id and (problem := limits.identifier_violation(self.user_id)):
             raise ValidationError({"user_id": problem})
         if self.user_id and self.may_erase:

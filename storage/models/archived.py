@@ -1,4 +1,4 @@
-"""`ArchivedInteraction`: what hot storage knows of an interaction that is in cold storage."""
+"""`ArchivedInteraction`: what hot storage keeps of a cold interaction."""
 
 from django.db import models
 
@@ -6,10 +6,10 @@ from storage import limits
 
 
 class ArchivedInteraction(models.Model):
-    """A stub in the place of an interaction: which segment of the archive has it.
+    """A stub: the segment of the archive that contains an interaction.
 
-    An interaction is in cold storage exactly if its stub says so. The id stays taken; a trigger
-    of the database refuses an interaction whose id has a stub. Holds no text and no user.
+    An interaction is cold if and only if it has a stub. Its id stays taken: a trigger of the
+    database refuses a row with the id of a stub. A stub has no text and no user.
     """
 
     interaction_id = models.CharField(primary_key=True, max_length=limits.IDENTIFIER_MAX_LENGTH)

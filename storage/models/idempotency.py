@@ -1,4 +1,4 @@
-"""`IdempotencyRecord`: which interaction a request with an `Idempotency-Key` has made."""
+"""`IdempotencyRecord`: the interaction that a request with an `Idempotency-Key` created."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,14 +8,14 @@ from django.db import models
 from storage import limits
 
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
-"""How long a key is remembered; a repeat after that counts as a new request."""
+"""How long a key is remembered. After that, a repeated request counts as a new one."""
 
 
 @dataclass(frozen=True)
 class Idempotency:
-    """A client's idempotency key and the request it came with, both as keyed hashes.
+    """A client's idempotency key and its request, both as keyed hashes.
 
-    `key` must already be told apart by caller, so that two callers can use the same key.
+    The hash `key` must include the caller, so that two callers can use the same key.
     """
 
     key: str
@@ -23,7 +23,7 @@ class Idempotency:
 
 
 class IdempotencyRecord(models.Model):
-    """Written in the same transaction as the interaction; holds hashes, never text."""
+    """Written in the same transaction as the interaction. Contains hashes, never text."""
 
     key = models.CharField(primary_key=True, max_length=64)
     request = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""`ChatInteraction`: the one record type that every layer and every backend passes."""
+"""`ChatInteraction`: the record type that all layers and backends share."""
 
 import hashlib
 from datetime import datetime
@@ -16,30 +16,30 @@ from storage import expiry, limits
 
 
 def new_interaction_id() -> str:
-    """A UUIDv7 (RFC 9562): ids made one after another sort one after another."""
+    """Returns a UUIDv7 (RFC 9562), so that later ids sort after earlier ones."""
     return str(uuid7())
 
 
 MESSAGE_HASH_LENGTH = 16
-"""Hexadecimal digits: 64 bits, which no user's messages share by chance."""
+"""Hexadecimal digits. These 64 bits are enough that no two messages of a user share a hash."""
 
 MESSAGE_HASH = Left(SHA256("message"), MESSAGE_HASH_LENGTH)
-"""What indexes have in place of a message, which may be long."""
+"""The expression that indexes contain instead of the message, which may be long."""
 
 HAS_RESPONSE = ~Q(response="")
 
 
 def message_hash(message: str) -> str:
-    """What `MESSAGE_HASH` gives for a message."""
+    """Returns the value of `MESSAGE_HASH` for a message."""
     return hashlib.sha256(message.encode()).hexdigest()[:MESSAGE_HASH_LENGTH]
 
 
 class ChatInteraction(models.Model):
     """One exchange with a language model. Times are UTC with microseconds.
 
-    `user_id`, `message` and `response` are personal data: they never go into logs,
-    metrics, `repr` or error reports. Save and read it through `storage.get_storage()`;
-    the manager reaches only the SQL database, which is not where production keeps it.
+    `user_id`, `message` and `response` are personal data. They must never appear in logs, metrics,
+    `repr` or error reports. Save and read interactions through `storage.get_storage()`: the manager
+    reaches only the SQL database, and in production they are not there.
     """
 
     interaction_id = models.CharField(
@@ -81,10 +81,10 @@ class ChatInteraction(models.Model):
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> "ChatInteraction":
-        """A new interaction. `values` has every field, and becomes its own.
+        """Returns a new interaction. `values` must have every field, and becomes its `__dict__`.
 
-        Goes past `Model.__init__`, which would cost more than reading or checking a row does,
-        and has nothing to convert or to default here.
+        Skips `Model.__init__`, which takes longer than reading or checking a row. Nothing needs
+        conversion or a default here.
         """
         interaction = cls.__new__(cls)
         interaction.__dict__ = values
@@ -93,18 +93,18 @@ class ChatInteraction(models.Model):
 
     @classmethod
     def from_stored(cls, values: dict[str, Any]) -> "ChatInteraction":
-        """An interaction that is in the store; `values` as for `from_values`."""
+        """Returns an interaction that is stored. `values` as for `from_values`."""
         interaction = cls.from_values(values)
         interaction._state.adding = False
         return interaction
 
     def clean(self) -> None:
-        """Refuse what `storage.limits` refuses, so that Django forms say the same."""
+        """Apply `storage.limits` in Django forms, too."""
         if problems := self.violations():
             raise ValidationError(problems)
 
     def violations(self) -> dict[str, str]:
-        """The limits that it breaks (`storage.limits`): a sentence by field; empty if none."""
+        """Returns the limits that it breaks (`storage.limits`), as a sentence per field."""
         found = (
             ("interaction_id", limits.identifier_violation(self.interaction_id)),
             ("user_id", limits.identifier_violation(self.user_id)),
@@ -128,16 +128,16 @@ class ChatInteraction(models.Model):
 
     @property
     def text_bytes(self) -> int:
-        """Bytes of UTF-8 in `message` and `response`."""
+        """The size of `message` and `response` in bytes of UTF-8."""
         return limits.text_bytes(self.message, self.response)
 
     @property
     def position(self) -> tuple[datetime, str]:
-        """Where it stands in lists: by time, and by id if times are equal."""
+        """Its position in lists, which are sorted by time, then by id."""
         return self.created_at, self.interaction_id
 
     def same_content(self, other: "ChatInteraction") -> bool:
-        """Whether both say the same; the times, which the store sets, are not compared."""
+        """Whether both have the same content. Times are not compared, since the store sets them."""
         return all(getattr(self, name) == getattr(other, name) for name in CONTENT_FIELDS)
 
 

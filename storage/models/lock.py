@@ -1,10 +1,10 @@
-"""`Lock`: which run of a maintenance command may work now."""
+"""`Lock`: the run of a maintenance command that may work now."""
 
 from django.db import models
 
 
 class Lock(models.Model):
-    """A lock that ends by itself, should its owner die."""
+    """A lock that expires, in case its owner dies."""
 
     name = models.CharField(primary_key=True, max_length=64)
     owner = models.CharField(max_length=64)

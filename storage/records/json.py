@@ -1,7 +1,7 @@
-"""An interaction as JSON: the one form that the API, the cache and exported files share.
+"""An interaction as JSON: the one format of the API, the cache and exported files.
 
-Times are RFC 3339 in UTC and always carry six digits of microseconds, so that equal
-times are equal strings and strings sort as the times do.
+Times are RFC 3339 in UTC, always with six digits of microseconds. So equal times are equal strings,
+and strings sort as the times do.
 """
 
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from storage.models import ChatInteraction
 from storage.models.interaction import CONTENT_FIELDS, FIELDS
 
 Record = dict[str, Any]
-"""The nine fields in the order of the data model, as JSON has them: times are text."""
+"""The nine fields in the order of the data model, with times as text."""
 
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 _DECODER = msgspec.json.Decoder(
@@ -30,10 +30,10 @@ _DECODER = msgspec.json.Decoder(
 
 
 def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
-    """The nine fields in the order of the data model, for `dumps`."""
+    """Returns the nine fields in the order of the data model, for `dumps`."""
     created_at, updated_at = interaction.created_at, interaction.updated_at
-    # orjson writes a UTC time as `format_time` does, at a tenth of the cost, unless its
-    # microseconds are zero: it leaves them out.
+    # orjson formats a UTC time as `format_time` does, ten times as fast. But it omits microseconds
+    # that are zero.
     return {
         "interaction_id": interaction.interaction_id,
         "user_id": interaction.user_id,
@@ -52,7 +52,7 @@ def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
 
 
 def to_record(interaction: ChatInteraction) -> Record:
-    """The nine fields, the times as text."""
+    """Returns the nine fields with times as text."""
     return to_dict(interaction) | {
         "created_at": format_time(interaction.created_at),
         "updated_at": format_time(interaction.updated_at),
@@ -60,22 +60,22 @@ def to_record(interaction: ChatInteraction) -> Record:
 
 
 def to_json(interaction: ChatInteraction) -> bytes:
-    """The record as one line of JSON in UTF-8, with no line break."""
+    """Returns the record as JSON in UTF-8, on one line without a line break."""
     return orjson.dumps(to_dict(interaction), option=orjson.OPT_UTC_Z)
 
 
 def dumps(data: Any) -> bytes:
-    """JSON in UTF-8 of anything that holds records or what `to_dict` gives."""
+    """Returns JSON in UTF-8 of data that contains records or results of `to_dict`."""
     return orjson.dumps(data, option=orjson.OPT_UTC_Z)
 
 
 def from_json(text: bytes | str) -> ChatInteraction:
-    """The interaction that `to_json` wrote. Raises ValueError for anything else."""
+    """Returns the interaction that `to_json` has written. Raises ValueError for anything else."""
     return ChatInteraction.from_stored(msgspec.structs.asdict(_DECODER.decode(text)))
 
 
 def from_record(record: Record) -> ChatInteraction:
-    """The interaction that `record` describes; its tier, if it says one, is left out."""
+    """Returns the interaction in a record. Ignores the tier."""
     values = {name: record[name] for name in CONTENT_FIELDS}
     for name in ("created_at", "updated_at"):
         values[name] = datetime.fromisoformat(record[name])
@@ -83,7 +83,7 @@ def from_record(record: Record) -> ChatInteraction:
 
 
 class Stored:
-    """An interaction that is in the store, had in one form and turned into the other if asked."""
+    """A stored interaction, as an object or as JSON. Converts one into the other when needed."""
 
     def __init__(
         self, *, interaction: ChatInteraction | None = None, json: bytes | None = None
@@ -93,7 +93,7 @@ class Stored:
 
     @property
     def interaction(self) -> ChatInteraction:
-        """As the record type that every layer passes."""
+        """The interaction as an object."""
         if self._interaction is None:
             assert self._json is not None
             self._interaction = from_json(self._json)
@@ -101,7 +101,7 @@ class Stored:
 
     @property
     def json(self) -> bytes:
-        """As `to_json` writes it."""
+        """The interaction as `to_json` writes it."""
         if self._json is None:
             assert self._interaction is not None
             self._json = to_json(self._interaction)
@@ -109,19 +109,19 @@ class Stored:
 
 
 class Archived(Stored):
-    """An interaction that is in cold storage."""
+    """A cold interaction."""
 
     @property
     def json(self) -> bytes:
-        """As `to_json` writes it, with the tier behind the nine fields."""
+        """The interaction as `to_json` writes it, with the tier after the nine fields."""
         return dumps(archived_record(self.interaction))
 
 
 def archived_record(interaction: ChatInteraction) -> Record:
-    """The record of an interaction that is in cold storage, which says so."""
+    """Returns the record of a cold interaction, including its tier."""
     return to_record(interaction) | {"tier": "archive"}
 
 
 def format_time(value: datetime) -> str:
-    """RFC 3339, UTC, six digits of microseconds: `2026-11-22T09:30:00.000000Z`."""
+    """Returns a time as RFC 3339 in UTC with microseconds: `2026-11-22T09:30:00.000000Z`."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"

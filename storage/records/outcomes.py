@@ -1,10 +1,10 @@
-"""What becomes of an interaction that is created."""
+"""The outcome of creating an interaction."""
 
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What became of one interaction of `create_interactions`."""
+    """The outcome for one interaction of `create_interactions`."""
 
     CREATED = "created"
     UNCHANGED = "unchanged"

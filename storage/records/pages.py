@@ -1,4 +1,4 @@
-"""What is asked of a list and what it returns, on every backend."""
+"""The query of a list and the page that it returns, for every backend."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,22 +13,22 @@ from storage.records.json import Record, from_record
 
 @dataclass(frozen=True)
 class Page:
-    """Interactions, newest first, and the cursor of the next page: None on the last page only."""
+    """Interactions, newest first, and the cursor of the next page, None on the last page."""
 
     records: list[Record] = field(repr=False)  # texts stay out of logs
     next_cursor: str | None
 
     @cached_property
     def interactions(self) -> list[ChatInteraction]:
-        """The records as the type that every layer passes; JSON needs no such detour."""
+        """The records as interactions. Responses in JSON use the records directly."""
         return [from_record(record) for record in self.records]
 
 
 @dataclass(frozen=True)
 class Slice:
-    """What a backend is asked for: `limit` rows before `before`, of one user or of everyone.
+    """The query of a page as a backend gets it: up to `limit` rows before the position `before`.
 
-    `created_after` is always given: nothing that has expired is ever asked for.
+    `user_id` is None for all users. `created_after` is never earlier than the retention cutoff.
     """
 
     user_id: str | None
@@ -40,11 +40,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class PageQuery:
-    """Which page of a list, newest first.
+    """The query of a page of a list, newest first.
 
-    `created_after` is included and `created_before` is not, so that periods which touch
-    neither overlap nor leave a gap. `cursor` continues where the page that gave it ended.
-    `tier` is `hot`, or `archive` for what is in cold storage; no list has both.
+    `created_after` is inclusive and `created_before` exclusive, so adjacent periods neither overlap
+    nor leave a gap. `cursor` continues after the page that returned it. `tier` is `hot`, or
+    `archive` for cold interactions; no list has both.
     """
 
     limit: int = 50
@@ -54,9 +54,9 @@ class PageQuery:
     tier: Literal["hot", "archive"] = "hot"
 
     def slice(self, user_id: str | None) -> Slice:
-        """What a backend is asked for: of one user or, if None, of everyone.
+        """Returns the query for a backend, of one user or, if None, of all users.
 
-        Raises InvalidCursor for a cursor of another query, ValueError for a limit below 1.
+        Raises InvalidCursor for a cursor of another query, and ValueError for a limit below 1.
         """
         if self.limit < 1:
             raise ValueError(f"limit must be at least 1, not {self.limit}.")
@@ -68,7 +68,7 @@ class PageQuery:
     def page(
         self, user_id: str | None, records: list[Record], last: cursors.Position | None
     ) -> Page:
-        """The page of these records. The next one goes on behind `last`; None if there is none."""
+        """Returns the page with these records. `last` is its end, or None if no page follows."""
         cursor = None if last is None else cursors.encode(last, self._scope(user_id))
         return Page(records, cursor)
 

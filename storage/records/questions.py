@@ -1,4 +1,4 @@
-"""Asking whether a user got an answer to the same message before."""
+"""The question whether a user already got an answer to the same message."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,16 +9,16 @@ from storage.models import ChatInteraction
 
 @dataclass(frozen=True)
 class Question:
-    """A message of a user's; with `model_used`, only that model's answers count."""
+    """A message of a user. With `model_used`, only answers by that model count."""
 
     user_id: str = field(repr=False)
     message: str = field(repr=False)  # texts stay out of logs
     model_used: str | None = None
     max_age: timedelta | None = None
-    """How long ago the answered interaction may have been created; None is any time."""
+    """The maximum age of the answered interaction. None is any age."""
 
     def can_be_answered(self) -> bool:
-        """Whether there can be such an interaction at all, by the limits of its fields."""
+        """Whether such an interaction can exist, by the limits of its fields."""
         return not (
             limits.identifier_violation(self.user_id)
             or limits.text_violation(self.message)
@@ -26,7 +26,7 @@ class Question:
         )
 
     def is_answered_by(self, interaction: ChatInteraction) -> bool:
-        """Whether this is an answer, of whatever age. Without a response it is none."""
+        """Whether this interaction is an answer, of any age. Without a response it is none."""
         return (
             interaction.user_id == self.user_id
             and interaction.message == self.message
@@ -35,5 +35,5 @@ class Question:
         )
 
     def is_recent(self, interaction: ChatInteraction) -> bool:
-        """Whether it was created within `max_age`."""
+        """Whether the interaction was created within `max_age`."""
         return self.max_age is None or datetime.now(UTC) - interaction.created_at <= self.max_age

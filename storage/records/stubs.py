@@ -1,7 +1,7 @@
-"""What hot storage keeps of an interaction that is in cold storage: a stub.
+"""Stubs: what hot storage keeps of a cold interaction, so a kind of pointer.
 
-The stub is the truth: a row of the archive counts exactly if the stub of its id names its segment.
-It holds no text and no user, and keeps the id taken.
+The stub decides: a row of the archive is valid only if the stub of its id names its segment. A stub
+has no text and no user, and keeps its id taken.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from storage import expiry
 
 
 class Stub(NamedTuple):
-    """Where an archived interaction is."""
+    """A pointer to an archived interaction."""
 
     interaction_id: str
     created_at: datetime
     segment: str
-    """The segment of the archive that has it, such as `2026-10-23/0199f0c2-...`."""
+    """The segment of the archive that contains it, such as `2026-10-23/0199f0c2-...`."""
 
     @property
     def has_expired(self) -> bool:
-        """Whether the interaction must not be seen any more, and its id is free."""
+        """Whether the interaction has expired, so that its id is free."""
         return expiry.has_expired(self.created_at)
 
 
 class TakenByStub(Exception):
-    """An id could not be given to a new interaction: an archived one has it.
+    """The id belongs to an archived interaction, so no new one can have it.
 
-    `replayed` tells that an earlier request with the same idempotency key made that one.
+    `replayed` is True if an earlier request with the same idempotency key created that interaction.
     """
 
     def __init__(self, stub: Stub, *, replayed: bool = False) -> None:
@@ -38,7 +38,7 @@ class TakenByStub(Exception):
 
 
 def by_segment(stubs: Sequence[Stub]) -> dict[str, list[Stub]]:
-    """Stubs of the same segment together, which is then read once."""
+    """Returns the stubs by segment, so that each segment is read only once."""
     found: dict[str, list[Stub]] = {}
     for stub in stubs:
         found.setdefault(stub.segment, []).append(stub)

@@ -70,7 +70,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Borrow a connection. In-memory databases bypass the pool: each is in its connection."""
+        """Borrow a connection. An in-memory database needs its own one, outside the pool."""
         options = self.settings_dict["OPTIONS"].get("pool")
         if not options or self.is_in_memory_db():
             return super().get_new_connection(conn_params)

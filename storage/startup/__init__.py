@@ -1,1 +1,1 @@
-"""What happens before the first request: backend selection, schema, system checks."""
+"""What runs before the first request: backend selection, migrations, system checks."""

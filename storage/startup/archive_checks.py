@@ -27,9 +27,9 @@ def check_folder(**kwargs: Any) -> Messages:
         return []
     return [
         checks.Error(
-            f"The archive cannot be in {location}: {existing} is no folder that the user of this "
-            "process may write to.",
-            hint="Set ARCHIVE_DIR to a folder of that user, or ARCHIVE_BUCKET.",
+            f"The archive cannot be in {location}: {existing} is not a folder to which the user of "
+            "this process may write.",
+            hint="Set ARCHIVE_DIR to a folder of that user, or set ARCHIVE_BUCKET.",
             id="storage.E009",
         )
     ]
@@ -45,9 +45,9 @@ def _of_place(backend: Storage) -> Iterator[checks.CheckMessage]:
     if isinstance(backend, ArchiveFolder):
         if is_production():
             yield checks.Warning(
-                f"The archive is in {backend.location}, on this machine: servers on others find "
-                "no archived interaction, and its disk is the only copy.",
-                hint="Set ARCHIVE_BUCKET, or make it a folder that all of them share.",
+                f"The archive is in {backend.location}, on this machine. Servers on other machines "
+                "cannot read it, and this disk has its only copy.",
+                hint="Set ARCHIVE_BUCKET, or use a folder that all servers share.",
                 id="storage.W005",
             )
         return

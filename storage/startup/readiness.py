@@ -1,4 +1,4 @@
-"""Whether a server may start: what an operator has forgotten is said before, not per request."""
+"""Checks the setup before a server starts, so that errors are not first seen by requests."""
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -6,10 +6,10 @@ from storage.startup.selection import get_storage
 
 
 def startup_problem() -> str | None:
-    """What must be put right before interactions can be read: one line, with the remedy; or None.
+    """Returns in one line what must be fixed before interactions can be read, and how; or None.
 
-    Also None if the database does not answer for now, within 9 s: that passes by itself, and
-    until it has, `/readyz` says 503.
+    Also None if the database does not answer within 9 s. That may pass, and until then `/readyz`
+    returns 503.
     """
     try:
         return get_storage().database.startup_problem()

@@ -1,4 +1,4 @@
-"""Keeps interactions out of the SQL database where they are in DynamoDB."""
+"""Keeps interactions out of the SQL database when they are in DynamoDB."""
 
 from typing import Any, NoReturn
 
@@ -11,10 +11,10 @@ ELSEWHERE = (ChatInteraction, ArchivedInteraction, IdempotencyRecord, Lock)
 
 
 class NoInteractions:
-    """A database router: a stray `interaction.save()` fails loudly instead of going astray."""
+    """A database router: `interaction.save()` fails instead of saving in the wrong place."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
-        """Refuse the ORM for interactions; leave all else to Django."""
+        """Refuse interactions, and leave other models to Django."""
         return _refuse(model) if model in ELSEWHERE else None
 
     db_for_write = db_for_read
@@ -22,7 +22,7 @@ class NoInteractions:
     def allow_migrate(
         self, db: str, app_label: str, model_name: str | None = None, **hints: Any
     ) -> bool | None:
-        """No table for interactions."""
+        """Create no tables for interactions."""
         if any(model._meta.label_lower == f"{app_label}.{model_name}" for model in ELSEWHERE):
             return False
         return None
@@ -30,6 +30,6 @@ class NoInteractions:
 
 def _refuse(model: type[Model]) -> NoReturn:
     raise ImproperlyConfigured(
-        f"{model.__name__} is kept in DynamoDB here, not in the SQL database. "
+        f"{model.__name__} is stored in DynamoDB here, not in the SQL database. "
         "Use storage.get_storage()."
     )

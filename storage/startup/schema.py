@@ -1,4 +1,4 @@
-"""Bringing the database up to date at start, when several processes may start at once."""
+"""Applies migrations at start, when several processes may start at the same time."""
 
 import fcntl
 from collections.abc import Iterator
@@ -15,10 +15,9 @@ from storage.sqlite.statements import Statements
 
 @contextmanager
 def migrated_under_lock(alias: str = "default") -> Iterator[None]:
-    """Apply what is missing; within, no other process is starting on this database.
+    """Apply missing migrations. Until the block ends, other processes wait to do the same.
 
-    The lock is a file beside the database. The operating system lets go of it when the
-    process ends, however it ends.
+    The lock is a file beside the database. The operating system releases it when the process ends.
     """
     database = Path(connections[alias].settings_dict["NAME"])
     database.parent.mkdir(parents=True, exist_ok=True)
@@ -27,15 +26,15 @@ def migrated_under_lock(alias: str = "default") -> Iterator[None]:
         space.prepare(Statements(alias))
         executor = MigrationExecutor(connections[alias])
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            # As one transaction: Django commits some migrations before it records them, and what
-            # a crash or a full disk leaves in between can never be applied again. SQLite cannot
-            # turn foreign keys off within a transaction, so it is done before.
+            # In one transaction, because Django commits some migrations before it records them. If
+            # a crash or a full disk comes in between, they can never be applied again. SQLite
+            # cannot turn foreign keys off inside a transaction, so that is done before.
             with connections[alias].constraint_checks_disabled(), transaction.atomic(alias):
                 call_command("migrate", database=alias, verbosity=0, interactive=False)
         yield
 
 
 def migrate_under_lock(alias: str = "default") -> None:
-    """Apply what is missing; one process does it while the others wait."""
+    """Apply missing migrations. One process does it while the others wait."""
     with migrated_under_lock(alias):
         pass

@@ -1,4 +1,4 @@
-"""Which backend `ENVIRONMENT` selects."""
+"""Selects the backend by `ENVIRONMENT`, and makes its storage."""
 
 import functools
 import os
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def get_storage() -> "Storage":
-    """The storage of this process. Threads share it; a forked child gets its own."""
-    with _one_at_a_time:  # or several threads that come first would each make one
+    """Returns the storage of this process. Threads share it. A forked child gets its own."""
+    with _one_at_a_time:  # otherwise several threads could make one each
         return _storage_of(os.getpid())
 
 
 def _forget_parent() -> None:
     global _one_at_a_time
-    _one_at_a_time = threading.Lock()  # another thread of the parent's may have held it
+    _one_at_a_time = threading.Lock()  # another thread of the parent may have held it
 
 
 _one_at_a_time = threading.Lock()
@@ -44,7 +44,7 @@ def _storage_of(process_id: int) -> "Storage":
 
 
 def local_storage(alias: str, values: "BaseCache", archive: "Archive") -> "LocalStorage":
-    """The storage in the SQL database of an alias, with its cache in the memory of `values`."""
+    """Returns the storage in the SQL database `alias`, with an in-memory cache in `values`."""
     from storage.cache.in_memory import InMemoryCache
     from storage.interface import LocalStorage
     from storage.sqlite.database import SqliteDatabase
@@ -55,7 +55,7 @@ def local_storage(alias: str, values: "BaseCache", archive: "Archive") -> "Local
 
 
 def cloud_storage(client: "Client", cache: "BaseCache", archive: "Archive") -> "CloudStorage":
-    """The storage in the table of a client; it is cached if `cache` is one of django-redis."""
+    """Returns the storage in the table of a client, cached if `cache` is one of django-redis."""
     from storage.cache.shared import shared_cache
     from storage.dynamodb.database import DynamoDBDatabase
     from storage.interface import CloudStorage
@@ -77,12 +77,15 @@ def configured_client() -> "Client":
 
 
 def storage_named(name: str) -> "Storage":
-    """`local` or `cloud`, so that both can be had in one process. Raises ImproperlyConfigured."""
+    """Returns the storage `local` or `cloud`, for processes that use both.
+
+    Raises ImproperlyConfigured.
+    """
     if is_production():
         raise ImproperlyConfigured(
-            "With ENVIRONMENT=production interactions are kept out of the SQL database. Run this "
-            "with ENVIRONMENT unset, and AWS_REGION and DYNAMODB_TABLE set; and REDIS_URL and "
-            "ARCHIVE_BUCKET, if the servers have them."
+            "With ENVIRONMENT=production interactions cannot be in the SQL database. Run this with "
+            "ENVIRONMENT unset, with AWS_REGION and DYNAMODB_TABLE set, and with REDIS_URL and "
+            "ARCHIVE_BUCKET set if the servers have them."
         )
     if name == "local":
         return get_storage()
@@ -92,7 +95,7 @@ def storage_named(name: str) -> "Storage":
 
 
 def place_named(name: str) -> str:
-    """Which file or table `storage_named` has."""
+    """Returns the file or table that `storage_named` uses."""
     if name == "local":
         return f"file {settings.DATABASES['default']['NAME']}"
     where = settings.DYNAMODB_ENDPOINT_URL or settings.AWS_REGION
@@ -100,7 +103,7 @@ def place_named(name: str) -> str:
 
 
 def archive_at(place: str) -> "Archive":
-    """The archive in a folder, or in `s3://bucket`, of the region and endpoint of the settings."""
+    """Returns the archive in a folder, or in `s3://bucket` in the region of the settings."""
     from storage.archive.archive import Archive
     from storage.archive.bucket import ArchiveBucket
     from storage.archive.folder import ArchiveFolder
@@ -113,13 +116,13 @@ def archive_at(place: str) -> "Archive":
 
 
 def _cache_of_servers() -> "BaseCache":
-    """The cache of servers in production, whatever ENVIRONMENT is."""
+    """Returns the cache of the production servers, whatever ENVIRONMENT is."""
     from django.core.cache import CacheHandler
 
     from storage.cache.redis import redis_cache
 
     cache = settings.NO_CACHE
     if settings.REDIS_URL:
-        connections = settings.DYNAMODB_CONNECTIONS + 2  # this command's own, and as in settings
+        connections = settings.DYNAMODB_CONNECTIONS + 2  # one for this thread, one for repairs
         cache = redis_cache(settings.REDIS_URL, max_connections=connections)
     return CacheHandler({"default": cache})["default"]

@@ -21,6 +21,10 @@ from storage.startup.selection import local_storage
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+OPTIONS = copy.deepcopy(connections.settings["default"]["OPTIONS"])
+"""As the settings have them. The test database itself has more patience."""
+
+
 @pytest.fixture
 def no_default_database(tmp_path, django_db_blocker, monkeypatch):
     """Lets a test connect, but not to the default database, which may be someone's own."""
@@ -39,6 +43,7 @@ def add_database(tmp_path, no_default_database):
 
     def add(alias="other", *, name=None, tables=True, conn_max_age=0, **options):
         config = copy.deepcopy(connections.settings["default"])
+        config["OPTIONS"] = copy.deepcopy(OPTIONS)
         config["NAME"] = name or str(tmp_path / f"{alias}.sqlite3")
         config["CONN_MAX_AGE"] = conn_max_age
         config["OPTIONS"] |= options

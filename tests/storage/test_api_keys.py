@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from storage import api_keys
+from storage.accounts import api_keys
 from storage.exceptions import StorageUnavailable
 from storage.models import ApiKey
 

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from storage import api_keys
+from storage.accounts import api_keys
 from storage.models import ApiKey
 
 KEYS = "/admin/storage/apikey/"

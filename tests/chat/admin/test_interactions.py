@@ -169,7 +169,7 @@ def test_store_that_does_not_answer_is_said_plainly(staff, storage, monkeypatch,
         raise StorageUnavailable("The database did not answer.")
 
     monkeypatch.setattr(type(storage.database), "newest", fail)
-    monkeypatch.setattr(type(storage.database), "get", fail)
+    monkeypatch.setattr(type(storage.database), "read", fail)
     response = staff.get(page)
     assert response.status_code == 503
     assert "did not answer" in response.content.decode()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage import api_keys
+from storage.accounts import api_keys
 from storage.models import ApiKey
 from tests.chat.calls import LOOKUP, PROBLEM, mistakes, one, patch, post, saved
 

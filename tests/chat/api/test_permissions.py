@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
-from storage import api_keys
+from storage.accounts import api_keys
 from storage.models import ApiKey
 from storage.records.json import to_json
 from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, one, seen

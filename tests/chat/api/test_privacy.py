@@ -89,8 +89,8 @@ def test_nothing_personal_is_logged_when_the_store_fails(client, log, markers, m
     def fail(*args, **kwargs):
         raise error
 
-    for hook in ("_get", "_create", "_create_many", "_update", "_delete", "_newest"):
-        monkeypatch.setattr(type(get_storage()), hook, fail)
+    for name in ("read", "create", "create_many", "update", "delete", "newest"):
+        monkeypatch.setattr(type(get_storage().database), name, fail)
     client.raise_request_exception = False
     statuses = set(every_call(client, new(**markers)))
     assert statuses & {500, 503, 507}

@@ -22,17 +22,19 @@ def problem(response, status):
     return found
 
 
+OPERATIONS = ("read", "create", "create_many", "update", "delete", "newest", "check_available")
+
+
 @pytest.fixture
 def broken(monkeypatch, client):
-    """A client of a store whose every hook raises the given error."""
+    """A client of a store whose database always raises the given error."""
 
     def make(error):
         def fail(*args, **kwargs):
             raise error
 
-        hooks = ("_get", "_create", "_create_many", "_update", "_delete", "_newest")
-        for hook in (*hooks, "check_available_sync"):
-            monkeypatch.setattr(type(get_storage()), hook, fail)
+        for name in OPERATIONS:
+            monkeypatch.setattr(type(get_storage().database), name, fail)
         client.raise_request_exception = False
         return client
 
@@ -124,7 +126,7 @@ def test_a_store_that_is_away_is_away_for_keys_too(client, monkeypatch):
     def fail(*args, **kwargs):
         raise StorageUnavailable("away")
 
-    monkeypatch.setattr("storage.api_keys._look_up", fail)
+    monkeypatch.setattr("storage.accounts.api_keys._look_up", fail)
     response = client.get(INTERACTIONS)
     problem(response, 503)
     assert int(response["Retry-After"]) >= 1

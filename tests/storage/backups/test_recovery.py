@@ -159,7 +159,7 @@ def test_check_deploy_names_a_table_that_is_being_restored(target, production):
     production.ENVIRONMENT, production.DYNAMODB_TABLE = "production", target.table
     found = run_checks(include_deployment_checks=True)
     (error,) = [each for each in found if each.id == "storage.E004"]
-    assert "It is being restored and may hold what was erased" in error.msg
+    assert "Its restore has not ended, so it may hold erased data" in error.msg
 
 
 def died_at(target, step):

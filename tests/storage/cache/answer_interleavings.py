@@ -243,7 +243,7 @@ class OfAnswers(Interleaving):
             self.note("asks", question.model_used)
             found = cache.answer(
                 question,
-                lambda question, misses=misses: self._find(cache, question, misses),
+                lambda question, read, misses=misses: self._find(question, read, misses),
                 self._read,
             )
             self.reads += 1
@@ -251,7 +251,7 @@ class OfAnswers(Interleaving):
             # What is cached is never behind, even if the index is.
             self.judge(question, found, start, self._lag if misses else 0)
 
-    def _find(self, cache: Any, question: Any, misses: Any) -> Any:
+    def _find(self, question: Any, read: Any, misses: Any) -> Any:
         misses.append(question)
         step()
         if not self._by_id:  # one statement, as in SQLite
@@ -262,9 +262,9 @@ class OfAnswers(Interleaving):
         entries = self.database.answers(question, self.turns.now - behind)
         self.note(f"index, {behind} behind:", *entries)
         for entry in entries:
-            found = cache.get(entry.interaction_id, self._read)
-            if found is not None and question.is_answered_by(found.interaction):
-                return found.interaction
+            found = read(entry.interaction_id)
+            if found is not None and question.is_answered_by(found):
+                return found
         return None
 
     def _read(self, interaction_id: str) -> Any:

@@ -131,7 +131,7 @@ def refuse():
         ("UnrecognizedClientException", "AWS does not accept the credentials"),
         ("ExpiredTokenException", "AWS does not accept the credentials"),
         ("AccessDeniedException", "do not allow DescribeTable"),
-        ("ValidationException", "DynamoDB did not do DescribeTable: ValidationException."),
+        ("ValidationException", "DynamoDB did not complete DescribeTable: ValidationException."),
     ],
 )
 def test_a_refusal_says_what_to_do(settings, refuse, code, words):
@@ -146,4 +146,4 @@ def test_a_dynamodb_that_never_answers_costs_a_bounded_time(tmp_path, refuse):
     result = run_table(tmp_path, "check", DYNAMODB_ENDPOINT_URL=refuse(None))  # 60 s at most
     assert result.returncode == 1
     (line,) = lines(result)
-    assert "DynamoDB did not do DescribeTable: ReadTimeoutError." in line
+    assert "DynamoDB did not complete DescribeTable: ReadTimeoutError." in line

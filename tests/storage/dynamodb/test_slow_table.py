@@ -77,7 +77,7 @@ def test_create_waits_for_a_table_that_dynamodb_does_not_show_yet():
 
 def test_create_waits_until_a_new_table_can_have_backups():
     not_yet = StorageUnavailable(
-        "DynamoDB did not do UpdateContinuousBackups: ContinuousBackupsUnavailableException."
+        "DynamoDB did not complete UpdateContinuousBackups: ContinuousBackupsUnavailableException."
     )
     answers = Answers(
         **{
@@ -91,7 +91,7 @@ def test_create_waits_until_a_new_table_can_have_backups():
 
 
 def test_another_refusal_of_backups_is_an_error_at_once():
-    refusal = StorageUnavailable("DynamoDB did not do it: AccessDeniedException.")
+    refusal = StorageUnavailable("DynamoDB did not complete it: AccessDeniedException.")
     answers = Answers(
         **{
             **ALL_RIGHT,
@@ -106,7 +106,7 @@ def test_another_refusal_of_backups_is_an_error_at_once():
 @pytest.mark.parametrize("shown", [description("CREATING"), description("ACTIVE", "CREATING")])
 def test_create_does_not_wait_for_ever(monkeypatch, shown):
     monkeypatch.setattr(table, "WAIT_SECONDS", 0.05)
-    with pytest.raises(StorageUnavailable, match="run the command again to go on"):
+    with pytest.raises(StorageUnavailable, match="run the command again to continue"):
         table.create(Answers(**{**ALL_RIGHT, "DescribeTable": [shown]}))
 
 

@@ -316,8 +316,8 @@ def test_a_ttl_on_another_attribute_is_named_and_left(client, call):
     make(client)
     set_ttl(client, "created_at")
     problem = (
-        "The TTL has the attribute created_at; it must be expires_at. Turn it off, and an hour "
-        "later create it."
+        "The TTL has the attribute created_at; it must be expires_at. Turn it off, wait an hour, "
+        "then create it."
     )
     assert call("check") == (1, [], [problem])
     assert call("create") == (1, [], [problem])

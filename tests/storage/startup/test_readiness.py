@@ -25,7 +25,7 @@ def test_a_start_goes_on_though_dynamodb_hangs(tmp_path, hanging):
     try:
         server.wait_until_it_answers()
         assert (
-            "WARNING storage.dynamodb.database Starting, although DynamoDB did not do"
+            "WARNING storage.dynamodb.database Starting, although DynamoDB did not complete"
             in server.output
         )
         status, _, body = server.request("GET", "/readyz")

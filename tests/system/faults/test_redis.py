@@ -543,25 +543,3 @@ def test_a_cluster_that_is_gone_is_a_miss(cluster):
     print(f"The longest call has waited {store.longest} times.")
     assert store.get("chat:ada:0") is None
     assert store.asked == 0
-
-
-def test_many_keys_of_several_slots_are_read_at_once(valkey_cluster):
-    cache = clouds.make_cache(valkey_cluster.url)
-    for key in KEYS:
-        cache.set(key, f"value of {key}", 60)
-    found = cache.get_many([*KEYS, "chat:ada:unknown"])
-    assert found == {key: f"value of {key}" for key in KEYS}
-
-
-def test_one_node_alone_would_refuse_keys_of_several_slots(valkey_cluster):
-    # The control.
-    with (
-        redis.Redis(port=valkey_cluster.ports[0]) as client,
-        pytest.raises(redis.exceptions.ResponseError, match=r"same slot|MOVED"),
-    ):
-        client.mget(KEYS)
-
-
-def test_a_walk_through_all_keys_is_refused(valkey_cluster):
-    with pytest.raises(NotImplementedError, match="iter_keys"):
-        clouds.make_cache(valkey_cluster.url).keys("*")
