@@ -79,6 +79,7 @@ class _Purge:
         """Purge the archive, then the database, and then what belongs to them."""
         with self.damage.passed_over():
             self.report.finished = self.compaction.finish_interrupted(self.run)
+        # What a real run completes at its beginning, a dry run must leave out of its counts.
         marked = set(self.archive.marked()) if self.run.dry_run else set()
         for day in self.archive.days():
             if day <= self.cutoff.date():

@@ -22,7 +22,6 @@ from storage.backups.base import (
     VerificationReport,
 )
 from storage.backups.folder import LATEST, Backup, BackupDamaged, BackupFolder, BackupRefused
-from storage.interface import Storage
 from storage.models import Lock
 from storage.records.json import format_time
 from storage.sqlite import in_use
@@ -135,10 +134,12 @@ class SqlBackups(Backups):
                 if migrate:
                     migrate_under_lock(alias)
                 _check_tables(alias)
+                storage = None
                 if self._has_interactions:
                     # Other locks stay: one of them says which archive is the database's.
                     Lock.objects.using(alias).filter(name=stale_lock).delete()
-                report.erased = before_live(RestoredDatabase(self._storage(alias), alias))
+                    storage = local_storage(alias, DummyCache("", {}), configured_archive())
+                report.erased = before_live(RestoredDatabase(storage, alias))
 
             kept = replacing.replace(self._database, self._folder, backup, change, keep_old)
         report.kept = str(kept) if kept else None
@@ -146,11 +147,6 @@ class SqlBackups(Backups):
     def keep_restores_out(self) -> None:
         """Let no restore begin until this process, or the program that it becomes, has ended."""
         in_use.hold_after_exec(str(self._database))
-
-    def _storage(self, alias: str) -> Storage | None:
-        if not self._has_interactions:
-            return None
-        return local_storage(alias, DummyCache("", {}), configured_archive())
 
 
 def _check_schema(backup: Backup, migrate: bool) -> None:

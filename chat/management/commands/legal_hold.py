@@ -65,14 +65,12 @@ class Command(MaintenanceCommand):
             return
         known = Holds.of(storage.archive).find(wanted.kind, wanted.value)
         holds.put(storage.archive, replace(wanted, since=known.since) if known else wanted)
-        is_waiting = False
-        while not _nothing_runs(storage):
-            if not is_waiting:
-                self.stderr.write(
-                    "The hold is in place. Waiting for a run that started earlier and may not know "
-                    "of it. Stop that run if it deletes what the hold protects."
-                )
-                is_waiting = True
+        if _another_runs(storage):
+            self.stderr.write(
+                "The hold is in place. Waiting for a run that started earlier and may not know of "
+                "it. Stop that run if it deletes what the hold protects."
+            )
+        while _another_runs(storage):
             run.step()
             time.sleep(POLL_SECONDS)
 
@@ -110,9 +108,9 @@ def _lift(storage: Storage, wanted: Hold, run: Run) -> None:
         holds.lift(storage.archive, known)
 
 
-def _nothing_runs(storage: Storage) -> bool:
+def _another_runs(storage: Storage) -> bool:
     try:
         with Run(storage):
-            return True
+            return False
     except LockHeld:
-        return False
+        return True

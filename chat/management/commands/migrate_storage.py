@@ -63,7 +63,9 @@ class Command(MaintenanceCommand):
         archive = target.storage.archive
         if options["from_archive"]:
             archive = _archive(options["from_archive"])
-        source = source._replace(storage=_with_archive(source.storage, archive))
+        source = source._replace(
+            storage=Storage(source.storage.database, source.storage.cache, archive)
+        )
         # An archive of both belongs to the source until it is handed over.
         has_its_own = archive is not target.storage.archive
         with (
@@ -94,8 +96,3 @@ def _archive(place: str) -> Archive:
     if not place.startswith("s3://") and not Path(place).is_dir():
         raise CommandError(f"{place} is not a folder.", returncode=WRONG_USE)
     return archive_at(place)
-
-
-def _with_archive(storage: Storage, archive: Archive) -> Storage:
-    """The same storage with this archive; the storage itself is not changed."""
-    return Storage(storage.database, storage.cache, archive)

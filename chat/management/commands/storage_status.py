@@ -48,10 +48,7 @@ class Command(MaintenanceCommand):
     def _show(self, report: Report) -> None:
         for field_ in fields(report):
             value = getattr(report, field_.name)
-            shown = _line(value) if isinstance(value, dict) else value
+            if isinstance(value, dict):
+                value = "; ".join(f"{name} {count}" for name, count in value.items())
             more = value == status.COUNTED_AT_MOST and field_.name in ("hot", "due_to_archive")
-            self.stdout.write(f"{field_.name:<20} {'at least ' if more else ''}{shown}")
-
-
-def _line(values: dict[str, Any]) -> str:
-    return "; ".join(f"{name} {value}" for name, value in values.items())
+            self.stdout.write(f"{field_.name:<20} {'at least ' if more else ''}{value}")
