@@ -52,4 +52,6 @@ def coroutine(
         return await self.runner.run(twin, self, *args, **kwargs)
 
     functools.update_wrapper(call, twin)
+    call.__name__ = twin.__name__.removesuffix("_sync")
+    call.__qualname__ = twin.__qualname__.removesuffix("_sync")
     return call
