@@ -127,7 +127,7 @@ class ConcurrencyContract:
         (seen, *_) = gather(climb(), *[storage.get_interaction("i") for _ in range(50)])
         assert seen == list(range(20))
 
-    @pytest.mark.parametrize("calls_at_once", [200])
+    @pytest.mark.parametrize("calls_at_once", [80, pytest.param(200, marks=pytest.mark.exhaustive)])
     def test_many_calls_at_once_all_end(self, storage, make_interaction, calls_at_once):
         results = gather(
             *[

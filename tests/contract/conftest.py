@@ -1,5 +1,7 @@
 """What every backend's run of the contract shares."""
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -22,7 +24,20 @@ settings.register_profile(
 )
 
 
-@pytest.fixture(params=[SynchronousCalls, CoroutineCalls], ids=["sync", "coroutine"])
+def pytest_generate_tests(metafunc):
+    """A test that uses `calls` runs by both sides of the interface.
+
+    One decorator makes the coroutines of all backends. So one backend runs every test by them, and
+    the others run `CoroutinesContract` and `ConcurrencyContract`; `make test-all` runs everything.
+    """
+    if "calls" in metafunc.fixturenames:
+        marks: Any = () if metafunc.cls.every_coroutine else pytest.mark.exhaustive
+        coroutine = pytest.param(CoroutineCalls, id="coroutine", marks=marks)
+        sides = [pytest.param(SynchronousCalls, id="sync"), coroutine]
+        metafunc.parametrize("calls", sides, indirect=True)
+
+
+@pytest.fixture
 def calls(request, storage):
     """The storage by either side of its interface: both owe the same."""
     return request.param(storage)

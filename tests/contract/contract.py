@@ -4,6 +4,7 @@ from tests.contract.answering import AnsweringContract
 from tests.contract.batches import BatchesContract
 from tests.contract.caching import CachedReadsContract, CachingContract
 from tests.contract.concurrency import ConcurrencyContract
+from tests.contract.coroutines import CoroutinesContract
 from tests.contract.creating import CreatingContract
 from tests.contract.cursors import CursorsContract
 from tests.contract.deleting import DeletingContract
@@ -39,6 +40,7 @@ class StorageContract(
     CachingContract,
     CachedReadsContract,
     AnsweringContract,
+    CoroutinesContract,
     ConcurrencyContract,
     RoundTripsContract,
     SequencesContract,
@@ -48,3 +50,6 @@ class StorageContract(
     A backend's test class inherits this and has a fixture `storage`, which gives the backend
     with nothing stored and nothing cached. Nothing here may know which backend it is.
     """
+
+    every_coroutine = False
+    """Whether `make test` runs every test by the coroutines as well; one backend does."""

@@ -14,6 +14,8 @@ from tests.contract.contract import StorageContract
 class CloudContract(StorageContract):
     """A subclass has the fixtures `model` and `cache`."""
 
+    rows_in_one_call = 205  # DynamoDB takes 25, 50 or 100 in one request
+
     @pytest.fixture
     def storage(self, model, cache, caplog):
         yield make_storage(model, cache)

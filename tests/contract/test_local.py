@@ -11,6 +11,8 @@ from tests.contract.contract import StorageContract
 # take longer than the tests.
 @pytest.mark.django_db(transaction=True, available_apps=["storage"])
 class TestLocalStorage(StorageContract):
+    every_coroutine = True
+
     @pytest.fixture
     def storage(self):
         storage = get_storage()

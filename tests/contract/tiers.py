@@ -15,6 +15,9 @@ DAY = datetime(2026, 10, 3, tzinfo=UTC)
 
 
 class TiersContract:
+    rows_in_one_call = 1100
+    """More than a backend writes in one transaction or request (SQLite: 500)."""
+
     @pytest.fixture
     def make_old(self, make_interaction):
         """Interactions of one day, a second apart."""
@@ -211,16 +214,18 @@ class TiersContract:
             assert [each.interaction_id for each in rest] == found[place + 1 :]
 
     def test_many_change_over_in_one_call(self, storage, archive, make_old):
-        interactions = [make_old(number) for number in range(1100)]
-        for start in range(0, 1100, 100):
+        count = self.rows_in_one_call
+        interactions = [make_old(number) for number in range(count)]
+        for start in range(0, count, 100):
             storage.create_interactions_sync(interactions[start : start + 100])
-        assert storage.oldest(DAY + timedelta(days=1), 1100)[-1].interaction_id == "old-1099"
+        oldest = storage.oldest(DAY + timedelta(days=1), count)
+        assert oldest[-1].interaction_id == interactions[-1].interaction_id
         segment = archive.new_segment(DAY.date())
         archive.write(segment, interactions)
-        assert storage.move_to_cold(interactions, segment) == 1100
+        assert storage.move_to_cold(interactions, segment) == count
         assert storage.database.count_oldest(DAY + timedelta(days=1), 10) == 0
-        assert len(storage.database.stubs([each.interaction_id for each in interactions])) == 1100
-        assert storage.return_from_cold(interactions, segment) == 1100
+        assert len(storage.database.stubs([each.interaction_id for each in interactions])) == count
+        assert storage.return_from_cold(interactions, segment) == count
 
     def test_expired_rows_are_removed_if_they_have_expired(self, storage, make_old):
         interactions = [make_old(number) for number in range(3)]
