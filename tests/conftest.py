@@ -35,7 +35,7 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
 
 
 def pytest_collection_finish():
-    """The garbage collector skips the tests and modules: they stay, and would cost a sixth of all."""
+    """Garbage collections skip the tests and modules. They stay, and would cost a sixth of a run."""
     gc.enable()
     gc.collect()
     gc.freeze()
@@ -45,13 +45,16 @@ def pytest_collection_finish():
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, tmp_path_factory):
     """A database of this process alone, so that two runs beside each other do not meet.
 
-    Who waits for another writer, or for a connection, waits as long as a busy machine takes.
+    Who waits for another writer, or for a connection, waits as long as a busy machine takes. A
+    commit does not wait for the disk; servers and commands of their own keep the real settings.
     """
     database = connections.settings["default"]
     test, options = database["TEST"], database["OPTIONS"]
     test["NAME"] = str(tmp_path_factory.mktemp("database") / Path(test["NAME"]).name)
     pool = options["pool"] | {"timeout": PATIENCE_SECONDS}
-    database["OPTIONS"] = options | {"timeout": PATIENCE_SECONDS, "pool": pool}
+    quick = options["init_command"].replace("synchronous=FULL", "synchronous=OFF")
+    waits = {"timeout": PATIENCE_SECONDS, "pool": pool}
+    database["OPTIONS"] = options | waits | {"init_command": quick}
 
 
 PATIENCE_SECONDS = 300
