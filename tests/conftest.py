@@ -3,6 +3,7 @@
 What only tests of DynamoDB, S3 or Redis need is imported by their fixtures: it takes half a second.
 """
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -23,6 +24,8 @@ from storage.startup import selection
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
 pytest.register_assert_rewrite("tests.contract", "tests.storage.archive")
 
+gc.disable()  # until all tests are collected: what that makes stays for the whole run
+
 # A shell starts what it runs in the background deaf to Ctrl-C, and so would be every process that
 # a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,17 +34,27 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
 
 
+def pytest_collection_finish():
+    """Garbage collections skip the tests and modules. They stay, and would cost a sixth of a run."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, tmp_path_factory):
     """A database of this process alone, so that two runs beside each other do not meet.
 
-    Who waits for another writer, or for a connection, waits as long as a busy machine takes.
+    Who waits for another writer, or for a connection, waits as long as a busy machine takes. A
+    commit does not wait for the disk; servers and commands of their own keep the real settings.
     """
     database = connections.settings["default"]
     test, options = database["TEST"], database["OPTIONS"]
     test["NAME"] = str(tmp_path_factory.mktemp("database") / Path(test["NAME"]).name)
     pool = options["pool"] | {"timeout": PATIENCE_SECONDS}
-    database["OPTIONS"] = options | {"timeout": PATIENCE_SECONDS, "pool": pool}
+    quick = options["init_command"].replace("synchronous=FULL", "synchronous=OFF")
+    waits = {"timeout": PATIENCE_SECONDS, "pool": pool}
+    database["OPTIONS"] = options | waits | {"init_command": quick}
 
 
 PATIENCE_SECONDS = 300

@@ -23,7 +23,7 @@ SWITCHES = [
     Switch("CONTRACT_STEPS", "25", "50", "calls in each of these sequences"),
     Switch("SCHEMATHESIS_EXAMPLES", "30", "300", "requests from the schema to each operation"),
     Switch("LIFECYCLE_KILLS", "some", "all", "steps of maintenance at which a run is killed"),
-    Switch("INTERLEAVINGS", "800", "20000", "random interleavings of each kind with the cache"),
+    Switch("INTERLEAVINGS", "400", "20000", "random interleavings of each kind with the cache"),
     Switch("INTERLEAVINGS_FROM", "0", "0", "seed of the first, so that processes can share them"),
     Switch("CACHE_MODEL", "small", "full", "writers and readers in the cache's model"),
     Switch("BACKUP_EVERY_BIT", "", "1", "flips every bit of a backup, not a sample"),

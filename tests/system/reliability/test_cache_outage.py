@@ -33,12 +33,12 @@ SECONDS = switches.number("CACHE_OUTAGE_SECONDS")
 STARTS_AND_RETURNS = 13
 """Seconds that are not spent in phases: servers start, breakers close again."""
 
-PHASE_SECONDS = max(1.5, (SECONDS - STARTS_AND_RETURNS) / 7)
+PHASE_SECONDS = max(1.0, (SECONDS - STARTS_AND_RETURNS) / 7)
 CACHE_TTL = math.ceil(2 * PHASE_SECONDS)
 """Longer than an outage, so that what was cached before it is still there after it."""
 
 BETWEEN_RESTARTS = 1.0
-SERVERS = 4
+SERVERS = 4 if switches.is_set("CACHE_OUTAGE_SECONDS") else 2
 FAILED = ("failed", "wrong")
 MARKER = "from the cache"
 
