@@ -34,6 +34,11 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
 
 
+def pytest_collection_modifyitems(items):
+    """The longest tests come first, so that all processes end at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/system/"))
+
+
 def pytest_collection_finish():
     """Garbage collections skip the tests and modules: they stay, and would cost a sixth of it."""
     gc.enable()
