@@ -34,8 +34,13 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
 
 
+def pytest_collection_modifyitems(items):
+    """The longest tests come first, so that all processes end at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/system/"))
+
+
 def pytest_collection_finish():
-    """Garbage collections skip the tests and modules. They stay, and would cost a sixth of a run."""
+    """Garbage collections skip the tests and modules: they stay, and would cost a sixth of it."""
     gc.enable()
     gc.collect()
     gc.freeze()
@@ -58,6 +63,15 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, t
 
 
 PATIENCE_SECONDS = 300
+
+
+@pytest.fixture
+def durable(monkeypatch):
+    """Connections made from now on have the real settings: a commit waits for the disk."""
+    options = connections.settings["default"]["OPTIONS"]
+    real = options["init_command"].replace("synchronous=OFF", "synchronous=FULL")
+    monkeypatch.setitem(options, "init_command", real)
+
 
 KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
 

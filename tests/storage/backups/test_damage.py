@@ -2,8 +2,8 @@
 
     BACKUP_EVERY_BIT=1 python -m pytest tests/storage/backups/test_damage.py
 
-flips all eight bits of each byte of the database file, one after the other; else one of each byte
-of a sample.
+flips all eight bits of each byte of the database file and of the manifest, one after the other;
+else one of each byte of a sample.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ def refused(backups, backup, name):
 
 def test_every_flipped_bit_of_the_manifest_is_found(backups, backup, manifest):
     content = manifest.read_bytes()
-    for position, mask in flips(len(content), every_bit=True):
+    for position, mask in flips(len(content), EVERY_BIT):
         damaged = bytearray(content)
         damaged[position] ^= mask
         manifest.write_bytes(damaged)

@@ -71,7 +71,7 @@ def test_what_was_written_to_the_log_since_is_gone_and_not_applied(backup, datab
     assert beside(database) == set()
 
 
-def test_django_finds_a_wal_database_with_the_right_pragmas(backup, database):
+def test_django_finds_a_wal_database_with_the_right_pragmas(backup, database, durable):
     restore()
     assert database.read_bytes()[18:20] == b"\x02\x02"
     assert opened_by_django(database) == {

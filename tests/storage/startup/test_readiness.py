@@ -1,6 +1,8 @@
 """A start goes on when DynamoDB is merely slow, and says so."""
 
 import socket
+import socketserver
+import threading
 
 import pytest
 from botocore import exceptions
@@ -20,8 +22,23 @@ def hanging():
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_start_goes_on_though_dynamodb_hangs(tmp_path, hanging):
-    server = Server(tmp_path, DYNAMODB_ENDPOINT_URL=hanging, **PRODUCTION)
+@pytest.fixture
+def cutting():
+    """The URL of a server that ends every connection without an answer."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as made:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{made.server_address[1]}"
+        made.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "without_answer", ["cutting", pytest.param("hanging", marks=pytest.mark.exhaustive)]
+)
+def test_a_start_goes_on_though_dynamodb_does_not_answer(tmp_path, request, without_answer):
+    url = request.getfixturevalue(without_answer)
+    server = Server(tmp_path, DYNAMODB_ENDPOINT_URL=url, **PRODUCTION)
     try:
         server.wait_until_it_answers()
         assert (

@@ -95,7 +95,7 @@ def responses(storage, seconds, until=None):
     while time.monotonic() < end or (until is not None and until not in found):
         found.add(storage.get_interaction_sync("i").response)
         found.add(storage.find_answer_sync(QUESTION).response)
-        time.sleep(0.005)
+        time.sleep(0.02)
     return found
 
 

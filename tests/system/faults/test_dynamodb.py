@@ -478,6 +478,7 @@ def test_after_three_failures_nothing_waits(storage, direct, proxy, timed, opera
     assert proxy.attempts.total() == asked
 
 
+@pytest.mark.exhaustive  # as after three connections that are cut; a hang takes long
 def test_a_server_that_hangs_is_asked_three_times(storage, proxy, timed):
     proxy.always("*", faults.hang)
     took = [timed(storage.get_interaction_sync, "i")[1] for _ in range(4)]
