@@ -49,7 +49,9 @@ def coroutine(
     """The coroutine of a synchronous method, with its signature and its docstring."""
 
     async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self.runner.run(twin, self, *args, **kwargs)
+        # By its name, so that a subclass may replace the twin.
+        function: Callable[P, R] = getattr(self, twin.__name__)
+        return await self.runner.run(function, *args, **kwargs)
 
     functools.update_wrapper(call, twin)
     call.__name__ = twin.__name__.removesuffix("_sync")

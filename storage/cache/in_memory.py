@@ -120,7 +120,9 @@ class InMemoryCache(Cache):
     def _knows_erasures(self) -> bool:
         """Take note of erasures by other processes. Returns whether the database answered."""
         try:
-            self._version()
+            if self._version() is None:  # in a transaction; erasures by others count all the same
+                with self._lock:
+                    self._clear_if_erased()
         except StorageError:
             return False
         return True
@@ -130,12 +132,15 @@ class InMemoryCache(Cache):
         version = self._changes.version()
         if version is not None and version != self._known_version:
             with self._lock:
-                erasures = self._changes.erasures()
-                if erasures != self._known_erasures:
-                    self._clear()
-                    self._known_erasures = erasures
+                self._clear_if_erased()
                 self._known_version = version
         return version
+
+    def _clear_if_erased(self) -> None:
+        erasures = self._changes.erasures()
+        if erasures != self._known_erasures:
+            self._clear()
+            self._known_erasures = erasures
 
     def _clear(self) -> None:
         self._values.clear()
@@ -150,12 +155,13 @@ class InMemoryCache(Cache):
         if found is not None:
             counts.hit.inc()
             return found
+        if version is not None:
+            counts.miss.inc()
         interaction = read()
         if interaction is None:
             return None
         found = Stored(interaction=interaction)
         if version is not None:
-            counts.miss.inc()
             self._keep(key, (version, found.json), clears)
         return found
 

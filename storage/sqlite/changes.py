@@ -28,8 +28,9 @@ class Changes:
         connection = connections[self._statements.alias].connection  # not opened for this
         if connection is not None and connection.in_transaction:
             return None
-        number = self._idle_pragma("data_version")
-        return f"{self._opened}.{number}"
+        with self._lock:  # the number means nothing without the connection that it is from
+            number = self._idle_pragma("data_version")
+            return f"{self._opened}.{number}"
 
     def of_others(self) -> int | None:
         """See `storage.cache.in_memory.Changes.of_others`."""
@@ -44,7 +45,8 @@ class Changes:
 
     def erasures(self) -> int:
         """See `storage.cache.in_memory.Changes.erasures`; `count_erasure` increments it."""
-        return self._idle_pragma("user_version")
+        with self._lock:
+            return self._idle_pragma("user_version")
 
     def close(self) -> None:
         """Close the connection. The next call opens another, with new versions."""
@@ -54,13 +56,12 @@ class Changes:
                 self._idle = None
 
     def _idle_pragma(self, pragma: str) -> int:
-        with self._lock:
-            try:
-                if self._idle is None:
-                    self._idle = self._open()
-                (number,) = self._idle.execute(f"PRAGMA {pragma}").fetchone()
-            except Error as error:
-                raise translate(error) from error
+        try:
+            if self._idle is None:
+                self._idle = self._open()
+            (number,) = self._idle.execute(f"PRAGMA {pragma}").fetchone()
+        except Error as error:
+            raise translate(error) from error
         return int(number)
 
     def _open(self) -> Connection:

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -91,9 +90,13 @@ def export(
             pages = pages_of(
                 storage, user_id, run.batch_size, before=writer.last, exported=exported
             )
-            for row in chain.from_iterable(pages):
-                if writer.add(row):
-                    report.exported, report.bytes = state["count"], state["bytes"]
+            for page in pages:
+                for row in page:
+                    if writer.add(row):
+                        report.exported, report.bytes = state["count"], state["bytes"]
+                        writer.step(run)
+                # A page may have nothing new. Before the first frame there is no progress to keep.
+                if writer.has_progress:
                     writer.step(run)
             writer.finish()
         report.exported, report.bytes, report.remaining = state["count"], state["bytes"], 0
@@ -125,7 +128,7 @@ class _Writer:
         self._file = file
         self._state = state
         self._writer = FrameWriter(file, offset=state["bytes"], whole=whole)
-        self._frames = 0
+        self._frames = self._saved_frames = 0
         last = state["last"]
         self.last: Position | None = last and (datetime.fromisoformat(last[0]), last[1])
 
@@ -139,6 +142,11 @@ class _Writer:
         self._state["newest"] = max(self._state["newest"] or "", format_time(row.created_at))
         return frame is not None
 
+    @property
+    def has_progress(self) -> bool:
+        """Whether this run has written a frame."""
+        return self._frames > 0
+
     def step(self, run: Run) -> None:
         """Take a step of the run. If the run ends there, the state is saved for the next one."""
         try:
@@ -146,8 +154,9 @@ class _Writer:
         except BaseException:
             self._save()
             raise
-        if self._frames % FRAMES_AT_ONCE == 0:
+        if self._frames >= self._saved_frames + FRAMES_AT_ONCE:
             self._save()
+            self._saved_frames = self._frames
 
     def finish(self) -> None:
         """Write the last frame. A file without rows has one empty frame."""

@@ -11,8 +11,10 @@ A pass begins with the stubs, then come the cold rows and then the hot ones. So 
 has changed tiers in the source leaves its old place in the target before it gets its new one.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import groupby
 
 from chat.maintenance.compaction import Compaction
@@ -96,11 +98,24 @@ def copy(
 def _copy_until_equal(source: Side, target: Side, run: Run, step: Step, report: Copied) -> None:
     databases = (source.storage.database, target.storage.database)
     pause = max(database.index_lag_seconds for database in databases)
-    for _ in range(PASSES):
-        marks.begin(source, target)
-        if _pass(source, target, run, step, report):
-            return
-        time.sleep(pause)
+    signed_at = -math.inf
+
+    def step_and_sign() -> None:
+        nonlocal signed_at
+        if time.monotonic() >= signed_at + marks.SIGN_SECONDS:
+            marks.begin(source, target)
+            signed_at = time.monotonic()
+        step()
+
+    marks.begin(source, target)
+    try:
+        for _ in range(PASSES):
+            if _pass(source, target, run, step_and_sign, report):
+                return
+            time.sleep(pause)
+    finally:
+        with suppress(StorageError):
+            marks.begin(source, target)
     raise NotSettled(
         f"{source.place} was changed during each of {PASSES} passes; {report.remaining} "
         "differences were copied in the last one. It needs a pause of writes: stop the servers, "

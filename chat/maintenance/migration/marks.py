@@ -8,21 +8,28 @@ refused, a finished copy among them.
 Only an unfinished copy of the same source goes on: a document in the target's archive names both,
 from before the first write to the end. It is refused as well if the source is empty, which may be
 the wrong file, or if somebody seems to use the target by mistake: if it has an interaction that was
-created since its last pass began, and that the source has not.
+created since the copy was last at work, and that the source has not.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.utils import timezone
 
 from chat.maintenance.migration.comparing import PAGE
 from chat.maintenance.policy import LATEST
+from storage.archive import documents
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.records.json import format_time
 
 FOLDER = "copies"
+
+SIGN_SECONDS = 10.0
+"""How often a copy at work renews its mark, in seconds."""
+
+LATENESS = timedelta(seconds=60)
+"""What was created until so long after the last sign may have been copied, and deleted since."""
 
 REMEDY = (
     "Nothing was changed. To bring the target up to date all the same, and replace or delete what "
@@ -50,21 +57,25 @@ def check(source: Side, target: Side) -> None:
         return
     if _is_empty(source.storage):
         raise TargetInUse(f"{source.place} has nothing, and {target.place} has. {REMEDY}")
+    places = (source.place, target.place)
     document = target.storage.archive.files.read_document(_name(target))
-    if document is None or (document["source"], document["target"]) != (source.place, target.place):
+    # Version 0.1 left a document with `days` for a copy that was finished.
+    if document is None or document.get("days") is not None or _places(document) != places:
         raise TargetInUse(
             f"The target, {target.place}, has interactions, and is not an unfinished copy of "
             f"{source.place}. {REMEDY}"
         )
-    if _has_newer(source.storage, target.storage, datetime.fromisoformat(document["at"])):
+    since = datetime.fromisoformat(document["at"]) + LATENESS
+    if _has_newer(source.storage, target.storage, since):
         raise TargetInUse(
             f"The target, {target.place}, has an interaction that was created after "
-            f"{document['at']} and that {source.place} has not; the target may be in use. {REMEDY}"
+            f"{format_time(since)} and that {source.place} has not; the target may be in use. "
+            f"{REMEDY}"
         )
 
 
 def begin(source: Side, target: Side) -> None:
-    """Mark the target as an unfinished copy of the source, of which a pass begins."""
+    """Mark the target as an unfinished copy of the source, at work now: also a sign of life."""
     document = {
         "source": source.place,
         "target": target.place,
@@ -80,6 +91,10 @@ def end(target: Side) -> None:
 
 def _name(target: Side) -> str:
     return f"{FOLDER}/{target.name}.json"
+
+
+def _places(document: documents.Content) -> tuple[str, str]:
+    return document["source"], document["target"]
 
 
 def _is_empty(storage: Storage) -> bool:

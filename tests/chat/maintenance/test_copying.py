@@ -501,6 +501,35 @@ def test_an_unfinished_copy_in_use_is_refused(migrate, source, target, make_rows
     assert hot(target) == before
 
 
+def test_what_was_copied_and_then_deleted_by_its_user_is_no_use_of_the_target(
+    migrate, source, target, make_rows, monkeypatch
+):
+    put(source, *make_rows(5))
+    users = Users(monkeypatch, source, make_rows, times=10**6)
+    assert migrate()[0] == 1
+    users._left = 0
+    late = make_rows(1, first=9, created_at=datetime.now(UTC) + timedelta(seconds=30))
+    put(target, *late)  # as the last pass might have copied it
+    assert migrate()[0] == 0
+    check_same(source, target)
+
+
+def test_a_finished_copy_of_version_0_1_is_refused(migrate, way, source, target, make_rows):
+    """Its mark was kept, with a digest of each day."""
+    put(source, *make_rows(5))
+    assert migrate()[0] == 0
+    place = migrate_storage.place_named
+    document = {
+        "source": place(way[0]),
+        "target": place(way[1]),
+        "at": datetime.now(UTC).isoformat(),
+        "days": {},
+    }
+    target.archive.files.write_document(f"copies/{way[1]}.json", document)
+    status, _, errors = migrate()
+    assert (status, "--overwrite" in errors) == (1, True)
+
+
 def test_an_unfinished_copy_of_what_has_future_times_goes_on(
     migrate, source, target, make_rows, monkeypatch
 ):

@@ -424,3 +424,43 @@ def test_keys_name_no_user_and_no_id():
     assert "ada" not in key
     assert key == interaction_key("ada's secret id") != interaction_key("ada's secret Id")
     assert len(key) < 250  # what memcached and Django allow
+
+
+# What the review of this cache found.
+
+
+def test_a_version_is_of_the_connection_that_its_number_is_from(other_storage, monkeypatch):
+    """Before a fork, another thread closes the idle connection; the next look opens another."""
+    changes, asked = other_storage.database.changes, []
+    pragma = changes._idle_pragma
+
+    def overtaken(name):
+        number = pragma(name)
+        asked.append(f"{changes._opened}.{number}")
+        closing = threading.Thread(
+            target=lambda: (changes.close(), setattr(changes, "_opened", "another"))
+        )
+        closing.start()
+        closing.join(0.3)
+        return number
+
+    monkeypatch.setattr(changes, "_idle_pragma", overtaken)
+    assert changes.version() == asked[0]
+
+
+def test_within_a_transaction_too_the_strings_of_an_erased_user_are_gone(other, other_storage):
+    second = local_storage(other.alias, caches["default"], configured_archive())
+    key = f"chat:ada:{'0' * 64}"
+    other_storage.cache_set_sync(key, "ada's string", 60)
+    assert other_storage.cache_get_sync(key) == "ada's string"
+    second.cache.erase_user = lambda user_id: None  # as in another process: memory is not shared
+    second.forget_user("ada")
+    with transaction.atomic(other.alias):
+        assert other_storage.cache_get_sync(key) is None
+
+
+def test_a_string_that_is_set_first_within_a_transaction_stays(other, other_storage):
+    key = f"chat:ada:{'0' * 64}"
+    with transaction.atomic(other.alias):
+        other_storage.cache_set_sync(key, "ada's string", 60)
+    assert other_storage.cache_get_sync(key) == "ada's string"
