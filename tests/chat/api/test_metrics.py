@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from chat.metrics.files import leave_metrics
+from storage.cache.metrics import BREAKERS_OPEN
 from tests.chat.calls import INTERACTIONS, LOOKUP, PROBLEM, new, one, patch, post, saved
 from tests.chat.processes import ROOT, Server, run
 from tests.servers import wait_for
@@ -202,7 +203,6 @@ def count_in(folder, program):
 
 
 PROCESS = """
-from storage.cache.metrics import BREAKERS_OPEN
 from storage.cache import metrics
 metrics.READS.labels("interaction", "hit").inc()
 metrics.BREAKERS_OPEN.inc()
