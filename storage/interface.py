@@ -99,8 +99,8 @@ class Storage:
     async def cache_set(self, key: str, value: str, ttl: int) -> None:
         """Cache `value` under `key` for `ttl` seconds (more than 0).
 
-        What is cached besides is out of reach, whatever the key. A key of the form
-        `chat:{user_id}:...` lies among those of its user.
+        Keys of the application never collide with those of cached interactions. A key
+        `chat:{user_id}:...` is deleted when that user is erased.
         """
         await self.runner.run(self.cache_set_sync, key, value, ttl)
 
@@ -110,8 +110,8 @@ class Storage:
     def get_json_sync(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
         """The interaction with this id as `storage.records.json` writes it, or None.
 
-        Cheaper than to get and then write it: a cached one is given as it is. With `user_id`,
-        an interaction of another user counts as unknown.
+        Cheaper than `get_interaction` and `to_json`: a cached value is returned unchanged. With
+        `user_id`, an interaction of another user counts as unknown.
         """
         found = self._found(interaction_id)
         if found is None or (user_id is not None and user_id != found.interaction.user_id):
@@ -132,7 +132,7 @@ class Storage:
     find_answer = coroutine(find_answer_sync)
 
     def find_answer_json_sync(self, question: Question) -> bytes | None:
-        """As `find_answer`, in the form and for the reason of `get_json`."""
+        """As `find_answer`, but returns JSON, for the reason of `get_json`."""
         found = self._found_answer(question)
         return None if found is None else found.json
 
