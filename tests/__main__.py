@@ -35,9 +35,7 @@ SIZES = {
     "test": CHECKS | {"pytest": ["pytest", *IN_PROCESSES]},
     "all": CHECKS
     | {
-        "pytest": ["coverage", "run", "-m", "pytest", *IN_PROCESSES, "-m", ""],
-        "coverage": ["coverage", "combine", "--quiet"],
-        "coverage report": ["coverage", "report"],
+        "pytest": ["pytest", *IN_PROCESSES, "-m", "", "--cov", "--cov-report=term-missing"],
     },
 }
 
