@@ -34,7 +34,7 @@ Read = Callable[[str], ChatInteraction | None]
 """Returns the hot interaction with an id, or None."""
 
 BeforeCommit = Callable[[ChatInteraction], None]
-"""Told what is about to be committed."""
+"""Called with the interaction that is about to be committed."""
 
 
 class Database(ABC):
@@ -207,7 +207,8 @@ class Database(ABC):
     def drop_other_stubs(self, segments: Set[str]) -> int:
         """Delete the stubs that name none of these segments; returns the count.
 
-        Does nothing where stubs cannot be listed: one whose row is gone counts as gone, too.
+        A backend that cannot list stubs does nothing here. It must then treat a stub whose row is
+        gone as if the stub were gone.
         """
 
     @abstractmethod

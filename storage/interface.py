@@ -211,7 +211,7 @@ class Storage:
             updated = self._update(interaction_id, changes, user_id)
             if updated is not None or not self._cold.refuse_change(interaction_id, user_id):
                 return updated
-        return None  # it was not there each time, though others may have made it anew
+        return None  # not found in any attempt; others may have created it since
 
     update_interaction = coroutine(update_interaction_sync)
 
@@ -228,7 +228,7 @@ class Storage:
             deleted = deleted or self._cold.delete(interaction_id, user_id)
             if deleted is not None:
                 return deleted
-        return False  # it was not there each time, though others may have made it anew
+        return False  # not found in any attempt; others may have created it since
 
     delete_interaction = coroutine(delete_interaction_sync)
 

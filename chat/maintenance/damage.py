@@ -11,7 +11,7 @@ class Damage:
     """The damage that a run has found. It is raised at the end of the `with` block.
 
     One damaged file is a DamagedArchive; several are one StorageUnavailable that names them all.
-    They also replace an error that says less, such as OutOfTime: the run would else look sound.
+    They replace other errors such as OutOfTime, which would hide that there is damage.
     """
 
     def __init__(self) -> None:

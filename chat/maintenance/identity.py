@@ -74,9 +74,9 @@ def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
 
 
 def _has_none(storage: Storage) -> bool:
-    """Whether the database remembers no archive: if so, anyone can acquire the lock.
+    """Whether the database has no archive yet: then anyone can acquire the lock of its identity.
 
-    It is acquired for no time, so nothing is remembered.
+    This acquires it for 0 seconds, so it is free again at once.
     """
     return storage.database.acquire_lock(LOCK, str(uuid.uuid4()), 0.0)
 

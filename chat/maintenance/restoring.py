@@ -87,13 +87,16 @@ class _Job:
 
 def _nothing(storage: Storage, day: date, cutoff: datetime) -> str:
     days = storage.archive.days()
-    which = f"It has days from {days[0]} to {days[-1]}." if days else "It has nothing at all."
+    which = f"It has days from {days[0]} to {days[-1]}." if days else "It is empty."
     if _end(day) <= cutoff:
-        return f"{day} is past all its days, and can be read no more. The archive: {which}"
+        return (
+            f"{day} is older than RETENTION_TOTAL_DAYS, so it can no longer be read. "
+            f"The archive: {which}"
+        )
     start = datetime.combine(day, time.min, UTC)
     if storage.oldest(_end(day), 1, (start, "")):
-        return f"{day} is hot still: the database has it. The archive has nothing of it. {which}"
-    return f"The archive has nothing of {day}, nor has the database. {which}"
+        return f"{day} is still in the database, not in the archive. {which}"
+    return f"Neither the archive nor the database has anything of {day}. {which}"
 
 
 def _end(day: date) -> datetime:

@@ -11,7 +11,7 @@ from storage.exceptions import StorageError
 
 @contextmanager
 def handled(signum: int, handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `handler` handle a signal within this block. Only the main thread can; others do not."""
+    """Let `handler` handle a signal within this block. In other threads it does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -28,17 +28,27 @@ def measured(
         labels = {"command": command, **labels}
         Gauge(name, meaning, list(labels), registry=registry).labels(**labels).set(value)
 
-    gauge(SUCCESS, "When a command last did all that was due, in seconds since 1970.", {}, success)
+    gauge(
+        SUCCESS,
+        "When a command last completed all that was due, in seconds since 1970.",
+        {},
+        success,
+    )
     gauge(
         "chat_maintenance_run_timestamp_seconds",
-        "When it last ended, in seconds since 1970.",
+        "When a command last ended, by exit status, in seconds since 1970.",
         {"status": status},
         time.time(),
     )
-    gauge("chat_maintenance_run_seconds", "How long that run took.", {}, seconds)
+    gauge("chat_maintenance_run_seconds", "How long the last run took.", {}, seconds)
     remaining = counts.get("remaining")
     if remaining is not None:
-        gauge("chat_maintenance_rows_remaining", "Rows that were left to be done.", {}, remaining)
+        gauge(
+            "chat_maintenance_rows_remaining",
+            "Rows that the last run left for the next one.",
+            {},
+            remaining,
+        )
     rows = Gauge(
         "chat_maintenance_rows",
         "What that run counted, by kind.",

@@ -49,7 +49,7 @@ def newest(
 
 
 def overlapping(times: Mapping[str, Times]) -> Iterator[list[str]]:
-    """Groups of segments whose times overlap, newest first. Each must be read side by side."""
+    """Groups of segments whose times overlap, newest first. Those of a group must be merged."""
     group: list[str] = []
     for segment in sorted(times, key=lambda segment: times[segment][1], reverse=True):
         _, newest = times[segment]

@@ -31,7 +31,7 @@ class Writing:
     """Set it to what was committed. Only then may it be cached."""
 
     def will_commit(self, interaction: ChatInteraction) -> None:
-        """Report what is about to be committed, if only a read of the row could tell."""
+        """Call it before the commit if the new content was not known when the block began."""
 
     def __enter__(self) -> Self:
         return self

@@ -70,7 +70,7 @@ class InMemoryCache(Cache):
         self._known_version = ""
         self._known_erasures: int | None = None
         self.clears = 0
-        """How often memory was emptied. What was read before that is not kept after it."""
+        """How often memory was emptied. What was read before the last time is not cached."""
         self._lock = threading.Lock()
 
     def get(self, interaction_id: str, read: Read) -> Stored | None:
@@ -120,7 +120,9 @@ class InMemoryCache(Cache):
     def _knows_erasures(self) -> bool:
         """Take note of erasures by other processes. Returns whether the database answered."""
         try:
-            if self._version() is None:  # in a transaction; erasures by others count all the same
+            if (
+                self._version() is None
+            ):  # in a transaction, which erasures by others do not wait for
                 with self._lock:
                     self._clear_if_erased()
         except StorageError:

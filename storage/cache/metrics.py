@@ -6,8 +6,8 @@ from prometheus_client import Counter, Gauge
 
 READS = Counter(
     "chat_cache_reads",
-    "Reads through the cache: hit, miss (nothing was cached), waited (a hit, after another "
-    "reader had filled it), busy (a writer or another reader was at work, or the cache away).",
+    "Reads through the cache: hit, miss (nothing was cached), waited (a hit once another reader "
+    "had filled it), busy (a writer or a reader was at work on the key, or the cache was down).",
     ["kind", "result"],
 )
 FILLS = Counter(

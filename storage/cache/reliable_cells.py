@@ -45,7 +45,9 @@ class ReliableCells:
         """Returns the cell, or BUSY if it is unknown."""
         busy: Cell = leases.BUSY
         guard = self._guards.of(key)
-        missed = self._missed.holds(key)  # checked before, too: it may end after the cell was read
+        missed = self._missed.holds(
+            key
+        )  # before the read as well: the key may be caught up just after it
         cell = busy if missed else guard.ask(lambda: self._cells.get(key), busy)
         settling = time.monotonic() < guard.back_since + SETTLING_SECONDS
         return busy if settling or self._missed.holds(key) else cell

@@ -1,4 +1,4 @@
-"""Stubs: what hot storage keeps of a cold interaction, so a kind of pointer.
+"""Stubs: the pointers that hot storage keeps to cold interactions.
 
 The stub decides: a row of the archive is valid only if the stub of its id names its segment. A stub
 has no text and no user, and keeps its id taken.

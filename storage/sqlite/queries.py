@@ -91,7 +91,8 @@ def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> st
 
 @functools.cache
 def select_answer(alias: str, *, of_model: bool) -> str:
-    """The newest answer to a message by a model or, without `of_model`, by the model before it.
+    """The newest answer to a message: by a given model or, without `of_model`,
+    by the model whose name comes before a given one.
 
     The index has only the start of a hash, so the message itself is compared as well.
     Parameters: those of `question_parameters`, and model_used.

@@ -11,8 +11,8 @@ memory; they are one user's), and reads
     3. the hot rows again
     4. the segments of these days that were not there before
 
-A span has about a page of hot rows. Steps 2 to 4 return only what has moved while step 1 came by,
-and it comes last. A row of a segment is a candidate: it counts if its stub names the segment.
+A span has about a page of hot rows. Steps 2 to 4 return only what moved during step 1, and return
+it last. A row of a segment is a candidate: it counts if its stub names the segment.
 Otherwise it is looked up by its id, which finds it in whichever tier it is now.
 
 Step 1 misses an interaction that was cold when its turn among the hot rows came, in a segment that
@@ -50,7 +50,10 @@ PAGE = 100
 BOTTOM: Position = (datetime.min.replace(tzinfo=UTC), "")
 
 Found = tuple[Position, ChatInteraction | None, str]
-"""A row with its position and its segment, empty if it is hot. A mark in the order has no row."""
+"""Position, row and segment of an interaction. The segment of a hot row is empty.
+
+An entry without a row only marks a position.
+"""
 
 
 def pages_of(
@@ -188,7 +191,7 @@ class _Reading:
     def _current(
         self, row: ChatInteraction, segment: str, stubs: Mapping[str, Stub]
     ) -> ChatInteraction | None:
-        """A row as it is to be returned now; None if that was done, or it is there no more."""
+        """The row in its present state. None if it was returned before, or is gone."""
         if row.interaction_id in self.returned:
             return None  # two segments have it, or it is hot as well
         stub = stubs.get(row.interaction_id)

@@ -81,18 +81,18 @@ def refused(store, day):
 
 
 def test_a_day_that_is_not_there_says_which_days_there_are(store, days):
-    told = "The archive has nothing of 2026-10-20, nor has the database."
+    told = "Neither the archive nor the database has anything of 2026-10-20."
     assert refused(store, "2026-10-20") == f"{told} It has days from 2026-10-09 to 2026-10-11."
 
 
 def test_a_day_that_is_hot_still_says_so(store, days):
     store.fill(NOW - MICROSECOND)
-    assert refused(store, "2026-11-22").startswith("2026-11-22 is hot still")
-    assert "nothing of 2026-11-21, nor has" in refused(store, "2026-11-21")
+    assert refused(store, "2026-11-22").startswith("2026-11-22 is still in the database")
+    assert "Neither the archive nor the database" in refused(store, "2026-11-21")
 
 
 def test_an_empty_archive_says_so(store):
-    assert refused(store, "2026-10-20").endswith("It has nothing at all.")
+    assert refused(store, "2026-10-20").endswith("It is empty.")
 
 
 def test_a_day_past_all_its_days_cannot_be_brought_back(store, days):
@@ -104,7 +104,7 @@ def test_a_day_past_all_its_days_cannot_be_brought_back(store, days):
         "restore_archive", "2026-10-10", "--now", (later + MICROSECOND).isoformat()
     )
     assert status == 1
-    assert "2026-10-10 is past all its days" in errors
+    assert "2026-10-10 is older than RETENTION_TOTAL_DAYS" in errors
 
 
 def test_stopped_at_its_bound_it_goes_on_with_the_next_run(store, days):
