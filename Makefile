@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run lint fix test test-all bench pictures requirements setup clean
+.PHONY: help run lint fix test test-all soak bench pictures requirements setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ test: .venv/.dev  ## Set up and pass every check and test; T=path runs one file 
 
 test-all: .venv/.dev  ## The same with the strongest tests turned up, and coverage; takes long
 	@$(BIN)/python -m tests all
+
+soak: .venv/.dev  ## Load, faults and commands at random, on each backend for MINUTES=20
+	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend sqlite
+	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend cloud
 
 bench: .venv/.dev  ## Measure storage and API beside others, in one run
 	@$(BIN)/python benchmarks/storage_calls.py

@@ -1,6 +1,6 @@
 """How much is stored, what is due and what is pending. The cost is bounded, whatever there is."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,6 +75,7 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
         """The number of rows up to a time, without so many that have expired."""
         return max(storage.database.count_oldest(until, expired + COUNTED_AT_MOST) - expired, 0)
 
+    late = _of_late(policy)
     status.hot = count(LATEST)
     oldest = storage.oldest(LATEST, 1)
     status.oldest_hot = format_time(oldest[0].created_at) if oldest else None
@@ -83,13 +84,14 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
         status.due_to_archive = status.overdue_to_archive = 0
     else:
         status.due_to_archive = count(policy.archive_until, expired)
-        status.overdue_to_archive = max(count(policy.archive_until - OVERDUE, expired), 0)
+        status.overdue_to_archive = max(count(late.archive_until, expired), 0)
     if not holds.all:
-        status.overdue_to_purge = count(policy.cutoff - OVERDUE)
+        status.overdue_to_purge = count(late.cutoff)
 
 
 def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status) -> None:
     times = []
+    late = _of_late(policy)
     for segment in archive.all_segments():
         try:
             manifest = archive.manifest(segment)
@@ -101,8 +103,13 @@ def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status
         status.segments += 1
         status.cold += manifest.count
         status.archive_bytes += manifest.bytes
-        is_overdue = manifest.newest <= policy.cutoff - OVERDUE
+        is_overdue = manifest.newest <= late.cutoff
         status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
         times += [manifest.oldest, manifest.newest]
     if times:
         status.oldest_cold, status.newest_cold = format_time(min(times)), format_time(max(times))
+
+
+def _of_late(policy: Policy) -> Policy:
+    """The policy by which the last runs should have worked."""
+    return replace(policy, now=policy.now - OVERDUE)

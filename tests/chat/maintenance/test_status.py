@@ -97,3 +97,9 @@ def test_a_damaged_manifest_is_named_and_the_rest_told(store):
     ended, said, _ = store.told("storage_status", "--check", "--now", NOW.isoformat())
     found = json.loads(said)
     assert (ended, found["damaged"], found["cold"]) == (1, [f"{segment}.json"], 1)
+
+
+def test_a_retention_longer_than_time_itself(store, settings):
+    settings.RETENTION_TOTAL_DAYS = 1_000_000
+    store.fill(NOW)
+    assert store.run("storage_status", now=NOW)["overdue_to_purge"] == 0

@@ -1,0 +1,1 @@
+"""The random fault loop: everything at once, for as long as one likes (`make soak`)."""
