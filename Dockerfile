@@ -12,7 +12,7 @@ ENV PYTHONUNBUFFERED=1 \
     PORT=8000 \
     DATA_DIR=/data
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin store \
-    && mkdir /data \
+    && mkdir -m 700 /data \
     && chown store /data
 WORKDIR /app
 COPY --from=build /app/.venv /app/.venv

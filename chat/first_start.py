@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from storage import get_storage
 from storage.accounts import api_keys
+from storage.archive import durable
 from storage.models import ApiKey, ChatInteraction
 from storage.records.pages import PageQuery
 
@@ -36,10 +37,7 @@ def login() -> Login:
     if not get_storage().list_interactions_sync(PageQuery(limit=1)).interactions:
         load_sample_data()
     made = _make_login()
-    partial = path.with_suffix(".partial")
-    partial.touch(mode=0o600)
-    partial.write_text(json.dumps(asdict(made)))
-    partial.replace(path)
+    durable.write(path, json.dumps(asdict(made)).encode())
     return made
 
 

@@ -1,10 +1,11 @@
 """Interactions as lines of JSON, in files that may be compressed. For import and export."""
 
+import codecs
 import gzip
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -13,6 +14,7 @@ import msgspec
 from backports import zstd
 from msgspec import UNSET, Meta, UnsetType
 
+from chat import output
 from storage.models import ChatInteraction
 
 LINE_LIMIT = 4 * 1024 * 1024
@@ -56,7 +58,8 @@ def parse(line: bytes) -> ChatInteraction:
     except UnicodeError:
         raise BadLine("not UTF-8.") from None
     except ValueError as error:
-        raise BadLine(f"{error}.") from None
+        is_utf_16 = line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise BadLine("UTF-16, not UTF-8." if is_utf_16 else f"{error}.") from None
     interaction = _interaction(record)
     if problems := interaction.violations():
         raise BadLine("; ".join(f"{name} {text}" for name, text in problems.items()))
@@ -64,12 +67,15 @@ def parse(line: bytes) -> ChatInteraction:
 
 
 def lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file. Those that are too long are cut at LINE_LIMIT + 1 bytes."""
+    """The lines of a file. Those that are too long are cut at LINE_LIMIT + 1 bytes.
+
+    A byte order mark is left out, also where files were joined into one.
+    """
     while line := file.readline(LINE_LIMIT + 1):
         rest = line
         while not rest.endswith(b"\n") and len(rest) > LINE_LIMIT:
             rest = file.readline(LINE_LIMIT + 1)
-        yield line
+        yield line.removeprefix(codecs.BOM_UTF8)
 
 
 @contextmanager
@@ -83,6 +89,8 @@ def opened_for_reading(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         return
     with Path(name).open("rb") as raw:
         if name.endswith(".gz"):
+            if not raw.peek(1):
+                raise EOFError("The file is empty; a .gz file is not, even without any line")
             with gzip.GzipFile(fileobj=raw) as file:
                 yield io.BufferedReader(file), raw
         elif name.endswith(".zst"):
@@ -94,18 +102,9 @@ def opened_for_reading(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 @contextmanager
 def opened_for_writing(name: str) -> Iterator[IO[bytes]]:
-    """A file to write lines to. It gets its name when it is complete; `-` is standard output."""
-    if name == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    partial = Path(f"{name}.partial")
-    try:
-        with partial.open("wb") as raw, _compressed(name, raw) as file:
-            yield file
-        partial.replace(name)
-    finally:
-        partial.unlink(missing_ok=True)
+    """A file to write lines to; see `output.opened`."""
+    with output.opened(name) as raw, _compressed(name, raw) as file:
+        yield file
 
 
 def _compressed(name: str, raw: IO[bytes]) -> Any:
@@ -114,7 +113,7 @@ def _compressed(name: str, raw: IO[bytes]) -> Any:
     if name.endswith(".zst"):
         checksum: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
         return zstd.ZstdFile(raw, "wb", options=checksum)
-    return io.BufferedWriter(raw)
+    return nullcontext(raw)
 
 
 def _interaction(record: Record) -> ChatInteraction:

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -90,3 +92,29 @@ def test_curl_examples_work_as_pasted_one_after_another(transactional_db):
     _, key = ApiKey.objects.create_key(name="readme")
     statuses = [send(Client(), example, key).status_code for example in curl_examples()]
     assert statuses == [201, 200, 200, 200, 200, 200, 204]
+
+
+def written_files():
+    """What the examples of all pages write in the checkout."""
+    for page in PAGES:
+        for line in page.read_text(encoding="utf-8").splitlines():
+            yield from re.findall(
+                r"manage\.py export_interactions .*?([\w./-]+\.jsonl[\w.]*)", line
+            )
+            yield from re.findall(r"manage\.py export_user .*--output ([\w./-]+)", line)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_git_ignores_what_the_examples_write(tmp_path):
+    """They write what users said. So does whoever gives such a file another name."""
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    names = [*written_files(), "mine.jsonl", "x/y.jsonl.gz", "bob-export/manifest.json"]
+    names += ["data.sqlite3.in-use", "a/chat.sqlite3.before-restore-1", "all.jsonl.zst.partial"]
+    assert len(names) > 8
+    found = subprocess.run(
+        ["git", "-C", tmp_path, "check-ignore", *names], capture_output=True, text=True
+    )
+    assert found.stdout.splitlines() == names
+    sample = ["git", "-C", tmp_path, "check-ignore", "--quiet", "chat/sample_data.jsonl"]
+    assert subprocess.run(sample).returncode == 1

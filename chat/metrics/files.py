@@ -63,7 +63,12 @@ def leave_metrics(command: str, measured: CollectorRegistry) -> None:
     """Write the measurements of a command, replacing its earlier ones. Raises OSError."""
     folder = _command_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    write_to_textfile(str(folder / f"{command}.prom"), measured)
+    path = folder / f"{command}.prom"
+    write_to_textfile(str(path), measured)
+    if os.geteuid() == 0:  # else a server that runs as another user could not read it
+        owner = settings.DATA_DIR.stat()
+        for made in (folder, path):
+            os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def left_by_commands() -> Iterator[Metric]:

@@ -38,7 +38,9 @@ class Window:
 def window(client: Client) -> Window:
     """How far back the recovery of the table reaches. Raises NotRecoverable if it is off."""
     found = client.manage("DescribeContinuousBackups", TableName=client.table)
-    recovery = found["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    recovery = found.get("ContinuousBackupsDescription", {}).get(
+        "PointInTimeRecoveryDescription", {}
+    )
     if "LatestRestorableDateTime" not in recovery:  # or it was turned on just now
         raise NotRecoverable(
             f"The point-in-time recovery of the table {client.table} is off: it has no backup. "

@@ -19,7 +19,7 @@ from storage.archive import durable
 from storage.backups.base import NotRestored
 from storage.backups.folder import Backup, BackupDamaged, BackupFolder, compare, translated
 from storage.backups.inspection import NotIntact, check, connected
-from storage.sqlite import base, in_use
+from storage.sqlite import base, in_use, modes
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 ALIAS = "restoring"
@@ -47,31 +47,33 @@ def replace(
     """
     base.close_idle_connections()
     base.close_pool(str(database))
-    copy = _copy_of(database)
+    file = database.resolve()  # what a link leads to is replaced, and the link stays
+    copy = _copy_of(file)
     with translated("The database cannot be restored"), in_use.alone(str(database)):
-        _remove(database, copy)
+        _remove(file, copy)
         try:
-            _make_copy(folder, backup, database, copy)
-            with _locked(database):
+            _make_copy(folder, backup, file, copy)
+            with _locked(file):
                 with _as_database(copy):
                     change(ALIAS)
                 _settle(copy)
-                return _exchange(database, copy, keep_old)
+                return _exchange(file, copy, keep_old)
         finally:
             with suppress(OSError):  # else the next run does it
-                _remove(database, copy)
+                _remove(file, copy)
 
 
 def remove_leftovers(database: Path) -> None:
     """Delete what an interrupted restore has left. Waits for a restore that is under way."""
     with translated("Files of an interrupted restore cannot be deleted"):
         in_use.hold(str(database))
-        _remove(database, _copy_of(database))
+        _remove(database.resolve(), _copy_of(database.resolve()))
 
 
 def kept(database: Path) -> list[tuple[Path, datetime]]:
     """Earlier databases that restores have kept, and since when."""
     found = []
+    database = database.resolve()
     for path in sorted(database.parent.glob(f"{database.name}{_KEPT}*")):
         with suppress(ValueError):
             time = datetime.strptime(path.name.rpartition(_KEPT)[2], _TIME).replace(tzinfo=UTC)
@@ -85,7 +87,7 @@ def _make_copy(folder: BackupFolder, backup: Backup, database: Path, copy: Path)
         raise BackupDamaged(path.name, "its checksum is not that of its manifest")
     compare(copy, path.name, backup)
     if database.exists():
-        copy.chmod(database.stat().st_mode & 0o777)
+        copy.chmod(modes.allowed(database.stat().st_mode))
     if os.geteuid() == 0:  # else a server that runs as another user could not open it
         owner = (database if database.exists() else database.parent).stat()
         os.chown(copy, owner.st_uid, owner.st_gid)

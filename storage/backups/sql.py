@@ -24,7 +24,7 @@ from storage.backups.base import (
 from storage.backups.folder import LATEST, Backup, BackupDamaged, BackupFolder, BackupRefused
 from storage.models import Lock
 from storage.records.json import format_time
-from storage.sqlite import in_use
+from storage.sqlite import in_use, modes
 from storage.startup.schema import migrate_under_lock
 from storage.startup.selection import local_storage
 
@@ -58,6 +58,8 @@ class SqlBackups(Backups):
             if since + self._keep <= now:
                 path.unlink(missing_ok=True)
                 report.deleted.append(path.name)
+            else:
+                modes.tighten(path)
 
     def copies(self) -> list[Copy]:
         kept = replacing.kept(self._database)

@@ -23,6 +23,9 @@ WAIT_SECONDS = 300.0
 
 POLL_SECONDS = 0.5
 
+UNKNOWN = "in a state that is not reported"
+"""What an emulator leaves out."""
+
 Description = dict[str, Any]
 
 
@@ -67,12 +70,13 @@ def differences(client: Client) -> list[str]:
     except TableMissing as error:
         return [str(error)]
     found = []
-    if table["KeySchema"] != _KEY:
+    if table.get("KeySchema") != _KEY:
         found.append("The table's key must be interaction_id alone; make another table.")
     if wrong := _attributes_of_wrong_type(table):
         found.append(f"The key attributes {wrong} must be strings; make another table.")
-    if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
-        found.append(f"The table is {table['TableStatus']}; it must be ACTIVE.")
+    status = table.get("TableStatus", UNKNOWN)
+    if status not in ("ACTIVE", "UPDATING"):
+        found.append(f"The table is {status}; it must be ACTIVE.")
     if _billing(table) != "PAY_PER_REQUEST":
         found.append("The billing is provisioned; it must be on demand.")
     if not table.get("DeletionProtectionEnabled"):
@@ -82,7 +86,7 @@ def differences(client: Client) -> list[str]:
         found.append(problem)
     if not _has_recovery(client):
         found.append("The point-in-time recovery is off.")
-    found_tags = tags(client, table["TableArn"])
+    found_tags = tags(client, table["TableArn"]) if "TableArn" in table else {}
     if not TAGS.items() <= found_tags.items():
         found.append(f"Tags are missing; the table should have {TAGS}.")
     if found_tags.get(STATE) == RESTORING:
@@ -93,20 +97,20 @@ def differences(client: Client) -> list[str]:
 def tags(client: Client, arn: str) -> dict[str, str]:
     """Returns the tags of the table as they were a few seconds ago."""
     answer = client.manage("ListTagsOfResource", ResourceArn=arn)
-    return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
+    return {tag.get("Key", ""): tag.get("Value", "") for tag in answer.get("Tags", [])}
 
 
 def describe(client: Client) -> Description:
     """Returns the main properties of the table. DynamoDB counts items about every six hours."""
     table = _describe(client)
     return {
-        "table": table["TableArn"],
-        "status": table["TableStatus"],
+        "table": table.get("TableArn", client.table),
+        "status": table.get("TableStatus", UNKNOWN),
         "billing": _billing(table),
         "items, some hours ago": table.get("ItemCount", 0),
         "bytes, some hours ago": table.get("TableSizeBytes", 0),
         "indexes": ", ".join(
-            f"{index['IndexName']} ({index['IndexStatus']})"
+            f"{index.get('IndexName')} ({index.get('IndexStatus', UNKNOWN)})"
             for index in table.get("GlobalSecondaryIndexes", [])
         ),
         "TTL": _ttl(client) or "off",
@@ -192,8 +196,8 @@ def _set_protection(client: Client) -> bool:
 
 
 def _set_tags(client: Client) -> bool:
-    arn = _describe(client)["TableArn"]
-    if TAGS.items() <= tags(client, arn).items():
+    arn = _describe(client).get("TableArn")
+    if arn is None or TAGS.items() <= tags(client, arn).items():
         return False
     client.manage("TagResource", ResourceArn=arn, Tags=definition()["Tags"])
     return True
@@ -220,12 +224,12 @@ def _is_active(client: Client) -> bool:
     except TableMissing:
         return False  # DescribeTable may not know a new table yet
     indexes = table.get("GlobalSecondaryIndexes", [])
-    states = [table["TableStatus"], *(index["IndexStatus"] for index in indexes)]
+    states = [table.get("TableStatus"), *(index.get("IndexStatus", "ACTIVE") for index in indexes)]
     return all(state == "ACTIVE" for state in states)
 
 
 def _describe(client: Client) -> Description:
-    return dict(client.manage("DescribeTable", TableName=client.table)["Table"])
+    return dict(client.manage("DescribeTable", TableName=client.table).get("Table", {}))
 
 
 def _billing(table: Description) -> str:
@@ -234,7 +238,8 @@ def _billing(table: Description) -> str:
 
 def _ttl(client: Client) -> str | None:
     """Returns the attribute of the TTL, or None if it is off."""
-    found = client.manage("DescribeTimeToLive", TableName=client.table)["TimeToLiveDescription"]
+    answer = client.manage("DescribeTimeToLive", TableName=client.table)
+    found = answer.get("TimeToLiveDescription", {})
     on = found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
     return str(found.get("AttributeName")) if on else None
 
@@ -254,15 +259,15 @@ def _ttl_problem(client: Client) -> str | None:
 def _attributes_of_wrong_type(table: Description) -> str:
     return ", ".join(
         attribute["AttributeName"]
-        for attribute in table["AttributeDefinitions"]
-        if attribute["AttributeName"] in _KEY_ATTRIBUTES and attribute["AttributeType"] != "S"
+        for attribute in table.get("AttributeDefinitions", [])
+        if attribute.get("AttributeName") in _KEY_ATTRIBUTES
+        and attribute.get("AttributeType") != "S"
     )
 
 
 def _has_recovery(client: Client) -> bool:
-    found = client.manage("DescribeContinuousBackups", TableName=client.table)[
-        "ContinuousBackupsDescription"
-    ]
+    answer = client.manage("DescribeContinuousBackups", TableName=client.table)
+    found = answer.get("ContinuousBackupsDescription", {})
     recovery = found.get("PointInTimeRecoveryDescription", {})
     return recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
 
@@ -272,20 +277,19 @@ def _index_problem(table: Description, expected: dict[str, Any]) -> str | None:
     found = _find_index(table, name)
     if found is None:
         return f"The index {name} is missing."
-    if found["KeySchema"] != expected["KeySchema"]:
+    if found.get("KeySchema") != expected["KeySchema"]:
         return f"The index {name} has other keys; delete it, then create it again."
-    if found["Projection"]["ProjectionType"] != KEYS_ONLY:
+    if found.get("Projection", {}).get("ProjectionType") != KEYS_ONLY:
         return f"The index {name} must hold keys only; delete it, then create it again."
-    if found["IndexStatus"] not in ("ACTIVE", "UPDATING"):
-        return (
-            f"The index {name} is {found['IndexStatus']}; lists and lookups work when it is ACTIVE."
-        )
+    status = found.get("IndexStatus", UNKNOWN)
+    if status not in ("ACTIVE", "UPDATING"):
+        return f"The index {name} is {status}; lists and lookups work when it is ACTIVE."
     return None
 
 
 def _find_index(table: Description, name: str) -> Description | None:
     indexes = table.get("GlobalSecondaryIndexes", [])
-    return next((index for index in indexes if index["IndexName"] == name), None)
+    return next((index for index in indexes if index.get("IndexName") == name), None)
 
 
 def _index(index: Any) -> dict[str, Any]:

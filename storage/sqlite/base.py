@@ -15,6 +15,7 @@ https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_
 
 import os
 import threading
+from collections.abc import Callable
 from sqlite3 import OperationalError
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -22,9 +23,10 @@ from weakref import WeakSet
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.sqlite3 import base, creation
-from sqlalchemy import exc, pool
+from sqlalchemy import event, exc, pool
 
-from storage.sqlite import in_use
+from storage.sqlite import in_use, modes
+from storage.sqlite.open_files import OpenFiles
 
 
 class Closable(Protocol):
@@ -35,6 +37,7 @@ class Closable(Protocol):
 
 
 _pools: dict[str, pool.QueuePool] = {}
+_open_files: dict[str, OpenFiles] = {}
 _pools_lock = threading.Lock()
 _parents: list[Any] = []
 _in_use_at_fork: set[str] = set()
@@ -57,6 +60,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
         self._borrowed: pool.PoolProxiedConnection | None = None
+        self._files: OpenFiles | None = None
 
     def get_connection_params(self) -> dict[str, Any]:
         """Returns Django's parameters without `pool`, which SQLite does not know.
@@ -77,8 +81,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.settings_dict["CONN_MAX_AGE"] != 0:
             raise ImproperlyConfigured("A SQLite connection pool needs CONN_MAX_AGE = 0.")
         open_connection = super().get_new_connection
+        connection_pool = _pool(conn_params, options, open_connection)
+        self._files = _open_files.get(str(conn_params["database"]))
+        if self._files is not None and self._files.are_gone:
+            self._files.check()  # they may be back
         try:
-            self._borrowed = _pool(conn_params, options, open_connection).connect()
+            self._borrowed = connection_pool.connect()
         except exc.TimeoutError as error:
             raise OperationalError(
                 f"All {options['max_size']} pooled connections were in use for "
@@ -94,6 +102,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with self.wrap_database_errors:
             borrowed.close()
 
+    def _commit(self) -> None:
+        super()._commit()  # type: ignore[misc]
+        self.check_files()
+
+    def check_files(self) -> None:
+        """Raise OperationalError if what this connection saves would be lost.
+
+        Call it when something was saved outside `atomic`, before that is acknowledged.
+        """
+        if self._files is not None:
+            with self.wrap_database_errors:
+                self._files.check()
+
     def in_transaction(self) -> bool:
         """Whether this thread has an open transaction, by `atomic` or otherwise."""
         return self.connection is not None and self.connection.in_transaction
@@ -108,6 +129,7 @@ def close_pool(database: str) -> None:
     """Close the pooled connections to this file that are not in use."""
     with _pools_lock:
         found = _pools.pop(database, None)
+        _open_files.pop(database, None)
     if found is not None:
         found.dispose()
 
@@ -121,8 +143,10 @@ def _pool(params: dict[str, Any], options: dict[str, Any], open_connection: Any)
         )
     with _pools_lock:
         if database not in _pools:
+            modes.tighten_database(database)
+            files = _open_files.setdefault(database, OpenFiles(database))
             _pools[database] = pool.QueuePool(
-                lambda: open_connection(params),
+                lambda: _opened(files, lambda: open_connection(params)),
                 pool_size=options["max_size"],
                 max_overflow=0,
                 timeout=options["timeout"],
@@ -131,7 +155,20 @@ def _pool(params: dict[str, Any], options: dict[str, Any], open_connection: Any)
                 # closing its connection: setting isolation_level to None commits.
                 reset_on_return="rollback",
             )
+            event.listen(_pools[database], "close", lambda *_: files.closed())
         return _pools[database]
+
+
+def _opened(files: OpenFiles, open_connection: Callable[[], Any]) -> Any:
+    files.opening()
+    connection = open_connection()
+    try:
+        connection.execute("PRAGMA user_version").fetchone()  # a first read opens the log
+        files.opened()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def close_before_fork(holder: Closable) -> None:
@@ -157,6 +194,8 @@ def _forget_parent() -> None:
     _in_use_at_fork.update(name for name, found in _pools.items() if found.checkedout())
     _parents.append(dict(_pools))
     _pools.clear()
+    for files in _open_files.values():
+        files.forget_connections()
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper):
             connection.forget()

@@ -211,6 +211,7 @@ class SqliteDatabase(Database):
 
     def check_available(self) -> None:
         self.read("readyz")
+        self._check_files()
 
     def describe(self) -> dict[str, str | int]:
         return space.describe(connections[self._alias].settings_dict["NAME"])
@@ -313,7 +314,13 @@ class SqliteDatabase(Database):
                 raise InteractionConflict(interaction.interaction_id) from None
             return stored, False
 
+    def _check_files(self) -> None:
+        with translated:
+            self._statements.connection().check_files()
+
     def _after_write(self) -> None:
+        if not self._statements.in_transaction():
+            self._statements.connection().check_files()
         self._writes += 1
         if self._writes % WRITES_PER_LOG_CHECK == 0:
             self._keep_log_bounded()

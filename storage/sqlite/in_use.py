@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from sqlite3 import OperationalError
 
 from storage.exceptions import StorageError
+from storage.sqlite import modes
 
 SUFFIX = ".in-use"
 WAIT_SECONDS = 20.0
@@ -85,7 +86,7 @@ def alone(database: str) -> Iterator[None]:
 
 def _open(database: str) -> int:
     try:
-        return os.open(f"{database}{SUFFIX}", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return modes.open_lock(database, SUFFIX)
     except OSError as error:
         raise OperationalError(f"unable to open database file: {error.strerror}") from error
 

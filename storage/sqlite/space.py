@@ -12,6 +12,7 @@ overwrites them: about one per few thousand rows, with an id, a user or text. Th
 space is used. VACUUM copies only live data.
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def prepare(statements: Statements) -> None:
 
 def describe(database: str) -> dict[str, str | int]:
     """Returns the file, its size, that of its write-ahead log, and the free bytes of its disk."""
-    file, log = Path(database), Path(f"{database}-wal")
+    file, log = Path(database), Path(f"{os.path.realpath(database)}-wal")
     return {
         "file": str(file),
         "bytes": file.stat().st_size if file.exists() else 0,

@@ -5,6 +5,7 @@ when no reader uses it. Under steady load from several processes there may be no
 the file grows without limit. https://sqlite.org/wal.html#avoiding_excessively_large_wal_files
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ WAIT_MS = 1000
 def keep_bounded(connection: Any, database: str, timeout_ms: int) -> None:
     """Restart the log if it is larger than LIMIT. `timeout_ms` is the usual busy timeout."""
     try:
-        if Path(f"{database}-wal").stat().st_size < LIMIT:
+        if Path(f"{os.path.realpath(database)}-wal").stat().st_size < LIMIT:
             return
     except FileNotFoundError:
         return

@@ -1,6 +1,7 @@
 """Applies migrations at start, when several processes may start at the same time."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-from storage.sqlite import space
+from storage.sqlite import modes, space
 from storage.sqlite.statements import Statements
 
 
@@ -19,9 +20,9 @@ def migrated_under_lock(alias: str = "default") -> Iterator[None]:
 
     The lock is a file beside the database. The operating system releases it when the process ends.
     """
-    database = Path(connections[alias].settings_dict["NAME"])
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{database}.migrate.lock").open("w") as lock:
+    database = os.path.realpath(connections[alias].settings_dict["NAME"])
+    Path(database).parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(modes.open_lock(database, ".migrate.lock"), "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         space.prepare(Statements(alias))
         executor = MigrationExecutor(connections[alias])

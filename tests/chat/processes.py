@@ -67,6 +67,7 @@ class Server:
                 env=environment(folder, PORT=str(self.port), **values),
                 cwd=ROOT,
                 start_new_session=True,  # a process group, which Ctrl-C reaches as a whole
+                umask=0o022,  # as most shells have it
             )
 
     @property

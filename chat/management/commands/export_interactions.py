@@ -68,7 +68,7 @@ class Command(BaseCommand):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
         except KeyboardInterrupt:
-            raise CommandError("Stopped; no file was written.", returncode=130) from None
+            raise CommandError("Stopped; the export is not complete.", returncode=130) from None
         except (OSError, StorageError) as error:
             raise CommandError(str(error)) from error
         self.stderr.write(f"{count} exported.")

@@ -189,7 +189,8 @@ def test_a_complete_export_is_not_overwritten_unless_forced(fill, output):
 
 def test_a_folder_with_other_files_is_left_alone(fill, output):
     fill(3)
-    output.mkdir(mode=0o755)
+    output.mkdir()
+    output.chmod(0o755)
     (output / "letter.txt").write_text("mine")
     status, _, errors = export(output, "--force")
     assert (status, "letter.txt" in errors) == (1, True)

@@ -99,6 +99,32 @@ def test_the_last_line_needs_no_end_and_an_end_may_be_crlf(file, kept):
     assert import_file(file(content)) == (0, summary(created=2), "")
 
 
+def test_a_byte_order_mark_costs_no_line(file, kept, standard_input):
+    mark = "\ufeff".encode()
+    assert import_file(file(mark + lines(2))) == (0, summary(created=2), "")
+    assert import_file(file(gzip.compress(mark + line(2)), "file.gz"))[0] == 0
+    standard_input(mark + line(3))
+    assert import_file("-")[0] == 0
+    joined = mark + line(4) + mark + line(5)  # by `cat`
+    assert import_file(file(joined)) == (0, summary(created=2), "")
+    assert import_file(file(mark + b"\n")) == (0, summary(), "")
+    assert kept() == [f"i{number:06}" for number in range(6)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_called_by_its_name(file, encoding):
+    status, _, errors = import_file(file(f"\ufeff{line().decode()}".encode(encoding)))
+    assert status == 1
+    assert "line 1: UTF-16, not UTF-8.\n" in errors
+
+
+@pytest.mark.parametrize("name", ["file.jsonl.gz", "file.jsonl.zst"])
+def test_a_compressed_file_of_no_bytes_was_cut_short(file, name):
+    status, _, errors = import_file(file(b"", name))
+    assert status == 1
+    assert len(errors.splitlines()) == 1
+
+
 def test_importing_again_changes_nothing(file, storage):
     path = file(lines(700))
     import_file(path)

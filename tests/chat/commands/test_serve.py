@@ -4,6 +4,7 @@ import http.client
 import http.cookiejar
 import json
 import re
+import shutil
 import time
 import urllib.parse
 import urllib.request
@@ -117,6 +118,25 @@ def test_files_that_a_crash_left_empty_do_not_stop_a_start(tmp_path, start):
     server = start().wait_until_it_answers()
     assert server.call("GET", INTERACTIONS)[0] == 200
     assert logged_in(server)
+
+
+@pytest.mark.parametrize("copy", [False, True], ids=["removed", "replaced by a copy"])
+def test_without_its_database_a_server_acknowledges_nothing_and_is_not_ready(tmp_path, start, copy):
+    server = start().wait_until_it_answers()
+    assert server.call("POST", INTERACTIONS, new(interaction_id="before"))[0] == 201
+    assert server.request("GET", "/readyz")[0] == 200
+    if copy:
+        shutil.copy(tmp_path / "data.sqlite3", tmp_path / "copy")
+    for path in tmp_path.glob("data.sqlite3*"):
+        path.unlink()
+    if copy:
+        (tmp_path / "copy").rename(tmp_path / "data.sqlite3")
+    assert server.call("POST", INTERACTIONS, new(interaction_id="lost"))[0] == 503
+    status, _, answer = server.request("GET", "/readyz")
+    assert (status, b"was removed or replaced" in answer) == (503, True)
+    assert server.request("GET", "/healthz")[0] == 200
+    assert server.output.count("CRITICAL") == 1
+    assert "Traceback" not in server.output
 
 
 def test_a_start_in_production_without_a_secret_key_says_what_to_do(tmp_path):

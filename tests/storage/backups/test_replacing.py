@@ -71,6 +71,57 @@ def test_what_was_written_to_the_log_since_is_gone_and_not_applied(backup, datab
     assert beside(database) == set()
 
 
+@pytest.fixture
+def link(database, backup, tmp_path, monkeypatch):
+    """The database, which is on another disk, as DATA_DIR has it."""
+    link = tmp_path / "data_dir" / database.name
+    link.parent.mkdir()
+    link.symlink_to(database)
+    monkeypatch.setattr(selection, "_database", lambda: link)
+    yield link
+    in_use.release(str(link))
+
+
+def test_a_link_stays_and_the_database_that_it_leads_to_is_replaced(link, database):
+    delete(database, "id-1", "id-2")
+    before = database.stat().st_ino
+    restore()
+    assert link.is_symlink()
+    assert ids(database) == ALL
+    assert database.stat().st_ino != before
+    assert beside(database) == {"data_dir"}
+    assert list(link.parent.iterdir()) == [link]
+
+
+def test_who_has_a_linked_database_open_by_either_name_keeps_a_restore_out(link, database):
+    opened = in_use.hold(str(database))
+    os.set_inheritable(opened, True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[opened]
+    )
+    in_use.release(str(database))
+    try:
+        with pytest.raises(DatabaseInUse):
+            restore()
+    finally:
+        child.communicate(b"\n")
+
+
+def test_an_old_database_that_is_kept_is_beside_the_file_and_not_beside_the_link(link, database):
+    report = restore(keep_old=True)
+    assert report.kept.startswith(f"{database}.before-restore-")
+    assert len(selection.sql_backups().copies()) == 2
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o640, 0o640), (0o600, 0o600)])
+def test_what_is_restored_is_open_to_nobody_whom_the_operator_has_not_let_in(
+    backup, database, before, after
+):
+    database.chmod(before)
+    restore()
+    assert stat.S_IMODE(database.stat().st_mode) == after
+
+
 def test_django_finds_a_wal_database_with_the_right_pragmas(backup, database, durable):
     restore()
     assert database.read_bytes()[18:20] == b"\x02\x02"

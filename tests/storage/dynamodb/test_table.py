@@ -340,3 +340,49 @@ def test_everything_wrong_at_once_is_a_line_each(client, call):
     assert (status, output, len(errors)) == (1, [], 7)
     status, output, errors = call("create")
     assert (status, errors, len(output)) == (0, [], 8)
+
+
+def parts(answer, path=()):
+    """The paths of all members of an answer."""
+    members = answer.items() if isinstance(answer, dict) else enumerate(answer)
+    for key, value in members:
+        if isinstance(answer, dict):
+            yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from parts(value, (*path, key))
+
+
+def without(answer, path):
+    answer = copy.deepcopy(answer)
+    parent = answer
+    for key in path[:-1]:
+        parent = parent[key]
+    parent.pop(path[-1], None)
+    return answer
+
+
+def test_whatever_an_emulator_leaves_out_is_no_traceback(client, call, monkeypatch):
+    """Each member of each answer, one after another. What matters is reported in a sentence."""
+    call("create")
+    manage, answers = Client.manage, {}
+
+    def asked(client, operation, **parameters):
+        if operation not in answers:
+            answers[operation] = manage(client, operation, **parameters)
+            del answers[operation]["ResponseMetadata"]
+        return answers[operation]
+
+    monkeypatch.setattr(Client, "manage", asked)
+    assert call("check")[0] == 0
+    whole, reported = dict(answers), set()
+    for operation, answer in whole.items():
+        for path in parts(answer):
+            answers.update(whole)
+            answers[operation] = without(answer, path)
+            status, _, errors = call("check")
+            assert (status, bool(errors)) in ((0, False), (1, True)), path
+            if errors:
+                reported.add(path[-1])
+            assert call("describe")[0] == 0, path
+    assert {"TableStatus", "KeySchema", "IndexStatus", "Projection", "TableArn"} <= reported
+    assert {"TimeToLiveDescription", "ContinuousBackupsDescription"} <= reported
