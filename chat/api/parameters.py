@@ -1,16 +1,15 @@
 """Query parameters of lists. An unknown parameter is an error, so that no typo is ignored."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.utils.dateparse import parse_datetime
 from django.utils.encoding import escape_uri_path
 
 from chat.api.problems import InvalidRequest
-from storage import limits
+from chat.times import parse_time
 from storage.records.pages import Page, PageQuery
 
 LIMIT_DEFAULT = 50
@@ -89,18 +88,6 @@ def _cursor(text: str) -> str:
     return text
 
 
-def _time(text: str) -> datetime:
-    try:
-        value = parse_datetime(text)
-    except ValueError:
-        value = None
-    if value is not None and limits.time_violation(value) is None:
-        return value
-    raise ValueError(
-        "must be an RFC 3339 date and time with an offset, such as 2026-11-22T09:30:00Z."
-    )
-
-
 def _tier(text: str) -> str:
     if text not in ("hot", "archive"):
         raise ValueError("must be hot or archive.")
@@ -110,7 +97,7 @@ def _tier(text: str) -> str:
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "limit": _limit,
     "cursor": _cursor,
-    "created_after": _time,
-    "created_before": _time,
+    "created_after": parse_time,
+    "created_before": parse_time,
     "tier": _tier,
 }
