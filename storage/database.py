@@ -23,6 +23,7 @@ from typing import Any
 from storage.exceptions import InvalidInteraction
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
+from storage.models.interaction import CHECKS_OF_STORED
 from storage.records.cursors import Position
 from storage.records.json import Record, from_record
 from storage.records.outcomes import Outcome
@@ -297,6 +298,6 @@ def apply_changes(interaction: ChatInteraction, changes: Mapping[str, Any]) -> N
     """Set fields of an interaction, and `updated_at` to now. Raises InvalidInteraction."""
     for name, value in changes.items():
         setattr(interaction, name, value)
-    if problems := interaction.violations():
+    if problems := interaction.violations(CHECKS_OF_STORED):
         raise InvalidInteraction(problems)
     interaction.updated_at = datetime.now(UTC)

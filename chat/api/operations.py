@@ -68,10 +68,10 @@ create_interaction = extend_schema(
     parameters=[
         OpenApiParameter(
             "Idempotency-Key",
-            {"type": "string", "minLength": 1, "maxLength": 255},
+            {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x20-\x7e]*$"},
             "header",
-            description="Any text. A repeat with the same key within 24 hours changes nothing and "
-            "returns the interaction that the first request made.",
+            description="Any text in ASCII. A repeat with the same key within 24 hours changes "
+            "nothing and returns the interaction that the first request made.",
         )
     ],
     request=body(bodies.NewInteraction),
@@ -89,7 +89,8 @@ create_interactions = extend_schema(
     auth=API_KEY_ONLY,
     summary="Save 1 to 1,000 interactions in one step",
     description="All are checked first: if one is invalid, nothing is written. What exists already "
-    "is never changed. Repeating a batch is safe if its items have ids.",
+    "is never changed. Repeating a batch is safe if its items have ids; it takes no "
+    "`Idempotency-Key`.",
     request=body(bodies.NewInteractions),
     responses=responses(
         (*WRITING, *BODY), {200: (BatchResults, "The outcome for each interaction.")}

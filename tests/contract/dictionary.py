@@ -84,9 +84,10 @@ class DictionaryDatabase(Database):
         with self._writing():
             if idempotency is None:
                 return self._insert_or_find(interaction)
-            made = self._made.get(idempotency.key)
-            if made is not None and made.expires_at > datetime.now(UTC):
-                return self._repeated(made, idempotency), False
+            for known in idempotency.known_as:
+                made = self._made.get(known.key)
+                if made is not None and made.expires_at > datetime.now(UTC):
+                    return self._repeated(made, known), False
             stored, created = self._insert_or_find(interaction)
             until = datetime.now(UTC) + IDEMPOTENCY_LIFETIME
             made = Made(stored.interaction_id, stored.user_id, idempotency.request, until)
