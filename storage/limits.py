@@ -25,15 +25,19 @@ TOKENS_MAX = 2**53 - 1
 TEXT_MAX_BYTES = 390_000
 """Bytes of UTF-8 in `message` and `response` together."""
 
-CONTROL_PATTERN = r"[\u0000-\u001f\u007f-\u009f]"
-"""Finds a control character. Like all patterns here it is one of Python and of JSON Schema."""
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f"
+IDENTIFIER_PATTERN = rf"^[^{_CONTROLS}]*$"
+"""Matches what has no control character. The patterns here mean the same in JSON Schema."""
+
+TEXT_PATTERN = r"^[^\u0000]*$"
+"""Matches what has no NUL."""
 
 _SLASH = r"(/|\\|%2[fF]|%5[cC])"
 DOT_SEGMENT_PATTERN = rf"(^|{_SLASH})(\.|%2[eE]){{1,2}}({_SLASH}|$)"
 """Finds a dot segment, in whatever way clients or proxies might see one. Browsers take a backslash
 for a slash, and percent signs that a client left as they are for an encoding."""
 
-_CONTROL = re.compile(CONTROL_PATTERN)
+_CONTROL = re.compile(rf"[{_CONTROLS}]")
 _DOT_SEGMENT = re.compile(DOT_SEGMENT_PATTERN)
 
 

@@ -45,25 +45,38 @@ def _documented(description: str, **schema: Any) -> Meta:
     return Meta(description=description, extra_json_schema=schema)
 
 
-_IDENTIFIER = {"minLength": 1, "maxLength": limits.IDENTIFIER_MAX_LENGTH}
-InteractionId = Annotated[
+_KNOWN_ID = {
+    "minLength": 1,
+    "maxLength": limits.IDENTIFIER_MAX_LENGTH,
+    "pattern": limits.IDENTIFIER_PATTERN,
+}
+"""Of what is stored. It may be older than the rule about dot segments."""
+
+NEW_ID = _KNOWN_ID | {"not": {"pattern": limits.DOT_SEGMENT_PATTERN}}
+_TEXT = {"pattern": limits.TEXT_PATTERN}
+_MODEL = _TEXT | {"minLength": 1, "maxLength": limits.MODEL_MAX_LENGTH}
+_ID_TEXT = "The id, unique in the store."
+_USER_TEXT = "The user whose interaction this is."
+_NO_DOTS = "`.` and `..` do not stand alone or between slashes."
+InteractionId = Annotated[str, _documented(_ID_TEXT, **_KNOWN_ID)]
+UserId = Annotated[str, _documented(_USER_TEXT, **_KNOWN_ID)]
+NewInteractionId = Annotated[
     str,
-    _documented(
-        "The id, unique in the store. The server makes one if it is left out.", **_IDENTIFIER
-    ),
+    _documented(f"{_ID_TEXT} The server makes one if it is left out. {_NO_DOTS}", **NEW_ID),
 ]
-UserId = Annotated[str, _documented("The user whose interaction this is.", **_IDENTIFIER)]
+NewUserId = Annotated[str, _documented(f"{_USER_TEXT} {_NO_DOTS}", **NEW_ID)]
 Message = Annotated[
     str,
     _documented(
         "What the user asked. Message and response together hold at most "
-        f"{limits.TEXT_MAX_BYTES} bytes of UTF-8."
+        f"{limits.TEXT_MAX_BYTES} bytes of UTF-8.",
+        **_TEXT,
     ),
 ]
 Response = Annotated[
-    str, _documented("What the model answered. Empty until a streamed answer is complete.")
+    str,
+    _documented("What the model answered. Empty until a streamed answer is complete.", **_TEXT),
 ]
-_MODEL = {"minLength": 1, "maxLength": limits.MODEL_MAX_LENGTH}
 ModelUsed = Annotated[str, _documented("The model that answered.", **_MODEL)]
 MaxAge = Annotated[
     int,
@@ -88,8 +101,8 @@ class Unprinted(msgspec.Struct):
 class NewInteraction(Unprinted, forbid_unknown_fields=True, kw_only=True):
     """An interaction to save. The server sets its times."""
 
-    interaction_id: InteractionId | UnsetType = UNSET
-    user_id: UserId
+    interaction_id: NewInteractionId | UnsetType = UNSET
+    user_id: NewUserId
     message: Message
     response: Response = ""
     model_used: ModelUsed
@@ -117,8 +130,8 @@ class Completion(Unprinted, forbid_unknown_fields=True):
 class Lookup(Unprinted, forbid_unknown_fields=True):
     """The answer to look for."""
 
-    user_id: Annotated[str, _documented("Who asked.", **_IDENTIFIER)]
-    message: Annotated[str, _documented("The message, exactly as it was asked.")]
+    user_id: Annotated[str, _documented("Who asked.", **_KNOWN_ID)]
+    message: Annotated[str, _documented("The message, exactly as it was asked.", **_TEXT)]
     model_used: Annotated[str, _documented("Only answers of this model.", **_MODEL)] | UnsetType = (
         UNSET
     )

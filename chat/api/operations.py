@@ -21,6 +21,9 @@ EXPORT_TYPE = "application/x-ndjson"
 
 _ID = OpenApiParameter("interaction_id", str, "path", description="The id of the interaction.")
 _USER = OpenApiParameter("user_id", str, "path", description="The user.")
+_ERASED_USER = OpenApiParameter(
+    "user_id", {"type": "string", **bodies.NEW_ID}, "path", description="The user."
+)
 _PAGE = [
     OpenApiParameter(
         "limit",
@@ -166,9 +169,9 @@ erase_user = extend_schema(
     description="For service-wide API keys that may erase and export users. 200 if all layers have "
     "confirmed that nothing is left; 202 if the erasure goes on, with its address in `Location`. "
     "Repeating the request while an erasure is pending returns the same erasure. 409 if the user "
-    "is under a legal hold. A user id that ends in `/interactions` or `/export` can only be erased "
-    "with `manage.py erase_user`.",
-    parameters=[_USER],
+    "is under a legal hold. A user id that ends in `/interactions` or `/export`, or in which `.` "
+    "or `..` stands alone or between slashes, can only be erased with `manage.py erase_user`.",
+    parameters=[_ERASED_USER],
     responses=responses(
         (*WRITING, 404, 409),
         {
