@@ -83,9 +83,10 @@ class Database(ABC):
         it is stored. With it, the first request with its key decides: the interaction that it
         made, or found with the same content, is returned as it is now, or None if that is gone.
         The key is remembered for IDEMPOTENCY_LIFETIME in the same transaction, with the user of
-        the interaction; a request that is refused does not use it up. Raises InteractionConflict
-        for other content, IdempotencyKeyReused for another request, TakenByStub if the id is a
-        cold one's (`replayed` if an earlier request with this key made it).
+        the interaction, and found under all of `idempotency.known_as`; a request that is refused
+        does not use it up. Raises InteractionConflict for other content, IdempotencyKeyReused for
+        another request, TakenByStub if the id is a cold one's (`replayed` if an earlier request
+        with this key made it).
         """
 
     @abstractmethod

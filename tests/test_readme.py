@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from code import InteractiveConsole
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -90,3 +91,27 @@ def test_curl_examples_work_as_pasted_one_after_another(transactional_db):
     _, key = ApiKey.objects.create_key(name="readme")
     statuses = [send(Client(), example, key).status_code for example in curl_examples()]
     assert statuses == [201, 200, 200, 200, 200, 200, 204]
+
+
+class Terminal(InteractiveConsole):
+    """Python's prompt, into which lines are pasted one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.errors = ""
+
+    def write(self, text):
+        self.errors += text
+
+
+def test_the_python_example_works_as_pasted(transactional_db, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    terminal = Terminal()
+    for line in example.splitlines():
+        is_open = terminal.push(line)
+    assert (terminal.errors, is_open) == ("", False)
+    assert "ChatInteraction" in capsys.readouterr().out
+
+
+def test_a_person_is_exported_before_they_are_erased():
+    assert 0 < README.index("export_user ada") < README.index("erase_user ada")
