@@ -119,7 +119,7 @@ class Database(ABC):
 
     @abstractmethod
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
-        """The records of a slice, newest first, ties by id; and whether more follow.
+        """The records of a slice (`Slice.cut`), newest first, ties by id; and whether more follow.
 
         All of them are at or after `created_after`, which alone keeps expired ones out,
         before `created_before`, and after the position `before` in this order. Ids compare by

@@ -28,6 +28,7 @@ from storage.exceptions import (
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import CHECKS, CHECKS_OF_STORED, COMPLETED_FIELDS, Checks
+from storage.records import pages
 from storage.records.cursors import Position
 from storage.records.json import Stored, from_record
 from storage.records.outcomes import Outcome
@@ -324,7 +325,7 @@ class Storage:
         return found if found is not None and question.is_recent(found.interaction) else None
 
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
-        wanted = query.slice(user_id)
+        wanted = query.slice(user_id, pages.PAGE_TEXT)
         if query.tier == "archive":
             records, last = self._cold.page(wanted)
         else:

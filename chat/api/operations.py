@@ -33,7 +33,7 @@ _PAGE = [
             "maximum": parameters.LIMIT_MAX,
             "default": parameters.LIMIT_DEFAULT,
         },
-        description="Interactions on a page.",
+        description="Interactions on a page. One of long texts ends sooner, and `next` goes on.",
     ),
     OpenApiParameter(
         "cursor",

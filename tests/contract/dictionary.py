@@ -129,7 +129,7 @@ class DictionaryDatabase(Database):
                 and (wanted.before is None or row.position < wanted.before)
             )
         )
-        return [to_record(row) for row in rows[::-1][: wanted.limit]], len(rows) > wanted.limit
+        return wanted.cut(map(to_record, reversed(rows)))
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with self._lock:

@@ -128,6 +128,18 @@ def test_other_calls_cost_no_more(cost, method, path):
     assert memory < MEMORY_MAX
 
 
+def test_a_page_of_the_longest_texts_costs_little(cost, storage, make_interaction):
+    text = "😀" + "x" * 389_000  # four bytes for each character in memory
+    for _ in range(4):
+        storage.create_interactions_sync([make_interaction(message=text) for _ in range(10)])
+    status, answer, memory = cost("GET", INTERACTIONS, query="limit=200")
+    assert status == 200
+    page = json.loads(answer)
+    assert len(page["results"]) == 11
+    assert page["next"]
+    assert memory < MEMORY_MAX
+
+
 @pytest.mark.parametrize("count", [900, 20_000])
 @pytest.mark.parametrize("path", [INTERACTIONS, one("i")])
 def test_many_parameters_cost_little_and_get_a_short_answer(cost, path, count):
