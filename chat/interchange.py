@@ -6,21 +6,19 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Any
 
 import msgspec
 from backports import zstd
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from chat import output
+from chat.times import parse_time
 from storage.models import ChatInteraction
 
 LINE_LIMIT = 4 * 1024 * 1024
 """The most bytes in a line. The largest record needs 2.4 MB, with every character escaped."""
-
-Time = Annotated[datetime, Meta(tz=True)]
 
 
 class BadLine(ValueError):
@@ -34,11 +32,11 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     user_id: str
     message: str
     model_used: str
-    created_at: Time
+    created_at: str
     response: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
-    updated_at: Time | UnsetType = UNSET
+    updated_at: str | UnsetType = UNSET
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -60,8 +58,11 @@ def parse(line: bytes) -> ChatInteraction:
     except ValueError as error:
         is_utf_16 = line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         raise BadLine("UTF-16, not UTF-8." if is_utf_16 else f"{error}.") from None
-    interaction = _interaction(record)
-    if problems := interaction.violations():
+    interaction, problems = _interaction(record)
+    problems = interaction.violations() | problems
+    if record.updated_at is UNSET:
+        problems.pop("updated_at", None)  # told as created_at
+    if problems:
         raise BadLine("; ".join(f"{name} {text}" for name, text in problems.items()))
     return interaction
 
@@ -116,16 +117,15 @@ def _compressed(name: str, raw: IO[bytes]) -> Any:
     return nullcontext(raw)
 
 
-def _interaction(record: Record) -> ChatInteraction:
-    updated_at = record.updated_at
-    return ChatInteraction(
-        record.interaction_id,
-        record.user_id,
-        record.message,
-        record.response,
-        record.model_used,
-        record.input_tokens,
-        record.output_tokens,
-        record.created_at,
-        record.created_at if updated_at is UNSET else updated_at,
-    )
+def _interaction(record: Record) -> tuple[ChatInteraction, dict[str, str]]:
+    """The interaction in a record, and what is wrong with its times, by field."""
+    values = msgspec.structs.asdict(record)
+    if record.updated_at is UNSET:
+        values["updated_at"] = record.created_at
+    problems = {}
+    for name in ("created_at", "updated_at"):
+        try:
+            values[name] = parse_time(values[name])
+        except ValueError as error:
+            problems[name] = str(error)
+    return ChatInteraction.from_values(values), problems

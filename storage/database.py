@@ -23,6 +23,7 @@ from typing import Any
 from storage.exceptions import InvalidInteraction
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
+from storage.models.interaction import CHECKS_OF_STORED
 from storage.records.cursors import Position
 from storage.records.json import Record, from_record
 from storage.records.outcomes import Outcome
@@ -82,9 +83,10 @@ class Database(ABC):
         it is stored. With it, the first request with its key decides: the interaction that it
         made, or found with the same content, is returned as it is now, or None if that is gone.
         The key is remembered for IDEMPOTENCY_LIFETIME in the same transaction, with the user of
-        the interaction; a request that is refused does not use it up. Raises InteractionConflict
-        for other content, IdempotencyKeyReused for another request, TakenByStub if the id is a
-        cold one's (`replayed` if an earlier request with this key made it).
+        the interaction, and found under all of `idempotency.known_as`; a request that is refused
+        does not use it up. Raises InteractionConflict for other content, IdempotencyKeyReused for
+        another request, TakenByStub if the id is a cold one's (`replayed` if an earlier request
+        with this key made it).
         """
 
     @abstractmethod
@@ -117,7 +119,7 @@ class Database(ABC):
 
     @abstractmethod
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
-        """The records of a slice, newest first, ties by id; and whether more follow.
+        """The records of a slice (`Slice.cut`), newest first, ties by id; and whether more follow.
 
         All of them are at or after `created_after`, which alone keeps expired ones out,
         before `created_before`, and after the position `before` in this order. Ids compare by
@@ -298,6 +300,6 @@ def apply_changes(interaction: ChatInteraction, changes: Mapping[str, Any]) -> N
     """Set fields of an interaction, and `updated_at` to now. Raises InvalidInteraction."""
     for name, value in changes.items():
         setattr(interaction, name, value)
-    if problems := interaction.violations():
+    if problems := interaction.violations(CHECKS_OF_STORED):
         raise InvalidInteraction(problems)
     interaction.updated_at = datetime.now(UTC)

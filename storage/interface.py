@@ -27,7 +27,8 @@ from storage.exceptions import (
 )
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
-from storage.models.interaction import COMPLETED_FIELDS
+from storage.models.interaction import CHECKS, CHECKS_OF_STORED, COMPLETED_FIELDS, Checks
+from storage.records import pages
 from storage.records.cursors import Position
 from storage.records.json import Stored, from_record
 from storage.records.outcomes import Outcome
@@ -180,16 +181,7 @@ class Storage:
         written. What exists already is never changed. Raises BatchUnfinished if a backend that
         saves each by itself (DynamoDB) has not done all in time. Repeating the call is safe.
         """
-        by_index = {
-            index: problems
-            for index, interaction in enumerate(interactions)
-            if (problems := interaction.violations())
-        }
-        if by_index:
-            raise InvalidInteractions(by_index)
-        with self.cache.creating(interactions):
-            outcomes = self.database.create_many(interactions)
-        return self._cold.compared(interactions, outcomes)
+        return self._create_many(interactions, CHECKS)
 
     create_interactions = coroutine(create_interactions_sync)
 
@@ -281,6 +273,10 @@ class Storage:
         with self.cache.moving([moved.interaction_id for moved in interactions]):
             return self.database.return_from_cold(interactions, segment)
 
+    def copy_interactions(self, interactions: Sequence[ChatInteraction]) -> list[Outcome]:
+        """As `create_interactions`, for what another store has: ids may be older than a rule."""
+        return self._create_many(interactions, CHECKS_OF_STORED)
+
     def erase_hot(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         """Delete a user's hot interactions, from the cache as well; returns the count.
 
@@ -301,6 +297,20 @@ class Storage:
 
     # Shared by the methods above.
 
+    def _create_many(
+        self, interactions: Sequence[ChatInteraction], checks: Checks
+    ) -> list[Outcome]:
+        by_index = {
+            index: problems
+            for index, interaction in enumerate(interactions)
+            if (problems := interaction.violations(checks))
+        }
+        if by_index:
+            raise InvalidInteractions(by_index)
+        with self.cache.creating(interactions):
+            outcomes = self.database.create_many(interactions)
+        return self._cold.compared(interactions, outcomes)
+
     def _found(self, interaction_id: str) -> Stored | None:
         if limits.identifier_violation(interaction_id):
             return None
@@ -315,7 +325,7 @@ class Storage:
         return found if found is not None and question.is_recent(found.interaction) else None
 
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
-        wanted = query.slice(user_id)
+        wanted = query.slice(user_id, pages.PAGE_TEXT)
         if query.tier == "archive":
             records, last = self._cold.page(wanted)
         else:

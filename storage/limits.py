@@ -4,6 +4,10 @@ DynamoDB sets them. An item, including its attribute names, holds at most 400 KB
 390,000 bytes are for text, the rest for ids, index keys and names. Token counts stay within the
 integers that JSON clients read exactly (RFC 8259, section 6). Text must be valid Unicode, without
 lone surrogates. An interaction that is old enough to have expired is refused (`storage.expiry`).
+
+No new id has a dot segment (RFC 3986, section 5.2.4): ids are parts of addresses, and clients and
+proxies resolve `users/ada/../bobby/` to `users/bobby/`, which is another user. Ids that were saved
+before this rule can still be read, exported and erased.
 """
 
 import re
@@ -21,7 +25,20 @@ TOKENS_MAX = 2**53 - 1
 TEXT_MAX_BYTES = 390_000
 """Bytes of UTF-8 in `message` and `response` together."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f"
+IDENTIFIER_PATTERN = rf"^[^{_CONTROLS}]*$"
+"""Matches what has no control character. The patterns here mean the same in JSON Schema."""
+
+TEXT_PATTERN = r"^[^\u0000]*$"
+"""Matches what has no NUL."""
+
+_SLASH = r"(/|\\|%2[fF]|%5[cC])"
+DOT_SEGMENT_PATTERN = rf"(^|{_SLASH})(\.|%2[eE]){{1,2}}({_SLASH}|$)"
+"""Finds a dot segment, in whatever way clients or proxies might see one. Browsers take a backslash
+for a slash, and percent signs that a client left as they are for an encoding."""
+
+_CONTROL = re.compile(rf"[{_CONTROLS}]")
+_DOT_SEGMENT = re.compile(DOT_SEGMENT_PATTERN)
 
 
 def identifier_violation(value: object) -> str | None:
@@ -35,6 +52,23 @@ def identifier_violation(value: object) -> str | None:
     if _CONTROL.search(value):
         return "must not contain control characters."
     return None if is_utf8(value) else _SURROGATE
+
+
+def new_identifier_violation(value: object) -> str | None:
+    """As `identifier_violation`, for what is new: returns a reason for a dot segment, too."""
+    return identifier_violation(value) or (_DOTS if has_dot_segment(str(value)) else None)
+
+
+def has_dot_segment(identifier: str) -> bool:
+    """Whether an address that ends in this id may be resolved to another one."""
+    may_have = "." in identifier or "%2" in identifier  # fast path: nearly every id
+    return may_have and _DOT_SEGMENT.search(identifier) is not None
+
+
+_DOTS = (
+    'must not have a dot segment ("." or "..", alone or between slashes), because clients resolve '
+    "the address of such an id to another one."
+)
 
 
 def model_violation(value: object) -> str | None:

@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from code import InteractiveConsole
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -118,3 +119,27 @@ def test_git_ignores_what_the_examples_write(tmp_path):
     assert found.stdout.splitlines() == names
     sample = ["git", "-C", tmp_path, "check-ignore", "--quiet", "chat/sample_data.jsonl"]
     assert subprocess.run(sample).returncode == 1
+
+
+class Terminal(InteractiveConsole):
+    """Python's prompt, into which lines are pasted one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.errors = ""
+
+    def write(self, text):
+        self.errors += text
+
+
+def test_the_python_example_works_as_pasted(transactional_db, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    terminal = Terminal()
+    for line in example.splitlines():
+        is_open = terminal.push(line)
+    assert (terminal.errors, is_open) == ("", False)
+    assert "ChatInteraction" in capsys.readouterr().out
+
+
+def test_a_person_is_exported_before_they_are_erased():
+    assert 0 < README.index("export_user ada") < README.index("erase_user ada")

@@ -3,31 +3,29 @@
 A correct body is decoded in one step. Only if that fails is it checked field by field, so that
 all mistakes are reported and not just the first. The limits of values are in `storage.limits`;
 the types here add what JSON needs and what the schema shows.
+
+A body of 16 MB could become 600 MB of objects. So only what has a place in a request is built:
+items up to the limit of a batch, and the names of fields in an object of up to BODY_LIMIT.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from django.http import HttpRequest
 from django.utils import timezone
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
-from chat.api.problems import (
-    InvalidRequest,
-    LengthRequired,
-    TooLarge,
-    UnsupportedMediaType,
-    field_errors,
-)
+from chat.api.mistakes import Mistakes
+from chat.api.problems import InvalidRequest, LengthRequired, TooLarge, UnsupportedMediaType
 from storage import limits
 from storage.models import ChatInteraction
-from storage.models.interaction import new_interaction_id
+from storage.models.interaction import CHECKS, Checks, new_interaction_id, violations_in
 from storage.records.questions import Question
 
 T = TypeVar("T")
-Errors = list[dict[str, Any]]
 
 BODY_LIMIT = 2 * 1024 * 1024
 """Bytes in the body of a call for one interaction."""
@@ -47,25 +45,38 @@ def _documented(description: str, **schema: Any) -> Meta:
     return Meta(description=description, extra_json_schema=schema)
 
 
-_IDENTIFIER = {"minLength": 1, "maxLength": limits.IDENTIFIER_MAX_LENGTH}
-InteractionId = Annotated[
+_KNOWN_ID = {
+    "minLength": 1,
+    "maxLength": limits.IDENTIFIER_MAX_LENGTH,
+    "pattern": limits.IDENTIFIER_PATTERN,
+}
+"""Of what is stored. It may be older than the rule about dot segments."""
+
+NEW_ID = _KNOWN_ID | {"not": {"pattern": limits.DOT_SEGMENT_PATTERN}}
+_TEXT = {"pattern": limits.TEXT_PATTERN}
+_MODEL = _TEXT | {"minLength": 1, "maxLength": limits.MODEL_MAX_LENGTH}
+_ID_TEXT = "The id, unique in the store."
+_USER_TEXT = "The user whose interaction this is."
+_NO_DOTS = "`.` and `..` do not stand alone or between slashes."
+InteractionId = Annotated[str, _documented(_ID_TEXT, **_KNOWN_ID)]
+UserId = Annotated[str, _documented(_USER_TEXT, **_KNOWN_ID)]
+NewInteractionId = Annotated[
     str,
-    _documented(
-        "The id, unique in the store. The server makes one if it is left out.", **_IDENTIFIER
-    ),
+    _documented(f"{_ID_TEXT} The server makes one if it is left out. {_NO_DOTS}", **NEW_ID),
 ]
-UserId = Annotated[str, _documented("The user whose interaction this is.", **_IDENTIFIER)]
+NewUserId = Annotated[str, _documented(f"{_USER_TEXT} {_NO_DOTS}", **NEW_ID)]
 Message = Annotated[
     str,
     _documented(
         "What the user asked. Message and response together hold at most "
-        f"{limits.TEXT_MAX_BYTES} bytes of UTF-8."
+        f"{limits.TEXT_MAX_BYTES} bytes of UTF-8.",
+        **_TEXT,
     ),
 ]
 Response = Annotated[
-    str, _documented("What the model answered. Empty until a streamed answer is complete.")
+    str,
+    _documented("What the model answered. Empty until a streamed answer is complete.", **_TEXT),
 ]
-_MODEL = {"minLength": 1, "maxLength": limits.MODEL_MAX_LENGTH}
 ModelUsed = Annotated[str, _documented("The model that answered.", **_MODEL)]
 MaxAge = Annotated[
     int,
@@ -90,8 +101,8 @@ class Unprinted(msgspec.Struct):
 class NewInteraction(Unprinted, forbid_unknown_fields=True, kw_only=True):
     """An interaction to save. The server sets its times."""
 
-    interaction_id: InteractionId | UnsetType = UNSET
-    user_id: UserId
+    interaction_id: NewInteractionId | UnsetType = UNSET
+    user_id: NewUserId
     message: Message
     response: Response = ""
     model_used: ModelUsed
@@ -100,7 +111,7 @@ class NewInteraction(Unprinted, forbid_unknown_fields=True, kw_only=True):
 
 
 class NewInteractions(Unprinted, forbid_unknown_fields=True):
-    """Interactions of any users, to save in one step."""
+    """Interactions of any users, to save in one step. For the schema; see `_Items`."""
 
     interactions: Annotated[
         list[NewInteraction], Meta(extra_json_schema={"minItems": 1, "maxItems": BATCH_LIMIT})
@@ -119,18 +130,40 @@ class Completion(Unprinted, forbid_unknown_fields=True):
 class Lookup(Unprinted, forbid_unknown_fields=True):
     """The answer to look for."""
 
-    user_id: Annotated[str, _documented("Who asked.", **_IDENTIFIER)]
-    message: Annotated[str, _documented("The message, exactly as it was asked.")]
+    user_id: Annotated[str, _documented("Who asked.", **_KNOWN_ID)]
+    message: Annotated[str, _documented("The message, exactly as it was asked.", **_TEXT)]
     model_used: Annotated[str, _documented("Only answers of this model.", **_MODEL)] | UnsetType = (
         UNSET
     )
     max_age: MaxAge | UnsetType = UNSET
 
 
+_Items = msgspec.defstruct(
+    "_Items",
+    [(f"item_{index}", Raw | UnsetType, UNSET) for index in range(BATCH_LIMIT + 1)],
+    array_like=True,
+    bases=(Unprinted,),
+)
+"""The items of a batch as they are sent, and one more if there are too many. The decoder passes
+over all others without building anything: 16 MB can have five million."""
+
+
+class _Batch(Unprinted):
+    """A batch whose items are not decoded yet. Unknown fields are passed over."""
+
+    interactions: _Items  # type: ignore[valid-type]
+
+
+class _StrictBatch(_Batch, forbid_unknown_fields=True):
+    """The same without unknown fields."""
+
+
 _NEW_INTERACTION = msgspec.json.Decoder(NewInteraction)
-_NEW_INTERACTIONS = msgspec.json.Decoder(NewInteractions)
 _LOOKUP = msgspec.json.Decoder(Lookup)
 _COMPLETION = msgspec.json.Decoder(Completion)
+_STRICT_BATCH = msgspec.json.Decoder(_StrictBatch)
+_BATCH = msgspec.json.Decoder(_Batch)
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
@@ -147,32 +180,36 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
 
 def new_interaction(body: bytes) -> ChatInteraction:
     """The interaction in the body of a POST. Its limits are checked when it is saved."""
-    return _interaction(_decoded(_NEW_INTERACTION, body))
+    return _interaction(_decoded(_NEW_INTERACTION, body, CHECKS))
 
 
 def new_interactions(body: bytes) -> list[ChatInteraction]:
     """The interactions in the body of a batch. Their limits are checked when they are saved."""
-    decoded = _decoded(_NEW_INTERACTIONS, body, _batch_errors).interactions
-    if not 1 <= len(decoded) <= BATCH_LIMIT:
-        raise _invalid([_batch_size_error(len(decoded))])
-    return [_interaction(item) for item in decoded]
+    with _readable():
+        items, mistakes = _items(body)
+        return [_interaction(new) for new in _new_interactions(items, mistakes)]
 
 
 def completion(body: bytes) -> dict[str, Any]:
     """The changes in the body of a PATCH. Their limits are checked when they are saved."""
-    changes = msgspec.structs.asdict(_decoded(_COMPLETION, body))
+    changes = msgspec.structs.asdict(_decoded(_COMPLETION, body, CHECKS))
     given = {name: value for name, value in changes.items() if value is not UNSET}
     if not given:
-        names = ", ".join(changes)
-        raise _invalid([{"pointer": "#", "detail": f"Give at least one of: {names}."}])
+        mistakes = Mistakes()
+        mistakes.add(f"Give at least one of: {', '.join(changes)}.")
+        _refuse(mistakes)
     return given
 
 
 def question(body: bytes) -> Question:
     """The question in the body of a lookup."""
-    lookup = _decoded(_LOOKUP, body)
-    if problems := _lookup_problems(lookup):
-        raise _invalid(field_errors(problems, "#"))
+    lookup = _decoded(_LOOKUP, body, _LOOKUP_CHECKS)
+    given = msgspec.structs.asdict(lookup)
+    mistakes = Mistakes()
+    mistakes.add_fields(
+        violations_in({name: v for name, v in given.items() if v is not UNSET}, _LOOKUP_CHECKS)
+    )
+    _refuse(mistakes)
     return Question(
         lookup.user_id,
         lookup.message,
@@ -181,38 +218,128 @@ def question(body: bytes) -> Question:
     )
 
 
-def _decoded(
-    decoder: msgspec.json.Decoder[T], body: bytes, errors_in: Callable[[Any], Errors] | None = None
-) -> T:
-    """The decoded body. Raises InvalidRequest naming all that is wrong, found by `errors_in`."""
+def _max_age_violation(value: Any) -> str | None:
+    return None if 1 <= value <= MAX_AGE_MAX else f"must be from 1 to {MAX_AGE_MAX} seconds."
+
+
+_LOOKUP_CHECKS = {
+    "user_id": limits.identifier_violation,
+    "message": limits.text_violation,
+    "model_used": limits.model_violation,
+    "max_age": _max_age_violation,
+}
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes, checks: Checks) -> T:
+    """The decoded body. Raises InvalidRequest naming what is wrong, broken `checks` included."""
+    with _readable():
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            mistakes = Mistakes()
+            found: T = _by_field(decoder.type, body, checks, error, mistakes)
+        _refuse(mistakes)
+        return found
+
+
+def _items(body: bytes) -> tuple[list[Raw], Mistakes]:
+    """The items of a batch, not decoded yet, and what is wrong beside them."""
+    mistakes = Mistakes()
     try:
-        return decoder.decode(body)
+        batch: _Batch = _STRICT_BATCH.decode(body)
     except msgspec.ValidationError as error:
-        value = _json(body)
-        errors = errors_in(value) if errors_in else _struct_errors(decoder.type, value, "#")
-        # If a field occurs twice, only its last value is checked now, and that may be right.
-        raise _invalid(errors or [{"pointer": "#", "detail": f"{error}."}]) from None
-    except (ValueError, RecursionError) as error:
-        raise _malformed(error) from None
+        batch = _loose_batch(body, mistakes)
+        if len(body) > BODY_LIMIT:
+            mistakes.add(f"{error}.")
+        else:
+            for name in _OBJECT.decode(body):
+                if name != "interactions":
+                    mistakes.add("unknown field.", name)
+    items = [item for item in msgspec.structs.astuple(batch.interactions) if item is not UNSET]
+    if not 1 <= len(items) <= BATCH_LIMIT:
+        count = len(items) if len(items) <= BATCH_LIMIT else "more"
+        detail = f"interactions must have 1 to {BATCH_LIMIT} items; it has {count}."
+        mistakes.add(detail, "interactions")
+        _refuse(mistakes)
+    return items, mistakes
 
 
-def _json(body: bytes) -> Any:
+def _loose_batch(body: bytes, mistakes: Mistakes) -> _Batch:
     try:
-        return msgspec.json.decode(body)
-    except (ValueError, RecursionError) as error:
-        raise _malformed(error) from None
+        return _BATCH.decode(body)
+    except msgspec.ValidationError:
+        mistakes.add('must be {"interactions": [...]}.')
+        raise _invalid(mistakes) from None
 
 
-def _lookup_problems(lookup: Lookup) -> dict[str, str]:
-    found = {
-        "user_id": limits.identifier_violation(lookup.user_id),
-        "message": limits.text_violation(lookup.message),
-    }
-    if lookup.model_used is not UNSET:
-        found["model_used"] = limits.model_violation(lookup.model_used)
-    if lookup.max_age is not UNSET and not 1 <= lookup.max_age <= MAX_AGE_MAX:
-        found["max_age"] = f"must be from 1 to {MAX_AGE_MAX} seconds."
-    return {name: text for name, text in found.items() if text is not None}
+def _new_interactions(items: list[Raw], mistakes: Mistakes) -> list[NewInteraction]:
+    if not mistakes.count:
+        with suppress(msgspec.ValidationError):
+            return [_NEW_INTERACTION.decode(item) for item in items]
+    found = [_new_or_mistakes(item, index, mistakes) for index, item in enumerate(items)]
+    _refuse(mistakes)
+    return found
+
+
+def _new_or_mistakes(item: Raw, index: int, mistakes: Mistakes) -> Any:
+    try:
+        sound = _NEW_INTERACTION.decode(item)
+    except msgspec.ValidationError as error:
+        return _by_field(NewInteraction, item, CHECKS, error, mistakes, "interactions", index)
+    mistakes.add_fields(_interaction(sound).violations(), "interactions", index)
+    return sound
+
+
+def _by_field(
+    struct: Any,
+    raw: bytes | Raw,
+    checks: Checks,
+    error: Exception,
+    mistakes: Mistakes,
+    *path: str | int,
+) -> Any:
+    """The struct in `raw`, which its decoder has refused with `error`, decoded field by field.
+
+    None if there are mistakes: every field that is unknown, missing, of the wrong type or outside
+    its limits. Only the first is told of an object that is larger than a single one can be.
+    """
+    if memoryview(raw).nbytes > BODY_LIMIT:
+        return mistakes.add(f"{error}.", *path)
+    try:
+        given = _OBJECT.decode(raw)
+    except msgspec.ValidationError:
+        return mistakes.add("must be a JSON object.", *path)
+    before = mistakes.count
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    unknown = f"unknown field; the fields are: {', '.join(fields)}."
+    for name in given:
+        if name not in fields:
+            mistakes.add(unknown, *path, name)
+    values = {}
+    for name, field in fields.items():
+        if name in given:
+            try:
+                values[name] = _value(given[name], field.type)
+            except msgspec.ValidationError as problem:
+                mistakes.add(f"{name}: {problem}.", *path, name)
+        elif field.required:
+            mistakes.add(f"{name} is required.", *path, name)
+        elif field.default is not UNSET:
+            values[name] = field.default
+    mistakes.add_fields(violations_in(values, checks), *path)
+    return struct(**values) if mistakes.count == before else None
+
+
+def _value(raw: Raw, wanted: Any) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=wanted)
+    except msgspec.ValidationError:
+        # For JSON Schema 5.0 is an integer, and so it is here.
+        with suppress(msgspec.ValidationError):
+            number = msgspec.json.decode(raw, type=float)
+            if number.is_integer():
+                return msgspec.convert(int(number), wanted)
+        raise
 
 
 def _interaction(new: NewInteraction) -> ChatInteraction:
@@ -223,68 +350,26 @@ def _interaction(new: NewInteraction) -> ChatInteraction:
     return ChatInteraction.from_values(values)
 
 
-def _struct_errors(struct: Any, value: Any, pointer: str) -> Errors:
-    """Every field of `value` that is unknown, missing or of the wrong type."""
-    if not isinstance(value, dict):
-        return [{"pointer": pointer, "detail": "must be a JSON object."}]
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    errors = [
-        {
-            "pointer": f"{pointer}/{_escaped(name)}",
-            "detail": f"unknown field; the fields are: {', '.join(fields)}.",
-        }
-        for name in value
-        if name not in fields
-    ]
-    for name, field in fields.items():
-        if name not in value:
-            if field.required:
-                errors.append({"pointer": f"{pointer}/{name}", "detail": f"{name} is required."})
-            continue
-        try:
-            msgspec.convert(value[name], field.type)
-        except msgspec.ValidationError as error:
-            errors.append({"pointer": f"{pointer}/{name}", "detail": f"{name}: {error}."})
-    return errors
+def _refuse(mistakes: Mistakes) -> None:
+    if mistakes.count:
+        raise _invalid(mistakes)
 
 
-def _batch_errors(value: Any) -> Errors:
-    items = value.get("interactions") if isinstance(value, dict) else None
-    if not isinstance(items, list):
-        return [{"pointer": "#", "detail": 'must be {"interactions": [...]}.'}]
-    errors = [
-        {"pointer": f"#/{_escaped(name)}", "detail": "unknown field."}
-        for name in value
-        if name != "interactions"
-    ]
-    if not 1 <= len(items) <= BATCH_LIMIT:
-        return [*errors, _batch_size_error(len(items))]
-    for index, item in enumerate(items):
-        pointer = f"#/interactions/{index}"
-        found = _struct_errors(NewInteraction, item, pointer)
-        if not found:
-            sound = _interaction(msgspec.convert(item, NewInteraction))
-            found = field_errors(sound.violations(), pointer)
-        errors.extend(found)
-    return errors
+def _invalid(mistakes: Mistakes) -> InvalidRequest:
+    return InvalidRequest("The body breaks a rule; see errors.", mistakes)
 
 
-def _batch_size_error(count: int) -> dict[str, Any]:
-    detail = f"interactions must have 1 to {BATCH_LIMIT} items; it has {count}."
-    return {"pointer": "#/interactions", "detail": detail}
-
-
-def _escaped(name: str) -> str:
-    """The name as part of a JSON Pointer (RFC 6901, section 3)."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def _invalid(errors: Errors) -> InvalidRequest:
-    return InvalidRequest("The body breaks a rule; see errors.", errors)
-
-
-def _malformed(error: Exception) -> InvalidRequest:
-    reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    if isinstance(error, UnicodeError):
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raises InvalidRequest for what is no JSON."""
+    try:
+        yield
+    except UnicodeError:
         reason = "not UTF-8"
-    return InvalidRequest(f"The body is not JSON that can be read: {reason}.")
+    except ValueError as error:
+        reason = str(error)
+    except RecursionError:
+        reason = "nested too deeply"
+    else:
+        return
+    raise InvalidRequest(f"The body is not JSON that can be read: {reason}.")

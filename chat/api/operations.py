@@ -21,6 +21,9 @@ EXPORT_TYPE = "application/x-ndjson"
 
 _ID = OpenApiParameter("interaction_id", str, "path", description="The id of the interaction.")
 _USER = OpenApiParameter("user_id", str, "path", description="The user.")
+_ERASED_USER = OpenApiParameter(
+    "user_id", {"type": "string", **bodies.NEW_ID}, "path", description="The user."
+)
 _PAGE = [
     OpenApiParameter(
         "limit",
@@ -30,7 +33,7 @@ _PAGE = [
             "maximum": parameters.LIMIT_MAX,
             "default": parameters.LIMIT_DEFAULT,
         },
-        description="Interactions on a page.",
+        description="Interactions on a page. One of long texts ends sooner, and `next` goes on.",
     ),
     OpenApiParameter(
         "cursor",
@@ -68,10 +71,10 @@ create_interaction = extend_schema(
     parameters=[
         OpenApiParameter(
             "Idempotency-Key",
-            {"type": "string", "minLength": 1, "maxLength": 255},
+            {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x20-\x7e]*$"},
             "header",
-            description="Any text. A repeat with the same key within 24 hours changes nothing and "
-            "returns the interaction that the first request made.",
+            description="Any text in ASCII. A repeat with the same key within 24 hours changes "
+            "nothing and returns the interaction that the first request made.",
         )
     ],
     request=body(bodies.NewInteraction),
@@ -89,7 +92,8 @@ create_interactions = extend_schema(
     auth=API_KEY_ONLY,
     summary="Save 1 to 1,000 interactions in one step",
     description="All are checked first: if one is invalid, nothing is written. What exists already "
-    "is never changed. Repeating a batch is safe if its items have ids.",
+    "is never changed. Repeating a batch is safe if its items have ids; it takes no "
+    "`Idempotency-Key`.",
     request=body(bodies.NewInteractions),
     responses=responses(
         (*WRITING, *BODY), {200: (BatchResults, "The outcome for each interaction.")}
@@ -165,9 +169,9 @@ erase_user = extend_schema(
     description="For service-wide API keys that may erase and export users. 200 if all layers have "
     "confirmed that nothing is left; 202 if the erasure goes on, with its address in `Location`. "
     "Repeating the request while an erasure is pending returns the same erasure. 409 if the user "
-    "is under a legal hold. A user id that ends in `/interactions` or `/export` can only be erased "
-    "with `manage.py erase_user`.",
-    parameters=[_USER],
+    "is under a legal hold. A user id that ends in `/interactions` or `/export`, or in which `.` "
+    "or `..` stands alone or between slashes, can only be erased with `manage.py erase_user`.",
+    parameters=[_ERASED_USER],
     responses=responses(
         (*WRITING, 404, 409),
         {

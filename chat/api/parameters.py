@@ -1,16 +1,16 @@
 """Query parameters of lists. An unknown parameter is an error, so that no typo is ignored."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.utils.dateparse import parse_datetime
 from django.utils.encoding import escape_uri_path
 
+from chat.api.mistakes import Mistakes
 from chat.api.problems import InvalidRequest
-from storage import limits
+from chat.times import parse_time
 from storage.records.pages import Page, PageQuery
 
 LIMIT_DEFAULT = 50
@@ -23,40 +23,40 @@ ARCHIVE_RANGE = timedelta(days=31)
 def page_query(request: HttpRequest) -> PageQuery:
     """The page that the request asks for. Raises InvalidRequest naming all bad parameters."""
     values: dict[str, Any] = {"limit": LIMIT_DEFAULT}
-    errors = []
+    mistakes = Mistakes()
     for name, given in request.GET.lists():
         try:
             values[name] = _value(name, given)
         except ValueError as error:
-            errors.append({"parameter": name, "detail": str(error)})
-    if not errors and values.get("tier") == "archive":
-        errors = _range_errors(values)
-    if errors:
-        raise InvalidRequest("A query parameter is invalid; see errors.", errors)
+            mistakes.add_parameter(name, str(error))
+    if not mistakes.count and values.get("tier") == "archive":
+        _check_range(values, mistakes)
+    _refuse(mistakes)
     return PageQuery(**values)
 
 
-def _range_errors(values: dict[str, Any]) -> list[dict[str, str]]:
-    """The errors in the period of an archived list."""
+def _check_range(values: dict[str, Any], mistakes: Mistakes) -> None:
+    """Add what is wrong with the period of an archived list."""
     missing = [name for name in ("created_after", "created_before") if name not in values]
-    if missing:
-        detail = "is needed with tier=archive, which lists a range of days."
-        return [{"parameter": name, "detail": detail} for name in missing]
-    if values["created_before"] - values["created_after"] > ARCHIVE_RANGE:
+    for name in missing:
+        mistakes.add_parameter(name, "is needed with tier=archive, which lists a range of days.")
+    if not missing and values["created_before"] - values["created_after"] > ARCHIVE_RANGE:
         detail = f"must be at most {ARCHIVE_RANGE.days} days after created_after in the archive."
-        return [{"parameter": "created_before", "detail": detail}]
-    return []
+        mistakes.add_parameter("created_before", detail)
 
 
 def refuse_parameters(request: HttpRequest) -> None:
     """Raise InvalidRequest if there are any; for calls that take no query parameters."""
     if request.META.get("QUERY_STRING"):
-        errors = [
-            {"parameter": name, "detail": "unknown parameter; this call takes none."}
-            for name in request.GET
-        ]
-        if errors:
-            raise InvalidRequest("A query parameter is invalid; see errors.", errors)
+        mistakes = Mistakes()
+        for name in request.GET:
+            mistakes.add_parameter(name, "unknown parameter; this call takes none.")
+        _refuse(mistakes)
+
+
+def _refuse(mistakes: Mistakes) -> None:
+    if mistakes.count:
+        raise InvalidRequest("A query parameter is invalid; see errors.", mistakes)
 
 
 def next_url(request: HttpRequest, page: Page) -> str | None:
@@ -89,18 +89,6 @@ def _cursor(text: str) -> str:
     return text
 
 
-def _time(text: str) -> datetime:
-    try:
-        value = parse_datetime(text)
-    except ValueError:
-        value = None
-    if value is not None and limits.time_violation(value) is None:
-        return value
-    raise ValueError(
-        "must be an RFC 3339 date and time with an offset, such as 2026-11-22T09:30:00Z."
-    )
-
-
 def _tier(text: str) -> str:
     if text not in ("hot", "archive"):
         raise ValueError("must be hot or archive.")
@@ -110,7 +98,7 @@ def _tier(text: str) -> str:
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "limit": _limit,
     "cursor": _cursor,
-    "created_after": _time,
-    "created_before": _time,
+    "created_after": parse_time,
+    "created_before": parse_time,
     "tier": _tier,
 }

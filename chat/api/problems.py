@@ -7,13 +7,14 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFieldsSent
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
 from rest_framework import exceptions as drf
 from rest_framework.views import set_rollback
 
+from chat.api.mistakes import Mistakes
 from storage import exceptions as storage
 from storage.exceptions import StorageError
 from storage.sql_errors import translate
@@ -44,16 +45,16 @@ class Problem(drf.APIException):
     def __init__(
         self,
         detail: str,
-        errors: list[dict[str, Any]] | None = None,
+        mistakes: Mistakes | None = None,
         retry_after: int | None = None,
     ) -> None:
         super().__init__(detail)
-        self.errors = errors
+        self.mistakes = mistakes
         self.retry_after = retry_after
 
 
 class InvalidRequest(Problem, status=400, title="Invalid request"):
-    """The request cannot be read, or breaks a rule; `errors` locates each mistake."""
+    """The request cannot be read, or breaks a rule; `mistakes` locates each one."""
 
 
 class NotFound(Problem, status=404, title="Not found"):
@@ -100,7 +101,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
     set_rollback()
     if isinstance(problem, Problem):
         status, title, slug = problem.status_code, problem.title, problem.slug
-        response = problem_response(status, title, str(problem.detail), slug, problem.errors)
+        response = problem_response(status, title, str(problem.detail), slug, problem.mistakes)
         if problem.retry_after is not None:
             response["Retry-After"] = str(problem.retry_after)
         return response
@@ -117,7 +118,7 @@ def problem_response(
     title: str,
     detail: str,
     slug: str = "",
-    errors: list[dict[str, Any]] | None = None,
+    mistakes: Mistakes | None = None,
 ) -> HttpResponse:
     """A problem details response. `errors` locates mistakes by JSON Pointer or parameter name."""
     body: dict[str, Any] = {
@@ -126,37 +127,24 @@ def problem_response(
         "status": status,
         "detail": detail,
     }
-    if errors:
-        body["errors"] = errors
+    if mistakes is not None:
+        body |= {"errors": mistakes.first, "error_count": mistakes.count}
     return HttpResponse(orjson.dumps(body), content_type=CONTENT_TYPE, status=status)
 
 
-def field_errors(violations: Mapping[str, str], prefix: str = "#") -> list[dict[str, Any]]:
-    """The `errors` of a problem, from violations by field name."""
-    return [
-        {"pointer": f"{prefix}/{name}", "detail": f"{name} {text}" if _continues(text) else text}
-        for name, text in violations.items()
-    ]
-
-
-def _continues(text: str) -> bool:
-    return text.startswith(("must ", "cannot "))
-
-
 def _from_storage(error: Exception) -> Problem | None:
+    mistakes = Mistakes()
     match error:
         case storage.InvalidInteractions():
-            errors = [
-                found
-                for index, violations in error.by_index.items()
-                for found in field_errors(violations, f"#/interactions/{index}")
-            ]
-            return InvalidRequest("Some interactions are invalid; nothing was written.", errors)
+            for index, violations in error.by_index.items():
+                mistakes.add_fields(violations, "interactions", index)
+            return InvalidRequest("Some interactions are invalid; nothing was written.", mistakes)
         case storage.InvalidInteraction():
-            return InvalidRequest("A field is invalid.", field_errors(error.violations))
+            mistakes.add_fields(error.violations)
+            return InvalidRequest("A field is invalid.", mistakes)
         case storage.InvalidCursor():
-            errors = [{"parameter": "cursor", "detail": str(error)}]
-            return InvalidRequest("A query parameter is invalid.", errors)
+            mistakes.add_parameter("cursor", str(error))
+            return InvalidRequest("A query parameter is invalid.", mistakes)
         case storage.InteractionConflict():
             return Conflict(str(error))
         case storage.IdempotencyKeyReused():
@@ -184,6 +172,8 @@ def _from_framework(error: Exception) -> drf.APIException | None:
             return NotFound("There is nothing at this address.")
         case PermissionDenied():
             return drf.PermissionDenied()
+        case TooManyFieldsSent():
+            return InvalidRequest("There are too many query parameters; no call takes more than 5.")
         case RequestDataTooBig():
             return TooLarge("The body is too large.")
     return None

@@ -12,6 +12,7 @@ from drf_spectacular.utils import OpenApiResponse
 from msgspec import Meta
 
 from chat.api import bodies
+from chat.api.mistakes import ERRORS_MAX
 from chat.api.problems import CONTENT_TYPE
 
 Time = Annotated[str, Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
@@ -87,13 +88,23 @@ class ProblemError(msgspec.Struct, omit_defaults=True):
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
-    """Problem details (RFC 9457)."""
+    """Problem details (RFC 9457).
+
+    `errors` has the first 100 mistakes, and `error_count` says how many there are. Long names and
+    details end in `…`.
+    """
 
     type: str
     title: str
     status: int
     detail: str
-    errors: list[ProblemError] | msgspec.UnsetType = msgspec.UNSET
+    errors: (
+        Annotated[list[ProblemError], Meta(extra_json_schema={"maxItems": ERRORS_MAX})]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+    error_count: Annotated[int, Meta(extra_json_schema={"minimum": 1})] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
 
 
 _COMPONENTS = [
@@ -109,7 +120,7 @@ _COMPONENTS = [
 ]
 
 _PROBLEMS = {
-    400: "The request breaks a rule; `errors` locates each mistake.",
+    400: "The request breaks a rule; `errors` locates the mistakes.",
     401: "The API key is missing, unknown, revoked or expired.",
     403: "The caller may not do this.",
     404: "Unknown, or another user's.",

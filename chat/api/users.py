@@ -2,6 +2,8 @@
 
 A user whose id ends in `/interactions` or `/export` can only be erased with `manage.py erase_user`.
 Such an address means the list or the export of another user, and DELETE is refused there (405).
+The same holds for an id with a dot segment, which is older than the rule in `storage.limits`: who
+asks for `users/ada/../bobby/` may be understood as asking for `users/bobby/`.
 """
 
 import logging
@@ -37,8 +39,9 @@ class UserView(StoreView):
     def delete(self, request: Request, user_id: str) -> HttpResponse:
         caller_of(request).require_erasure()
         parameters.refuse_parameters(request._request)
-        if problem := limits.identifier_violation(user_id):
-            raise InvalidRequest(f"The user id {problem}")
+        if problem := limits.new_identifier_violation(user_id):
+            hint = " Use manage.py erase_user." if limits.has_dot_segment(user_id) else ""
+            raise InvalidRequest(f"The user id {problem}{hint}")
         try:
             erasure = erasing.request(get_storage(), user_id)
         except UserHeld as error:

@@ -5,14 +5,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from chat.api import bodies, operations, parameters
 from chat.api.authentication import caller_of
-from chat.api.idempotency import idempotency
-from chat.api.problems import NotFound
+from chat.api.idempotency import HEADER, idempotency
+from chat.api.problems import InvalidRequest, NotFound
 from storage import expiry, get_storage
 from storage.models import ChatInteraction
 from storage.records.json import dumps, format_time, to_json
@@ -23,10 +23,18 @@ class StoreView(APIView):
     """The base of all views. It leaves out the parts of DRF that these calls do not need."""
 
     http_method_names = ["get", "head", "post", "patch", "delete"]
+    instead_of_key: str | None = "Repeating this call has no further effect."
+    """What to do without an Idempotency-Key. None: writes of this view take one."""
+
     _allow: str
 
     def __init_subclass__(cls) -> None:
-        """List the methods once for each class; DRF does it for each response."""
+        """List the methods once for each class, as DRF does for each response.
+
+        A class that sets `_allow` itself names the methods that its address is meant for.
+        """
+        if "_allow" in vars(cls):
+            return
         methods = [
             name
             for name in cls.http_method_names
@@ -58,6 +66,13 @@ class StoreView(APIView):
         self.perform_authentication(request)
         self.check_permissions(request)
         self.check_throttles(request)
+        if HEADER in request._request.META and request.method not in SAFE_METHODS:
+            self._require_that_key_counts()
+
+    def _require_that_key_counts(self) -> None:
+        """Refuse an Idempotency-Key that would be ignored: its sender relies on it."""
+        if self.instead_of_key is not None:
+            raise InvalidRequest(f"Leave out Idempotency-Key here. {self.instead_of_key}")
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Set Content-Length, as CommonMiddleware does; calls with a key skip that."""
@@ -68,6 +83,8 @@ class StoreView(APIView):
 
 class InteractionsView(StoreView):
     """The interactions of all users."""
+
+    instead_of_key = None
 
     @operations.list_interactions
     def get(self, request: Request) -> HttpResponse:
@@ -128,6 +145,9 @@ class InteractionView(StoreView):
 class BatchView(InteractionView):
     """Many interactions in one step. Other methods are for the interaction with the id `batch`."""
 
+    instead_of_key = "Give each interaction an interaction_id: then repeating a batch is harmless."
+    _allow = "POST"
+
     @operations.create_interactions
     def post(self, request: Request, interaction_id: str) -> HttpResponse:
         caller = caller_of(request)
@@ -147,6 +167,8 @@ class BatchView(InteractionView):
 
 class LookupView(InteractionView):
     """Earlier answers. Other methods are for the interaction with the id `lookup`."""
+
+    _allow = "POST"
 
     @operations.look_up_answer
     def post(self, request: Request, interaction_id: str) -> HttpResponse:

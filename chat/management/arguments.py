@@ -4,8 +4,7 @@ import re
 from argparse import ArgumentTypeError
 from datetime import UTC, date, datetime
 
-from django.utils.dateparse import parse_datetime
-
+from chat.times import RFC_3339, parse_time
 from storage import limits
 
 LARGEST_COUNT = 1_000_000
@@ -21,12 +20,9 @@ def user(text: str) -> str:
 def moment(text: str) -> datetime:
     """A date and time with an offset, returned in UTC."""
     try:
-        value = parse_datetime(text)
+        return parse_time(text).astimezone(UTC)
     except ValueError:
-        value = None
-    if value is None or limits.time_violation(value):
-        raise ArgumentTypeError("write a time with an offset, such as 2026-11-22T00:00:00Z")
-    return value.astimezone(UTC)
+        raise ArgumentTypeError(f"write {RFC_3339}") from None
 
 
 def day(text: str) -> date:

@@ -32,6 +32,14 @@ def sync_folder(folder: Path) -> None:
         sync(folder)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that only its owner can enter, unless it exists, and those above it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)
+
+
 def create(path: Path) -> IO[bytes]:
     """A new file, open for writing, that only its owner can read. Raises FileExistsError."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "wb")

@@ -31,18 +31,19 @@ Found = tuple[ChatInteraction, str]
 def newest(
     archive: Archive, stubs: Stubs, wanted: Slice
 ) -> tuple[list[ChatInteraction], Position | None]:
-    """Up to `wanted.limit` rows of a slice, and the position after which to go on.
+    """The rows of a page (`Slice.cut`), and the position after which to go on.
 
     The position is None if there are no more rows.
     """
     found: list[ChatInteraction] = []
-    examined = 0
+    text = examined = 0
     for batch in batched(_rows(archive, wanted), AT_ONCE):
         examined += len(batch)
         for row in _cold(stubs, batch, wanted.user_id):
+            if len(found) == wanted.limit or text >= wanted.max_text:
+                return found, found[-1].position
             found.append(row)
-            if len(found) > wanted.limit:
-                return found[:-1], found[-2].position
+            text += len(row.message) + len(row.response)
         if examined >= EXAMINED_AT_MOST:
             return found, batch[-1][0].position
     return found, None

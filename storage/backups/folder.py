@@ -82,7 +82,7 @@ class BackupFolder:
         and then earlier backups are as they were.
         """
         with translated("The backup cannot be written"):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            durable.make_folder(self.folder)
             with self._locked(fcntl.LOCK_EX):
                 self._remove_leftovers()
                 try:

@@ -111,12 +111,13 @@ class DynamoDBDatabase(Database):
         pauses = Pauses()
         entries = lists.entries(self.client, wanted, pauses)
         found: list[Record] = []
-        while len(found) <= wanted.limit:
-            page = list(islice(entries, wanted.limit + 1 - len(found)))
-            if not page:
-                break
+        while True:
+            missing = min(wanted.limit + 1 - len(found), batches.READ_LIMIT)
+            page = list(islice(entries, missing))
             found += self._records_of(page, wanted.user_id, pauses)
-        return found[: wanted.limit], len(found) > wanted.limit
+            kept, more = wanted.cut(found)
+            if more or not page:
+                return kept, more
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         for entry in answers.entries(self.client, question, Pauses()):

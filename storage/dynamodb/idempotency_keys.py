@@ -2,7 +2,8 @@
 
 An interaction and the record of its key are written in one transaction, so that both are written or
 neither is. That costs twice as much as two separate writes, and one write unit for the index
-`of_user`, through which an erasure finds the record. Only requests with a key pay this.
+`of_user`, through which an erasure finds the record. Only requests with a key pay this. Each value
+of SECRET_KEY_FALLBACKS adds two write units, for the condition that the key is not known under it.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 """
 
@@ -35,11 +36,18 @@ def create(client: Client, item: Item, idempotency: Idempotency) -> None:
             "TransactItems": [
                 {"Put": interaction},
                 {"Put": {"TableName": client.table, **_record(made, user_id, idempotency)}},
+                *({"ConditionCheck": check} for check in _unknown(client, idempotency)),
             ],
             # If the response is lost, a repeated request has no second effect.
             "ClientRequestToken": secrets.token_urlsafe(16),
         },
     )
+
+
+def _unknown(client: Client, idempotency: Idempotency) -> Iterator[dict[str, Any]]:
+    """Conditions that the key is not remembered under an earlier SECRET_KEY."""
+    for earlier in idempotency.earlier:
+        yield {"TableName": client.table, "Key": _key(earlier), **_unused()}
 
 
 def remember(client: Client, made: ChatInteraction, idempotency: Idempotency) -> None:
@@ -52,13 +60,15 @@ def find(client: Client, idempotency: Idempotency) -> str | None:
 
     Raises IdempotencyKeyReused if the key came with another request.
     """
-    answer = client.call("GetItem", Key=_key(idempotency), ConsistentRead=True)
-    record = answer.get("Item")
-    if record is None or int(record["expires_at"]["N"]) <= time.time():
-        return None
-    if record["request"]["S"] != idempotency.request:
-        raise IdempotencyKeyReused("This idempotency key came with another request before.")
-    return str(record["made"]["S"])
+    for known in idempotency.known_as:
+        answer = client.call("GetItem", Key=_key(known), ConsistentRead=True)
+        record = answer.get("Item")
+        if record is None or int(record["expires_at"]["N"]) <= time.time():
+            continue
+        if record["request"]["S"] != known.request:
+            raise IdempotencyKeyReused("This idempotency key came with another request before.")
+        return str(record["made"]["S"])
+    return None
 
 
 def forget_user(client: Client, user_id: str, do_all: Callable[..., Iterator[bool]] = map) -> int:
@@ -102,6 +112,12 @@ def _record(made: str, user_id: str, idempotency: Idempotency) -> dict[str, Any]
             "position": {"S": IdempotencyItem.POSITION + idempotency.key},
             "expires_at": {"N": str(expires_at)},
         },
+        **_unused(),
+    }
+
+
+def _unused() -> dict[str, Any]:
+    return {
         "ConditionExpression": UNUSED,
         "ExpressionAttributeNames": names(UNUSED),
         "ExpressionAttributeValues": {":now": {"N": str(int(time.time()))}},

@@ -31,7 +31,9 @@ class ApiKey(AbstractAPIKey):
 
     def clean(self) -> None:
         """A key bound to a user needs a valid user id, and cannot erase or export users."""
-        if self.user_id and (problem := limits.identifier_violation(self.user_id)):
+        is_new = self._state.adding  # one that is stored can be revoked, whatever its user's id
+        check = limits.new_identifier_violation if is_new else limits.identifier_violation
+        if self.user_id and (problem := check(self.user_id)):
             raise ValidationError({"user_id": problem})
         if self.user_id and self.may_erase:
             raise ValidationError(

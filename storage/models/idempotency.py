@@ -15,11 +15,19 @@ IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 class Idempotency:
     """A client's idempotency key and its request, both as keyed hashes.
 
-    The hash `key` must include the caller, so that two callers can use the same key.
+    The hash `key` must include the caller, so that two callers can use the same key. `earlier` has
+    both as they were hashed before SECRET_KEY was changed: a request that was remembered under one
+    of them is the same request. New ones are remembered under `key` only.
     """
 
     key: str
     request: str
+    earlier: "tuple[Idempotency, ...]" = ()
+
+    @property
+    def known_as(self) -> "tuple[Idempotency, ...]":
+        """All that it may be remembered as."""
+        return (self, *self.earlier)
 
 
 class IdempotencyRecord(models.Model):

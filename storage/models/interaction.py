@@ -1,6 +1,7 @@
 """`ChatInteraction`: the record type that all layers and backends share."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,48 @@ from django.utils import timezone
 from uuid_utils import uuid7
 
 from storage import expiry, limits
+
+Checks = Mapping[str, Callable[[object], str | None]]
+"""For each field, a function that returns why a value is outside its limits, or None."""
+
+CHECKS = {
+    "interaction_id": limits.new_identifier_violation,
+    "user_id": limits.new_identifier_violation,
+    "message": limits.text_violation,
+    "response": limits.text_violation,
+    "model_used": limits.model_violation,
+    "input_tokens": limits.tokens_violation,
+    "output_tokens": limits.tokens_violation,
+    "created_at": limits.time_violation,
+    "updated_at": limits.time_violation,
+}
+
+CHECKS_OF_STORED = CHECKS | {
+    "interaction_id": limits.identifier_violation,
+    "user_id": limits.identifier_violation,
+}
+"""For what is stored already: its ids may be older than the rule about dot segments."""
+
+
+def violations_in(values: Mapping[str, Any], checks: Checks = CHECKS) -> dict[str, str]:
+    """Returns the limits that these fields break, as a sentence per field.
+
+    Fields that are not among `values` are not checked.
+    """
+    problems = {}
+    for name, check in checks.items():
+        if name in values and (text := check(values[name])) is not None:
+            problems[name] = text
+    if (
+        "created_at" in values
+        and "created_at" not in problems
+        and (expired := expiry.violation(values["created_at"]))
+    ):
+        problems["created_at"] = expired
+    has_texts = "message" in values and "response" in values
+    if has_texts and "message" not in problems and "response" not in problems:
+        problems |= limits.size_violation(values["message"], values["response"])
+    return problems
 
 
 def new_interaction_id() -> str:
@@ -103,28 +146,9 @@ class ChatInteraction(models.Model):
         if problems := self.violations():
             raise ValidationError(problems)
 
-    def violations(self) -> dict[str, str]:
+    def violations(self, checks: Checks = CHECKS) -> dict[str, str]:
         """Returns the limits that it breaks (`storage.limits`), as a sentence per field."""
-        found = (
-            ("interaction_id", limits.identifier_violation(self.interaction_id)),
-            ("user_id", limits.identifier_violation(self.user_id)),
-            ("message", limits.text_violation(self.message)),
-            ("response", limits.text_violation(self.response)),
-            ("model_used", limits.model_violation(self.model_used)),
-            ("input_tokens", limits.tokens_violation(self.input_tokens)),
-            ("output_tokens", limits.tokens_violation(self.output_tokens)),
-            ("created_at", limits.time_violation(self.created_at)),
-            ("updated_at", limits.time_violation(self.updated_at)),
-        )
-        problems = {}
-        for name, text in found:
-            if text is not None:
-                problems[name] = text
-        if "created_at" not in problems and (expired := expiry.violation(self.created_at)):
-            problems["created_at"] = expired
-        if "message" not in problems and "response" not in problems:
-            problems |= limits.size_violation(self.message, self.response)
-        return problems
+        return violations_in(self.__dict__, checks)
 
     @property
     def text_bytes(self) -> int:

@@ -1,14 +1,20 @@
 """The query of a list and the page that it returns, for every backend."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from math import inf
 from typing import Literal
 
 from storage import expiry
 from storage.models import ChatInteraction
 from storage.records import cursors
 from storage.records.json import Record, from_record
+
+PAGE_TEXT = 4_000_000
+"""Characters of all texts of a page, about. 200 interactions can have 78 MB, and each character
+takes up to four bytes in memory, and as many again in a response."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Slice:
     """The query of a page as a backend gets it: up to `limit` rows before the position `before`.
 
     `user_id` is None for all users. `created_after` is never earlier than the retention cutoff.
+    The row with which the texts have `max_text` characters is the last one.
     """
 
     user_id: str | None
@@ -36,6 +43,18 @@ class Slice:
     created_after: datetime
     before: cursors.Position | None = None
     created_before: datetime | None = None
+    max_text: float = inf
+
+    def cut(self, records: Iterable[Record]) -> tuple[list[Record], bool]:
+        """Returns those of the records that belong to the page, and whether more follow."""
+        kept: list[Record] = []
+        left = self.max_text
+        for record in records:
+            if len(kept) == self.limit or left <= 0:
+                return kept, True
+            kept.append(record)
+            left -= len(record["message"]) + len(record["response"])
+        return kept, False
 
 
 @dataclass(frozen=True)
@@ -44,7 +63,7 @@ class PageQuery:
 
     `created_after` is inclusive and `created_before` exclusive, so adjacent periods neither overlap
     nor leave a gap. `cursor` continues after the page that returned it. `tier` is `hot`, or
-    `archive` for cold interactions; no list has both.
+    `archive` for cold interactions; no list has both. A page of long texts ends before `limit`.
     """
 
     limit: int = 50
@@ -53,7 +72,7 @@ class PageQuery:
     created_before: datetime | None = None
     tier: Literal["hot", "archive"] = "hot"
 
-    def slice(self, user_id: str | None) -> Slice:
+    def slice(self, user_id: str | None, max_text: float = inf) -> Slice:
         """Returns the query for a backend, of one user or, if None, of all users.
 
         Raises InvalidCursor for a cursor of another query, and ValueError for a limit below 1.
@@ -63,7 +82,7 @@ class PageQuery:
         before = cursors.decode(self.cursor, self._scope(user_id)) if self.cursor else None
         unexpired = expiry.cutoff() + expiry.MICROSECOND
         earliest = unexpired if self.created_after is None else max(self.created_after, unexpired)
-        return Slice(user_id, self.limit, earliest, before, self.created_before)
+        return Slice(user_id, self.limit, earliest, before, self.created_before, max_text)
 
     def page(
         self, user_id: str | None, records: list[Record], last: cursors.Position | None

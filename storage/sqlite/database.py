@@ -124,12 +124,23 @@ class SqliteDatabase(Database):
             return deleted
 
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
-        rows = self._newest_rows(wanted, wanted.limit + 1)  # one more shows whether there are more
+        left, message, response = wanted.max_text, queries.MESSAGE, queries.RESPONSE
+        rows: list[tuple[Any, ...]] = []
+        # One more shows whether there are more.
+        sql, parameters = self._newest(wanted, wanted.limit + 1)
+        with translated, self._statements.cursor(sql, parameters) as cursor:
+            for row in cursor:
+                if left <= 0:
+                    return [queries.to_record(row) for row in rows], True
+                rows.append(row)
+                left -= len(row[message]) + len(row[response])
         found = [queries.to_record(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
 
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
-        return [queries.to_interaction(row) for row in self._newest_rows(wanted, wanted.limit)]
+        with translated:
+            rows = self._rows(*self._newest(wanted, wanted.limit))
+        return [queries.to_interaction(row) for row in rows]
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with translated:
@@ -243,15 +254,15 @@ class SqliteDatabase(Database):
         ids = [interaction.interaction_id for interaction in interactions]
         return cold.remove_from(self._alias, rows, ids)
 
-    def _newest_rows(self, wanted: Slice, limit: int) -> list[tuple[Any, ...]]:
+    def _newest(self, wanted: Slice, limit: int) -> tuple[str, dict[str, Any]]:
+        """The statement for a slice, and its parameters."""
         sql = queries.select_newest(
             self._alias,
             of_user=wanted.user_id is not None,
             before=wanted.before is not None,
             until=wanted.created_before is not None,
         )
-        with translated:
-            return self._rows(sql, queries.slice_parameters(wanted) | {"limit": limit})
+        return sql, queries.slice_parameters(wanted) | {"limit": limit}
 
     def _read(self, interaction_id: str) -> ChatInteraction | None:
         rows = self._rows(queries.select_by_id(self._alias), {"interaction_id": interaction_id})

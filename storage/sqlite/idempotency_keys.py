@@ -21,11 +21,12 @@ def find(idempotency: Idempotency) -> str | None:
 
     Raises IdempotencyKeyReused if the key came with another request.
     """
-    known = IdempotencyRecord.objects.filter(key=idempotency.key, expires_at__gt=timezone.now())
-    record = known.first()
+    requests = {known.key: known.request for known in idempotency.known_as}
+    found = IdempotencyRecord.objects.filter(key__in=requests, expires_at__gt=timezone.now())
+    record = found.first()
     if record is None:
         return None
-    if record.request != idempotency.request:
+    if record.request != requests[record.key]:
         raise IdempotencyKeyReused("This idempotency key came with another request before.")
     return record.interaction_id
 

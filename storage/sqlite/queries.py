@@ -259,6 +259,10 @@ def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
     )
 
 
+_NAMES = [field.name for field in FIELDS]
+MESSAGE, RESPONSE = _NAMES.index("message"), _NAMES.index("response")
+
+
 def to_record(row: tuple[Any, ...]) -> Record:
     """Returns the record in a row with the columns FIELDS."""
     identifier, user, message, response, model, inputs, outputs, created, updated = row

@@ -1,7 +1,7 @@
 """Runs SQL statements on the connection of the calling thread."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from django.db import connections
@@ -19,6 +19,16 @@ class Statements:
         with connection.wrap_database_errors:
             rows: list[tuple[Any, ...]] = connection.connection.execute(sql, parameters).fetchall()
         return rows
+
+    @contextmanager
+    def cursor(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[Any]:
+        """Run a statement, whose rows are then read one by one."""
+        connection = self.connection()
+        with (
+            connection.wrap_database_errors,
+            closing(connection.connection.execute(sql, parameters)) as cursor,
+        ):
+            yield cursor
 
     def changed(self, sql: str, parameters: Mapping[str, Any]) -> int:
         """Run a statement; returns how many rows it changed."""

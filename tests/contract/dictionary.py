@@ -84,9 +84,10 @@ class DictionaryDatabase(Database):
         with self._writing():
             if idempotency is None:
                 return self._insert_or_find(interaction)
-            made = self._made.get(idempotency.key)
-            if made is not None and made.expires_at > datetime.now(UTC):
-                return self._repeated(made, idempotency), False
+            for known in idempotency.known_as:
+                made = self._made.get(known.key)
+                if made is not None and made.expires_at > datetime.now(UTC):
+                    return self._repeated(made, known), False
             stored, created = self._insert_or_find(interaction)
             until = datetime.now(UTC) + IDEMPOTENCY_LIFETIME
             made = Made(stored.interaction_id, stored.user_id, idempotency.request, until)
@@ -128,7 +129,7 @@ class DictionaryDatabase(Database):
                 and (wanted.before is None or row.position < wanted.before)
             )
         )
-        return [to_record(row) for row in rows[::-1][: wanted.limit]], len(rows) > wanted.limit
+        return wanted.cut(map(to_record, reversed(rows)))
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with self._lock:

@@ -15,6 +15,9 @@ from tests.contract.calls import everyones_pages, fields, ids, rows_of, user_pag
 
 REQUEST = Idempotency(key="k" * 64, request="r" * 64)
 OTHER_REQUEST = Idempotency(key=REQUEST.key, request="s" * 64)
+ROTATED = Idempotency("m" * 64, "s" * 64, earlier=(Idempotency("o" * 64, "o" * 64), REQUEST))
+"""The first request, hashed with a new secret key."""
+
 OTHER_KEY = Idempotency(key="l" * 64, request=REQUEST.request)
 
 
@@ -87,6 +90,43 @@ class IdempotencyContract:
         assert (stored.interaction_id, created) == ("i", False)
         stored, created = calls.create_interaction(make_interaction(interaction_id="i"), REQUEST)
         assert (stored.interaction_id, created) == ("i", False)
+
+    # After a change of the secret key.
+
+    def test_a_request_is_known_by_its_earlier_hashes(self, calls, make_interaction):
+        first, _ = calls.create_interaction(make_interaction(), REQUEST)
+        stored, created = calls.create_interaction(make_interaction(), ROTATED)
+        assert (stored.interaction_id, created) == (first.interaction_id, False)
+        again = Idempotency("n" * 64, "t" * 64, earlier=(ROTATED, *ROTATED.earlier))
+        stored, created = calls.create_interaction(make_interaction(), again)
+        assert (stored.interaction_id, created) == (first.interaction_id, False)
+        assert len(calls.get_user_interactions("ada", 10)) == 1
+
+    def test_another_request_is_refused_by_its_earlier_hashes(self, calls, make_interaction):
+        calls.create_interaction(make_interaction(), OTHER_REQUEST)
+        with pytest.raises(IdempotencyKeyReused):
+            calls.create_interaction(make_interaction(), ROTATED)
+
+    def test_a_new_request_is_remembered_by_its_new_hashes(self, calls, make_interaction):
+        first, created = calls.create_interaction(make_interaction(), ROTATED)
+        assert created is True
+        for known in (ROTATED, Idempotency(ROTATED.key, ROTATED.request)):
+            stored, created = calls.create_interaction(make_interaction(), known)
+            assert (stored.interaction_id, created) == (first.interaction_id, False)
+        _, created = calls.create_interaction(make_interaction(), REQUEST)
+        assert created is True
+
+    def test_what_existed_is_remembered_after_a_change_too(self, calls, make_interaction):
+        existing = make_interaction(interaction_id="i")
+        calls.create_interaction(existing)
+        for _ in range(2):
+            stored, created = calls.create_interaction(
+                make_interaction(interaction_id="i"), ROTATED
+            )
+            assert (stored.interaction_id, created) == ("i", False)
+        calls.delete_interaction("i")
+        with pytest.raises(IdempotentInteractionGone):
+            calls.create_interaction(make_interaction(interaction_id="i"), ROTATED)
 
     # What is kept of a user's requests.
 

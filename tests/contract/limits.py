@@ -9,6 +9,7 @@ import pytest
 from storage.exceptions import InvalidInteraction
 from storage.limits import IDENTIFIER_MAX_LENGTH, MODEL_MAX_LENGTH, TEXT_MAX_BYTES, TOKENS_MAX
 from storage.records.pages import PageQuery
+from storage.records.questions import Question
 from tests.contract.calls import at, fields, ids, short
 
 CONTROL_CHARACTERS = [c for c in map(chr, range(0x300)) if unicodedata.category(c) == "Cc"]
@@ -18,8 +19,11 @@ ODD_BUT_SOUND_IDS = [
     "a#b",
     "a/b",
     "/",
-    "..",
+    "...",
+    "a..b/.c/d.",
+    "/a//b/",
     "50%",
+    "%2e%2ea",
     "%00",
     " ",
     " a b ",
@@ -43,6 +47,27 @@ ODD_BUT_SOUND_IDS = [
     "x" * IDENTIFIER_MAX_LENGTH,
     "é" * IDENTIFIER_MAX_LENGTH,
     "\U0010ffff" * IDENTIFIER_MAX_LENGTH,  # four bytes each
+]
+
+DOT_SEGMENTS = [
+    ".",
+    "..",
+    "./a",
+    "../a",
+    "a/.",
+    "a/..",
+    "a/./b",
+    "ada/../bobby",
+    "/..",
+    "../",
+    # As a client or a proxy may understand them.
+    "a\\..\\b",
+    "%2e",
+    "a/%2E%2e/b",
+    "a/.%2e",
+    "a%2f..%2Fb",
+    "a%5C..%5cb",
+    "\u00e9/../b",
 ]
 
 INVALID = [
@@ -114,6 +139,39 @@ class LimitsContract:
         for _ in range(2):
             found = storage.get_interaction_sync(interaction.interaction_id)
             assert (found.message, found.response, found.model_used) == (text, text, text)
+
+    @pytest.mark.parametrize("identifier", DOT_SEGMENTS, ids=ascii)
+    @pytest.mark.parametrize("name", ["interaction_id", "user_id"])
+    def test_no_new_id_has_a_dot_segment(self, storage, make_interaction, name, identifier):
+        violations = refuse(storage, make_interaction(**{name: identifier}))
+        assert list(violations) == [name]
+        assert "dot segment" in violations[name]
+        assert storage.list_interactions_sync(PageQuery()).interactions == []
+
+    @pytest.mark.parametrize("identifier", ["..", "ada/../bobby"])
+    def test_one_that_is_stored_can_be_used_and_copied(self, storage, make_interaction, identifier):
+        """It is older than the rule, or comes from a store that is."""
+        interaction = make_interaction(interaction_id=identifier, user_id=identifier)
+        assert storage.copy_interactions([interaction]) == ["created"]
+        assert storage.copy_interactions([interaction]) == ["unchanged"]
+        assert fields(storage.get_interaction_sync(identifier)) == fields(interaction)
+        assert ids(storage.get_user_interactions_sync(identifier, 10)) == [identifier]
+        page = storage.list_user_interactions_sync(identifier, PageQuery())
+        assert ids(page.interactions) == [identifier]
+        assert storage.find_answer_sync(Question(identifier, interaction.message))
+        changed = storage.update_interaction_sync(identifier, {"response": "r"})
+        assert storage.get_interaction_sync(identifier).response == changed.response == "r"
+        with pytest.raises(InvalidInteraction):
+            storage.update_interaction_sync(identifier, {"input_tokens": -1})
+        assert storage.erase_hot([changed], identifier) == 1
+        assert storage.get_interaction_sync(identifier) is None
+        storage.copy_interactions([interaction])
+        assert storage.delete_interaction_sync(identifier) is True
+
+    def test_what_is_copied_keeps_to_all_other_limits(self, storage, make_interaction):
+        for broken in ({"interaction_id": "a\n"}, {"user_id": ""}, {"message": "\0"}):
+            with pytest.raises(InvalidInteraction):
+                storage.copy_interactions([make_interaction(**broken)])
 
     @pytest.mark.parametrize("identifier", ODD_BUT_SOUND_IDS, ids=short)
     def test_an_odd_identifier_is_kept_exactly(self, storage, make_interaction, identifier):

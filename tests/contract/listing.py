@@ -5,10 +5,12 @@ from datetime import timedelta, timezone
 
 import pytest
 
+from storage.records import pages
 from storage.records.json import dumps, to_json
 from storage.records.outcomes import Outcome
 from storage.records.pages import PageQuery
 from tests.contract.calls import (
+    SynchronousCalls,
     at,
     everyones_pages,
     fields,
@@ -173,6 +175,33 @@ class FilteringContract:
 
 
 class PagingContract:
+    @pytest.mark.parametrize("everyone", [False, True])
+    def test_a_page_of_long_texts_ends_early_and_says_that_more_follow(
+        self, calls, make_interaction, monkeypatch, everyone
+    ):
+        monkeypatch.setattr(pages, "PAGE_TEXT", 1000)
+        for number in range(10):
+            calls.create_interaction(
+                make_interaction(
+                    interaction_id=f"i{number}",
+                    message="m" * 200,
+                    response="😀" * 100,
+                    created_at=at(seconds=number),
+                )
+            )
+        found = everyones_pages(calls, limit=9) if everyone else user_pages(calls, "ada", limit=9)
+        assert [len(page.records) for page in found] == [4, 4, 2]
+        assert ids(rows_of(found)) == [f"i{number}" for number in range(9, -1, -1)]
+        # Who asks for so many gets so many.
+        assert len(calls.get_user_interactions("ada", 9)) == 9
+
+    def test_a_page_may_end_with_the_last_row_whatever_its_length(
+        self, calls, make_interaction, monkeypatch
+    ):
+        monkeypatch.setattr(pages, "PAGE_TEXT", 1000)
+        calls.create_interaction(make_interaction(message="m" * 5000))
+        assert [len(page.records) for page in user_pages(calls, "ada", limit=9)] == [1]
+
     @pytest.mark.parametrize(("limit", "more"), [(6, True), (7, False), (8, False)])
     def test_there_is_a_cursor_exactly_when_there_is_more(
         self, calls, make_interaction, limit, more
@@ -252,11 +281,13 @@ class PagingContract:
             for n in range(50)
         ]
         assert set(storage.create_interactions_sync(batch)) == {Outcome.CREATED}
-        page = storage.list_user_interactions_sync("ada", PageQuery(limit=45))
-        rest = storage.list_user_interactions_sync("ada", PageQuery(45, page.next_cursor))
-        assert ids(page.interactions + rest.interactions) == ids(newest_first(batch))
-        assert (len(page.interactions), rest.next_cursor) == (45, None)
-        assert {len(i.message) for i in page.interactions} == {190_000}
+        found = storage.get_user_interactions_sync("ada", 45)
+        assert ids(found) == ids(newest_first(batch))[:45]
+        assert {len(i.message) for i in found} == {190_000}
+        found = user_pages(SynchronousCalls(storage), "ada", limit=45)
+        assert ids(rows_of(found)) == ids(newest_first(batch))
+        assert [len(page.records) for page in found] == [22, 22, 6]
+        assert {len(i.message) for i in rows_of(found)} == {190_000}
 
     def test_what_is_added_while_paging_repeats_nothing(self, calls, make_interaction):
         calls.create_interactions(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.limits import IDENTIFIER_MAX_LENGTH, MODEL_MAX_LENGTH, TOKENS_MAX
+from storage.limits import IDENTIFIER_MAX_LENGTH, MODEL_MAX_LENGTH, TOKENS_MAX, has_dot_segment
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.pages import PageQuery
@@ -15,7 +15,7 @@ PROFILE = settings.get_profile("contract")
 
 identifiers = st.text(
     st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=IDENTIFIER_MAX_LENGTH
-)
+).filter(lambda text: not has_dot_segment(text))
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 models = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"),

@@ -106,7 +106,7 @@ class Writer:
         unfinished = len(interactions) + 1
         while unexpired := [each for each in interactions if not _has_expired(each)]:
             try:
-                outcomes = self._target.create_interactions_sync(unexpired)
+                outcomes = self._target.copy_interactions(unexpired)
                 return list(zip(unexpired, outcomes, strict=True))
             except InvalidInteractions:
                 if not any(map(_has_expired, unexpired)):

@@ -37,6 +37,20 @@ def test_impossible_user_is_refused(superuser):
     assert not ApiKey.objects.exists()
 
 
+@pytest.mark.parametrize("user_id", ["..", "ada/../bobby"])
+def test_user_with_a_dot_segment_is_refused(superuser, user_id):
+    assert "dot segment" in make_key(superuser, user_id=user_id).content.decode()
+    assert not ApiKey.objects.exists()
+
+
+def test_one_that_is_bound_to_such_a_user_can_be_revoked(superuser):
+    api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada/../bobby")
+    form = {"name": "billing", "revoked": "on", "expiry_date_0": "", "expiry_date_1": ""}
+    superuser.post(f"{KEYS}{api_key.pk}/change/", form)
+    api_key.refresh_from_db()
+    assert api_key.revoked
+
+
 def test_key_never_changes_hands(superuser):
     api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada")
     superuser.post(f"{KEYS}{api_key.pk}/change/", {"name": "billing", "user_id": "eve"})

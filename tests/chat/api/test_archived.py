@@ -8,6 +8,7 @@ from django.core.management import call_command
 
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
+from storage.records import pages
 from tests.chat.calls import INTERACTIONS, LOOKUP, PROBLEM, ids, mistakes, of_user, one, patch, post
 
 pytestmark = pytest.mark.every_backend
@@ -116,9 +117,9 @@ def test_it_answers_no_lookup(client, fill):
 def test_archived_lists_have_all_newest_first_page_by_page(client, fill, limit):
     expected = fill(60, in_segment=5)
     for path in (INTERACTIONS, of_user("ada")):
-        pages = walk(client, path, limit=limit)
-        assert [each for page in pages for each in page] == expected
-        assert all(len(page) == limit for page in pages[:-1])
+        found = walk(client, path, limit=limit)
+        assert [each for page in found for each in page] == expected
+        assert all(len(page) == limit for page in found[:-1])
 
 
 def test_archived_lists_of_a_user_have_no_one_elses(client, fill):
@@ -202,3 +203,11 @@ def test_the_archive_can_be_exported(fill, tmp_path, storage, make_interaction):
     call_command("export_interactions", str(exported), "--tier", "archive")
     lines = exported.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["interaction_id"] for line in lines] == expected
+
+
+def test_a_page_of_long_texts_ends_early_and_says_that_more_follow(client, fill, monkeypatch):
+    monkeypatch.setattr(pages, "PAGE_TEXT", 100)
+    expected = fill(30, in_segment=5)
+    found = walk(client, INTERACTIONS, limit=200)
+    assert [each for page in found for each in page] == expected
+    assert {len(page) for page in found[:-1]} == {3}  # 42 characters each

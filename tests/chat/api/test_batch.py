@@ -33,12 +33,12 @@ def test_a_batch_of_a_thousand_keeps_their_order(client, storage):
     assert all(storage.get_interaction_sync(name) is not None for name in names[::100])
 
 
-@pytest.mark.parametrize("count", [0, 1001])
-def test_fewer_than_one_and_more_than_a_thousand_are_refused(client, count):
+@pytest.mark.parametrize(("count", "said"), [(0, "0"), (1001, "more"), (1500, "more")])
+def test_fewer_than_one_and_more_than_a_thousand_are_refused(client, count, said):
     response = send(client, *(new(interaction_id=f"i{number}") for number in range(count)))
     assert response.status_code == 400
     assert mistakes(response) == {
-        "#/interactions": f"interactions must have 1 to 1000 items; it has {count}."
+        "#/interactions": f"interactions must have 1 to 1000 items; it has {said}."
     }
     assert ids(client.get(INTERACTIONS)) == []
 
@@ -69,7 +69,7 @@ def test_each_bad_item_is_reported_with_its_index_and_nothing_is_written(client)
         new(interaction_id="good"),
         new(input_tokens=-1, model_used=""),
         new(interaction_id="good too"),
-        {"user_id": 5, "mesage": "", "message": "m"},
+        {"user_id": 5, "mesage": "", "message": "m", "output_tokens": -1},
     )
     assert response.status_code == 400
     assert set(mistakes(response)) == {
@@ -78,7 +78,9 @@ def test_each_bad_item_is_reported_with_its_index_and_nothing_is_written(client)
         "#/interactions/3/user_id",
         "#/interactions/3/mesage",
         "#/interactions/3/model_used",
+        "#/interactions/3/output_tokens",
     }
+    assert response.json()["error_count"] == 6
     assert ids(client.get(INTERACTIONS)) == []
 
 

@@ -13,7 +13,18 @@ from django.utils import timezone
 
 from storage.models import IdempotencyRecord
 from storage.sqlite import idempotency_keys
-from tests.chat.calls import INTERACTIONS, PROBLEM, ids, new, of_user, one, patch, post
+from tests.chat.calls import (
+    BATCH,
+    INTERACTIONS,
+    LOOKUP,
+    PROBLEM,
+    ids,
+    new,
+    of_user,
+    one,
+    patch,
+    post,
+)
 
 pytestmark = pytest.mark.every_backend
 
@@ -139,17 +150,95 @@ def test_a_refused_user_does_not_use_up_the_key(make_client):
     assert send(bound, "k").status_code == 201
 
 
-@pytest.mark.parametrize("key", ["k", "k" * 255, "née", '"quoted"', "a b"], ids=ascii)
-def test_a_key_is_any_text_up_to_255_characters(client, key):
+@pytest.mark.parametrize("key", ["k", "k" * 255, '"quoted"', "a b", "~"], ids=ascii)
+def test_a_key_is_any_ascii_text_up_to_255_characters(client, key):
     assert send(client, key).content == send(client, key).content
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256], ids=["empty", "too long"])
-def test_an_empty_or_overlong_key_is_refused(client, key):
+@pytest.mark.parametrize("key", ["", "k" * 256, "née", "tab\t", "\x7f"], ids=ascii)
+def test_another_key_is_told_what_it_must_be(client, key):
     response = send(client, key)
     assert response.status_code == 400
-    assert "1 to 255" in response.json()["detail"]
+    assert "1 to 255 printable ASCII characters" in response.json()["detail"]
     assert ids(client.get(INTERACTIONS)) == []
+
+
+def test_a_server_never_passes_over_a_key_that_it_cannot_read(server):
+    """Its own HTTP library comes first. Without the key, a repeat would make a second row."""
+    body = json.dumps(new(user_id=f"user-{uuid4()}")).encode()
+    headers = {"Authorization": f"Api-Key {server.key}", "Content-Type": "application/json"}
+    status, _, answer = server.request(
+        "POST", INTERACTIONS, body, headers | {"Idempotency-Key": "née"}
+    )
+    assert status == 400, answer
+
+
+def test_a_key_outlives_a_change_of_the_secret_key(client, settings):
+    first = send(client, "k")
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another"
+    again = send(client, "k")
+    assert (again.status_code, again["Idempotent-Replayed"]) == (201, "true")
+    assert again.content == first.content
+    assert send(client, "k", message="Another question").status_code == 422
+    settings.SECRET_KEY_FALLBACKS = ["another", *settings.SECRET_KEY_FALLBACKS]
+    settings.SECRET_KEY = "a third"
+    assert send(client, "k").content == first.content
+    assert ids(client.get(INTERACTIONS)) == [first.json()["interaction_id"]]
+
+
+def test_a_key_that_is_new_after_a_change_counts_once(client, settings):
+    # One of them may also be given twice.
+    settings.SECRET_KEY_FALLBACKS = ["old", "older", "old", settings.SECRET_KEY]
+    first, again = send(client, "k"), send(client, "k")
+    assert (first.status_code, again.content) == (201, first.content)
+    assert "Idempotent-Replayed" not in first.headers
+
+
+def test_two_repeats_of_an_earlier_request_at_once_after_a_change(make_client, settings):
+    client = make_client()
+    first = send(client, "k")
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another"
+    together = Barrier(4)
+
+    def repeat(_):
+        together.wait()
+        try:
+            return send(client, "k").content
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(repeat, range(4))) == {first.content}
+
+
+OTHER_CALLS = {
+    "a batch": ("post", BATCH, {"interactions": [new()]}),
+    "a lookup": ("post", LOOKUP, {"user_id": "ada", "message": "m"}),
+    "a completion": ("patch", one("mine"), {"response": "r"}),
+    "a deletion": ("delete", one("mine"), None),
+    "an erasure": ("delete", "/api/v1/users/ada/", None),
+}
+
+
+@pytest.mark.parametrize("call", OTHER_CALLS.values(), ids=OTHER_CALLS)
+def test_a_call_that_takes_no_key_refuses_it(client, call):
+    """To ignore it would be a promise that is not kept."""
+    post(client, new(interaction_id="mine"))
+    method, path, body = call
+    response = getattr(client, method)(
+        path, body, content_type="application/json", HTTP_IDEMPOTENCY_KEY="k"
+    )
+    assert response.status_code == 400
+    assert "Leave out Idempotency-Key" in response.json()["detail"]
+    assert ("interaction_id" in response.json()["detail"]) is (path == BATCH)
+    (kept,) = client.get(INTERACTIONS).json()["results"]
+    assert (kept["interaction_id"], kept["response"]) == ("mine", "")
+
+
+def test_a_read_may_send_a_key(client):
+    assert client.get(INTERACTIONS, HTTP_IDEMPOTENCY_KEY="k").status_code == 200
 
 
 @pytest.mark.on_sqlite(reason="changes the table of keys")

@@ -56,7 +56,7 @@ def fill(storage, make_interaction):
             )
             for number in range(count)
         ]
-        storage.create_interactions_sync(made)
+        storage.copy_interactions(made)
         ordered = sorted(made, key=lambda i: (i.created_at, i.interaction_id), reverse=True)
         return [interaction.interaction_id for interaction in ordered]
 

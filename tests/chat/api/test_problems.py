@@ -18,7 +18,7 @@ def problem(response, status):
     assert found["status"] == status
     assert found["type"].startswith("urn:problem-type:")
     assert all(isinstance(found[name], str) and found[name] for name in ("type", "title", "detail"))
-    assert found.keys() <= {"type", "title", "status", "detail", "errors"}
+    assert found.keys() <= {"type", "title", "status", "detail", "errors", "error_count"}
     return found
 
 

@@ -5,6 +5,7 @@ import re
 from io import StringIO
 from urllib.parse import urlsplit
 
+import jsonschema_rs
 import msgspec
 import pytest
 import yaml
@@ -15,7 +16,7 @@ from chat.api.bodies import Completion, NewInteraction
 from storage import limits
 from storage.models.interaction import COMPLETED_FIELDS, CONTENT_FIELDS
 from storage.records.json import to_dict, to_json
-from tests.chat.calls import PROBLEM
+from tests.chat.calls import BATCH, LOOKUP, PROBLEM, mistakes, new, one, patch, post, saved
 
 READING = {400, 401, 403, 503}
 WRITING = {*READING, 507}
@@ -113,6 +114,7 @@ def test_the_limits_are_those_of_the_storage(schema):
     for name in ("interaction_id", "user_id"):
         assert properties[name]["minLength"] == 1
         assert properties[name]["maxLength"] == limits.IDENTIFIER_MAX_LENGTH
+        assert properties[name]["pattern"] == limits.IDENTIFIER_PATTERN
     for name in ("input_tokens", "output_tokens"):
         assert properties[name]["minimum"] == 0
         assert properties[name]["maximum"] == limits.TOKENS_MAX
@@ -151,3 +153,75 @@ def test_the_docs_page_refers_to_no_other_host():
 
 def test_the_docs_page_shows_the_schema_of_this_server():
     assert "/api/schema/" in Client().get("/api/docs/").content.decode()
+
+
+@pytest.mark.parametrize("path", [BATCH, LOOKUP])
+def test_options_of_a_call_name_the_methods_that_it_documents(schema, client, path):
+    for response in (client.options(path), client.put(path)):
+        allowed = {method.lower() for method in response["Allow"].split(", ")}
+        assert allowed == set(schema["paths"][path])
+
+
+@pytest.mark.parametrize(("method", "path"), [("get", one("batch")), ("delete", one("lookup"))])
+def test_an_interaction_may_still_have_such_an_id(client, method, path):
+    saved(client, interaction_id="batch")
+    saved(client, interaction_id="lookup")
+    assert getattr(client, method)(path).status_code in (200, 204)
+
+
+def fits(schema, name, body):
+    """Whether a body is one by the schema."""
+    document = {"$ref": f"#/components/schemas/{name}", "components": schema["components"]}
+    return jsonschema_rs.validator_for(document).is_valid(body)
+
+
+SOUND = [
+    {},
+    {"interaction_id": "a/b", "user_id": "..a"},
+    {"user_id": " "},
+    {"input_tokens": 5.0, "output_tokens": 0},
+    {"message": "\n", "response": "\x07"},
+]
+BROKEN = [
+    {"interaction_id": ""},
+    {"user_id": "a\nb"},
+    {"user_id": "\x7f"},
+    {"user_id": "\x9f"},
+    {"user_id": ".."},
+    {"interaction_id": "a/./b"},
+    {"interaction_id": "a/%2E%2e"},
+    {"user_id": "x" * 256},
+    {"model_used": "\0"},
+    {"message": "a\0"},
+    {"response": "\0a"},
+    {"input_tokens": 5.5},
+    {"input_tokens": 2**53},
+    {"output_tokens": -1},
+    {"output_tokens": "5"},
+    {"other": 1},
+]
+
+
+@pytest.mark.parametrize("fields", SOUND, ids=ascii)
+def test_the_server_takes_what_the_schema_takes(schema, client, fields):
+    body = new(**fields)
+    assert fits(schema, "NewInteraction", body)
+    assert post(client, body).status_code == 201
+    assert post(client, {"interactions": [body]}, path=BATCH).status_code == 200
+
+
+@pytest.mark.parametrize("fields", BROKEN, ids=lambda fields: ascii(fields)[:40])
+def test_the_schema_refuses_what_the_server_refuses(schema, client, fields):
+    body = new(**fields)
+    assert post(client, body).status_code == 400
+    assert not fits(schema, "NewInteraction", body)
+
+
+def test_5_0_is_an_integer_in_every_body(client):
+    saved(client, interaction_id="i", response="r")
+    assert patch(client, "i", {"input_tokens": 5.0}).json()["input_tokens"] == 5
+    lookup = {"user_id": "ada", "message": "What is a B-tree?", "max_age": 60.0}
+    assert post(client, lookup, path=LOOKUP).status_code == 200
+    for bad in (5.5, 1e308, -1.0, "5.0", True, None):
+        response = patch(client, "i", {"input_tokens": bad})
+        assert set(mistakes(response)) == {"#/input_tokens"}, bad

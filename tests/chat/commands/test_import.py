@@ -159,7 +159,7 @@ BAD_LINES = {
     "a NUL": (line(message="a\0b"), "NUL"),
     "a lone surrogate": (line().replace(b"Question", b"\\ud800"), "surrogate"),
     "no UTF-8": (line().replace(b"Question", b"\xff"), "not UTF-8"),
-    "a time without an offset": (line(created_at="2026-03-01T00:00:00"), "timezone"),
+    "a time without an offset": (line(created_at="2026-03-01T00:00:00"), "with an offset"),
     "no time": (line(created_at="yesterday"), "created_at"),
     "a time before the first year": (line(created_at="0001-01-01T00:00:00+14:00"), ""),
     "a time after the last year": (line(updated_at="9999-12-31T23:59:59-14:00"), ""),

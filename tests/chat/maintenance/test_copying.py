@@ -101,6 +101,12 @@ def put(storage, *interactions):
     storage.create_interactions_sync(list(interactions))
 
 
+def test_ids_that_could_not_be_saved_any_more_are_copied(source, target, migrate, make_interaction):
+    source.copy_interactions([make_interaction(interaction_id="..", user_id="ada/../bobby")])
+    assert migrate()[0] == 0
+    assert target.get_interaction_sync("..").user_id == "ada/../bobby"
+
+
 def hot(storage):
     return [
         row.json

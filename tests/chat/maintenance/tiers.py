@@ -39,7 +39,7 @@ class Store:
             for number, time in enumerate(times)
         ]
         for first in range(0, len(made), 100):
-            self.storage.create_interactions_sync(made[first : first + 100])
+            self.storage.copy_interactions(made[first : first + 100])  # any id, also an old one
         self.made |= {each.interaction_id: each for each in made}
         return [each.interaction_id for each in made]
 

@@ -88,7 +88,7 @@ def test_an_expired_one_goes_with_the_next_backup(data):
         ([], "Name a backup, or a table"),
         (["latest", "--to-table", "other"], "Name a backup, or a table"),
         (["--to-table", "other", "--at", "yesterday"], "or: latest"),
-        (["--to-table", "other", "--at", "2026-11-01T00:00:00"], "a time with an offset"),
+        (["--to-table", "other", "--at", "2026-11-01T00:00:00"], "time with an offset"),
     ],
 )
 def test_wrong_use_is_status_2(data, arguments, words):

@@ -1,6 +1,8 @@
 """The limits by themselves; that every write is held to them is in the contract."""
 
+import re
 import unicodedata
+from urllib.parse import urljoin
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -30,6 +32,22 @@ def test_an_identifier_is_sound_exactly_when_length_and_characters_are(value):
     categories = {unicodedata.category(character) for character in value}
     sound = 1 <= len(value) <= 255 and not categories & {"Cc", "Cs"}
     assert (limits.identifier_violation(value) is None) is sound
+
+
+@QUICK
+@given(parts=st.lists(st.sampled_from([".", "..", "...", "a", "", ".a"]), min_size=1, max_size=4))
+def test_a_dot_segment_is_what_a_client_would_resolve(parts):
+    value = "/".join(parts)
+    address = f"http://host/users/{value}/"
+    resolved = urljoin("http://host/", f"/users/{value}/")
+    assert limits.has_dot_segment(value) is (resolved != address)
+
+
+@QUICK
+@given(value=st.text(alphabet="./\\%25eEfFcCa", max_size=12))
+def test_python_and_the_schema_see_the_same_dot_segments(value):
+    matches = re.search(limits.DOT_SEGMENT_PATTERN, value) is not None
+    assert limits.has_dot_segment(value) is matches
 
 
 @QUICK

@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
-from storage.exceptions import IdempotencyKeyReused
-from storage.models import IdempotencyRecord
+from storage.exceptions import IdempotencyKeyReused, StorageUnavailable
+from storage.models import ChatInteraction, IdempotencyRecord
 from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
 from storage.sqlite import idempotency_keys
 
@@ -82,3 +83,22 @@ def test_a_record_knows_its_user(storage, make_interaction, later):
     later(timedelta(hours=25))
     storage.create_interaction_sync(make_interaction(user_id="bob"), FIRST)
     assert IdempotencyRecord.objects.get().user_id == "bob"
+
+
+@pytest.mark.parametrize("model", [IdempotencyRecord, ChatInteraction])
+def test_if_the_second_of_the_two_writes_fails_neither_is_there(storage, make_interaction, model):
+    """Whichever comes first. With only the row, a repeat would make a second one; with only the
+    record, it would be told that the interaction was deleted."""
+    refuse = f"CREATE TRIGGER refuse BEFORE INSERT ON {model._meta.db_table} BEGIN "
+    with connection.cursor() as cursor:
+        cursor.execute(f"{refuse} SELECT RAISE(FAIL, 'refused'); END")
+    try:
+        with pytest.raises(StorageUnavailable):
+            storage.create_interaction_sync(make_interaction(interaction_id="first"), FIRST)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER refuse")
+    assert storage.get_interaction_sync("first") is None
+    assert not IdempotencyRecord.objects.exists()
+    _, created = storage.create_interaction_sync(make_interaction(interaction_id="again"), FIRST)
+    assert created is True
