@@ -4,7 +4,7 @@ A correct body is decoded in one step. Only if that fails is it checked field by
 all mistakes are reported and not just the first. The limits of values are in `storage.limits`;
 the types here add what JSON needs and what the schema shows.
 
-A body of 16 MB could become 600 MB of objects. So only what has a place in a request is built:
+A body of 16 MB once became 600 MB of objects. So only what has a place in a request is built:
 items up to the limit of a batch, and the names of fields in an object of up to BODY_LIMIT.
 """
 
@@ -30,8 +30,9 @@ T = TypeVar("T")
 BODY_LIMIT = 2 * 1024 * 1024
 """Bytes in the body of a call for one interaction."""
 
-BATCH_BODY_LIMIT = 16 * 1024 * 1024
-"""Bytes in the body of a batch."""
+BATCH_BODY_LIMIT = 8 * 1024 * 1024
+"""Bytes in the body of a batch. Python keeps four for each character of a text with emoji, so 16 MB
+became 75."""
 
 BATCH_LIMIT = 1000
 """Interactions in one batch."""
@@ -145,7 +146,7 @@ _Items = msgspec.defstruct(
     bases=(Unprinted,),
 )
 """The items of a batch as they are sent, and one more if there are too many. The decoder passes
-over all others without building anything: 16 MB can have five million."""
+over all others without building anything: a body can have millions."""
 
 
 class _Batch(Unprinted):

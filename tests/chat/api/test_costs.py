@@ -119,6 +119,15 @@ def test_a_bad_body_costs_little_and_gets_a_short_answer(cost, path, body):
     assert len(problem.get("errors", [])) <= ERRORS_MAX
 
 
+@pytest.mark.parametrize("count", [20, 1000])
+def test_the_largest_sound_batch_costs_little(cost, count):
+    text = "😀" + "x" * (BATCH_BODY_LIMIT // count - 200)  # four bytes each in memory
+    items = [json.dumps(new(message=text[:380_000]), ensure_ascii=False).encode()] * count
+    status, _, memory = cost("POST", BATCH, batch(*items))
+    assert status == 200
+    assert memory < MEMORY_MAX
+
+
 @pytest.mark.exhaustive  # the same as in a POST
 @pytest.mark.parametrize(("method", "path"), [("PATCH", one("i")), ("POST", LOOKUP)])
 def test_other_calls_cost_no_more(cost, method, path):

@@ -170,7 +170,7 @@ def answer(connection):
     [
         ("POST", INTERACTIONS, 2 * 1024 * 1024),
         ("PATCH", one("any"), 2 * 1024 * 1024),
-        ("POST", BATCH, 16 * 1024 * 1024),
+        ("POST", BATCH, 8 * 1024 * 1024),
     ],
 )
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server, method, path, limit):
