@@ -95,7 +95,7 @@ BODIES = {
     "a batch of unknown fields": (BATCH, batch(*[fields(1000)] * 1000)),
     "a batch with one large item": (BATCH, batch(fields(BATCH_BODY_LIMIT // 2))),
     "a batch of bad values": (BATCH, batch(*[json.dumps(BAD_VALUES).encode()] * 1000)),
-    "a batch of long names": (BATCH, batch(*[b'{"' + b"k" * 16_000 + b'":0}'] * 1000)),
+    "a batch of long names": (BATCH, batch(*[b'{"' + b"k" * 8_000 + b'":0}'] * 1000)),
     "a batch beside many fields": (BATCH, fields(BATCH_BODY_LIMIT // 2, '"interactions":[{}],')),
     "an object of lists": (
         INTERACTIONS,
