@@ -35,7 +35,7 @@ API_BODIES = 128
 FORMS = 64
 """Requests that wait for the body of a form. Anybody may send one."""
 
-EXPORTS = 32
+EXPORTS = 16
 """Exports. Each waits for its reader."""
 
 FILES = 64

@@ -15,7 +15,7 @@ from chat.api.problems import (
 )
 from config.admission import Admission, ApiBody, too_many_senders
 
-FORM_LIMIT = 1024 * 1024
+FORM_LIMIT = 256 * 1024
 """Bytes in a form of the admin."""
 
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")

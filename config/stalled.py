@@ -22,9 +22,10 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from config.admission import Admission
+if TYPE_CHECKING:
+    from config.admission import Admission
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +42,6 @@ LOOKS = 4
 class Counts(NamedTuple):
     """What Linux says about a connection."""
 
-    sent_for: int
-    """Milliseconds since this side has sent something, or since the connection was made."""
-    received_for: int
-    """Milliseconds since the client has sent something."""
     taken: int
     """Bytes that the client has confirmed."""
     received: int
@@ -56,9 +53,9 @@ class Counts(NamedTuple):
     def of(cls, connection: socket.socket) -> "Counts":
         """The counts of `struct tcp_info` in linux/tcp.h."""
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 148)
-        unacked, sent_for, received_for = struct.unpack_from("=I16xI4xI", info, 24)
+        (unacked,) = struct.unpack_from("=I", info, 24)
         taken, received, unsent = struct.unpack_from("=QQ8xI", info, 120)
-        return cls(sent_for, received_for, taken, received, unacked + unsent)
+        return cls(taken, received, unacked + unsent)
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ class Mark:
 class Stalled:
     """Finds the stalled connections to a port, from one look to the next."""
 
-    def __init__(self, admission: Admission, port: int) -> None:
+    def __init__(self, admission: "Admission", port: int) -> None:
         self._admission = admission
         self._port = port
         self._marks: dict[object, Mark] = {}
@@ -100,15 +97,11 @@ class Stalled:
 
 
 def _is_stalled(before: Counts, now: Counts, seconds: float) -> bool:
-    """Whether too little has moved. A client whose request is being worked on looks the same."""
+    """Whether too little has moved. It has, too, if granian closes an idle connection meanwhile."""
     enough = BYTES_PER_SECOND * seconds
     if now.untaken:
         return 0 <= now.taken - before.taken < enough
-    return (
-        now.received_for < now.sent_for
-        and now.taken == before.taken
-        and 0 <= now.received - before.received < enough
-    )
+    return now.taken == before.taken and 0 <= now.received - before.received < enough
 
 
 def connections_to(port: int) -> Iterator[socket.socket]:
@@ -133,7 +126,7 @@ def _is_connection_to(port: int, found: socket.socket) -> bool:
     )
 
 
-def watch(admission: Admission, port: int, seconds: float) -> None:
+def watch(admission: "Admission", port: int, seconds: float) -> None:
     """Start the thread that ends stalled connections. Call it from the main thread."""
     if sys.platform != "linux":
         return
