@@ -42,6 +42,8 @@ def hold(host: str, port: int) -> None:
 
 def _family(host: str) -> socket.AddressFamily:
     try:
+        if "%" in host:  # granian knows no zones
+            raise ValueError
         version = ipaddress.ip_address(host).version
     except ValueError:
         raise CannotListen(

@@ -1,5 +1,6 @@
 """`manage.py serve`: prepare everything that the server needs, then start it."""
 
+import errno
 import os
 import resource
 import sys
@@ -28,6 +29,16 @@ class Command(BaseCommand):
     """Applies migrations, in development makes a login and sample data once, and serves."""
 
     help = "Start the server on HOST:PORT (see the settings in the README)."
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Look at DATA_DIR first: the system checks would blame what is to be in it."""
+        try:
+            settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+            if not os.access(settings.DATA_DIR, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise CommandError(_unusable_folder(error)) from error
+        return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -103,7 +114,8 @@ def _connections() -> int:
 
 
 def _unusable_folder(error: OSError) -> str:
+    path = f": {error.filename}" if error.filename else ""
     return (
-        f"{error.filename or settings.DATA_DIR} cannot be used: {error.strerror or error}. Set "
-        "DATA_DIR to a folder in which this user can write."
+        f"DATA_DIR={settings.DATA_DIR} cannot be used: {error.strerror or error}{path}. Set it to "
+        "a folder in which this user can write."
     )
