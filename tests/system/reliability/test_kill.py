@@ -140,11 +140,12 @@ def test_a_killed_worker_is_replaced_and_loses_nothing(tmp_path, start):
             time.sleep(0.01)
         os.kill(int(before[1]), signal.SIGKILL)  # the others are cut off, too
         acknowledged = [record for each in running for record in each.result().acknowledged]
-    # The new worker answers as soon as it has started.
+    # A new worker answers as soon as it has started.
     server.wait_until_it_answers()
+    key = {"Authorization": f"Api-Key {server.key}"}
+    assert server.request("GET", "/metrics", headers=key)[0] == 200
     with closing(Client(server)) as client:
         assert client.call("POST", INTERACTIONS, new()).status == 201
-        assert client.call("GET", "/metrics").status == 200
         for writer in writers:
             assert lost(writer.acknowledged, client.everything_of(writer.user_id)) == []
     assert len(acknowledged) > CLIENTS
