@@ -35,6 +35,8 @@ BYTES_PER_SECOND = 500
 STOP_SECONDS = 2
 """The time for the same when the server stops. It must be less than granian's time for a stop."""
 
+TCP_INFO_BYTES = 148
+
 LOOKS = 4
 """Looks in the time that a client has."""
 
@@ -52,7 +54,8 @@ class Counts(NamedTuple):
     @classmethod
     def of(cls, connection: socket.socket) -> "Counts":
         """The counts of `struct tcp_info` in linux/tcp.h."""
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 148)
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        info = info.ljust(TCP_INFO_BYTES, b"\0")  # old kernels have less to say
         (unacked,) = struct.unpack_from("=I", info, 24)
         taken, received, unsent = struct.unpack_from("=QQ8xI", info, 120)
         return cls(taken, received, unacked + unsent)
@@ -148,7 +151,12 @@ def _watch(stalled: Stalled, signalled: int, seconds: float) -> None:
                 stopping, seconds = True, min(seconds, STOP_SECONDS)
         else:
             time.sleep(seconds / LOOKS)
-        if ended := stalled.end(seconds):
+        try:
+            ended = stalled.end(seconds)
+        except OSError as error:
+            logger.warning("The connections cannot be examined: %s.", error)
+            continue
+        if ended:
             logger.warning(
                 "%s stalled connections were closed: less than %s bytes a second for %g s.",
                 ended,

@@ -106,11 +106,15 @@ def _arguments() -> list[str]:
 
 
 def _connections() -> int:
-    """Raise the limit of open files, and return how many connections a worker accepts."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
-    return max(files - OTHER_FILES, files // 2)
+    """Raise the limit of open files if need be. Returns how many connections a worker accepts."""
+    files, most = (
+        MOST_FILES if limit == resource.RLIM_INFINITY else limit
+        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    if files < MOST_FILES:
+        files = min(most, MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return max(min(files, MOST_FILES) - OTHER_FILES, files // 2)
 
 
 def _unusable_folder(error: OSError) -> str:
