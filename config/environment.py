@@ -55,6 +55,13 @@ def _positive_or_empty(text: str) -> int | None:
     return _positive(text) if text else None
 
 
+def _seconds_of_a_minute(text: str) -> int:
+    number = _positive(text)
+    if number > 60:
+        raise ValueError
+    return number
+
+
 def _port(text: str) -> int:
     number = int(text)
     if not 0 < number < 65536:
@@ -105,6 +112,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "boolean": (_boolean, "1, true, 0 or false"),
     "boolean or empty": (_boolean_or_empty, "1, true, 0, false or empty"),
     "seconds": (_positive, "a whole number of seconds from 1"),
+    "up to a minute": (_seconds_of_a_minute, "a whole number of seconds from 1 to 60"),
     "days": (_positive, "a whole number of days from 1"),
     "number": (_positive, "a whole number from 1"),
     "number or empty": (_positive_or_empty, "a whole number from 1, or empty"),
@@ -165,10 +173,15 @@ THREADS = Variable(
     "THREADS",
     "number or empty",
     "",
-    "Requests that each server process handles at the same time. Empty: 1 with SQLite, which needs "
-    "the least CPU, and 8 in production, where requests wait for DynamoDB. A client that stops "
-    "sending in the middle of a body occupies one: if you do not control the clients, put a proxy "
-    "that buffers requests in front, such as nginx, or set 64.",
+    "Requests that each server process works on at the same time. Empty: 16 with SQLite, and 8 in "
+    "production. Clients that send or read slowly do not count.",
+)
+CLIENT_TIMEOUT = Variable(
+    "CLIENT_TIMEOUT",
+    "up to a minute",
+    "30",
+    "How long a client may take for its headers, keep an idle connection, or send or take less "
+    "than 500 bytes a second. Then its connection is closed.",
 )
 ALLOWED_HOSTS = Variable(
     "ALLOWED_HOSTS",

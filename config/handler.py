@@ -1,6 +1,6 @@
 """Django's WSGI handler, adapted to granian and to this project's connections."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -10,23 +10,100 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
 from django.http import HttpResponse
 
+from chat.api.problems import Problem, Unavailable, exception_handler
+from config.admission import BUSY_SECONDS, Admission, Room
+from config.middleware import HEALTH
+from config.request_bodies import admit, has_body
+
 
 class Handler(WSGIHandler):
-    """Ends each request before its response is sent, unless the response is streamed.
+    """Takes on the requests that `config.admission` has places for, and refuses the others.
 
-    A client that reads slowly then holds no database connection. Granian sends a list in one
-    piece; an iterator would cost the server 5 % more CPU time in a read by id.
+    Each request ends before its response is sent, unless the response is streamed. A client that
+    reads slowly then holds no database connection. Granian sends a list in one piece; an iterator
+    would cost the server 5 % more CPU time in a read by id.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.admission = Admission(settings.THREADS)
 
     def __call__(  # type: ignore[override]  # a response is one kind of iterable
         self, environ: dict[str, Any], start_response: Any
     ) -> Iterable[bytes]:
-        """Return the body: a list with one item, or the streamed response itself."""
+        """Return the body: a list with one item, or a stream."""
+        taken: list[Room] = []
+        for room in self.admission.rooms(environ["PATH_INFO"]):
+            if not room.enter():
+                _leave(taken)
+                problem = Unavailable("The server is busy.", retry_after=BUSY_SECONDS)
+                return _refused(environ, start_response, problem)
+            taken.append(room)
+        stream = None
+        try:
+            response = self._admitted(environ, start_response)
+            if isinstance(response, list):
+                return response
+            stream = Stream(response, taken)
+            return stream
+        finally:
+            if stream is None:
+                _leave(taken)
+
+    def _admitted(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if has_body(environ) and (problem := admit(environ, self.admission)):
+            return _refused(environ, start_response, problem)
+        if environ["PATH_INFO"] in HEALTH:
+            return self._answered(environ, start_response)
+        work = self.admission.work
+        work.wait()
+        try:
+            return self._answered(environ, start_response)
+        finally:
+            work.leave()
+
+    def _answered(self, environ: dict[str, Any], start_response: Any) -> Any:
         response = super().__call__(environ, start_response)
         if not isinstance(response, HttpResponse):
             return response
         response.close()
         return [response.content]
+
+
+class Stream:
+    """A streamed response. It has its places until granian closes it."""
+
+    def __init__(self, response: Any, taken: list[Room]) -> None:
+        self._response = response
+        self._taken = taken
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The chunks of the response."""
+        return iter(self._response)
+
+    def close(self) -> None:
+        """The client has read it, or has left."""
+        try:
+            self._response.close()
+        finally:
+            _leave(self._taken)
+
+
+def _leave(rooms: list[Room]) -> None:
+    for room in rooms:
+        room.leave()
+
+
+def _refused(environ: dict[str, Any], start_response: Any, problem: Problem) -> list[bytes]:
+    """The response to a request that is neither read nor shown to Django."""
+    response = exception_handler(problem, {})
+    assert response is not None
+    if not environ["PATH_INFO"].startswith("/api/"):
+        response.headers["Content-Type"] = "text/plain; charset=utf-8"
+        response.content = str(problem.detail)
+    response.headers["Content-Length"] = str(len(response.content))
+    start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
+    return [response.content]
 
 
 def disconnect_idle_receivers() -> None:

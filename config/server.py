@@ -11,9 +11,13 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 # Until granian installs its handler, SIGTERM ends a worker that is still starting.
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
+from django.conf import settings  # noqa: E402
+
+from config import stalled  # noqa: E402
 from config.wsgi import application  # noqa: E402  (the slow part of the start)
 from storage import get_storage  # noqa: E402
 
 get_storage()  # reserves the disk space of its metrics now, as the disk may be full later
+stalled.watch(application.admission, settings.PORT, settings.CLIENT_TIMEOUT)
 
 __all__ = ["application"]

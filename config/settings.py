@@ -31,6 +31,16 @@ def _secret_key() -> str:
             "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
         )
     path = DATA_DIR / "secret_key"
+    try:
+        return _kept_secret(path)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"DATA_DIR={DATA_DIR} cannot be used: {error.strerror}: {error.filename}. Set it to a "
+            "folder in which this user can write."
+        ) from error
+
+
+def _kept_secret(path: Path) -> str:
     if not (path.exists() and path.read_text()):
         DATA_DIR.mkdir(parents=True, exist_ok=True)
         descriptor, made = tempfile.mkstemp(dir=DATA_DIR)  # only its owner can read it
@@ -102,7 +112,9 @@ CSRF_TRUSTED_ORIGINS = env.CSRF_TRUSTED_ORIGINS.value
 HOST = env.HOST.value
 PORT = env.PORT.value
 WORKERS = env.WORKERS.value
-THREADS = env.THREADS.value or (8 if PRODUCTION else 1)
+THREADS = env.THREADS.value or (8 if PRODUCTION else 16)
+SERVER_THREADS = 560  # of each process; most of them can only wait, see config.admission
+CLIENT_TIMEOUT = env.CLIENT_TIMEOUT.value
 CACHE_TTL = env.CACHE_TTL.value
 RETENTION_HOT_DAYS, RETENTION_TOTAL_DAYS = _retention()
 BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"

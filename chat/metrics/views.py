@@ -52,7 +52,7 @@ class _Processes(MultiProcessCollector):
     """The sum of the processes of this server that are running."""
 
     def collect(self) -> Iterator[Metric]:
-        # Only SIGHUP, which restarts workers, leaves such files: granian ends if a worker dies.
+        # Workers that were killed, or restarted by SIGHUP, leave such files.
         for file in Path(self._path).glob("gauge_live*.db"):
             process_id = int(file.stem.rpartition("_")[2])
             if not _runs(process_id):

@@ -10,8 +10,8 @@ from tests.chat.processes import Server
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """A real server whose requests run at the same time; stalled clients do not stop it."""
-    started = Server(tmp_path_factory.mktemp("server"), WORKERS="2", THREADS="64")
+    """A real server with two workers."""
+    started = Server(tmp_path_factory.mktemp("server"), WORKERS="2")
     try:
         yield started.wait_until_it_answers()
     finally:

@@ -29,6 +29,7 @@ def environment(folder: Path | str, **values: Any) -> dict[str, Any]:
     data = {
         "DATA_DIR": str(folder),
         "DATABASE_URL": f"sqlite:///{folder}/data.sqlite3",
+        "PORT": str(free_port()),  # whatever else runs on this machine
         "RETENTION_TOTAL_DAYS": "1000000",  # fixed dates in tests do not expire
     }
     return {**os.environ, **defaults, **data, **values, "PYTHONUNBUFFERED": "1"}

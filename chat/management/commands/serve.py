@@ -1,18 +1,28 @@
 """`manage.py serve`: prepare everything that the server needs, then start it."""
 
+import errno
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from chat import first_start
+from chat.management import listening
 from chat.metrics.files import new_server_folder
 from storage.backups.selection import sql_backups
 from storage.startup import readiness
 from storage.startup.schema import migrated_under_lock
+
+MOST_FILES = 8192
+"""Open files of a server process, if the system allows so many. Nearly all are connections."""
+
+OTHER_FILES = 512
+"""Of these, what is kept for the database and for connections to other servers."""
 
 
 class Command(BaseCommand):
@@ -20,15 +30,46 @@ class Command(BaseCommand):
 
     help = "Start the server on HOST:PORT (see the settings in the README)."
 
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Look at DATA_DIR first: the system checks would blame what is to be in it."""
+        try:
+            settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+            if not os.access(settings.DATA_DIR, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise CommandError(_unusable_folder(error)) from error
+        return super().execute(*args, **options)
+
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            listening.hold(settings.HOST, settings.PORT)
+            login = self._prepared()
+        except listening.CannotListen as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(_unusable_folder(error)) from error
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used: {error}.") from error
+        if problem := readiness.startup_problem():
+            raise CommandError(problem)
+        self._print_how_to_get_in(login)
+        server = str(Path(sys.executable).parent / "granian")
+        try:
+            os.execv(server, [server, *_arguments()])  # noqa: S606  (a fixed program, no shell)
+        except OSError as error:
+            raise CommandError(f"granian cannot be started ({error}); run make setup.") from error
+
+    def _prepared(self) -> first_start.Login | None:
         with migrated_under_lock():
             login = first_start.login() if settings.DEVELOPMENT else None
             self._count_together()
             sql_backups().keep_restores_out()
-        if problem := readiness.startup_problem():
-            raise CommandError(problem)
+        return login
+
+    def _print_how_to_get_in(self, login: first_start.Login | None) -> None:
+        host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
         everywhere = settings.HOST in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
-        url = f"http://{'localhost' if everywhere else settings.HOST}:{settings.PORT}"
+        url = f"http://{'localhost' if everywhere else host}:{settings.PORT}"
         self.stdout.write(f"\n  Admin      {url}/admin/\n  API docs   {url}/api/docs/\n")
         if login is not None:
             self.stdout.write(
@@ -36,17 +77,6 @@ class Command(BaseCommand):
                 f"  API key    {login.api_key}\n\n  Ctrl-C stops the server.\n"
             )
         self.stdout.flush()
-        server = str(Path(sys.executable).parent / "granian")
-        arguments = [
-            *("--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT)),
-            *("--workers", str(settings.WORKERS), "--blocking-threads", str(settings.THREADS)),
-            *("--http", "1", "--no-ws", "--log-level", "warning", "--workers-kill-timeout", "10"),
-            "config.server:application",
-        ]
-        try:
-            os.execv(server, [server, *arguments])  # noqa: S606  (a fixed program, no shell)
-        except OSError as error:
-            raise CommandError(f"granian cannot be started ({error}); run make setup.") from error
 
     def _count_together(self) -> None:
         """Make the server's processes count in files, so that each one can report all counts.
@@ -59,3 +89,37 @@ class Command(BaseCommand):
             self.stderr.write(f"Each process will report its own metrics only: {error}")
         else:
             os.putenv("PROMETHEUS_MULTIPROC_DIR", str(folder))
+
+
+def _arguments() -> list[str]:
+    """The arguments of granian."""
+    return [
+        *("--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT)),
+        *("--http", "1", "--no-ws", "--workers", str(settings.WORKERS)),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "10"),
+        *("--blocking-threads", str(settings.SERVER_THREADS)),
+        *("--backpressure", str(_connections())),
+        *("--http1-header-read-timeout", str(settings.CLIENT_TIMEOUT * 1000)),
+        *("--log-level", "error"),  # at `warning`, it warns of the number of threads
+        "config.server:application",
+    ]
+
+
+def _connections() -> int:
+    """Raise the limit of open files if need be. Returns how many connections a worker accepts."""
+    files, most = (
+        MOST_FILES if limit == resource.RLIM_INFINITY else limit
+        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    if files < MOST_FILES:
+        files = min(most, MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return max(min(files, MOST_FILES) - OTHER_FILES, files // 2)
+
+
+def _unusable_folder(error: OSError) -> str:
+    path = f": {error.filename}" if error.filename else ""
+    return (
+        f"DATA_DIR={settings.DATA_DIR} cannot be used: {error.strerror or error}{path}. Set it to "
+        "a folder in which this user can write."
+    )

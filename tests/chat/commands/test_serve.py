@@ -278,7 +278,6 @@ def test_a_hundred_half_heads_keep_nobody_waiting(server):
 
 
 def test_a_hundred_half_bodies_keep_nobody_waiting(server):
-    """With THREADS=64, as before foreign clients; with 1, one such client would stop a worker."""
     beginning = head(server, "POST", INTERACTIONS, "Content-Length: 1000") + b'{"use'
     with stalled(server, beginning):
         # Several, because any of the workers may get the next request.

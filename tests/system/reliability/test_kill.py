@@ -1,11 +1,14 @@
 """kill -9 of the whole server in the middle of writes: what was acknowledged is there."""
 
 import itertools
+import os
 import random
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPException
+from pathlib import Path
 from uuid import uuid4
 
 from tests import switches
@@ -116,6 +119,37 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path, start):
         one for one in acknowledged if stored.get(one["interaction_id"]) != one["message"]
     ] == []
     print(f"{ROUNDS} kills; {len(acknowledged):,} interactions acknowledged, none lost.")
+
+
+def workers(server):
+    """The processes below the one that was started."""
+    pid = server._process.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_a_killed_worker_is_replaced_and_loses_nothing(tmp_path, start):
+    server = start(WORKERS="2")
+    writers = [Writer(server, str(uuid4())) for _ in range(CLIENTS)]
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        running = [threads.submit(writer.write_until_killed) for writer in writers]
+        wait_for_acknowledgements(writers, seconds=300)
+        before = workers(server)
+        os.kill(int(before[0]), signal.SIGKILL)
+        while before[0] in workers(server) or len(workers(server)) < 2:
+            assert server.is_running(), "without a supervisor, nobody serves"
+            time.sleep(0.01)
+        os.kill(int(before[1]), signal.SIGKILL)  # the others are cut off, too
+        acknowledged = [record for each in running for record in each.result().acknowledged]
+    # A new worker answers as soon as it has started.
+    server.wait_until_it_answers()
+    key = {"Authorization": f"Api-Key {server.key}"}
+    assert server.request("GET", "/metrics", headers=key)[0] == 200
+    with closing(Client(server)) as client:
+        assert client.call("POST", INTERACTIONS, new()).status == 201
+        for writer in writers:
+            assert lost(writer.acknowledged, client.everything_of(writer.user_id)) == []
+    assert len(acknowledged) > CLIENTS
+    assert integrity(tmp_path / DATABASE) == "ok"
 
 
 def test_a_server_that_answers_before_it_has_saved_is_found_out(start):

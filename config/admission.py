@@ -1,0 +1,150 @@
+"""Which requests a server process takes on, so that slow clients keep nobody else waiting.
+
+Granian gives a request a thread as soon as it has its headers. A thread that then waits for the
+body cannot be interrupted, and one that sends a stream waits for its reader. So a process has
+many threads, which cost memory only, and most of them may only wait: `THREADS` work at the same
+time, those that wait are limited by what they wait for, and what is left is for health checks.
+Whoever finds no place is told so at once, without being read. `config.stalled` ends the waiting.
+"""
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from django.conf import settings
+from django.db import close_old_connections
+
+from chat.api.problems import Unavailable
+
+READINESS_CHECKS = 16
+"""Readiness checks. Each waits for the store."""
+
+REFUSALS = 32
+"""Threads that are left for `/healthz`, and to refuse requests."""
+
+REQUESTS = settings.SERVER_THREADS - READINESS_CHECKS - REFUSALS
+"""Requests at the same time, in whatever state, health checks aside."""
+
+API_BODIES = 128
+"""Of these, calls that wait for their body. Their callers have shown a key."""
+
+FORMS = 64
+"""Requests that wait for the body of a form. Anybody may send one."""
+
+EXPORTS = 16
+"""Exports. Each waits for its reader."""
+
+FILES = 64
+"""Static files that are being sent. Anybody may ask for one."""
+
+BUSY_SECONDS = 2
+"""When a client that found no place may try again."""
+
+
+class Room:
+    """A number of places, which threads enter and leave."""
+
+    def __init__(self, places: int) -> None:
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(places):
+            self._free.put(None)
+
+    def wait(self) -> None:
+        """Enter as soon as there is a place."""
+        self._free.get()
+
+    def enter(self) -> bool:
+        """Enter if there is a place now. Returns whether there was one."""
+        try:
+            self._free.get_nowait()
+        except Empty:
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._free.put(None)
+
+
+class Admission:
+    """The places of a process, by what they are for."""
+
+    def __init__(self, threads: int) -> None:
+        self.work = Room(threads)
+        self.requests = Room(REQUESTS)
+        self.forms = Room(FORMS)
+        self.exports = Room(EXPORTS)
+        self.files = Room(FILES)
+        self.readiness_checks = Room(READINESS_CHECKS)
+        self._api_bodies = Room(API_BODIES)
+        self._waiting: dict[int, float] = {}
+
+    def rooms(self, path: str) -> tuple[Room, ...]:
+        """Where a request for this path needs a place. `/healthz` needs none."""
+        if path.startswith("/api/"):
+            return (self.requests, self.exports) if path.endswith("/export/") else (self.requests,)
+        if path.startswith("/static/"):
+            return self.requests, self.files
+        if path == "/readyz":
+            return (self.readiness_checks,)
+        return () if path == "/healthz" else (self.requests,)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """In this block, the thread waits for a client."""
+        thread = threading.get_ident()
+        self._waiting[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._waiting[thread]
+
+    def longest_wait(self) -> float:
+        """For how many seconds the longest of those that wait for a body has waited."""
+        started = min(list(self._waiting.values()), default=None)
+        return 0.0 if started is None else time.monotonic() - started
+
+    def read_while_others_work(self, body: Any, size: int) -> bytes:
+        """The next bytes of the body of an API call, which has begun to work.
+
+        Meanwhile it holds neither a place to work nor a database connection. Raises Unavailable
+        if too many wait for their bodies.
+        """
+        if not self._api_bodies.enter():
+            raise Unavailable(
+                "Too many clients are sending at this moment.", retry_after=BUSY_SECONDS
+            )
+        close_old_connections()
+        self.work.leave()
+        try:
+            with self.waiting():
+                return body.read(size)
+        finally:
+            self.work.wait()
+            self._api_bodies.leave()
+
+
+class ApiBody:
+    """`wsgi.input` of an API call. Its view reads it once it knows the caller."""
+
+    def __init__(self, body: Any, admission: Admission) -> None:
+        self._body = body
+        self._admission = admission
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; fewer only if the client has left. Raises Unavailable."""
+        return self._admission.read_while_others_work(self._body, size)
+
+    def readline(self, size: int) -> bytes:
+        """Not supported: views read the body whole."""
+        raise io.UnsupportedOperation("readline")
+
+
+def too_many_senders() -> Unavailable:
+    """The error for a body for which there is no place."""
+    detail = "Too many clients are sending at this moment."
+    return Unavailable(detail, retry_after=BUSY_SECONDS)

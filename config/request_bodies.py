@@ -1,0 +1,65 @@
+"""Bodies are refused before they are read: where none is expected, and where one is too large.
+
+Django's CSRF check reads the form in a POST to any page. So this is decided before Django is asked.
+"""
+
+from io import BytesIO
+from typing import Any
+
+from chat.api.problems import (
+    InvalidRequest,
+    LengthRequired,
+    Problem,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from config.admission import Admission, ApiBody, too_many_senders
+
+FORM_LIMIT = 256 * 1024
+"""Bytes in a form of the admin."""
+
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def has_body(environ: dict[str, Any]) -> bool:
+    """Whether the client announces a body that is not empty."""
+    return environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def admit(environ: dict[str, Any], admission: Admission) -> Problem | None:
+    """Prepare `environ` for a request with a body. Returns why it is refused, or None.
+
+    The body of a form is read here, as every middleware may ask for it. That of an API call is
+    read by its view, which first wants to know the caller.
+    """
+    method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    if path.startswith("/api/v1/") and method in ("POST", "PATCH"):
+        environ["wsgi.input"] = ApiBody(environ["wsgi.input"], admission)
+        return None
+    if not (path.startswith("/admin/") and method == "POST"):
+        return TooLarge("A body is not expected here. Send the request without one.")
+    if problem := _form_problem(environ):
+        return problem
+    if not admission.forms.enter():
+        return too_many_senders()
+    length = int(environ["CONTENT_LENGTH"])
+    try:
+        with admission.waiting():
+            body = environ["wsgi.input"].read(length)
+    finally:
+        admission.forms.leave()
+    if len(body) < length:  # it would be another form
+        return InvalidRequest("The body ended too soon.")
+    environ["wsgi.input"] = BytesIO(body)
+    return None
+
+
+def _form_problem(environ: dict[str, Any]) -> Problem | None:
+    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if media_type not in FORM_TYPES:
+        return UnsupportedMediaType(f"Send a form: {' or '.join(FORM_TYPES)}.")
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return LengthRequired("Send the form in one piece, with the header 'Content-Length'.")
+    if int(environ["CONTENT_LENGTH"]) > FORM_LIMIT:
+        return TooLarge(f"A form must be at most {FORM_LIMIT} bytes.")
+    return None

@@ -1,0 +1,181 @@
+"""Which requests a server process takes on, and what it refuses unread."""
+
+import io
+import json
+import threading
+from types import SimpleNamespace
+
+import pytest
+from django.db import connection
+from django.test import RequestFactory
+
+from config.admission import Room
+from config.handler import Handler
+from config.request_bodies import FORM_LIMIT
+from storage.models import ApiKey
+from tests.chat.calls import INTERACTIONS, PROBLEM, new
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture(scope="module")
+def handler():
+    """As a server process has it. What it takes is given back."""
+    return Handler()
+
+
+class Unread:
+    """A body that nobody may read."""
+
+    def read(self, size=-1):
+        raise AssertionError("It was read.")
+
+    readline = read
+
+
+class Body(io.BytesIO):
+    """A body whose reader waits for the client until `meanwhile` has returned."""
+
+    def __init__(self, content, meanwhile):
+        super().__init__(content)
+        self._meanwhile = meanwhile
+
+    def read(self, size=-1):
+        self._meanwhile()
+        return super().read(size)
+
+
+def ask(handler, method, path, body=None, **environ):
+    """The answer to a request: its status, headers and body."""
+    environ = {"wsgi.input": body or io.BytesIO()} | environ
+    request = RequestFactory().generic(method, path).environ | environ
+    answer = {}
+
+    def start_response(status, headers):
+        answer.update(status=int(status.split()[0]), headers=dict(headers))
+
+    content = handler(request, start_response)
+    return SimpleNamespace(**answer, content=content)
+
+
+@pytest.fixture
+def key(db):
+    return {"HTTP_AUTHORIZATION": f"Api-Key {ApiKey.objects.create_key(name='test')[1]}"}
+
+
+@pytest.mark.parametrize("length", [{"CONTENT_LENGTH": "5"}, {"HTTP_TRANSFER_ENCODING": "chunked"}])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/healthz"),
+        ("POST", "/readyz"),
+        ("POST", "/"),
+        ("POST", "/api/docs/"),
+        ("GET", "/admin/"),
+        ("GET", INTERACTIONS),
+        ("DELETE", f"{INTERACTIONS}some/"),
+        ("POST", "/static/chat/interactions.css"),
+    ],
+)
+def test_a_body_where_none_is_expected_is_refused_unread(handler, method, path, length):
+    answer = ask(handler, method, path, Unread(), CONTENT_TYPE=FORM, **length)
+    assert answer.status == 413
+    assert b"A body is not expected here" in answer.content[0]
+    expected = PROBLEM if path.startswith("/api/") else "text/plain; charset=utf-8"
+    assert answer.headers["Content-Type"] == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "environ"),
+    [
+        (413, {"CONTENT_TYPE": FORM, "CONTENT_LENGTH": str(FORM_LIMIT + 1)}),
+        (411, {"CONTENT_TYPE": FORM, "HTTP_TRANSFER_ENCODING": "chunked"}),
+        (415, {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "2"}),
+        (415, {"CONTENT_TYPE": "", "CONTENT_LENGTH": "2"}),
+    ],
+)
+def test_a_form_that_cannot_be_one_is_refused_unread(handler, status, environ):
+    assert ask(handler, "POST", "/admin/login/", Unread(), **environ).status == status
+
+
+def test_a_form_that_ends_too_soon_is_not_taken_for_another(handler):
+    body = io.BytesIO(b"username=ada")
+    answer = ask(handler, "POST", "/admin/login/", body, CONTENT_TYPE=FORM, CONTENT_LENGTH="20")
+    assert (answer.status, answer.content) == (400, [b"The body ended too soon."])
+
+
+@pytest.fixture
+def one_place(handler, monkeypatch):
+    """Only one request at a time may work."""
+    monkeypatch.setattr(handler.admission, "work", Room(1))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("one_place")
+@pytest.mark.parametrize("kind", ["form", "call"])
+def test_others_work_while_a_client_sends_its_body(handler, key, kind):
+    answers = []
+
+    def meanwhile():
+        assert connection.connection is None, "it holds a connection to the database"
+        other = threading.Thread(
+            target=lambda: answers.append(ask(handler, "GET", INTERACTIONS, **key))
+        )
+        other.start()
+        other.join()
+
+    if kind == "form":
+        content, path, environ = b"username=ada", "/admin/login/", {"CONTENT_TYPE": FORM}
+    else:
+        content, path = json.dumps(new()).encode(), INTERACTIONS
+        environ = {"CONTENT_TYPE": "application/json", **key}
+    environ["CONTENT_LENGTH"] = str(len(content))
+    connection.close()  # the one that has made the key
+    answer = ask(handler, "POST", path, Body(content, meanwhile), **environ)
+    assert answer.status == (403 if kind == "form" else 201)  # the form has no CSRF token
+    assert [other.status for other in answers] == [200]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_all_places_are_taken_a_call_is_refused_and_health_is_not(handler, key, monkeypatch):
+    monkeypatch.setattr(handler.admission, "requests", Room(0))
+    monkeypatch.setattr(handler.admission, "work", Room(0))
+    answer = ask(handler, "GET", INTERACTIONS, **key)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    assert answer.headers["Content-Type"] == PROBLEM
+    assert ask(handler, "GET", "/healthz").status == 200
+    assert ask(handler, "GET", "/readyz").status == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_too_many_send_a_call_is_refused_unread_and_gives_its_place_back(
+    handler, key, monkeypatch
+):
+    monkeypatch.setattr(handler.admission, "_api_bodies", Room(0))
+    monkeypatch.setattr(handler.admission, "work", Room(1))
+    environ = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "20", **key}
+    for _ in range(2):
+        answer = ask(handler, "POST", INTERACTIONS, Unread(), **environ)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+
+
+def test_where_too_many_send_a_form_is_refused_unread(handler, monkeypatch):
+    monkeypatch.setattr(handler.admission, "forms", Room(0))
+    answer = ask(handler, "POST", "/admin/login/", Unread(), CONTENT_TYPE=FORM, CONTENT_LENGTH="20")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_has_its_place_until_it_is_closed_but_does_not_work(handler, monkeypatch):
+    monkeypatch.setattr(handler.admission, "files", Room(1))
+    monkeypatch.setattr(handler.admission, "work", Room(1))
+    path = "/static/chat/interactions.css"
+    first = ask(handler, "GET", path)
+    assert first.status == 200
+    assert next(iter(first.content))
+    assert ask(handler, "GET", path).status == 503
+    assert ask(handler, "GET", "/admin/login/").status == 200
+    first.content.close()
+    second = ask(handler, "GET", path)
+    assert second.status == 200
+    second.content.close()
