@@ -133,7 +133,7 @@ class Generations:
         try:
             self._learn(self._store.read())
         except StorageUnavailable as error:
-            logger.info("The generations of cached values cannot be read: %s", error)
+            logger.debug("The generations of cached values cannot be read: %s", error)
         self._looked = began
         self._usable_until = began + (LONGEST_LOOK if self._thread_runs else PAUSE_SECONDS)
 
