@@ -384,7 +384,8 @@ class Store:
         self._numbers: dict[str, int] = {}
 
     def read(self) -> dict[str, int]:
-        step()
+        if self._numbers or self._run.fault == AWAY:  # otherwise it makes no difference when
+            step()
         return dict(self._numbers)
 
     def advance(self, groups: Any) -> dict[str, int]:
