@@ -470,7 +470,7 @@ class Interleaving:
         """What a kind of runs has besides."""
 
     def _cache(self, number: int) -> Any:
-        guards = Guards(cast(Any, None))
+        guards: Any = Guards(cast(Any, None))
         if self._is_cluster:
             guards._guards = [Guard(lambda: None) for _ in range(PARTS)]
         if self.fault == AWAY:
