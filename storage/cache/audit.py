@@ -32,6 +32,7 @@ from storage.cache.base import Find, Read
 from storage.cache.guarded import AWAY
 from storage.cache.leases import Cell
 from storage.cache.redis_cells import NOT_OURS
+from storage.cache.reliable_cells import OUTDATED
 from storage.exceptions import StorageUnavailable
 from storage.records.audit import Audit, Difference, Kind
 from storage.records.json import from_json, to_json
@@ -70,16 +71,21 @@ class Entry(NamedTuple):
         return f"chat:{'*' if parts[1] else ''}:{parts[2]}" if parts else "chat:*"
 
 
+Usable = Callable[[str, Cell], Cell]
+"""`ReliableCells.usable`."""
+
 Judge = Callable[[Entry], tuple[Kind, str, bool]]
 """Returns the kind of an entry, its interaction's id, and whether it differs from the database."""
 
 
-def audit_cache(cache: RedisCache, read: Read, find: Find, sample: int | None) -> Audit:
+def audit_cache(
+    cache: RedisCache, usable: Usable, read: Read, find: Find, sample: int | None
+) -> Audit:
     """Compare entries with the database: the first `sample` that Redis lists, or all if None.
 
     Each server of a cluster lists an equal share. Raises StorageUnavailable.
     """
-    found, judge = Audit(), functools.partial(_judge, read, find)
+    found, judge = Audit(), functools.partial(_judge, usable, read, find)
     try:
         servers = list(inspection.servers(cache.client.get_client(write=False)))
         share = None if sample is None else math.ceil(sample / len(servers))
@@ -149,7 +155,10 @@ def _judged(judge: Judge, entries: list[Entry]) -> list[tuple[Entry, tuple[Kind,
         return list(zip(entries, executor.map(judge, entries), strict=True))
 
 
-def _judge(read: Read, find: Find, entry: Entry) -> tuple[Kind, str, bool]:
+def _judge(usable: Usable, read: Read, find: Find, entry: Entry) -> tuple[Kind, str, bool]:
+    entry = entry._replace(cell=usable(entry.key.decode(errors="replace"), entry.cell))
+    if entry.cell is OUTDATED:
+        return Kind.OUTDATED, "", False
     kind, interaction_id = _claim(entry)
     if kind is Kind.INTERACTION:
         stored = read(interaction_id)

@@ -48,7 +48,9 @@ class Writing:
 class Cache(ABC):
     """Caches interactions by id and as answers, and strings of the application. Thread-safe.
 
-    A cache that does not respond makes no read or write fail. Every read is a miss then.
+    A cache that does not respond makes no read fail: every read is a miss then. Nor a write, unless
+    the database cannot take note of what the cache missed. Then leaving the context manager of the
+    write raises StorageUnavailable, as if its outcome were unknown.
     """
 
     @abstractmethod

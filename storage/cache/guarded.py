@@ -39,6 +39,9 @@ REFUSED = (ResponseError, ValueError, RecursionError)
 PARTS = 16
 """Parts of a cluster's slots, with a guard each. So a node that is down blocks only its parts."""
 
+GROUPS = 256
+"""Groups of keys, with a generation each. The keys of a group are in one part of a cluster."""
+
 
 class Guard:
     """Asks one cache server, or one part of a cluster's slots, through a circuit breaker.
@@ -123,6 +126,12 @@ class Guards:
         if len(self._guards) == 1:
             return self._guards[0]
         return self._guards[_part(key)]
+
+    def group_of(self, key: str) -> str:
+        """The group of a key that is invalidated with it: two hexadecimal digits."""
+        if len(self._guards) == 1:
+            return key[-2:]  # the end of a hash
+        return f"{key_slot(key.encode()) * GROUPS // REDIS_CLUSTER_HASH_SLOTS:02x}"
 
 
 def _part(key: str) -> int:

@@ -19,7 +19,7 @@ from storage.cache import keys, metrics
 from storage.cache.audit import audit_cache
 from storage.cache.base import Cache, Find, Read, Writing
 from storage.cache.guarded import GuardedCache
-from storage.cache.leases import VALUE_MAX_BYTES
+from storage.cache.leases import LEASE_SECONDS, VALUE_MAX_BYTES
 from storage.cache.read_through import Reading, ReadThrough, Unreadable, new_token
 from storage.cache.reliable_cells import ReliableCells
 from storage.exceptions import CacheNotErased, StorageUnavailable
@@ -58,7 +58,7 @@ class LeasedCache(Cache):
         self._strings.set(key, value, ttl)
 
     def audit(self, read: Read, find: Find, sample: int | None) -> Audit:
-        return audit_cache(self._server, read, find, sample)
+        return audit_cache(self._server, self.cells.usable, read, find, sample)
 
     @contextmanager
     def creating(self, interactions: Sequence[ChatInteraction]) -> Iterator[None]:
@@ -77,7 +77,7 @@ class LeasedCache(Cache):
         try:
             yield
         finally:
-            self.cells.mark(list(marked))
+            self.cells.mark_again(list(marked))
 
     @contextmanager
     def erasing(self, interactions: Sequence[ChatInteraction]) -> Iterator[None]:
@@ -169,6 +169,7 @@ class _ById(Reading[Stored]):
 
 class _Answer(Reading[Stored]):
     counts = metrics.counts_of("answer")
+    lag = LEASE_SECONDS
 
     def __init__(self, cache: LeasedCache, question: Question, find: Find, read: Read) -> None:
         self.key = keys.answer_key(question)

@@ -18,7 +18,7 @@ FILLS = Counter(
 DROPPED = Counter(
     "chat_cache_dropped",
     "Entries removed by a reader: unfit (it cannot be read, or belongs elsewhere), outdated "
-    "(an answer that was changed, deleted or has expired).",
+    "(an answer that was changed, deleted or has expired; what was cached before an outage).",
     ["kind", "reason"],
 )
 BREAKERS_OPEN = Gauge(
@@ -26,10 +26,10 @@ BREAKERS_OPEN = Gauge(
     "Circuit breakers that are open: one a server process, or 16 with a cluster.",
     multiprocess_mode="livesum",
 )
-MISSED_INVALIDATIONS = Gauge(
+MISSED_INVALIDATIONS = Counter(
     "chat_cache_missed_invalidations",
-    "Keys that are still to be removed from a cache server that was away.",
-    multiprocess_mode="livesum",
+    "Keys that a cache server could not be told of. What was cached under them, and under 1 in 256 "
+    "of the others, is no longer used.",
 )
 
 

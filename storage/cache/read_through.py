@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from storage.cache import leases, metrics
 from storage.cache.leases import Cell
-from storage.cache.reliable_cells import ReliableCells
+from storage.cache.reliable_cells import OUTDATED, ReliableCells
 
 T = TypeVar("T")
 
@@ -40,6 +40,8 @@ class Reading(ABC, Generic[T]):
 
     counts: metrics.Counts
     key: str
+    lag = 0.0
+    """The longest time in seconds for which the database may not show a commit."""
 
     @abstractmethod
     def from_cache(self, value: bytes) -> T | None:
@@ -70,7 +72,7 @@ class ReadThrough:
             reading.counts.hit.inc()
             return found
         if not leases.is_mark(cell):
-            token = self._cells.lease(reading.key, new_token())
+            token = self._cells.lease(reading.key, new_token(), reading.lag)
             if token is not None:
                 reading.counts.miss.inc()
                 return self._fill(reading, token)
@@ -91,7 +93,8 @@ class ReadThrough:
             found = None if value is None else reading.from_cache(value)
             if found is not None:
                 return found
-            reason = reading.counts.unfit if value is None else reading.counts.outdated
+            is_unfit = value is None and cell is not OUTDATED
+            reason = reading.counts.unfit if is_unfit else reading.counts.outdated
         except Unreadable:
             reason = reading.counts.unfit
         reason.inc()

@@ -136,13 +136,6 @@ class RedisCells:
         """Remove a cell, unless it is a lease or a mark."""
         self._client.eval(_DROP, 1, key)
 
-    def delete(self, *keys: str) -> None:
-        """Remove keys, whatever they hold."""
-        pipeline = self._client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.delete(key)
-        pipeline.execute()
-
     def erase_user(self, user_id: str) -> int:
         """See `storage.cache.erasure`."""
         return erasure.erase_user(self._client, user_id)

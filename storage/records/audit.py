@@ -13,6 +13,8 @@ class Kind(StrEnum):
     ANSWER = "answer"
     OUTDATED_ANSWER = "outdated_answer"
     """Its interaction no longer answers that message. Readers notice this, and drop it."""
+    OUTDATED = "outdated"
+    """It was cached before an outage of the cache server. Readers notice this, and drop it."""
     STRING = "string"
     LEASE = "lease"
     MARK = "mark"

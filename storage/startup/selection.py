@@ -58,10 +58,11 @@ def cloud_storage(client: "Client", cache: "BaseCache", archive: "Archive") -> "
     """Returns the storage in the table of a client, cached if `cache` is one of django-redis."""
     from storage.cache.shared import shared_cache
     from storage.dynamodb.database import DynamoDBDatabase
+    from storage.dynamodb.generations import DynamoDBGenerations
     from storage.interface import CloudStorage
 
     dynamodb = DynamoDBDatabase(client, settings.DYNAMODB_CONNECTIONS)
-    return CloudStorage(dynamodb, shared_cache(cache), archive)
+    return CloudStorage(dynamodb, shared_cache(cache, DynamoDBGenerations(client)), archive)
 
 
 def is_production() -> bool:

@@ -110,6 +110,11 @@ class Server:
         except subprocess.TimeoutExpired:
             return None
 
+    def end(self, number: signal.Signals) -> None:
+        """Send a signal that ends it, to all its processes, and wait."""
+        os.killpg(self._process.pid, number)
+        self._process.wait(COMMAND_SECONDS)
+
     def stop(self) -> None:
         """End it, whatever it takes."""
         self._process.terminate()

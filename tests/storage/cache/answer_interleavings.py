@@ -19,8 +19,6 @@ from itertools import count
 from math import inf
 from typing import Any
 
-from greenlet import getcurrent
-
 from storage.cache.keys import answer_key, interaction_key
 from storage.models import ChatInteraction
 from storage.models.interaction import FIELDS
@@ -96,8 +94,12 @@ class Unmarked:
         self._cells.end(key, token, value, seconds, marked)
 
     def mark(self, keys: Any) -> None:
-        if self._when != ("after" if getcurrent().has_committed else "before"):
+        if self._when != "before":
             self._cells.mark(keys)
+
+    def mark_again(self, keys: Any) -> None:
+        if self._when != "after":
+            self._cells.mark_again(keys)
 
 
 class OfAnswers(Interleaving):

@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from storage.exceptions import StorageUnavailable
-from tests.storage.cache.interleavings import NONE, OfOneId, numbered, step
+from tests.storage.cache.interleavings import NONE, NeverOpen, OfOneId, numbered, step
 
 ATTEMPTS = 20
 
@@ -30,18 +30,6 @@ class CutOff:
             raise RedisTimeoutError
 
         return fail
-
-
-class NeverOpen:
-    """In place of a Guard: what fails is tried again, so that no run waits for a breaker."""
-
-    back_since = 0.0
-
-    def ask(self, ask: Any, otherwise: Any) -> Any:
-        try:
-            return ask()
-        except RedisTimeoutError:
-            return otherwise
 
 
 class OfErasure(OfOneId):
@@ -66,7 +54,7 @@ class OfErasure(OfOneId):
         if len(self._caches) == 2 and self._scans and self.fault == NONE:
             connected: Any = self.stepped
             self.stepped = CutOff(self)
-            self._caches[1] = self._cache()
+            self._caches[1] = self._cache(1)
             self._caches[1].cells._guards._guards = [NeverOpen()]
             self.stepped = connected
         if not self._marks:

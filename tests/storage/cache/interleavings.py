@@ -19,7 +19,8 @@ import orjson
 from greenlet import GreenletExit, getcurrent, greenlet
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from storage.cache import background, guarded, leases, missed, read_through, reliable_cells
+from storage.cache import background, generations, guarded, leases, read_through, reliable_cells
+from storage.cache.generations import Generations
 from storage.cache.guarded import PARTS, Guard, Guards
 from storage.cache.keys import interaction_key
 from storage.cache.leased import LeasedCache
@@ -36,10 +37,20 @@ UNKNOWN = "unknown"
 LOST = "lost"
 LATE = "late"
 REPEATED = "repeated"
-FAULTS = (NONE,) * 7 + (DIES,) * 3 + (UNKNOWN,) + (LOST,) * 4 + (LATE,) * 4 + (REPEATED,) * 5
+AWAY = "away"
+FAULTS = (
+    *(NONE,) * 7,
+    *(DIES,) * 3,
+    UNKNOWN,
+    *(LOST,) * 4,
+    *(LATE,) * 4,
+    *(REPEATED,) * 5,
+    *(AWAY,) * 6,
+)
 """Of each run one: a writer dies after its commit; a commit takes effect late or never; an
 operation on cells is lost; it is done later; it is done, and once more later, since the client
-has sent it twice.
+has sent it twice; the cells are away for a while, for one process or for all, and a process may
+end meanwhile.
 """
 
 MAY_FAIL = ("lease", "begin", "fill", "end", "mark", "drop", "erase_user")
@@ -55,7 +66,9 @@ class Task(greenlet):
     def __init__(self, turns: Any, name: str, do: Any) -> None:
         super().__init__(do, parent=turns.scheduler)
         self.turns, self.name = turns, name
-        self.has_died = self.has_committed = False
+        self.has_died = False
+        self.cache = None
+        """That of its process."""
 
 
 def step() -> None:
@@ -92,6 +105,11 @@ class Turns:
             tasks.pop()
         return True
 
+    def end(self, cache: Any) -> None:
+        """A process ends: nothing that it was about to do is done."""
+        for task in self._tasks:
+            task.has_died = task.has_died or task.cache is cache
+
     def stop(self) -> None:
         """Nobody takes another step, though an error has ended the run early."""
         for task in self._tasks:
@@ -122,18 +140,48 @@ class _Threading:
             self._do = target
 
         def start(self) -> None:
-            getcurrent().turns.start("make up", self._do)
+            getcurrent().turns.start("thread", self._do)
+
+
+class _Lock:
+    """In place of a lock that is held during steps: whoever waits lets others go first."""
+
+    def __init__(self) -> None:
+        self._is_held = False
+
+    def __enter__(self) -> None:
+        while self._is_held:
+            step()
+        self._is_held = True
+
+    def __exit__(self, *exception: Any) -> None:
+        self._is_held = False
+
+
+class _StrictThreading:
+    Lock = _Lock
+
+
+class _NoBackground:
+    """In place of the module `background`: every use looks at the generations itself."""
+
+    @staticmethod
+    def repeat(do: Any, pause: float) -> bool:
+        return False
 
 
 @contextmanager
 def in_steps() -> Iterator[Any]:
     """The shipped code sleeps and starts threads by the scheduler."""
     with ExitStack() as stack:
-        for module in (read_through, reliable_cells, missed, background):
+        for module in (read_through, reliable_cells, generations, background):
             stack.enter_context(mock.patch.object(module, "time", _Time))
         stack.enter_context(mock.patch.object(background, "threading", _Threading))
+        stack.enter_context(mock.patch.object(generations, "threading", _StrictThreading))
+        stack.enter_context(mock.patch.object(generations, "background", _NoBackground))
+        stack.enter_context(mock.patch.object(generations, "PAUSE_SECONDS", 0.0))
         # pytest would keep what it says of each fault.
-        for module in (guarded, missed, reliable_cells):
+        for module in (guarded, generations, reliable_cells):
             stack.enter_context(mock.patch.object(module.logger, "disabled", True))
         yield
 
@@ -328,12 +376,56 @@ class SteppedCells:
             self.late.append(part)
 
 
-class Interleaving:
-    """Some writers and readers, with at most one fault, and evictions.
+class Store:
+    """Keeps the generations, as the database does."""
 
-    They are of one process or of two. With two, no fault comes together with evictions: what one
-    process has missed, the other may see until it is made up for.
-    """
+    def __init__(self, run: Any) -> None:
+        self._run = run
+        self._numbers: dict[str, int] = {}
+
+    def read(self) -> dict[str, int]:
+        if self._numbers or self._run.fault == AWAY:  # otherwise it makes no difference when
+            step()
+        return dict(self._numbers)
+
+    def advance(self, groups: Any) -> dict[str, int]:
+        step()
+        self._numbers |= {group: self._numbers.get(group, 0) + 1 for group in groups}
+        self._run.note("advanced", *groups)
+        return dict(self._numbers)
+
+
+class CellsOfProcess:
+    """The cells as one process reaches them. While they are away, nothing is done."""
+
+    def __init__(self, run: Any, stepped: Any, number: int) -> None:
+        self._run, self._stepped, self._number = run, stepped, number
+
+    def __getattr__(self, name: str) -> Any:
+        def do(*arguments: Any) -> Any:
+            if not self._run.is_away(self._number):
+                return getattr(self._stepped, name)(*arguments)
+            step()
+            self._run.note("failed", name)
+            raise RedisTimeoutError
+
+        return do
+
+
+class NeverOpen:
+    """In place of a Guard: what fails is tried again, so that no run waits for a breaker."""
+
+    back_since = 0.0
+
+    def ask(self, ask: Any, otherwise: Any) -> Any:
+        try:
+            return ask()
+        except RedisTimeoutError:
+            return otherwise
+
+
+class Interleaving:
+    """Some writers and readers of one process or of two, with at most one fault, and evictions."""
 
     keys: tuple[str, ...] = ()
     """Those that are used, for evictions."""
@@ -353,19 +445,40 @@ class Interleaving:
         self.writing = 0
         self._is_cluster = self.chance.random() < 0.5
         processes = self.chance.choice((1, 2))
-        self.evicts = processes == 1 or self.fault == NONE
+        self.evicts = True
+        self.store: Any = Store(self)
         self.stepped: Any = SteppedCells(self, self.fault)
-        self._caches = [self._cache() for _ in range(processes)]
+        self._caches = [self._cache(number) for number in range(processes)]
+        self._plan_outage(processes)
         self.set_up()
+
+    def _plan_outage(self, processes: int) -> None:
+        self._away_from = self._away_until = self._ends_at = 0
+        if self.fault == AWAY:
+            self._away_from = self.chance.randrange(40)
+            self._away_until = self._away_from + self.chance.randrange(10, 150)
+            self._away_for = self.chance.choice(([0], [processes - 1], [0, 1]))
+            if self.chance.random() < 0.5:
+                self._ends_at = self.chance.randrange(self._away_from, self._away_until) + 1
+
+    def is_away(self, process: int) -> bool:
+        """Whether a process cannot reach the cells now."""
+        away = self._away_from <= self.turns.now < self._away_until
+        return away and process in self._away_for
 
     def set_up(self) -> None:
         """What a kind of runs has besides."""
 
-    def _cache(self) -> Any:
-        guards = Guards(cast(Any, None))
+    def _cache(self, number: int) -> Any:
+        guards: Any = Guards(cast(Any, None))
         if self._is_cluster:
             guards._guards = [Guard(lambda: None) for _ in range(PARTS)]
-        cells = ReliableCells(self.stepped, guards, TTL)
+        if self.fault == AWAY:
+            guards._guards = [NeverOpen() for _ in guards._guards]
+        own: Any = (
+            CellsOfProcess(self, self.stepped, number) if self.fault == AWAY else self.stepped
+        )
+        cells = ReliableCells(own, guards, Generations(self.store))
         return LeasedCache(self.of_process(cells), TTL, None, None)
 
     def of_process(self, cells: Any) -> Any:
@@ -373,7 +486,9 @@ class Interleaving:
         return cells
 
     def a_cache(self) -> Any:
-        return self.chance.choice(self._caches)
+        """That of a process, of which the task is from now on."""
+        cache = getcurrent().cache = self.chance.choice(self._caches)
+        return cache
 
     def tasks(self) -> Iterator[Any]:
         """What each greenlet does, by name."""
@@ -383,7 +498,6 @@ class Interleaving:
     def busy(self) -> Iterator[Any]:
         """Around a write."""
         self.writing += 1
-        getcurrent().has_committed = False
         try:
             yield
         finally:
@@ -392,7 +506,6 @@ class Interleaving:
     def commit(self, do: Any) -> Any:
         """A commit, which is a step; its writer may die then, or not know what comes of it."""
         step()
-        getcurrent().has_committed = True
         self._commits -= 1
         if self.fault == UNKNOWN and not self._commits:
             self.note("commit, perhaps later")
@@ -410,6 +523,9 @@ class Interleaving:
             self.turns.start(name, lambda do=do: _until_death(do))
         try:
             while self.turns.let_one_go():
+                if self.turns.now == self._ends_at:
+                    self.turns.end(self._caches[self._away_for[0]])
+                    self.note("a process ends")
                 if self.chance.random() < self.losses:
                     self.lose(self.chance.choice(self.keys))
                 if self.stepped.late and self.chance.random() < 0.3:

@@ -1,4 +1,5 @@
-"""All states that some writers and readers of one key can bring about, with at most one fault.
+"""All states that some writers and readers of one key can bring about, with at most one fault, or
+with any number of operations that do not arrive and of processes that end.
 
 What becomes of the cell is told by the functions of `storage.cache.leases` and by nothing else.
 Each access to the cell or to the database is one step. Writers and readers go on for ever, so a
@@ -9,6 +10,10 @@ Versions count commits. A cached value is outdated if a write after it has been 
 there is such a value in the cell, a read that starts now is given it, and so that is what is
 looked for. A write is acknowledged in the very step of its last operation, which is the earliest
 possible. Each reader and each writer is a process of its own.
+
+A new generation makes what is cached, or about to be, OLD: whoever knows the generation does not
+use it. What is said of outdated values is said of those readers. The others learn of it later:
+what they lease until then is like what was leased before the new generation.
 
 What is left out, because it changes neither the cell nor what anyone may put there: reads that
 find the key busy, and then only ask the database; operations that are lost, since one that is late
@@ -41,6 +46,14 @@ FAILS = "fails"
 FAULTS = frozenset({DIES, FAILS})
 """A writer dies; an operation is said to have failed, and is done later or never."""
 
+OLD = -1
+"""In place of the version of a value that is of an earlier generation."""
+
+NOT_AT_ALL, IN_MEMORY, BY_GENERATION = "not at all", "in memory", "by generation"
+"""What a writer does if its last operation has failed: nothing; its process remembers the key until
+it can invalidate it; it starts a new generation, and only then acknowledges its write.
+"""
+
 ANY = "any"
 QUIET = "quiet"
 """When cells go: at any moment; or none while a writer is busy whose first operation was done, for
@@ -56,12 +69,15 @@ class Writer(NamedTuple):
     """0 if nothing was committed."""
     gives: bool = False
     """Whether it will put that version in the cell."""
+    is_old: bool = False
+    """Whether it began in an earlier generation."""
 
 
 class Reader(NamedTuple):
     phase: int = IDLE
     token: bytes = b""
     version: int = 0
+    """OLD from the lease on, if that was in an earlier generation."""
 
 
 class Late(NamedTuple):
@@ -78,7 +94,7 @@ class State(NamedTuple):
     is_there: bool
     acknowledged: int
     missed: int | None
-    """The version of a writer whose last operation failed, until its process makes up for it."""
+    """The version of a writer whose last operation failed, while its process remembers that."""
     may_fail: bool
     late: Late | None
     writers: tuple[Writer, ...]
@@ -108,10 +124,16 @@ class Model:
     one more fault.
     """
     goes = ANY
-    waits = False
-    """A write whose last operation failed counts only when that is made up for."""
+    away = False
+    """Any number of operations may not arrive."""
+    ends = False
+    """Any number of processes may end, orderly or not, at any moment."""
+    misses = NOT_AT_ALL
+    """What becomes of a last operation that has failed."""
     tries = 2
     """How often the last operation is tried."""
+    ages = frozenset({Writer, Reader})
+    """Those who keep the generation that they have begun in."""
     tokens_differ = True
     """An operation that is done late, or twice, has another token then: the server makes them."""
     trusts = False
@@ -163,8 +185,10 @@ class Model:
             yield from self._commits(state, number, writer, name)
         else:
             yield from self._ends(state, number, writer, name)
-        if state.may_fail and DIES in self.faults:
-            dead = self._with_writer(state, number, Writer())
+        dead = self._with_writer(state, number, Writer())
+        if self.ends:
+            yield f"{name}'s process ends", dead
+        elif state.may_fail and DIES in self.faults:
             yield f"{name} dies", dead._replace(may_fail=False)
 
     def _begins(self, state: State, number: int, name: str) -> Iterator[Step]:
@@ -175,28 +199,51 @@ class Model:
 
     def _commits(self, state: State, number: int, writer: Writer, name: str) -> Iterator[Step]:
         version = state.row + 1
-        knows = self.last == "end" and (writer.confirmed or self.trusts)
+        knows = self._may_give(writer)
         for keeps, verb in ((True, "commits"), (False, "deletes as")):
             after = State(state.cell, version, keeps, *state[3:])
-            committed = Writer(COMMITTED, writer.token, writer.confirmed, version, knows and keeps)
+            committed = writer._replace(phase=COMMITTED, version=version, gives=knows and keeps)
             yield f"{name} {verb} {version}", self._with_writer(after, number, committed)
-        nothing = Writer(COMMITTED, writer.token, writer.confirmed)
+        nothing = writer._replace(phase=COMMITTED)
         yield f"{name} commits nothing", self._with_writer(state, number, nothing)
 
     def _ends(self, state: State, number: int, writer: Writer, name: str) -> Iterator[Step]:
-        given = writer.version if writer.gives else None
+        given = (OLD if writer.is_old else writer.version) if writer.gives else None
         for how, after, answered in self._do(state, self.last, writer.token, given):
-            if not answered and self.tries == 2:  # the second time it does not fail
-                yield f"{name}: {how}", after
-                continue
-            ended = self._with_writer(after, number, Writer())
-            if not answered:
-                ended = ended._replace(missed=writer.version if self.waits else 0)
             text = f"{name}: {how}"
-            if answered or not self.waits:
-                ended = _acknowledged(ended, writer.version)
-                text += f", acknowledges {writer.version}"
-            yield text, ended
+            if not answered and self.tries == 2:
+                yield text, after  # it tries again
+            if answered or self.tries == 1 or self.misses == BY_GENERATION:
+                ended = self._with_writer(after, number, Writer())
+                yield self._is_done(ended, writer.version, text, answered)
+
+    def _may_give(self, writer: Writer) -> bool:
+        """Whether a writer may put a value in the cell, as far as is known."""
+        if writer.phase != BEGUN:
+            return writer.gives
+        return self.last == "end" and (writer.confirmed or self.trusts)
+
+    def _is_done(self, state: State, version: int, text: str, answered: bool) -> Step:
+        if not answered and self.misses == IN_MEMORY:
+            return text, state._replace(missed=version)
+        if not answered and self.misses == BY_GENERATION:
+            state, text = self._in_new_generation(state), f"{text}, starts a new generation"
+        return f"{text}, acknowledges {version}", _acknowledged(state, version)
+
+    def _in_new_generation(self, state: State) -> State:
+        is_value = leases.value_of(state.cell) is not None
+        late, writers, readers = state.late, state.writers, state.readers
+        if late is not None and late.version is not None:
+            late = late._replace(version=OLD)
+        if Writer in self.ages:
+            writers = tuple(each._replace(is_old=self._may_give(each)) for each in writers)
+        if Reader in self.ages:
+            readers = tuple(
+                each._replace(version=OLD) if each.phase in (LEASED, FOUND) else each
+                for each in readers
+            )
+        cell = b"V%d" % OLD if is_value else state.cell
+        return state._replace(cell=cell, late=late, writers=writers, readers=readers)
 
     @staticmethod
     def _with_writer(state: State, number: int, writer: Writer) -> State:
@@ -223,6 +270,9 @@ class Model:
         for what, after, changed in changes:
             readers = (*before[:number], changed, *before[number + 1 :])
             yield f"{name} {what}", State(*after[:8], readers)
+        if self.ends and phase != IDLE:
+            readers = (*before[:number], Reader(), *before[number + 1 :])
+            yield f"{name}'s process ends", State(*state[:8], readers)
 
     def _gets(self, state: State) -> Iterator[tuple[str, State, Reader]]:
         if state.cell is None:
@@ -247,7 +297,8 @@ class Model:
 
     def _asks_database(self, state: State, reader: Reader) -> Iterator[tuple[str, State, Reader]]:
         if state.is_there:
-            yield f"reads {state.row}", state, Reader(FOUND, reader.token, state.row)
+            version = OLD if reader.version == OLD else state.row
+            yield f"reads {state.row}", state, Reader(FOUND, reader.token, version)
         yield "reads nothing", state, Reader(NOTHING, reader.token)  # or gets no answer
 
     def _fills(self, state: State, reader: Reader) -> Iterator[tuple[str, State, Reader]]:
@@ -267,6 +318,8 @@ class Model:
         text = name if version is None else f"{name} with {version}"
         after = self._apply(state, name, token, version)
         yield text, after, True
+        if self.away:
+            yield f"{text} does not arrive", state, False
         if not state.may_fail:
             return
         differs = self.tokens_differ and name in ("lease", "begin")
@@ -289,8 +342,13 @@ class Model:
             yield f"the late {state.late.name} is done", after
         if state.missed is not None:
             cell = None if self.last == "end" else self.operations["mark"](state.cell, b"", None)
-            after = _acknowledged(state, state.missed)._replace(cell=cell, missed=None)
-            yield f"what was missed is made up for, {state.missed} counts", after
+            counts = _acknowledged(state, state.missed)._replace(missed=None)
+            yield (
+                f"what was missed is made up for, {state.missed} counts",
+                counts._replace(cell=cell),
+            )
+            if self.ends:
+                yield f"its process ends, {state.missed} counts", counts
 
 
 def _is_marked(state: State) -> bool:
@@ -314,7 +372,7 @@ def new_token(state: State) -> bytes:
 def is_outdated(state: State) -> bool:
     """Whether a read that starts now is given less than what was acknowledged."""
     value = leases.value_of(state.cell)
-    return value is not None and int(value) < state.acknowledged
+    return value is not None and OLD < int(value) < state.acknowledged
 
 
 # See Note [Few states].
@@ -334,8 +392,8 @@ def _with_plain_versions(state: State) -> State:
         return state  # they have been plain before
 
     def plain(version: int | None) -> int | None:
-        if version is None:
-            return None
+        if version is None or version == OLD:
+            return version
         return 0 if version < acknowledged else 1 + bisect_right(pending, version)
 
     value, late = leases.value_of(state.cell), state.late

@@ -7,13 +7,13 @@ INTERLEAVINGS_FROM is the first seed, so that several processes can share a mill
 import pytest
 
 from storage.cache import leases
-from storage.cache.redis_cells import RedisCells
+from storage.cache.generations import Generations
 from tests import clouds, switches
 from tests.storage.cache.answer_interleavings import OfAnswers
+from tests.storage.cache.conftest import EvictableCells
 from tests.storage.cache.erasure_interleavings import OfErasure
 from tests.storage.cache.interleavings import (
-    LATE,
-    LOST,
+    AWAY,
     NONE,
     DeleteOnWrite,
     DictCells,
@@ -60,7 +60,7 @@ def test_in_memory(name):
 def test_in_redis(request, server, name):
     found = request.getfixturevalue(server)
     url = found.url if server == "valkey_cluster" else f"redis://127.0.0.1:{found.port}/2"
-    cells = RedisCells(clouds.make_cache(url))
+    cells = EvictableCells(clouds.make_cache(url))
 
     def emptied():
         for key in KINDS[name][0].keys:
@@ -94,8 +94,8 @@ def test_a_mark_that_the_client_sends_twice(cells):
     assert cells.get("key") != b"Vold"
 
 
-def test_what_is_made_up_for_while_an_index_lags():
-    stale, _, _ = runs(OfAnswers, DictCells, range(COUNT), has_index=True, faults=[LOST, LATE])
+def test_a_new_generation_while_an_index_lags():
+    stale, _, _ = runs(OfAnswers, DictCells, range(COUNT), has_index=True, faults=[AWAY])
     assert stale == 0
 
 
@@ -110,7 +110,14 @@ def test_the_usual_cache_aside_would_be_stale():
 
 def test_without_marks_after_the_commit_answers_would_be_stale():
     # The mark from before the commit is evicted, and a reader fills what it has read before.
-    stale, _, _ = runs(OfAnswers, DictCells, range(500), faults=(NONE,), unmarked="after")
+    stale, _, _ = runs(OfAnswers, DictCells, range(2000), faults=(NONE,), unmarked="after")
+    assert stale > 0
+
+
+@pytest.mark.parametrize(("kind", "options"), list(KINDS.values())[:3])
+def test_without_generations_what_a_process_missed_would_be_stale(monkeypatch, kind, options):
+    monkeypatch.setattr(Generations, "advance", lambda generations, groups: None)
+    stale, _, _ = runs(kind, DictCells, range(1000), faults=(AWAY,), **options)
     assert stale > 0
 
 

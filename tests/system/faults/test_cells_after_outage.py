@@ -11,11 +11,14 @@ import time
 
 import pytest
 import redis
+from redis.exceptions import RedisClusterException
 
-from storage.cache import missed, reliable_cells
-from storage.cache.keys import interaction_key
-from storage.cache.missed import MissedInvalidations
+from storage.cache import generations, leases, reliable_cells
+from storage.cache.generations import LONGEST_LOOK, PAUSE_SECONDS, Generations
+from storage.cache.keys import answer_key, interaction_key
+from storage.dynamodb.generations import DynamoDBGenerations
 from storage.exceptions import StorageUnavailable
+from storage.records.audit import Kind
 from storage.records.questions import Question
 from tests import clouds, servers
 from tests.clocks import Clock
@@ -122,22 +125,9 @@ def test_a_hung_server_that_comes_back_shows_nothing_old(writer, reader, hang, r
 
 
 @pytest.mark.usefixtures("cached")
-def test_without_settling_others_would_show_it(writer, reader, hang, raw, monkeypatch):
-    # The control: what the writer missed is removed a moment too late for the reader.
-    monkeypatch.setattr(reliable_cells, "SETTLING_SECONDS", 0.0)
-    monkeypatch.setattr(MissedInvalidations, "make_up", lambda self: True)
-    old = raw.get(KEY)
-    with hang():
-        notices(reader)
-        writer.update_interaction_sync("i", {"response": "new"})
-    raw.set(KEY, old)  # commands that wait for a hung server take effect when it goes on
-    assert responses(reader, 1, until="old") == {"old", "new"}
-
-
-@pytest.mark.usefixtures("cached")
-def test_without_remembering_it_would_be_shown_for_long(writer, reader, hang, raw, monkeypatch):
-    # The control: nothing that was missed is made up for.
-    monkeypatch.setattr(MissedInvalidations, "add", lambda self, keys, invalidate: None)
+def test_without_generations_it_would_be_shown_for_long(writer, reader, hang, raw, monkeypatch):
+    # The control: nobody learns of what was missed.
+    monkeypatch.setattr(Generations, "advance", lambda self, groups: None)
     old = raw.get(KEY)
     with hang():
         notices(writer)
@@ -145,6 +135,43 @@ def test_without_remembering_it_would_be_shown_for_long(writer, reader, hang, ra
         writer.update_interaction_sync("i", {"response": "new"})
     raw.set(KEY, old)
     assert "old" in responses(reader, 0, until="old")
+
+
+def change_after_the_return(writer, reader, hang, monkeypatch, settles=True):
+    """A writer that has not noticed the return yet changes `i`; gives what a reader finds then."""
+    guard = writer.cache.cells._guards.of(KEY)
+    with monkeypatch.context() as patched, hang():
+        patched.setattr(guard, "_probe", failing)
+        notices(writer)
+        notices(reader)
+    monkeypatch.setattr(guard, "_probe", failing)
+    breaker = reader.cache.cells._guards.of(KEY)._breaker
+    servers.wait_for(lambda: not breaker.is_open, "the reader to notice the return")
+    if not settles:
+        reader.cache.cells._guards.of(KEY).back_since = 0.0
+    reader.get_interaction_sync("i")
+    writer.update_interaction_sync("i", {"response": "new"})
+    return reader.get_interaction_sync("i").response
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock by which processes look at the generations."""
+    clock = Clock()
+    clock.steady = time.monotonic()
+    monkeypatch.setattr(generations, "time", clock)
+    return clock
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_writer_may_be_the_last_to_notice_the_return(writer, reader, hang, monkeypatch):
+    assert change_after_the_return(writer, reader, hang, monkeypatch) == "new"
+
+
+@pytest.mark.usefixtures("cached", "clock")
+def test_without_settling_what_it_changes_would_be_shown(writer, reader, hang, monkeypatch):
+    # The control.
+    assert change_after_the_return(writer, reader, hang, monkeypatch, settles=False) == "old"
 
 
 @pytest.mark.usefixtures("cached")
@@ -164,39 +191,6 @@ def test_a_fault_that_eats_begin_and_end_of_a_write_is_made_good_before_its_answ
     writer.update_interaction_sync("i", {"response": "new"})
     assert failures == []
     assert reader.get_interaction_sync("i").response == "new"
-
-
-@pytest.mark.usefixtures("cached")
-def test_what_is_made_up_for_while_it_is_read_is_not_given(writer, monkeypatch):
-    cells = writer.cache.cells
-    get = cells._cells.get
-
-    def overtaken(key):
-        cell = get(key)
-        cells._missed.make_up()  # the thread removes it just now, and forgets it
-        return cell
-
-    monkeypatch.setattr(missed.background, "repeat", lambda do, pause: None)
-    with monkeypatch.context() as patched:
-        patched.setattr(cells._cells, "end", failing)
-        patched.setattr(cells._cells, "begin", failing)
-        writer.update_interaction_sync("i", {"response": "new"})
-    monkeypatch.setattr(cells._cells, "get", overtaken)
-    cells._guards.of(KEY)._breaker.succeeded()
-    assert writer.get_interaction_sync("i").response == "new"
-
-
-@pytest.mark.usefixtures("cached")
-def test_thousands_that_were_missed_are_removed_before_others_are_given_them(
-    writer, reader, hang, raw
-):
-    many = [f"chat:ada:{n}" for n in range(20_000)]
-    with hang():
-        notices(reader)
-        writer.update_interaction_sync("i", {"response": "new"})
-        writer.cache.cells.mark(many)
-    assert responses(reader, 4) == {"new"}
-    assert raw.exists(*many) == len(many)
 
 
 @pytest.mark.usefixtures("cached")
@@ -237,47 +231,199 @@ def test_without_a_thread_to_be_had_writes_hold_and_the_cache_comes_back(
         patched.setattr(threading.Thread, "start", refused)
         for n in range(4):
             assert writer.update_interaction_sync("i", {"output_tokens": n}) is not None
+    raw.delete(KEY)  # a mark that came late, and would stay for a minute
     assert works_again(writer, raw)
 
 
-@pytest.mark.usefixtures("cached")
-def test_what_was_missed_is_removed_though_no_call_comes(writer, hang, raw):
-    with hang():
-        writer.delete_interaction_sync("i")
-    end = time.monotonic() + 300
-    while raw.get(KEY) is not None and time.monotonic() < end:
-        time.sleep(0.05)
-    assert raw.get(KEY) is None
+# A process ends, orderly or not, before the server is back.
+
+CHANGES = {
+    "update": (lambda storage, _: storage.update_interaction_sync("i", NEW), ("new", "new")),
+    "delete": (lambda storage, _: storage.delete_interaction_sync("i"), (None, None)),
+    "save": (
+        lambda storage, make: storage.save_interaction_sync(make(interaction_id="i", **NEW)),
+        ("new", "new"),
+    ),
+    "a newer answer": (
+        lambda storage, make: storage.save_interaction_sync(make(interaction_id="j", **NEW)),
+        ("old", "new"),
+    ),
+    "a batch with a newer answer": (
+        lambda storage, make: storage.create_interactions_sync([make(interaction_id="j", **NEW)]),
+        ("old", "new"),
+    ),
+}
+NEW = {"response": "new"}
+
+
+def seen(storage):
+    """The responses that a process gives by id, and to the question."""
+    found = storage.get_interaction_sync("i"), storage.find_answer_sync(QUESTION)
+    return tuple(each and each.response for each in found)
+
+
+def ends(storage):
+    """Nothing is done any more that a process meant to do later, as if it had been killed."""
+    storage.cache.cells._cells._cache = None
+
+
+def cut_off(storage, monkeypatch):
+    """Only this process no longer reaches the server, and has noticed that."""
+    monkeypatch.setattr(storage.cache.cells._cells, "_cache", None)
+    guard = storage.cache.cells._guards.of(KEY)
+    monkeypatch.setattr(guard, "_probe", failing)
+    for _ in range(3):
+        guard.ask(failing, None)
+
+
+@pytest.fixture(params=CHANGES)
+def missed_change(request, cached, writer, reader, clock, make_interaction, monkeypatch):
+    """A change that was acknowledged by a process that missed it, and then ended; what is seen."""
+    assert seen(reader) == ("old", "old")  # it has looked
+    cut_off(writer, monkeypatch)
+    change, after = CHANGES[request.param]
+    change(writer, make_interaction)
+    ends(writer)
+    return after
+
+
+def test_a_new_process_shows_nothing_that_another_one_missed(missed_change, make_process, raw):
+    assert raw.get(KEY).startswith(b"V")  # it is still there
+    assert seen(make_process()) == missed_change
+    assert seen(make_process()) == missed_change
+
+
+def test_a_process_that_noticed_nothing_learns_of_it_within_a_second(missed_change, reader, clock):
+    clock.passes(PAUSE_SECONDS)
+    reader.cache.cells._generations.look_again()  # as its thread does
+    assert seen(reader) == missed_change
 
 
 @pytest.mark.usefixtures("cached")
-def test_until_it_is_removed_its_process_is_not_given_it(writer, hang, raw, monkeypatch):
-    monkeypatch.setattr(MissedInvalidations, "make_up", lambda self: True)
-    monkeypatch.setattr(reliable_cells, "SETTLING_SECONDS", 0.0)
-    old = raw.get(KEY)
-    with hang():
-        writer.update_interaction_sync("i", {"response": "new"})
-    time.sleep(1.1)  # the breaker's pause
-    raw.set(KEY, old)
-    assert responses(writer, 1) == {"new"}
-
-
-@pytest.mark.usefixtures("cached")
-def test_more_than_can_be_remembered_turns_the_cache_off_until_all_has_ended(
-    writer, hang, raw, monkeypatch
+def test_a_process_that_noticed_the_outage_shows_nothing_that_another_one_missed(
+    writer, reader, hang, monkeypatch
 ):
-    monkeypatch.setattr(missed, "REMEMBERED", 0)
-    monkeypatch.setattr(reliable_cells, "SETTLING_SECONDS", 0.0)
-    clock = Clock()
-    monkeypatch.setattr(missed, "time", clock)
-    old = raw.get(KEY)
     with hang():
-        writer.update_interaction_sync("i", {"response": "new"})
-    raw.set(KEY, old)
-    assert responses(writer, 2) == {"new"}
+        notices(reader)
+        cut_off(writer, monkeypatch)
+        writer.delete_interaction_sync("i")
+        ends(writer)
+    breaker = reader.cache.cells._guards.of(KEY)._breaker
+    servers.wait_for(lambda: not breaker.is_open, "the reader to notice the return")
+    end = time.monotonic() + reliable_cells.SETTLING_SECONDS + 0.5
+    while time.monotonic() < end:
+        assert seen(reader) == (None, None)
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_process_that_was_not_used_looks_before_it_shows_anything(
+    writer, reader, clock, monkeypatch
+):
+    assert seen(reader) == ("old", "old")
+    while reader.cache.cells._generations.look_again():
+        clock.passes(PAUSE_SECONDS)
+    cut_off(writer, monkeypatch)
+    writer.update_interaction_sync("i", NEW)
+    assert seen(reader) == ("new", "new")
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_process_whose_thread_does_not_look_uses_nothing_for_long(
+    writer, reader, clock, monkeypatch
+):
+    assert seen(reader) == ("old", "old")
+    cut_off(writer, monkeypatch)
+    writer.update_interaction_sync("i", NEW)
+    clock.passes(LONGEST_LOOK + 1)  # it was suspended, for example
+    assert seen(reader) == ("new", "new")
+
+
+@pytest.mark.usefixtures("cached")
+def test_the_cache_is_used_while_the_generations_cannot_be_read(reader, clock, monkeypatch):
+    assert seen(reader) == ("old", "old")
+    monkeypatch.setattr(DynamoDBGenerations, "read", unavailable)
+    monkeypatch.setattr(reader.database, "read", unavailable)
+    for _ in range(3):
+        clock.passes(PAUSE_SECONDS)
+        reader.cache.cells._generations.look_again()
+        assert seen(reader) == ("old", "old")
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_process_that_could_never_read_the_generations_uses_no_value(make_process, monkeypatch):
+    monkeypatch.setattr(DynamoDBGenerations, "read", unavailable)
+    asked, process = [], make_process()
+    read = process.database.read
+    process.database.read = lambda interaction_id: asked.append(1) or read(interaction_id)
+    assert process.get_interaction_sync("i").response == "old"
+    assert process.update_interaction_sync("i", NEW).response == "new"
+    assert process.get_interaction_sync("i").response == "new"
+    assert asked == [1, 1]
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_write_that_nobody_can_be_told_of_is_not_acknowledged(writer, reader, monkeypatch):
+    cut_off(writer, monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr(DynamoDBGenerations, "advance", unavailable)
+        with pytest.raises(StorageUnavailable):
+            writer.update_interaction_sync("i", NEW)
+    assert writer.update_interaction_sync("i", NEW).response == "new"
+    reader.cache.cells._generations._look_now()
+    assert seen(reader) == ("new", "new")
+
+
+def unavailable(*arguments):
+    raise StorageUnavailable("It does not answer.")
+
+
+@pytest.mark.usefixtures("cached")
+def test_what_an_index_may_not_show_yet_is_not_cached_again_at_once(
+    writer, make_process, raw, clock, monkeypatch
+):
+    cut_off(writer, monkeypatch)
+    writer.update_interaction_sync("i", NEW)
+    reader = make_process()
+    assert seen(reader) == ("new", "new")
+    assert raw.get(KEY).startswith(b"V1{")
+    assert raw.get(answer_key(QUESTION)) is None
+    clock.passes(leases.LEASE_SECONDS)
+    assert seen(reader) == ("new", "new")
+    assert raw.get(answer_key(QUESTION)) == b'V1"i"'
+    assert seen(make_process()) == ("new", "new")
+
+
+@pytest.mark.usefixtures("cached")
+def test_what_was_read_before_a_new_generation_is_not_used_in_it(
+    writer, reader, raw, clock, monkeypatch
+):
     raw.delete(KEY)
-    clock.passes(writer.cache.cells._missed._ttl)
-    assert works_again(writer, raw)
+    read = reader.database.read
+
+    def overtaken(interaction_id):
+        found = read(interaction_id)
+        cut_off(writer, monkeypatch)
+        writer.update_interaction_sync("i", NEW)
+        reader.cache.cells._generations._look_now()
+        return found
+
+    monkeypatch.setattr(reader.database, "read", overtaken)
+    assert reader.get_interaction_sync("i").response == "old"  # it began before the change
+    monkeypatch.undo()
+    assert raw.get(KEY).startswith(b"V")
+    assert reader.get_interaction_sync("i").response == "new"
+
+
+@pytest.mark.usefixtures("cached")
+def test_an_audit_counts_what_was_cached_before_an_outage(writer, make_process, clock, monkeypatch):
+    cut_off(writer, monkeypatch)
+    writer.update_interaction_sync("i", NEW)
+    process = make_process()
+    found = process.cache.audit(process.database.read, process.database.find_answer, None)
+    assert found.differences == []
+    assert found.entries[Kind.OUTDATED] == 2
+    assert found.entries[Kind.INTERACTION] == found.entries[Kind.ANSWER] == 0
 
 
 @pytest.mark.usefixtures("cached")
@@ -345,3 +491,28 @@ def test_after_a_failover_all_is_cached_again(cluster, clustered, names):
     cluster.nodes[1].terminate()
     assert read_until(*clustered, names, lambda number: number > 0)  # it was noticed
     assert read_until(*clustered, names, lambda number: number == 0)
+
+
+def test_what_was_missed_while_a_node_was_away_is_not_shown_when_it_is_back(
+    cluster, clustered, names
+):
+    storage, _ = clustered
+    node = cluster.nodes[1]._process.pid
+    os.kill(node, signal.SIGSTOP)
+    try:
+        for name in names[:50]:
+            assert storage.delete_interaction_sync(name)
+        ends(storage)
+    finally:
+        os.kill(node, signal.SIGCONT)
+    new = clouds.storage_of(storage.database.client, clouds.make_cache(cluster.url))
+
+    def is_back():
+        with contextlib.suppress(redis.RedisError, RedisClusterException):
+            cells = map(new.cache.cells._cells.get, map(interaction_key, names[:50]))
+            return any(cell is not None and cell.startswith(b"V") for cell in cells)
+        return False
+
+    servers.wait_for(is_back, "the node, with what was deleted")
+    for _ in range(2):
+        assert [name for name in names if new.get_interaction_sync(name)] == names[50:]

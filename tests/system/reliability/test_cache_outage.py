@@ -210,21 +210,31 @@ def settings_of_servers(table, dynamodb_server, cache):
 
 
 @pytest.fixture
-def api(tmp_path, settings_of_servers):
-    """Servers of one process each: what each knows of Redis is its own."""
+def start(tmp_path, settings_of_servers):
+    """Starts servers of one process each: what each knows of Redis is its own."""
     started = []
-    try:
-        started += [Server(tmp_path, **settings_of_servers) for _ in range(SERVERS)]
-        for server in started:
+
+    def start(count, **settings):
+        new = [Server(tmp_path, **settings_of_servers | settings) for _ in range(count)]
+        started.extend(new)
+        for server in new:
             server.wait_until_it_answers()
-        yield started
-    finally:
-        with ThreadPoolExecutor(SERVERS) as threads:
-            list(threads.map(Server.stop, started))
+        return new
+
+    yield start
+    with ThreadPoolExecutor(SERVERS) as threads:
+        list(threads.map(Server.stop, started))
 
 
 @pytest.fixture
-def key(tmp_path, settings_of_servers, api):
+def api(start):
+    return start(SERVERS)
+
+
+@pytest.fixture
+def key(tmp_path, settings_of_servers):
+    made = run(tmp_path, "migrate", **settings_of_servers)
+    assert made.returncode == 0, made.stderr
     made = run(tmp_path, "create_api_key", "test", **settings_of_servers)
     assert made.returncode == 0, made.stderr
     return made.stdout.decode().split()[-1]
@@ -260,6 +270,39 @@ def test_whatever_redis_does_no_request_fails_and_nothing_stays_stale(cache, api
     assert {call.kind for call in calls} >= {"read", "complete", "create", "delete"}
     assert [call for call in calls if call.result in FAILED][:10] == []
     assert [call for call in calls if call.age > CACHE_TTL][:10] == []
+
+
+def test_what_a_server_could_not_tell_redis_outlives_the_server(cache, start, key):
+    stopped, killed, stays = start(3, CACHE_TTL="300")
+
+    def call(server, method, path, value=None):
+        body = None if value is None else json.dumps(value)
+        headers = {"Authorization": f"Api-Key {key}", "Content-Type": "application/json"}
+        status, _, answer = server.request(method, path, body, headers)
+        return status, json.loads(answer) if answer else None
+
+    def is_cached(interaction_id):
+        with cache.client() as client:
+            return client.get(keys.interaction_key(interaction_id)).startswith(b"V")
+
+    made = [call(stays, "POST", INTERACTIONS, new(response="old"))[1] for _ in range(4)]
+    made = [each["interaction_id"] for each in made]
+    gone, changed = made[:2], made[2:]
+    assert all(map(is_cached, made))
+    cache.hang()
+    for number, server in enumerate((stopped, killed)):
+        for _ in range(6):
+            assert call(server, "GET", one(made[0]))[0] in (200, 404)
+        assert call(server, "DELETE", one(gone[number]))[0] == 204
+        assert call(server, "PATCH", one(changed[number]), {"response": "new"})[0] == 200
+    stopped.end(signal.SIGTERM)
+    killed.end(signal.SIGKILL)
+    cache.go_on()
+    servers.wait_for(cache.answers, "an answer of Redis")
+    assert all(map(is_cached, made))
+    for server in (*start(1, CACHE_TTL="300"), stays):
+        assert [call(server, "GET", one(each))[0] for each in gone] == [404, 404]
+        assert [call(server, "GET", one(each))[1]["response"] for each in changed] == ["new"] * 2
 
 
 def in_phase(calls, phase):
