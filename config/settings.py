@@ -103,6 +103,10 @@ HOST = env.HOST.value
 PORT = env.PORT.value
 WORKERS = env.WORKERS.value
 THREADS = env.THREADS.value or (8 if PRODUCTION else 1)
+NUM_PROXIES = env.NUM_PROXIES.value
+RATE_LIMIT_PER_KEY = env.RATE_LIMIT_PER_KEY.value
+RATE_LIMIT_PER_ADDRESS = env.RATE_LIMIT_PER_ADDRESS.value
+LOGIN_TRIES = env.LOGIN_TRIES.value
 CACHE_TTL = env.CACHE_TTL.value
 RETENTION_HOT_DAYS, RETENTION_TOTAL_DAYS = _retention()
 BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"
@@ -136,6 +140,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.ShortcutEntrance",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "chat.api.middleware.AddressLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -1,6 +1,7 @@
 """The calls for interactions. `chat.api.operations` documents them."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +14,7 @@ from chat.api import bodies, operations, parameters
 from chat.api.authentication import caller_of
 from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
+from chat.api.rate_limits import count_call
 from storage import expiry, get_storage
 from storage.models import ChatInteraction
 from storage.records.json import dumps, format_time, to_json
@@ -23,7 +25,10 @@ class StoreView(APIView):
     """The base of all views. It leaves out the parts of DRF that these calls do not need."""
 
     http_method_names = ["get", "head", "post", "patch", "delete"]
+    is_limited = True
+    """Whether calls count for the limit of their API key."""
     _allow: str
+    limit_headers: Mapping[str, str] = {}
 
     def __init_subclass__(cls) -> None:
         """List the methods once for each class; DRF does it for each response."""
@@ -59,8 +64,16 @@ class StoreView(APIView):
         self.check_permissions(request)
         self.check_throttles(request)
 
+    def check_throttles(self, request: Request) -> None:
+        """Count the call for the limit of its API key. Raises QuotaExceeded."""
+        caller = caller_of(request)
+        if self.is_limited and caller.key_prefix:
+            self.limit_headers = count_call(caller.key_prefix)
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Set Content-Length, as CommonMiddleware does; calls with a key skip that."""
+        for name, value in self.limit_headers.items():
+            response[name] = value
         response["Content-Length"] = str(len(response.content))
         super().finalize_response(request, response, *args, **kwargs)
         return response
