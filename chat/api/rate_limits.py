@@ -7,6 +7,7 @@ The headers are those of draft-ietf-httpapi-ratelimit-headers: `RateLimit-Policy
 the window in seconds, `RateLimit` what is left and the seconds until there is more.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,6 +71,7 @@ def excuse_stranger(environ: Mapping[str, Any]) -> None:
         rate_limits().give_back("address", address_of(environ))
 
 
+@functools.lru_cache(maxsize=1024)  # during a lease they are the same from call to call
 def _headers(limit: str, quota: int, verdict: Verdict) -> dict[str, str]:
     return {
         "RateLimit-Policy": f'"{limit}";q={quota};w={WINDOW_SECONDS}',

@@ -1,14 +1,15 @@
 """The limits of calls, by name."""
 
 from storage.rate_limits.digests import digest
+from storage.rate_limits.leases import LeasedWindows
 from storage.rate_limits.metrics import REFUSED
-from storage.rate_limits.windows import Verdict, Windows
+from storage.rate_limits.windows import Verdict
 
 
 class RateLimits:
     """Counts calls in windows. Thread-safe; no method raises."""
 
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: LeasedWindows) -> None:
         self._windows = windows
 
     def take(self, limit: str, who: str, quota: int) -> Verdict:

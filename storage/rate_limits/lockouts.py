@@ -36,7 +36,7 @@ class Lockouts:
             if wait := _seconds(entries, tries, now):
                 return wait
             for digest, most in tries.items():
-                table.write(digest, _failed(entries[digest], most, now), now)
+                table.write(digest, now, _failed(entries[digest], most, now))
         return 0
 
     def wait(self, tries: dict[bytes, int]) -> int:
@@ -52,7 +52,7 @@ class Lockouts:
         with self._table as table:
             entry = _current(table.read(digest), now)
             if entry.current:
-                table.write(digest, entry._replace(current=entry.current - 1), now)
+                table.write(digest, now, entry._replace(current=entry.current - 1))
 
     def forget(self, digest: bytes) -> None:
         """Forget all failures, and lift the lock-out."""
@@ -60,11 +60,12 @@ class Lockouts:
             table.remove(digest)
 
 
-def _current(entry: Entry, now: int) -> Entry:
+def _current(found: tuple[int, int, int], now: int) -> Entry:
     """The entry if it still means something; `previous` counts lock-outs, `current` failures.
 
     After a restart of the machine its clock is back at 0: an entry of the future is none.
     """
+    entry = Entry(*found)
     return entry if now < entry.expires <= now + FORGET_MS else NOTHING
 
 

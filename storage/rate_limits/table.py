@@ -14,6 +14,7 @@ import os
 import struct
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -22,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 DIGEST_BYTES = 16
 _FIELDS = struct.Struct("=QII")
-_ENTRY_BYTES = DIGEST_BYTES + _FIELDS.size
+_ENTRY = struct.Struct(f"={DIGEST_BYTES}xQII")
+_ENTRY_BYTES = _ENTRY.size
 _BUCKET_BYTES = 8 * _ENTRY_BYTES
 _BUCKETS = 4096
 _BYTES = _BUCKETS * _BUCKET_BYTES
@@ -56,6 +58,8 @@ class Table:
         except (OSError, ValueError) as error:
             logger.warning("Each process counts calls for itself: %s", error)
             self._memory = mmap.mmap(-1, _BYTES)
+        self._get = partial(_ENTRY.unpack_from, self._memory)
+        self._put = partial(_FIELDS.pack_into, self._memory)
 
     def __enter__(self) -> "Table":
         self._threads.acquire()
@@ -77,18 +81,18 @@ class Table:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._threads.release()
 
-    def read(self, digest: bytes) -> Entry:
+    def read(self, digest: bytes) -> tuple[int, int, int]:
         """Returns the entry of a digest, NOTHING if there is none."""
         at = self._find(digest)
-        return NOTHING if at < 0 else Entry(*_FIELDS.unpack_from(self._memory, at + DIGEST_BYTES))
+        return NOTHING if at < 0 else self._get(at)
 
-    def write(self, digest: bytes, entry: Entry, now: int) -> None:
+    def write(self, digest: bytes, now: int, entry: tuple[int, int, int]) -> None:
         """Set the entry of a digest. `now` is on the clock of `expires`."""
         at = self._find(digest)
         if at < 0:
             at = self._room(digest, now)
             self._memory[at : at + DIGEST_BYTES] = digest
-        _FIELDS.pack_into(self._memory, at + DIGEST_BYTES, *entry)
+        self._put(at + DIGEST_BYTES, *entry)
 
     def remove(self, digest: bytes) -> None:
         """Remove the entry of a digest, if there is one."""
@@ -107,7 +111,7 @@ class Table:
         return min(places, key=lambda at: self._weight(at, now))
 
     def _weight(self, at: int, now: int) -> int:
-        entry = Entry(*_FIELDS.unpack_from(self._memory, at + DIGEST_BYTES))
+        entry = Entry(*self._get(at))
         return entry.previous + entry.current if entry.expires > now else -1
 
 

@@ -13,9 +13,10 @@ from django.conf import settings
 from storage.startup.selection import get_storage, is_production
 
 if TYPE_CHECKING:
+    from storage.rate_limits.leases import LeasedWindows
     from storage.rate_limits.limits import RateLimits
     from storage.rate_limits.lockouts import Lockouts
-    from storage.rate_limits.windows import Windows
+    from storage.rate_limits.windows import Counts
 
 
 @functools.cache
@@ -35,21 +36,23 @@ def lockouts() -> "Lockouts":
     return Lockouts(Table(settings.DATA_DIR / "limits" / "login"))
 
 
-def _windows() -> "Windows":
-    from storage.rate_limits.local import LocalWindows
+def _windows() -> "LeasedWindows":
+    from storage.rate_limits.leases import LeasedWindows
+    from storage.rate_limits.local import LocalCounts
     from storage.rate_limits.table import Table
 
-    local = LocalWindows(Table(settings.DATA_DIR / "limits" / "calls"))
+    local = LocalCounts(Table(settings.DATA_DIR / "limits" / "calls"))
+    return LeasedWindows(_in_redis() or local, local)
+
+
+def _in_redis() -> "Counts | None":
     if not is_production():
-        return local
+        return None
     from storage.cache.leased import LeasedCache
-    from storage.rate_limits.leased import LeasedWindows
-    from storage.rate_limits.redis_windows import RedisWindows
+    from storage.rate_limits.redis_counts import RedisCounts
 
     cache = get_storage().cache
-    if not isinstance(cache, LeasedCache):
-        return local
-    return LeasedWindows(RedisWindows(cache.server), cache.guards, local)
+    return RedisCounts(cache.server, cache.guards) if isinstance(cache, LeasedCache) else None
 
 
 def forget() -> None:
