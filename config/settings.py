@@ -282,10 +282,13 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.LOG_LEVEL.value},
-    "filters": {"route": {"()": "config.logs.RouteInsteadOfPath"}},
+    "filters": {
+        "route": {"()": "config.logs.RouteInsteadOfPath"},
+        "refusals": {"()": "config.logs.NoRefusals"},
+    },
     "loggers": {
         "django": {"handlers": [], "propagate": True},
-        "django.request": {"filters": ["route"]},
+        "django.request": {"filters": ["refusals", "route"]},
         # At DEBUG these log whole requests, including what users said.
         "botocore": {"level": "WARNING"},
         "boto3": {"level": "WARNING"},

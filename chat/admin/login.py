@@ -167,7 +167,7 @@ def _turn() -> Iterator[bool]:
 def _refused(request: HttpRequest, status: int, limit: str, seconds: int) -> HttpResponse:
     REFUSED.labels(limit).inc()
     context = {
-        **admin.site.each_context(request),
+        "site_title": admin.site.site_title,
         "title": "The login is locked" if status == 429 else "The login is busy",
         "minutes": -(-seconds // 60) if status == 429 else 0,
     }
