@@ -1,4 +1,4 @@
-"""Limits of the real server: exact between its processes, and by the address that the proxy adds."""
+"""Limits of the real server: exact between its processes, by the address that a proxy adds."""
 
 import secrets
 import time
