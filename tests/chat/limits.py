@@ -1,5 +1,9 @@
 """What the tests of limits share."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from storage.rate_limits import leases, local, lockouts
@@ -8,7 +12,7 @@ from tests.clocks import Clock
 
 
 @pytest.fixture
-def limits(settings, tmp_path):
+def limits(settings: Any, tmp_path: Path) -> Iterator[Any]:
     """The settings, with counters that start at nothing."""
     settings.DATA_DIR = tmp_path
     rate_limits.forget()
@@ -17,7 +21,7 @@ def limits(settings, tmp_path):
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time of all limits, at the start of a window."""
     found = Clock()
     found.steady = 60_000.0
