@@ -51,6 +51,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
 def _positive_or_empty(text: str) -> int | None:
     return _positive(text) if text else None
 
@@ -115,6 +122,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "up to a minute": (_seconds_of_a_minute, "a whole number of seconds from 1 to 60"),
     "days": (_positive, "a whole number of days from 1"),
     "number": (_positive, "a whole number from 1"),
+    "number or zero": (_natural, "a whole number from 0"),
     "number or empty": (_positive_or_empty, "a whole number from 1, or empty"),
     "port": (_port, "a port number from 1 to 65535"),
     "list": (_words, "words separated by commas"),
@@ -210,6 +218,34 @@ HSTS_SECONDS = Variable(
     "3600",
     "With `HTTPS`: how long browsers use HTTPS only after a visit. Raise it to a year, 31536000, "
     "once everything works.",
+)
+NUM_PROXIES = Variable(
+    "NUM_PROXIES",
+    "number or zero",
+    "0",
+    "How many proxies in front add the address of their client to `X-Forwarded-For`. So many "
+    "addresses from its end are believed, and never one that a client has sent itself.",
+)
+RATE_LIMIT_PER_KEY = Variable(
+    "RATE_LIMIT_PER_KEY",
+    "number or zero",
+    "60000",
+    "Calls a minute with one API key; more are answered with 429. 0: no limit.",
+)
+RATE_LIMIT_PER_ADDRESS = Variable(
+    "RATE_LIMIT_PER_ADDRESS",
+    "number or zero",
+    "600",
+    "Requests a minute from one address (IPv6: one /64 network) without a valid API key: pages, "
+    "and calls with a wrong key. More are answered with 429. 0: no limit.",
+)
+LOGIN_TRIES = Variable(
+    "LOGIN_TRIES",
+    "number or zero",
+    "5",
+    "Wrong passwords of one account from one address, until its login is locked there: for 15 "
+    "minutes, then 30, and so on. Four times as many lock an address for all accounts, and ten "
+    "times as many an account for all browsers that have not logged in to it. 0: no lock-out.",
 )
 RETENTION_HOT_DAYS = Variable(
     "RETENTION_HOT_DAYS",

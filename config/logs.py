@@ -1,4 +1,4 @@
-"""Keeping personal data out of the log."""
+"""Keeping personal data out of the log, and floods of refused requests."""
 
 import logging
 
@@ -13,3 +13,11 @@ class RouteInsteadOfPath(logging.Filter):
             route = getattr(request.resolver_match, "route", None) or "(no route)"
             record.args = (record.args[0], route)
         return True
+
+
+class NoRefusals(logging.Filter):
+    """Leaves out requests beyond a limit (429): a client can send any number. They are counted."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be logged."""
+        return getattr(record, "status_code", None) != 429

@@ -115,6 +115,10 @@ WORKERS = env.WORKERS.value
 THREADS = env.THREADS.value or (8 if PRODUCTION else 16)
 SERVER_THREADS = 560  # of each process; most of them can only wait, see config.admission
 CLIENT_TIMEOUT = env.CLIENT_TIMEOUT.value
+NUM_PROXIES = env.NUM_PROXIES.value
+RATE_LIMIT_PER_KEY = env.RATE_LIMIT_PER_KEY.value
+RATE_LIMIT_PER_ADDRESS = env.RATE_LIMIT_PER_ADDRESS.value
+LOGIN_TRIES = env.LOGIN_TRIES.value
 CACHE_TTL = env.CACHE_TTL.value
 RETENTION_HOT_DAYS, RETENTION_TOTAL_DAYS = _retention()
 BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"
@@ -148,6 +152,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.ShortcutEntrance",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "chat.api.middleware.AddressLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -289,10 +294,13 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.LOG_LEVEL.value},
-    "filters": {"route": {"()": "config.logs.RouteInsteadOfPath"}},
+    "filters": {
+        "route": {"()": "config.logs.RouteInsteadOfPath"},
+        "refusals": {"()": "config.logs.NoRefusals"},
+    },
     "loggers": {
         "django": {"handlers": [], "propagate": True},
-        "django.request": {"filters": ["route"]},
+        "django.request": {"filters": ["refusals", "route"]},
         # At DEBUG these log whole requests, including what users said.
         "botocore": {"level": "WARNING"},
         "boto3": {"level": "WARNING"},

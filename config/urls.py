@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from chat import health
+from chat.admin.login import login
 from chat.api import urls as api_urls
 from chat.metrics.views import MetricsView
 
@@ -22,6 +23,7 @@ urlpatterns = [
     path("healthz", health.live, name="healthz"),
     path("readyz", health.ready, name="readyz"),
     path("metrics", MetricsView.as_view(), name="metrics"),
+    path("admin/login/", login),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
 ]

@@ -110,6 +110,12 @@ def _kept_for_ever(settings):
     settings.RETENTION_TOTAL_DAYS = 1_000_000
 
 
+@pytest.fixture(autouse=True)
+def _no_limits(settings):
+    """All tests come from one address. Those of limits set some."""
+    settings.RATE_LIMIT_PER_KEY = settings.RATE_LIMIT_PER_ADDRESS = settings.LOGIN_TRIES = 0
+
+
 @pytest.fixture(scope="session")
 def dynamodb_server():
     """A DynamoDB, as `url`."""

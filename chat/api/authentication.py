@@ -4,15 +4,18 @@ A chat service sends an API key, which is service-wide or bound to one user. Sta
 logged in to the admin may read what the admin shows them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from chat.api.rate_limits import count_stranger, excuse_stranger
 from storage.accounts import api_keys
+from storage.models import ApiKey
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -28,6 +31,8 @@ class Caller:
     may_erase: bool = False
     """Whether it may erase and export users."""
     is_authenticated: bool = True
+    key_prefix: str = ""
+    """The public part of its API key; empty without one."""
 
     def require(self, user_id: str) -> None:
         """Raise PermissionDenied (403) unless this caller may access this user."""
@@ -50,23 +55,47 @@ class Caller:
             )
 
 
+def key_of(authorization: str, environ: Mapping[str, Any]) -> ApiKey:
+    """Returns the API key in a header. `environ` tells where the request comes from.
+
+    A wrong key counts for that address, and one that has had too many is not looked up. Raises
+    AuthenticationFailed (401) and QuotaExceeded (429).
+    """
+    counted = False
+
+    def count() -> None:
+        nonlocal counted
+        count_stranger(environ)
+        counted = True
+
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "api-key" or not key.strip():
+        count()
+        raise AuthenticationFailed("Send the header 'Authorization: Api-Key <your key>'.")
+    found = api_keys.find(key.strip(), count)
+    if found is None:
+        raise AuthenticationFailed("This API key is unknown, revoked or expired.")
+    if counted:
+        excuse_stranger(environ)
+    return found
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Api-Key <key>`."""
 
     keyword = "Api-Key"
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
-        header = request._request.META.get("HTTP_AUTHORIZATION")
+        environ = request._request.META
+        header = environ.get("HTTP_AUTHORIZATION")
         if header is None:
             return None
-        scheme, _, key = header.partition(" ")
-        if scheme.lower() != "api-key" or not key.strip():
-            raise AuthenticationFailed("Send the header 'Authorization: Api-Key <your key>'.")
-        found = api_keys.find(key.strip())
-        if found is None:
-            raise AuthenticationFailed("This API key is unknown, revoked or expired.")
+        found = key_of(header, environ)
         may_erase = found.may_erase and not found.user_id
-        return Caller(f"key:{found.prefix}", found.user_id or None, True, may_erase), None
+        caller = Caller(
+            f"key:{found.prefix}", found.user_id or None, True, may_erase, key_prefix=found.prefix
+        )
+        return caller, None
 
     def authenticate_header(self, request: Request) -> str:
         return self.keyword

@@ -51,6 +51,8 @@ class ExportView(StoreView):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Leave out Content-Length of a success: the length of a stream is not known."""
         if response.status_code == 200:
+            for name, value in self.limit_headers.items():
+                response[name] = value
             return APIView.finalize_response(self, request, response, *args, **kwargs)
         return super().finalize_response(request, response, *args, **kwargs)
 

@@ -15,6 +15,7 @@ from rest_framework import exceptions as drf
 from rest_framework.views import set_rollback
 
 from chat.api.mistakes import Mistakes
+from chat.api.rate_limits import QuotaExceeded
 from storage import exceptions as storage
 from storage.exceptions import StorageError
 from storage.sql_errors import translate
@@ -85,6 +86,10 @@ class IdempotencyKeyReused(Problem, status=422, title="Idempotency key reused"):
     """The idempotency key was used before, with another request."""
 
 
+class TooManyCalls(Problem, status=429, title="Quota exceeded"):
+    """The client has called too often. The request can be repeated after `Retry-After`."""
+
+
 class Unavailable(Problem, status=503, title="Temporarily unavailable", slug="unavailable"):
     """The store did not answer. The request can be repeated after `Retry-After`."""
 
@@ -100,16 +105,25 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
         return None
     set_rollback()
     if isinstance(problem, Problem):
-        status, title, slug = problem.status_code, problem.title, problem.slug
-        response = problem_response(status, title, str(problem.detail), slug, problem.mistakes)
-        if problem.retry_after is not None:
-            response["Retry-After"] = str(problem.retry_after)
+        response = _response_to(problem)
+        if isinstance(error, QuotaExceeded):
+            for name, value in error.headers.items():
+                response[name] = value
         return response
     title = HTTPStatus(problem.status_code).phrase
     slug = str(problem.default_code).replace("_", "-")
     response = problem_response(problem.status_code, title, str(problem.detail), slug)
     if header := getattr(problem, "auth_header", None):
         response["WWW-Authenticate"] = header
+    return response
+
+
+def _response_to(problem: Problem) -> HttpResponse:
+    """The response to a problem of the API."""
+    status, title, slug = problem.status_code, problem.title, problem.slug
+    response = problem_response(status, title, str(problem.detail), slug, problem.mistakes)
+    if problem.retry_after is not None:
+        response["Retry-After"] = str(problem.retry_after)
     return response
 
 
@@ -174,6 +188,8 @@ def _from_framework(error: Exception) -> drf.APIException | None:
             return drf.PermissionDenied()
         case TooManyFieldsSent():
             return InvalidRequest("There are too many query parameters; no call takes more than 5.")
+        case QuotaExceeded():
+            return TooManyCalls(str(error), retry_after=error.seconds)
         case RequestDataTooBig():
             return TooLarge("The body is too large.")
     return None
@@ -212,6 +228,17 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if not _is_api(request):
         return defaults.server_error(request)
     return problem_response(500, "Server error", "The server made a mistake.")
+
+
+def problem_of_quota(request: HttpRequest, error: QuotaExceeded) -> HttpResponse:
+    """The response to a request that was refused before its view was called."""
+    response = exception_handler(error, {})
+    assert response is not None
+    if not _is_api(request):
+        response.headers["Content-Type"] = "text/plain; charset=utf-8"
+        response.content = f"Too many requests. Try again in {error.seconds} seconds."
+    response["Content-Length"] = str(len(response.content))
+    return response
 
 
 def _database_failed(request: HttpRequest, error: StorageError) -> HttpResponse:

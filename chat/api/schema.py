@@ -131,10 +131,12 @@ _PROBLEMS = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The idempotency key was used before, with another request.",
+    429: "More calls than the API key may make, or than its address may make with wrong keys; try "
+    "again after `Retry-After` seconds. `RateLimit-Policy` and `RateLimit` tell the quota.",
     503: "The store did not answer in time; try again after `Retry-After` seconds.",
     507: "The store has no space left.",
 }
-READING = (400, 401, 403, 503)
+READING = (400, 401, 403, 429, 503)
 """The statuses of errors that every call can return."""
 
 WRITING = (*READING, 507)

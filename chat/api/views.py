@@ -1,6 +1,7 @@
 """The calls for interactions. `chat.api.operations` documents them."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +14,7 @@ from chat.api import bodies, operations, parameters
 from chat.api.authentication import caller_of
 from chat.api.idempotency import HEADER, idempotency
 from chat.api.problems import InvalidRequest, NotFound
+from chat.api.rate_limits import count_call
 from storage import expiry, get_storage
 from storage.models import ChatInteraction
 from storage.records.json import dumps, format_time, to_json
@@ -26,7 +28,10 @@ class StoreView(APIView):
     instead_of_key: str | None = "Repeating this call has no further effect."
     """What to do without an Idempotency-Key. None: writes of this view take one."""
 
+    is_limited = True
+    """Whether calls count for the limit of their API key."""
     _allow: str
+    limit_headers: Mapping[str, str] = {}
 
     def __init_subclass__(cls) -> None:
         """List the methods once for each class, as DRF does for each response.
@@ -74,8 +79,16 @@ class StoreView(APIView):
         if self.instead_of_key is not None:
             raise InvalidRequest(f"Leave out Idempotency-Key here. {self.instead_of_key}")
 
+    def check_throttles(self, request: Request) -> None:
+        """Count the call for the limit of its API key. Raises QuotaExceeded."""
+        caller = caller_of(request)
+        if self.is_limited and caller.key_prefix:
+            self.limit_headers = count_call(caller.key_prefix)
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Set Content-Length, as CommonMiddleware does; calls with a key skip that."""
+        for name, value in self.limit_headers.items():
+            response[name] = value
         response["Content-Length"] = str(len(response.content))
         super().finalize_response(request, response, *args, **kwargs)
         return response

@@ -28,6 +28,7 @@ class MetricsView(StoreView):
     """All metrics as text. They cover all users, so a key bound to one user is refused."""
 
     schema = None  # it is not part of the API
+    is_limited = False  # when a service calls too often, the scrape is to show it
 
     def get(self, request: Request) -> HttpResponse:
         caller_of(request).require_every_user()

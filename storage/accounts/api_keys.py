@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Callable
 from typing import cast
 
 from django.db import connection
@@ -18,8 +19,11 @@ MEMORY_SIZE = 10_000
 _verified: dict[bytes, tuple[float, ApiKey]] = {}
 
 
-def find(key: str) -> ApiKey | None:
+def find(key: str, before_lookup: Callable[[], None] = lambda: None) -> ApiKey | None:
     """The API key; None if it is unknown, revoked or expired.
+
+    A key that this process has not verified before costs a query and more: `before_lookup` is
+    called then, and may raise.
 
     A verified key is remembered for MEMORY_SECONDS. Only its SHA-256 is, never the key itself.
     """
@@ -28,6 +32,8 @@ def find(key: str) -> ApiKey | None:
     known = _verified.get(digest)
     if known is not None and now < known[0]:
         return known[1]
+    if known is None:
+        before_lookup()
     found = _look_up(key)
     if found is None:
         _verified.pop(digest, None)

@@ -148,15 +148,15 @@ class GuardedCache:
 
     def __init__(self, cache: BaseCache, guards: Guards) -> None:
         self._cache = cache
-        self._guards = guards
+        self.guards = guards
 
     def get(self, key: str) -> str | None:
         """Returns the string under `key`, or None if there is none or it is no string."""
         place = string_key(key)
-        value = self._guards.of(place).ask(lambda: self._cache.get(place), None)
+        value = self.guards.of(place).ask(lambda: self._cache.get(place), None)
         return value if isinstance(value, str) else None
 
     def set(self, key: str, value: str, ttl: int) -> None:
         """Keep `value` for `ttl` seconds."""
         place = string_key(key)
-        self._guards.of(place).ask(lambda: self._cache.set(place, value, ttl), None)
+        self.guards.of(place).ask(lambda: self._cache.set(place, value, ttl), None)

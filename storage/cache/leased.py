@@ -18,7 +18,7 @@ from storage import expiry, limits
 from storage.cache import keys, metrics
 from storage.cache.audit import audit_cache
 from storage.cache.base import Cache, Find, Read, Writing
-from storage.cache.guarded import GuardedCache
+from storage.cache.guarded import GuardedCache, Guards
 from storage.cache.leases import LEASE_SECONDS, VALUE_MAX_BYTES
 from storage.cache.read_through import Reading, ReadThrough, Unreadable, new_token
 from storage.cache.reliable_cells import ReliableCells
@@ -38,8 +38,13 @@ class LeasedCache(Cache):
         self.cells = cells
         self._ttl = ttl
         self._strings = strings
-        self._server = server
+        self.server = server
         self.through = ReadThrough(cells)
+
+    @property
+    def guards(self) -> Guards:
+        """The circuit breakers of the server. Whoever else asks it shares them."""
+        return self._strings.guards
 
     def get(self, interaction_id: str, read: Read) -> Stored | None:
         return self.through.get(_ById(self, interaction_id, read))
@@ -58,7 +63,7 @@ class LeasedCache(Cache):
         self._strings.set(key, value, ttl)
 
     def audit(self, read: Read, find: Find, sample: int | None) -> Audit:
-        return audit_cache(self._server, self.cells.usable, read, find, sample)
+        return audit_cache(self.server, self.cells.usable, read, find, sample)
 
     @contextmanager
     def creating(self, interactions: Sequence[ChatInteraction]) -> Iterator[None]:

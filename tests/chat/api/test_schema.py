@@ -18,7 +18,7 @@ from storage.models.interaction import COMPLETED_FIELDS, CONTENT_FIELDS
 from storage.records.json import to_dict, to_json
 from tests.chat.calls import BATCH, LOOKUP, PROBLEM, mistakes, new, one, patch, post, saved
 
-READING = {400, 401, 403, 503}
+READING = {400, 401, 403, 429, 503}
 WRITING = {*READING, 507}
 BODY = {411, 413, 415}
 OPERATIONS = {

@@ -15,6 +15,8 @@ from storage.cache.guarded import GuardedCache, Guards
 from storage.cache.leases import BUSY
 from storage.cache.redis_cells import RedisCells
 from storage.exceptions import StorageUnavailable
+from storage.rate_limits.redis_counts import RedisCounts
+from storage.rate_limits.windows import Request
 from tests import clouds
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "production.md"
@@ -74,6 +76,9 @@ def test_it_may_do_all_that_the_application_does(user_url, cache):
     cells.drop("chat:guide:2")
     token = cells.begin(f"chat::{'0' * 64}", b"writer", [])
     cells.end(f"chat::{'0' * 64}", token, b'{"user_id":"guide"}', 60, [])
+    counts = RedisCounts(cache, Guards(cache))
+    for number in range(1, 4):
+        assert counts.take(Request(b"0123456789abcdef", 10, 1)).state.current == number
     assert cells.erase_user("guide") == 2
     assert cells.get(f"chat::{'0' * 64}") is None
     for server in inspection.servers(cache.client.get_client(True)):

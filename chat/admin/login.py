@@ -1,0 +1,176 @@
+"""The admin's login. It bounds how many passwords are tried, and how many at the same time.
+
+A browser that has logged in to an account has a signed cookie that says so. It has its own number
+of tries, so nobody else can lock it out. For all others wrong passwords count by account and
+address, by address, and by account. https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies
+"""
+
+import logging
+import threading
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.crypto import get_random_string
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters
+
+from chat.api.addresses import address_of
+from storage.rate_limits.digests import digest
+from storage.rate_limits.metrics import REFUSED
+from storage.startup.rate_limits import lockouts
+
+logger = logging.getLogger(__name__)
+
+PER_ADDRESS = 4
+"""How many times LOGIN_TRIES an address has for all accounts."""
+
+PER_ACCOUNT = 10
+"""How many times LOGIN_TRIES an account has from all addresses."""
+
+COOKIE = "known_browser"
+COOKIE_SECONDS = 90 * 24 * 60 * 60
+
+NAME_LENGTH = 150
+
+_checking = threading.Lock()
+"""A check takes hundreds of milliseconds of CPU time, on purpose: one at a time in a process."""
+
+_queue = threading.BoundedSemaphore(2)
+"""Whoever checks, and one more who waits. Others would hold threads that API calls need."""
+
+
+@sensitive_post_parameters()
+@csrf_protect
+@never_cache
+def login(request: HttpRequest) -> HttpResponse:
+    """The admin's login page; 429 if locked, 503 if too many log in at once."""
+    if request.method != "POST":
+        return admin.site.login(request)
+    attempt = Attempt(request)
+    if wait := attempt.wait():
+        return _refused(request, 429, "login", wait)
+    with _turn() as is_free:
+        if not is_free:
+            return _refused(request, 503, "busy", 1)
+        if wait := attempt.begin():
+            return _refused(request, 429, "login", wait)
+        response = admin.site.login(request)
+    if response.status_code == 302:
+        attempt.succeeded(response)
+    else:
+        attempt.failed()
+    return response
+
+
+class Attempt:
+    """One try of a password."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        # As the form does; otherwise other writings of the same name would be further tries.
+        name = unicodedata.normalize("NFKC", request.POST.get("username", "").strip())
+        self._name = name[: NAME_LENGTH + 1]
+        self._address = address_of(request.META)
+        self._browser = _browser(request, self._name)
+        tries: int = settings.LOGIN_TRIES
+        if self._browser:
+            self._own = digest("login of browser", self._name, self._browser)
+            self._shared: dict[bytes, int] = {}
+        else:
+            self._own = pair_digest(self._name, self._address)
+            self._shared = {
+                address_digest(self._address): PER_ADDRESS * tries,
+                account_digest(self._name): PER_ACCOUNT * tries,
+            }
+        self._tries = {self._own: tries, **self._shared} if tries else {}
+
+    def wait(self) -> int:
+        """Seconds until it may be made, 0 if it may be now."""
+        return lockouts().wait(self._tries) if self._tries else 0
+
+    def begin(self) -> int:
+        """As `wait`, and if it may be made it counts as failed until it has succeeded."""
+        return lockouts().attempt(self._tries) if self._tries else 0
+
+    def succeeded(self, response: HttpResponse) -> None:
+        """The password was right: whoever knows it may mistype it again."""
+        if self._tries:
+            lockouts().forget(self._own)
+            for shared in self._shared:
+                lockouts().take_back(shared)
+        response.set_signed_cookie(
+            COOKIE,
+            self._browser or get_random_string(22),
+            salt=_salt(self._name),
+            max_age=COOKIE_SECONDS,
+            path=reverse("admin:login"),
+            secure=settings.SESSION_COOKIE_SECURE,
+            httponly=True,
+            samesite="Lax",
+        )
+
+    def failed(self) -> None:
+        """The password was wrong. Logs it, and the lock-out that may begin with it."""
+        known = get_user_model().objects.filter(username=self._name).exists()
+        # Somebody may have typed a password into the wrong field.
+        account = ascii(self._name) if known else "an unknown account"
+        logger.warning("Login failed: %s from %s.", account, self._address)
+        if wait := self.wait():
+            logger.warning("Login locked for %d s: %s from %s.", wait, account, self._address)
+
+
+def pair_digest(name: str, address: str) -> bytes:
+    """Under which failures of an account from an address are counted."""
+    return digest("login of account from address", name, address)
+
+
+def address_digest(address: str) -> bytes:
+    """Under which failures from an address are counted."""
+    return digest("login from address", address)
+
+
+def account_digest(name: str) -> bytes:
+    """Under which failures of an account are counted."""
+    return digest("login of account", name)
+
+
+def _browser(request: HttpRequest, name: str) -> str:
+    """The number of the browser if it has logged in to this account, or else nothing."""
+    found = request.get_signed_cookie(COOKIE, "", salt=_salt(name), max_age=COOKIE_SECONDS)
+    return found or ""
+
+
+def _salt(name: str) -> str:
+    return f"chat.admin.login:{name}"
+
+
+@contextmanager
+def _turn() -> Iterator[bool]:
+    """Whether a password may be checked. Waits for one check of another thread at most."""
+    if not _queue.acquire(blocking=False):
+        yield False
+        return
+    try:
+        with _checking:
+            yield True
+    finally:
+        _queue.release()
+
+
+def _refused(request: HttpRequest, status: int, limit: str, seconds: int) -> HttpResponse:
+    REFUSED.labels(limit).inc()
+    context = {
+        "site_title": admin.site.site_title,
+        "title": "The login is locked" if status == 429 else "The login is busy",
+        "minutes": -(-seconds // 60) if status == 429 else 0,
+    }
+    response = TemplateResponse(request, "admin/login_refused.html", context, status=status)
+    response["Retry-After"] = str(seconds)
+    return response
