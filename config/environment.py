@@ -55,6 +55,13 @@ def _positive_or_empty(text: str) -> int | None:
     return _positive(text) if text else None
 
 
+def _percent(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= 100:
+        raise ValueError
+    return number
+
+
 def _port(text: str) -> int:
     number = int(text)
     if not 0 < number < 65536:
@@ -106,6 +113,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "boolean or empty": (_boolean_or_empty, "1, true, 0, false or empty"),
     "seconds": (_positive, "a whole number of seconds from 1"),
     "days": (_positive, "a whole number of days from 1"),
+    "percent": (_percent, "a whole number from 1 to 100"),
     "number": (_positive, "a whole number from 1"),
     "number or empty": (_positive_or_empty, "a whole number from 1, or empty"),
     "port": (_port, "a port number from 1 to 65535"),
@@ -210,6 +218,14 @@ RETENTION_TOTAL_DAYS = Variable(
     "days",
     "90",
     "How long an interaction can be read after it was created. More than `RETENTION_HOT_DAYS`.",
+)
+PURGE_MAX_PERCENT = Variable(
+    "PURGE_MAX_PERCENT",
+    "percent",
+    "20",
+    "The share of all interactions that one run of `purge_interactions` may delete without "
+    "`--yes`. What has come due since the last run of at most two days ago does not count. "
+    "100: any share.",
 )
 ARCHIVE_DIR = Variable(
     "ARCHIVE_DIR",

@@ -91,8 +91,18 @@ class Backups(ABC):
     """
 
     @abstractmethod
-    def take(self, now: datetime, report: BackupReport, *, dry_run: bool = False) -> None:
-        """Back the database up, or make sure that it keeps its own past. Fills `report`."""
+    def take(
+        self,
+        now: datetime,
+        report: BackupReport,
+        *,
+        dry_run: bool = False,
+        keep_expired: bool = False,
+    ) -> None:
+        """Back the database up, or make sure that it keeps its own past. Fills `report`.
+
+        With `keep_expired` no backup is deleted.
+        """
 
     @abstractmethod
     def copies(self) -> list[Copy]:

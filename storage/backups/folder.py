@@ -35,6 +35,9 @@ WAIT_SECONDS = 60.0
 
 POLL_SECONDS = 0.05
 
+ALWAYS_KEPT = 2
+"""The newest backups, which no run deletes, whatever its clock says."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAME = re.compile(r"backup-(\d{8}T\d{6}\.\d{6})Z", re.ASCII)
 _TIME = "%Y%m%dT%H%M%S.%f"
@@ -63,7 +66,7 @@ class Backup:
     """Bytes of the file."""
     taken_at: datetime
     expires_at: datetime
-    """The first run of `backup` after this time deletes it."""
+    """The first run of `backup` after this time deletes it, unless it is one of the newest."""
     sqlite_version: str
     content: DatabaseContent
 
@@ -75,7 +78,9 @@ class BackupFolder:
         self.folder = folder
         self._keep = keep
 
-    def take(self, database: Path, now: datetime) -> tuple[Backup, list[str]]:
+    def take(
+        self, database: Path, now: datetime, *, keep_expired: bool = False
+    ) -> tuple[Backup, list[str]]:
         """Back up a database, which may be written to meanwhile, and then delete expired backups.
 
         Returns the backup and the names of the deleted ones. Raises StorageFull or BackupRefused,
@@ -91,7 +96,7 @@ class BackupFolder:
                     with suppress(OSError):  # else the next run does it
                         self._remove_leftovers()
                     raise
-                return backup, self._remove_expired(now)
+                return backup, [] if keep_expired else self._remove_expired(now)
 
     def names(self) -> list[str]:
         """The names of all backups, oldest first."""
@@ -199,8 +204,12 @@ class BackupFolder:
         except BackupDamaged:
             return taken_at + self._keep
 
+    def expired(self, now: datetime, kept: int = ALWAYS_KEPT) -> list[str]:
+        """The names of the backups to be deleted. The newest `kept` are never among them."""
+        return [name for name in self.names()[:-kept] if self._expiry(name) <= now]
+
     def _remove_expired(self, now: datetime) -> list[str]:
-        expired = [name for name in self.names() if self._expiry(name) <= now]
+        expired = self.expired(now)
         for name in expired:
             durable.remove(self._manifest_path(name), self.path(name))
         return expired

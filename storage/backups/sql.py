@@ -21,7 +21,14 @@ from storage.backups.base import (
     RestoreReport,
     VerificationReport,
 )
-from storage.backups.folder import LATEST, Backup, BackupDamaged, BackupFolder, BackupRefused
+from storage.backups.folder import (
+    ALWAYS_KEPT,
+    LATEST,
+    Backup,
+    BackupDamaged,
+    BackupFolder,
+    BackupRefused,
+)
 from storage.models import Lock
 from storage.records.json import format_time
 from storage.sqlite import in_use
@@ -44,20 +51,33 @@ class SqlBackups(Backups):
         self._keep = keep
         self._has_interactions = has_interactions
 
-    def take(self, now: datetime, report: BackupReport, *, dry_run: bool = False) -> None:
+    def take(
+        self,
+        now: datetime,
+        report: BackupReport,
+        *,
+        dry_run: bool = False,
+        keep_expired: bool = False,
+    ) -> None:
         """Back up, and then delete what has expired. If it fails, earlier backups are kept."""
+        kept = [
+            path
+            for path, since in replacing.kept(self._database)
+            if since + self._keep <= now and not keep_expired
+        ]
         if dry_run:
-            report.deleted = [copy.name for copy in self.copies() if copy.gone_by <= now]
+            # The backup that a run would make first is then one of the newest.
+            report.deleted = [] if keep_expired else self._folder.expired(now, ALWAYS_KEPT - 1)
+            report.deleted += [path.name for path in kept]
             return
         replacing.remove_leftovers(self._database)
-        backup, report.deleted = self._folder.take(self._database, now)
+        backup, report.deleted = self._folder.take(self._database, now, keep_expired=keep_expired)
         report.name, report.bytes = backup.name, backup.bytes
         report.rows = backup.content.row_count
         report.expires_at = format_time(backup.expires_at)
-        for path, since in replacing.kept(self._database):
-            if since + self._keep <= now:
-                path.unlink(missing_ok=True)
-                report.deleted.append(path.name)
+        for path in kept:
+            path.unlink(missing_ok=True)
+            report.deleted.append(path.name)
 
     def copies(self) -> list[Copy]:
         kept = replacing.kept(self._database)

@@ -32,10 +32,15 @@ class TableBackups(Backups):
         self._table = table
         self._connect = connect
 
-    def take(self, now: datetime, report: BackupReport, *, dry_run: bool = False) -> None:
+    def take(
+        self,
+        now: datetime,
+        report: BackupReport,
+        *,
+        dry_run: bool = False,
+        keep_expired: bool = False,
+    ) -> None:
         """Check that the recovery is on, and report how far back it reaches."""
-        if dry_run:
-            return
         with _advised():
             window = recovery.window(self._client())
         report.recovery = {

@@ -6,6 +6,7 @@ from chat.maintenance.runs import Run
 from chat.management.base import MaintenanceCommand
 from storage.backups.base import BackupReport
 from storage.backups.selection import get_backups
+from storage.exceptions import StorageUnavailable
 from storage.interface import Storage
 
 
@@ -17,10 +18,24 @@ class Command(MaintenanceCommand):
         "Back up the SQL database to BACKUP_DIR, and delete expired backups. In production, also "
         "check that DynamoDB can restore the table."
     )
+    by_age = deletes_by_age = True
     locks = False  # the lock of the folder makes one run wait for the other
+
+    _unchecked: StorageUnavailable | None = None
+    """Why the clock could not be checked: a backup is made all the same, and none is deleted."""
+
+    def refuse(self, storage: Storage, run: Run, options: dict[str, Any]) -> None:
+        try:
+            super().refuse(storage, run, options)
+        except StorageUnavailable as error:
+            self._unchecked = error
 
     def work(
         self, storage: Storage, run: Run, report: BackupReport, options: dict[str, Any]
     ) -> None:
         for backups in get_backups():
-            backups.take(run.now, report, dry_run=run.dry_run)
+            backups.take(
+                run.now, report, dry_run=run.dry_run, keep_expired=self._unchecked is not None
+            )
+        if self._unchecked is not None:
+            raise self._unchecked
