@@ -1,7 +1,7 @@
-"""Whether the clock of this machine can be believed, by a run that acts on ages.
+"""Whether the clock of this machine can be believed by a run that deletes what is old.
 
-What has expired is deleted for good, and the clock says what has expired. So a run that archives,
-purges or backs up first compares the clock with something else:
+That is deleted for good, and the clock says how old it is. So a run that purges, or deletes expired
+backups, first compares the clock with something else:
 
 - with the clock of a server, if there is one: DynamoDB's, or that of the archive's bucket;
 - otherwise with what the store itself knows: interactions and earlier runs. Between
@@ -11,6 +11,7 @@ purges or backs up first compares the clock with something else:
 A clock that is behind deletes nothing that it should not, and is not refused.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 
 from storage import expiry
@@ -31,18 +32,24 @@ class ClockNotBelieved(StorageError):
     """The clock may be ahead, and what is deleted by age would be gone. The message says why."""
 
 
-def check_clock(storage: Storage, now: datetime) -> None:
-    """Raise ClockNotBelieved if the clock, which says `now`, seems to be ahead."""
-    if problem := clock_problem(storage, now):
+def check(storage: Storage, now: datetime, is_due: Callable[[], bool]) -> None:
+    """Raise ClockNotBelieved if the clock, which says `now`, may be ahead.
+
+    A first run, of which nothing is known, may have been preceded by a pause: it is refused only
+    if it would delete something.
+    """
+    problem = problem_of(storage, now)
+    if problem and (storage.database.last_runs() or is_due()):
         raise ClockNotBelieved(f"{problem} {REMEDY}")
 
 
-def clock_problem(storage: Storage, now: datetime) -> str | None:
-    """Returns why the clock seems to be ahead, or None. Reads a row for every two days at most."""
+def problem_of(storage: Storage, now: datetime) -> str | None:
+    """Returns why the clock may be ahead, or None. Reads a row or two for every two days."""
     server = server_time(storage)
     if server is not None:
-        is_ahead = now - server > CREDIBLE
-        return f"The clock says {_text(now)}, and the server's {_text(server)}." * is_ahead or None
+        if now - server <= CREDIBLE:
+            return None
+        return f"The clock says {_text(now)}, and the server's {_text(server)}."
     since = _last_gap(storage, now)
     if since is None or now - since <= CREDIBLE:
         return None
@@ -58,13 +65,13 @@ def server_time(storage: Storage) -> datetime | None:
 
 
 def record_run(storage: Storage, command: str, now: datetime, *, confirmed: bool) -> None:
-    """Remember that a command has run, as a trace for later runs.
+    """Remember that a command has run, as a trace for later runs, if the clock is believed.
 
     The time goes back only if an operator has confirmed it: a clock that is behind for a day must
     not make the right one look as if it were ahead.
     """
-    known = storage.database.last_runs().get(command)
-    if known is None or known <= now or confirmed:
+    known = storage.database.last_runs().get(command, now)
+    if confirmed or (known <= now and problem_of(storage, now) is None):
         storage.database.record_run(command, now)
 
 

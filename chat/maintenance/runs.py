@@ -140,8 +140,13 @@ class Run:
 
     def check_time(self) -> None:
         """Raise OutOfTime when the time is up. For a long step, which may be left at any point."""
-        if self._stopped or (self._deadline is not None and time.monotonic() >= self._deadline):
+        if self.is_over():
             raise OutOfTime
+
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        is_late = self._deadline is not None and time.monotonic() >= self._deadline
+        return self._stopped or is_late
 
     def require(self, seconds: float) -> None:
         """Raise OutOfTime if the run is to end within that time: call it before a long step."""

@@ -39,7 +39,7 @@ class TooManyDue(StorageError):
         )
 
 
-def check_share(storage: Storage, policy: Policy) -> None:
+def check(storage: Storage, policy: Policy) -> None:
     """Raise TooManyDue if a purge would delete too large a share.
 
     The cost grows with what is due: the rest is counted only until it is enough.

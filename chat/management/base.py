@@ -9,15 +9,12 @@ import sys
 import time
 from abc import abstractmethod
 from argparse import ArgumentParser
-from contextlib import suppress
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 from django.core.management.base import BaseCommand, CommandError
 
-from chat.maintenance.clock import check_clock, record_run
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import OutOfTime, Run
 from chat.management import arguments
@@ -25,7 +22,7 @@ from chat.management.interrupts import ctrl_c, handled
 from chat.metrics.maintenance import leave_run_metrics
 from chat.progress import progress
 from storage import get_storage
-from storage.exceptions import StorageError, StorageUnavailable
+from storage.exceptions import StorageError
 from storage.interface import Storage
 
 WRONG_USE = 2
@@ -36,19 +33,6 @@ STOPPED = 3
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as in shells."""
-
-PRESENT = timedelta(minutes=1)
-"""What --now may differ from the clock by, and still mean the present."""
-
-
-class NowNotConfirmed(StorageError):
-    """--now asks for deletion as of another time than the present."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Nothing was done: --now is not the present, and what is due at that time would be "
-            "deleted for good. --dry-run shows it; --yes deletes it."
-        )
 
 
 class MaintenanceCommand(BaseCommand):
@@ -70,23 +54,12 @@ class MaintenanceCommand(BaseCommand):
     locks = True
     """Whether a run acquires the maintenance lock, so that it does not overlap with others."""
 
-    by_age = False
-    """Whether it archives or deletes by age. Then the clock is checked first, unless --yes."""
-
-    deletes_by_age = False
-    """Whether it deletes by age. Then --now needs --yes, too."""
-
     @abstractmethod
     def work(self, storage: Storage, run: Run, report: Any, options: dict[str, Any]) -> None:
         """Do the work, and count it in `report` on the way."""
 
     def refuse(self, storage: Storage, run: Run, options: dict[str, Any]) -> None:
-        """Raise StorageError if the work may not begin. A dry run is refused as well.
-
-        Not called with --yes, nor if --now says that ages are not those of the present.
-        """
-        if self.by_age:
-            check_clock(storage, run.now)
+        """Raise StorageError if the work may not begin. A dry run is refused as well."""
 
     def add_options(self, parser: ArgumentParser) -> None:
         """Add the options that only this command has."""
@@ -100,8 +73,7 @@ class MaintenanceCommand(BaseCommand):
             "--now",
             type=arguments.moment,
             metavar="TIME",
-            help="compute ages as of this time, such as 2026-11-22T00:00:00Z; for drills"
-            + (", and with --yes for good" if self.deletes_by_age else ""),
+            help="compute ages as of this time, such as 2026-11-22T00:00:00Z; for drills",
         )
         parser.add_argument(
             "--max-seconds",
@@ -118,12 +90,6 @@ class MaintenanceCommand(BaseCommand):
         )
         if self.locks:
             add_wait(parser)
-        if self.by_age:
-            parser.add_argument(
-                "--yes",
-                action="store_true",
-                help="do it although the clock, or how much is due, seems to be wrong",
-            )
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
@@ -160,22 +126,8 @@ class MaintenanceCommand(BaseCommand):
                 lock=self.locks,
             )
             with ctrl_c(), handled(signal.SIGTERM, lambda *_: run.stop()), run:
-                self._confirm(storage, run, options)
+                self.refuse(storage, run, options)
                 self.work(storage, run, report, options)
-
-    def _confirm(self, storage: Storage, run: Run, options: dict[str, Any]) -> None:
-        """Raise StorageError if the run needs --yes and has none. Else leave a trace of it."""
-        confirmed = options.get("yes", False)
-        is_drill = options["now"] is not None and abs(run.now - datetime.now(UTC)) > PRESENT
-        if is_drill and self.deletes_by_age and not (confirmed or run.dry_run):
-            raise NowNotConfirmed
-        if is_drill:
-            return
-        if not confirmed:
-            self.refuse(storage, run, options)
-        if self.by_age and not run.dry_run:
-            with suppress(StorageUnavailable):  # what needs the database fails by itself
-                record_run(storage, self.name, run.now, confirmed=confirmed)
 
     def _tell(self, report: Any, status: str, taken: float, dry_run: bool) -> None:
         """Write the metrics and the summary. A failure to write the metrics fails no run."""

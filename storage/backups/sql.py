@@ -60,24 +60,23 @@ class SqlBackups(Backups):
         keep_expired: bool = False,
     ) -> None:
         """Back up, and then delete what has expired. If it fails, earlier backups are kept."""
-        kept = [
-            path
-            for path, since in replacing.kept(self._database)
-            if since + self._keep <= now and not keep_expired
-        ]
         if dry_run:
-            # The backup that a run would make first is then one of the newest.
-            report.deleted = [] if keep_expired else self._folder.expired(now, ALWAYS_KEPT - 1)
-            report.deleted += [path.name for path in kept]
+            report.deleted = [] if keep_expired else self.expired(now)
             return
         replacing.remove_leftovers(self._database)
         backup, report.deleted = self._folder.take(self._database, now, keep_expired=keep_expired)
         report.name, report.bytes = backup.name, backup.bytes
         report.rows = backup.content.row_count
         report.expires_at = format_time(backup.expires_at)
-        for path in kept:
+        for path in [] if keep_expired else self._expired_databases(now):
             path.unlink(missing_ok=True)
             report.deleted.append(path.name)
+
+    def expired(self, now: datetime) -> list[str]:
+        """What `take` would delete."""
+        # The backup that it makes is then one of the newest.
+        expired = self._folder.expired(now, ALWAYS_KEPT - 1)
+        return expired + [path.name for path in self._expired_databases(now)]
 
     def copies(self) -> list[Copy]:
         kept = replacing.kept(self._database)
@@ -163,6 +162,10 @@ class SqlBackups(Backups):
 
             kept = replacing.replace(self._database, self._folder, backup, change, keep_old)
         report.kept = str(kept) if kept else None
+
+    def _expired_databases(self, now: datetime) -> list[Path]:
+        """Databases that restores have kept for long enough."""
+        return [path for path, since in replacing.kept(self._database) if since + self._keep <= now]
 
     def keep_restores_out(self) -> None:
         """Let no restore begin until this process, or the program that it becomes, has ended."""

@@ -15,7 +15,5 @@ class Command(MaintenanceCommand):
     report_class = Archived
     help = "Move interactions older than RETENTION_HOT_DAYS from the database to the archive."
 
-    by_age = True
-
     def work(self, storage: Storage, run: Run, report: Archived, options: dict[str, Any]) -> None:
         archiving.archive(storage, policy_of(run), run, report)
