@@ -13,6 +13,7 @@ import msgspec
 from backports import zstd
 from msgspec import UNSET, Meta, UnsetType
 
+from storage import expiry
 from storage.models import ChatInteraction
 
 LINE_LIMIT = 4 * 1024 * 1024
@@ -58,7 +59,10 @@ def parse(line: bytes) -> ChatInteraction:
     except ValueError as error:
         raise BadLine(f"{error}.") from None
     interaction = _interaction(record)
-    if problems := interaction.violations():
+    problems = interaction.violations()
+    if "created_at" not in problems and (ahead := expiry.ahead_violation(interaction.created_at)):
+        problems["created_at"] = ahead
+    if problems:
         raise BadLine("; ".join(f"{name} {text}" for name, text in problems.items()))
     return interaction
 

@@ -137,9 +137,10 @@ class Database(ABC):
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         """The newest hot interaction that answers the question (`is_answered_by`), or None.
 
-        Its `max_age` is checked by the caller. A new one may be missing as in `newest`. A backend
-        whose index has only ids reads what it finds there with `read`, which is `self.read` or
-        the same through the cache.
+        What was created after `expiry.latest` is none: its date is wrong, and it would be found
+        until that time comes. `max_age` is checked by the caller. A new one may be missing as in
+        `newest`. A backend whose index has only ids reads what it finds there with `read`, which
+        is `self.read` or the same through the cache.
         """
 
     # Hot interactions, for maintenance. What has expired is among them.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from storage.backups.inspection import CheckTime
 from storage.exceptions import StorageError
 from storage.interface import Storage
 
@@ -98,10 +99,12 @@ class Backups(ABC):
         *,
         dry_run: bool = False,
         keep_expired: bool = False,
+        check_time: CheckTime = lambda: None,
     ) -> None:
         """Back the database up, or make sure that it keeps its own past. Fills `report`.
 
-        With `keep_expired` no backup is deleted.
+        With `keep_expired` no backup is deleted. What `check_time` raises ends it, and then there
+        is no new backup.
         """
 
     @abstractmethod

@@ -22,7 +22,13 @@ from django.db import DatabaseError
 
 from storage.archive import documents, durable
 from storage.backups.base import Copy
-from storage.backups.inspection import DatabaseContent, NotIntact, connected, examine
+from storage.backups.inspection import (
+    CheckTime,
+    DatabaseContent,
+    NotIntact,
+    connected,
+    examine,
+)
 from storage.exceptions import DamagedArchive, StorageError, StorageFull
 from storage.records.json import format_time
 from storage.sql_errors import translate
@@ -79,19 +85,24 @@ class BackupFolder:
         self._keep = keep
 
     def take(
-        self, database: Path, now: datetime, *, keep_expired: bool = False
+        self,
+        database: Path,
+        now: datetime,
+        *,
+        keep_expired: bool = False,
+        check_time: CheckTime = lambda: None,
     ) -> tuple[Backup, list[str]]:
         """Back up a database, which may be written to meanwhile, and then delete expired backups.
 
-        Returns the backup and the names of the deleted ones. Raises StorageFull or BackupRefused,
-        and then earlier backups are as they were.
+        Returns the backup and the names of the deleted ones. Raises StorageFull, BackupRefused or
+        what `check_time` raises, and then earlier backups are as they were.
         """
         with translated("The backup cannot be written"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked(fcntl.LOCK_EX):
                 self._remove_leftovers()
                 try:
-                    backup = self._take(database, now)
+                    backup = self._take(database, now, check_time)
                 except BaseException:
                     with suppress(OSError):  # else the next run does it
                         self._remove_leftovers()
@@ -134,17 +145,21 @@ class BackupFolder:
             raise BackupDamaged(path.name, "it is another backup's, or of a later version")
         return msgspec.convert({**content, "content": content}, Backup)
 
-    def verify(self, name: str) -> Backup:
-        """Read a backup completely and compare it with its manifest. Raises BackupDamaged."""
+    def verify(self, name: str, check_time: CheckTime = lambda: None) -> Backup:
+        """Read a backup completely and compare it with its manifest.
+
+        Raises BackupDamaged, and what `check_time` raises.
+        """
         backup = self.manifest(name)
         path = self.path(name)
         try:
-            is_same = path.stat().st_size == backup.bytes and durable.digest(path) == backup.sha256
+            is_same = path.stat().st_size == backup.bytes
+            is_same = is_same and durable.digest(path, check_time) == backup.sha256
         except OSError as error:
             raise BackupDamaged(path.name, f"it cannot be read ({error.strerror})") from error
         if not is_same:
             raise BackupDamaged(path.name, "its checksum is not that of its manifest")
-        compare(path, path.name, backup)
+        compare(path, path.name, backup, check_time)
         return backup
 
     @contextmanager
@@ -161,7 +176,7 @@ class BackupFolder:
         names = sorted({match[1] for match in found if match})
         return [Copy(name, self._expiry(name)) for name in names]
 
-    def _take(self, database: Path, now: datetime) -> Backup:
+    def _take(self, database: Path, now: datetime, check_time: CheckTime) -> Backup:
         name = f"backup-{now.astimezone(UTC).strftime(_TIME)}Z"
         path = self.path(name)
         if path.exists():
@@ -171,7 +186,7 @@ class BackupFolder:
         in_use.hold(str(database))
         _snapshot(database, partial)
         try:
-            content = examine(partial)
+            content = examine(partial, check_time)
         except NotIntact as error:
             raise BackupRefused(
                 "No backup was made: the copy is damaged, and so the database may be, too. SQLite "
@@ -180,7 +195,7 @@ class BackupFolder:
         backup = Backup(
             name=name,
             content=content,
-            sha256=durable.digest(partial),
+            sha256=durable.digest(partial, check_time),
             bytes=partial.stat().st_size,
             taken_at=now,
             expires_at=now + self._keep,
@@ -239,10 +254,12 @@ class BackupFolder:
             os.close(descriptor)
 
 
-def compare(database: Path, name: str, backup: Backup) -> None:
+def compare(
+    database: Path, name: str, backup: Backup, check_time: CheckTime = lambda: None
+) -> None:
     """Raises BackupDamaged, which names `name`, if the database differs from the manifest."""
     try:
-        content = examine(database)
+        content = examine(database, check_time)
     except NotIntact as error:
         raise BackupDamaged(name, str(error)) from error
     if content != backup.content:

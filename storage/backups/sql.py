@@ -29,6 +29,7 @@ from storage.backups.folder import (
     BackupFolder,
     BackupRefused,
 )
+from storage.backups.inspection import CheckTime
 from storage.models import Lock
 from storage.records.json import format_time
 from storage.sqlite import in_use
@@ -58,13 +59,16 @@ class SqlBackups(Backups):
         *,
         dry_run: bool = False,
         keep_expired: bool = False,
+        check_time: CheckTime = lambda: None,
     ) -> None:
         """Back up, and then delete what has expired. If it fails, earlier backups are kept."""
         if dry_run:
             report.deleted = [] if keep_expired else self.expired(now)
             return
         replacing.remove_leftovers(self._database)
-        backup, report.deleted = self._folder.take(self._database, now, keep_expired=keep_expired)
+        backup, report.deleted = self._folder.take(
+            self._database, now, keep_expired=keep_expired, check_time=check_time
+        )
         report.name, report.bytes = backup.name, backup.bytes
         report.rows = backup.content.row_count
         report.expires_at = format_time(backup.expires_at)
@@ -88,11 +92,16 @@ class SqlBackups(Backups):
         return names[-1] if names else None
 
     def verify(
-        self, wanted: str | None, report: VerificationReport, step: Callable[[], None]
+        self,
+        wanted: str | None,
+        report: VerificationReport,
+        step: Callable[[], None],
+        check_time: CheckTime = lambda: None,
     ) -> None:
         """Read a backup completely and compare it with its manifest. Fills `report`.
 
-        `wanted` is a name or `latest`; None stands for all backups. `step` is called before each.
+        `wanted` is a name or `latest`; None stands for all backups. `step` is called before each,
+        and `check_time` while it is read.
         Raises BackupRefused if there is no backup, or at the end with a line for each damaged one.
         """
         with self._folder.reading():
@@ -103,7 +112,7 @@ class SqlBackups(Backups):
                 report.remaining = len(names) - done
                 step()
                 try:
-                    backup = self._folder.verify(name)
+                    backup = self._folder.verify(name, check_time)
                 except BackupDamaged as error:
                     report.damaged.append(error.name)
                     problems.append(str(error))

@@ -18,6 +18,7 @@ from storage.backups.base import (
     RestoredDatabase,
     RestoreReport,
 )
+from storage.backups.inspection import CheckTime
 from storage.dynamodb.advice import advice
 from storage.dynamodb.client import Client
 from storage.exceptions import StorageUnavailable
@@ -39,6 +40,7 @@ class TableBackups(Backups):
         *,
         dry_run: bool = False,
         keep_expired: bool = False,
+        check_time: CheckTime = lambda: None,
     ) -> None:
         """Check that the recovery is on, and report how far back it reaches."""
         with _advised():

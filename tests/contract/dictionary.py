@@ -140,7 +140,10 @@ class DictionaryDatabase(Database):
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with self._lock:
-            answers = self._oldest_first(question.is_answered_by)
+            latest = expiry.latest()
+            answers = self._oldest_first(
+                lambda row: question.is_answered_by(row) and row.created_at <= latest
+            )
             return self.read(answers[-1].interaction_id) if answers else None
 
     def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:

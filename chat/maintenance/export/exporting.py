@@ -160,7 +160,8 @@ class _Reading:
     def _cold(self, before: Position | None) -> Iterator[Found]:
         for day in self._days(before):
             # With this mark, a merge asks for the rows of a day only once it is the day's turn.
-            yield _end(day), None, ""
+            if before is None or _end(day) < before:
+                yield _end(day), None, ""
             yield from self._unread_of([day], before)
 
     def _days(self, before: Position | None, end: Position = BOTTOM) -> list[date]:

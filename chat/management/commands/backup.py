@@ -36,7 +36,11 @@ class Command(DeletingCommand):
     ) -> None:
         for backups in get_backups():
             backups.take(
-                run.now, report, dry_run=run.dry_run, keep_expired=self._unchecked is not None
+                run.now,
+                report,
+                dry_run=run.dry_run,
+                keep_expired=self._unchecked is not None,
+                check_time=run.check_time,
             )
         if self._unchecked is not None:
             raise self._unchecked
