@@ -97,6 +97,23 @@ def test_a_run_that_has_died_keeps_others_away_for_a_time(storage, held_clock):
 
 
 @pytest.mark.every_backend
+def test_a_run_that_died_while_the_clock_was_ahead_keeps_nobody_away(storage, held_clock):
+    now = held_clock.wall
+    held_clock.wall += 91 * 86_400
+    dead = Run(storage)
+    dead.__enter__()
+    dead._has_ended.set()
+    held_clock.wall = now
+    with Run(storage) as run:
+        run.step()
+
+
+def test_it_says_for_how_long_a_dead_run_keeps_others_away(locks):
+    with Run(locks), pytest.raises(LockHeld, match="within 120 seconds"), Run(locks):
+        pytest.fail("it has begun")
+
+
+@pytest.mark.every_backend
 def test_a_run_whose_lock_another_has_taken_stops_and_leaves_it_alone(storage, held_clock):
     with Run(storage) as run:
         held_clock.passes(60.1)
