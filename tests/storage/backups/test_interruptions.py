@@ -108,7 +108,7 @@ def test_a_restore_that_migrates(tmp_path, backups, database, folder):
 
 @pytest.mark.parametrize("how", ["killed", "failing"])
 def test_a_backup(tmp_path, backups, backup, database, folder, how):
-    backups.take(database, NOW + timedelta(seconds=1))
+    second, _ = backups.take(database, NOW + timedelta(seconds=1))
     in_use.release(str(database))
     start = prepared(tmp_path, database, folder)
     for number, (first, again) in enumerate(interrupted("back_up", how, start.parent), 1):
@@ -120,7 +120,7 @@ def test_a_backup(tmp_path, backups, backup, database, folder, how):
         names = verified(folder)
         assert backup.name not in names, number
         assert len(list(folder.iterdir())) == 2 * len(names) + 1, "nothing else but the lock"
-        for name in names:
+        for name in set(names) - {second.name}:
             assert ids(folder / f"{name}.sqlite3") == OLD, number
 
 
