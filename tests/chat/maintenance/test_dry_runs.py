@@ -67,9 +67,10 @@ def test_while_another_run_is_at_work(used, arguments):
 def test_with_work_of_an_interrupted_run_that_cannot_be_completed(used, arguments):
     segment = used.segments()[-1]
     used.archive.mark(segment)
-    used.archive.files.write(f"{segment}.json", b"damaged")
-    status, _, errors = used.told(*arguments, "--dry-run")
-    assert (status, f"{segment}.json in the archive is damaged" in errors) == (1, True)
+    for name in (used.archive.manifest(segment).data, f"{segment}.json"):
+        used.archive.files.write(name, b"damaged")
+        status, _, errors = used.told(*arguments, "--dry-run")
+        assert (status, f"{name} in the archive is damaged" in errors) == (1, True)
 
 
 def test_a_dry_run_reads_the_work_of_an_interrupted_run_and_leaves_it(used):

@@ -52,7 +52,8 @@ def seconds(clock):
 
 
 def test_an_archive_run_that_reads_slowly(store, clock, seconds, monkeypatch):
-    store.fill(*(datetime.now(UTC) - 40 * DAY + n * timedelta(seconds=1) for n in range(800)))
+    start = datetime.now(UTC).replace(hour=12) - 40 * DAY  # one day, one batch
+    store.fill(*(start + n * timedelta(seconds=1) for n in range(800)))
     slow(monkeypatch, clock, store.storage.database, "oldest")
     summary = store.run("archive_interactions", *LIMIT, now=datetime.now(UTC), status=3)
     assert (summary["archived"], seconds() <= 12) == (0, True)

@@ -168,6 +168,10 @@ def test_the_two_newest_stay_however_old_they_are(backups, backup, database):
     assert backups.names() == [second.name, third.name]
 
 
+class OutOfTime(Exception):
+    """The time is up."""
+
+
 def test_it_is_stopped_when_the_time_is_up_and_leaves_nothing(
     backups, backup, database, folder, monkeypatch
 ):
@@ -180,12 +184,12 @@ def test_it_is_stopped_when_the_time_is_up_and_leaves_nothing(
             nonlocal looks
             looks += 1
             if looks == stops_at:
-                raise TimeoutError
+                raise OutOfTime
 
-        with pytest.raises(TimeoutError):
+        with pytest.raises(OutOfTime):
             backups.take(database, NOW + timedelta(days=1), check_time=check_time)
         looks = 0
-        with pytest.raises(TimeoutError):
+        with pytest.raises(OutOfTime):
             backups.verify(NAME, check_time)
         assert backups.names() == [NAME]
         assert listed(folder) == [".lock", f"{NAME}.json", f"{NAME}.sqlite3"]
