@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from chat import output
 from chat.times import parse_time
+from storage import expiry
 from storage.models import ChatInteraction
 
 LINE_LIMIT = 4 * 1024 * 1024
@@ -62,6 +63,8 @@ def parse(line: bytes) -> ChatInteraction:
     problems = interaction.violations() | problems
     if record.updated_at is UNSET:
         problems.pop("updated_at", None)  # told as created_at
+    if "created_at" not in problems and (ahead := expiry.ahead_violation(interaction.created_at)):
+        problems["created_at"] = ahead
     if problems:
         raise BadLine("; ".join(f"{name} {text}" for name, text in problems.items()))
     return interaction

@@ -69,6 +69,13 @@ def _seconds_of_a_minute(text: str) -> int:
     return number
 
 
+def _percent(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= 100:
+        raise ValueError
+    return number
+
+
 def _port(text: str) -> int:
     number = int(text)
     if not 0 < number < 65536:
@@ -121,6 +128,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "seconds": (_positive, "a whole number of seconds from 1"),
     "up to a minute": (_seconds_of_a_minute, "a whole number of seconds from 1 to 60"),
     "days": (_positive, "a whole number of days from 1"),
+    "percent": (_percent, "a whole number from 1 to 100"),
     "number": (_positive, "a whole number from 1"),
     "number or zero": (_natural, "a whole number from 0"),
     "number or empty": (_positive_or_empty, "a whole number from 1, or empty"),
@@ -259,6 +267,14 @@ RETENTION_TOTAL_DAYS = Variable(
     "days",
     "90",
     "How long an interaction can be read after it was created. More than `RETENTION_HOT_DAYS`.",
+)
+PURGE_MAX_PERCENT = Variable(
+    "PURGE_MAX_PERCENT",
+    "percent",
+    "20",
+    "The share of all interactions that one run of `purge_interactions` may delete without "
+    "`--yes`. What has come due since the last run of at most two days ago does not count. "
+    "100: any share.",
 )
 ARCHIVE_DIR = Variable(
     "ARCHIVE_DIR",

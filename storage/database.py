@@ -38,6 +38,10 @@ BeforeCommit = Callable[[ChatInteraction], None]
 """Called with the interaction that is about to be committed."""
 
 
+END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""When a lock without an end would end, in seconds since 1970."""
+
+
 class Database(ABC):
     """Keeps interactions and stubs. Threads share one.
 
@@ -135,9 +139,10 @@ class Database(ABC):
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         """The newest hot interaction that answers the question (`is_answered_by`), or None.
 
-        Its `max_age` is checked by the caller. A new one may be missing as in `newest`. A backend
-        whose index has only ids reads what it finds there with `read`, which is `self.read` or
-        the same through the cache.
+        What was created after `expiry.latest` is none: its date is wrong, and it would be found
+        until that time comes. `max_age` is checked by the caller. A new one may be missing as in
+        `newest`. A backend whose index has only ids reads what it finds there with `read`, which
+        is `self.read` or the same through the cache.
         """
 
     # Hot interactions, for maintenance. What has expired is among them.
@@ -247,12 +252,35 @@ class Database(ABC):
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         """Acquire a lock, or renew it, until `seconds` from now; returns whether `owner` has it.
 
-        It can be acquired if nobody has it, or if its time is over.
+        It can be acquired if nobody has it, if its time is over, or if it ends later than
+        `latest_lock_end` allows: then it was acquired while the clock was ahead of what it is now.
+        With infinite `seconds` it has no end.
         """
+
+    @abstractmethod
+    def lock_owner(self, name: str, seconds: float) -> str | None:
+        """Who has a lock that is acquired for so many seconds, or None. Changes nothing."""
 
     @abstractmethod
     def release_lock(self, name: str, owner: str) -> None:
         """Release a lock, if `owner` has it."""
+
+    # When maintenance last ran.
+
+    @abstractmethod
+    def record_run(self, command: str, at: datetime) -> None:
+        """Remember when a command last ran, in place of what is remembered of it."""
+
+    @abstractmethod
+    def last_runs(self) -> dict[str, datetime]:
+        """When each command last ran, by its name."""
+
+    def server_time(self) -> datetime | None:
+        """What the clock of a database server says; None if there is no server or no answer.
+
+        The clock of another machine tells whether that of this one is right.
+        """
+        return None
 
     # The database itself.
 
@@ -294,6 +322,16 @@ class Database(ABC):
 
         Called at the end of each call that a coroutine makes, in its thread.
         """
+
+
+def latest_lock_end(now: float, seconds: float) -> float:
+    """When a lock of so many seconds ends at the latest, in seconds since 1970.
+
+    The clocks of two machines may differ by as long as a lock lasts. What ends later is no lock: it
+    was left by a process that was killed while its clock was ahead, or before the clock was set
+    back. Otherwise it would keep others away until that time comes.
+    """
+    return min(now + 2 * seconds, END_OF_TIME)
 
 
 def apply_changes(interaction: ChatInteraction, changes: Mapping[str, Any]) -> None:

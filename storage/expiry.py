@@ -11,6 +11,9 @@ from django.conf import settings
 
 MICROSECOND = timedelta(microseconds=1)
 
+AHEAD = timedelta(days=1)
+"""How far ahead of the clock a row may be dated before it counts as dated in the future."""
+
 
 def cutoff() -> datetime:
     """The retention cutoff: interactions created at this time or earlier have expired."""
@@ -42,6 +45,20 @@ def violation(created_at: datetime) -> str | None:
     if created_at > cutoff():
         return None
     return f"must be less than {settings.RETENTION_TOTAL_DAYS} days ago; older ones are deleted."
+
+
+def latest() -> datetime:
+    """What was created later than this is dated in the future, by a clock that was ahead."""
+    return datetime.now(UTC) + AHEAD
+
+
+def ahead_violation(created_at: datetime) -> str | None:
+    """Returns why a row of this time cannot be imported: it is dated in the future. Or None."""
+    if created_at <= latest():
+        return None
+    return (
+        f"must be at most a day ahead of the clock, which says {datetime.now(UTC):%Y-%m-%dT%H:%MZ}."
+    )
 
 
 def days_before(moment: datetime, days: int) -> datetime:

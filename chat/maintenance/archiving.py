@@ -59,11 +59,12 @@ def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> Non
     """
     report.remaining = _count(storage, policy)
     with Damage() as damage:
-        compaction = Compaction(storage, Holds.of(storage.archive), policy.cutoff)
+        holds = Holds.of(storage.archive)
+        compaction = Compaction(storage, holds, policy.cutoff, check_time=run.check_time)
         with damage.passed_over():
             report.finished = compaction.finish_interrupted(run)
         job = _Job(storage, run, report, compaction)
-        for batch in _batches(storage, policy, run.batch_size):
+        for batch in _batches(storage, policy, run):
             run.step(report.archived)
             job.move(batch)
         report.remaining = report.archived if run.dry_run else report.changed
@@ -132,13 +133,13 @@ def _take_back(
     return True
 
 
-def _batches(storage: Storage, policy: Policy, size: int) -> Iterator[list[ChatInteraction]]:
+def _batches(storage: Storage, policy: Policy, run: Run) -> Iterator[list[ChatInteraction]]:
     """What is to be archived, oldest first. A batch is of one day and fits in memory."""
     batch: list[ChatInteraction] = []
     batch_bytes = 0
-    for interaction in _due(storage, policy):
+    for interaction in _due(storage, policy, run):
         text_bytes = interaction.text_bytes
-        is_full = len(batch) == size or batch_bytes + text_bytes > SEGMENT_BYTES
+        is_full = len(batch) == run.batch_size or batch_bytes + text_bytes > SEGMENT_BYTES
         if batch and (is_full or batch[0].created_at.date() != interaction.created_at.date()):
             yield batch
             batch, batch_bytes = [], 0
@@ -148,9 +149,10 @@ def _batches(storage: Storage, policy: Policy, size: int) -> Iterator[list[ChatI
         yield batch
 
 
-def _due(storage: Storage, policy: Policy) -> Iterator[ChatInteraction]:
+def _due(storage: Storage, policy: Policy, run: Run) -> Iterator[ChatInteraction]:
     after: Position = (policy.cutoff + expiry.MICROSECOND, "")
     while page := storage.oldest(policy.archive_until, PAGE, after):
+        run.check_time()
         for interaction in page:
             # A lagging index may return one twice that was deleted and created again.
             if interaction.position > after:

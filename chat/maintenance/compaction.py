@@ -6,7 +6,7 @@ The next run compacts all marked segments. A row that was not moved is still hot
 restored is hot again, one that was deleted is gone: in each case the segment loses it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,36 +29,42 @@ class SegmentCounts:
     kept: int
     dropped: int
     held: int
-    """Of those kept: past the retention cutoff, but under a legal hold."""
+    """Of those kept: past the retention cutoff. After a purge they are under a legal hold."""
 
 
 @dataclass(frozen=True)
 class Compaction:
     """Compacts segments of a storage.
 
-    A segment keeps the rows that have a stub in it and are not past the retention cutoff. Of the
-    others, those past the cutoff stay that are under a legal hold.
+    A segment keeps the rows that have a stub in it, and those past the retention cutoff that are
+    under a legal hold, whose stub may be gone. Only a purge removes what has a stub because it is
+    past the cutoff: other runs do not depend on the clock being right.
     """
 
     storage: Storage
     holds: Holds
     cutoff: datetime
+    purges: bool = False
+    check_time: Callable[[], None] = lambda: None
+    """May raise, between any two pages of rows: what is compacted is then as it was."""
 
     def finish_interrupted(self, run: Run) -> int:
         """Compact what interrupted runs and deletions have marked. Returns the number of segments.
 
-        A dry run only counts them. A damaged segment stays marked. DamagedArchive is raised only
+        A dry run only reads them. A damaged segment stays marked. DamagedArchive is raised only
         when all others are done.
         """
         archive = self.storage.archive
-        if run.dry_run:
-            return len(archive.marked())
         finished = 0
         with Damage() as damage:
             for segment, markers in archive.marked().items():
                 with damage.passed_over():
-                    self.compact(segment)
-                    archive.unmark(markers)
+                    if run.dry_run:
+                        self.refuse_lost_manifest(segment)
+                        self.examine(segment)
+                    else:
+                        self.compact(segment)
+                        archive.unmark(markers)
                     finished += 1
                 run.step()
         return finished
@@ -70,7 +76,7 @@ class Compaction:
         of before: a newer one is somebody else's.
         """
         archive = self.storage.archive
-        self._refuse_lost_manifest(segment)
+        self.refuse_lost_manifest(segment)
         archive.remove_orphans(segment)
         counts = self.examine(segment)
         if not counts.kept:
@@ -90,7 +96,7 @@ class Compaction:
             held += row.created_at <= self.cutoff
         return SegmentCounts(kept, manifest.count - kept, held)
 
-    def _refuse_lost_manifest(self, segment: str) -> None:
+    def refuse_lost_manifest(self, segment: str) -> None:
         """Raise DamagedArchive if a segment has rows and stubs, but no manifest.
 
         A run that died before it wrote the first manifest has left no stubs, and a purge that died
@@ -105,11 +111,12 @@ class Compaction:
 
     def _kept(self, segment: str) -> Iterator[ChatInteraction]:
         for rows in batched(self.storage.archive.rows(segment), ROWS_AT_ONCE):
+            self.check_time()
             stubs = self.storage.database.stubs([row.interaction_id for row in rows])
             for row in rows:
                 stub = stubs.get(row.interaction_id)
-                if row.created_at <= self.cutoff:
-                    if self.holds.holds(row):
-                        yield row
-                elif stub is not None and stub.segment == segment:
+                is_past = row.created_at <= self.cutoff
+                counts = stub is not None and stub.segment == segment
+                is_purged = is_past and self.purges
+                if (counts and not is_purged) or (is_past and self.holds.holds(row)):
                     yield row

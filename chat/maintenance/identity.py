@@ -5,6 +5,7 @@ by the next mount, and an erasure would find nothing to erase. So an archive has
 document of its own, and the database remembers which archive it has used.
 """
 
+import math
 import uuid
 
 from storage.exceptions import StorageError, StorageUnavailable
@@ -17,12 +18,11 @@ LOCK = "archive"
 """The name under which the database remembers the archive's identity.
 
 It is a lock, because every backend has locks that are taken in one step and by one owner only: its
-owner is the identity. To ask whether the database remembers this archive is to acquire the lock as
-its owner again, which any other identity fails to do.
+owner is the identity.
 """
 
-FOR_EVER = 100 * 365 * 86_400.0
-"""Seconds until that lock ends: so many that it never does."""
+FOR_EVER = math.inf
+"""Seconds until that lock ends: it never does."""
 
 FIRST_USE = "archive-first-use"
 """The lock that a process holds while it gives an archive its identity."""
@@ -55,30 +55,32 @@ class ArchiveOfAnother(ArchiveMismatch):
         )
 
 
-def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
+def check_archive(storage: Storage, *, adopt: bool = False) -> None:
     """Raise ArchiveMismatch unless the archive belongs to the database, or both are new.
 
-    With `adopt`, a new database may take an archive that has interactions, because its stubs are
-    made to agree next. Otherwise it may not: without stubs, all rows of the archive count as
-    deleted.
+    Changes nothing. With `adopt`, a new database may take an archive that has interactions, because
+    its stubs are made to agree next. Otherwise it may not: without stubs, all rows of the archive
+    count as deleted.
     """
-    files = storage.archive.files
-    document = files.read_document(NAME)
-    if not adopt and _has_none(storage) and storage.archive.days():
-        raise ArchiveOfAnother
-    identity = _new_identity(storage) if document is None else str(document["identity"])
-    if not storage.database.acquire_lock(LOCK, identity, FOR_EVER):
-        if document is None:
-            files.delete(NAME)
+    remembered = storage.database.lock_owner(LOCK, FOR_EVER)
+    if remembered is None:
+        if not adopt and storage.archive.days():
+            raise ArchiveOfAnother
+    elif remembered != _identity(storage):
         raise ArchiveMismatch
 
 
-def _has_none(storage: Storage) -> bool:
-    """Whether the database has no archive yet: then anyone can acquire the lock of its identity.
+def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
+    """As `check_archive`; and if both are new, let the database remember the archive."""
+    check_archive(storage, adopt=adopt)
+    identity = _identity(storage) or _new_identity(storage)
+    if not storage.database.acquire_lock(LOCK, identity, FOR_EVER):  # another one came first
+        raise ArchiveMismatch
 
-    This acquires it for 0 seconds, so it is free again at once.
-    """
-    return storage.database.acquire_lock(LOCK, str(uuid.uuid4()), 0.0)
+
+def _identity(storage: Storage) -> str | None:
+    document = storage.archive.files.read_document(NAME)
+    return None if document is None else str(document["identity"])
 
 
 def _new_identity(storage: Storage) -> str:

@@ -59,6 +59,12 @@ def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
         _Purge(storage, policy.cutoff, Holds.of(storage.archive), run, report, damage).do()
 
 
+def is_due(storage: Storage, policy: Policy) -> bool:
+    """Whether anything may be past the cutoff. Rows under a legal hold count."""
+    days = storage.archive.days()
+    return bool(storage.oldest(policy.cutoff, 1) or (days and days[0] <= policy.cutoff.date()))
+
+
 @dataclass
 class _Purge:
     storage: Storage
@@ -73,7 +79,9 @@ class _Purge:
 
     def __post_init__(self) -> None:
         self.archive = self.storage.archive
-        self.compaction = Compaction(self.storage, self.holds, self.cutoff)
+        self.compaction = Compaction(
+            self.storage, self.holds, self.cutoff, purges=True, check_time=self.run.check_time
+        )
 
     def do(self) -> None:
         """Purge the archive, then the database, and then what belongs to them."""
@@ -103,6 +111,7 @@ class _Purge:
         is_unheld = day not in self.holds.days and not self.holds.users
         nothing_stays = is_unheld and day < self.cutoff.date()
         for segment in segments:
+            self.run.check_time()
             try:
                 manifest = self.archive.manifest(segment)
             except DamagedArchive as error:

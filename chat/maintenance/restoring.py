@@ -39,7 +39,8 @@ def restore(storage: Storage, day: date, policy: Policy, run: Run, report: Resto
     day only when everything else is done.
     """
     with Damage() as damage:
-        compaction = Compaction(storage, Holds.of(storage.archive), policy.cutoff)
+        holds = Holds.of(storage.archive)
+        compaction = Compaction(storage, holds, policy.cutoff, check_time=run.check_time)
         with damage.passed_over():
             report.finished = compaction.finish_interrupted(run)
         _Job(storage, run, report, compaction).restore(day)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 from django.db import connections
 
-from chat.maintenance.identity import confirm_archive
+from chat.maintenance.identity import check_archive, confirm_archive
 from storage.exceptions import StorageError, StorageUnavailable
 from storage.interface import Storage
 
@@ -27,7 +27,10 @@ logger = logging.getLogger(__name__)
 LOCK = "lifecycle"
 
 LOCK_SECONDS = 60.0
-"""How long a run that has died keeps others away."""
+"""How long a run that has died keeps others away; twice as long if its clock was ahead."""
+
+WAIT_SECONDS = 0.5
+"""How long a run that waits for another one pauses between two looks."""
 
 KEEPER_SECONDS = 5.0
 """How often it is checked whether the lock is to be renewed."""
@@ -38,8 +41,8 @@ class LockHeld(StorageError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Another maintenance run is at work. If it has died, its lock ends within "
-            f"{LOCK_SECONDS:.0f} seconds."
+            "Another maintenance run is at work. To wait for its end: --wait SECONDS. If it has "
+            f"died, its lock ends within {2 * LOCK_SECONDS:.0f} seconds."
         )
 
 
@@ -63,10 +66,11 @@ class OutOfTime(StorageError):
 class Run:
     """Holds the lock within its `with` block, unless it changes nothing (`dry_run`).
 
-    Ages are judged as of `now`, by default the present. After `max_seconds` the run ends at the
-    next step. `report` is called at each step with the number of what is done. With `lock=False`
-    no lock is taken, and runs may overlap. With `confirm=False` a run does not check whether the
-    archive belongs to the database.
+    A dry run only looks whether a run could begin, and is refused where that one would be. Ages are
+    judged as of `now`, by default the present. After `max_seconds` the run ends at the next step.
+    While another run is at work it waits up to `wait` seconds. `report` is called at each step with
+    the number of what is done. With `lock=False` no lock is taken, and runs may overlap. With
+    `confirm=False` a run does not check whether the archive belongs to the database.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Run:
         dry_run: bool = False,
         batch_size: int = 5000,
         max_seconds: float | None = None,
+        wait: float = 0.0,
         report: Callable[[int], None] | None = None,
         lock: bool = True,
         confirm: bool = True,
@@ -86,8 +91,10 @@ class Run:
         self.batch_size = batch_size
         self._storage = storage
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
+        self._wait = wait
         self._report = report
         self._locks = lock and not dry_run
+        self._looks = lock and dry_run
         self._confirms = confirm
         self._owner = secrets.token_hex(16)
         self._taken_at = _clocks()
@@ -97,11 +104,9 @@ class Run:
         self._stopped = False
 
     def __enter__(self) -> "Run":
-        """Acquire the lock, unless it is a dry run. Raises LockHeld and ArchiveMismatch."""
+        """Acquire the lock. Raises LockHeld, OutOfTime and ArchiveMismatch; a dry run does, too."""
         if self._locks:
-            self._taken_at = _clocks()
-            if not self._storage.database.acquire_lock(LOCK, self._owner, LOCK_SECONDS):
-                raise LockHeld
+            self._wait_until(self._acquire)
             try:
                 if self._confirms:
                     confirm_archive(self._storage)
@@ -109,6 +114,10 @@ class Run:
             except BaseException:
                 self._release()
                 raise
+        elif self._looks:
+            self._wait_until(self._is_free)
+            if self._confirms:
+                check_archive(self._storage)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -125,10 +134,19 @@ class Run:
         """
         if self._report is not None:
             self._report(done)
-        if self._stopped or (self._deadline is not None and time.monotonic() >= self._deadline):
-            raise OutOfTime
+        self.check_time()
         if self._locks:
             self._keep_lock()
+
+    def check_time(self) -> None:
+        """Raise OutOfTime when the time is up. For a long step, which may be left at any point."""
+        if self.is_over():
+            raise OutOfTime
+
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        is_late = self._deadline is not None and time.monotonic() >= self._deadline
+        return self._stopped or is_late
 
     def require(self, seconds: float) -> None:
         """Raise OutOfTime if the run is to end within that time: call it before a long step."""
@@ -138,6 +156,21 @@ class Run:
     def stop(self) -> None:
         """End at the next step, as if the time limit were reached."""
         self._stopped = True
+
+    def _wait_until(self, can_begin: Callable[[], bool]) -> None:
+        waits_until = time.monotonic() + self._wait
+        while not can_begin():
+            if time.monotonic() >= waits_until:
+                raise LockHeld
+            self.check_time()
+            time.sleep(WAIT_SECONDS)
+
+    def _acquire(self) -> bool:
+        self._taken_at = _clocks()
+        return self._storage.database.acquire_lock(LOCK, self._owner, LOCK_SECONDS)
+
+    def _is_free(self) -> bool:
+        return self._storage.database.lock_owner(LOCK, LOCK_SECONDS) is None
 
     def _release(self) -> None:
         try:

@@ -1,20 +1,26 @@
 """How much is stored, what is due and what is pending. The cost is bounded, whatever there is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from chat.maintenance import clock
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import LATEST, Policy
+from storage import expiry
 from storage.archive.archive import Archive
 from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
-from storage.interface import Storage
+from storage.interface import BEGINNING, Storage
 from storage.records.json import format_time
+from storage.records.pages import Slice
 
 COUNTED_AT_MOST = 10_000
 """Hot rows that are counted. If there are more, this is the count."""
+
+FUTURE_AT_MOST = 100
 
 OVERDUE = timedelta(days=2)
 """What has been due for longer should have been done by a run long ago."""
@@ -28,6 +34,15 @@ class Status:
     database: dict[str, Any] = field(default_factory=dict)
     hot: int = 0
     oldest_hot: str | None = None
+    newest_hot: str | None = None
+    future: int = 0
+    """Hot rows that are dated more than a day ahead: they head all lists, and are not due before
+    their time. FUTURE_AT_MOST are counted.
+    """
+    clock_skew_seconds: int | None = None
+    """How far the clock is ahead of DynamoDB's or S3's, or behind if negative. None without one."""
+    clock: str | None = None
+    """Why the clock may be ahead, so that purge_interactions and backup refuse it; or None."""
     due_to_archive: int = 0
     overdue_to_archive: int = 0
     due_to_purge: int = 0
@@ -51,13 +66,17 @@ class Status:
     remaining: int | None = None
 
 
-def look(storage: Storage, policy: Policy, status: Status) -> None:
-    """Fill `status`. Reads the manifest of every segment, and no row but the oldest."""
+def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[[], None]) -> None:
+    """Fill `status`. Reads the manifest of every segment, and few rows.
+
+    `check_time` is called again and again meanwhile, and may raise.
+    """
     status.backend = storage.database.kind
     status.database = storage.database.describe()
     holds = Holds.of(storage.archive)
+    _look_at_clock(storage, status)
     _look_at_hot(storage, policy, holds, status)
-    _look_at_cold(storage.archive, policy, holds, status)
+    _look_at_cold(storage.archive, policy, holds, status, check_time)
     status.interrupted = len(storage.archive.marked())
     status.holds = len(holds.all)
     status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
@@ -68,6 +87,16 @@ def look(storage: Storage, policy: Policy, status: Status) -> None:
 def is_overdue(status: Status) -> bool:
     """Whether the scheduled runs seem not to happen, or to fail."""
     return bool(status.overdue_to_archive or status.overdue_to_purge or status.damaged)
+
+
+def _look_at_clock(storage: Storage, status: Status) -> None:
+    server, now = clock.server_time(storage), datetime.now(UTC)
+    status.clock_skew_seconds = None if server is None else round((now - server).total_seconds())
+    status.clock = clock.problem_of(storage, now)
+    newest = storage.database.newest_interactions(Slice(None, 1, BEGINNING))
+    status.newest_hot = format_time(newest[0].created_at) if newest else None
+    if newest and newest[0].created_at > expiry.latest():
+        status.future = len(storage.oldest(LATEST, FUTURE_AT_MOST, (expiry.latest(), "")))
 
 
 def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
@@ -89,10 +118,17 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
         status.overdue_to_purge = count(late.cutoff)
 
 
-def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status) -> None:
+def _look_at_cold(
+    archive: Archive,
+    policy: Policy,
+    holds: Holds,
+    status: Status,
+    check_time: Callable[[], None],
+) -> None:
     times = []
     late = _of_late(policy)
     for segment in archive.all_segments():
+        check_time()
         try:
             manifest = archive.manifest(segment)
         except DamagedArchive as error:

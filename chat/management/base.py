@@ -58,6 +58,9 @@ class MaintenanceCommand(BaseCommand):
     def work(self, storage: Storage, run: Run, report: Any, options: dict[str, Any]) -> None:
         """Do the work, and count it in `report` on the way."""
 
+    def refuse(self, storage: Storage, run: Run, options: dict[str, Any]) -> None:
+        """Raise StorageError if the work may not begin. A dry run is refused as well."""
+
     def add_options(self, parser: ArgumentParser) -> None:
         """Add the options that only this command has."""
 
@@ -85,6 +88,8 @@ class MaintenanceCommand(BaseCommand):
             metavar="ROWS",
             help=f"rows in one batch; default: {self.batch_size}",
         )
+        if self.locks:
+            add_wait(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
@@ -116,10 +121,12 @@ class MaintenanceCommand(BaseCommand):
                 dry_run=options["dry_run"],
                 batch_size=options["batch_size"],
                 max_seconds=options["max_seconds"],
+                wait=options.get("wait", 0.0),
                 report=show,
                 lock=self.locks,
             )
             with ctrl_c(), handled(signal.SIGTERM, lambda *_: run.stop()), run:
+                self.refuse(storage, run, options)
                 self.work(storage, run, report, options)
 
     def _tell(self, report: Any, status: str, taken: float, dry_run: bool) -> None:
@@ -143,6 +150,17 @@ class MaintenanceCommand(BaseCommand):
     def name(self) -> str:
         """The name of the command, which is that of its module."""
         return type(self).__module__.rpartition(".")[2]
+
+
+def add_wait(parser: ArgumentParser) -> None:
+    """Add the option of a command that acquires the lock."""
+    parser.add_argument(
+        "--wait",
+        type=arguments.seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait so long for another maintenance run to end; default: 0",
+    )
 
 
 def policy_of(run: Run) -> Policy:

@@ -6,6 +6,8 @@ as well. This needs s3:ListBucketVersions and s3:DeleteObjectVersion.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore.config import Config
@@ -50,6 +52,15 @@ class ArchiveBucket(S3Storage):
         with _as_os_errors():
             self._client.list_objects_v2(Bucket=self.bucket_name, MaxKeys=1)
             self._client.list_object_versions(Bucket=self.bucket_name, MaxKeys=1)
+
+    def server_time(self) -> datetime | None:
+        """What the clock of S3 says, to the second; None if its answer does not tell."""
+        with _as_os_errors():
+            answer = self._client.list_objects_v2(Bucket=self.bucket_name, MaxKeys=1)
+        try:
+            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        except (KeyError, ValueError):
+            return None
 
     def read_range(self, name: str, offset: int, length: int | None) -> bytes:
         """`length` bytes from `offset`, or all if it is None; fewer at the end of the object."""

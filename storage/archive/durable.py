@@ -6,6 +6,7 @@ This module knows no backend, so whatever keeps files on this machine may use it
 
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -74,10 +75,14 @@ def remove(*paths: Path) -> None:
             sync_folder(path.parent)
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
+def digest(path: Path, check_time: Callable[[], None] = lambda: None) -> str:
+    """The SHA-256 of a file. `check_time` is called again and again meanwhile, and may raise."""
+    hashed = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(CHUNK):
+            check_time()
+            hashed.update(chunk)
+    return hashed.hexdigest()
 
 
 def copy(source: Path, target: Path) -> str:

@@ -6,6 +6,7 @@ This is the one place that knows what can go wrong with files.
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import IO, Any, Protocol
 
 from django.core.files.base import ContentFile, File
@@ -33,6 +34,8 @@ class Backend(Protocol):
     def read_range(self, name: str, offset: int, length: int | None) -> bytes: ...
 
     def remove_leftovers(self, prefix: str, seconds: float = 0) -> None: ...
+
+    def server_time(self) -> datetime | None: ...
 
 
 class Files:
@@ -78,6 +81,11 @@ class Files:
         """
         with translated(prefix, "cleaned up"):
             self._backend.remove_leftovers(prefix, seconds)
+
+    def server_time(self) -> datetime | None:
+        """What the clock of the server says that keeps the files; None if there is no server."""
+        with translated("", "asked for the time"):
+            return self._backend.server_time()
 
     def read_document(self, name: str) -> documents.Content | None:
         """The content of a document, or None if it does not exist. Raises DamagedArchive."""

@@ -47,6 +47,10 @@ class ArchiveFolder(FileSystemStorage):
             return [], []
         return folders, [file for file in files if not file.endswith(TEMPORARY)]
 
+    def server_time(self) -> None:
+        """A folder has no clock of its own."""
+        return None
+
     def delete(self, name: str) -> None:
         """Delete a file if it exists."""
         path = Path(self.path(name))

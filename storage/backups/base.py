@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from storage.backups.inspection import CheckTime
 from storage.exceptions import StorageError
 from storage.interface import Storage
 
@@ -91,8 +92,20 @@ class Backups(ABC):
     """
 
     @abstractmethod
-    def take(self, now: datetime, report: BackupReport, *, dry_run: bool = False) -> None:
-        """Back the database up, or make sure that it keeps its own past. Fills `report`."""
+    def take(
+        self,
+        now: datetime,
+        report: BackupReport,
+        *,
+        dry_run: bool = False,
+        keep_expired: bool = False,
+        check_time: CheckTime = lambda: None,
+    ) -> None:
+        """Back the database up, or make sure that it keeps its own past. Fills `report`.
+
+        With `keep_expired` no backup is deleted. What `check_time` raises ends it, and then there
+        is no new backup.
+        """
 
     @abstractmethod
     def copies(self) -> list[Copy]:

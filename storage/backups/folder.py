@@ -22,7 +22,13 @@ from django.db import DatabaseError
 
 from storage.archive import documents, durable
 from storage.backups.base import Copy
-from storage.backups.inspection import DatabaseContent, NotIntact, connected, examine
+from storage.backups.inspection import (
+    CheckTime,
+    DatabaseContent,
+    NotIntact,
+    connected,
+    examine,
+)
 from storage.exceptions import DamagedArchive, StorageError, StorageFull
 from storage.records.json import format_time
 from storage.sql_errors import translate
@@ -34,6 +40,9 @@ WAIT_SECONDS = 60.0
 """How long a run waits for another one that uses the folder."""
 
 POLL_SECONDS = 0.05
+
+ALWAYS_KEPT = 2
+"""The newest backups, which no run deletes, whatever its clock says."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAME = re.compile(r"backup-(\d{8}T\d{6}\.\d{6})Z", re.ASCII)
@@ -63,7 +72,7 @@ class Backup:
     """Bytes of the file."""
     taken_at: datetime
     expires_at: datetime
-    """The first run of `backup` after this time deletes it."""
+    """The first run of `backup` after this time deletes it, unless it is one of the newest."""
     sqlite_version: str
     content: DatabaseContent
 
@@ -75,23 +84,30 @@ class BackupFolder:
         self.folder = folder
         self._keep = keep
 
-    def take(self, database: Path, now: datetime) -> tuple[Backup, list[str]]:
+    def take(
+        self,
+        database: Path,
+        now: datetime,
+        *,
+        keep_expired: bool = False,
+        check_time: CheckTime = lambda: None,
+    ) -> tuple[Backup, list[str]]:
         """Back up a database, which may be written to meanwhile, and then delete expired backups.
 
-        Returns the backup and the names of the deleted ones. Raises StorageFull or BackupRefused,
-        and then earlier backups are as they were.
+        Returns the backup and the names of the deleted ones. Raises StorageFull, BackupRefused or
+        what `check_time` raises, and then earlier backups are as they were.
         """
         with translated("The backup cannot be written"):
             durable.make_folder(self.folder)
             with self._locked(fcntl.LOCK_EX):
                 self._remove_leftovers()
                 try:
-                    backup = self._take(database, now)
+                    backup = self._take(database, now, check_time)
                 except BaseException:
                     with suppress(OSError):  # else the next run does it
                         self._remove_leftovers()
                     raise
-                return backup, self._remove_expired(now)
+                return backup, [] if keep_expired else self._remove_expired(now)
 
     def names(self) -> list[str]:
         """The names of all backups, oldest first."""
@@ -129,17 +145,21 @@ class BackupFolder:
             raise BackupDamaged(path.name, "it is another backup's, or of a later version")
         return msgspec.convert({**content, "content": content}, Backup)
 
-    def verify(self, name: str) -> Backup:
-        """Read a backup completely and compare it with its manifest. Raises BackupDamaged."""
+    def verify(self, name: str, check_time: CheckTime = lambda: None) -> Backup:
+        """Read a backup completely and compare it with its manifest.
+
+        Raises BackupDamaged, and what `check_time` raises.
+        """
         backup = self.manifest(name)
         path = self.path(name)
         try:
-            is_same = path.stat().st_size == backup.bytes and durable.digest(path) == backup.sha256
+            is_same = path.stat().st_size == backup.bytes
+            is_same = is_same and durable.digest(path, check_time) == backup.sha256
         except OSError as error:
             raise BackupDamaged(path.name, f"it cannot be read ({error.strerror})") from error
         if not is_same:
             raise BackupDamaged(path.name, "its checksum is not that of its manifest")
-        compare(path, path.name, backup)
+        compare(path, path.name, backup, check_time)
         return backup
 
     @contextmanager
@@ -156,7 +176,7 @@ class BackupFolder:
         names = sorted({match[1] for match in found if match})
         return [Copy(name, self._expiry(name)) for name in names]
 
-    def _take(self, database: Path, now: datetime) -> Backup:
+    def _take(self, database: Path, now: datetime, check_time: CheckTime) -> Backup:
         name = f"backup-{now.astimezone(UTC).strftime(_TIME)}Z"
         path = self.path(name)
         if path.exists():
@@ -166,7 +186,7 @@ class BackupFolder:
         in_use.hold(str(database))
         _snapshot(database, partial)
         try:
-            content = examine(partial)
+            content = examine(partial, check_time)
         except NotIntact as error:
             raise BackupRefused(
                 "No backup was made: the copy is damaged, and so the database may be, too. SQLite "
@@ -175,7 +195,7 @@ class BackupFolder:
         backup = Backup(
             name=name,
             content=content,
-            sha256=durable.digest(partial),
+            sha256=durable.digest(partial, check_time),
             bytes=partial.stat().st_size,
             taken_at=now,
             expires_at=now + self._keep,
@@ -199,8 +219,12 @@ class BackupFolder:
         except BackupDamaged:
             return taken_at + self._keep
 
+    def expired(self, now: datetime, kept: int = ALWAYS_KEPT) -> list[str]:
+        """The names of the backups to be deleted. The newest `kept` are never among them."""
+        return [name for name in self.names()[:-kept] if self._expiry(name) <= now]
+
     def _remove_expired(self, now: datetime) -> list[str]:
-        expired = [name for name in self.names() if self._expiry(name) <= now]
+        expired = self.expired(now)
         for name in expired:
             durable.remove(self._manifest_path(name), self.path(name))
         return expired
@@ -230,10 +254,12 @@ class BackupFolder:
             os.close(descriptor)
 
 
-def compare(database: Path, name: str, backup: Backup) -> None:
+def compare(
+    database: Path, name: str, backup: Backup, check_time: CheckTime = lambda: None
+) -> None:
     """Raises BackupDamaged, which names `name`, if the database differs from the manifest."""
     try:
-        content = examine(database)
+        content = examine(database, check_time)
     except NotIntact as error:
         raise BackupDamaged(name, str(error)) from error
     if content != backup.content:

@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,12 @@ INTERACTIONS = ("storage_chatinteraction", "storage_archivedinteraction")
 """Tables whose rows are hashed, in the order of `interaction_id`."""
 
 MIGRATIONS = "django_migrations"
+
+INSTRUCTIONS = 100_000
+"""Of SQLite, between two looks at the time: some milliseconds."""
+
+CheckTime = Callable[[], None]
+"""Raises when there is no time left."""
 
 
 class NotIntact(Exception):
@@ -53,10 +59,20 @@ def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connecti
 
 
 @contextmanager
-def _intact(database: Path) -> Iterator[sqlite3.Connection]:
+def _intact(database: Path, check_time: CheckTime) -> Iterator[sqlite3.Connection]:
     """A connection to a database in which SQLite has compared tables, indexes and references."""
+    stopped: list[Exception] = []
+
+    def stop() -> bool:
+        try:
+            check_time()
+        except Exception as error:
+            stopped.append(error)
+        return bool(stopped)
+
     try:
         with connected(database) as connection:
+            connection.set_progress_handler(stop, INSTRUCTIONS)
             connection.execute("PRAGMA query_only = ON")
             (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if found != "ok":
@@ -68,18 +84,23 @@ def _intact(database: Path) -> Iterator[sqlite3.Connection]:
                 )
             yield connection
     except sqlite3.DatabaseError as error:
+        if stopped:
+            raise stopped[0] from None
         raise NotIntact(str(error)) from error
 
 
-def examine(database: Path) -> DatabaseContent:
-    """Read all of a database that nobody is writing to. Raises NotIntact."""
-    with _intact(database) as connection:
+def examine(database: Path, check_time: CheckTime = lambda: None) -> DatabaseContent:
+    """Read all of a database that nobody is writing to. Raises NotIntact.
+
+    `check_time` is called again and again meanwhile. What it raises ends the reading.
+    """
+    with _intact(database, check_time) as connection:
         return _content(connection)
 
 
 def check(database: Path) -> None:
     """Let SQLite compare tables, indexes and references. Raises NotIntact."""
-    with _intact(database):
+    with _intact(database, lambda: None):
         pass
 
 

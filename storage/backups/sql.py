@@ -21,7 +21,15 @@ from storage.backups.base import (
     RestoreReport,
     VerificationReport,
 )
-from storage.backups.folder import LATEST, Backup, BackupDamaged, BackupFolder, BackupRefused
+from storage.backups.folder import (
+    ALWAYS_KEPT,
+    LATEST,
+    Backup,
+    BackupDamaged,
+    BackupFolder,
+    BackupRefused,
+)
+from storage.backups.inspection import CheckTime
 from storage.models import Lock
 from storage.records.json import format_time
 from storage.sqlite import in_use, modes
@@ -44,22 +52,37 @@ class SqlBackups(Backups):
         self._keep = keep
         self._has_interactions = has_interactions
 
-    def take(self, now: datetime, report: BackupReport, *, dry_run: bool = False) -> None:
+    def take(
+        self,
+        now: datetime,
+        report: BackupReport,
+        *,
+        dry_run: bool = False,
+        keep_expired: bool = False,
+        check_time: CheckTime = lambda: None,
+    ) -> None:
         """Back up, and then delete what has expired. If it fails, earlier backups are kept."""
         if dry_run:
-            report.deleted = [copy.name for copy in self.copies() if copy.gone_by <= now]
+            report.deleted = [] if keep_expired else self.expired(now)
             return
         replacing.remove_leftovers(self._database)
-        backup, report.deleted = self._folder.take(self._database, now)
+        backup, report.deleted = self._folder.take(
+            self._database, now, keep_expired=keep_expired, check_time=check_time
+        )
         report.name, report.bytes = backup.name, backup.bytes
         report.rows = backup.content.row_count
         report.expires_at = format_time(backup.expires_at)
-        for path, since in replacing.kept(self._database):
-            if since + self._keep <= now:
-                path.unlink(missing_ok=True)
-                report.deleted.append(path.name)
-            else:
-                modes.tighten(path)
+        for path in [] if keep_expired else self._expired_databases(now):
+            path.unlink(missing_ok=True)
+            report.deleted.append(path.name)
+        for path, _ in replacing.kept(self._database):
+            modes.tighten(path)
+
+    def expired(self, now: datetime) -> list[str]:
+        """What `take` would delete."""
+        # The backup that it makes is then one of the newest.
+        expired = self._folder.expired(now, ALWAYS_KEPT - 1)
+        return expired + [path.name for path in self._expired_databases(now)]
 
     def copies(self) -> list[Copy]:
         kept = replacing.kept(self._database)
@@ -71,11 +94,16 @@ class SqlBackups(Backups):
         return names[-1] if names else None
 
     def verify(
-        self, wanted: str | None, report: VerificationReport, step: Callable[[], None]
+        self,
+        wanted: str | None,
+        report: VerificationReport,
+        step: Callable[[], None],
+        check_time: CheckTime = lambda: None,
     ) -> None:
         """Read a backup completely and compare it with its manifest. Fills `report`.
 
-        `wanted` is a name or `latest`; None stands for all backups. `step` is called before each.
+        `wanted` is a name or `latest`; None stands for all backups. `step` is called before each,
+        and `check_time` while it is read.
         Raises BackupRefused if there is no backup, or at the end with a line for each damaged one.
         """
         with self._folder.reading():
@@ -86,7 +114,7 @@ class SqlBackups(Backups):
                 report.remaining = len(names) - done
                 step()
                 try:
-                    backup = self._folder.verify(name)
+                    backup = self._folder.verify(name, check_time)
                 except BackupDamaged as error:
                     report.damaged.append(error.name)
                     problems.append(str(error))
@@ -145,6 +173,10 @@ class SqlBackups(Backups):
 
             kept = replacing.replace(self._database, self._folder, backup, change, keep_old)
         report.kept = str(kept) if kept else None
+
+    def _expired_databases(self, now: datetime) -> list[Path]:
+        """Databases that restores have kept for long enough."""
+        return [path for path, since in replacing.kept(self._database) if since + self._keep <= now]
 
     def keep_restores_out(self) -> None:
         """Let no restore begin until this process, or the program that it becomes, has ended."""

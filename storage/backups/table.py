@@ -18,6 +18,7 @@ from storage.backups.base import (
     RestoredDatabase,
     RestoreReport,
 )
+from storage.backups.inspection import CheckTime
 from storage.dynamodb.advice import advice
 from storage.dynamodb.client import Client
 from storage.exceptions import StorageUnavailable
@@ -32,10 +33,16 @@ class TableBackups(Backups):
         self._table = table
         self._connect = connect
 
-    def take(self, now: datetime, report: BackupReport, *, dry_run: bool = False) -> None:
+    def take(
+        self,
+        now: datetime,
+        report: BackupReport,
+        *,
+        dry_run: bool = False,
+        keep_expired: bool = False,
+        check_time: CheckTime = lambda: None,
+    ) -> None:
         """Check that the recovery is on, and report how far back it reaches."""
-        if dry_run:
-            return
         with _advised():
             window = recovery.window(self._client())
         report.recovery = {

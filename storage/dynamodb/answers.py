@@ -8,9 +8,9 @@ queries but cost a write unit per saved answer.
 
 import heapq
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
+from storage import expiry
 from storage.dynamodb import items
 from storage.dynamodb.client import Client
 from storage.dynamodb.expressions import names
@@ -18,6 +18,7 @@ from storage.dynamodb.lists import Entry
 from storage.dynamodb.mirror import Answers
 from storage.dynamodb.pauses import Pauses
 from storage.exceptions import StorageUnavailable
+from storage.records.json import format_time
 from storage.records.questions import Question
 
 AT_ONCE = 4
@@ -29,15 +30,29 @@ def entries(client: Client, question: Question, pauses: Pauses) -> Iterator[Entr
     asked = items.question(question.user_id, question.message)
     if question.model_used is not None:
         model = items.model_hash(question.model_used)
-        yield from _older(client, asked, f"{model}#~", pauses)
+        yield from _older(client, asked, _latest(model), pauses)
         return
     yield from heapq.merge(
         *(
-            chain([_entry(newest)], _older(client, asked, newest["answer"]["S"], pauses))
+            _from(client, asked, newest, pauses)
             for newest in _newest_of_each_model(client, asked, pauses)
         ),
         reverse=True,
     )
+
+
+def _from(client: Client, asked: str, newest: items.Item, pauses: Pauses) -> Iterator[Entry]:
+    """Yields the answers of a model from its newest one on, unless that is of the future."""
+    answer = newest["answer"]["S"]
+    latest = _latest(answer.partition("#")[0])
+    if answer <= latest:
+        yield _entry(newest)
+    yield from _older(client, asked, min(answer, latest), pauses)
+
+
+def _latest(model: str) -> str:
+    """What is greater is dated in the future: it would be the newest until that time comes."""
+    return f"{model}#{format_time(expiry.latest())}$"  # '$' sorts directly after '#'
 
 
 def _newest_of_each_model(client: Client, asked: str, pauses: Pauses) -> Iterator[items.Item]:

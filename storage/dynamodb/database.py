@@ -18,6 +18,7 @@ from storage.dynamodb import (
     expressions,
     idempotency_keys,
     items,
+    last_runs,
     lists,
     locks,
     saves,
@@ -184,8 +185,20 @@ class DynamoDBDatabase(Database):
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         return locks.acquire(self.client, name, owner, seconds)
 
+    def lock_owner(self, name: str, seconds: float) -> str | None:
+        return locks.owner_of(self.client, name, seconds)
+
     def release_lock(self, name: str, owner: str) -> None:
         locks.release(self.client, name, owner)
+
+    def record_run(self, command: str, at: datetime) -> None:
+        last_runs.record(self.client, command, at)
+
+    def last_runs(self) -> dict[str, datetime]:
+        return last_runs.times(self.client)
+
+    def server_time(self) -> datetime | None:
+        return last_runs.server_time(self.client)
 
     def check_available(self) -> None:
         self._item("readyz")

@@ -21,7 +21,7 @@ from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub, TakenByStub
 from storage.sql_errors import translated
-from storage.sqlite import answers, cold, idempotency_keys, locks, queries, space, wal
+from storage.sqlite import answers, cold, idempotency_keys, last_runs, locks, queries, space, wal
 from storage.sqlite.base import close_before_fork
 from storage.sqlite.changes import Changes, count_erasure
 from storage.sqlite.statements import Statements
@@ -216,9 +216,21 @@ class SqliteDatabase(Database):
         with translated:
             return locks.acquire(self._alias, name, owner, seconds)
 
+    def lock_owner(self, name: str, seconds: float) -> str | None:
+        with translated:
+            return locks.owner_of(self._alias, name, seconds)
+
     def release_lock(self, name: str, owner: str) -> None:
         with translated:
             locks.release(self._alias, name, owner)
+
+    def record_run(self, command: str, at: datetime) -> None:
+        with translated:
+            last_runs.record(self._alias, command, at)
+
+    def last_runs(self) -> dict[str, datetime]:
+        with translated:
+            return last_runs.times(self._alias)
 
     def check_available(self) -> None:
         self.read("readyz")

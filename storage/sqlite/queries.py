@@ -14,6 +14,7 @@ from django.db.models import F, Func, Q
 from django.db.models.constants import OnConflict
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
+from storage import expiry
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.models.interaction import (
     COMPLETED_FIELDS,
@@ -94,6 +95,7 @@ def select_answer(alias: str, *, of_model: bool) -> str:
     """The newest answer to a message: by a given model or, without `of_model`,
     by the model whose name comes before a given one.
 
+    What is dated in the future is no answer: it would be the newest until that time comes.
     The index has only the start of a hash, so the message itself is compared as well.
     Parameters: those of `question_parameters`, and model_used.
     """
@@ -102,6 +104,7 @@ def select_answer(alias: str, *, of_model: bool) -> str:
         user_id=parameter("user_id"),
         message=parameter("message"),
         message_hash=parameter("message_hash", "message"),
+        created_at__lte=parameter("latest", "created_at"),
         **{"model_used" if of_model else "model_used__lt": parameter("model_used")},
     )
     newest_first = ("-created_at", "-interaction_id")
@@ -223,6 +226,7 @@ def question_parameters(question: Question) -> dict[str, Any]:
         "user_id": question.user_id,
         "message": question.message,
         "message_hash": message_hash(question.message),
+        "latest": to_text(expiry.latest()),
     }
 
 

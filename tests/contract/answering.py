@@ -48,6 +48,19 @@ class AnsweringContract:
             answered(interaction_id, created_at=at())
         assert self.found(calls) == "c"
 
+    @pytest.mark.parametrize("model_used", [None, "m"])
+    @pytest.mark.parametrize("max_age", [None, timedelta(hours=2)])
+    def test_what_is_dated_in_the_future_is_no_answer(self, calls, answered, model_used, max_age):
+        now = datetime.now(UTC)
+        asked = {"model_used": model_used, "max_age": max_age}
+        answered("far", created_at=now + timedelta(days=1, hours=1))
+        answered("farther", created_at=now + timedelta(days=400), model_used="other")
+        assert self.found(calls, **asked) is None
+        answered("before", created_at=now - timedelta(hours=1))
+        assert self.found(calls, **asked) == "before"
+        answered("of a clock ahead", created_at=now + timedelta(hours=23))
+        assert self.found(calls, **asked) == "of a clock ahead"
+
     def test_json_is_the_same(self, calls, answered):
         answered("i")
         question = Question("ada", ASKED)

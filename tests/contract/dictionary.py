@@ -6,11 +6,18 @@ It is for tests: nothing outlives the process, and every list looks at every int
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from storage import expiry
-from storage.database import BeforeCommit, Database, Read, apply_changes
+from storage.database import (
+    END_OF_TIME,
+    BeforeCommit,
+    Database,
+    Read,
+    apply_changes,
+    latest_lock_end,
+)
 from storage.exceptions import IdempotencyKeyReused, InteractionArchived, InteractionConflict
 from storage.models import ChatInteraction
 from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
@@ -59,7 +66,8 @@ class DictionaryDatabase(Database):
         self._hot: dict[str, ChatInteraction] = {}
         self._stubs: dict[str, Stub] = {}
         self._made: dict[str, Made] = {}
-        self._locks: dict[str, tuple[str, datetime]] = {}
+        self._locks: dict[str, tuple[str, float]] = {}
+        self._runs: dict[str, datetime] = {}
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
         with self._lock:
@@ -133,7 +141,10 @@ class DictionaryDatabase(Database):
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with self._lock:
-            answers = self._oldest_first(question.is_answered_by)
+            latest = expiry.latest()
+            answers = self._oldest_first(
+                lambda row: question.is_answered_by(row) and row.created_at <= latest
+            )
             return self.read(answers[-1].interaction_id) if answers else None
 
     def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
@@ -208,16 +219,27 @@ class DictionaryDatabase(Database):
             return sum(made.expires_at <= until for made in self._made.values())
 
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
-        now = datetime.now(UTC)
+        now = datetime.now(UTC).timestamp()
         with self._lock:
-            holder, until = self._locks.get(name, (owner, now))
-            if holder != owner and until > now:
+            if self.lock_owner(name, seconds) not in (None, owner):
                 return False
-            self._locks[name] = (owner, now + timedelta(seconds=seconds))
+            self._locks[name] = (owner, min(now + seconds, END_OF_TIME))
             return True
+
+    def lock_owner(self, name: str, seconds: float) -> str | None:
+        now = datetime.now(UTC).timestamp()
+        with self._lock:
+            owner, until = self._locks.get(name, (None, 0.0))
+            return owner if now < until <= latest_lock_end(now, seconds) else None
 
     def release_lock(self, name: str, owner: str) -> None:
         self._remove(self._locks, [name], lambda held: held[0] == owner)
+
+    def record_run(self, command: str, at: datetime) -> None:
+        self._runs[command] = at
+
+    def last_runs(self) -> dict[str, datetime]:
+        return dict(self._runs)
 
     def check_available(self) -> None:
         pass

@@ -247,10 +247,21 @@ class TiersContract:
             False,
         ]
 
+    def test_when_each_command_last_ran(self, storage):
+        assert storage.database.last_runs() == {}
+        storage.database.record_run("purge_interactions", DAY)
+        storage.database.record_run("backup", DAY + timedelta(hours=1))
+        storage.database.record_run("purge_interactions", DAY - timedelta(microseconds=1))
+        assert storage.database.last_runs() == {
+            "purge_interactions": DAY - timedelta(microseconds=1),
+            "backup": DAY + timedelta(hours=1),
+        }
+
     def test_a_lock_has_one_owner(self, storage):
         assert storage.database.acquire_lock("lifecycle", "first", 60)
         assert storage.database.acquire_lock("lifecycle", "first", 60)
         assert not storage.database.acquire_lock("lifecycle", "second", 60)
+        assert storage.database.lock_owner("lifecycle", 60) == "first"
         storage.database.release_lock("lifecycle", "second")
         assert not storage.database.acquire_lock("lifecycle", "second", 60)
         storage.database.release_lock("lifecycle", "first")

@@ -111,7 +111,8 @@ class Job:
     @cached_property
     def _compaction(self) -> Compaction:
         """With all legal holds, read once a run: `legal_hold add` waits for earlier runs to end."""
-        return Compaction(self.storage, Holds.of(self.storage.archive), self.policy.cutoff)
+        holds = Holds.of(self.storage.archive)
+        return Compaction(self.storage, holds, self.policy.cutoff, check_time=self.run.check_time)
 
     def erase(self, user_id: str) -> Erasure:
         """Record that a user is to be erased, and do it. Returns and raises as `attempt` does."""

@@ -26,7 +26,7 @@ DynamoDB's index lags: what was saved or restored within the last second may be 
 
 import heapq
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from operator import itemgetter
@@ -36,7 +36,6 @@ from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
 from storage import expiry, limits
 from storage.archive.lists import Times, overlapping
-from storage.batched import batched
 from storage.interface import Storage
 from storage.models import ApiKey, ChatInteraction
 from storage.records.cursors import Position
@@ -49,11 +48,26 @@ PAGE = 100
 
 BOTTOM: Position = (datetime.min.replace(tzinfo=UTC), "")
 
+MARK_ROWS = 100
+"""Rows of others in a segment, after which a reading may pause."""
+
 Found = tuple[Position, ChatInteraction | None, str]
 """Position, row and segment of an interaction. The segment of a hot row is empty.
 
 An entry without a row only marks a position.
 """
+
+
+@dataclass
+class Progress:
+    """How far a reading is, and when it is to pause."""
+
+    is_over: Callable[[], bool] = lambda: False
+    """Whether the next page is to end early, with what was found so far."""
+    reached: Position | None = None
+    """What was above it has been returned."""
+    is_closing: bool = False
+    """Whether only what has moved meanwhile is looked for. That cannot be resumed half-way."""
 
 
 def pages_of(
@@ -63,6 +77,7 @@ def pages_of(
     *,
     before: Position | None = None,
     exported: Iterable[str] = (),
+    progress: Progress | None = None,
 ) -> Iterator[list[ChatInteraction]]:
     """Pages of a user's interactions, newest first, equal times by id; a page may be empty.
 
@@ -73,7 +88,8 @@ def pages_of(
     """
     if not limits.identifier_violation(user_id):
         holds = Holds.of(storage.archive)
-        yield from _Reading(storage, user_id, at_once, set(exported), holds).pages(before)
+        reading = _Reading(storage, user_id, at_once, set(exported), holds, progress or Progress())
+        yield from reading.pages(before)
 
 
 def kept_besides(storage: Storage, user_id: str) -> dict[str, Any]:
@@ -112,6 +128,7 @@ class _Reading:
     returned: set[str]
     """The ids of the interactions that were returned."""
     holds: Holds
+    progress: Progress
     hot_page_ends: list[Position] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
     """Segments that were read, or have nothing of the user."""
@@ -122,6 +139,7 @@ class _Reading:
         yield from self._new(heapq.merge(hot, cold, key=itemgetter(0), reverse=True))
         if before is not None:  # the rows above it may have moved since an earlier run read them
             self.listed.clear()
+        self.progress.is_closing = True
         yield from self._new(self._moved())
 
     def _moved(self) -> Iterator[Found]:
@@ -145,7 +163,8 @@ class _Reading:
     def _cold(self, before: Position | None) -> Iterator[Found]:
         for day in self._days(before):
             # With this mark, a merge asks for the rows of a day only once it is the day's turn.
-            yield _end(day), None, ""
+            if before is None or _end(day) < before:
+                yield _end(day), None, ""
             yield from self._unread_of([day], before)
 
     def _days(self, before: Position | None, end: Position = BOTTOM) -> list[date]:
@@ -171,17 +190,32 @@ class _Reading:
         return times
 
     def _rows_of(self, segment: str, before: Position | None) -> Iterator[Found]:
-        for row in self.storage.archive.newest(segment, before):
+        for number, row in enumerate(self.storage.archive.newest(segment, before)):
             if row.user_id == self.user_id:
                 yield row.position, row, segment
+            elif number % MARK_ROWS == 0:
+                yield row.position, None, ""
 
     def _new(self, found: Iterable[Found]) -> Iterator[list[ChatInteraction]]:
         """Pages of those of the rows that count and were not returned before."""
-        for some in batched(found, self.at_once):
+        for some in self._paged(found):
             rows = [(row, segment) for _, row, segment in some if row and self._may_return(row)]
             ids = [row.interaction_id for row, segment in rows if segment]
             stubs = self.storage.database.stubs(ids) if ids else {}
-            yield [new for row, segment in rows if (new := self._current(row, segment, stubs))]
+            new = [new for row, segment in rows if (new := self._current(row, segment, stubs))]
+            if not self.progress.is_closing:
+                self.progress.reached = some[-1][0]
+            yield new
+
+    def _paged(self, found: Iterable[Found]) -> Iterator[list[Found]]:
+        page = []
+        for each in found:
+            page.append(each)
+            if len(page) == self.at_once or self.progress.is_over():
+                yield page
+                page = []
+        if page:
+            yield page
 
     def _may_return(self, row: ChatInteraction) -> bool:
         if row.interaction_id in self.returned:

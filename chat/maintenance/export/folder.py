@@ -12,18 +12,18 @@ files.
 
 import fcntl
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
 from backports import zstd
 
-from chat.maintenance.export.exporting import kept_besides, pages_of
+from chat.maintenance.export.exporting import Progress, kept_besides, pages_of
 from chat.maintenance.runs import Run
 from storage.archive import documents, durable
 from storage.archive.frames import FrameWriter, WrittenFrame
@@ -31,7 +31,7 @@ from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
-from storage.records.json import format_time, to_json
+from storage.records.json import format_time, from_json, to_json
 
 DATA = "interactions.jsonl.zst"
 STATE = "unfinished.json"
@@ -41,6 +41,15 @@ FORMAT = 1
 
 FRAMES_AT_ONCE = 16
 """Frames between two points from which an export that was stopped can be resumed."""
+
+
+class _Key(msgspec.Struct):
+    """The one field of a line that is decoded to know what an export has."""
+
+    interaction_id: str
+
+
+_KEYS = msgspec.json.Decoder(_Key)
 
 
 class ExportRefused(StorageError):
@@ -67,36 +76,48 @@ class Exported:
 
 
 def export(
-    storage: Storage, user_id: str, folder: Path, run: Run, report: Exported, *, force: bool
+    storage: Storage, user_id: str, folder: Path | None, run: Run, report: Exported, *, force: bool
 ) -> None:
     """Write the export of a user, or resume one that was stopped. Counts in `report` as it goes.
 
     If the run ends at its time limit, the next one resumes it. With `force`, an export that the
     folder has is deleted first. Raises ExportRefused, DamagedExport and OSError.
     """
+    progress = Progress(run.is_over)
     if run.dry_run:
-        for page in pages_of(storage, user_id, run.batch_size):
+        if folder is not None and folder.is_dir():
+            _refuse_others(folder)
+            if not force:
+                _unfinished(folder, user_id)
+        for page in pages_of(storage, user_id, run.batch_size, progress=progress):
             report.exported += len(page)
             run.step(report.exported)
         return
+    assert folder is not None  # only a dry run needs none
     with _owned(folder):
         if force:
             # The manifest goes first: without it, the other files are not taken for an export.
             durable.remove(*_paths(folder, MANIFEST, STATE, DATA))
         state = _begun(folder, user_id, run.now)
         with _opened(folder, state) as (file, whole):
-            exported: Iterable[str] = _ids(file) if state["bytes"] else ()
             writer = _Writer(folder, file, whole, state)
+            exported = [*_ids(file, state), *map(_id, state["begun"])]
             pages = pages_of(
-                storage, user_id, run.batch_size, before=writer.last, exported=exported
+                storage,
+                user_id,
+                run.batch_size,
+                before=writer.reached,
+                exported=exported,
+                progress=progress,
             )
             for page in pages:
                 for row in page:
                     if writer.add(row):
                         report.exported, report.bytes = state["count"], state["bytes"]
-                        writer.step(run)
-                # A page may have nothing new. Before the first frame there is no progress to keep.
-                if writer.has_progress:
+                        if not progress.is_closing:
+                            writer.step(run)
+                writer.reach(progress.reached)
+                if not progress.is_closing:
                     writer.step(run)
             writer.finish()
         report.exported, report.bytes, report.remaining = state["count"], state["bytes"], 0
@@ -129,23 +150,33 @@ class _Writer:
         self._state = state
         self._writer = FrameWriter(file, offset=state["bytes"], whole=whole)
         self._frames = self._saved_frames = 0
-        last = state["last"]
-        self.last: Position | None = last and (datetime.fromisoformat(last[0]), last[1])
+        self._last = _position(state["last"])
+        self.reached = _position(state["reached"]) or self._last
+        """The export has what is above it."""
+        for line in state["begun"]:
+            self._writer.add(line.encode() + b"\n")
+            self._note(from_json(line.encode()))
 
     def add(self, row: ChatInteraction) -> bool:
         """Add the next row. Returns whether the frame before it is now complete and written."""
-        frame = self._writer.add(to_json(row) + b"\n")
+        line = to_json(row)
+        frame = self._writer.add(line + b"\n")
         if frame is not None:
             self._record(frame)
-        # What comes out of order, because it changed tiers, may be newer than what came before.
-        self.last = min(self.last or row.position, row.position)
-        self._state["newest"] = max(self._state["newest"] or "", format_time(row.created_at))
+        self._state["begun"].append(line.decode())
+        self._note(row)
         return frame is not None
 
-    @property
-    def has_progress(self) -> bool:
-        """Whether this run has written a frame."""
-        return self._frames > 0
+    def reach(self, position: Position | None) -> None:
+        """Note that all rows above a position were added."""
+        if position is not None:
+            self.reached = min(self.reached or position, position)
+
+    def _note(self, row: ChatInteraction) -> None:
+        # What comes out of order, because it changed tiers, may be newer than what came before.
+        self._last = min(self._last or row.position, row.position)
+        self.reach(row.position)
+        self._state["newest"] = max(self._state["newest"] or "", format_time(row.created_at))
 
     def step(self, run: Run) -> None:
         """Take a step of the run. If the run ends there, the state is saved for the next one."""
@@ -168,12 +199,13 @@ class _Writer:
         self._state["bytes"] = self._writer.offset
         self._state["count"] += frame.count
         self._state["sha256"] = self._writer.whole.hexdigest()
-        if self.last is not None:
-            self._state["last"] = [format_time(self.last[0]), self.last[1]]
+        self._state["begun"] = []
+        self._state["last"] = _as_list(self._last)
         self._frames += 1
 
     def _save(self) -> None:
         self._sync()
+        self._state["reached"] = _as_list(self.reached)
         _write(self._folder / STATE, self._state)
 
     def _sync(self) -> None:
@@ -187,12 +219,7 @@ def _owned(folder: Path) -> Iterator[None]:
     folder.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if others := sorted(
-            set(folder.iterdir()).difference(_paths(folder, DATA, STATE, MANIFEST))
-        ):
-            raise ExportRefused(
-                f"{folder} has other files, as {others[0].name}; take a new folder."
-            )
+        _refuse_others(folder)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -201,6 +228,12 @@ def _owned(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _refuse_others(folder: Path) -> None:
+    others = sorted(set(folder.iterdir()).difference(_paths(folder, DATA, STATE, MANIFEST)))
+    if others:
+        raise ExportRefused(f"{folder} has other files, as {others[0].name}; take a new folder.")
 
 
 def _paths(folder: Path, *names: str) -> Iterator[Path]:
@@ -212,22 +245,30 @@ def _paths(folder: Path, *names: str) -> Iterator[Path]:
 
 def _begun(folder: Path, user_id: str, now: datetime) -> documents.Content:
     """The state of the unfinished export in a folder, or that of a new one."""
+    empty = {
+        "format": FORMAT,
+        "user_id": user_id,
+        "started_at": format_time(now),
+        "count": 0,
+        "bytes": 0,
+        "sha256": hashlib.sha256().hexdigest(),
+        "newest": None,
+        "last": None,  # the position of the last row in the data file
+        "begun": [],  # lines of the next frame
+        "reached": None,  # the position above which nothing is missing
+    }
+    unfinished = _unfinished(folder, user_id)
+    if unfinished is None:
+        _write(folder / STATE, empty)
+    return empty | (unfinished or {})
+
+
+def _unfinished(folder: Path, user_id: str) -> documents.Content | None:
+    """The state of the unfinished export in a folder, or None. Raises ExportRefused."""
     if (folder / MANIFEST).exists():
         raise ExportRefused(f"{folder} has a complete export; take another folder, or --force.")
     state = _document(folder, STATE)
-    if state is None:
-        state = {
-            "format": FORMAT,
-            "user_id": user_id,
-            "started_at": format_time(now),
-            "count": 0,
-            "bytes": 0,
-            "sha256": hashlib.sha256().hexdigest(),
-            "newest": None,
-            "last": None,
-        }
-        _write(folder / STATE, state)
-    elif state["user_id"] != user_id:
+    if state is not None and state["user_id"] != user_id:
         raise ExportRefused(f"{folder} has an unfinished export of another user.")
     return state
 
@@ -247,10 +288,23 @@ def _opened(folder: Path, state: documents.Content) -> Iterator[tuple[IO[bytes],
         yield file, whole
 
 
-def _ids(file: IO[bytes]) -> set[str]:
+def _ids(file: IO[bytes], state: documents.Content) -> Iterator[str]:
     """The ids of the interactions in a data file, which is read to its end."""
-    file.seek(0)
-    return {json.loads(line)["interaction_id"] for line in zstd.open(file)}
+    if state["bytes"]:
+        file.seek(0)
+        yield from map(_id, zstd.open(file))
+
+
+def _id(line: str | bytes) -> str:
+    return _KEYS.decode(line).interaction_id
+
+
+def _position(known: Any) -> Position | None:
+    return known and (datetime.fromisoformat(known[0]), known[1])
+
+
+def _as_list(position: Position | None) -> list[str] | None:
+    return position and [format_time(position[0]), position[1]]
 
 
 def _complete(storage: Storage, folder: Path, state: documents.Content, now: datetime) -> None:

@@ -19,7 +19,7 @@ from itertools import groupby
 
 from chat.maintenance.compaction import Compaction
 from chat.maintenance.holds import Holds
-from chat.maintenance.identity import confirm_archive
+from chat.maintenance.identity import check_archive, confirm_archive
 from chat.maintenance.migration import handing_over, marks
 from chat.maintenance.migration.archive import copy_archive, strays
 from chat.maintenance.migration.comparing import (
@@ -79,10 +79,14 @@ def copy(
 
     if not overwrite:
         marks.check(source, target)
+    shared = source.storage.archive is target.storage.archive
     if run.dry_run:
+        if shared:
+            handing_over.check_apart(target.storage)
+        else:
+            check_archive(target.storage, adopt=True)
         _pass(source, target, run, count, report)
         return
-    shared = source.storage.archive is target.storage.archive
     if shared:
         handing_over.set_apart(target.storage)
     else:

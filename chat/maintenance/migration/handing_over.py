@@ -26,6 +26,14 @@ def set_apart(target: Storage) -> None:
         raise ArchiveMismatch
 
 
+def check_apart(target: Storage) -> None:
+    """Raise ArchiveMismatch where `set_apart` would. Changes nothing."""
+    document = target.archive.files.read_document(NAME)
+    own = None if document is None else document["identity"]
+    if target.database.lock_owner(LOCK, FOR_EVER) not in (None, APART, own):
+        raise ArchiveMismatch
+
+
 def hand_over(source: Storage, target: Storage) -> None:
     """Make the archive belong to the target, and no longer to the source."""
     identity = _identity(target)

@@ -54,4 +54,4 @@ class Command(MaintenanceCommand):
         elif user_id is None or (output is None and not run.dry_run):
             raise CommandError("Name the user, and --output FOLDER.", returncode=WRONG_USE)
         else:
-            export(storage, user_id, output or Path(), run, report, force=options["force"])
+            export(storage, user_id, output, run, report, force=options["force"])

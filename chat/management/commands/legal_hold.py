@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 from chat.maintenance import holds
 from chat.maintenance.holds import Hold, Holds
-from chat.maintenance.identity import confirm_archive
+from chat.maintenance.identity import check_archive, confirm_archive
 from chat.maintenance.runs import LockHeld, Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand
@@ -50,8 +50,8 @@ class Command(MaintenanceCommand):
 
     def work(self, storage: Storage, run: Run, report: Report, options: dict[str, Any]) -> None:
         wanted = _wanted(run, options)
-        if not run.dry_run:
-            confirm_archive(storage)  # an archive that is not mounted would seem to have no holds
+        # An archive that is not mounted would seem to have no holds.
+        (check_archive if run.dry_run else confirm_archive)(storage)
         if wanted is None:
             self._list(storage)
         elif options["action"] == "add":

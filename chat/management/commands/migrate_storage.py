@@ -11,7 +11,7 @@ from chat.maintenance.migration import copying
 from chat.maintenance.migration.marks import Side
 from chat.maintenance.migration.rows import Copied
 from chat.maintenance.runs import Run
-from chat.management.base import WRONG_USE, MaintenanceCommand
+from chat.management.base import WRONG_USE, MaintenanceCommand, add_wait
 from storage.archive.archive import Archive
 from storage.interface import Storage
 from storage.startup.selection import archive_at, place_named, storage_named
@@ -52,6 +52,7 @@ class Command(MaintenanceCommand):
             action="store_true",
             help="the source is no longer used: hand its archive over to the target",
         )
+        add_wait(parser)
 
     def work(self, storage: Storage, run: Run, report: Copied, options: dict[str, Any]) -> None:
         if options["from"] == options["to"]:
@@ -68,9 +69,10 @@ class Command(MaintenanceCommand):
         )
         # An archive of both belongs to the source until it is handed over.
         has_its_own = archive is not target.storage.archive
+        waits = {name: options[name] for name in ("wait", "max_seconds")}
         with (
-            Run(source.storage, dry_run=run.dry_run) as reading,
-            Run(target.storage, dry_run=run.dry_run, confirm=has_its_own) as writing,
+            Run(source.storage, dry_run=run.dry_run, **waits) as reading,
+            Run(target.storage, dry_run=run.dry_run, confirm=has_its_own, **waits) as writing,
         ):
 
             def step(done: int) -> None:

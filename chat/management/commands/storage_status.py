@@ -33,7 +33,7 @@ class Command(MaintenanceCommand):
         )
 
     def work(self, storage: Storage, run: Run, report: Report, options: dict[str, Any]) -> None:
-        status.look(storage, policy_of(run), report)
+        status.look(storage, policy_of(run), report, run.check_time)
         self._overdue = status.is_overdue(report)
         report.last_success = last_successes()
         if sys.stdout.isatty():

@@ -26,4 +26,5 @@ class Command(MaintenanceCommand):
     def work(
         self, storage: Storage, run: Run, report: VerificationReport, options: dict[str, Any]
     ) -> None:
-        sql_backups().verify(None if options["all"] else options["name"], report, step=run.step)
+        wanted = None if options["all"] else options["name"]
+        sql_backups().verify(wanted, report, run.step, run.check_time)

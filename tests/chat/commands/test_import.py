@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from backports import zstd
@@ -162,6 +163,10 @@ BAD_LINES = {
     "a time without an offset": (line(created_at="2026-03-01T00:00:00"), "with an offset"),
     "no time": (line(created_at="yesterday"), "created_at"),
     "a time before the first year": (line(created_at="0001-01-01T00:00:00+14:00"), ""),
+    "a time more than a day ahead": (
+        line(created_at=f"{datetime.now(UTC) + timedelta(days=1, minutes=5):%Y-%m-%dT%H:%M:%SZ}"),
+        "created_at must be at most a day ahead of the clock, which says ",
+    ),
     "a time after the last year": (line(updated_at="9999-12-31T23:59:59-14:00"), ""),
     "brackets without end": (b"[" * 100_000 + b"\n", "object"),
     "a line without end": (line(message="x" * LINE_LIMIT), f"longer than {LINE_LIMIT} bytes"),

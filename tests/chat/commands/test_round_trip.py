@@ -47,10 +47,14 @@ def odd_records(count):
                     f"2026-03-01T12:30:{number % 60:02}.{chance.randrange(10**6):06}Z",
                     "2026-03-01T00:00:00.000000Z",
                     "0001-01-01T00:00:00.000001Z",
+                ]
+            ),
+            "updated_at": chance.choice(
+                [
+                    f"2026-03-01T12:30:59.{chance.randrange(10**6):06}Z",
                     "9999-12-31T23:59:59.999999Z",
                 ]
             ),
-            "updated_at": f"2026-03-01T12:30:59.{chance.randrange(10**6):06}Z",
         }
         for number in range(count)
     ]

@@ -1,5 +1,6 @@
 """Locks: one owner at a time, on both backends, whoever comes at the same moment."""
 
+import math
 import subprocess
 import sys
 import threading
@@ -72,6 +73,47 @@ def test_it_ends_by_itself(storage, held_clock):
     held_clock.passes(0.2)
     assert take(storage, "b")
     assert not take(storage, "a")
+
+
+@pytest.mark.parametrize("years", [0.25, 1, 56], ids=["91 days", "a year", "since 1970"])
+def test_one_that_ends_later_than_a_lock_can_is_none(storage, held_clock, years):
+    """Its owner was killed while the clock was ahead; or the clock is behind now."""
+    now = held_clock.wall
+    held_clock.wall += years * 365 * 86_400
+    assert take(storage, "dead", 60)
+    held_clock.wall = now
+    assert storage.database.lock_owner(NAME, 60) is None
+    assert take(storage, "b", 60)
+    assert storage.database.lock_owner(NAME, 60) == "b"
+    assert not take(storage, "c", 60)
+
+
+def test_clocks_of_two_machines_may_differ_by_as_long_as_a_lock_lasts(storage, held_clock):
+    held_clock.wall += 59
+    assert take(storage, "ahead", 60)
+    held_clock.wall -= 59
+    assert storage.database.lock_owner(NAME, 60) == "ahead"
+    assert not take(storage, "b", 60)
+    held_clock.passes(119.1)
+    assert take(storage, "b", 60)
+
+
+def test_one_without_an_end_stays_whatever_the_clock_says(storage, held_clock):
+    assert take(storage, "a", math.inf)
+    for years in (-57, 0, 300):
+        held_clock.wall += years * 365 * 86_400
+        assert storage.database.lock_owner(NAME, math.inf) == "a"
+        assert not take(storage, "b", math.inf)
+        assert take(storage, "a", math.inf)
+        held_clock.wall -= years * 365 * 86_400
+
+
+def test_looking_who_has_it_changes_nothing(storage):
+    assert storage.database.lock_owner(NAME, 60) is None
+    assert take(storage, "a")
+    assert storage.database.lock_owner(NAME, 60) == "a"
+    storage.database.release_lock(NAME, "a")
+    assert storage.database.lock_owner(NAME, 60) is None
 
 
 def test_each_name_is_a_lock_of_its_own(storage):

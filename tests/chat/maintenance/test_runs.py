@@ -15,7 +15,8 @@ from tests.clocks import Clock
 @pytest.fixture(autouse=True)
 def _any_archive(monkeypatch):
     """Which archive it is, is another module's tests."""
-    monkeypatch.setattr(runs, "confirm_archive", lambda storage: None)
+    for name in ("confirm_archive", "check_archive"):
+        monkeypatch.setattr(runs, name, lambda storage: None)
 
 
 class Locks:
@@ -40,6 +41,11 @@ class Locks:
         self.takes += 1
         self.held[name] = (owner, self.clock.wall + seconds)
         return True
+
+    def lock_owner(self, name, seconds):
+        self._answer()
+        owner, until = self.held.get(name, (None, 0.0))
+        return owner if until > self.clock.wall else None
 
     def release_lock(self, name, owner):
         self._answer()
@@ -88,6 +94,23 @@ def test_a_run_that_has_died_keeps_others_away_for_a_time(storage, held_clock):
     held_clock.passes(1.1)
     with Run(storage) as run:
         run.step()
+
+
+@pytest.mark.every_backend
+def test_a_run_that_died_while_the_clock_was_ahead_keeps_nobody_away(storage, held_clock):
+    now = held_clock.wall
+    held_clock.wall += 91 * 86_400
+    dead = Run(storage)
+    dead.__enter__()
+    dead._has_ended.set()
+    held_clock.wall = now
+    with Run(storage) as run:
+        run.step()
+
+
+def test_it_says_for_how_long_a_dead_run_keeps_others_away(locks):
+    with Run(locks), pytest.raises(LockHeld, match="within 120 seconds"), Run(locks):
+        pytest.fail("it has begun")
 
 
 @pytest.mark.every_backend
@@ -224,14 +247,42 @@ def test_without_a_thread_to_be_had_it_does_not_begin(locks, monkeypatch):
 
 
 def test_a_dry_run_takes_none(locks):
-    locks.away = True
     with Run(locks, dry_run=True) as run:
+        run.step()
+        assert not locks.held
+
+
+def test_a_dry_run_is_refused_where_a_run_would_be(locks):
+    with Run(locks), pytest.raises(LockHeld), Run(locks, dry_run=True):
+        pytest.fail("it has begun")
+    with Run(locks, dry_run=True, lock=False) as dry:
+        dry.step()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_it_waits_for_another_one_as_long_as_it_may(locks, clock, dry_run):
+    locks.held[runs.LOCK] = ("another", clock.wall + 30)
+    with pytest.raises(LockHeld), Run(locks, wait=29, dry_run=dry_run):
+        pytest.fail("it has begun")
+    locks.held[runs.LOCK] = ("another", clock.wall + 30)
+    with Run(locks, wait=31, dry_run=dry_run) as run:
         run.step()
 
 
-def test_a_dry_run_works_beside_another(locks):
-    with Run(locks), Run(locks, dry_run=True) as dry:
-        dry.step()
+def test_waiting_is_part_of_its_time(locks, clock):
+    locks.held[runs.LOCK] = ("another", clock.wall + 30)
+    before = clock.steady
+    with pytest.raises(OutOfTime), Run(locks, wait=60, max_seconds=5):
+        pytest.fail("it has begun")
+    assert clock.steady - before < 6
+
+
+def test_who_is_told_to_stop_waits_no_longer(locks, clock, monkeypatch):
+    locks.held[runs.LOCK] = ("another", clock.wall + 30)
+    run = Run(locks, wait=60)
+    monkeypatch.setattr(clock, "sleep", lambda seconds: run.stop())
+    with pytest.raises(OutOfTime), run:
+        pytest.fail("it has begun")
 
 
 def test_without_a_lock_runs_may_overlap(locks):

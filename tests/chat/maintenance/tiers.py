@@ -50,7 +50,13 @@ class Store:
         return json.loads(said)
 
     def told(self, name: str, *arguments: Any) -> Any:
-        """Run a command; its exit status, standard output and standard error."""
+        """Run a command, confirmed; its exit status, standard output and standard error."""
+        if name == "purge_interactions":
+            arguments = (*arguments, "--yes")
+        return self.unconfirmed(name, *arguments)
+
+    def unconfirmed(self, name: str, *arguments: Any) -> Any:
+        """The same without --yes."""
         before = self._settings.RETENTION_TOTAL_DAYS
         self._settings.RETENTION_HOT_DAYS, self._settings.RETENTION_TOTAL_DAYS = 30, 90
         try:

@@ -72,13 +72,17 @@ def test_a_dry_run_of_backup_makes_none(data):
     assert not (data / "backups").exists()
 
 
-def test_an_expired_one_goes_with_the_next_backup(data):
-    first, _ = summary(run(data, "backup", "--now", "2026-11-01T00:00:00Z"))
-    tried, _ = summary(run(data, "backup", "--dry-run"))
-    second, _ = summary(run(data, "backup"))
-    assert tried["deleted"] == second["deleted"] == [first["name"]]
+def test_expired_ones_go_with_the_next_backup_but_for_the_two_newest(data):
+    made = [
+        summary(run(data, "backup", "--yes", "--now", f"2026-11-0{day}T00:00:00Z"))[0]["name"]
+        for day in (1, 2, 3)
+    ]
+    tried, _ = summary(run(data, "backup", "--dry-run", "--yes"))
+    last, _ = summary(run(data, "backup", "--yes"))
+    assert tried["deleted"] == last["deleted"] == made[:2]
     names = {path.name for path in (data / "backups").iterdir()}
-    assert names == {f"{second['name']}.sqlite3", f"{second['name']}.json", ".lock"}
+    kept = (made[2], last["name"])
+    assert names == {".lock", *(f"{name}{end}" for name in kept for end in (".sqlite3", ".json"))}
 
 
 @pytest.mark.parametrize(

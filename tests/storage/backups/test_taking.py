@@ -12,6 +12,7 @@ import pytest
 
 from storage.archive import durable
 from storage.backups import folder as module
+from storage.backups import inspection
 from storage.backups.folder import BackupDamaged, BackupFolder, BackupRefused
 from storage.exceptions import StorageFull, StorageUnavailable
 from tests.sqlite import connect
@@ -155,8 +156,43 @@ def test_without_a_new_one_none_goes(backups, backup, database, monkeypatch):
 
 def test_one_whose_manifest_is_damaged_expires_as_well(backups, backup, database, folder):
     (folder / f"{NAME}.json").write_text("{}")
+    backups.take(database, NOW + timedelta(days=1))
     _, deleted = backups.take(database, NOW + KEEP)
     assert deleted == [NAME]
+
+
+def test_the_two_newest_stay_however_old_they_are(backups, backup, database):
+    second, _ = backups.take(database, NOW + timedelta(days=1))
+    third, deleted = backups.take(database, NOW + 100 * KEEP)
+    assert deleted == [NAME]
+    assert backups.names() == [second.name, third.name]
+
+
+class OutOfTime(Exception):
+    """The time is up."""
+
+
+def test_it_is_stopped_when_the_time_is_up_and_leaves_nothing(
+    backups, backup, database, folder, monkeypatch
+):
+    """While the database is copied it cannot be stopped; but then, while it is read, it can."""
+    monkeypatch.setattr(inspection, "INSTRUCTIONS", 100)
+    for stops_at in range(1, 4):
+        looks = 0
+
+        def check_time(stops_at=stops_at):
+            nonlocal looks
+            looks += 1
+            if looks == stops_at:
+                raise OutOfTime
+
+        with pytest.raises(OutOfTime):
+            backups.take(database, NOW + timedelta(days=1), check_time=check_time)
+        looks = 0
+        with pytest.raises(OutOfTime):
+            backups.verify(NAME, check_time)
+        assert backups.names() == [NAME]
+        assert listed(folder) == [".lock", f"{NAME}.json", f"{NAME}.sqlite3"]
 
 
 def test_fewer_days_hold_for_older_ones_and_more_days_do_not(backup, folder, database):
@@ -179,6 +215,7 @@ def test_nobody_deletes_what_is_being_read(backups, backup, database, monkeypatc
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.2)
     with backups.reading(), pytest.raises(BackupRefused, match="try again"):
         backups.take(database, NOW + KEEP)
+    backups.take(database, NOW + timedelta(days=1))
     backups.take(database, NOW + KEEP)
     with pytest.raises(BackupRefused, match=f"There is no backup {NAME}"):
         backups.named(NAME)

@@ -55,6 +55,7 @@ PARAMETERS = queries.slice_parameters(Slice("user-1", 50, START, (START, "i"), S
     "cutoff": queries.to_text(START),
     "message_hash": "",
     "until": queries.to_text(START),
+    "latest": queries.to_text(START),
     "after_time": queries.to_text(START),
     "after_id": "i",
 }
