@@ -40,7 +40,7 @@ class UserView(StoreView):
         if problem := limits.identifier_violation(user_id):
             raise InvalidRequest(f"The user id {problem}")
         try:
-            erasure = erasing.request(get_storage(), user_id)
+            erasure = erasing.request(get_storage(), user_id, caller_of(request).identity)
         except UserHeld as error:
             raise Conflict(str(error)) from error
         except ArchiveMismatch as error:

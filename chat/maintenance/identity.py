@@ -73,6 +73,17 @@ def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
         raise ArchiveMismatch
 
 
+def check_archive(storage: Storage) -> None:
+    """Raise ArchiveMismatch if the database remembers another archive. Changes neither of them."""
+    document = storage.archive.files.read_document(NAME)
+    if _has_none(storage):
+        return
+    if document is None or not storage.database.acquire_lock(
+        LOCK, str(document["identity"]), FOR_EVER
+    ):
+        raise ArchiveMismatch
+
+
 def _has_none(storage: Storage) -> bool:
     """Whether the database remembers no archive: if so, anyone can acquire the lock.
 
