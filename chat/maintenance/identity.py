@@ -74,7 +74,10 @@ def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
 
 
 def check_archive(storage: Storage) -> None:
-    """Raise ArchiveMismatch if the database remembers another archive. Changes neither of them."""
+    """Raise ArchiveMismatch if the database remembers another archive.
+
+    For who only reads the archive: a new one does not get its identity by that.
+    """
     document = storage.archive.files.read_document(NAME)
     if _has_none(storage):
         return

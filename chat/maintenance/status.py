@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from chat.maintenance import verification
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import LATEST, Policy
+from storage import expiry
 from storage.archive.archive import Archive
 from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
@@ -47,7 +49,11 @@ class Status:
     pending_erasures: int = 0
     newest_backup: str | None = None
     damaged: list[str] = field(default_factory=list)
-    """Manifests that cannot be read. Their segments are in no other count."""
+    """Files of the archive: manifests that cannot be read (their segments are in no other count),
+    and what the last verification found, or the one that is under way.
+    """
+    verified_at: str | None = None
+    """When the archive was last verified completely (verify_archive)."""
     remaining: int | None = None
 
 
@@ -58,6 +64,9 @@ def look(storage: Storage, policy: Policy, status: Status) -> None:
     holds = Holds.of(storage.archive)
     _look_at_hot(storage, policy, holds, status)
     _look_at_cold(storage.archive, policy, holds, status)
+    verified = verification.read(storage.archive)
+    status.damaged = sorted({*status.damaged, *verified.damaged})
+    status.verified_at = verified.last.finished_at if verified.last else None
     status.interrupted = len(storage.archive.marked())
     status.holds = len(holds.all)
     status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
@@ -68,6 +77,11 @@ def look(storage: Storage, policy: Policy, status: Status) -> None:
 def is_overdue(status: Status) -> bool:
     """Whether the scheduled runs seem not to happen, or to fail."""
     return bool(status.overdue_to_archive or status.overdue_to_purge or status.damaged)
+
+
+def _long_before(due: datetime) -> datetime:
+    """What is due since this time is overdue."""
+    return expiry.days_before(due, OVERDUE.days)
 
 
 def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
@@ -83,9 +97,9 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
         status.due_to_archive = status.overdue_to_archive = 0
     else:
         status.due_to_archive = count(policy.archive_until, expired)
-        status.overdue_to_archive = max(count(policy.archive_until - OVERDUE, expired), 0)
+        status.overdue_to_archive = max(count(_long_before(policy.archive_until), expired), 0)
     if not holds.all:
-        status.overdue_to_purge = count(policy.cutoff - OVERDUE)
+        status.overdue_to_purge = count(_long_before(policy.cutoff))
 
 
 def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status) -> None:
@@ -101,7 +115,7 @@ def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status
         status.segments += 1
         status.cold += manifest.count
         status.archive_bytes += manifest.bytes
-        is_overdue = manifest.newest <= policy.cutoff - OVERDUE
+        is_overdue = manifest.newest <= _long_before(policy.cutoff)
         status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
         times += [manifest.oldest, manifest.newest]
     if times:

@@ -133,6 +133,13 @@ class Archive:
         """
         return self._reader(segment).verify()
 
+    def verified_rows(self, segment: str) -> Iterator[ChatInteraction]:
+        """All rows, as `rows` returns them, while the segment is verified as `verify` does it.
+
+        If it is rewritten meanwhile, all its new rows follow. Raises DamagedArchive.
+        """
+        return self._reader(segment).verified()
+
     # What interrupted runs leave.
 
     def orphans(self, segment: str) -> list[str]:
