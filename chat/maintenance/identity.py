@@ -73,6 +73,21 @@ def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
         raise ArchiveMismatch
 
 
+def accept_loss(storage: Storage) -> None:
+    """Let an empty archive take the place of the one that the database remembers, which is lost.
+
+    If it is the one after all, nothing changes. Raises ArchiveMismatch if it is another one that
+    has interactions: it could be another database's.
+    """
+    try:
+        confirm_archive(storage, adopt=True)
+    except ArchiveMismatch:
+        if storage.archive.days():
+            raise
+        storage.database.drop_lock(LOCK)
+        confirm_archive(storage, adopt=True)
+
+
 def check_archive(storage: Storage) -> None:
     """Raise ArchiveMismatch if the database remembers another archive.
 

@@ -21,7 +21,7 @@ import msgspec
 from django.db import DatabaseError
 
 from storage.archive import documents, durable
-from storage.backups.base import Copy
+from storage.backups.base import Copy, Needs
 from storage.backups.inspection import DatabaseContent, NotIntact, connected, examine
 from storage.exceptions import DamagedArchive, StorageError, StorageFull
 from storage.records.json import format_time
@@ -34,6 +34,8 @@ WAIT_SECONDS = 60.0
 """How long a run waits for another one that uses the folder."""
 
 POLL_SECONDS = 0.05
+
+NOT_RECORDED = Needs()
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAME = re.compile(r"backup-(\d{8}T\d{6}\.\d{6})Z", re.ASCII)
@@ -66,6 +68,7 @@ class Backup:
     """The first run of `backup` after this time deletes it."""
     sqlite_version: str
     content: DatabaseContent
+    needs: Needs = NOT_RECORDED
 
 
 class BackupFolder:
@@ -75,18 +78,20 @@ class BackupFolder:
         self.folder = folder
         self._keep = keep
 
-    def take(self, database: Path, now: datetime) -> tuple[Backup, list[str]]:
+    def take(
+        self, database: Path, now: datetime, needs: Needs = NOT_RECORDED
+    ) -> tuple[Backup, list[str]]:
         """Back up a database, which may be written to meanwhile, and then delete expired backups.
 
-        Returns the backup and the names of the deleted ones. Raises StorageFull or BackupRefused,
-        and then earlier backups are as they were.
+        `needs` is for the manifest. Returns the backup and the names of the deleted ones. Raises
+        StorageFull or BackupRefused, and then earlier backups are as they were.
         """
         with translated("The backup cannot be written"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked(fcntl.LOCK_EX):
                 self._remove_leftovers()
                 try:
-                    backup = self._take(database, now)
+                    backup = self._take(database, now, needs)
                 except BaseException:
                     with suppress(OSError):  # else the next run does it
                         self._remove_leftovers()
@@ -156,7 +161,7 @@ class BackupFolder:
         names = sorted({match[1] for match in found if match})
         return [Copy(name, self._expiry(name)) for name in names]
 
-    def _take(self, database: Path, now: datetime) -> Backup:
+    def _take(self, database: Path, now: datetime, needs: Needs) -> Backup:
         name = f"backup-{now.astimezone(UTC).strftime(_TIME)}Z"
         path = self.path(name)
         if path.exists():
@@ -180,6 +185,7 @@ class BackupFolder:
             taken_at=now,
             expires_at=now + self._keep,
             sqlite_version=sqlite3.sqlite_version,
+            needs=needs,
         )
         durable.rename(partial, path)
         durable.write(self._manifest_path(name), documents.dumps(_to_document(backup)))

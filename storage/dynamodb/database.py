@@ -186,6 +186,9 @@ class DynamoDBDatabase(Database):
     def release_lock(self, name: str, owner: str) -> None:
         locks.release(self.client, name, owner)
 
+    def drop_lock(self, name: str) -> None:
+        locks.drop(self.client, name)
+
     def check_available(self) -> None:
         self._item("readyz")
 

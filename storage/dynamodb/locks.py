@@ -46,3 +46,8 @@ def release(client: Client, name: str, owner: str) -> None:
         )
     except ConditionFailed:
         return
+
+
+def drop(client: Client, name: str) -> None:
+    """Release a lock, whoever holds it."""
+    client.call("DeleteItem", Key={"interaction_id": {"S": PREFIX + name}})

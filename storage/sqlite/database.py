@@ -209,6 +209,10 @@ class SqliteDatabase(Database):
         with translated:
             locks.release(self._alias, name, owner)
 
+    def drop_lock(self, name: str) -> None:
+        with translated:
+            locks.drop(self._alias, name)
+
     def check_available(self) -> None:
         self.read("readyz")
 

@@ -23,3 +23,8 @@ def acquire(alias: str, name: str, owner: str, seconds: float) -> bool:
 def release(alias: str, name: str, owner: str) -> None:
     """Release a lock if `owner` holds it."""
     Lock.objects.using(alias).filter(name=name, owner=owner).delete()
+
+
+def drop(alias: str, name: str) -> None:
+    """Release a lock, whoever holds it."""
+    Lock.objects.using(alias).filter(name=name).delete()

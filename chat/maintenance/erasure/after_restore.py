@@ -12,32 +12,40 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from chat.maintenance.erasure.known import Erasures
-from chat.maintenance.identity import confirm_archive
+from chat.maintenance.identity import accept_loss, confirm_archive
 from chat.maintenance.policy import LATEST, Policy
 from storage import accounts
-from storage.archive.archive import configured_archive
 from storage.backups.base import RestoredDatabase
 from storage.batched import batched
 from storage.interface import Storage
 from storage.models import ChatInteraction
+from storage.records.stubs import by_segment
 
 ROWS_AT_ONCE = 100
 
 
-def bring_up_to_date(restored: RestoredDatabase, policy: Policy) -> int:
+def bring_up_to_date(
+    restored: RestoredDatabase, policy: Policy, *, archive_lost: bool = False
+) -> int:
     """Erase again whoever was erased since the backup, and correct the stubs.
 
-    Returns the number of erased rows. Raises StorageError, and then the copy must not be used.
+    With `archive_lost` an empty archive takes the place of the one that the copy remembers, and
+    stubs whose segments are not there go. Returns the number of erased rows. Raises StorageError,
+    and then the copy must not be used.
     """
     storage = restored.storage
-    archive = configured_archive() if storage is None else storage.archive
     if storage is not None:
-        confirm_archive(storage, adopt=True)
-    erasures = Erasures(policy.cutoff, archive)
+        if archive_lost:
+            accept_loss(storage)
+        else:
+            confirm_archive(storage, adopt=True)
+    erasures = Erasures(policy.cutoff, restored.archive)
     erased = 0
     if storage is not None:
         erased += _erase_interactions(storage, erasures)
         _correct_stubs(storage, policy)
+        if archive_lost:
+            _drop_stubs_of_lost(storage)
         storage.database.scrub()
     if restored.alias is not None:
         for user_id in sorted(accounts.possible_users(restored.alias)):
@@ -72,6 +80,15 @@ def _hot_pages(storage: Storage) -> Iterator[list[ChatInteraction]]:
     while page := storage.oldest(LATEST, ROWS_AT_ONCE, after):
         after = page[-1].position
         yield page
+
+
+def _drop_stubs_of_lost(storage: Storage) -> None:
+    """Drop what stubs there are still that name a segment which is not there."""
+    segments = set(storage.archive.all_segments())
+    for stubs in batched(storage.database.all_stubs(), ROWS_AT_ONCE):
+        lost = [stub for stub in stubs if stub.segment not in segments]
+        for segment, stubs_of_it in by_segment(lost).items():
+            storage.database.drop_stubs([stub.interaction_id for stub in stubs_of_it], segment)
 
 
 def _correct_stubs(storage: Storage, policy: Policy) -> None:
