@@ -13,6 +13,7 @@ from chat.maintenance.erasure.erasing import Erased
 from chat.maintenance.runs import Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
+from chat.management.notes import note
 from storage import accounts
 from storage.interface import Storage
 
@@ -77,9 +78,7 @@ class Command(MaintenanceCommand):
         """Raises CommandError unless the user was erased `before`."""
         if before is None:
             raise CommandError(unknown)
-        self.stderr.write(
-            f"Nothing was found: the user was erased on {before.date()} before.", self.style.SUCCESS
-        )
+        note(self, f"Nothing was found: the user was erased on {before.date()} before.")
 
 
 def _requested_by(given: str | None, user_id: str) -> str:

@@ -13,6 +13,7 @@ from chat.maintenance.identity import ArchiveMismatch
 from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
+from chat.management.notes import note
 from storage.archive import pseudonyms
 from storage.backups.base import BeforeLive, NotRestored, RestoredDatabase, RestoreReport
 from storage.backups.folder import LATEST
@@ -103,35 +104,36 @@ class Command(MaintenanceCommand):
         sql_backups().practise(**_arguments(run, report, options))
         self._say_what_is_missing(report, options["archive_lost"])
         if not run.dry_run:
-            self._say(
+            note(
+                self,
                 f"{report.name} can be restored: it took {time.monotonic() - started:.1f} seconds. "
                 f"{report.rows} rows; {report.read} interactions were read back; {report.erased} "
-                "rows of users were erased again."
+                "rows of users were erased again.",
             )
 
     def _say_what_is_missing(self, report: RestoreReport, archive_lost: bool) -> None:
         made_with = report.needs.get("secret_key")
         if made_with and made_with not in pseudonyms.pseudonyms_by_key(""):
-            self._say(
+            note(
+                self,
                 f"The backup was made with a SECRET_KEY of fingerprint {made_with}, which is not "
                 "this one. Sessions have ended, and erasures will read the whole archive. Put it "
-                "into SECRET_KEY_FALLBACKS."
+                "into SECRET_KEY_FALLBACKS.",
             )
         if archive_lost:
-            self._say(
+            note(
+                self,
                 f"{report.not_in_archive} of {report.archived} archived interactions are lost with "
                 "the archive, and so are legal holds and the ledger of erasures: whoever was "
-                "erased since the backup was made is back. Erase them again: erase_user."
+                "erased since the backup was made is back. Erase them again: erase_user.",
             )
         elif report.not_in_archive:
-            self._say(
+            note(
+                self,
                 f"{report.not_in_archive} of {report.archived} archived interactions are not in "
                 "the archive: deleted since the backup was made, or lost. verify_archive --stubs "
-                "tells what the database of today lacks."
+                "tells what the database of today lacks.",
             )
-
-    def _say(self, text: str) -> None:
-        self.stderr.write(text, str)
 
     def _restore_table(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
         def wait() -> None:
@@ -148,7 +150,7 @@ class Command(MaintenanceCommand):
         )
         if not run.dry_run:
             self._say_what_is_missing(report, options["archive_lost"])
-            self._say(f"The table is ready: set DYNAMODB_TABLE={report.name} and restart.")
+            note(self, f"The table is ready: set DYNAMODB_TABLE={report.name} and restart.")
 
 
 def _arguments(run: Run, report: RestoreReport, options: dict[str, Any]) -> dict[str, Any]:
