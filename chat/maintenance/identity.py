@@ -38,7 +38,7 @@ class ArchiveMismatch(StorageError):
             "The archive is not the one that this database has used. Is its disk mounted, and are "
             "ARCHIVE_DIR and ARCHIVE_BUCKET as before? Nothing was done. If it was moved, "
             f"{NAME} must be moved with it. If this is a copy, finish it with migrate_storage "
-            "--hand-over."
+            "--hand-over. If it is lost for good, go on without it: restore --archive-lost."
         )
 
 

@@ -177,8 +177,11 @@ def _before_live(run: Run, report: RestoreReport, options: dict[str, Any]) -> Be
         try:
             erased = bring_up_to_date(restored, policy, archive_lost=lost)
         except ArchiveMismatch as error:
+            if not lost:
+                raise
             raise NotRestored(
-                f"{error} If it is lost for good, go on without it: --archive-lost"
+                "The archive that is there has interactions, and is not what is left of this "
+                "database's. Name an empty one in ARCHIVE_DIR or ARCHIVE_BUCKET."
             ) from error
         if storage is not None and practises:
             practice.read_back(storage, policy, report)

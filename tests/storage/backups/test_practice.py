@@ -162,4 +162,4 @@ def test_another_database_s_archive_does_not_take_its_place(data, tmp_path_facto
     succeed(other, "import_interactions", "-", stdin=lines)
     succeed(other, "archive_interactions")
     status, _, errors = restore(data, "--yes", "--archive-lost", ARCHIVE_DIR=str(other / "archive"))
-    assert (status, "not the one" in errors) == (1, True)
+    assert (status, "Name an empty one" in errors) == (1, True)
