@@ -265,6 +265,10 @@ class Database(ABC):
     def release_lock(self, name: str, owner: str) -> None:
         """Release a lock, if `owner` has it."""
 
+    @abstractmethod
+    def drop_lock(self, name: str) -> None:
+        """Release a lock, whoever has it. For what no run holds, as after a loss."""
+
     # When maintenance last ran.
 
     @abstractmethod

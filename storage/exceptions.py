@@ -122,6 +122,7 @@ class DamagedArchive(StorageUnavailable):
 
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
+        self.problem = problem
         super().__init__(f"{name} in the archive is damaged: {problem}.")
 
 

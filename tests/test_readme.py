@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from django.core.management import get_commands
 from django.test import Client
 
 from config import environment
@@ -67,6 +68,48 @@ def test_files_that_a_page_names_exist(page):
     )
     gone = [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
     assert gone == [] or page.name in HISTORY
+
+
+EVERYWHERE = {"cat", "cd", "cp", "echo", "export", "head", "mkdir", "sed", "make", "git", "python3"}
+OF_THIS_PROJECT = {".venv/bin/python", ".venv/bin/pip"}
+OF_THE_GUIDE = {
+    "README.md": {"curl", "docker"},
+    "production.md": {"aws", "docker", "curl"},
+}
+"""What a guide is about, or has told its reader to have."""
+
+
+def console_blocks(page):
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"```console[^\n]*\n(.*?)```", text, flags=re.DOTALL)
+
+
+def programs(block):
+    """The programs that the lines of a block call."""
+    block = re.sub(r"'[^']*'|\"[^\"]*\"", "quoted", block.replace("\\\n", " "))
+    for line in block.splitlines():
+        for command in re.split(r"\||&&|;|\$\(", line.removeprefix("$ ").partition("#")[0]):
+            words = [word for word in command.split() if not re.match(r"[A-Z_]+=", word)]
+            if words and not words[0].startswith("{"):
+                yield words[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_guides_use_programs_that_their_readers_have(page):
+    known = EVERYWHERE | OF_THIS_PROJECT | OF_THE_GUIDE.get(page.name, set())
+    called = {program for block in console_blocks(page) for program in programs(block)}
+    assert called - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_guides_use_commands_that_there_are(page):
+    known = set(get_commands())
+    called = {
+        name
+        for block in console_blocks(page)
+        for name in re.findall(r"\.venv/bin/python manage\.py (\w+)", block)
+    }
+    assert called - known == set()
 
 
 def curl_examples():

@@ -75,6 +75,7 @@ class ErasureState(msgspec.Struct):
     erasure_id: str
     status: Literal["pending", "done"]
     requested_at: Time
+    requested_by: str | None
     problem: str | None
     receipt: Receipt | None
 

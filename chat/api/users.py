@@ -43,7 +43,7 @@ class UserView(StoreView):
             hint = " Use manage.py erase_user." if limits.has_dot_segment(user_id) else ""
             raise InvalidRequest(f"The user id {problem}{hint}")
         try:
-            erasure = erasing.request(get_storage(), user_id)
+            erasure = erasing.request(get_storage(), user_id, caller_of(request).identity)
         except UserHeld as error:
             raise Conflict(str(error)) from error
         except ArchiveMismatch as error:

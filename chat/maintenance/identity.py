@@ -38,7 +38,7 @@ class ArchiveMismatch(StorageError):
             "The archive is not the one that this database has used. Is its disk mounted, and are "
             "ARCHIVE_DIR and ARCHIVE_BUCKET as before? Nothing was done. If it was moved, "
             f"{NAME} must be moved with it. If this is a copy, finish it with migrate_storage "
-            "--hand-over."
+            "--hand-over. If it is lost for good, go on without it: restore --archive-lost."
         )
 
 
@@ -76,6 +76,21 @@ def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
     identity = _identity(storage) or _new_identity(storage)
     if not storage.database.acquire_lock(LOCK, identity, FOR_EVER):  # another one came first
         raise ArchiveMismatch
+
+
+def accept_loss(storage: Storage) -> None:
+    """Let an empty archive take the place of the one that the database remembers, which is lost.
+
+    If it is the one after all, nothing changes. Raises ArchiveMismatch if it is another one that
+    has interactions: it could be another database's.
+    """
+    try:
+        confirm_archive(storage, adopt=True)
+    except ArchiveMismatch:
+        if storage.archive.days():
+            raise
+        storage.database.drop_lock(LOCK)
+        confirm_archive(storage, adopt=True)
 
 
 def _identity(storage: Storage) -> str | None:

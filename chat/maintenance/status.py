@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chat.maintenance import clock
+from chat.maintenance import clock, verification
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import LATEST, Policy
@@ -62,7 +62,11 @@ class Status:
     pending_erasures: int = 0
     newest_backup: str | None = None
     damaged: list[str] = field(default_factory=list)
-    """Manifests that cannot be read. Their segments are in no other count."""
+    """Files of the archive: manifests that cannot be read (their segments are in no other count),
+    and what the last verification found, or the one that is under way.
+    """
+    verified_at: str | None = None
+    """When the archive was last verified completely (verify_archive)."""
     remaining: int | None = None
 
 
@@ -77,6 +81,9 @@ def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[
     _look_at_clock(storage, status)
     _look_at_hot(storage, policy, holds, status)
     _look_at_cold(storage.archive, policy, holds, status, check_time)
+    verified = verification.read(storage.archive)
+    status.damaged = sorted({*status.damaged, *verified.damaged})
+    status.verified_at = verified.last.finished_at if verified.last else None
     status.interrupted = len(storage.archive.marked())
     status.holds = len(holds.all)
     status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))

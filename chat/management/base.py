@@ -144,6 +144,10 @@ class MaintenanceCommand(BaseCommand):
             "seconds": round(taken, 3),
             **counts,
         }
+        self.say(report, summary)
+
+    def say(self, report: Any, summary: dict[str, Any]) -> None:
+        """Write what a run has done to standard output."""
         self.stdout.write(orjson.dumps(summary).decode())
 
     @property

@@ -1,34 +1,102 @@
 """What the SQL database keeps of a user besides interactions.
 
-That is API keys that are bound to the user, and the admin's log entries about these keys.
+That is API keys that are bound to the user, names of other keys in which the user's id is a word of
+its own ("Ada's phone"), and the admin's log entries about such keys.
 """
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.db import transaction
+from django.db.models import F, QuerySet
 
+from storage.accounts import api_keys
 from storage.models import ApiKey
 from storage.sql_errors import translated
 from storage.sqlite import space
 from storage.sqlite.statements import Statements
 
+LATEST = datetime.max.replace(tzinfo=UTC)
 
-def users(alias: str = "default") -> list[str]:
-    """The users that API keys are bound to. `alias` is Django's name for the database."""
+
+def names(text: str, user_id: str) -> bool:
+    """Whether a user's id is a word of its own in a text, in capitals or not."""
+    return bool(re.search(rf"(?<!\w){re.escape(user_id)}(?!\w)", text, re.IGNORECASE))
+
+
+def possible_users(alias: str = "default") -> set[str]:
+    """Ids that may be those of users: what keys are bound to, and words of what names keys.
+
+    `alias` is Django's name for the database.
+    """
     with translated:
-        bound = ApiKey.objects.using(alias).exclude(user_id="")
-        return sorted(set(bound.values_list("user_id", flat=True)))
+        keys = ApiKey.objects.using(alias)
+        texts = [*keys.values_list("name", flat=True)]
+        texts += _log(alias).values_list("object_repr", flat=True)
+        found = set(keys.exclude(user_id="").values_list("user_id", flat=True))
+    words = {word for text in texts for word in _words(text)}
+    return found | words | {word.lower() for word in words}
 
 
-def forget_user(user_id: str, alias: str = "default") -> dict[str, int]:
-    """Delete all of it. Returns how many rows of each kind were deleted."""
+def count_user(user_id: str) -> dict[str, int]:
+    """What `forget_user` would find, by kind."""
+    with translated:
+        return {kind: len(found) for kind, found in _found(user_id, "default", LATEST).items()}
+
+
+def forget_user(user_id: str, alias: str = "default", until: datetime = LATEST) -> dict[str, int]:
+    """Delete what was made `until` a time. Returns counts by kind.
+
+    A key that is bound to the user is deleted. One that is not goes on, with its prefix as its
+    name: it is not the user's.
+    """
     with translated, transaction.atomic(alias):
-        keys = ApiKey.objects.using(alias).filter(user_id=user_id)
-        log = LogEntry.objects.using(alias).filter(
-            content_type__app_label=ApiKey._meta.app_label,
-            content_type__model=ApiKey._meta.model_name,
-            object_id__in=list(keys.values_list("pk", flat=True)),
-        )
-        return {"log_entries": log.delete()[0], "api_keys": keys.delete()[0]}
+        found = _found(user_id, alias, until)
+        _log(alias).filter(pk__in=found["log_entries"]).delete()
+        ApiKey.objects.using(alias).filter(pk__in=found["api_keys"]).delete()
+        ApiKey.objects.using(alias).filter(pk__in=found["key_names"]).update(name=F("prefix"))
+    if found["api_keys"]:
+        api_keys.forget()
+    return {kind: len(keys) for kind, keys in found.items()}
+
+
+def _found(user_id: str, alias: str, until: datetime) -> dict[str, list[Any]]:
+    """The primary keys of what there is of a user, by kind."""
+    keys = ApiKey.objects.using(alias).filter(created__lte=until)
+    bound = list(keys.filter(user_id=user_id).values_list("pk", flat=True))
+    others = keys.exclude(user_id=user_id)
+    entries = _log(alias).filter(action_time__lte=until)
+    return {
+        "log_entries": [
+            entry.pk
+            for entry in entries.only("object_id", "object_repr").iterator()
+            if entry.object_id in bound or names(entry.object_repr, user_id)
+        ],
+        "api_keys": bound,
+        "key_names": [
+            key.pk for key in others if key.name != key.prefix and names(key.name, user_id)
+        ],
+    }
+
+
+def _log(alias: str) -> "QuerySet[LogEntry]":
+    """The admin's log about API keys."""
+    return LogEntry.objects.using(alias).filter(
+        content_type__app_label=ApiKey._meta.app_label,
+        content_type__model=ApiKey._meta.model_name,
+    )
+
+
+def _words(text: str) -> Iterator[str]:
+    """The words of a name, as a user's id may be written there."""
+    yield text
+    yield from re.findall(r"\w+", text)
+    for word in text.split():
+        bare = word.strip("'\"`.,:;()[]<>\N{RIGHT SINGLE QUOTATION MARK}")
+        yield re.sub("['\N{RIGHT SINGLE QUOTATION MARK}]s$", "", bare)
 
 
 def scrub(alias: str = "default") -> None:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.files.storage import storages
 
 from storage.archive import manifests, names, segments
-from storage.archive.files import Backend, Files, translated
+from storage.archive.files import Backend, Files, Unchanging, translated
 from storage.archive.manifests import Manifest
 from storage.archive.reader import Reader
 from storage.archive.segments import Writer
@@ -29,6 +29,11 @@ def configured_archive() -> "Archive":
     """A new archive over the storage that settings call `archive`, with its own connections."""
     parameters: Any = settings.STORAGES["archive"]
     return Archive(cast("Backend", storages.create_storage(parameters)))
+
+
+def unchanging_archive() -> "Archive":
+    """The configured archive, to try something out: what is written or deleted stays as it was."""
+    return Archive(Unchanging(configured_archive().files.backend))
 
 
 class Archive:
@@ -132,6 +137,13 @@ class Archive:
         Raises DamagedArchive.
         """
         return self._reader(segment).verify()
+
+    def verified_rows(self, segment: str) -> Iterator[ChatInteraction]:
+        """All rows, as `rows` returns them, while the segment is verified as `verify` does it.
+
+        If it is rewritten meanwhile, all its new rows follow. Raises DamagedArchive.
+        """
+        return self._reader(segment).verified()
 
     # What interrupted runs leave.
 

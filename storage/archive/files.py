@@ -38,17 +38,35 @@ class Backend(Protocol):
     def server_time(self) -> datetime | None: ...
 
 
+class Unchanging:
+    """Reads from a backend, and only seems to write to it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.listdir = backend.listdir
+        self.read_range = backend.read_range
+
+    def save(self, name: str, content: "File[Any]") -> str:
+        """Writes nothing."""
+        return name
+
+    def delete(self, name: str) -> None:
+        """Deletes nothing."""
+
+    def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
+        """Deletes nothing."""
+
+
 class Files:
     """Files by name. Every method may raise StorageUnavailable, and `write` StorageFull."""
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        self.backend = backend
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes | None:
         """`length` bytes from `offset`, fewer at the end of the file. None if it does not exist."""
         with translated(name, "read"):
             try:
-                return self._backend.read_range(name, offset, length)
+                return self.backend.read_range(name, offset, length)
             except FileNotFoundError:
                 return None
 
@@ -56,22 +74,22 @@ class Files:
         """Write or replace a file. Once this returns, a power loss does not undo it."""
         file = ContentFile(content) if isinstance(content, bytes) else File(content)
         with translated(name, "written"):
-            self._backend.save(name, file)
+            self.backend.save(name, file)
 
     def delete(self, name: str) -> None:
         """Delete a file, if it exists, and earlier versions of it."""
         with translated(name, "deleted"):
-            self._backend.delete(name)
+            self.backend.delete(name)
 
     def folders(self, folder: str = "") -> list[str]:
         """The names of the folders in a folder, without its own name, sorted."""
         with translated(folder, "listed"):
-            return sorted(self._backend.listdir(folder)[0])
+            return sorted(self.backend.listdir(folder)[0])
 
     def list(self, folder: str) -> list[str]:
         """The names of the files in a folder, without its own name, sorted."""
         with translated(folder, "listed"):
-            return sorted(self._backend.listdir(folder)[1])
+            return sorted(self.backend.listdir(folder)[1])
 
     def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
         """Delete hidden leftovers of files whose names begin with `prefix`.
@@ -80,7 +98,7 @@ class Files:
         have left.
         """
         with translated(prefix, "cleaned up"):
-            self._backend.remove_leftovers(prefix, seconds)
+            self.backend.remove_leftovers(prefix, seconds)
 
     def server_time(self) -> datetime | None:
         """What the clock of the server says that keeps the files; None if there is no server."""

@@ -68,9 +68,20 @@ class Reader:
         """Read all and compare it with the manifest, which is returned. Raises DamagedArchive."""
         for manifest in self._manifests():
             with suppress(_Rewritten):
-                self._verify(manifest)
+                for _ in self._verified(manifest):
+                    pass
                 return manifest
         return None
+
+    def verified(self) -> Iterator[ChatInteraction]:
+        """All rows, while they are compared with the manifest. Raises DamagedArchive.
+
+        If the segment is rewritten meanwhile, its new rows follow, all of them.
+        """
+        for manifest in self._manifests():
+            with suppress(_Rewritten):
+                yield from self._verified(manifest)
+                return
 
     def _manifests(self) -> Iterator[Manifest]:
         """The current manifest, and a new one whenever the caller finds its file gone."""
@@ -103,7 +114,7 @@ class Reader:
             content = self._read(manifest, frame.offset, frame.length)
             yield from segments.wanted_rows(manifest, frame, content, wanted)
 
-    def _verify(self, manifest: Manifest) -> None:
+    def _verified(self, manifest: Manifest) -> Iterator[ChatInteraction]:
         whole = hashlib.sha256()
         users: Counter[str] = Counter()
         last: Position | None = None
@@ -115,6 +126,7 @@ class Reader:
                 last = row.position
                 if manifest.users is not None:
                     users[row.user_id] += 1
+                yield row
         if whole.hexdigest() != manifest.sha256:
             raise DamagedArchive(manifest.data, "its checksum is wrong")
         if last is None or last[0] != manifest.newest:

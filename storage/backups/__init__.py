@@ -6,6 +6,7 @@ sql           of the SQL database: everything in development; staff users and ke
   folder      a file and a manifest for each backup
   inspection  whether such a file is intact, and what it holds
   replacing   a backup in the place of the database
+  practice    the folder in which that is practised
 table         of the DynamoDB table
   recovery    its point-in-time recovery
 """

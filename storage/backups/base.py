@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from storage.archive.archive import Archive
 from storage.backups.inspection import CheckTime
 from storage.exceptions import StorageError
 from storage.interface import Storage
@@ -23,6 +24,8 @@ class RestoredDatabase:
     """Its interactions, without a cache. None if it has none, as the SQL database in production."""
     alias: str | None
     """Django's name for the copy, which has API keys and the like. None for a DynamoDB table."""
+    archive: Archive
+    """What the copy has to agree with."""
 
 
 BeforeLive = Callable[[RestoredDatabase], int]
@@ -30,6 +33,16 @@ BeforeLive = Callable[[RestoredDatabase], int]
 
 Returns the number of erased rows. If it raises, the copy is not used.
 """
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a backup does not have in it, and a restore needs. None: from before it was recorded."""
+
+    secret_key: str | None = None
+    """The fingerprint of SECRET_KEY, by which the ledger of erasures and the archive know users."""
+    archive: str | None = None
+    """The folder or bucket of the archive."""
 
 
 class Copy(NamedTuple):
@@ -48,6 +61,8 @@ class BackupReport:
     bytes: int = 0
     rows: int = 0
     expires_at: str = ""
+    needs: dict[str, str | None] = field(default_factory=dict)
+    """What is not in the backup, and a restore needs."""
     deleted: list[str] = field(default_factory=list)
     """Expired backups."""
     recovery: dict[str, Any] | None = None
@@ -77,6 +92,14 @@ class RestoreReport:
     rows: int | None = None
     erased: int = 0
     """Rows of users who were erased since the backup."""
+    read: int = 0
+    """Interactions that a practice has read back."""
+    archived: int = 0
+    """Interactions that the copy knows to be in the archive: of a practice, or after its loss."""
+    not_in_archive: int = 0
+    """Of these, those that the archive has not: they are lost, or were deleted since."""
+    needs: dict[str, str | None] = field(default_factory=dict)
+    """What the backup's manifest says that a restore needs besides it."""
     kept: str | None = None
     """The file with the previous database."""
     done: list[str] = field(default_factory=list)

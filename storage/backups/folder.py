@@ -21,7 +21,7 @@ import msgspec
 from django.db import DatabaseError
 
 from storage.archive import documents, durable
-from storage.backups.base import Copy
+from storage.backups.base import Copy, Needs
 from storage.backups.inspection import (
     CheckTime,
     DatabaseContent,
@@ -43,6 +43,8 @@ POLL_SECONDS = 0.05
 
 ALWAYS_KEPT = 2
 """The newest backups, which no run deletes, whatever its clock says."""
+
+NOT_RECORDED = Needs()
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAME = re.compile(r"backup-(\d{8}T\d{6}\.\d{6})Z", re.ASCII)
@@ -75,6 +77,7 @@ class Backup:
     """The first run of `backup` after this time deletes it, unless it is one of the newest."""
     sqlite_version: str
     content: DatabaseContent
+    needs: Needs = NOT_RECORDED
 
 
 class BackupFolder:
@@ -88,21 +91,23 @@ class BackupFolder:
         self,
         database: Path,
         now: datetime,
+        needs: Needs = NOT_RECORDED,
         *,
         keep_expired: bool = False,
         check_time: CheckTime = lambda: None,
     ) -> tuple[Backup, list[str]]:
         """Back up a database, which may be written to meanwhile, and then delete expired backups.
 
-        Returns the backup and the names of the deleted ones. Raises StorageFull, BackupRefused or
-        what `check_time` raises, and then earlier backups are as they were.
+        `needs` is for the manifest. Returns the backup and the names of the deleted ones. Raises
+        StorageFull, BackupRefused or what `check_time` raises, and then earlier backups are as they
+        were.
         """
         with translated("The backup cannot be written"):
             durable.make_folder(self.folder)
             with self._locked(fcntl.LOCK_EX):
                 self._remove_leftovers()
                 try:
-                    backup = self._take(database, now, check_time)
+                    backup = self._take(database, now, needs, check_time)
                 except BaseException:
                     with suppress(OSError):  # else the next run does it
                         self._remove_leftovers()
@@ -176,7 +181,7 @@ class BackupFolder:
         names = sorted({match[1] for match in found if match})
         return [Copy(name, self._expiry(name)) for name in names]
 
-    def _take(self, database: Path, now: datetime, check_time: CheckTime) -> Backup:
+    def _take(self, database: Path, now: datetime, needs: Needs, check_time: CheckTime) -> Backup:
         name = f"backup-{now.astimezone(UTC).strftime(_TIME)}Z"
         path = self.path(name)
         if path.exists():
@@ -200,6 +205,7 @@ class BackupFolder:
             taken_at=now,
             expires_at=now + self._keep,
             sqlite_version=sqlite3.sqlite_version,
+            needs=needs,
         )
         durable.rename(partial, path)
         durable.write(self._manifest_path(name), documents.dumps(_to_document(backup)))

@@ -1,21 +1,26 @@
 """Backups of the SQL database: files in a folder, one of which can take the database's place."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.cache.backends.dummy import DummyCache
 from django.db import connections, router
 from django.db.migrations.loader import MigrationLoader
 
-from storage.archive.archive import configured_archive
-from storage.backups import replacing
+from storage.archive import pseudonyms
+from storage.archive.archive import Archive, configured_archive, unchanging_archive
+from storage.backups import practice, replacing
 from storage.backups.base import (
     BackupReport,
     Backups,
     BeforeLive,
     Copy,
+    Needs,
     NotRestored,
     RestoredDatabase,
     RestoreReport,
@@ -45,9 +50,16 @@ class SqlBackups(Backups):
     """
 
     def __init__(
-        self, database: Path, folder: Path, keep: timedelta, *, has_interactions: bool
+        self,
+        database: Path,
+        folder: Path,
+        keep: timedelta,
+        *,
+        has_interactions: bool,
+        archive: Callable[[], Archive] = configured_archive,
     ) -> None:
         self._database = database
+        self._archive = archive
         self._folder = BackupFolder(folder, keep)
         self._keep = keep
         self._has_interactions = has_interactions
@@ -66,9 +78,12 @@ class SqlBackups(Backups):
             report.deleted = [] if keep_expired else self.expired(now)
             return
         replacing.remove_leftovers(self._database)
+        practice.remove_leftovers(self._practice)
+        needs = Needs(pseudonyms.key_id(), _archive_place())
         backup, report.deleted = self._folder.take(
-            self._database, now, keep_expired=keep_expired, check_time=check_time
+            self._database, now, needs, keep_expired=keep_expired, check_time=check_time
         )
+        report.needs = asdict(needs)
         report.name, report.bytes = backup.name, backup.bytes
         report.rows = backup.content.row_count
         report.expires_at = format_time(backup.expires_at)
@@ -147,7 +162,7 @@ class SqlBackups(Backups):
         """
         with self._folder.reading():
             backup = self._folder.manifest(self._folder.named(wanted))
-            report.name = backup.name
+            report.name, report.needs = backup.name, asdict(backup.needs)
             if backup.expires_at <= now and not expired:
                 raise NotRestored(
                     f"{backup.name} expired at {format_time(backup.expires_at)}. Erasures from "
@@ -164,12 +179,12 @@ class SqlBackups(Backups):
                 if migrate:
                     migrate_under_lock(alias)
                 _check_tables(alias)
-                storage = None
+                storage, archive = None, self._archive()
                 if self._has_interactions:
                     # Other locks stay: one of them says which archive is the database's.
                     Lock.objects.using(alias).filter(name=stale_lock).delete()
-                    storage = local_storage(alias, DummyCache("", {}), configured_archive())
-                report.erased = before_live(RestoredDatabase(storage, alias))
+                    storage = local_storage(alias, DummyCache("", {}), archive)
+                report.erased = before_live(RestoredDatabase(storage, alias, archive))
 
             kept = replacing.replace(self._database, self._folder, backup, change, keep_old)
         report.kept = str(kept) if kept else None
@@ -178,9 +193,35 @@ class SqlBackups(Backups):
         """Databases that restores have kept for long enough."""
         return [path for path, since in replacing.kept(self._database) if since + self._keep <= now]
 
+    def practise(self, wanted: str, now: datetime, report: RestoreReport, **options: Any) -> None:
+        """Restore a backup in a folder of its own, which is then deleted; see `restore`.
+
+        Servers may run meanwhile; neither the database nor the archive is changed.
+        """
+        with practice.scratch(self._practice) as folder:
+            trial = SqlBackups(
+                folder / self._database.name,
+                self._folder.folder,
+                self._keep,
+                has_interactions=self._has_interactions,
+                archive=unchanging_archive,
+            )
+            trial.restore(wanted, now, report, **options)
+
+    @property
+    def _practice(self) -> Path:
+        """Beside the database, where a restore needs its space, too."""
+        return self._database.parent / practice.NAME
+
     def keep_restores_out(self) -> None:
         """Let no restore begin until this process, or the program that it becomes, has ended."""
         in_use.hold_after_exec(str(self._database))
+
+
+def _archive_place() -> str:
+    options = settings.STORAGES["archive"]["OPTIONS"]
+    bucket = options.get("bucket_name")
+    return f"s3://{bucket}" if bucket else str(options["location"])
 
 
 def _check_schema(backup: Backup, migrate: bool) -> None:

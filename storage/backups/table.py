@@ -76,8 +76,9 @@ class TableBackups(Backups):
             raise NotRestored("A table is restored into a new one. Choose another name.")
 
         def change() -> None:
-            storage = cloud_storage(target, DummyCache("", {}), configured_archive())
-            report.erased = before_live(RestoredDatabase(storage, None))
+            archive = configured_archive()
+            storage = cloud_storage(target, DummyCache("", {}), archive)
+            report.erased = before_live(RestoredDatabase(storage, None, archive))
 
         with _advised():
             if dry_run:

@@ -191,6 +191,9 @@ class DynamoDBDatabase(Database):
     def release_lock(self, name: str, owner: str) -> None:
         locks.release(self.client, name, owner)
 
+    def drop_lock(self, name: str) -> None:
+        locks.drop(self.client, name)
+
     def record_run(self, command: str, at: datetime) -> None:
         last_runs.record(self.client, command, at)
 

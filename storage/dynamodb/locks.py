@@ -66,6 +66,11 @@ def release(client: Client, name: str, owner: str) -> None:
         return
 
 
+def drop(client: Client, name: str) -> None:
+    """Release a lock, whoever holds it."""
+    client.call("DeleteItem", Key=_key(name))
+
+
 def _key(name: str) -> Item:
     return {"interaction_id": {"S": PREFIX + name}}
 

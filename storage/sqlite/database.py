@@ -224,6 +224,10 @@ class SqliteDatabase(Database):
         with translated:
             locks.release(self._alias, name, owner)
 
+    def drop_lock(self, name: str) -> None:
+        with translated:
+            locks.drop(self._alias, name)
+
     def record_run(self, command: str, at: datetime) -> None:
         with translated:
             last_runs.record(self._alias, command, at)

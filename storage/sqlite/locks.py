@@ -33,5 +33,10 @@ def release(alias: str, name: str, owner: str) -> None:
     Lock.objects.using(alias).filter(name=name, owner=owner).delete()
 
 
+def drop(alias: str, name: str) -> None:
+    """Release a lock, whoever holds it."""
+    Lock.objects.using(alias).filter(name=name).delete()
+
+
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

@@ -235,6 +235,9 @@ class DictionaryDatabase(Database):
     def release_lock(self, name: str, owner: str) -> None:
         self._remove(self._locks, [name], lambda held: held[0] == owner)
 
+    def drop_lock(self, name: str) -> None:
+        self._locks.pop(name, None)
+
     def record_run(self, command: str, at: datetime) -> None:
         self._runs[command] = at
 

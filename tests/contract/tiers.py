@@ -266,3 +266,9 @@ class TiersContract:
         assert not storage.database.acquire_lock("lifecycle", "second", 60)
         storage.database.release_lock("lifecycle", "first")
         assert storage.database.acquire_lock("lifecycle", "second", 0.001)
+
+    def test_a_lock_can_be_dropped_whoever_has_it(self, storage):
+        assert storage.database.acquire_lock("archive", "first", 60)
+        storage.database.drop_lock("archive")
+        storage.database.drop_lock("archive")
+        assert storage.database.acquire_lock("archive", "second", 60)

@@ -9,77 +9,54 @@ are corrected. A row that is hot in the copy stays hot; its segment is marked fo
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
-from chat.maintenance.erasure import ledger
-from chat.maintenance.identity import confirm_archive
+from chat.maintenance.erasure.known import Erasures
+from chat.maintenance.identity import accept_loss, confirm_archive
 from chat.maintenance.policy import LATEST, Policy
 from storage import accounts
-from storage.archive import pseudonyms
-from storage.archive.archive import Archive, configured_archive
 from storage.backups.base import RestoredDatabase
 from storage.batched import batched
-from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
+from storage.records.stubs import by_segment
 
 ROWS_AT_ONCE = 100
 
 
-class UnknownKey(StorageError):
-    """The ledger has pseudonyms made with a SECRET_KEY that is not known."""
-
-
-@dataclass(frozen=True)
-class _Erasures:
-    """When each user was last erased, by pseudonym."""
-
-    erased_at: dict[str, datetime]
-
-    @classmethod
-    def of(cls, archive: Archive) -> "_Erasures":
-        known = pseudonyms.pseudonyms_by_key("").keys()
-        erased_at: dict[str, datetime] = {}
-        for erasure in (*ledger.done(archive), *ledger.pending(archive)):
-            if erasure.key_id not in known:
-                raise UnknownKey(
-                    "The ledger of erasures was written with another SECRET_KEY. Put that one "
-                    "into SECRET_KEY_FALLBACKS; without it, those who were erased would be back."
-                )
-            before = erased_at.get(erasure.pseudonym, erasure.ended_at)
-            erased_at[erasure.pseudonym] = max(before, erasure.ended_at)
-        return cls(erased_at)
-
-    def erased(self, user_id: str) -> datetime | None:
-        """When this user was last erased, or None."""
-        times = [self.erased_at.get(known) for known in pseudonyms.all_pseudonyms(user_id)]
-        return max((time for time in times if time is not None), default=None)
-
-
-def bring_up_to_date(restored: RestoredDatabase, policy: Policy) -> int:
+def bring_up_to_date(
+    restored: RestoredDatabase, policy: Policy, *, archive_lost: bool = False
+) -> int:
     """Erase again whoever was erased since the backup, and correct the stubs.
 
-    Returns the number of erased rows. Raises StorageError, and then the copy must not be used.
+    With `archive_lost` an empty archive takes the place of the one that the copy remembers, and
+    stubs whose segments are not there go. Returns the number of erased rows. Raises StorageError,
+    and then the copy must not be used.
     """
     storage = restored.storage
-    archive = configured_archive() if storage is None else storage.archive
     if storage is not None:
-        confirm_archive(storage, adopt=True)
-    erasures = _Erasures.of(archive)
+        if archive_lost:
+            accept_loss(storage)
+        else:
+            confirm_archive(storage, adopt=True)
+    erasures = Erasures(policy.cutoff, restored.archive)
     erased = 0
     if storage is not None:
         erased += _erase_interactions(storage, erasures)
         _correct_stubs(storage, policy)
+        if archive_lost:
+            _drop_stubs_of_lost(storage)
         storage.database.scrub()
     if restored.alias is not None:
-        for user_id in accounts.users(restored.alias):
-            if erasures.erased(user_id) is not None:
-                erased += sum(accounts.forget_user(user_id, restored.alias).values())
+        for user_id in sorted(accounts.possible_users(restored.alias)):
+            until = erasures.erased(user_id)
+            if until is not None:
+                forgotten = accounts.forget_user(user_id, restored.alias, until)
+                erased += sum(forgotten.values())
     return erased
 
 
-def _erase_interactions(storage: Storage, erasures: _Erasures) -> int:
+def _erase_interactions(storage: Storage, erasures: Erasures) -> int:
     erased_at: dict[str, datetime | None] = {}
     erased = 0
     for page in _hot_pages(storage):
@@ -103,6 +80,15 @@ def _hot_pages(storage: Storage) -> Iterator[list[ChatInteraction]]:
     while page := storage.oldest(LATEST, ROWS_AT_ONCE, after):
         after = page[-1].position
         yield page
+
+
+def _drop_stubs_of_lost(storage: Storage) -> None:
+    """Drop what stubs there are still that name a segment which is not there."""
+    segments = set(storage.archive.all_segments())
+    for stubs in batched(storage.database.all_stubs(), ROWS_AT_ONCE):
+        lost = [stub for stub in stubs if stub.segment not in segments]
+        for segment, stubs_of_it in by_segment(lost).items():
+            storage.database.drop_stubs([stub.interaction_id for stub in stubs_of_it], segment)
 
 
 def _correct_stubs(storage: Storage, policy: Policy) -> None:

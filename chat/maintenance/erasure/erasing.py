@@ -71,15 +71,17 @@ class _Gone:
     """When the last sweep began."""
 
 
-def request(storage: Storage, user_id: str) -> Erasure:
-    """Record that a user is to be erased. Returns the pending erasure if there is one already.
+def request(storage: Storage, user_id: str, requested_by: str) -> Erasure:
+    """Record that a user is to be erased, and who asked.
+
+    Returns the pending erasure, if there is one already.
 
     From then on the request outlives this process, and `Job.erase_pending` does what is left.
     Raises UserHeld, and ArchiveMismatch.
     """
     confirm_archive(storage)
     _refuse_held(storage, user_id, Holds.of(storage.archive))
-    return ledger.request(storage.archive, user_id)
+    return ledger.request(storage.archive, user_id, requested_by)
 
 
 def pending(storage: Storage) -> list[str]:
@@ -89,13 +91,14 @@ def pending(storage: Storage) -> list[str]:
 
 
 def count(storage: Storage, user_id: str) -> Counter[str]:
-    """The number of rows that an erasure would find, hot and cold. Raises UserHeld."""
+    """What an erasure would find: rows, hot and cold, and what is in SQL. Raises UserHeld."""
     _refuse_held(storage, user_id, Holds.of(storage.archive))
     found: Counter[str] = Counter()
     for rows in hot_pages(storage, user_id):
         found["hot"] += len(rows)
     for ids in cold_ids(storage.archive, user_id):
         found["cold"] += len(ids)
+    found.update(accounts.count_user(user_id))
     return +found
 
 
@@ -114,10 +117,10 @@ class Job:
         holds = Holds.of(self.storage.archive)
         return Compaction(self.storage, holds, self.policy.cutoff, check_time=self.run.check_time)
 
-    def erase(self, user_id: str) -> Erasure:
+    def erase(self, user_id: str, requested_by: str) -> Erasure:
         """Record that a user is to be erased, and do it. Returns and raises as `attempt` does."""
         _refuse_held(self.storage, user_id, self._compaction.holds)
-        return self.attempt(ledger.request(self.storage.archive, user_id))
+        return self.attempt(ledger.request(self.storage.archive, user_id, requested_by))
 
     def attempt(self, erasure: Erasure) -> Erasure:
         """Erase the user of a pending erasure. Returns it with its receipt.

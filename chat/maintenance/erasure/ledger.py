@@ -8,7 +8,7 @@ An erasure that is done is written to the ledger, and then deleted from the pend
 that is killed in between leaves both; the erasure is done then, and `take_up` tidies up.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -46,6 +46,8 @@ class Erasure:
     """How often it was begun, killed attempts included."""
     erased: dict[str, int] = field(default_factory=dict)
     """Rows that were erased so far, by layer. What a killed attempt erased may be missing."""
+    requested_by: str | None = None
+    """Who asked, such as `key:` and the prefix of an API key. None in version 0.2 and earlier."""
 
     @property
     def ended_at(self) -> datetime:
@@ -65,12 +67,13 @@ class Erasure:
             "erasure_id": self.erasure_id,
             "status": self.status,
             "requested_at": format_time(self.requested_at),
+            "requested_by": self.requested_by,
             "problem": self.problem,
             "receipt": self.receipt,
         }
 
 
-def request(archive: Archive, user_id: str) -> Erasure:
+def request(archive: Archive, user_id: str, requested_by: str | None = None) -> Erasure:
     """Record that a user is to be erased. Returns the pending erasure if there is one already."""
     for erasure_id in pending_ids(archive):
         with suppress(DamagedArchive):  # of an unknown user; this request is recorded anyway
@@ -83,6 +86,7 @@ def request(archive: Archive, user_id: str) -> Erasure:
         key_id=pseudonyms.key_id(),
         requested_at=datetime.now(UTC),
         user_id=user_id,
+        requested_by=requested_by,
     )
     put(archive, erasure)
     return erasure
@@ -134,9 +138,17 @@ def pending(archive: Archive) -> Iterator[Erasure]:
             yield erasure
 
 
-def done(archive: Archive) -> Iterator[Erasure]:
-    """The ledger, oldest first."""
-    return filter(None, (_read(archive, DONE, erasure_id) for erasure_id in _ids(archive, DONE)))
+def done(archive: Archive, known: Collection[str] = ()) -> Iterator[Erasure]:
+    """The ledger, oldest first, without the erasures whose ids are `known`."""
+    unknown = (erasure_id for erasure_id in _ids(archive, DONE) if erasure_id not in known)
+    return filter(None, (_read(archive, DONE, erasure_id) for erasure_id in unknown))
+
+
+def last_found(archive: Archive, user_id: str) -> datetime | None:
+    """When an erasure of this user that found something ended, the latest one; or None."""
+    known = pseudonyms.all_pseudonyms(user_id)
+    times = (each.ended_at for each in done(archive) if each.erased and each.pseudonym in known)
+    return max(times, default=None)
 
 
 def tidy(archive: Archive) -> None:

@@ -4,23 +4,29 @@ If both storages use the same archive, there is nothing to copy.
 """
 
 import hashlib
+from collections.abc import Iterator
+from itertools import zip_longest
 
 from chat.maintenance import holds
 from chat.maintenance.erasure import ledger
+from chat.maintenance.erasure.known import Erasures
 from chat.maintenance.migration.comparing import Step
 from storage.archive import manifests, names
 from storage.archive.archive import Archive
+from storage.archive.manifests import Manifest
 from storage.exceptions import DamagedArchive
+from storage.models import ChatInteraction
+from storage.records.json import to_json
 
 DOCUMENTS = (holds.FOLDER, ledger.PENDING, ledger.DONE)
 """In this order: an erasure goes from pending to done."""
 
 
-def copy_archive(source: Archive, target: Archive, step: Step) -> int:
+def copy_archive(source: Archive, target: Archive, step: Step, erasures: Erasures | None) -> int:
     """Copy what is missing or different in the target. Returns the number of segments copied.
 
-    Holds and erasures that only the target has stay. At most one segment is in memory. Raises
-    DamagedArchive.
+    Of a segment with rows that `erasures` cover, the other rows are copied. Holds and erasures that
+    only the target has stay. At most one segment is in memory. Raises DamagedArchive.
     """
     _copy_documents(source, target)
     for markers in source.marked().values():
@@ -29,7 +35,13 @@ def copy_archive(source: Archive, target: Archive, step: Step) -> int:
     copied = 0
     for segment in source.all_segments():
         step()
-        copied += _copy_segment(source, target, segment)
+        manifest = source.manifest(segment)
+        if manifest is None:
+            continue
+        if erasures is not None and _has_covered(source, manifest, erasures):
+            copied += _copy_others(source, target, segment, erasures)
+        else:
+            copied += _copy_segment(source, target, manifest)
     return copied
 
 
@@ -50,13 +62,13 @@ def _copy_documents(source: Archive, target: Archive) -> None:
             target.files.delete(f"{ledger.PENDING}/{file}")
 
 
-def _copy_segment(source: Archive, target: Archive, segment: str) -> bool:
+def _copy_segment(source: Archive, target: Archive, manifest: Manifest) -> bool:
     """Copy a segment, if the target's is missing or different. Returns whether it was copied.
 
     The rows first, and then the manifest: without it the rows do not exist.
     """
-    manifest = source.manifest(segment)
-    if manifest is None or target.manifest(segment) == manifest:
+    segment = manifest.segment
+    if target.manifest(segment) == manifest:
         return False
     data = source.files.read(manifest.data)
     if data is None:
@@ -67,4 +79,21 @@ def _copy_segment(source: Archive, target: Archive, segment: str) -> bool:
     target.files.write(names.manifest_of(segment), manifests.to_document(manifest))
     target.remove_orphans(segment)
     target.verify(segment)
+    return True
+
+
+def _has_covered(source: Archive, manifest: Manifest, erasures: Erasures) -> bool:
+    return erasures.may_cover(manifest) and any(map(erasures.cover, source.rows(manifest.segment)))
+
+
+def _copy_others(source: Archive, target: Archive, segment: str, erasures: Erasures) -> bool:
+    """Copy the rows that are not covered, if the target has others. Returns whether it had."""
+
+    def others() -> Iterator[ChatInteraction]:
+        return (row for row in source.rows(segment) if not erasures.cover(row))
+
+    pairs = zip_longest(others(), target.rows(segment))
+    if all(here and there and to_json(here) == to_json(there) for here, there in pairs):
+        return False
+    target.write(segment, others())
     return True

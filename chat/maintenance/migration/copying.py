@@ -18,6 +18,7 @@ from contextlib import suppress
 from itertools import groupby
 
 from chat.maintenance.compaction import Compaction
+from chat.maintenance.erasure.known import Erasures
 from chat.maintenance.holds import Holds
 from chat.maintenance.identity import check_archive, confirm_archive
 from chat.maintenance.migration import handing_over, marks
@@ -61,11 +62,13 @@ def copy(
     *,
     overwrite: bool = False,
     hand_over: bool = False,
+    even_if_erased: bool = False,
 ) -> None:
     """Make `target`, which nobody uses yet, a copy of `source`. Counts in `report` as it goes.
 
-    With `hand_over` the target then takes the place of the source. `step` is called between any two
-    steps, with the number of rows read, and may raise.
+    Rows of users who were erased later, by the ledger of either archive, count as not there, unless
+    `even_if_erased`. With `hand_over` the target then takes the place of the source. `step` is
+    called between any two steps, with the number of rows read, and may raise.
 
     Raises NotSettled if the source was changed during each of PASSES passes, RowsMissing, and
     without `overwrite` TargetInUse. Whatever is raised, to repeat the call is to continue.
@@ -85,21 +88,23 @@ def copy(
             handing_over.check_apart(target.storage)
         else:
             check_archive(target.storage, adopt=True)
-        _pass(source, target, run, count, report)
+        _pass(source, target, run, count, report, even_if_erased)
         return
     if shared:
         handing_over.set_apart(target.storage)
     else:
         # The segments are copied to the target's own archive.
         confirm_archive(target.storage, adopt=True)
-    _copy_until_equal(source, target, run, count, report)
+    _copy_until_equal(source, target, run, count, report, even_if_erased)
     if hand_over and shared:
         handing_over.hand_over(source.storage, target.storage)
     marks.end(target)
     report.handed_over = hand_over
 
 
-def _copy_until_equal(source: Side, target: Side, run: Run, step: Step, report: Copied) -> None:
+def _copy_until_equal(
+    source: Side, target: Side, run: Run, step: Step, report: Copied, even_if_erased: bool
+) -> None:
     databases = (source.storage.database, target.storage.database)
     pause = max(database.index_lag_seconds for database in databases)
     signed_at = -math.inf
@@ -114,7 +119,7 @@ def _copy_until_equal(source: Side, target: Side, run: Run, step: Step, report: 
     marks.begin(source, target)
     try:
         for _ in range(PASSES):
-            if _pass(source, target, run, step_and_sign, report):
+            if _pass(source, target, run, step_and_sign, report, even_if_erased):
                 return
             time.sleep(pause)
     finally:
@@ -127,11 +132,14 @@ def _copy_until_equal(source: Side, target: Side, run: Run, step: Step, report: 
     )
 
 
-def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> bool:
+def _pass(
+    source: Side, target: Side, run: Run, step: Step, report: Copied, even_if_erased: bool
+) -> bool:
     """Make one pass. Returns whether it has found both to be the same."""
-    one = _Pass(source, target, run, step, report)
+    one = _Pass(source, target, run, step, report, even_if_erased)
     one.copy()
     report.passes += 1
+    report.erased = one.erased
     report.remaining = one.differences
     here, there = one.here.days(), one.there.days()
     report.differing = differing(here, there)
@@ -143,16 +151,27 @@ def _pass(source: Side, target: Side, run: Run, step: Step, report: Copied) -> b
 class _Pass:
     """One pass; see Note [Passes of a copy]."""
 
-    def __init__(self, source: Side, target: Side, run: Run, step: Step, report: Copied) -> None:
+    def __init__(
+        self,
+        source: Side,
+        target: Side,
+        run: Run,
+        step: Step,
+        report: Copied,
+        even_if_erased: bool,
+    ) -> None:
         self._source, self._target = source.storage, target.storage
         self._place = source.place
         self._run = run
         self._step = step
         self._report = report
         self._cutoff = max(Policy.at(run.now).cutoff, expiry.cutoff())
-        self._writer = Writer(self._source, self._target, report, run.batch_size)
+        archives = {id(side.archive): side.archive for side in (self._source, self._target)}
+        self._erasures = None if even_if_erased else Erasures(self._cutoff, *archives.values())
+        self._writer = Writer(self._source, self._target, report, run.batch_size, self._erasures)
         self.here, self.there = Digest(), Digest()
         self.differences = 0
+        self.erased = 0
 
     def copy(self) -> None:
         """Compare everything, and unless nothing is to be changed, write what differs."""
@@ -167,7 +186,9 @@ class _Pass:
         self._copy_hot()
 
     def _copy_archive(self) -> None:
-        copied = copy_archive(self._source.archive, self._target.archive, self._step)
+        copied = copy_archive(
+            self._source.archive, self._target.archive, self._step, self._erasures
+        )
         self._report.segments += copied
         self.differences += copied
 
@@ -204,7 +225,7 @@ class _Pass:
     def _check_archive(self) -> None:
         """Raise RowsMissing if there are more stubs than rows. Deletions meanwhile do no harm."""
         stubs = sum(1 for _ in self._unexpired(self._source.database.all_stubs()))
-        if (missing := stubs - self.here.rows) > 0:
+        if (missing := stubs - self.here.rows - self.erased) > 0:
             raise RowsMissing(
                 f"{missing} archived interactions of {self._place} are not in the archive. If it "
                 "uses another one, name it: --from-archive"
@@ -223,7 +244,7 @@ class _Pass:
 
     def _pairs(self, read: Callable[..., Iterator[Row]]) -> Iterator[tuple[Row | None, Row | None]]:
         """The pairs that differ, unless nothing is to be changed. Counts and hashes all pairs."""
-        ours = read(self._source, self._cutoff, self._step)
+        ours = filter(self._may_be_copied, read(self._source, self._cutoff, self._step))
         theirs = read(self._target, self._cutoff, self._step)
         for here, there in pairs(ours, theirs):
             self.here.add(here)
@@ -232,6 +253,14 @@ class _Pass:
                 self.differences += 1
                 if not self._run.dry_run:
                     yield here, there
+
+    def _may_be_copied(self, row: Row) -> bool:
+        if self._erasures is None or not self._erasures.cover(row.interaction):
+            return True
+        self.erased += 1
+        if row.segment and not self._run.dry_run:  # a hot one is removed like any other extra row
+            self._target.database.drop_stubs([row.interaction.interaction_id], row.segment)
+        return False
 
     def _unexpired(self, stubs: Iterator[Stub]) -> Iterator[Stub]:
         return (stub for stub in stubs if stub.created_at > self._cutoff)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from chat.maintenance.erasure.known import Erasures
 from storage import expiry
 from storage.exceptions import BatchUnfinished, InvalidInteractions
 from storage.interface import Storage
@@ -31,6 +32,8 @@ class Copied:
     passes: int = 0
     expired: int = 0
     """Rows past the retention cutoff that are not deleted yet. They are not copied."""
+    erased: int = 0
+    """Rows whose users were erased after the rows were created. They are not copied."""
     rows: int = 0
     """Rows that both had in the last pass."""
     days: int = 0
@@ -47,11 +50,19 @@ class Copied:
 class Writer:
     """Writes to a target that nobody else writes to. Hot rows are written in batches."""
 
-    def __init__(self, source: Storage, target: Storage, report: Copied, batch_size: int) -> None:
+    def __init__(
+        self,
+        source: Storage,
+        target: Storage,
+        report: Copied,
+        batch_size: int,
+        erasures: Erasures | None,
+    ) -> None:
         self._source = source
         self._target = target
         self._report = report
         self._batch_size = batch_size
+        self._erasures = erasures
         self._batch: list[ChatInteraction] = []
         self._bytes = 0
 
@@ -83,7 +94,7 @@ class Writer:
         """Remove a row that only the target seems to have, unless the source has it after all."""
         interaction_id = interaction.interaction_id
         original = self._source.get_interaction_sync(interaction_id)
-        if original is None:
+        if original is None or (self._erasures is not None and self._erasures.cover(original)):
             self._report.deleted += self._target.delete_interaction_sync(interaction_id)
         elif original.created_at != interaction.created_at:
             # Deleted, and created again under the same id.

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
+from chat.management.notes import note
 from storage.models import ApiKey
 
 
@@ -37,4 +38,4 @@ class Command(BaseCommand):
             raise CommandError("; ".join(error.messages), returncode=2) from None
         api_key.save()
         self.stdout.write(key)
-        self.stderr.write("Keep the key now: only its hash is stored.")
+        note(self, "Keep the key now: only its hash is stored.")

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chat import interchange
 from chat.management import arguments
+from chat.management.notes import note
 from chat.progress import progress
 from storage import get_storage
 from storage.exceptions import StorageError
@@ -71,7 +72,7 @@ class Command(BaseCommand):
             raise CommandError("Stopped; the export is not complete.", returncode=130) from None
         except (OSError, StorageError) as error:
             raise CommandError(str(error)) from error
-        self.stderr.write(f"{count} exported.")
+        note(self, f"{count} exported.")
 
     def _export(self, name: str, user_id: str | None, query: PageQuery) -> int:
         count = 0

@@ -13,6 +13,7 @@ from chat.maintenance.identity import check_archive, confirm_archive
 from chat.maintenance.runs import LockHeld, Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand
+from chat.management.notes import note
 from storage.interface import Storage
 
 POLL_SECONDS = 0.5
@@ -66,9 +67,10 @@ class Command(MaintenanceCommand):
         known = Holds.of(storage.archive).find(wanted.kind, wanted.value)
         holds.put(storage.archive, replace(wanted, since=known.since) if known else wanted)
         if _another_runs(storage):
-            self.stderr.write(
+            note(
+                self,
                 "The hold is in place. Waiting for a run that started earlier and may not know of "
-                "it. Stop that run if it deletes what the hold protects."
+                "it. Stop that run if it deletes what the hold protects.",
             )
         while _another_runs(storage):
             run.step()
@@ -76,8 +78,8 @@ class Command(MaintenanceCommand):
 
     def _list(self, storage: Storage) -> None:
         for hold in Holds.of(storage.archive).all:
-            self.stderr.write(
-                f"{hold.kind} {hold.value} since {hold.since:%Y-%m-%d %H:%M}Z: {hold.reason}"
+            note(
+                self, f"{hold.kind} {hold.value} since {hold.since:%Y-%m-%d %H:%M}Z: {hold.reason}"
             )
 
 

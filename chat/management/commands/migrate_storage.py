@@ -53,6 +53,11 @@ class Command(MaintenanceCommand):
             help="the source is no longer used: hand its archive over to the target",
         )
         add_wait(parser)
+        parser.add_argument(
+            "--even-if-erased",
+            action="store_true",
+            help="copy interactions, too, whose users were erased after they were created",
+        )
 
     def work(self, storage: Storage, run: Run, report: Copied, options: dict[str, Any]) -> None:
         if options["from"] == options["to"]:
@@ -87,6 +92,7 @@ class Command(MaintenanceCommand):
                 report,
                 overwrite=options["overwrite"],
                 hand_over=options["hand_over"],
+                even_if_erased=options["even_if_erased"],
             )
 
 

@@ -7,11 +7,15 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from chat.maintenance import practice
 from chat.maintenance.erasure.after_restore import bring_up_to_date
+from chat.maintenance.identity import ArchiveMismatch
 from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
-from storage.backups.base import BeforeLive, RestoreReport
+from chat.management.notes import note
+from storage.archive import pseudonyms
+from storage.backups.base import BeforeLive, NotRestored, RestoredDatabase, RestoreReport
 from storage.backups.folder import LATEST
 from storage.backups.selection import sql_backups, table_backups
 from storage.interface import Storage
@@ -46,6 +50,18 @@ class Command(MaintenanceCommand):
         parser.add_argument(
             "--expired", action="store_true", help="allow a backup that is past BACKUP_KEEP_DAYS"
         )
+        parser.add_argument(
+            "--practice",
+            action="store_true",
+            help="restore the backup in a folder of its own, read it, and delete it; nothing else "
+            "is changed, and servers may run",
+        )
+        parser.add_argument(
+            "--archive-lost",
+            action="store_true",
+            help="go on without the archive, if it is lost for good: drop what the database knows "
+            "of it, and use the empty one that ARCHIVE_DIR or ARCHIVE_BUCKET names",
+        )
         parser.add_argument("--to-table", metavar="TABLE", help="the table to create")
         parser.add_argument(
             "--at",
@@ -59,26 +75,65 @@ class Command(MaintenanceCommand):
     ) -> None:
         if (options["name"] is None) == (options["to_table"] is None):
             raise CommandError("Name a backup, or a table: --to-table.", returncode=WRONG_USE)
+        if options["practice"] and (options["to_table"] or options["keep_old"]):
+            raise CommandError(
+                "--practice changes nothing: it goes with the name of a backup, and not with "
+                "--keep-old.",
+                returncode=WRONG_USE,
+            )
         if options["to_table"]:
             self._restore_table(run, report, options)
-            return
+        elif options["practice"]:
+            self._practise(run, report, options)
+        else:
+            self._restore(run, report, options)
+
+    def _restore(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
         if not options["yes"] and not run.dry_run:
             raise CommandError(
                 "This replaces the database, and loses what was written since the backup. "
                 "Add --yes to confirm.",
                 returncode=WRONG_USE,
             )
-        sql_backups().restore(
-            options["name"],
-            run.now,
-            report,
-            before_live=_up_to_date(run),
-            stale_lock=LOCK,
-            dry_run=run.dry_run,
-            migrate=options["migrate"],
-            keep_old=options["keep_old"],
-            expired=options["expired"],
-        )
+        arguments = _arguments(run, report, options)
+        sql_backups().restore(**arguments, keep_old=options["keep_old"])
+        self._say_what_is_missing(report, options["archive_lost"])
+
+    def _practise(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
+        started = time.monotonic()
+        sql_backups().practise(**_arguments(run, report, options))
+        self._say_what_is_missing(report, options["archive_lost"])
+        if not run.dry_run:
+            note(
+                self,
+                f"{report.name} can be restored: it took {time.monotonic() - started:.1f} seconds. "
+                f"{report.rows} rows; {report.read} interactions were read back; {report.erased} "
+                "rows of users were erased again.",
+            )
+
+    def _say_what_is_missing(self, report: RestoreReport, archive_lost: bool) -> None:
+        made_with = report.needs.get("secret_key")
+        if made_with and made_with not in pseudonyms.pseudonyms_by_key(""):
+            note(
+                self,
+                f"The backup was made with a SECRET_KEY of fingerprint {made_with}, which is not "
+                "this one. Sessions have ended, and erasures will read the whole archive. Put it "
+                "into SECRET_KEY_FALLBACKS.",
+            )
+        if archive_lost:
+            note(
+                self,
+                f"{report.not_in_archive} of {report.archived} archived interactions are lost with "
+                "the archive, and so are legal holds and the ledger of erasures: whoever was "
+                "erased since the backup was made is back. Erase them again: erase_user.",
+            )
+        elif report.not_in_archive:
+            note(
+                self,
+                f"{report.not_in_archive} of {report.archived} archived interactions are not in "
+                "the archive: deleted since the backup was made, or lost. verify_archive --stubs "
+                "tells what the database of today lacks.",
+            )
 
     def _restore_table(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
         def wait() -> None:
@@ -90,15 +145,49 @@ class Command(MaintenanceCommand):
             options["at"],
             report,
             wait=wait,
-            before_live=_up_to_date(run),
+            before_live=_before_live(run, report, options),
             dry_run=run.dry_run,
         )
         if not run.dry_run:
-            self.stderr.write(f"The table is ready: set DYNAMODB_TABLE={report.name} and restart.")
+            self._say_what_is_missing(report, options["archive_lost"])
+            note(self, f"The table is ready: set DYNAMODB_TABLE={report.name} and restart.")
 
 
-def _up_to_date(run: Run) -> BeforeLive:
-    return lambda restored: bring_up_to_date(restored, policy_of(run))
+def _arguments(run: Run, report: RestoreReport, options: dict[str, Any]) -> dict[str, Any]:
+    """What restoring a backup and practising it have in common."""
+    return {
+        "wanted": options["name"],
+        "now": run.now,
+        "report": report,
+        "before_live": _before_live(run, report, options),
+        "stale_lock": LOCK,
+        "dry_run": run.dry_run,
+        "migrate": options["migrate"],
+        "expired": options["expired"],
+    }
+
+
+def _before_live(run: Run, report: RestoreReport, options: dict[str, Any]) -> BeforeLive:
+    lost, practises = options["archive_lost"], options["practice"]
+
+    def prepare(restored: RestoredDatabase) -> int:
+        policy, storage = policy_of(run), restored.storage
+        if storage is not None and (lost or practises):
+            practice.count_stubs(storage, policy, report)
+        try:
+            erased = bring_up_to_date(restored, policy, archive_lost=lost)
+        except ArchiveMismatch as error:
+            if not lost:
+                raise
+            raise NotRestored(
+                "The archive that is there has interactions, and is not what is left of this "
+                "database's. Name an empty one in ARCHIVE_DIR or ARCHIVE_BUCKET."
+            ) from error
+        if storage is not None and practises:
+            practice.read_back(storage, policy, report)
+        return erased
+
+    return prepare
 
 
 def _moment_or_latest(text: str) -> datetime | None:

@@ -21,7 +21,7 @@ class Report(Status):
 
 
 class Command(MaintenanceCommand):
-    """Prints a table on a terminal, and always the summary in JSON."""
+    """Prints a table on a terminal, and otherwise the summary in JSON."""
 
     report_class = Report
     help = "Show how much is hot and archived, what is due, and when maintenance last ran."
@@ -36,14 +36,21 @@ class Command(MaintenanceCommand):
         status.look(storage, policy_of(run), report, run.check_time)
         self._overdue = status.is_overdue(report)
         report.last_success = last_successes()
-        if sys.stdout.isatty():
-            self._show(report)
 
     def handle(self, *args: Any, **options: Any) -> None:
         super().handle(*args, **options)
         if options["check"] and self._overdue:
-            self.stderr.write("Something is overdue: see archive_interactions, purge_interactions.")
+            self.stderr.write(
+                "Something is overdue or damaged: see archive_interactions, purge_interactions and "
+                "verify_archive."
+            )
             sys.exit(1)
+
+    def say(self, report: Report, summary: dict[str, Any]) -> None:
+        if sys.stdout.isatty() and summary["status"] == "done":
+            self._show(report)
+        else:
+            super().say(report, summary)
 
     def _show(self, report: Report) -> None:
         for field_ in fields(report):

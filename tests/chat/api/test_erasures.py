@@ -89,6 +89,11 @@ def test_a_user_is_erased_with_a_receipt(eraser, rows, storage):
     assert eraser.get(response["Location"]).json() == erasure
 
 
+def test_it_names_the_key_that_asked(eraser, rows):
+    prefix = ApiKey.objects.get(name="privacy").prefix
+    assert eraser.delete(ADA).json()["requested_by"] == f"key:{prefix}"
+
+
 def test_nothing_to_erase_is_said_so(eraser, rows):
     receipt = eraser.delete("/api/v1/users/nobody/").json()["receipt"]
     assert receipt["erased"] == {}

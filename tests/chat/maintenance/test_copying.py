@@ -254,6 +254,41 @@ def other_archive(target, s3_server):
     return target.archive
 
 
+def enter_erasure(archive, user_id):
+    receipt = {"erased": {}, "finished_at": NOW.isoformat()}
+    return ledger.finish(archive, ledger.request(archive, user_id), receipt)
+
+
+@pytest.mark.parametrize("where", ["source", "target"])
+def test_who_was_erased_is_not_copied(
+    migrate, source, target, other_archive, tmp_path, make_interaction, where
+):
+    """As after a backup of the source was put back by hand: it has her, hot and cold."""
+    times = (DAY, DAY + timedelta(seconds=1), NOW - timedelta(days=1), NOW + timedelta(days=1))
+    put(
+        source,
+        *(
+            make_interaction(interaction_id=f"{user}-{n}", user_id=user, created_at=at)
+            for user in ("ada", "bob")
+            for n, at in enumerate(times)
+        ),
+    )
+    archive_day(source, DAY + timedelta(hours=30), batch_size=100)
+    put(target, make_interaction(interaction_id="ada-2", user_id="ada", created_at=times[2]))
+    enter_erasure(source.archive if where == "source" else other_archive, "ada")
+    options = ("--from-archive", tmp_path / "archive", "--overwrite")
+    assert migrate(*options, "--dry-run")[1]["erased"] == 3
+    status, summary, errors = migrate(*options)
+    assert (status, errors) == (0, "")
+    assert (summary["erased"], summary["remaining"], summary["rows"]) == (3, 0, 5)
+    kept = [from_json(row).interaction_id for row in hot(target)]
+    kept += [from_json(row).interaction_id for _, row in cold(target)]
+    assert sorted(kept) == ["ada-3", "bob-0", "bob-1", "bob-2", "bob-3"]
+    rows = [row for each in other_archive.all_segments() for row in other_archive.rows(each)]
+    assert {row.user_id for row in rows} == {"bob"}
+    assert migrate(*options, "--even-if-erased")[1]["rows"] == 8
+
+
 def test_an_archive_of_its_own_is_copied_too(
     migrate, source, target, other_archive, tmp_path, make_rows
 ):
@@ -261,7 +296,7 @@ def test_an_archive_of_its_own_is_copied_too(
     archive_day(source, DAY + timedelta(hours=30))
     hold = holds.Hold("user", "ada", "a court", NOW)
     holds.put(source.archive, hold)
-    done = ledger.finish(source.archive, ledger.request(source.archive, "carl"), {"hot": 1})
+    done = enter_erasure(source.archive, "carl")
     pending = ledger.request(source.archive, "dora")
     assert source.delete_interaction_sync("i-00001")  # and its segment is marked
     status, summary, errors = migrate("--from-archive", tmp_path / "archive")

@@ -1,5 +1,6 @@
 """`erase_user`: a person goes from every layer, and a receipt says so, or nothing says so."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -70,10 +71,32 @@ def test_the_receipt_names_the_backups_that_have_copies_still(store, people, mon
     assert receipt["copies_gone_by"] == "2026-11-29T00:00:00.000000Z"
 
 
-def test_of_somebody_unknown_nothing_is_found_and_that_is_the_receipt(store, people):
-    erasure = erase(store, user_id="nobody")["erasures"][0]
+def test_of_somebody_unknown_it_is_said_that_nothing_was_found(store, people):
+    status, said, errors = store.told("erase_user", "nobody")
+    assert status == 1
+    assert errors.startswith("Nothing of this user was found, now or by an earlier erasure.")
+    summary = json.loads(said)
+    assert summary["status"] == "failed"
+    (erasure,) = summary["erasures"]
     assert (erasure["status"], erasure["receipt"]["erased"]) == ("done", {})
     assert is_untouched(store, people["ada"] + people["bob"])
+    assert [each.status for each in ledger.done(store.archive)] == ["done"], "backups may have them"
+
+
+def test_a_dry_run_says_so_too(store, people):
+    status, _, errors = store.told("erase_user", "nobody", "--dry-run")
+    assert (status, errors.startswith("Nothing of this user was found")) == (1, True)
+    assert list(ledger.done(store.archive)) == []
+    ApiKey.objects.create_key(name="a phone", user_id="nobody")
+    assert store.told("erase_user", "nobody", "--dry-run")[0] == 0
+
+
+def test_whoever_was_erased_before_is_no_mistake(store, people):
+    erase(store)
+    for options in ([], ["--dry-run"]):
+        status, said, errors = store.told("erase_user", "ada", *options)
+        assert (status, json.loads(said)["status"]) == (0, "done")
+        assert errors.startswith("Nothing was found: the user was erased on 20")
 
 
 def test_once_more_is_a_new_erasure_that_finds_nothing(store, people):
@@ -83,8 +106,23 @@ def test_once_more_is_a_new_erasure_that_finds_nothing(store, people):
     assert [each.status for each in ledger.done(store.archive)] == ["done", "done"]
 
 
+def test_a_receipt_names_who_asked(store, people, monkeypatch):
+    assert erase(store, "--requested-by", "case 4711")["erasures"][0]["requested_by"] == "case 4711"
+    monkeypatch.setattr("getpass.getuser", lambda: "operator")
+    assert erase(store, user_id="bob")["erasures"][0]["requested_by"] == "command:operator"
+
+
+@pytest.mark.parametrize("who", ["ada", "Ada herself", "for (ADA)"])
+def test_but_not_the_user(store, people, monkeypatch, who):
+    status, _, errors = store.told("erase_user", "ada", "--requested-by", who)
+    assert (status, errors.startswith("--requested-by has the id of the user")) == (2, True)
+    assert is_untouched(store, people["ada"])
+    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    assert erase(store)["erasures"][0]["requested_by"] == "command"
+
+
 def test_the_user_is_in_no_receipt(store, people):
-    _, said, errors = store.told("erase_user", "ada")
+    _, said, errors = store.told("erase_user", "ada", "--requested-by", "the privacy desk")
     assert not re.search(r"\bada\b", said + errors)  # a UUID may contain it
     for name, content in store._files(""):
         assert not re.search(r"\bada\b", name)
@@ -119,6 +157,34 @@ def test_what_is_kept_besides_goes_too(store, storage, make_interaction):
         make_interaction(interaction_id="new", user_id="bob"), Idempotency("key-bob", "r")
     )
     assert (again.interaction_id, made) == ("bob", False)
+
+
+def test_a_key_that_only_names_the_user_goes_on_without_that_name(store, people):
+    staff = User.objects.create(username="staff")
+    content_type = ContentType.objects.get_for_model(ApiKey)
+    named, _ = ApiKey.objects.create_key(name="Ada's phone")
+    ApiKey.objects.create_key(name="Adam's phone")
+    for name, pk in (("Ada's phone", named.pk), ("ada", "gone"), ("Adam's phone", "another")):
+        LogEntry.objects.create(
+            user=staff,
+            content_type=content_type,
+            object_id=pk,
+            object_repr=name,
+            action_flag=CHANGE,
+            change_message=[{"changed": {"fields": ["Name"]}}],
+        )
+    counts = erase(store)["counts"]
+    assert (counts["key_names"], counts["log_entries"]) == (1, 2)
+    assert "api_keys" not in counts
+    assert {each.name for each in ApiKey.objects.all()} == {named.prefix, "Adam's phone"}
+    assert [each.object_repr for each in LogEntry.objects.all()] == ["Adam's phone"]
+
+
+def test_a_key_of_the_user_stops_working(store, people, make_client):
+    client = make_client("ada")
+    assert client.get("/api/v1/users/ada/interactions/").status_code == 200
+    erase(store)
+    assert client.get("/api/v1/users/ada/interactions/").status_code == 401
 
 
 def test_expired_rows_and_those_deleted_one_by_one_go_too(store, storage, people):

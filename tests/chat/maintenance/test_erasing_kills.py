@@ -153,14 +153,14 @@ def job(store, running):
 
 def erase(store):
     """As the API does it: the request is recorded first."""
-    erasure = erasing.request(store, "ada")
+    erasure = erasing.request(store, "ada", "a test")
     return run(store, lambda r: job(store, r).attempt(erasure))
 
 
 def finish(store):
     """As cron does it; whose request was never recorded asks again."""
     if not [*ledger.pending_ids(store.archive), *ledger.done(store.archive)]:
-        erasing.request(store, "ada")
+        erasing.request(store, "ada", "a test")
     problems = run(store, lambda r: job(store, r).erase_pending())
     assert problems == []
 

@@ -185,7 +185,7 @@ def test_the_death_between_receipt_and_request_leaves_it_done(store, people, mon
 
 
 def test_an_erasure_that_another_run_has_done_is_not_done_again(store, people):
-    known = erasing.request(store.storage, "ada")
+    known = erasing.request(store.storage, "ada", "a test")
     erase(store, user_id=None)
     (done,) = ledger.done(store.archive)
     with Run(store.storage) as run:

@@ -88,7 +88,7 @@ def test_a_new_database_refuses_an_archive_with_interactions(store, monkeypatch)
         assert (status, "this database knows of none" in errors) == (1, True), name
     assert dict(store._files("")) == files
     # The way out that the error names.
-    path = str(store.archive.files._backend.path(store.archive.manifest(store.segments()[0]).data))
+    path = str(store.archive.files.backend.path(store.archive.manifest(store.segments()[0]).data))
     assert store.told("import_interactions", path)[0] == 0
     assert sorted(store.hot()) == sorted(ids)
 

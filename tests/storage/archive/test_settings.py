@@ -80,7 +80,7 @@ def test_each_configured_archive_has_connections_of_its_own(archive_in, tmp_path
     """A forked child must not use those of its parent."""
     archive_in(ArchiveFolder, location=tmp_path)
     first, second = configured_archive(), configured_archive()
-    assert first.files._backend is not second.files._backend is not storages["archive"]
+    assert first.files.backend is not second.files.backend is not storages["archive"]
     segment = first.new_segment(DAY)
     first.write(segment, [row(0)])
     assert fields(second.rows(segment)) == fields([row(0)])

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.chat.processes import run
+from tests.sqlite import connect
 from tests.storage.backups.conftest import ids
 
 NOW = datetime.now(UTC)
@@ -78,6 +80,30 @@ def test_so_is_who_was_cold_in_the_copy(data):
     assert summary(data, "restore", "latest", "--yes")["erased"] == 1
     assert stored(data) == SETTLED
     assert b"grace" not in (data / "data.sqlite3").read_bytes()
+
+
+def test_keys_that_are_hers_or_name_her_are_forgotten_again(data):
+    succeed(data, "create_api_key", "phone", "--user", "grace")
+    succeed(data, "create_api_key", "Grace's watch")
+    succeed(data, "create_api_key", "bob's watch")
+    succeed(data, "backup")
+    succeed(data, "erase_user", "grace")
+    succeed(data, "create_api_key", "new phone", "--user", "grace")  # she has come back
+    assert len(keys(data)) == 3
+    succeed(data, "restore", "latest", "--yes")
+    names = dict(keys(data))
+    assert len(names) == 2
+    assert "bob's watch" in names
+    assert not any("race" in name for name in names)
+    succeed(data, "create_api_key", "new phone", "--user", "grace")
+    succeed(data, "backup")
+    succeed(data, "restore", "latest", "--yes")
+    assert ("new phone", "grace") in keys(data), "made after the erasure"
+
+
+def keys(folder):
+    with closing(connect(folder / "data.sqlite3")) as connection:
+        return connection.execute("SELECT name, user_id FROM storage_apikey").fetchall()
 
 
 def test_a_user_who_came_back_after_the_erasure_stays(data):

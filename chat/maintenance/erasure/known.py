@@ -1,0 +1,88 @@
+"""Who was erased and when, for whoever brings interactions from elsewhere.
+
+An export, a backup or another database may have interactions of users who were erased since. The
+ledger knows these users by keyed hashes only, so it is asked about each user who comes along.
+"""
+
+from datetime import datetime
+
+from chat.maintenance.erasure import ledger
+from chat.maintenance.erasure.ledger import Erasure
+from storage.archive import pseudonyms
+from storage.archive.archive import Archive
+from storage.archive.manifests import Manifest
+from storage.exceptions import StorageError
+from storage.models import ChatInteraction
+
+
+class UnknownKey(StorageError):
+    """The ledger has pseudonyms made with a SECRET_KEY that is not known."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"The ledger of erasures was written with another SECRET_KEY, of fingerprint {key_id}. "
+            "Put that one into SECRET_KEY_FALLBACKS; without it, those who were erased would be "
+            "back. In development it is in the file secret_key of the DATA_DIR of that time."
+        )
+
+
+class Erasures:
+    """When each user was last erased, by the ledgers of some archives.
+
+    The first look reads every entry, a later one lists them and reads those that are new.
+    """
+
+    def __init__(self, cutoff: datetime, *archives: Archive) -> None:
+        self._cutoff = cutoff
+        self._archives = archives
+        self._keys = pseudonyms.pseudonyms_by_key("").keys()
+        self._erased_at: dict[str, datetime] = {}
+        self._key_ids: set[str] = set()
+        self._done: set[str] = set()
+        self.look()
+
+    def look(self) -> bool:
+        """Read what came since the last look; returns whether something did.
+
+        Raises UnknownKey, unless everything from before that erasure has expired by now.
+        """
+        is_news = False
+        for archive in self._archives:
+            # In this order, because an erasure goes from pending to done.
+            for erasure in ledger.pending(archive):
+                is_news |= self._add(erasure)
+            for erasure in ledger.done(archive, known=self._done):
+                is_news |= self._add(erasure)
+                self._done.add(erasure.erasure_id)
+        return is_news
+
+    def erased(self, user_id: str) -> datetime | None:
+        """When this user was last erased, or None."""
+        if not self._erased_at:
+            return None
+        times = map(self._erased_at.get, pseudonyms.all_pseudonyms(user_id))
+        return max((time for time in times if time is not None), default=None)
+
+    def cover(self, interaction: ChatInteraction) -> bool:
+        """Whether an interaction was created before its user was erased."""
+        until = self.erased(interaction.user_id)
+        return until is not None and interaction.created_at <= until
+
+    def may_cover(self, manifest: Manifest) -> bool:
+        """Whether a segment may have such rows. Only reading them makes sure."""
+        if manifest.users is None or self._key_ids - {manifest.key_id}:
+            return any(manifest.oldest <= until for until in self._erased_at.values())
+        times = map(self._erased_at.get, manifest.users)
+        return any(until is not None and manifest.oldest <= until for until in times)
+
+    def _add(self, erasure: Erasure) -> bool:
+        if erasure.key_id not in self._keys:
+            if erasure.ended_at <= self._cutoff:
+                return False
+            raise UnknownKey(erasure.key_id)
+        self._key_ids.add(erasure.key_id)
+        before = self._erased_at.get(erasure.pseudonym)
+        if before is not None and before >= erasure.ended_at:
+            return False
+        self._erased_at[erasure.pseudonym] = erasure.ended_at
+        return True

@@ -1,0 +1,157 @@
+"""Who was erased does not come back with what others have kept: an export, or another database."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chat.maintenance.erasure import ledger
+from chat.maintenance.erasure.known import Erasures, UnknownKey
+from storage.dynamodb.database import DynamoDBDatabase
+from storage.models.interaction import FIELDS
+from storage.records.json import format_time
+from tests.chat.lines import command, summary
+from tests.chat.maintenance.people import erase, left_of, make_people
+
+pytestmark = pytest.mark.every_backend
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _no_lag(monkeypatch):
+    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
+
+
+@pytest.fixture
+def people(store):
+    return make_people(store)
+
+
+@pytest.fixture
+def export(store, people, tmp_path):
+    """A file with all that ada and bob had, ada's hot and cold rows in lines 1 to 4."""
+    path = tmp_path / "kept.jsonl"
+    path.write_text("".join(line_of(store.made[each]) for each in people["ada"] + people["bob"]))
+    return path
+
+
+def line_of(interaction):
+    values = {name: getattr(interaction, name) for name in FIELDS}
+    return json.dumps(values, default=format_time) + "\n"
+
+
+def entered(store, user_id, ended_at=None):
+    """An erasure in the ledger, as a run would leave it."""
+    asked = ledger.request(store.archive, user_id)
+    receipt = {"finished_at": format_time(ended_at or datetime.now(UTC))}
+    return ledger.finish(store.archive, asked, receipt)
+
+
+def test_an_import_leaves_out_whom_an_erasure_has_removed_since(store, people, export):
+    erase(store)
+    status, said, errors = command("import_interactions", export)
+    assert status == 1
+    assert (
+        said == "0 created, 4 unchanged, 0 in conflict, 0 bad lines, 4 of erased users left out.\n"
+    )
+    lines = errors.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"line {number}" for number in (1, 2, 3, 4)]
+    assert all("its user was erased after it was created" in line for line in lines)
+    assert "ada" not in errors
+    assert left_of(store, "ada") == []
+
+
+def test_who_asks_for_it_gets_it_all_the_same(store, people, export):
+    erase(store)
+    status, said, _ = command("import_interactions", export, "--even-if-erased")
+    assert (status, said) == (0, summary(created=4, unchanged=4))
+    assert sorted(left_of(store, "ada")) == sorted(people["ada"])
+
+
+def test_somebody_who_came_back_after_the_erasure_may_be_imported(
+    store, make_interaction, tmp_path
+):
+    entered(store, "ada", datetime.now(UTC) - timedelta(days=2))
+    path = tmp_path / "later.jsonl"
+    times = [datetime.now(UTC) - timedelta(days=days) for days in (3, 1)]
+    made = [
+        make_interaction(interaction_id=f"id-{time:%d}", created_at=time, updated_at=time)
+        for time in times
+    ]
+    path.write_text("".join(map(line_of, made)))
+    status, said, errors = command("import_interactions", path)
+    assert (status, said.split(",")[0]) == (1, "1 created")
+    assert errors.startswith("line 1: ")
+    assert left_of(store, "ada") == [f"id-{times[1]:%d}"]
+
+
+def test_an_erasure_that_is_only_requested_counts(store, people, export):
+    ledger.request(store.archive, "ada")
+    store.storage.erase_hot([store.made[each] for each in people["ada"][:2]], "ada")
+    command("import_interactions", export)
+    assert not set(people["ada"][:2]) & set(left_of(store, "ada"))
+
+
+def test_an_erasure_that_begins_and_ends_within_a_batch_wins(store, people, export, monkeypatch):
+    """The batch was looked up before it, and is written after its last sweep."""
+    erase(store)
+    for done in list(ledger.done(store.archive)):
+        store.archive.files.delete(f"{ledger.DONE}/{done.erasure_id}.json")
+    create = type(store.storage).create_interactions_sync
+
+    def late(self, interactions):
+        outcomes = create(self, interactions)
+        entered(store, "ada")
+        return outcomes
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.storage), "create_interactions_sync", late)
+        status, said, _ = command("import_interactions", export)
+    assert (status, said.split(",")[0]) == (1, "0 created")
+    assert left_of(store, "ada") == []
+
+
+def test_without_its_archive_nothing_is_imported(store, people, export, tmp_path, monkeypatch):
+    """An archive that is not mounted has no ledger that could be asked."""
+    from storage.archive.archive import Archive
+    from storage.archive.folder import ArchiveFolder
+
+    erase(store)
+    monkeypatch.setattr(store.storage, "archive", Archive(ArchiveFolder(tmp_path / "empty")))
+    status, _, errors = command("import_interactions", export)
+    assert (status, "mounted" in errors) == (1, True)
+    assert left_of(store, "ada") == []
+
+
+def test_a_ledger_that_cannot_be_read_is_no_empty_one(store, people, export, settings):
+    erase(store)
+    settings.SECRET_KEY, before = "k" * 50, settings.SECRET_KEY
+    status, _, errors = command("import_interactions", export)
+    assert (status, "SECRET_KEY_FALLBACKS" in errors) == (1, True)
+    settings.SECRET_KEY_FALLBACKS = [before]
+    assert command("import_interactions", export)[1].startswith("0 created")
+
+
+def test_a_key_may_be_forgotten_once_all_that_it_concerns_has_expired(store, settings):
+    entered(store, "ada", datetime.now(UTC) - timedelta(days=91))
+    settings.SECRET_KEY = "k" * 50
+    Erasures(datetime.now(UTC) - timedelta(days=90), store.archive)
+    with pytest.raises(UnknownKey):
+        Erasures(datetime.now(UTC) - timedelta(days=92), store.archive)
+
+
+def test_only_new_entries_are_read_again(store, monkeypatch):
+    entered(store, "ada")
+    erasures = Erasures(EPOCH, store.archive)
+    read = []
+    original = store.archive.files.read_document
+    monkeypatch.setattr(
+        store.archive.files, "read_document", lambda name: (read.append(name), original(name))[1]
+    )
+    assert not erasures.look()
+    assert read == []
+    entered(store, "bob")
+    assert erasures.look()
+    assert len([name for name in read if name.startswith(ledger.DONE)]) == 1
+    assert erasures.erased("bob")
