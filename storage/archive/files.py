@@ -44,6 +44,7 @@ class Unchanging:
     def __init__(self, backend: Backend) -> None:
         self.listdir = backend.listdir
         self.read_range = backend.read_range
+        self.server_time = backend.server_time
 
     def save(self, name: str, content: "File[Any]") -> str:
         """Writes nothing."""
@@ -103,7 +104,7 @@ class Files:
     def server_time(self) -> datetime | None:
         """What the clock of the server says that keeps the files; None if there is no server."""
         with translated("", "asked for the time"):
-            return self._backend.server_time()
+            return self.backend.server_time()
 
     def read_document(self, name: str) -> documents.Content | None:
         """The content of a document, or None if it does not exist. Raises DamagedArchive."""
