@@ -12,10 +12,11 @@ from chat.maintenance.runs import LOCK
 pytestmark = pytest.mark.every_backend
 
 DAY = timedelta(days=1)
+NOW = datetime.now(UTC)
 COMMANDS = [
     ("archive_interactions",),
     ("purge_interactions",),
-    ("restore_archive", (datetime.now(UTC) - 40 * DAY).date().isoformat()),
+    ("restore_archive", (NOW - 40 * DAY).date().isoformat()),
     ("erase_user", "ada"),
     ("legal_hold", "add", "--user", "ada", "--reason", "a case"),
 ]
@@ -23,8 +24,8 @@ COMMANDS = [
 
 @pytest.fixture
 def used(store):
-    store.fill(*(datetime.now(UTC) - days * DAY for days in (40, 31, 1)))
-    store.run("archive_interactions", now=datetime.now(UTC) - 5 * DAY)
+    store.fill(*(NOW - days * DAY for days in (40, 31, 1)))
+    store.run("archive_interactions", now=NOW - 5 * DAY)
     return store
 
 
@@ -76,6 +77,6 @@ def test_with_work_of_an_interrupted_run_that_cannot_be_completed(used, argument
 def test_a_dry_run_reads_the_work_of_an_interrupted_run_and_leaves_it(used):
     used.archive.mark(used.segments()[0])
     before = used.state()
-    told = used.run("archive_interactions", "--dry-run", now=datetime.now(UTC))
+    told = used.run("archive_interactions", "--dry-run", now=NOW)
     assert told["finished"] == 1
     assert used.state() == before

@@ -275,13 +275,26 @@ def test_without_options_it_is_now():
 
 
 def test_a_dry_run_takes_no_lock_and_leaves_no_metrics(said, storage):
-    assert storage.database.acquire_lock(runs.LOCK, "another", 60)
-    command = Command(moves(2))
+    def work(run, report):
+        assert storage.database.acquire_lock(runs.LOCK, "another", 60)
+        moves(2)(run, report)
+
+    command = Command(work)
     assert call(command, "--dry-run") == 0
     assert command.seen[0][0].dry_run is True
     summary, _ = said()
     assert (summary["dry_run"], summary["moved"]) == (True, 2)
     assert left() == {}
+    assert call(command, "--dry-run") == 1, "a run would be refused now, too"
+
+
+def test_it_waits_for_another_run(said, storage, held_clock):
+    assert storage.database.acquire_lock(runs.LOCK, "another", 60)
+    assert call(Command(moves(1)), "--wait", "30") == 1
+    assert said()[1][0].startswith("CommandError: Another maintenance run is at work.")
+    assert call(Command(moves(1)), "--wait", "40") == 0
+    assert said()[0]["moved"] == 1
+    assert call(Command(moves(1)), "--wait", "-1") == 2
 
 
 def test_it_tells_how_far_it_is(said, monkeypatch):

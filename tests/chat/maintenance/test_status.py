@@ -81,6 +81,33 @@ def test_what_is_held_is_not_overdue(store):
     assert store.run("storage_status", "--check", now=NOW)["overdue_to_purge"] == 0
 
 
+def test_what_is_dated_in_the_future_is_counted(store, monkeypatch):
+    now = datetime.now(UTC)
+    store.fill(now - DAY, now + 23 * timedelta(hours=1))
+    found = store.run("storage_status", now=now)
+    assert found["future"] == 0
+    store.fill(*(now + (n + 2) * DAY for n in range(3)))
+    found = store.run("storage_status", now=now)
+    assert (found["hot"], found["future"]) == (5, 3)
+    assert found["newest_hot"] == f"{now + 4 * DAY:%Y-%m-%dT%H:%M:%S.%fZ}"
+    monkeypatch.setattr(subject, "FUTURE_AT_MOST", 2)
+    assert store.run("storage_status", now=now)["future"] == 2
+
+
+def test_a_clock_in_doubt_is_shown(store):
+    now = datetime.now(UTC)
+    store.fill(now - 5 * DAY)
+    found = store.run("storage_status", now=now)
+    if hasattr(store.storage.database, "client"):
+        assert abs(found["clock_skew_seconds"]) < 600
+        assert found["clock"] is None
+    else:
+        assert found["clock_skew_seconds"] is None
+        assert "no interaction was saved" in found["clock"]
+    store.fill(now)
+    assert store.run("storage_status", now=now)["clock"] is None
+
+
 def test_counts_are_bounded(store, monkeypatch):
     monkeypatch.setattr(subject, "COUNTED_AT_MOST", 3)
     store.fill(*(NOW - 91 * DAY + n * MICROSECOND for n in range(2)))

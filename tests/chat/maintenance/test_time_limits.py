@@ -63,10 +63,10 @@ def test_an_archive_run_that_reads_slowly(store, clock, seconds, monkeypatch):
 def test_a_segment_that_is_rewritten_slowly(store, archived, clock, seconds, monkeypatch):
     monkeypatch.setattr(compaction, "ROWS_AT_ONCE", 2)
     assert store.storage.delete_interaction_sync(archived[0])
-    slow(monkeypatch, clock, store.storage.database, "stubs")
-    store.run("archive_interactions", *LIMIT, now=datetime.now(UTC), status=3)
+    with monkeypatch.context() as patch:
+        slow(patch, clock, store.storage.database, "stubs")
+        store.run("archive_interactions", *LIMIT, now=datetime.now(UTC), status=3)
     assert seconds() <= 12
-    monkeypatch.undo()
     store.check_readable(archived[1:])
     assert store.run("archive_interactions", now=datetime.now(UTC))["finished"] == 1
 
