@@ -7,6 +7,7 @@ from typing import Any
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import LATEST, Policy
+from storage import expiry
 from storage.archive.archive import Archive
 from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
@@ -70,6 +71,10 @@ def is_overdue(status: Status) -> bool:
     return bool(status.overdue_to_archive or status.overdue_to_purge or status.damaged)
 
 
+def _overdue(until: datetime) -> datetime:
+    return expiry.days_before(until, OVERDUE.days)
+
+
 def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
     def count(until: datetime, expired: int = 0) -> int:
         """The number of rows up to a time, without so many that have expired."""
@@ -83,9 +88,9 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
         status.due_to_archive = status.overdue_to_archive = 0
     else:
         status.due_to_archive = count(policy.archive_until, expired)
-        status.overdue_to_archive = max(count(policy.archive_until - OVERDUE, expired), 0)
+        status.overdue_to_archive = max(count(_overdue(policy.archive_until), expired), 0)
     if not holds.all:
-        status.overdue_to_purge = count(policy.cutoff - OVERDUE)
+        status.overdue_to_purge = count(_overdue(policy.cutoff))
 
 
 def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status) -> None:
@@ -101,7 +106,7 @@ def _look_at_cold(archive: Archive, policy: Policy, holds: Holds, status: Status
         status.segments += 1
         status.cold += manifest.count
         status.archive_bytes += manifest.bytes
-        is_overdue = manifest.newest <= policy.cutoff - OVERDUE
+        is_overdue = manifest.newest <= _overdue(policy.cutoff)
         status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
         times += [manifest.oldest, manifest.newest]
     if times:
