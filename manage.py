@@ -11,10 +11,11 @@ def main() -> None:
     """Run the command that the arguments name."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.core.exceptions import ImproperlyConfigured
-    from django.core.management import execute_from_command_line
 
     try:
-        execute_from_command_line(sys.argv)
+        from config import commands
+
+        commands.run()
     except ImproperlyConfigured as error:
         sys.exit(str(error))  # what to set, without a traceback
 

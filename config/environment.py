@@ -7,16 +7,31 @@ They are read here and nowhere else, from the environment or from `.env` in the 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from config import dotenv
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+
+class _AsGiven:
+    r"""The environment for django-environ, which takes `$NAME` for another variable's value.
+
+    It reads `\$` as `$` if `escape_proxy` is set.
+    """
+
+    def __getitem__(self, name: str) -> str:
+        return str(environ.Env.ENVIRON[name]).replace("$", r"\$")
+
+
 _env = environ.Env()
-_env.read_env(str(BASE_DIR / ".env"))
+_env.ENVIRON = _AsGiven()
+_env.escape_proxy = True
 
 
 @dataclass(frozen=True)
@@ -40,7 +55,7 @@ class Variable:
             secret = self.type in ("redis", "endpoint") or "://" in text
             shown = self.name if secret else f"{self.name}={text!r}"
             raise ImproperlyConfigured(
-                f"{shown} is not {expected}. It means: {self.meaning}"
+                f"{shown} is not {expected}.{_meant(self.type, text)} It means: {self.meaning}"
             ) from None
 
 
@@ -102,27 +117,51 @@ def _matching(pattern: str) -> Callable[[str], str]:
     return match
 
 
+def path(text: str) -> Path:
+    """A path, from the project's folder. Raises ValueError for what only a shell would replace."""
+    if re.match(r"~|.*\$[A-Za-z_{]", text):
+        raise ValueError
+    return BASE_DIR / text
+
+
 def _path_or_empty(text: str) -> Path | None:
-    return BASE_DIR / text if text else None
+    return path(text) if text else None
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
+def _one_of(type_name: str) -> Callable[[str], str]:
     def choose(text: str) -> str:
-        if text not in choices:
+        if text not in _CHOICES[type_name]:
             raise ValueError
         return text
 
     return choose
 
 
+def _meant(type_name: str, text: str) -> str:
+    """The nearest of a closed list of values, as a question; or nothing."""
+    choices = {choice.lower(): choice for choice in _CHOICES.get(type_name, ())}
+    nearest = get_close_matches(text.strip().lower(), choices, n=1)
+    return f" Did you mean {choices[nearest[0]]}?" if nearest else ""
+
+
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+_CHOICES = {
+    "environment": ("development", "staging", "test", "production"),
+    "level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+}
+"""The types whose values are a closed list."""
+
 _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "text": (str, "text"),
-    "path": (lambda text: BASE_DIR / text, "a path"),
-    "path or empty": (_path_or_empty, "a path, or empty"),
+    "environment": (_one_of("environment"), "development, staging, test or production"),
+    "path": (path, "a path without ~ and $NAME, which only a shell replaces"),
+    "path or empty": (
+        _path_or_empty,
+        "a path without ~ and $NAME, which only a shell replaces, or empty",
+    ),
     "boolean": (_boolean, "1, true, 0 or false"),
     "boolean or empty": (_boolean_or_empty, "1, true, 0, false or empty"),
     "seconds": (_positive, "a whole number of seconds from 1"),
@@ -147,18 +186,15 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
         _matching(r"(rediss?(\+cluster)?://\S+)?"),
         "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://",
     ),
-    "level": (
-        _one_of("DEBUG", "INFO", "WARNING", "ERROR"),
-        "DEBUG, INFO, WARNING or ERROR",
-    ),
+    "level": (_one_of("level"), "DEBUG, INFO, WARNING or ERROR"),
 }
 
 ENVIRONMENT = Variable(
     "ENVIRONMENT",
-    "text",
+    "environment",
     "development",
-    "Where this runs. `production` selects DynamoDB and Redis, any other name SQLite and a cache "
-    "in memory.",
+    "Where this runs: `development`, `staging`, `test` or `production`. Production selects "
+    "DynamoDB and Redis, the others SQLite and a cache in memory.",
 )
 SECRET_KEY = Variable(
     "SECRET_KEY",
@@ -342,3 +378,5 @@ CACHE_TTL = Variable("CACHE_TTL", "seconds", "300", "How long a cached interacti
 LOG_LEVEL = Variable("LOG_LEVEL", "level", "INFO", "The least severe level that is logged.")
 
 VARIABLES = [value for value in list(globals().values()) if isinstance(value, Variable)]
+
+dotenv.read(BASE_DIR / ".env", {variable.name for variable in VARIABLES})

@@ -19,6 +19,9 @@ DEVELOPMENT = ENVIRONMENT == "development"
 HTTPS = PRODUCTION if env.HTTPS.value is None else env.HTTPS.value
 DEBUG = env.DEBUG.value
 DATA_DIR: Path = env.DATA_DIR.value
+MAKE_KEY = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+SHORTEST_KEY = 32
+"""Characters of a SECRET_KEY in production: 128 bits, if they are random hexadecimal digits."""
 
 
 def _secret_key() -> str:
@@ -27,8 +30,7 @@ def _secret_key() -> str:
         return key
     if not DEVELOPMENT:
         raise ImproperlyConfigured(
-            f"SECRET_KEY is not set, and ENVIRONMENT={ENVIRONMENT} needs one. Make it with: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+            f"SECRET_KEY is not set, and ENVIRONMENT={ENVIRONMENT} needs one. {MAKE_KEY}"
         )
     path = DATA_DIR / "secret_key"
     try:
@@ -63,13 +65,42 @@ def _database_file() -> Path:
         with contextlib.suppress(OSError):  # SQLite reports it more clearly
             DATA_DIR.mkdir(parents=True, exist_ok=True)
         return DATA_DIR / "chat.sqlite3"
-    name = environ.Env.db_url_config(url)["NAME"] if url.startswith("sqlite:///") else ""
-    if name in ("", ":memory:"):
-        raise ImproperlyConfigured(
-            f"DATABASE_URL={url!r} does not name a SQLite file. "
-            "Write sqlite:///relative/path or sqlite:////absolute/path."
+    # A + would become a space, and what follows a ? or a # would be ignored.
+    is_read_whole = url.startswith("sqlite:///") and not set("?#") & set(url)
+    name = environ.Env.db_url_config(url.replace("+", "%2B"))["NAME"] if is_read_whole else ""
+    with contextlib.suppress(ValueError):
+        if name not in ("", ":memory:"):
+            return env.path(name)
+    shown = "DATABASE_URL" if "@" in url else f"DATABASE_URL={url!r}"  # no password
+    raise ImproperlyConfigured(
+        f"{shown} does not name a SQLite file. Write sqlite:///relative/path or "
+        "sqlite:////absolute/path, with %3F for a ? and %23 for a #, and without ~ and $NAME, "
+        "which only a shell replaces."
+    )
+
+
+def _refuse_in_production() -> None:
+    """Raise ImproperlyConfigured, with a line for each setting that only suits development."""
+    problems = []
+    if DEBUG:
+        problems.append(
+            "DEBUG is true, and ENVIRONMENT=production would show tracebacks to anyone. "
+            "Leave DEBUG unset, or use ENVIRONMENT=staging."
         )
-    return env.BASE_DIR / name
+    if len(SECRET_KEY) < SHORTEST_KEY:
+        problems.append(
+            f"SECRET_KEY has {len(SECRET_KEY)} characters, and ENVIRONMENT=production needs "
+            f"{SHORTEST_KEY} at least: whoever guesses it can log in. {MAKE_KEY} "
+            "Keep the old one in SECRET_KEY_FALLBACKS."
+        )
+    if "*" in ALLOWED_HOSTS:
+        problems.append(
+            "ALLOWED_HOSTS has a *, and ENVIRONMENT=production must know its names: links in "
+            "answers repeat them. List them, such as chat.example.org; .example.org is every name "
+            "under it."
+        )
+    if problems:
+        raise ImproperlyConfigured("\n".join(problems))
 
 
 def _retention() -> tuple[int, int]:
@@ -108,6 +139,8 @@ def _archive() -> dict[str, Any]:
 SECRET_KEY = _secret_key()
 SECRET_KEY_FALLBACKS = env.SECRET_KEY_FALLBACKS.value
 ALLOWED_HOSTS = env.ALLOWED_HOSTS.value
+if PRODUCTION:
+    _refuse_in_production()
 CSRF_TRUSTED_ORIGINS = env.CSRF_TRUSTED_ORIGINS.value
 HOST = env.HOST.value
 PORT = env.PORT.value
@@ -288,6 +321,8 @@ SPECTACULAR_SETTINGS = {
     "PREPROCESSING_HOOKS": ["chat.api.schema.hide_interactions_called_as_calls"],
     "POSTPROCESSING_HOOKS": ["chat.api.schema.add_components"],
 }
+
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
 
 LOGGING = {
     "version": 1,

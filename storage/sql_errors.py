@@ -26,4 +26,10 @@ def translate(error: DatabaseError | sqlite3.Error) -> StorageFull | StorageUnav
     driver_error = error if isinstance(error, sqlite3.Error) else error.__cause__
     if getattr(driver_error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StorageFull("The disk with the database is full.")
-    return StorageUnavailable(f"The database failed: {driver_error}.")
+    return StorageUnavailable(f"The database failed: {driver_error}{_code(driver_error)}.")
+
+
+def _code(driver_error: object) -> str:
+    """SQLite's name of the error. "database is locked" alone can have five reasons."""
+    name = getattr(driver_error, "sqlite_errorname", None)
+    return f" ({name})" if name else ""

@@ -20,6 +20,7 @@ from rest_framework.request import Request
 
 from chat.api.authentication import caller_of
 from chat.api.views import StoreView
+from chat.metrics.cache_servers import CacheServers
 from chat.metrics.files import left_by_commands
 from storage import get_storage
 
@@ -43,7 +44,9 @@ class _Scrape(Collector):
     def collect(self) -> Iterator[Metric]:
         """Each metric once, because Prometheus rejects a whole scrape with a duplicate."""
         seen = set()
-        for metric in chain(_of_this_server().collect(), left_by_commands()):
+        for metric in chain(
+            _of_this_server().collect(), CacheServers().collect(), left_by_commands()
+        ):
             if metric.name not in seen:
                 seen.add(metric.name)
                 yield metric

@@ -5,6 +5,9 @@ open in this process. A thread takes one when it first needs the database, and r
 Django closes the connection at the end of a request. A thread that waits longer than `timeout`
 seconds gets OperationalError.
 
+Before a thread writes, it waits for its turn (`storage.sqlite.turns`), and holds no connection
+meanwhile. So reads go on while another process has SQLite's write lock.
+
 SQLite and forks: SQLite keeps in memory which locks its process holds on a file. A forked child
 inherits that memory but not the locks. It would take no lock itself, and its parent, believing to
 be the last user, would delete the log to which the child writes. So every idle connection is closed
@@ -15,7 +18,9 @@ https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_
 
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from sqlite3 import OperationalError
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -25,8 +30,14 @@ from django.db import connections
 from django.db.backends.sqlite3 import base, creation
 from sqlalchemy import event, exc, pool
 
-from storage.sqlite import in_use, modes
+from storage.sqlite import in_use, modes, turns
 from storage.sqlite.open_files import OpenFiles
+
+SQLITE_WAITS_SECONDS = 5.0
+"""Python's default for `OPTIONS["timeout"]`: how long a writer waits for others."""
+
+HARMLESS = ("SELECT", "PRAGMA", "EXPLAIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
+"""How statements begin that take no write lock."""
 
 
 class Closable(Protocol):
@@ -61,6 +72,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(settings_dict, alias)
         self._borrowed: pool.PoolProxiedConnection | None = None
         self._files: OpenFiles | None = None
+        self._turn: turns.Turn | None = None
+        self.execute_wrappers.append(_in_turn)
 
     def get_connection_params(self) -> dict[str, Any]:
         """Returns Django's parameters without `pool`, which SQLite does not know.
@@ -95,16 +108,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return self._borrowed.dbapi_connection
 
     def _close(self) -> None:
-        if self._borrowed is None:
-            super()._close()  # type: ignore[misc]
-            return
-        borrowed, self._borrowed = self._borrowed, None
-        with self.wrap_database_errors:
-            borrowed.close()
+        try:
+            if self._borrowed is None:
+                super()._close()  # type: ignore[misc]
+                return
+            borrowed, self._borrowed = self._borrowed, None
+            with self.wrap_database_errors:
+                borrowed.close()
+        finally:
+            self._end_turn()
 
     def _commit(self) -> None:
         super()._commit()  # type: ignore[misc]
+        self._end_turn()
         self.check_files()
+
+    def _rollback(self) -> None:
+        super()._rollback()  # type: ignore[misc]
+        self._end_turn()
 
     def check_files(self) -> None:
         """Raise OperationalError if what this connection saves would be lost.
@@ -119,10 +140,77 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Whether this thread has an open transaction, by `atomic` or otherwise."""
         return self.connection is not None and self.connection.in_transaction
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Statements in this block may write, or begin a transaction, which then has the turn.
+
+        Raises OperationalError if the turn does not come within `OPTIONS["timeout"]` seconds. The
+        time in line counts: SQLite waits for other processes for the rest of it only.
+        """
+        if self.in_atomic_block or self._turn or self.in_transaction() or self.is_in_memory_db():
+            yield
+            return
+        turn = turns.turn(str(self.settings_dict["NAME"]))
+        try:
+            waited = self._wait_for(turn)
+            self._turn = turn
+            if waited:
+                self._set_busy_timeout(max(self._timeout - waited, 0))
+            try:
+                yield
+            finally:
+                if waited and self.connection is not None:
+                    self._set_busy_timeout(self._timeout)
+        finally:
+            if not self.in_transaction():
+                turn.end()
+                self._turn = None
+
+    @property
+    def _timeout(self) -> float:
+        return float(self.settings_dict["OPTIONS"].get("timeout", SQLITE_WAITS_SECONDS))
+
+    def _wait_for(self, turn: turns.Turn) -> float:
+        """Wait until a turn comes; returns for how many seconds."""
+        if turn.come(0):
+            return 0
+        started = time.monotonic()
+        if self.autocommit:  # otherwise a new connection would not be as this one
+            self.close()
+        if turn.come(self._timeout):
+            return time.monotonic() - started
+        turn.end()
+        with self.wrap_database_errors:
+            raise OperationalError(f"database is locked: other writers took {self._timeout:g} s")
+
+    def _set_busy_timeout(self, seconds: float) -> None:
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            self.connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None
+
     def forget(self) -> None:
         """Drop a connection that belongs to the parent process, without closing it."""
         _parents.append((self.connection, self._borrowed))
-        self.connection = self._borrowed = None
+        self.connection = self._borrowed = self._turn = None
+
+
+def _in_turn(
+    execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Wraps what Django's cursors execute: a statement that may write waits for its turn."""
+    if sql[:16].lstrip().upper().startswith(HARMLESS):
+        return execute(sql, params, many, context)
+    connection, cursor = context["connection"], context["cursor"]
+    with connection.writing():
+        connection.ensure_connection()
+        if cursor.cursor.connection is not connection.connection:  # returned to the pool meanwhile
+            cursor.cursor = connection.create_cursor()
+        return execute(sql, params, many, context)
 
 
 def close_pool(database: str) -> None:
@@ -196,6 +284,7 @@ def _forget_parent() -> None:
     _pools.clear()
     for files in _open_files.values():
         files.forget_connections()
+    turns.forget()
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper):
             connection.forget()

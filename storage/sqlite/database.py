@@ -119,7 +119,7 @@ class SqliteDatabase(Database):
         sql = queries.delete(self._alias, of_user=user_id is not None)
         parameters = {"interaction_id": interaction_id, "user_id": user_id, "cutoff": _cutoff()}
         with translated:
-            deleted = bool(self._rows(sql, parameters))
+            deleted = bool(self._statements.write(sql, parameters))
             self._after_write()
             return deleted
 
@@ -289,7 +289,7 @@ class SqliteDatabase(Database):
 
     def _upserted(self, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         try:
-            return self._rows(queries.upsert(self._alias), parameters)
+            return self._statements.write(queries.upsert(self._alias), parameters)
         except IntegrityError:  # the id is a cold interaction's
             return []
 
@@ -309,7 +309,7 @@ class SqliteDatabase(Database):
     def _delete_expired(self, interaction_id: str) -> None:
         """Free the id if its row, or its stub, has expired."""
         parameters = {"interaction_id": interaction_id, "cutoff": _cutoff()}
-        self._rows(queries.delete_expired(self._alias), parameters)
+        self._statements.write(queries.delete_expired(self._alias), parameters)
         cold.free_expired(self._alias, interaction_id, expiry.cutoff())
 
     def _outcome(self, interaction: ChatInteraction) -> Outcome | Stub:
@@ -325,7 +325,7 @@ class SqliteDatabase(Database):
         self, interaction: ChatInteraction, attempts: int = 3
     ) -> tuple[ChatInteraction, bool]:
         try:
-            self._rows(queries.insert(self._alias), queries.to_parameters(interaction))
+            self._statements.write(queries.insert(self._alias), queries.to_parameters(interaction))
             return interaction, True
         except IntegrityError:
             stored = self._read(interaction.interaction_id)
@@ -353,12 +353,13 @@ class SqliteDatabase(Database):
             self._keep_log_bounded()
 
     def _keep_log_bounded(self) -> None:
-        if self._statements.in_transaction():
+        database = str(connections[self._alias].settings_dict["NAME"])
+        if self._statements.in_transaction() or not wal.is_too_long(database):
             return
-        connection = connections[self._alias]
-        database = str(connection.settings_dict["NAME"])
         try:
-            wal.keep_bounded(connection.connection, database, self._options["timeout"] * 1000)
+            with self._statements.writing():
+                connection = self._statements.connection().connection
+                wal.keep_bounded(connection, database, self._options["timeout"] * 1000)
         except (sqlite3.Error, DatabaseError, OSError) as error:
             # The interaction is saved, so this is no error of the call.
             logger.warning("Saved, but the write-ahead log was not checked: %s", error)

@@ -36,8 +36,9 @@ def prepare(statements: Statements) -> None:
     This needs a write transaction, so it cannot be part of opening a connection.
     """
     if not _value(statements, "auto_vacuum") and not statements.tables():
-        statements.rows("PRAGMA auto_vacuum = INCREMENTAL", {})
-        statements.rows("VACUUM", {})
+        with statements.writing():
+            statements.rows("PRAGMA auto_vacuum = INCREMENTAL", {})
+            statements.rows("VACUUM", {})
 
 
 def describe(database: str) -> dict[str, str | int]:
@@ -58,10 +59,10 @@ def reclaim(statements: Statements) -> int:
     """
     before = _value(statements, "page_count")
     if _value(statements, "auto_vacuum"):
-        statements.rows(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})", {})
+        statements.write(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})", {})
     returned = max(before - _value(statements, "page_count"), 0)
     if not returned:
-        statements.rows("PRAGMA wal_checkpoint(TRUNCATE)", {})
+        statements.write("PRAGMA wal_checkpoint(TRUNCATE)", {})
     return int(returned * _value(statements, "page_size"))
 
 
@@ -78,7 +79,7 @@ def scrub(statements: Statements) -> None:
     Raises StorageUnavailable as `empty_log` does. Meanwhile readers continue, and writers wait.
     """
     empty_log(statements)  # fails early, before the time for VACUUM is spent
-    statements.rows("VACUUM", {})
+    statements.write("VACUUM", {})
     empty_log(statements)
 
 
@@ -93,12 +94,13 @@ def empty_log(statements: Statements) -> None:
 
     Raises StorageUnavailable if a reader or writer blocks it for two seconds.
     """
-    (timeout,) = statements.rows("PRAGMA busy_timeout", {})[0]
-    statements.rows(f"PRAGMA busy_timeout = {WAIT_MS}", {})
-    try:
-        busy = statements.rows("PRAGMA wal_checkpoint(TRUNCATE)", {})[0][0]
-    finally:
-        statements.rows(f"PRAGMA busy_timeout = {timeout}", {})
+    with statements.writing():
+        (timeout,) = statements.rows("PRAGMA busy_timeout", {})[0]
+        statements.rows(f"PRAGMA busy_timeout = {WAIT_MS}", {})
+        try:
+            busy = statements.rows("PRAGMA wal_checkpoint(TRUNCATE)", {})[0][0]
+        finally:
+            statements.rows(f"PRAGMA busy_timeout = {timeout}", {})
     if busy:
         raise StorageUnavailable(
             "The write-ahead log cannot be emptied while a transaction reads from it. Try again."

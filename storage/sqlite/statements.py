@@ -1,7 +1,7 @@
 """Runs SQL statements on the connection of the calling thread."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from django.db import connections
@@ -30,11 +30,23 @@ class Statements:
         ):
             yield cursor
 
+    def write(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """As `rows`, for a statement that writes."""
+        with self.writing():
+            return self.rows(sql, parameters)
+
     def changed(self, sql: str, parameters: Mapping[str, Any]) -> int:
-        """Run a statement; returns how many rows it changed."""
-        connection = self.connection()
-        with connection.wrap_database_errors:
-            return int(connection.connection.execute(sql, parameters).rowcount)
+        """Run a statement that writes; returns how many rows it changed."""
+        with self.writing():
+            connection = self.connection()
+            with connection.wrap_database_errors:
+                return int(connection.connection.execute(sql, parameters).rowcount)
+
+    def writing(self) -> AbstractContextManager[None]:
+        """In this block it is this thread's turn to write (`DatabaseWrapper.writing`)."""
+        connection: Any = connections[self.alias]
+        turn: AbstractContextManager[None] = connection.writing()
+        return turn
 
     def tables(self) -> list[str]:
         """Returns the names of all tables."""

@@ -16,12 +16,17 @@ WAIT_MS = 1000
 """How long such a writer waits for readers, in milliseconds. If in vain, a later writer retries."""
 
 
-def keep_bounded(connection: Any, database: str, timeout_ms: int) -> None:
-    """Restart the log if it is larger than LIMIT. `timeout_ms` is the usual busy timeout."""
+def is_too_long(database: str) -> bool:
+    """Whether the log has reached LIMIT."""
     try:
-        if Path(f"{os.path.realpath(database)}-wal").stat().st_size < LIMIT:
-            return
+        return Path(f"{os.path.realpath(database)}-wal").stat().st_size >= LIMIT
     except FileNotFoundError:
+        return False
+
+
+def keep_bounded(connection: Any, database: str, timeout_ms: int) -> None:
+    """Restart the log if it is too long. `timeout_ms` is the usual busy timeout."""
+    if not is_too_long(database):
         return
     connection.execute(f"PRAGMA busy_timeout = {WAIT_MS}")
     try:

@@ -115,6 +115,20 @@ def check_redis(**kwargs: Any) -> Iterator[checks.CheckMessage]:
         yield from _of_kind(connection)
 
 
+REDIS_ERRORS = ("storage.E006", "storage.E007", "storage.E008", "storage.E011")
+"""What `check_redis` calls errors: with them a server must not start."""
+
+
+def redis_errors() -> list[checks.CheckMessage] | None:
+    """The errors of `check_redis`. None if there is no Redis here, or a server does not answer."""
+    if not is_production() or "django_redis" not in settings.CACHES["default"]["BACKEND"]:
+        return None
+    found = check_redis()
+    if any(message.id == "storage.W002" for message in found):
+        return None
+    return [message for message in found if message.id in REDIS_ERRORS]
+
+
 def _of_kind(server: "Redis") -> Iterator[checks.CheckMessage]:
     """A node of a cluster answers a client for a single server, but refuses most keys (MOVED)."""
     from redis.exceptions import RedisError

@@ -2,6 +2,7 @@
 
 from django.core.exceptions import ImproperlyConfigured
 
+from storage.startup.production_checks import redis_errors
 from storage.startup.selection import get_storage
 
 
@@ -12,6 +13,14 @@ def startup_problem() -> str | None:
     returns 503.
     """
     try:
-        return get_storage().database.startup_problem()
+        problem = get_storage().database.startup_problem()
     except ImproperlyConfigured as error:
         return str(error)
+    return problem or _problem_of_redis()
+
+
+def _problem_of_redis() -> str | None:
+    """A Redis that is away stops no start, as the service runs without it."""
+    for error in redis_errors() or ():
+        return f"{error.msg} {error.hint} ({error.id})"
+    return None

@@ -1,17 +1,30 @@
-"""Applies migrations at start, when several processes may start at the same time."""
+"""Brings the database to the state that this version needs: its tables, and no later ones.
+
+`serve` does it, and every command that uses the database. Several may start at the same time.
+"""
 
 import fcntl
 import os
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections, transaction
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 
 from storage.sqlite import modes, space
 from storage.sqlite.statements import Statements
+
+if TYPE_CHECKING:
+    from django.db.migrations.loader import MigrationLoader
+
+Migration = tuple[str, str]
+"""An application's label and the name of one of its migrations."""
 
 
 @contextmanager
@@ -19,13 +32,13 @@ def migrated_under_lock(alias: str = "default") -> Iterator[None]:
     """Apply missing migrations. Until the block ends, other processes wait to do the same.
 
     The lock is a file beside the database. The operating system releases it when the process ends.
+    Raises ImproperlyConfigured if a later version has migrated the database.
     """
-    database = os.path.realpath(connections[alias].settings_dict["NAME"])
-    Path(database).parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(modes.open_lock(database, ".migrate.lock"), "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        space.prepare(Statements(alias))
+    from django.db.migrations.executor import MigrationExecutor  # most commands need none
+
+    with prepared_under_lock(alias):
         executor = MigrationExecutor(connections[alias])
+        _refuse_later_version(executor.loader, alias)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             # In one transaction, because Django commits some migrations before it records them. If
             # a crash or a full disk comes in between, they can never be applied again. SQLite
@@ -39,3 +52,64 @@ def migrate_under_lock(alias: str = "default") -> None:
     """Apply missing migrations. One process does it while the others wait."""
     with migrated_under_lock(alias):
         pass
+
+
+@contextmanager
+def prepared_under_lock(alias: str = "default") -> Iterator[None]:
+    """The database exists in this block, set up for tables, and nobody else migrates it.
+
+    Raises ImproperlyConfigured if it cannot be where it is to be.
+    """
+    with _lock_file(_file(alias)) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        space.prepare(Statements(alias))
+        yield
+
+
+def _lock_file(database: Path) -> IO[bytes]:
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        return os.fdopen(modes.open_lock(str(database), ".migrate.lock"), "rb")
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"The database cannot be {database}: {error.strerror}: {error.filename}. Set DATA_DIR "
+            "or DATABASE_URL to a place where the user of this process may write."
+        ) from None
+
+
+def bring_up_to_date(alias: str = "default") -> None:
+    """As `migrate_under_lock`, and if there is nothing to do, without waiting for others."""
+    if not (_file(alias).exists() and _applied(alias) == _on_disk()):
+        migrate_under_lock(alias)
+
+
+def _file(alias: str) -> Path:
+    return Path(os.path.realpath(connections[alias].settings_dict["NAME"]))
+
+
+def _applied(alias: str) -> set[Migration]:
+    """The migrations that the database has, of the applications that are installed."""
+    labels = {application.label for application in apps.get_app_configs()}
+    applied = MigrationRecorder(connections[alias]).applied_migrations()
+    return {migration for migration in applied if migration[0] in labels}
+
+
+def _on_disk() -> set[Migration]:
+    """The migrations of all applications, without importing them."""
+    return {
+        (application.label, module.name)
+        for application in apps.get_app_configs()
+        for module in pkgutil.iter_modules([str(Path(application.path, "migrations"))])
+        if not module.ispkg and module.name[0] not in "_~"
+    }
+
+
+def _refuse_later_version(loader: "MigrationLoader", alias: str) -> None:
+    replaced = {name for known in loader.disk_migrations.values() for name in known.replaces}
+    later = _applied(alias) - set(loader.disk_migrations) - replaced
+    if later:
+        names = ", ".join(sorted(f"{label}.{name}" for label, name in later))
+        raise ImproperlyConfigured(
+            f"A later version has migrated {_file(alias)}: this version lacks {names}. "
+            "Start the version that has it, or restore a backup that was made before."
+        )

@@ -6,7 +6,7 @@ from tests.chat.processes import run
 
 PRODUCTION = {
     "ENVIRONMENT": "production",
-    "SECRET_KEY": "a secret key for this test",
+    "SECRET_KEY": "a secret key that is long enough for this test",
     "AWS_REGION": "eu-central-1",
     "AWS_ACCESS_KEY_ID": "AKIDSECRET",
     "AWS_SECRET_ACCESS_KEY": "hunter2",
@@ -32,6 +32,20 @@ MISTAKES = [
     ({"RETENTION_TOTAL_DAYS": "29"}, "RETENTION_TOTAL_DAYS=29 must be more than RETENTION_HOT_DAY"),
     ({"CACHE_TTL": "0"}, "CACHE_TTL='0' is not a whole number of seconds from 1"),
     ({"SECRET_KEY": ""}, "SECRET_KEY is not set, and ENVIRONMENT=production needs one"),
+    ({"SECRET_KEY": "k" * 31}, "SECRET_KEY has 31 characters, and ENVIRONMENT=production needs 32"),
+    ({"DEBUG": "1"}, "DEBUG is true, and ENVIRONMENT=production would show tracebacks"),
+    ({"ALLOWED_HOSTS": "a.example,*"}, "ALLOWED_HOSTS has a *"),
+    ({"ENVIRONMENT": "Production"}, "development, staging, test or production. Did you mean prod"),
+    ({"ENVIRONMENT": "prod"}, "ENVIRONMENT='prod' is not development, staging, test or production"),
+    ({"ENVIRONMENT": "stagin"}, "Did you mean staging?"),
+    ({"ENVIRONMENT": ""}, "ENVIRONMENT='' is not development, staging, test or production. It me"),
+    ({"LOG_LEVEL": "debug"}, "LOG_LEVEL='debug' is not DEBUG, INFO, WARNING or ERROR. Did you mea"),
+    ({"RETENTION_TOTAL_DAYS": "$DAYS"}, "RETENTION_TOTAL_DAYS='$DAYS' is not a whole number"),
+    ({"BACKUP_DIR": "$HOME/backups"}, "BACKUP_DIR='$HOME/backups' is not a path without ~ and $NA"),
+    ({"DATA_DIR": "~/chat"}, "DATA_DIR='~/chat' is not a path without ~ and $NAME"),
+    ({"DATABASE_URL": "sqlite:///${HOME}/x"}, "does not name a SQLite file"),
+    ({"DATABASE_URL": "sqlite:////data/chat#1"}, "does not name a SQLite file"),
+    ({"DATABASE_URL": "postgres://u:hunter2@h/x"}, "DATABASE_URL does not name a SQLite file"),
     ({"AWS_REGION": ""}, "AWS_REGION is not set"),
     ({"AWS_REGION": "Frankfurt"}, "AWS_REGION='Frankfurt' is not the name of a region"),
 ]
@@ -45,6 +59,31 @@ def test_a_mistake_stops_a_start_and_says_what_would_be_right(tmp_path, values, 
     assert words in said
     assert "hunter2" not in said
     assert "AKIDSECRET" not in said
+
+
+def test_every_unsuitable_setting_of_production_has_its_line(tmp_path):
+    said = started(tmp_path, DEBUG="1", SECRET_KEY="short", ALLOWED_HOSTS="*")
+    assert [line.split()[0] for line in said] == ["DEBUG", "SECRET_KEY", "ALLOWED_HOSTS"]
+
+
+def test_elsewhere_they_are_no_mistakes(tmp_path):
+    values = {"DEBUG": "1", "SECRET_KEY": "short", "ALLOWED_HOSTS": "*"}
+    assert run(tmp_path, "check", ENVIRONMENT="staging", **values).returncode == 0
+
+
+def test_a_plus_in_the_name_of_the_database_is_a_plus(tmp_path):
+    code = "from django.conf import settings; print(settings.DATABASES['default']['NAME'])"
+    url = f"sqlite:///{tmp_path}/a+b%20c.sqlite3"
+    result = run(tmp_path, "shell", "--no-imports", "-c", code, DATABASE_URL=url)
+    assert result.stdout.decode().strip() == f"{tmp_path}/a+b c.sqlite3"
+
+
+def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    result = run(tmp_path, "serve", DATA_DIR=f"{tmp_path}/file/data", DATABASE_URL="")
+    assert result.returncode == 1
+    (line,) = result.stderr.decode().splitlines()
+    assert "is no folder to which this user may write: Not a directory" in line
 
 
 def started(tmp_path, **values):

@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 
 from chat.management.commands import cache_audit
 from chat.metrics import maintenance
+from chat.metrics.cache_servers import CacheServers
 from storage.cache import metrics as cache_metrics  # noqa: F401  (registers its metrics)
 from storage.rate_limits import metrics as limit_metrics  # noqa: F401  (as well)
 from storage.records.audit import Audit, Kind
@@ -24,7 +25,7 @@ OF_COMMANDS = {
 
 def metrics():
     """Name, type and meaning of all that this project counts."""
-    for registry in (REGISTRY, *OF_COMMANDS.values()):
+    for registry in (REGISTRY, CacheServers(), *OF_COMMANDS.values()):
         for metric in registry.collect():
             if metric.name.startswith("chat_") and not metric.name.endswith("_created"):
                 total = "_total" if metric.type == "counter" else ""
@@ -63,7 +64,7 @@ def test_the_configuration_asks_as_the_service_is_asked():
 def test_alerts_are_about_metrics_that_there_are():
     (group,) = yaml.safe_load(blocks("yaml")[1])["groups"]
     names = {name for name, _, _ in metrics()}
-    assert len(group["rules"]) == 5
+    assert len(group["rules"]) == 6
     for rule in group["rules"]:
         assert set(re.findall(r"chat_\w+", rule["expr"])) <= names
         assert rule["annotations"]["summary"]

@@ -12,6 +12,7 @@ from chat.maintenance import holds
 from chat.maintenance.holds import Hold
 from storage.archive.archive import Archive
 from storage.models import ArchivedInteraction, IdempotencyRecord
+from storage.sqlite.base import close_pool
 from tests.chat.maintenance.tiers import LAST, MICROSECOND
 
 pytestmark = pytest.mark.every_backend
@@ -209,8 +210,16 @@ class TestSpace:
         # The run gives its lock back then.
         assert large.with_name(f"{large.name}-wal").stat().st_size < 100_000
 
-    def test_a_reader_is_not_in_the_way(self, store, large):
+    @pytest.fixture
+    def in_a_hurry(self, store):
+        """This thread's connection waits 0.2 s at most. No later test may borrow it."""
         connection.cursor().execute("PRAGMA busy_timeout = 200")
+        yield
+        connection.close()
+        close_pool(str(connection.settings_dict["NAME"]))
+
+    @pytest.mark.usefixtures("in_a_hurry")
+    def test_a_reader_is_not_in_the_way(self, store, large):
         reader = pysqlite3.connect(large, isolation_level=None)
         reader.execute("BEGIN")
         table = ArchivedInteraction._meta.db_table

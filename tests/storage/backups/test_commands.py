@@ -179,7 +179,7 @@ def test_production_backs_up_its_users_and_fails_without_recovery_of_the_table(
 ):
     values = {
         "ENVIRONMENT": "production",
-        "SECRET_KEY": "of this test",
+        "SECRET_KEY": "a secret key that is long enough for this test",
         "AWS_REGION": "eu-central-1",
         "DYNAMODB_ENDPOINT_URL": dynamodb_server.url,
         "DYNAMODB_TABLE": "backed-up",

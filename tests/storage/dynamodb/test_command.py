@@ -30,7 +30,7 @@ def lines(result):
 def test_it_works_in_every_environment(tmp_path, dynamodb_server, environment):
     values = {
         "ENVIRONMENT": environment,
-        "SECRET_KEY": "a secret key for this test",
+        "SECRET_KEY": "a secret key that is long enough for this test",
         "DYNAMODB_ENDPOINT_URL": dynamodb_server.url,
         "DYNAMODB_TABLE": f"in-{environment}",
     }

@@ -6,6 +6,7 @@ import gc
 import random
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -187,7 +188,8 @@ def test_a_coroutine_that_kept_its_connection_would_be_seen(
     # The control: without the release in the executor's threads, these keep the whole pool.
     monkeypatch.setattr(other_storage.database, "release", lambda: None)
     cancel_many(other_storage, make_interaction)
-    assert pool_of(other).checkedout() > 0
+    while not pool_of(other).checkedout():  # the last writer may still wait for its turn
+        time.sleep(0.01)
 
 
 def test_a_cancelled_save_leaves_the_storage_working(other, other_storage, make_interaction):

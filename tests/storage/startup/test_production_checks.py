@@ -10,11 +10,12 @@ from django.core.checks import INFO, WARNING, run_checks
 from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
+from chat.metrics.cache_servers import CacheServers
 from storage.cache import inspection
 from storage.cache.redis import redis_cache
 from storage.dynamodb import table
 from storage.dynamodb.configured import configured_client
-from storage.startup import production_checks
+from storage.startup import production_checks, readiness, selection
 from tests import servers
 
 numbers = itertools.count()
@@ -45,6 +46,14 @@ def right_table(production, dynamodb_server):
     client = configured_client()
     table.create(client)
     return client
+
+
+@pytest.fixture
+def started(right_table):
+    """`get_storage()` is of these settings."""
+    selection._storage_of.cache_clear()
+    yield
+    selection._storage_of.cache_clear()
 
 
 @pytest.fixture
@@ -348,3 +357,53 @@ def test_each_check_has_a_docstring_with_its_id():
 def test_the_name_of_a_server_has_no_password():
     server = Redis(host="cache.example.org", port=6380, username="a", password="hunter2")
     assert inspection.name(server) == "cache.example.org:6380"
+
+
+# A start, and metrics
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "check"),
+    [
+        ("maxmemory", "0", "storage.E006"),
+        ("maxmemory-policy", "noeviction", "storage.E007"),
+        ("appendonly", "yes", "storage.E008"),
+        ("save", "3600 1", "storage.E008"),
+    ],
+)
+def test_a_redis_that_is_set_up_wrongly_stops_a_start_and_shows_in_metrics(
+    redis_server, started, parameter, value, check
+):
+    assert readiness.startup_problem() is None
+    assert server_errors() == dict.fromkeys(production_checks.REDIS_ERRORS, 0)
+    redis_server.config_set(parameter, value)
+    problem = readiness.startup_problem()
+    assert problem.endswith(f"({check})")
+    assert "\n" not in problem
+    assert server_errors()[check] == 1
+
+
+def test_a_redis_that_hides_its_set_up_is_asked_otherwise(redis_server, started, monkeypatch):
+    def refuse(*arguments):
+        raise NoPermissionError("no permissions to run CONFIG")
+
+    monkeypatch.setattr(Redis, "config_get", refuse)
+    assert readiness.startup_problem() is None
+    redis_server.config_set("maxmemory", "0")
+    assert "has no maxmemory" in readiness.startup_problem()
+
+
+def test_a_redis_that_is_away_stops_no_start(started, use_redis):
+    use_redis("redis://127.0.0.1:1/0")
+    assert readiness.startup_problem() is None
+    assert server_errors() == {}
+
+
+def test_without_redis_there_is_nothing_to_check(started):
+    assert readiness.startup_problem() is None
+    assert server_errors() == {}
+
+
+def server_errors():
+    (family,) = CacheServers().collect()
+    return {sample.labels["check"]: sample.value for sample in family.samples}

@@ -13,7 +13,7 @@ from tests.chat.processes import run
 PRODUCTION = {
     "ENVIRONMENT": "production",
     "AWS_REGION": "eu-central-1",
-    "SECRET_KEY": "a secret key for this test",
+    "SECRET_KEY": "a secret key that is long enough for this test",
 }
 
 

@@ -130,7 +130,7 @@ def server(tmp_path, dynamodb_model, proxy):
     table = clouds.make_storage(dynamodb_model, DummyCache("", {})).database.client.table
     values = {
         "ENVIRONMENT": "production",
-        "SECRET_KEY": "of these tests",
+        "SECRET_KEY": "a secret key that is long enough for these tests",
         "AWS_REGION": clouds.REGION,
         "DYNAMODB_ENDPOINT_URL": proxy.url,
         "DYNAMODB_TABLE": table,

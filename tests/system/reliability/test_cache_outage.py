@@ -199,7 +199,7 @@ def table(dynamodb_model):
 def settings_of_servers(table, dynamodb_server, cache):
     return {
         "ENVIRONMENT": "production",
-        "SECRET_KEY": "of these tests",
+        "SECRET_KEY": "a secret key that is long enough for these tests",
         "HTTPS": "false",
         "AWS_REGION": clouds.REGION,
         "DYNAMODB_ENDPOINT_URL": dynamodb_server.url,

@@ -1,0 +1,59 @@
+"""Management commands: on a database in the state that they need, and without tracebacks."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management import ManagementUtility
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from storage.startup import schema
+
+WITHOUT_DATABASE = {
+    *("check", "collectstatic", "compilemessages", "diffsettings", "findstatic", "makemessages"),
+    *("makemigrations", "optimizemigration", "sendtestemail", "spectacular", "sqlmigrate"),
+    *("squashmigrations", "startapp", "startproject", "test", "testserver"),
+    *("dynamodb_table", "verify_backup"),
+}
+"""Commands that use no database, or one of their own."""
+
+PREPARES_ITSELF = {"serve", "restore", "showmigrations"}
+"""They migrate it, replace it, or tell its state as it is."""
+
+
+class Utility(ManagementUtility):
+    """Runs commands as `manage.py` does, and brings the database up to date before."""
+
+    def fetch_command(self, subcommand: str) -> BaseCommand:
+        """Returns a command that does so when it is executed, not for its --help."""
+        command = super().fetch_command(subcommand)
+        command.execute = _prepared(command.execute, subcommand)  # type: ignore[method-assign]
+        return command
+
+
+def run() -> None:
+    """Run the command that the arguments name."""
+    Utility(sys.argv).execute()
+
+
+def _prepared(execute: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def prepared(*args: Any, **options: Any) -> Any:
+        try:
+            if name == "migrate":
+                with schema.prepared_under_lock():  # Django's own would set up nothing
+                    pass
+            elif name not in WITHOUT_DATABASE | PREPARES_ITSELF:
+                schema.bring_up_to_date()
+            return execute(*args, **options)
+        except BrokenPipeError:
+            raise
+        except (DatabaseError, OSError) as error:
+            raise CommandError(_in_one_line(error)) from error
+
+    return prepared
+
+
+def _in_one_line(error: Exception) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"The database failed: {said}." if isinstance(error, DatabaseError) else said
