@@ -254,7 +254,8 @@ class Database(ABC):
 
         It can be acquired if nobody has it, if its time is over, or if it ends later than
         `latest_lock_end` allows: then it was acquired while the clock was ahead of what it is now.
-        With infinite `seconds` it has no end.
+        So all who acquire a lock of one name name the same `seconds`. With infinite ones it has no
+        end.
         """
 
     @abstractmethod

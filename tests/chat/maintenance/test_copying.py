@@ -676,7 +676,7 @@ def test_both_locks_are_held(migrate, both, source, make_rows, monkeypatch):
     seen = []
 
     def look(storage, interactions, original):
-        seen.append([each.database.acquire_lock(LOCK, "another", 1) for each in both.values()])
+        seen.append([each.database.acquire_lock(LOCK, "another", 60) for each in both.values()])
         return original(storage, interactions)
 
     for storage in both.values():
@@ -687,7 +687,7 @@ def test_both_locks_are_held(migrate, both, source, make_rows, monkeypatch):
         )
     assert migrate()[0] == 0
     assert seen == [[False, False]]
-    assert all(each.database.acquire_lock(LOCK, "another", 1) for each in both.values())
+    assert all(each.database.acquire_lock(LOCK, "another", 60) for each in both.values())
 
 
 @pytest.mark.parametrize("name", THERE)
