@@ -5,12 +5,15 @@ body cannot be interrupted, and one that sends a stream waits for its reader. So
 many threads, which cost memory only, and most of them may only wait: `THREADS` work at the same
 time, those that wait are limited by what they wait for, and what is left is for health checks.
 Whoever finds no place is told so at once, without being read. `config.stalled` ends the waiting.
+
+Writers may have to wait for another program that has SQLite's write lock. So they get three
+quarters of the places to work, and reads go on in the others.
 """
 
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -41,6 +44,9 @@ EXPORTS = 16
 FILES = 64
 """Static files that are being sent. Anybody may ask for one."""
 
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
+"""Methods of requests that write nothing (RFC 9110, section 9.2.1)."""
+
 BUSY_SECONDS = 2
 """When a client that found no place may try again."""
 
@@ -70,11 +76,24 @@ class Room:
         self._free.put(None)
 
 
+def wait(rooms: Sequence[Room]) -> None:
+    """Enter all of these, as soon as there are places."""
+    for room in rooms:
+        room.wait()
+
+
+def leave(rooms: Sequence[Room]) -> None:
+    """Give a place back in each of these."""
+    for room in rooms:
+        room.leave()
+
+
 class Admission:
     """The places of a process, by what they are for."""
 
     def __init__(self, threads: int) -> None:
         self.work = Room(threads)
+        self._writes = Room(max(1, threads * 3 // 4))
         self.requests = Room(REQUESTS)
         self.forms = Room(FORMS)
         self.exports = Room(EXPORTS)
@@ -93,6 +112,12 @@ class Admission:
             return (self.readiness_checks,)
         return () if path == "/healthz" else (self.requests,)
 
+    def places_to_work(self, method: str, path: str) -> tuple[Room, ...]:
+        """Where a request needs a place while it works. All wait for them in the same order."""
+        if method in SAFE_METHODS or path.endswith("/lookup/"):
+            return (self.work,)
+        return self._writes, self.work
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """In this block, the thread waits for a client."""
@@ -108,36 +133,37 @@ class Admission:
         started = min(list(self._waiting.values()), default=None)
         return 0.0 if started is None else time.monotonic() - started
 
-    def read_while_others_work(self, body: Any, size: int) -> bytes:
-        """The next bytes of the body of an API call, which has begun to work.
+    def read_while_others_work(self, body: Any, size: int, places: tuple[Room, ...]) -> bytes:
+        """The next bytes of the body of an API call, which has begun to work in `places`.
 
-        Meanwhile it holds neither a place to work nor a database connection. Raises Unavailable
-        if too many wait for their bodies.
+        Meanwhile it holds neither these nor a database connection. Raises Unavailable if too many
+        wait for their bodies.
         """
         if not self._api_bodies.enter():
             raise Unavailable(
                 "Too many clients are sending at this moment.", retry_after=BUSY_SECONDS
             )
         close_old_connections()
-        self.work.leave()
+        leave(places)
         try:
             with self.waiting():
                 return body.read(size)
         finally:
-            self.work.wait()
+            wait(places)
             self._api_bodies.leave()
 
 
 class ApiBody:
     """`wsgi.input` of an API call. Its view reads it once it knows the caller."""
 
-    def __init__(self, body: Any, admission: Admission) -> None:
+    def __init__(self, body: Any, admission: Admission, places: tuple[Room, ...]) -> None:
         self._body = body
         self._admission = admission
+        self._places = places
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; fewer only if the client has left. Raises Unavailable."""
-        return self._admission.read_while_others_work(self._body, size)
+        return self._admission.read_while_others_work(self._body, size, self._places)
 
     def readline(self, size: int) -> bytes:
         """Not supported: views read the body whole."""

@@ -11,7 +11,7 @@ from django.db import close_old_connections, reset_queries
 from django.http import HttpResponse
 
 from chat.api.problems import Problem, Unavailable, exception_handler
-from config.admission import BUSY_SECONDS, Admission, Room
+from config.admission import BUSY_SECONDS, Admission, Room, leave, wait
 from config.middleware import HEALTH
 from config.request_bodies import admit, has_body
 
@@ -35,7 +35,7 @@ class Handler(WSGIHandler):
         taken: list[Room] = []
         for room in self.admission.rooms(environ["PATH_INFO"]):
             if not room.enter():
-                _leave(taken)
+                leave(taken)
                 problem = Unavailable("The server is busy.", retry_after=BUSY_SECONDS)
                 return _refused(environ, start_response, problem)
             taken.append(room)
@@ -48,19 +48,19 @@ class Handler(WSGIHandler):
             return stream
         finally:
             if stream is None:
-                _leave(taken)
+                leave(taken)
 
     def _admitted(self, environ: dict[str, Any], start_response: Any) -> Any:
         if has_body(environ) and (problem := admit(environ, self.admission)):
             return _refused(environ, start_response, problem)
         if environ["PATH_INFO"] in HEALTH:
             return self._answered(environ, start_response)
-        work = self.admission.work
-        work.wait()
+        places = self.admission.places_to_work(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        wait(places)
         try:
             return self._answered(environ, start_response)
         finally:
-            work.leave()
+            leave(places)
 
     def _answered(self, environ: dict[str, Any], start_response: Any) -> Any:
         response = super().__call__(environ, start_response)
@@ -86,12 +86,7 @@ class Stream:
         try:
             self._response.close()
         finally:
-            _leave(self._taken)
-
-
-def _leave(rooms: list[Room]) -> None:
-    for room in rooms:
-        room.leave()
+            leave(self._taken)
 
 
 def _refused(environ: dict[str, Any], start_response: Any, problem: Problem) -> list[bytes]:

@@ -18,6 +18,9 @@ from config.admission import Admission, ApiBody, too_many_senders
 FORM_LIMIT = 256 * 1024
 """Bytes in a form of the admin."""
 
+METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
+"""Methods that some address of this project has."""
+
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -33,8 +36,12 @@ def admit(environ: dict[str, Any], admission: Admission) -> Problem | None:
     read by its view, which first wants to know the caller.
     """
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    if method not in METHODS:  # answered with 405, unread
+        environ |= {"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
+        return None
     if path.startswith("/api/v1/") and method in ("POST", "PATCH"):
-        environ["wsgi.input"] = ApiBody(environ["wsgi.input"], admission)
+        places = admission.places_to_work(method, path)
+        environ["wsgi.input"] = ApiBody(environ["wsgi.input"], admission, places)
         return None
     if not (path.startswith("/admin/") and method == "POST"):
         return TooLarge("A body is not expected here. Send the request without one.")

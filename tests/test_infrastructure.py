@@ -109,7 +109,12 @@ def test_the_name_is_a_parameter_with_the_default_of_the_setting(template, prope
 SOURCES = sorted((ROOT / "storage").rglob("*.py"))
 TREES = [ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES]
 
-NEEDED_BY_PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
+NEEDED_BY_PARTS = {
+    "ConditionCheck": "ConditionCheckItem",
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+}
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html"""
 
 NEEDED_BY_STATEMENTS = {
@@ -154,8 +159,13 @@ def transaction_parts():
         for key, value in zip(node.keys, node.values, strict=True)
         if isinstance(key, ast.Constant) and key.value == "TransactItems"
         for each in value.elts
-        for part in each.keys
+        for part in _first_dict(each).keys
     }
+
+
+def _first_dict(node):
+    """The outermost dictionary in an element of a list, which may be a comprehension."""
+    return next(each for each in ast.walk(node) if isinstance(each, ast.Dict))
 
 
 def statements():
@@ -215,7 +225,7 @@ def test_the_operations_of_the_source_are_found():
         "BatchExecuteStatement",
     }
     assert operations("manage") >= {"CreateTable", "DescribeTable", "UpdateContinuousBackups"}
-    assert transaction_parts() == {"Put"}
+    assert transaction_parts() == {"Put", "ConditionCheck"}
     assert statements() == {"INSERT"}
 
 

@@ -9,11 +9,11 @@ import pytest
 from django.db import connection
 from django.test import RequestFactory
 
-from config.admission import Room
+from config.admission import Admission, Room
 from config.handler import Handler
 from config.request_bodies import FORM_LIMIT
 from storage.models import ApiKey
-from tests.chat.calls import INTERACTIONS, PROBLEM, new
+from tests.chat.calls import INTERACTIONS, LOOKUP, PROBLEM, new
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -134,6 +134,30 @@ def test_others_work_while_a_client_sends_its_body(handler, key, kind):
     answer = ask(handler, "POST", path, Body(content, meanwhile), **environ)
     assert answer.status == (403 if kind == "form" else 201)  # the form has no CSRF token
     assert [other.status for other in answers] == [200]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reads_go_on_while_all_writers_wait(handler, key, monkeypatch):
+    monkeypatch.setattr(handler.admission, "_writes", Room(0))
+    assert ask(handler, "GET", INTERACTIONS, **key).status == 200
+    content = json.dumps({"user_id": "ada", "message": "Never asked."}).encode()
+    environ = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(content)), **key}
+    assert ask(handler, "POST", LOOKUP, io.BytesIO(content), **environ).status == 404
+
+
+@pytest.mark.parametrize("threads", [1, 2, 16])
+def test_some_places_to_work_are_for_reads_alone(threads):
+    places = Admission(threads).places_to_work("POST", INTERACTIONS)
+    taken = [0, 0]
+    for number, room in enumerate(places):
+        while room.enter():
+            taken[number] += 1
+    assert taken == [max(1, threads * 3 // 4), threads]
+
+
+def test_a_method_that_no_address_has_is_refused_as_such(handler):
+    answer = ask(handler, "TRACE", INTERACTIONS, Unread(), CONTENT_LENGTH="20")
+    assert answer.status in (401, 405)
 
 
 @pytest.mark.django_db(transaction=True)

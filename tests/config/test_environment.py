@@ -83,7 +83,7 @@ def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path):
     result = run(tmp_path, "serve", DATA_DIR=f"{tmp_path}/file/data", DATABASE_URL="")
     assert result.returncode == 1
     (line,) = result.stderr.decode().splitlines()
-    assert "is no folder to which this user may write: Not a directory" in line
+    assert "cannot be used: Not a directory" in line
 
 
 def started(tmp_path, **values):

@@ -26,7 +26,7 @@ ARGUMENTS = {
     "migrate_storage": ["--from", "local", "--to", "cloud"],
     "restore": ["latest", "--yes"],
     "restore_archive": ["2026-01-01"],
-    "verify_archive": [],
+    "unlock_login": ["root"],
 }
 """What a command needs. One that is not here is called without."""
 
@@ -53,7 +53,7 @@ MAY_FAIL = {
     "dynamodb_table": "AWS_REGION is not set",
     "migrate_storage": "AWS_REGION is not set",
     "restore": "There is no backup in ",
-    "restore_archive": "The archive has nothing of 2026-01-01",
+    "restore_archive": "Neither the archive nor the database has anything of 2026-01-01",
     "verify_backup": "There is no backup in ",
 }
 """Commands that have nothing to work on, and what they say then."""

@@ -31,6 +31,8 @@ def commands(out):
         ["archive_interactions"],
         ["erase_user", "ada"],
         ["purge_interactions"],
+        ["verify_archive"],
+        ["unlock_login", "root"],
         ["storage_status"],
         ["cache_audit"],
         ["dynamodb_table", "create"],
@@ -66,7 +68,7 @@ def values(backend, request):
         "AWS_REGION": REGION,
         "DYNAMODB_ENDPOINT_URL": request.getfixturevalue("dynamodb_server").url,
         "DYNAMODB_TABLE": f"modes-{backend}",
-        "SECRET_KEY": "a secret key for this test",
+        "SECRET_KEY": "a secret key for this test, as long as it must be",
     }
     if backend == "sqlite":
         return shared | {"SECRET_KEY": ""}
