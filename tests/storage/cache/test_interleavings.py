@@ -117,7 +117,7 @@ def test_without_marks_after_the_commit_answers_would_be_stale():
 @pytest.mark.parametrize(("kind", "options"), list(KINDS.values())[:3])
 def test_without_generations_what_a_process_missed_would_be_stale(monkeypatch, kind, options):
     monkeypatch.setattr(Generations, "advance", lambda generations, groups: None)
-    stale, _, _ = runs(kind, DictCells, range(1000), faults=(AWAY,), **options)
+    stale, _, _ = runs(kind, DictCells, range(4000), faults=(AWAY,), **options)
     assert stale > 0
 
 
