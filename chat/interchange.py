@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, Annotated, Any
 
 import msgspec
-from backports import zstd
 from msgspec import UNSET, Meta, UnsetType
 
+from storage.compat import zstd
 from storage.models import ChatInteraction
 
 LINE_LIMIT = 4 * 1024 * 1024

@@ -21,12 +21,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from backports import zstd
-
 from chat.maintenance.export.exporting import kept_besides, pages_of
 from chat.maintenance.runs import Run
 from storage.archive import documents, durable
 from storage.archive.frames import FrameWriter, WrittenFrame
+from storage.compat import zstd
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction

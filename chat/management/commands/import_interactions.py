@@ -6,13 +6,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import IO, Any
 
-from backports import zstd
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import interchange
 from chat.management.interrupts import ctrl_c
 from chat.progress import Report, progress
 from storage import get_storage
+from storage.compat import zstd
 from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
