@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run lint fix test test-all soak bench pictures requirements setup clean
+.PHONY: help run lint fix test test-all soak bench pictures platforms requirements setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: .venv/.dev  ## Measure storage and API beside others, in one run
 pictures: .venv/.dev  ## Take the README's pictures of the running server (needs Chromium)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/pictures.txt
 	@$(BIN)/python docs/pictures/make.py
+
+platforms: .venv/.uv  ## Ask the package index for wheels on every platform (needs the network)
+	@$(BIN)/python -m tests.platforms
 
 requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt
 	cd requirements && for name in uv base dev pictures; do \

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from backports import zstd
 from msgspec import UNSET, UnsetType
 
 from chat import output
 from chat.times import parse_time
 from storage import expiry
+from storage.compat import zstd
 from storage.models import ChatInteraction
 
 LINE_LIMIT = 4 * 1024 * 1024

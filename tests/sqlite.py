@@ -1,9 +1,8 @@
 """Connections past Django: an index of interactions needs a function that SQLite lacks."""
 
 import hashlib
+import sqlite3
 from typing import Any
-
-import pysqlite3
 
 
 def sha256(text: Any) -> Any:
@@ -12,6 +11,6 @@ def sha256(text: Any) -> Any:
 
 def connect(database: Any, **options: Any) -> Any:
     """As `sqlite3.connect`, with the function that the index of answers calls."""
-    connection = pysqlite3.connect(database, **options)
+    connection = sqlite3.connect(database, **options)
     connection.create_function("SHA256", 1, sha256, deterministic=True)
     return connection

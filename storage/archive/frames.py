@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import IO, Any
 
-from backports import zstd
+from storage.compat import zstd
 
 FRAME_BYTES = 256 * 1024
 """Text in one frame before it is compressed. A longer line is a frame of its own."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TypeVar
 
 import msgspec
-from backports import zstd
 
 from storage.archive import names, pseudonyms
 from storage.archive.frames import FrameWriter, WrittenFrame
 from storage.archive.manifests import USERS_MAX, Frame, Manifest
+from storage.compat import zstd
 from storage.exceptions import DamagedArchive
 from storage.models import ChatInteraction
 from storage.records.cursors import Position

@@ -172,15 +172,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _wait_for(self, turn: turns.Turn) -> float:
         """Wait until a turn comes; returns for how many seconds."""
-        if turn.come(0):
-            return 0
-        started = time.monotonic()
-        if self.autocommit:  # otherwise a new connection would not be as this one
-            self.close()
-        if turn.come(self._timeout):
-            return time.monotonic() - started
-        turn.end()
         with self.wrap_database_errors:
+            if turn.come(0):
+                return 0
+            started = time.monotonic()
+            if self.autocommit:  # otherwise a new connection would not be as this one
+                self.close()
+            if turn.come(self._timeout):
+                return time.monotonic() - started
+            turn.end()
             raise OperationalError(f"database is locked: other writers took {self._timeout:g} s")
 
     def _set_busy_timeout(self, seconds: float) -> None:

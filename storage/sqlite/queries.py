@@ -58,6 +58,18 @@ class Before(Func):
         return f"(({time}, {identifier}) < ({before_time}, {before_id}))", ()
 
 
+class Unreplaced(Func):
+    """`+column`, for a comparison with a value.
+
+    SQLite 3.40 puts the value in the place of the column in the other conditions, too. Then it does
+    not find an index on an expression of the column.
+    """
+
+    template = "+%(expressions)s"
+    arity = 1
+    output_field = models.TextField()
+
+
 def parameter(name: str, field_name: str | None = None) -> Parameter:
     """Returns a parameter with the type of a field, by default the field of the same name."""
     return Parameter(name, ChatInteraction._meta.get_field(field_name or name))
@@ -99,10 +111,13 @@ def select_answer(alias: str, *, of_model: bool) -> str:
     The index has only the start of a hash, so the message itself is compared as well.
     Parameters: those of `question_parameters`, and model_used.
     """
-    found = ChatInteraction.objects.alias(message_hash=MESSAGE_HASH).filter(
+    compared = ChatInteraction.objects.alias(
+        message_hash=MESSAGE_HASH, whole_message=Unreplaced("message")
+    )
+    found = compared.filter(
         HAS_RESPONSE,
         user_id=parameter("user_id"),
-        message=parameter("message"),
+        whole_message=parameter("message"),
         message_hash=parameter("message_hash", "message"),
         created_at__lte=parameter("latest", "created_at"),
         **{"model_used" if of_model else "model_used__lt": parameter("model_used")},

@@ -10,18 +10,20 @@ from storage.sqlite.base import DatabaseWrapper
 from storage.sqlite.library import has_wal_reset_bug
 
 
-@checks.register(checks.Tags.compatibility)
+@checks.register(checks.Tags.compatibility, deploy=True)
 def check_sqlite_library(**kwargs: Any) -> list[checks.CheckMessage]:
-    """storage.E001: the SQLite library can corrupt a database in WAL mode."""
+    """storage.W010: other programs that write could corrupt the database."""
     if not has_wal_reset_bug(sqlite3.sqlite_version_info):
         return []
     return [
-        checks.Error(
-            f"The SQLite library {sqlite3.sqlite_version} can corrupt a database in WAL mode.",
-            hint="Install pysqlite3 from requirements/base.txt, which includes a library with the "
-            "fix; config/__init__.py replaces sqlite3 by it. Or use SQLite 3.51.3 or later (or "
-            "3.50.7, or 3.44.6).",
-            id="storage.E001",
+        checks.Warning(
+            f"The SQLite library {sqlite3.sqlite_version} can corrupt a database in WAL mode if "
+            "two processes write at the same moment. The processes of this application take turns; "
+            "other programs do not.",
+            hint="Write to the database file with no other program while a server or a command "
+            "runs. Or use a Python with SQLite 3.51.3 or later (or 3.50.7, or 3.44.6), or a "
+            "platform with a wheel of pysqlite3: see the README.",
+            id="storage.W010",
         )
     ]
 

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from backports import zstd
 
 from chat.maintenance.export.exporting import Progress, kept_besides, pages_of
 from chat.maintenance.runs import Run
 from storage.archive import documents, durable
 from storage.archive.frames import FrameWriter, WrittenFrame
+from storage.compat import zstd
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from backports import zstd
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import interchange
@@ -16,6 +15,7 @@ from chat.maintenance.identity import check_archive
 from chat.management.interrupts import ctrl_c
 from chat.progress import Report, progress
 from storage import expiry, get_storage
+from storage.compat import zstd
 from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome

@@ -5,9 +5,9 @@ import json
 import subprocess
 
 import pytest
-from backports import zstd
 
 from chat.management.commands import export_interactions
+from storage.compat import zstd
 from storage.exceptions import StorageUnavailable
 from storage.interface import Storage
 from storage.records.json import to_json

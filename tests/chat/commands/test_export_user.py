@@ -12,7 +12,6 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from backports import zstd
 
 from chat.maintenance.erasure import ledger
 from chat.maintenance.export import folder as export_folder
@@ -21,6 +20,7 @@ from storage import limits
 from storage.archive import durable, frames
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
+from storage.compat import zstd
 from storage.models import ApiKey
 from storage.records.json import to_json
 from tests import switches

@@ -8,11 +8,11 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from backports import zstd
 from django.db import connection
 from django.db.backends.sqlite3._functions import register
 
 from chat.interchange import LINE_LIMIT
+from storage.compat import zstd
 from storage.exceptions import StorageFull
 from storage.records.pages import PageQuery
 from tests.chat.lines import command, line, lines, stored, summary

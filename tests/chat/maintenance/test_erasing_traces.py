@@ -13,13 +13,13 @@ from uuid import uuid4
 
 import pytest
 import redis
-from backports import zstd
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 
 from storage.archive.archive import Archive
+from storage.compat import zstd
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.models import ApiKey
 from storage.models.idempotency import Idempotency

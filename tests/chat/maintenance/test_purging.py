@@ -1,10 +1,10 @@
 """purge_interactions: what is past all its days goes, wherever it is, and nothing else."""
 
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pysqlite3
 import pytest
 from django.db import connection
 
@@ -220,7 +220,7 @@ class TestSpace:
 
     @pytest.mark.usefixtures("in_a_hurry")
     def test_a_reader_is_not_in_the_way(self, store, large):
-        reader = pysqlite3.connect(large, isolation_level=None)
+        reader = sqlite3.connect(large, isolation_level=None)
         reader.execute("BEGIN")
         table = ArchivedInteraction._meta.db_table
         assert reader.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)

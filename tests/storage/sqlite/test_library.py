@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.db.backends.sqlite3.base import Database
 
+from storage.sqlite import write_lock
 from storage.sqlite.library import has_wal_reset_bug
 
 # https://sqlite.org/wal.html#walresetbug
@@ -49,11 +50,11 @@ def test_a_version_from_3_7_0_on_without_the_fix_is_affected(version):
 
 
 @pytest.mark.django_db
-def test_the_library_in_use_has_the_fix():
+def test_the_library_in_use_has_the_fix_or_one_process_writes_at_a_time():
     with connection.cursor() as cursor:
         (version,) = cursor.execute("SELECT sqlite_version()").fetchone()
-    assert not has_wal_reset_bug(tuple(map(int, version.split("."))))
     assert version == Database.sqlite_version
+    assert write_lock.NEEDED is has_wal_reset_bug(tuple(map(int, version.split("."))))
 
 
 def test_there_is_one_library_for_everyone_in_the_process():

@@ -1,6 +1,5 @@
 """Writers of a process take turns: while they wait, reads go on, and nothing is lost."""
 
-import asyncio
 import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,26 +11,7 @@ from storage.models import ChatInteraction
 from storage.records.pages import PageQuery
 from storage.sqlite import base, turns
 from tests.sqlite import connect
-
-PATIENT = 300
-"""Seconds that no test reaches, unless what it tests is broken."""
-
-
-@pytest.fixture
-def patient(add_database):
-    return add_database("patient", timeout=PATIENT)
-
-
-@pytest.fixture
-def storage(patient):
-    from django.core.cache import caches
-
-    from storage.archive.archive import configured_archive
-    from storage.startup.selection import local_storage
-
-    storage = local_storage(patient.alias, caches["default"], configured_archive())
-    yield storage
-    storage.runner.executor.shutdown()
+from tests.storage.sqlite.writers import PATIENT, closing, writes
 
 
 @pytest.fixture
@@ -52,51 +32,10 @@ def until(condition):
         time.sleep(0.005)  # the test's time-out ends it
 
 
-def closing(alias, write):
-    """As a request does, give the connection back at the end."""
-
-    def run(*arguments):
-        try:
-            return write(*arguments)
-        finally:
-            connections[alias].close()
-
-    return run
-
-
-def writes(storage, alias, make_interaction):
-    """Every way to write: by statements of our own, by Django's, alone or in a transaction."""
-
-    def row(name):
-        return make_interaction(interaction_id=name)
-
-    def in_a_transaction(name):
-        with transaction.atomic(alias), transaction.atomic(alias):
-            row(name).save(using=alias, force_insert=True)
-
-    def after_a_read(name):
-        ChatInteraction.objects.using(alias).first()  # has borrowed a connection
-        row(name).save(using=alias, force_insert=True)
-
-    return [
-        lambda name: storage.save_interaction_sync(row(name)),
-        lambda name: storage.create_interaction_sync(row(name)),
-        lambda name: storage.create_interactions_sync([row(name)]),
-        lambda name: asyncio.run(coroutine(storage, row(name))),
-        lambda name: ChatInteraction.objects.using(alias).bulk_create([row(name)]),
-        in_a_transaction,
-        after_a_read,
-    ]
-
-
-async def coroutine(storage, interaction):
-    await storage.create_interaction(interaction)
-
-
 def test_reads_go_on_while_another_program_has_the_lock(
-    patient, storage, make_interaction, other_program
+    patient, patient_storage, make_interaction, other_program
 ):
-    alias = patient.alias
+    alias, storage = patient.alias, patient_storage
     kinds = writes(storage, alias, make_interaction)
     names = [f"{kind}-{n}" for kind in range(len(kinds)) for n in range(3)]
     with ThreadPoolExecutor(len(names)) as executor:

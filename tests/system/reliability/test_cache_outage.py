@@ -247,7 +247,7 @@ def load(tmp_path, api, key):
     made.kill()
 
 
-@pytest.mark.exhaustive  # faults/test_cells_after_outage.py covers each fault, with a clock of its own
+@pytest.mark.exhaustive  # faults/test_cells_after_outage.py has each fault
 @pytest.mark.timeout(SECONDS + 240)
 def test_whatever_redis_does_no_request_fails_and_nothing_stays_stale(cache, api, key, load):
     done = Run(cache, api, key)
