@@ -56,8 +56,7 @@ BAD = [
 def test_a_time_is_read_alike_by_imports_queries_and_commands(text, expected):
     assert format_time(parse_time(text)) == expected
     assert format_time(arguments.moment(text)) == expected
-    imported = interchange.parse(line(created_at=text, updated_at=text))
-    assert format_time(imported.created_at) == format_time(imported.updated_at) == expected
+    assert format_time(interchange.parse(line(updated_at=text)).updated_at) == expected
 
 
 @pytest.mark.parametrize("text", BAD, ids=ascii)

@@ -5,6 +5,7 @@ has been synced as it is, and the folder is synced before the next change in it.
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,7 @@ def test_a_backup_is_on_the_disk(monkeypatch, database, backups, tmp_path):
 def test_the_next_one_is_on_the_disk_before_the_expired_one_goes(
     monkeypatch, database, backups, backup, tmp_path
 ):
+    backups.take(database, backup.expires_at - timedelta(hours=1))  # the two newest are kept
     disk = Disk(monkeypatch, tmp_path, backups.folder)
     _, deleted = backups.take(database, backup.expires_at)
     assert deleted == [backup.name]
