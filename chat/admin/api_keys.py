@@ -81,11 +81,7 @@ class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
         "revoked",
     )
     list_filter = ("revoked",)
-    search_fields: tuple[str, ...] = (  # type: ignore[assignment]  # there are more
-        "name",
-        "user_id",
-        "prefix",
-    )
+    search_fields = ("name", "user_id")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[ApiKey], search_term: str
