@@ -168,6 +168,8 @@ REDIS_URL = env.REDIS_URL.value
 
 INSTALLED_APPS = [
     *(["unfold"] if find_spec("unfold") else []),  # the admin also works without it
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "chat",
     "storage",
     "django.contrib.admin",
@@ -289,6 +291,7 @@ X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_AGE = env.SESSION_HOURS.value * 60 * 60
 SESSION_IDLE_SECONDS = env.SESSION_IDLE_MINUTES.value * 60
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+OTP_TOTP_ISSUER = "Chat interaction store"
 # Not in a cookie: a message can name an interaction.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 if HTTPS:
