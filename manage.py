@@ -10,6 +10,13 @@ import config  # noqa: F401  (before Django: see config/__init__.py)
 def main() -> None:
     """Run the command that the arguments name."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    try:
+        _run()
+    except KeyboardInterrupt:  # while it was starting; later a command says what was done
+        sys.exit(130)
+
+
+def _run() -> None:
     from django.core.exceptions import ImproperlyConfigured
 
     try:

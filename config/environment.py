@@ -166,6 +166,8 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "boolean or empty": (_boolean_or_empty, "1, true, 0, false or empty"),
     "seconds": (_positive, "a whole number of seconds from 1"),
     "up to a minute": (_seconds_of_a_minute, "a whole number of seconds from 1 to 60"),
+    "minutes": (_positive, "a whole number of minutes from 1"),
+    "hours": (_positive, "a whole number of hours from 1"),
     "days": (_positive, "a whole number of days from 1"),
     "percent": (_percent, "a whole number from 1 to 100"),
     "number": (_positive, "a whole number from 1"),
@@ -290,6 +292,19 @@ LOGIN_TRIES = Variable(
     "Wrong passwords of one account from one address, until its login is locked there: for 15 "
     "minutes, then 30, and so on. Four times as many lock an address for all accounts, and ten "
     "times as many an account for all browsers that have not logged in to it. 0: no lock-out.",
+)
+SESSION_HOURS = Variable(
+    "SESSION_HOURS",
+    "hours",
+    "12",
+    "How long after a login to the admin one has to log in again. Closing the browser ends the "
+    "session, too.",
+)
+SESSION_IDLE_MINUTES = Variable(
+    "SESSION_IDLE_MINUTES",
+    "minutes",
+    "60",
+    "How long a session of the admin lasts without being used.",
 )
 RETENTION_HOT_DAYS = Variable(
     "RETENTION_HOT_DAYS",

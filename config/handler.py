@@ -12,6 +12,7 @@ from django.http import HttpResponse
 
 from chat.api.problems import Problem, Unavailable, exception_handler
 from config.admission import BUSY_SECONDS, Admission, Room, leave, wait
+from config.headers import protect
 from config.middleware import HEALTH
 from config.request_bodies import admit, has_body
 
@@ -97,6 +98,7 @@ def _refused(environ: dict[str, Any], start_response: Any, problem: Problem) -> 
         response.headers["Content-Type"] = "text/plain; charset=utf-8"
         response.content = str(problem.detail)
     response.headers["Content-Length"] = str(len(response.content))
+    protect(response, environ["PATH_INFO"])
     start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
     return [response.content]
 

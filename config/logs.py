@@ -2,6 +2,9 @@
 
 import logging
 
+LINE_LENGTH = 200
+"""Characters of a line with text that a client has sent."""
+
 
 class RouteInsteadOfPath(logging.Filter):
     """Logs the route of a request instead of its path, which can contain a user id."""
@@ -21,3 +24,14 @@ class NoRefusals(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is to be logged."""
         return getattr(record, "status_code", None) != 429
+
+
+class OneLine(logging.Filter):
+    """Logs a wrong Host, which any client can send, as a warning of one line: no traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the record, whose text Django has escaped. Keeps all."""
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args = record.getMessage()[:LINE_LENGTH], ()
+        return True

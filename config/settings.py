@@ -168,6 +168,8 @@ REDIS_URL = env.REDIS_URL.value
 
 INSTALLED_APPS = [
     *(["unfold"] if find_spec("unfold") else []),  # the admin also works without it
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "chat",
     "storage",
     "django.contrib.admin",
@@ -183,11 +185,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.headers.SecurityHeaders",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.ShortcutEntrance",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "chat.api.middleware.AddressLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "chat.admin.sessions.SessionLimits",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -284,6 +288,12 @@ WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_AGE = env.SESSION_HOURS.value * 60 * 60
+SESSION_IDLE_SECONDS = env.SESSION_IDLE_MINUTES.value * 60
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+OTP_TOTP_ISSUER = "Chat interaction store"
+# Not in a cookie: a message can name an interaction.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
@@ -333,10 +343,12 @@ LOGGING = {
     "filters": {
         "route": {"()": "config.logs.RouteInsteadOfPath"},
         "refusals": {"()": "config.logs.NoRefusals"},
+        "one_line": {"()": "config.logs.OneLine"},
     },
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "django.request": {"filters": ["refusals", "route"]},
+        "django.security.DisallowedHost": {"filters": ["one_line"]},
         # At DEBUG these log whole requests, including what users said.
         "botocore": {"level": "WARNING"},
         "boto3": {"level": "WARNING"},

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from chat import health
 from chat.admin.login import login
@@ -17,7 +17,7 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(http_method_names=READ), name="schema"),
     path(
         "api/docs/",
-        SpectacularSwaggerView.as_view(url_name="schema", http_method_names=READ),
+        SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=READ),
         name="docs",
     ),
     path("healthz", health.live, name="healthz"),

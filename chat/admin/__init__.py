@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 
-from chat.admin import access, interactions
+from chat.admin import access, api_keys, interactions, second_factor
 
 admin.site.site_header = admin.site.site_title = "Chat interaction store"
 
-__all__ = ["access", "interactions"]
+__all__ = ["access", "api_keys", "interactions", "second_factor"]

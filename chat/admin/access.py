@@ -1,4 +1,8 @@
-"""The admin of API keys, staff and groups."""
+"""The admin of staff and groups. Rights are given by superusers alone.
+
+With Django's own forms, staff who may change users could make superusers of themselves, or set the
+password of one.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,11 +10,8 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
-from rest_framework_api_key.admin import APIKeyModelAdmin
-from rest_framework_api_key.models import APIKey
 
 from chat.admin.theme import ThemedModelAdmin
-from storage.models import ApiKey
 
 if TYPE_CHECKING:
     BaseAdmin = object
@@ -19,38 +20,45 @@ else:
     BaseAdmin = ThemedModelAdmin
     BaseUserAdmin = UserAdmin
 
-# The library's own key cannot be bound to a user; `ApiKey` replaces it.
-admin.site.unregister(APIKey)
 admin.site.unregister([User, Group])
 
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+"""The fields of a user that say what the user may do."""
 
-@admin.register(ApiKey)
-class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
-    """Creates and revokes keys. A key is shown only once, when it is created."""
 
-    list_display: tuple[str, ...] = (  # type: ignore[assignment]  # there are more
-        "prefix",
-        "name",
-        "user_id",
-        "may_erase",
-        "created",
-        "expiry_date",
-        "revoked",
-    )
-    list_filter = ("revoked",)
-    search_fields = ("name", "user_id")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The user of a key cannot be changed."""
-        fields = super().get_readonly_fields(request, obj)
-        return fields if obj is None else (*fields, "user_id")
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
 
 
 @admin.register(User)
 class StaffAdmin(BaseUserAdmin, BaseAdmin):
-    """Django's UserAdmin with the look of the rest."""
+    """Users. Whoever is no superuser changes only users without rights, and gives none."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The fields with rights, unless a superuser asks."""
+        fields = (*super().get_readonly_fields(request, obj),)
+        return fields if _is_superuser(request) else (*fields, *RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and self._is_theirs(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and self._is_theirs(request, obj)
+
+    def _is_theirs(self, request: HttpRequest, user: Any) -> bool:
+        """Whether the account of `user` gives nothing that whoever asks does not have."""
+        if user is None or user == request.user or _is_superuser(request):
+            return True
+        return not user.is_superuser and user.get_all_permissions() <= (
+            request.user.get_all_permissions()
+        )
 
 
 @admin.register(Group)
 class StaffGroupAdmin(GroupAdmin, BaseAdmin):
-    """Django's GroupAdmin with the look of the rest."""
+    """Groups. Whoever is no superuser cannot change what a group may do."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The permissions, unless a superuser asks."""
+        fields = (*super().get_readonly_fields(request, obj),)
+        return fields if _is_superuser(request) else (*fields, "permissions")

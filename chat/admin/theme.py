@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
 
 if TYPE_CHECKING or not apps.is_installed("unfold"):
     ThemedModelAdmin = admin.ModelAdmin
+    ThemedLoginForm = AdminAuthenticationForm
 else:
     from unfold.admin import ModelAdmin as ThemedModelAdmin
+    from unfold.forms import AuthenticationForm as ThemedLoginForm
 
-__all__ = ["ThemedModelAdmin"]
+__all__ = ["ThemedLoginForm", "ThemedModelAdmin"]

@@ -28,6 +28,10 @@ class ApiKey(AbstractAPIKey):
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"
+        permissions = [
+            ("grant_service_wide", "Can give API keys access to every user"),
+            ("grant_erasure", "Can give API keys the right to erase and export users"),
+        ]
 
     def clean(self) -> None:
         """A key bound to a user needs a valid user id, and cannot erase or export users."""

@@ -1,75 +1,90 @@
-"""API keys and staff in the admin."""
-
-import re
+"""Staff and groups in the admin: nobody gives rights but a superuser."""
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
-from storage.accounts import api_keys
-from storage.models import ApiKey
+USERS = "/admin/auth/user/"
+GROUPS = "/admin/auth/group/"
+PAGES = ["/admin/", USERS, f"{USERS}add/", GROUPS, f"{GROUPS}add/", "/admin/storage/apikey/"]
+MANAGING = ["view", "add", "change", "delete"]
 
-KEYS = "/admin/storage/apikey/"
 
-
-@pytest.fixture
-def superuser(transactional_db):
+def client_of(user):
     client = Client()
-    client.force_login(User.objects.create_superuser("root"))
+    client.force_login(user)
     return client
 
 
-def make_key(superuser, **fields):
-    form = {"name": "billing", "user_id": "", "expiry_date_0": "", "expiry_date_1": ""} | fields
-    return superuser.post(f"{KEYS}add/", form, follow=True)
+@pytest.fixture
+def root(transactional_db):
+    return User.objects.create_superuser("root", password="right")
 
 
-def test_new_key_is_shown_once_and_works(superuser):
-    page = make_key(superuser, user_id="ada").content.decode()
-    key = re.search(r"The API key for billing is: (\S+)\. ", page).group(1)
-    assert api_keys.find(key).user_id == "ada"
-    assert key not in superuser.get(KEYS).content.decode()
+@pytest.fixture
+def grace(transactional_db):
+    """Staff who may do everything with users and groups, and nothing else."""
+    user = User.objects.create_user("grace", is_staff=True)
+    names = [f"{verb}_{model}" for verb in MANAGING for model in ("user", "group")]
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    return user
 
 
-def test_impossible_user_is_refused(superuser):
-    page = make_key(superuser, user_id="a\x7fb").content.decode()
-    assert "must not contain control characters" in page
-    assert not ApiKey.objects.exists()
+def user_form(user, **fields):
+    times = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    return {"username": user.username, "is_active": "on", **times} | fields
 
 
-@pytest.mark.parametrize("user_id", ["..", "ada/../bobby"])
-def test_user_with_a_dot_segment_is_refused(superuser, user_id):
-    assert "dot segment" in make_key(superuser, user_id=user_id).content.decode()
-    assert not ApiKey.objects.exists()
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_served(root, page):
+    assert client_of(root).get(page).status_code == 200
 
 
-def test_one_that_is_bound_to_such_a_user_can_be_revoked(superuser):
-    api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada/../bobby")
-    form = {"name": "billing", "revoked": "on", "expiry_date_0": "", "expiry_date_1": ""}
-    superuser.post(f"{KEYS}{api_key.pk}/change/", form)
-    api_key.refresh_from_db()
-    assert api_key.revoked
+def test_superusers_give_rights(root):
+    eve = User.objects.create_user("eve")
+    client_of(root).post(f"{USERS}{eve.pk}/change/", user_form(eve, is_superuser="on"))
+    eve.refresh_from_db()
+    assert eve.is_superuser
 
 
-def test_key_never_changes_hands(superuser):
-    api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada")
-    superuser.post(f"{KEYS}{api_key.pk}/change/", {"name": "billing", "user_id": "eve"})
-    api_key.refresh_from_db()
-    assert api_key.user_id == "ada"
+def test_staff_make_no_superuser_of_themselves(grace):
+    every = [str(permission.pk) for permission in Permission.objects.all()]
+    form = user_form(
+        grace, email="g@example.org", is_superuser="on", is_staff="on", user_permissions=every
+    )
+    client_of(grace).post(f"{USERS}{grace.pk}/change/", form)
+    grace.refresh_from_db()
+    assert grace.email == "g@example.org"
+    assert not grace.is_superuser
+    assert grace.user_permissions.count() == 8
 
 
-def test_revoked_in_the_admin_stops_working(superuser):
-    api_key, key = ApiKey.objects.create_key(name="billing")
-    form = {"name": "billing", "revoked": "on", "expiry_date_0": "", "expiry_date_1": ""}
-    superuser.post(f"{KEYS}{api_key.pk}/change/", form)
-    api_keys.forget()
-    assert api_keys.find(key) is None
+def test_staff_give_no_permission_to_their_group(grace):
+    group = Group.objects.create(name="clerks")
+    grace.groups.add(group)
+    right = Permission.objects.get(codename="grant_erasure")
+    client_of(grace).post(
+        f"{GROUPS}{group.pk}/change/", {"name": "officers", "permissions": [right.pk]}
+    )
+    group.refresh_from_db()
+    assert (group.name, group.permissions.count()) == ("officers", 0)
 
 
-def test_the_key_that_cannot_be_bound_is_not_offered(superuser):
-    assert superuser.get("/admin/rest_framework_api_key/").status_code == 404
+@pytest.mark.parametrize("page", ["change/", "password/", "delete/"])
+@pytest.mark.parametrize("kind", ["superuser", "more rights", "no rights"])
+def test_staff_touch_no_account_with_more_rights(grace, kind, page):
+    other = User.objects.create_user("other", is_superuser=kind == "superuser")
+    if kind == "more rights":
+        other.user_permissions.add(Permission.objects.get(codename="view_chatinteraction"))
+    form = user_form(other, email="new@example.org", post="yes")
+    form |= {"password1": "Entirely-new-7", "password2": "Entirely-new-7"}
+    before = User.objects.filter(pk=other.pk).values().first()
+    client_of(grace).post(f"{USERS}{other.pk}/{page}", form)
+    after = User.objects.filter(pk=other.pk).values().first()
+    assert (after == before) == (kind != "no rights")
 
 
-@pytest.mark.parametrize("page", ["/admin/", "/admin/auth/user/", "/admin/auth/user/add/", KEYS])
-def test_pages_are_served(superuser, page):
-    assert superuser.get(page).status_code == 200
+def test_staff_delete_no_account_with_more_rights_in_a_list(grace, root):
+    form = {"action": "delete_selected", "_selected_action": [root.pk], "post": "yes"}
+    client_of(grace).post(USERS, form)
+    assert User.objects.filter(pk=root.pk).exists()

@@ -99,7 +99,7 @@ TABLE = {
         "GET": ADMIN_NOTHING,
         "POST": ADMIN_NOTHING,
     },
-    "admin/^(?P<app_label>storage|auth)/$": {
+    "admin/^(?P<app_label>auth|storage)/$": {
         "GET": "302 302 302 302 302 302 302 200 404 302",
         "POST": "302 302 302 302 302 302 302 200 404 302",
     },
@@ -221,7 +221,7 @@ def world(storage, make_interaction):
         "<content_type_id>": str(ContentType.objects.get_for_model(User).pk),
         "<object_id>": str(viewer.pk),
         "<id>": str(viewer.pk),
-        "^(?P<app_label>storage|auth)/$": "storage/",
+        "^(?P<app_label>auth|storage)/$": "storage/",
         "(?P<url>.*)$": "no/such/page/",
     }
 

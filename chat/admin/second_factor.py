@@ -1,0 +1,59 @@
+"""The second factor of an account: a code that changes every 30 seconds (TOTP, RFC 6238).
+
+An account has one if `manage.py second_factor` has made it. Then the login takes a code besides the
+password. As the login is the only way to a session, nothing else has to ask for it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django_otp import match_token, user_has_device
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from chat.admin.theme import ThemedLoginForm
+
+if TYPE_CHECKING:
+    from django.contrib.admin.forms import AdminAuthenticationForm as BaseLoginForm
+else:
+    BaseLoginForm = ThemedLoginForm
+
+# Its pages would show the secrets to staff; the command makes them.
+admin.site.unregister(TOTPDevice)
+
+
+class LoginForm(BaseLoginForm):
+    """Name, password, and the code of accounts that have a second factor."""
+
+    error_messages = {
+        **BaseLoginForm.error_messages,
+        "invalid_login": "Please enter the correct username and password for a staff account, and "
+        "its code if it has a second factor. A code can be used once.",
+    }
+    code = forms.CharField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        """Check the code. Who lacks it is not told whether the password was right."""
+        values = super().clean() or {}
+        user = self.get_user()
+        if user and user_has_device(user) and not match_token(user, values.get("code", "")):
+            raise self.get_invalid_login_error()
+        return values
+
+
+def add(user: User) -> TOTPDevice:
+    """Give an account a new second factor, instead of one that it has."""
+    remove(user)
+    made: TOTPDevice = TOTPDevice.objects.create(user=user, name="command")
+    return made
+
+
+def remove(user: User) -> bool:
+    """Take the second factor from an account. Returns whether it had one."""
+    count, _ = TOTPDevice.objects.filter(user=user).delete()
+    return count > 0
+
+
+admin.site.login_form = LoginForm
+admin.site.login_template = "admin/login_with_code.html"

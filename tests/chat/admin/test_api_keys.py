@@ -1,0 +1,185 @@
+"""API keys in the admin: what is made, who may give what away, and where a new key is shown."""
+
+import re
+from itertools import product
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from storage.accounts import api_keys
+from storage.models import ApiKey
+
+KEYS = "/admin/storage/apikey/"
+
+UNUSUAL_IDS = [" ada", "ada ", "   ", "\N{NO-BREAK SPACE}ada", "ada\N{ZERO WIDTH SPACE}", "a  b"]
+RIGHTS = ["view_chatinteraction", "grant_service_wide", "grant_erasure"]
+EVERY_SET = [set(rights) - {""} for rights in product(*(["", right] for right in RIGHTS))]
+
+
+def staff(*rights):
+    user = User.objects.create_user("grace", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=rights))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def superuser(transactional_db):
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def make_key(client, **fields):
+    """Post the form. A checkbox is given as `on`, and left out otherwise."""
+    form = {"name": "billing", "user_id": "", "expiry_date_0": "", "expiry_date_1": ""} | fields
+    return client.post(f"{KEYS}add/", form)
+
+
+def change_key(client, api_key, **fields):
+    form = {"name": "billing", "expiry_date_0": "", "expiry_date_1": ""} | fields
+    response = client.post(f"{KEYS}{api_key.pk}/change/", form)
+    api_key.refresh_from_db()
+    return response
+
+
+def key_on(page):
+    found = re.search(r"<code>(\S+)</code>", page.content.decode())
+    return found and found.group(1)
+
+
+def test_new_key_is_shown_once_and_works(superuser):
+    key = key_on(make_key(superuser, user_id="ada"))
+    assert api_keys.find(key).user_id == "ada"
+    for page in (KEYS, "/admin/", f"{KEYS}{ApiKey.objects.get().pk}/change/"):
+        assert key not in superuser.get(page).content.decode()
+
+
+def test_new_key_is_in_no_cookie_no_session_and_no_cache(superuser):
+    response = make_key(superuser, user_id="ada")
+    key = key_on(response)
+    assert "no-store" in response["Cache-Control"]
+    assert key.partition(".")[2] not in str(superuser.cookies) + str(dict(superuser.session))
+    assert "messages" not in superuser.cookies
+
+
+def test_key_for_everyone_is_a_choice(superuser):
+    assert "choose service wide" in make_key(superuser).content.decode()
+    assert not ApiKey.objects.exists()
+    assert api_keys.find(key_on(make_key(superuser, service_wide="on"))).user_id == ""
+
+
+def test_key_for_everyone_and_for_one_user_is_refused(superuser):
+    page = make_key(superuser, user_id="ada", service_wide="on")
+    assert "not both" in page.content.decode()
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize("user_id", UNUSUAL_IDS)
+def test_user_id_is_taken_as_it_was_written(superuser, user_id):
+    page = make_key(superuser, user_id=user_id)
+    assert api_keys.find(key_on(page)).user_id == user_id
+    assert f"the user “{user_id}”" in page.content.decode()
+
+
+@pytest.mark.parametrize("user_id", UNUSUAL_IDS)
+def test_searching_finds_the_term_as_it_was_written(superuser, user_id):
+    ApiKey.objects.create_key(name="first", user_id=user_id)
+    ApiKey.objects.create_key(name="second", user_id="bob")
+    ApiKey.objects.create_key(name="third", user_id="ada")
+    page = superuser.get(KEYS, {"q": user_id}).content.decode()
+    names = [name for name in ("first", "second", "third") if name in page]
+    assert names == ["first"]
+
+
+def test_impossible_user_is_refused(superuser):
+    page = make_key(superuser, user_id="a\x7fb").content.decode()
+    assert "must not contain control characters" in page
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize("user_id", ["..", "ada/../bobby"])
+def test_user_with_a_dot_segment_is_refused(superuser, user_id):
+    assert "dot segment" in make_key(superuser, user_id=user_id).content.decode()
+    assert not ApiKey.objects.exists()
+
+
+def test_one_that_is_bound_to_such_a_user_can_be_revoked(superuser):
+    api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada/../bobby")
+    change_key(superuser, api_key, revoked="on")
+    assert api_key.revoked
+
+
+def test_key_never_changes_hands(superuser):
+    api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada")
+    change_key(superuser, api_key, name="renamed", user_id="eve", service_wide="on")
+    assert (api_key.name, api_key.user_id) == ("renamed", "ada")
+
+
+def test_revoked_in_the_admin_stops_working(superuser):
+    api_key, key = ApiKey.objects.create_key(name="billing")
+    change_key(superuser, api_key, revoked="on")
+    api_keys.forget()
+    assert api_keys.find(key) is None
+
+
+@pytest.mark.parametrize("rights", EVERY_SET, ids=lambda rights: "+".join(sorted(rights)) or "none")
+def test_who_may_make_which_key(transactional_db, rights):
+    client = staff("add_apikey", *rights)
+    views = "view_chatinteraction" in rights
+    wide = views and "grant_service_wide" in rights
+    erasing = wide and "grant_erasure" in rights
+    wishes = {
+        "one user": ({"user_id": "ada"}, views),
+        "every user": ({"service_wide": "on"}, wide),
+        "erasing": ({"service_wide": "on", "may_erase": "on"}, erasing),
+    }
+    for fields, is_given in wishes.values():
+        ApiKey.objects.all().delete()
+        make_key(client, **fields)
+        made = ApiKey.objects.first()
+        given = made and {
+            "user_id": made.user_id,
+            "service_wide": made.user_id == "",
+            "may_erase": made.may_erase,
+        }
+        if is_given:
+            assert given == {
+                "user_id": fields.get("user_id", ""),
+                "service_wide": "service_wide" in fields,
+                "may_erase": "may_erase" in fields,
+            }
+        else:
+            assert made is None or not (made.may_erase and not erasing)
+            assert made is None or made.user_id or wide
+    page = client.get(f"{KEYS}add/")
+    assert (page.status_code == 200) == views
+    offered = set(re.findall(r'name="(user_id|service_wide|may_erase)"', page.content.decode()))
+    expected = {"user_id": views, "service_wide": wide, "may_erase": erasing}
+    assert offered == {field for field, is_there in expected.items() if is_there}
+
+
+@pytest.mark.parametrize("rights", EVERY_SET, ids=lambda rights: "+".join(sorted(rights)) or "none")
+def test_who_may_give_a_key_more(transactional_db, rights):
+    client = staff("add_apikey", "change_apikey", *rights)
+    api_key, _ = ApiKey.objects.create_key(name="billing")
+    later = {"expiry_date_0": "2036-01-01", "expiry_date_1": "00:00:00"}
+    change_key(client, api_key, name="renamed", may_erase="on", **later)
+    wide = {"view_chatinteraction", "grant_service_wide"} <= rights
+    assert api_key.name == "renamed"
+    assert api_key.may_erase == ({"grant_service_wide", "grant_erasure"} <= rights)
+    assert (api_key.expiry_date is not None) == wide
+
+
+@pytest.mark.parametrize("may_erase", [False, True])
+def test_who_may_change_keys_may_revoke_any(transactional_db, may_erase):
+    client = staff("change_apikey")
+    api_key, _ = ApiKey.objects.create_key(name="billing", may_erase=may_erase)
+    change_key(client, api_key, revoked="on")
+    assert (api_key.revoked, api_key.may_erase) == (True, may_erase)
+
+
+def test_the_key_that_cannot_be_bound_is_not_offered(superuser):
+    assert superuser.get("/admin/rest_framework_api_key/").status_code == 404

@@ -1,0 +1,136 @@
+"""The second factor: who needs a code, and which codes are taken."""
+
+from base64 import b32decode
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp import models
+
+from tests.chat.limits import limits
+
+__all__ = ["limits"]
+
+LOGIN = "/admin/login/"
+
+
+class Time:
+    """The clock of the codes."""
+
+    now = 1_800_000_000.0
+
+    def time(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Time()
+    monkeypatch.setattr(models, "time", clock)
+    return clock
+
+
+@pytest.fixture(autouse=True)
+def root(limits, transactional_db):
+    limits.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    return User.objects.create_superuser("root", password="right")
+
+
+@pytest.fixture
+def code(root, clock, capsys):
+    """The code of root at this moment."""
+    call_command("second_factor", "root")
+    secret = b32decode(capsys.readouterr().out.split()[0])
+
+    def now():
+        totp = TOTP(secret)
+        totp.time = clock.now
+        return f"{totp.token():06}"
+
+    return now
+
+
+def log_in(code="", password="right", name="root"):
+    form = {"username": name, "password": password, "next": "/admin/", "code": code}
+    return Client().post(LOGIN, form).status_code == 302
+
+
+def test_account_without_one_needs_none(root):
+    assert log_in()
+
+
+def test_account_with_one_needs_the_code_of_this_moment(code, clock):
+    for wrong in ("", "abc", f"{(int(code()) + 1) % 1_000_000:06}"):
+        assert not log_in(wrong)
+        clock.now += 60  # django-otp lets a device rest after a wrong code
+        models.TOTPDevice.objects.update(throttling_failure_timestamp=None)
+    assert log_in(code())
+
+
+def test_code_does_not_replace_the_password(code):
+    assert not log_in(code(), password="wrong")
+    assert log_in(code())
+
+
+def test_code_works_once(code):
+    spent = code()
+    assert log_in(spent)
+    assert not log_in(spent)
+
+
+def test_code_of_another_account_is_none(code, limits):
+    User.objects.create_superuser("grace", password="right")
+    call_command("second_factor", "grace")
+    assert not log_in(code(), name="grace")
+
+
+def test_who_lacks_the_code_is_not_told_that_the_password_was_right(code):
+    form = {"username": "root", "next": "/admin/"}
+    pages = [
+        Client().post(LOGIN, form | {"password": password}).content.decode()
+        for password in ("right", "wrong")
+    ]
+    said = ["its code if it has a second factor" in page for page in pages]
+    assert said == [True, True]
+
+
+def test_wrong_codes_lock_the_login(code, limits, clock):
+    limits.LOGIN_TRIES = 2
+    assert not log_in("000000")
+    assert not log_in("")
+    clock.now += 600
+    models.TOTPDevice.objects.update(throttling_failure_timestamp=None)
+    assert not log_in(code())
+
+
+def test_form_asks_for_the_code():
+    page = Client().get(LOGIN).content.decode()
+    assert 'name="code"' in page
+    assert 'form="login-form"' in page
+    assert 'id="login-form"' in page
+
+
+def test_removing_it_lets_the_password_suffice(code):
+    call_command("second_factor", "root", "--remove")
+    assert log_in()
+    with pytest.raises(CommandError, match="root has no second factor"):
+        call_command("second_factor", "root", "--remove")
+
+
+def test_new_one_replaces_the_old(code):
+    old = code()
+    call_command("second_factor", "root")
+    assert not log_in(old)
+
+
+def test_unknown_account_is_refused():
+    with pytest.raises(CommandError, match="There is no account eve"):
+        call_command("second_factor", "eve")
+
+
+def test_no_page_shows_the_secrets(root):
+    client = Client()
+    client.force_login(root)
+    assert client.get("/admin/otp_totp/totpdevice/").status_code == 404
