@@ -4,8 +4,6 @@
 import os
 import sys
 
-import config  # noqa: F401  (before Django: see config/__init__.py)
-
 
 def main() -> None:
     """Run the command that the arguments name."""
@@ -17,6 +15,7 @@ def main() -> None:
 
 
 def _run() -> None:
+    import config  # noqa: F401  (before Django: see config/__init__.py)
     from django.core.exceptions import ImproperlyConfigured
 
     try:

@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tests import servers
 from tests.chat.processes import ROOT, environment, free_port, manage
@@ -214,7 +215,8 @@ class World:
         name = f"{words[0]} ({number})"
         status = COMMAND_STATUSES.get(process.returncode, str(process.returncode))
         self._known.count(f"{words[0]} {status}")
-        if "Traceback" in said:
+        # Before a command begins, while Python starts, Ctrl-C is Python's own.
+        if "Traceback" in said and not said.rstrip().endswith("KeyboardInterrupt"):
             self._known.fault("traceback", f"{name}: {said[-1500:]}")
         elif process.returncode == 1 and not EXCUSES.search(said):
             self._known.fault("command", f"{name}: {said[-500:]}")
@@ -241,7 +243,7 @@ class World:
         """Import interactions that are due to be archived."""
         rows = []
         for number in range(40):
-            row = Row(f"user-{choose.randrange(self.users)}", f"Old {number}?")
+            row = Row(f"user-{choose.randrange(self.users)}", f"Old {number} of {uuid4()}?")
             if self._known.begin(row, f"imported {row.interaction_id}"):
                 rows.append(row)
         lines = b"".join(_line(row, choose) for row in rows)
