@@ -9,13 +9,14 @@ def main() -> None:
     """Run the command that the arguments name."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
+        import config  # noqa: F401  (before Django: see config/__init__.py)
+
         _run()
     except KeyboardInterrupt:  # while it was starting; later a command says what was done
         sys.exit(130)
 
 
 def _run() -> None:
-    import config  # noqa: F401  (before Django: see config/__init__.py)
     from django.core.exceptions import ImproperlyConfigured
 
     try:
