@@ -41,11 +41,26 @@ FORMS = 64
 EXPORTS = 16
 """Exports. Each waits for its reader."""
 
+FORMS_OF_ONE = 8
+"""Of these, requests from one address, so that nobody keeps all others from logging in."""
+
+LARGE = 1024 * 1024
+"""Bytes of a body or a response that is large. Few of them fit into the memory of a process."""
+
+LARGE_BODIES = 8
+"""Requests with a large body. One takes about six times its size while it is saved."""
+
+LARGE_RESPONSES = 32
+"""Large responses. Each waits for its reader."""
+
 FILES = 64
 """Static files that are being sent. Anybody may ask for one."""
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 """Methods of requests that write nothing (RFC 9110, section 9.2.1)."""
+
+LOOKUP = ("POST", "/api/v1/interactions/lookup/")
+"""A read whose question is in its body."""
 
 BUSY_SECONDS = 2
 """When a client that found no place may try again."""
@@ -97,15 +112,24 @@ class Admission:
         self.requests = Room(REQUESTS)
         self.forms = Room(FORMS)
         self.exports = Room(EXPORTS)
+        self.large_responses = Room(LARGE_RESPONSES)
+        self._large_bodies = Room(LARGE_BODIES)
+        self._forms_of: dict[str, int] = {}
+        self._forms_lock = threading.Lock()
         self.files = Room(FILES)
         self.readiness_checks = Room(READINESS_CHECKS)
         self._api_bodies = Room(API_BODIES)
         self._waiting: dict[int, float] = {}
 
-    def rooms(self, path: str) -> tuple[Room, ...]:
-        """Where a request for this path needs a place. `/healthz` needs none."""
+    def rooms(self, environ: dict[str, Any]) -> tuple[Room, ...]:
+        """Where a request needs a place. `/healthz` needs none."""
+        path = environ["PATH_INFO"]
         if path.startswith("/api/"):
-            return (self.requests, self.exports) if path.endswith("/export/") else (self.requests,)
+            if path.endswith("/export/"):
+                return self.requests, self.exports
+            if int(environ.get("CONTENT_LENGTH") or 0) > LARGE:
+                return self.requests, self._large_bodies
+            return (self.requests,)
         if path.startswith("/static/"):
             return self.requests, self.files
         if path == "/readyz":
@@ -114,9 +138,26 @@ class Admission:
 
     def places_to_work(self, method: str, path: str) -> tuple[Room, ...]:
         """Where a request needs a place while it works. All wait for them in the same order."""
-        if method in SAFE_METHODS or path.endswith("/lookup/"):
+        if method in SAFE_METHODS or (method, path) == LOOKUP:
             return (self.work,)
         return self._writes, self.work
+
+    def enter_form(self, address: str) -> bool:
+        """Take a place for a form from this address. Returns whether there was one."""
+        with self._forms_lock:
+            number = self._forms_of.get(address, 0)
+            if number >= FORMS_OF_ONE or not self.forms.enter():
+                return False
+            self._forms_of[address] = number + 1
+            return True
+
+    def leave_form(self, address: str) -> None:
+        """Give it back."""
+        with self._forms_lock:
+            self.forms.leave()
+            self._forms_of[address] -= 1
+            if not self._forms_of[address]:
+                del self._forms_of[address]
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

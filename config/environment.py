@@ -59,16 +59,20 @@ class Variable:
             ) from None
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+LARGEST_NUMBER = 1_000_000
+"""No setting has a use for more, and the arithmetic of dates ends not far beyond."""
+
+
+def _natural(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdecimal() else -1
+    if not 0 <= number <= LARGEST_NUMBER:
         raise ValueError
     return number
 
 
-def _natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
+def _positive(text: str) -> int:
+    number = _natural(text)
+    if number < 1:
         raise ValueError
     return number
 
@@ -85,15 +89,15 @@ def _seconds_of_a_minute(text: str) -> int:
 
 
 def _percent(text: str) -> int:
-    number = int(text)
-    if not 0 < number <= 100:
+    number = _positive(text)
+    if number > 100:
         raise ValueError
     return number
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 65536:
+    number = _positive(text)
+    if number > 65535:
         raise ValueError
     return number
 
@@ -119,7 +123,7 @@ def _matching(pattern: str) -> Callable[[str], str]:
 
 def path(text: str) -> Path:
     """A path, from the project's folder. Raises ValueError for what only a shell would replace."""
-    if re.match(r"~|.*\$[A-Za-z_{]", text):
+    if not text or re.match(r"~|.*\$[A-Za-z_{]", text):
         raise ValueError
     return BASE_DIR / text
 
@@ -164,15 +168,15 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     ),
     "boolean": (_boolean, "1, true, 0 or false"),
     "boolean or empty": (_boolean_or_empty, "1, true, 0, false or empty"),
-    "seconds": (_positive, "a whole number of seconds from 1"),
+    "seconds": (_positive, "a whole number of seconds from 1 to 1000000"),
     "up to a minute": (_seconds_of_a_minute, "a whole number of seconds from 1 to 60"),
     "minutes": (_positive, "a whole number of minutes from 1"),
     "hours": (_positive, "a whole number of hours from 1"),
-    "days": (_positive, "a whole number of days from 1"),
+    "days": (_positive, "a whole number of days from 1 to 1000000"),
     "percent": (_percent, "a whole number from 1 to 100"),
-    "number": (_positive, "a whole number from 1"),
-    "number or zero": (_natural, "a whole number from 0"),
-    "number or empty": (_positive_or_empty, "a whole number from 1, or empty"),
+    "number": (_positive, "a whole number from 1 to 1000000"),
+    "number or zero": (_natural, "a whole number from 0 to 1000000"),
+    "number or empty": (_positive_or_empty, "a whole number from 1 to 1000000, or empty"),
     "port": (_port, "a port number from 1 to 65535"),
     "list": (_words, "words separated by commas"),
     "table": (
@@ -203,7 +207,7 @@ SECRET_KEY = Variable(
     "text",
     "",
     "Signs sessions and page cursors. Required outside development; in development one is "
-    "generated once and kept in `DATA_DIR`.",
+    "generated once and kept in `DATA_DIR`. Without commas, so that it can become a fallback.",
 )
 SECRET_KEY_FALLBACKS = Variable(
     "SECRET_KEY_FALLBACKS",

@@ -1,6 +1,6 @@
 """Django's WSGI handler, adapted to granian and to this project's connections."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -11,10 +11,13 @@ from django.db import close_old_connections, reset_queries
 from django.http import HttpResponse
 
 from chat.api.problems import Problem, Unavailable, exception_handler
-from config.admission import BUSY_SECONDS, Admission, Room, leave, wait
+from config.admission import BUSY_SECONDS, LARGE, Admission, Room, leave, wait
 from config.headers import protect
 from config.middleware import HEALTH
 from config.request_bodies import admit, has_body
+
+CHUNK = 64 * 1024
+"""Bytes of a large response that are sent at once."""
 
 
 class Handler(WSGIHandler):
@@ -34,7 +37,7 @@ class Handler(WSGIHandler):
     ) -> Iterable[bytes]:
         """Return the body: a list with one item, or a stream."""
         taken: list[Room] = []
-        for room in self.admission.rooms(environ["PATH_INFO"]):
+        for room in self.admission.rooms(environ):
             if not room.enter():
                 leave(taken)
                 problem = Unavailable("The server is busy.", retry_after=BUSY_SECONDS)
@@ -44,7 +47,13 @@ class Handler(WSGIHandler):
         try:
             response = self._admitted(environ, start_response)
             if isinstance(response, list):
-                return response
+                if len(response[0]) <= LARGE or environ["REQUEST_METHOD"] != "GET":
+                    return response
+                if not self.admission.large_responses.enter():
+                    problem = Unavailable("Too many clients are reading.", retry_after=BUSY_SECONDS)
+                    return _refused(environ, start_response, problem)
+                taken.append(self.admission.large_responses)
+                response = _chunks(response[0])
             stream = Stream(response, taken)
             return stream
         finally:
@@ -69,6 +78,12 @@ class Handler(WSGIHandler):
             return response
         response.close()
         return [response.content]
+
+
+def _chunks(content: bytes) -> Generator[bytes, None, None]:
+    """A large response in parts, so that granian waits for its reader between them."""
+    for start in range(0, len(content), CHUNK):
+        yield content[start : start + CHUNK]
 
 
 class Stream:

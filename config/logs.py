@@ -27,7 +27,7 @@ class NoRefusals(logging.Filter):
 
 
 class OneLine(logging.Filter):
-    """Logs a wrong Host, which any client can send, as a warning of one line: no traceback."""
+    """Logs a request that Django refuses, and any client can send, as one line: no traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten the record, whose text Django has escaped. Keeps all."""

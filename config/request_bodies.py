@@ -6,6 +6,7 @@ Django's CSRF check reads the form in a POST to any page. So this is decided bef
 from io import BytesIO
 from typing import Any
 
+from chat.api.addresses import address_of
 from chat.api.problems import (
     InvalidRequest,
     LengthRequired,
@@ -47,14 +48,15 @@ def admit(environ: dict[str, Any], admission: Admission) -> Problem | None:
         return TooLarge("A body is not expected here. Send the request without one.")
     if problem := _form_problem(environ):
         return problem
-    if not admission.forms.enter():
+    address = address_of(environ)
+    if not admission.enter_form(address):
         return too_many_senders()
     length = int(environ["CONTENT_LENGTH"])
     try:
         with admission.waiting():
             body = environ["wsgi.input"].read(length)
     finally:
-        admission.forms.leave()
+        admission.leave_form(address)
     if len(body) < length:  # it would be another form
         return InvalidRequest("The body ended too soon.")
     environ["wsgi.input"] = BytesIO(body)

@@ -278,6 +278,8 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+UNFOLD = {"SITE_TITLE": "Chat interaction store", "SITE_HEADER": "Chat interaction store"}
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -334,6 +336,10 @@ SPECTACULAR_SETTINGS = {
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
 
+REFUSED = [
+    *("DisallowedHost", "DisallowedRedirect", "RequestDataTooBig", "SuspiciousOperation"),
+    *("TooManyFieldsSent", "TooManyFilesSent"),
+]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -348,7 +354,8 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "django.request": {"filters": ["refusals", "route"]},
-        "django.security.DisallowedHost": {"filters": ["one_line"]},
+        **{f"django.security.{name}": {"filters": ["one_line"]} for name in REFUSED},
+        "django.security.csrf": {"filters": ["route"]},
         # At DEBUG these log whole requests, including what users said.
         "botocore": {"level": "WARNING"},
         "boto3": {"level": "WARNING"},

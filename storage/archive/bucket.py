@@ -4,6 +4,8 @@ Deleting is final: if the bucket keeps versions, those of deleted and replaced o
 as well. This needs s3:ListBucketVersions and s3:DeleteObjectVersion.
 """
 
+import errno
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -24,6 +26,13 @@ CLIENT = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     signature_version="s3v4",
 )
+
+READS_AT_ONCE = 4
+"""Reads of a process that wait for S3: fewer than the threads of a server, so that those who need
+nothing of S3 go on while it hangs."""
+
+READ_WAITS_SECONDS = 1
+"""How long a read waits for one of these places."""
 
 DELETED_AT_ONCE = 1_000
 """The most that S3 deletes in one call."""
@@ -46,6 +55,7 @@ class ArchiveBucket(S3Storage):
             file_overwrite=True,
             location="",
         )
+        self._reads = threading.BoundedSemaphore(READS_AT_ONCE)
 
     def look(self) -> None:
         """Check access: list objects, and versions of objects."""
@@ -65,7 +75,7 @@ class ArchiveBucket(S3Storage):
     def read_range(self, name: str, offset: int, length: int | None) -> bytes:
         """`length` bytes from `offset`, or all if it is None; fewer at the end of the object."""
         last = "" if length is None else offset + length - 1
-        with _as_os_errors():
+        with self._place_to_read(), _as_os_errors():
             try:
                 answer = self._client.get_object(**self._at(name), Range=f"bytes={offset}-{last}")
                 return answer["Body"].read()[:length]  # a range cannot be empty
@@ -73,6 +83,15 @@ class ArchiveBucket(S3Storage):
                 if _code(error) == "InvalidRange":  # the object ends before `offset`
                     return b""
                 raise
+
+    @contextmanager
+    def _place_to_read(self) -> Iterator[None]:
+        if not self._reads.acquire(timeout=READ_WAITS_SECONDS):
+            raise TimeoutError(errno.ETIMEDOUT, "too many reads are waiting for S3")
+        try:
+            yield
+        finally:
+            self._reads.release()
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         """The folders and objects in a folder, at 1,000 a request."""

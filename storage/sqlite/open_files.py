@@ -22,6 +22,12 @@ GONE = (
 )
 
 
+MISSING = (
+    "there is no file, but its write-ahead log is there, with what was saved last. Put the file "
+    "back; if it is lost, set the log aside and restore a backup"
+)
+
+
 class OpenFiles:
     """The files that the connections of this process to a database have open."""
 
@@ -36,7 +42,13 @@ class OpenFiles:
         """Whether the last check has failed."""
 
     def opening(self) -> None:
-        """Raise OperationalError if SQLite would open another file now, or make a new one."""
+        """Raise OperationalError if SQLite would open another file now, or make a new one.
+
+        SQLite takes a log beside an empty database for a leftover, and deletes it. What it holds
+        may have been acknowledged.
+        """
+        if not _size(self._database) and _size(self._log):
+            raise OperationalError(MISSING)
         if self._open_file is not None and _identity(self._database) != self._open_file:
             self._fail()
 
@@ -72,6 +84,14 @@ class OpenFiles:
             self.are_gone = True
             logger.critical("The database %s has failed: %s.", self._database, GONE)
         raise OperationalError(GONE)
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; 0 if there is none."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return 0
 
 
 def _identity(path: str) -> Identity | None:

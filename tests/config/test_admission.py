@@ -9,11 +9,11 @@ import pytest
 from django.db import connection
 from django.test import RequestFactory
 
-from config.admission import Admission, Room
+from config.admission import FORMS_OF_ONE, Admission, Room
 from config.handler import Handler
 from config.request_bodies import FORM_LIMIT
 from storage.models import ApiKey
-from tests.chat.calls import INTERACTIONS, LOOKUP, PROBLEM, new
+from tests.chat.calls import INTERACTIONS, LOOKUP, PROBLEM, new, one
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -153,6 +153,48 @@ def test_some_places_to_work_are_for_reads_alone(threads):
         while room.enter():
             taken[number] += 1
     assert taken == [max(1, threads * 3 // 4), threads]
+
+
+def test_only_the_lookup_of_answers_is_a_read_among_posts():
+    admission = Admission(16)
+    for method, path in (("DELETE", LOOKUP), ("PATCH", LOOKUP), ("DELETE", one("a/lookup"))):
+        assert len(admission.places_to_work(method, path)) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_large_responses_wait_for_their_readers_in_places_of_their_own(
+    handler, key, storage, make_interaction, monkeypatch
+):
+    storage.create_interactions_sync([make_interaction(message="x" * 380_000) for _ in range(4)])
+    monkeypatch.setattr(handler.admission, "large_responses", Room(1))
+    first = ask(handler, "GET", INTERACTIONS, **key)
+    assert ask(handler, "GET", INTERACTIONS, **key).status == 503
+    assert ask(handler, "GET", "/healthz").status == 200
+    assert len(json.loads(b"".join(first.content))["results"]) == 4
+    first.content.close()
+    again = ask(handler, "GET", INTERACTIONS, **key)
+    assert again.status == 200
+    again.content.close()
+
+
+def test_few_large_bodies_are_taken_at_once(handler, monkeypatch):
+    monkeypatch.setattr(handler.admission, "_large_bodies", Room(0))
+    environ = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(2 * 1024 * 1024)}
+    answer = ask(handler, "POST", INTERACTIONS, Unread(), **environ)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+
+
+def test_one_address_leaves_places_for_forms_to_others(handler):
+    taken = 0
+    while handler.admission.enter_form("192.0.2.1"):
+        taken += 1
+    assert taken == FORMS_OF_ONE
+    assert handler.admission.enter_form("192.0.2.2")
+    handler.admission.leave_form("192.0.2.2")
+    for _ in range(taken):
+        handler.admission.leave_form("192.0.2.1")
+    assert handler.admission.enter_form("192.0.2.1")
+    handler.admission.leave_form("192.0.2.1")
 
 
 def test_a_method_that_no_address_has_is_refused_as_such(handler):

@@ -22,7 +22,7 @@ MISTAKES = [
     ({"DYNAMODB_TABLE": "chat interactions"}, "is not the name of a DynamoDB table: 3 to 255"),
     ({"DYNAMODB_TABLE": "ab"}, "DYNAMODB_TABLE='ab' is not the name of a DynamoDB table"),
     ({"DYNAMODB_CONNECTIONS": "0"}, "DYNAMODB_CONNECTIONS='0' is not a whole number from 1"),
-    ({"THREADS": "many"}, "THREADS='many' is not a whole number from 1, or empty"),
+    ({"THREADS": "many"}, "THREADS='many' is not a whole number from 1 to 1000000, or empty"),
     *(
         ({name: value}, f"{name}={value!r} is not a whole number of days from 1")
         for name in ("RETENTION_HOT_DAYS", "RETENTION_TOTAL_DAYS")
@@ -46,6 +46,9 @@ MISTAKES = [
     ({"DATABASE_URL": "sqlite:///${HOME}/x"}, "does not name a SQLite file"),
     ({"DATABASE_URL": "sqlite:////data/chat#1"}, "does not name a SQLite file"),
     ({"DATABASE_URL": "postgres://u:hunter2@h/x"}, "DATABASE_URL does not name a SQLite file"),
+    ({"DATA_DIR": ""}, "DATA_DIR='' is not a path"),
+    ({"BACKUP_KEEP_DAYS": "9999999999"}, "is not a whole number of days from 1 to 1000000"),
+    ({"PORT": "\u0663"}, "is not a port number from 1 to 65535"),
     ({"AWS_REGION": ""}, "AWS_REGION is not set"),
     ({"AWS_REGION": "Frankfurt"}, "AWS_REGION='Frankfurt' is not the name of a region"),
 ]

@@ -144,6 +144,21 @@ def test_whatever_host_a_client_invents_is_one_short_line(storage, key, caplog, 
         assert len(line) < 400
 
 
+def test_too_many_parameters_are_one_line_too(storage, caplog):
+    query = "&".join(f"p{number}=0" for number in range(1500))
+    assert Client().get(f"/admin/login/?{query}").status_code == 400
+    for record in caplog.records:
+        assert record.exc_info is None
+        assert "\n" not in caplog.handler.formatter.format(record)
+
+
+def test_the_log_of_a_form_without_its_token_has_no_ids(storage, caplog):
+    client = Client(enforce_csrf_checks=True)
+    client.post("/admin/storage/chatinteraction/somebody/change/", {"a": "b"})
+    assert caplog.records
+    assert "somebody" not in caplog.text
+
+
 def test_calls_with_a_wrong_host_count_for_their_address(limits, clock, storage, key):
     limits.RATE_LIMIT_PER_ADDRESS = 2
     client = Client(headers={"host": "evil.example"})

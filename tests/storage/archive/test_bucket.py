@@ -1,6 +1,7 @@
 """The archive in an S3 bucket keeps the contract, and what S3 takes besides."""
 
 import itertools
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -250,3 +251,13 @@ def test_waits_are_bounded():
     config = ArchiveBucket("b", buckets.REGION, None).client_config
     assert (config.connect_timeout, config.read_timeout) == (2, 10)
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}
+
+
+def test_while_s3_hangs_few_reads_wait_for_it(bucket, monkeypatch):
+    monkeypatch.setattr(bucket_module, "READ_WAITS_SECONDS", 0)
+    monkeypatch.setattr(bucket, "_reads", threading.BoundedSemaphore(1))
+    told = pytest.raises(TimeoutError, match="too many reads are waiting for S3")
+    with bucket._place_to_read(), told:
+        bucket.read_range("x", 0, 1)
+    with pytest.raises(FileNotFoundError):
+        bucket.read_range("x", 0, 1)

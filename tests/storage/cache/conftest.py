@@ -103,7 +103,7 @@ def save(cloud, make_interaction):
         )
         cloud.save_interaction_sync(interaction)
         for key in keys.answer_keys(interaction):
-            EvictableCells(cloud.cache._server).delete(key)
+            EvictableCells(cloud.cache.server).delete(key)
         for _ in range(2):
             assert cloud.find_answer_sync(Question(user_id, message)) is not None
             cloud.get_interaction_sync(interaction_id)

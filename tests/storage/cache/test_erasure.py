@@ -152,7 +152,7 @@ def test_a_reader_of_what_was_deleted_before_fills_nothing(cloud, raw, slow_read
 
 
 def test_a_writer_from_before_puts_nothing(cloud, raw):
-    cells = RedisCells(cloud.cache._server)
+    cells = RedisCells(cloud.cache.server)
     token = cells.begin(interaction_key("i"), b"writer", [])
     cloud.forget_user("ada")
     cells.end(interaction_key("i"), token, b"{}", 60, [])
@@ -184,7 +184,7 @@ def test_somebody_who_goes_on_is_not_reported_erased(cloud, monkeypatch):
 
 
 def test_readers_who_find_nothing_do_not_keep_it_from_ending(cloud, raw):
-    cells = RedisCells(cloud.cache._server)
+    cells = RedisCells(cloud.cache.server)
     cells.lease(f"chat:ada:{'1' * 64}", b"reader")
     cells.mark([f"chat:ada:{'2' * 64}"])
     assert cloud.forget_user("ada")["cached"] == 0

@@ -57,7 +57,7 @@ def cloud(dynamodb_model, cache_url):
 
 def ids_on_the_node(cloud):
     """Ids whose keys are on the third node of a cluster."""
-    client = cloud.cache._server.client.get_client(write=True)
+    client = cloud.cache.server.client.get_client(write=True)
     for number in range(1000):
         key = interaction_key(f"i{number}")
         if not isinstance(client, RedisCluster) or client.keyslot(key) > 10922:

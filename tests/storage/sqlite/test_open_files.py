@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from sqlite3 import OperationalError
 
 import pytest
 from django.db import DatabaseError, connections, transaction
@@ -13,6 +15,7 @@ from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction, Lock
 from storage.records.pages import PageQuery
 from storage.sqlite.base import close_idle_connections
+from storage.sqlite.open_files import OpenFiles
 
 
 def remove_everything(database):
@@ -80,6 +83,26 @@ def database(other, other_storage, make_interaction):
         editor.create_model(Lock)
     other_storage.create_interaction_sync(make_interaction(interaction_id="kept"))
     return Path(other.settings_dict["NAME"])
+
+
+def test_a_log_without_its_database_is_kept(other, other_storage, database):
+    """As if a command ran while somebody has moved the file; SQLite would delete the log."""
+    aside = database.with_name("aside")
+    with sqlite3.connect(database) as holder:  # a server that keeps the log alive
+        holder.execute("SELECT count(*) FROM storage_chatinteraction")
+        close_idle_connections()
+        log = Path(f"{database}-wal").read_bytes()
+        assert log
+        database.rename(aside)
+        open_files = OpenFiles(str(database))
+        with pytest.raises(OperationalError, match="its write-ahead log is there"):
+            open_files.opening()
+        assert not database.exists()
+        assert Path(f"{database}-wal").read_bytes() == log
+        aside.rename(database)
+        open_files.opening()
+    holder.close()
+    assert other_storage.get_interaction_sync("kept") is not None
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)

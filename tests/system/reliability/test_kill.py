@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from tests import switches
 from tests.chat.calls import BATCH, INTERACTIONS, new
+from tests.servers import listens, wait_for
 from tests.system.reliability.servers import DATABASE, Client, integrity, messages_by_id
 
 ROUNDS = switches.number("KILL_ROUNDS")
@@ -158,3 +159,9 @@ def test_a_server_that_answers_before_it_has_saved_is_found_out(start):
     with closing(Client(start())) as client:
         stored = {writer: client.everything_of(writer.user_id) for writer in writers}
     assert any(lost(writer.acknowledged, stored[writer]) for writer in writers)
+
+
+def test_workers_end_when_their_main_process_was_killed(start):
+    server = start(WORKERS="2")
+    os.kill(server._process.pid, signal.SIGKILL)
+    wait_for(lambda: not listens(server.port), "the end of the workers")
