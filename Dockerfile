@@ -1,11 +1,15 @@
 # Two stages: the first has what installing needs, the second only what running needs.
-FROM python:3.11-slim-bookworm AS build
+# By digest, so that the same files come with every build. A newer one is shown by
+# `docker buildx imagetools inspect python:3.11-slim-bookworm`.
+FROM python:3.11.16-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84 AS base
+
+FROM base AS build
 WORKDIR /app
 RUN python -m venv /app/.venv
 COPY requirements/base.txt requirements/base.txt
 RUN /app/.venv/bin/pip install --no-cache-dir --require-hashes -r requirements/base.txt
 
-FROM python:3.11-slim-bookworm
+FROM base
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOST=0.0.0.0 \
