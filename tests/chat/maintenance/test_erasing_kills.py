@@ -233,5 +233,5 @@ class TestWithoutProtection:
             return write(self, segment, kept)
 
         monkeypatch.setattr(Archive, "write", removing)
-        monkeypatch.setattr(compaction.Compaction, "_refuse_lost_manifest", lambda *_: None)
+        monkeypatch.setattr(compaction.Compaction, "refuse_lost_manifest", lambda *_: None)
         assert goes_wrong(steps, make_people)

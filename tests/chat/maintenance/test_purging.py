@@ -160,7 +160,8 @@ class TestDamage:
 
 def test_stopped_at_its_bound_it_tells_what_is_left(store, archived, monkeypatch):
     summary = store.run("purge_interactions", "--max-seconds", "0", now=NOW + 9 * DAY, status=3)
-    assert (summary["status"], summary["cold"], summary["remaining"]) == ("stopped", 0, 73)
+    assert (summary["status"], summary["cold"]) == ("stopped", 0)
+    assert summary["remaining"] is None  # there was no time to count
     remove, removed = Archive.remove, []
 
     def stopping(self, segment):

@@ -94,7 +94,7 @@ def test_if_every_call_waited_for_its_turn_other_work_would_wait_for_all_of_them
     storage.database.client.__class__ = NeverStalled
     with hung(storage, 6) as (hanging, _, others):
         wait(others)
-        assert hanging.turns.in_vain == CALLS - 6
+        assert hanging.turns.in_vain > THREADS - 6
 
 
 def test_a_call_waits_again_as_soon_as_one_under_way_has_ended(storage, proxy, in_threads):

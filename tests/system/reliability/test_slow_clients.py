@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from config.admission import FORMS_OF_ONE
 from tests.chat.calls import BATCH, INTERACTIONS, new
 from tests.chat.processes import COMMAND_SECONDS, run
 from tests.system.reliability.servers import Server
@@ -171,9 +172,9 @@ def test_stalled_clients_do_not_make_a_stop_a_kill(start):
     server = start(CLIENT_TIMEOUT="60")
     with (
         clients(server, half_call(server), count=20),
-        clients(server, half_form(server, "/admin/login/"), count=20),
+        clients(server, half_form(server, "/admin/login/"), count=FORMS_OF_ONE),
     ):
         look_after(server)
         assert server.interrupt(COMMAND_SECONDS) == 0
     # Otherwise the worker would have been killed, without a line.
-    assert closed(server) == 40
+    assert closed(server) == 20 + FORMS_OF_ONE
