@@ -26,7 +26,7 @@ AWAY_SECONDS = (0.5, 6.0)
 COMMAND_STATUSES = {0: "done", 1: "failed", 3: "stopped", 130: "interrupted", -9: "killed"}
 EXCUSES = re.compile(
     "There is no backup|at work|did not answer|unavailable|in use|no space|lock|Unable|"
-    "cannot be reached|not respond|Try again|did not confirm|Another export",
+    "cannot be reached|not respond|Try again|did not confirm|Another export|too slow",
     re.IGNORECASE,
 )
 """What a command may say when it fails although nothing is wrong with it: somebody else was at
