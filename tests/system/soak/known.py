@@ -112,8 +112,8 @@ class Known:
         `changes` is what `row.changes` was before the read began.
         """
         with self._lock:
-            if row.changes != changes or shown in row.possible:
-                return
+            if row.changes != changes or began <= row.since or shown in row.possible:
+                return  # it is right, or a write was under way meanwhile
             right = row.possible
         age = f"{began - row.since:.2f} s after the last acknowledged write"
         kind = "back" if right == (GONE,) else "lost" if shown == GONE else "stale"
