@@ -38,11 +38,11 @@ API_BODIES = 128
 FORMS = 64
 """Requests that wait for the body of a form. Anybody may send one."""
 
-EXPORTS = 16
-"""Exports. Each waits for its reader."""
-
 FORMS_OF_ONE = 8
 """Of these, requests from one address, so that nobody keeps all others from logging in."""
+
+EXPORTS = 16
+"""Exports. Each waits for its reader."""
 
 LARGE = 1024 * 1024
 """Bytes of a body or a response that is large. Few of them fit into the memory of a process."""
