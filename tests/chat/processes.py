@@ -1,5 +1,6 @@
 """The real commands and the real server, as processes of their own."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -53,19 +54,30 @@ def free_port() -> Any:
 
 
 class Server:
-    """`manage.py serve` with its data in `folder`, on a port of its own."""
+    """`manage.py serve` with its data in `folder`, on a port of its own.
 
-    def __init__(self, folder: Path | str, **values: Any) -> None:
+    `inside` are the words that run a program somewhere else; `data` is the folder as it is there.
+    """
+
+    def __init__(
+        self, folder: Path | str, data: Any = None, inside: Any = (), **values: Any
+    ) -> None:
         self.folder = Path(folder)
         self.port = free_port()
         self.started = datetime.now(UTC)
         self._output = self.folder / f"output-{self.port}.txt"
+        found = environment(data or folder, PORT=str(self.port), **values)
+        self._process = (
+            self._start_inside(inside, found) if inside else fork_server.serve(found, self._output)
+        )
+
+    def _start_inside(self, inside: Any, values: dict[str, Any]) -> Any:
         with self._output.open("wb") as file:
-            self._process = subprocess.Popen(
-                manage("serve"),
+            return subprocess.Popen(
+                [*inside, *manage("serve")],
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=environment(folder, PORT=str(self.port), **values),
+                env=values,
                 cwd=ROOT,
                 start_new_session=True,  # a process group, which Ctrl-C reaches as a whole
                 umask=0o022,  # as most shells have it
@@ -104,7 +116,7 @@ class Server:
 
     def interrupt(self, seconds: float) -> Any:
         """Ctrl-C: the whole group gets it. Gives the exit status, or None if it goes on."""
-        os.killpg(self._process.pid, signal.SIGINT)
+        self._signal_all(signal.SIGINT)
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -112,17 +124,20 @@ class Server:
 
     def end(self, number: signal.Signals) -> None:
         """Send a signal that ends it, to all its processes, and wait."""
-        os.killpg(self._process.pid, number)
+        self._signal_all(number)
         self._process.wait(COMMAND_SECONDS)
+
+    def _signal_all(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     def stop(self) -> None:
         """End it, whatever it takes."""
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(3)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self.end(signal.SIGKILL)
 
     def connect(self) -> Any:
         """A raw connection."""

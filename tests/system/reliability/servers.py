@@ -2,9 +2,7 @@
 
 import http.client
 import json
-import os
 import signal
-import subprocess
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,27 +24,17 @@ class Server(processes.Server):
     """
 
     def __init__(self, folder: Path, disk: Any = None, without: Any = None, **values: Any) -> None:
-        self.folder = folder
-        self.port = processes.free_port()
-        self._output = folder / f"output-{self.port}.txt"
         if without:
             values["DJANGO_SETTINGS_MODULE"] = "tests.system.reliability.unprotected"
             values["WITHOUT"] = without
-        data = disk.mount_point if disk else folder
-        with self._output.open("wb") as file:
-            self._process = subprocess.Popen(
-                [*(disk.inside if disk else ()), *processes.manage("serve")],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=processes.environment(data, PORT=str(self.port), **values),
-                cwd=processes.ROOT,
-                start_new_session=True,
-            )
+        if disk:
+            super().__init__(folder, data=disk.mount_point, inside=disk.inside, **values)
+        else:
+            super().__init__(folder, **values)
 
     def kill(self) -> None:
         """kill -9 of granian and all its workers at once."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self.end(signal.SIGKILL)
 
     def wait(self) -> Any:
         """Wait until it ends by itself; gives the exit status."""
