@@ -7,9 +7,11 @@ of the fork server, which has imported nothing of this project, goes on as grani
 """
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
+import itertools
 import json
 import os
 import resource
@@ -21,7 +23,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,146 +62,220 @@ LIBRARIES = (
 )
 """None of them looks at the environment when it is imported, as `prometheus_client` does."""
 
-_server: subprocess.Popen[str] | None = None
 
+class Popen:
+    """A Python program in a process of its own, with what tests use of `subprocess.Popen`.
 
-class Process:
-    """A command that goes on, with what tests use of `subprocess.Popen`."""
+    `words` are what would follow `python`. With PIPE, a stream is a file of this process.
+    """
 
-    def __init__(self, pid: int, status: Path) -> None:
-        self.pid = pid
-        self._status = status
+    def __init__(
+        self,
+        words: Sequence[Any],
+        environment: Mapping[str, str],
+        *,
+        stdin: Any = subprocess.DEVNULL,
+        stdout: Any = subprocess.DEVNULL,
+        stderr: Any = subprocess.DEVNULL,
+        text: bool = False,
+        serves: bool = False,
+    ) -> None:
+        self.returncode: int | None = None
+        server = _server()
+        self._status = server.new_status()
+        with contextlib.ExitStack() as childs:
+            self.stdin, given = _stream(stdin, "w", text, childs)
+            self.stdout, out = _stream(stdout, "r", text, childs)
+            self.stderr, errors = (
+                (None, out) if stderr == subprocess.STDOUT else _stream(stderr, "r", text, childs)
+            )
+            order = {
+                "words": [*map(str, words)],
+                "environment": dict(environment),
+                "status": str(self._status),
+                "serves": serves,
+            }
+            self.pid = server.ordered(order, [given, out, errors])
 
     def poll(self) -> int | None:
         """The exit status, or None while it goes on."""
-        try:
-            return int(self._status.read_text())
-        except FileNotFoundError:
-            return None
+        if self.returncode is None:
+            with contextlib.suppress(FileNotFoundError):
+                self.returncode = int(self._status.read_text())
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit status, once it has ended; TimeoutExpired if that takes too long."""
         end = None if timeout is None else time.monotonic() + timeout
+        pause = 0.001
         while (status := self.poll()) is None:
             if end is not None and time.monotonic() > end:
-                raise subprocess.TimeoutExpired(MANAGE, timeout or 0)
-            time.sleep(0.01)
+                raise subprocess.TimeoutExpired("python", timeout or 0)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
         return status
+
+    def communicate(self, given: Any = None) -> tuple[Any, Any]:
+        """Write to its standard input, and read all that it prints, until it has ended."""
+        with ThreadPoolExecutor(3) as threads:
+            outputs = [threads.submit(_rest, stream) for stream in (self.stdout, self.stderr)]
+            if self.stdin is not None:
+                with contextlib.suppress(BrokenPipeError, ValueError), self.stdin:
+                    if given:
+                        self.stdin.write(given)
+        self.wait()
+        return outputs[0].result(), outputs[1].result()
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it has not ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _stream(kind: Any, mode: str, text: bool, childs: contextlib.ExitStack) -> tuple[Any, int]:
+    """Our end of a stream, if it is a pipe, and the child's, which is closed with `childs`."""
+    if kind == subprocess.PIPE:
+        reading, writing = os.pipe()
+        ours, other = (writing, reading) if mode == "w" else (reading, writing)
+        childs.callback(os.close, other)
+        if text:
+            return os.fdopen(ours, mode), other
+        return os.fdopen(ours, f"{mode}b", 0 if mode == "w" else -1), other
+    if kind == subprocess.DEVNULL:
+        opened = os.open(os.devnull, os.O_RDWR)
+        childs.callback(os.close, opened)
+        return None, opened
+    return None, kind.fileno()
+
+
+def _rest(stream: Any) -> Any:
+    """All that is left in it; it is closed then."""
+    if stream is None or stream.closed:
+        return None
+    with stream:
+        return stream.read()
+
 
 def run(
-    arguments: list[str], environment: dict[str, str], stdin: bytes = b""
+    words: Sequence[Any], environment: Mapping[str, str], stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run `manage.py` with these arguments to its end."""
-    with tempfile.TemporaryDirectory(prefix="command-") as folder:
-        files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
-        files[0].write_bytes(stdin)
-        status = _ordered(
-            {
-                "arguments": arguments,
-                "environment": environment,
-                "files": [str(file) for file in files],
-            }
-        )
-        return subprocess.CompletedProcess(
-            [MANAGE, *arguments], status, files[1].read_bytes(), files[2].read_bytes()
-        )
+    """Run such a program to its end."""
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        files[0].write(stdin)
+        files[0].seek(0)
+        given, output, errors = files
+        status = Popen(words, environment, stdin=given, stdout=output, stderr=errors).wait()
+        for file in (output, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(words, status, output.read(), errors.read())
 
 
-def serve(environment: dict[str, str], output: Path) -> Process:
-    """Start `manage.py serve` in a process group of its own; `output` gets what it prints."""
-    status = output.with_suffix(".status")
-    order = {
-        "arguments": ["serve"],
-        "environment": environment,
-        "files": [os.devnull, str(output), str(output)],
-        "status": str(status),
-    }
-    return Process(_ordered(order), status)
+@functools.cache
+def _server() -> "_Server":
+    return _Server()
 
 
-def _ordered(order: dict[str, Any]) -> int:
-    """What the fork server answers."""
-    server = _started()
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.write(json.dumps(order) + "\n")
-    server.stdin.flush()
-    return int(server.stdout.readline())
+class _Server:
+    """The fork server of this process, which ends with it."""
 
-
-def _started() -> subprocess.Popen[str]:
-    global _server
-    if _server is None:
-        _server = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="fork-server-")
+        self._numbers = itertools.count()
+        self._one_order = threading.Lock()
+        self._orders, theirs = socket.socketpair()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             cwd=ROOT,
-            text=True,
-            start_new_session=True,  # so that a command that hangs can be ended with it
+            start_new_session=True,  # a Ctrl-C in the terminal is for the tests
+            pass_fds=[theirs.fileno()],
         )
-        atexit.register(_end, _server)
-    return _server
+        theirs.close()
+        atexit.register(self._end)
+
+    def new_status(self) -> Path:
+        """Where the exit status of a program is to be written."""
+        return Path(self._folder.name, str(next(self._numbers)))
+
+    def ordered(self, order: dict[str, Any], files: list[int]) -> int:
+        """Start a program; its process id."""
+        with self._one_order:
+            socket.send_fds(self._orders, [json.dumps(order).encode() + b"\n"], files)
+            return int(self._orders.recv(20))
+
+    def _end(self) -> None:
+        self._orders.close()
+        self._process.wait()
+        self._folder.cleanup()
 
 
-def _end(server: subprocess.Popen[str]) -> None:
-    os.killpg(server.pid, signal.SIGKILL)
-    server.communicate()
-
-
-def _next_command() -> dict[str, Any] | None:
+def _next_program(orders: socket.socket) -> dict[str, Any] | None:
     """In a child, what it is to do; None in the server when nobody needs it any more."""
-    answers = os.fdopen(os.dup(1), "w")
-    going_on: dict[int, str] = {}
-    signal.signal(signal.SIGCHLD, functools.partial(_note_ends, going_on))
-    for line in sys.stdin:
-        order: dict[str, Any] = json.loads(line)
+    running: dict[int, str] = {}
+    signal.signal(signal.SIGCHLD, functools.partial(_note_ends, running))
+    while True:
+        order, files = _received(orders)
+        if not order:  # no test is left, so no program has to go on
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for program in running:
+                os.killpg(program, signal.SIGKILL)
+            return None
         # Who has just been started is known before the news of its end is looked at.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-        if not (child := os.fork()):
-            answers.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-            return order
-        if "status" in order:
-            going_on[child] = order["status"]
-            answer = child
+        child = os.fork()
+        if child:
+            running[child] = order["status"]
         else:
-            answer = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        print(answer, file=answers, flush=True)
-    return None
+        if not child:
+            os.setsid()  # a process group of its own, which Ctrl-C reaches as a whole
+            orders.sendall(str(os.getpid()).encode())
+            orders.close()
+            return order | {"files": files}
+        for file in files:
+            os.close(file)
 
 
-def _note_ends(going_on: dict[int, str], *_: Any) -> None:
-    """Write down the exit status of each server that has ended."""
-    for child, name in list(going_on.items()):
+def _note_ends(running: dict[int, str], *_: Any) -> None:
+    """Write down the exit status of each program that has ended."""
+    for child, name in list(running.items()):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            del going_on[child]
+            del running[child]
             new = Path(f"{name}.new")
             new.write_text(str(os.waitstatus_to_exitcode(status)))
             new.replace(name)
 
 
-def _become(command: dict[str, Any]) -> None:
-    """Take on the files, environment and arguments of the command."""
-    for number, (name, mode) in enumerate(
-        zip(command["files"], (os.O_RDONLY, *[os.O_WRONLY | os.O_CREAT] * 2), strict=True)
-    ):
-        opened = os.open(name, mode | (os.O_APPEND if number else 0), 0o600)
-        os.dup2(opened, number)
-        os.close(opened)
+def _received(ours: socket.socket) -> tuple[Any, list[int]]:
+    """One line of JSON and the open files that came with it; None if the sender has gone."""
+    line = b""
+    files: list[int] = []
+    while not line.endswith(b"\n"):
+        part, found, _, _ = socket.recv_fds(ours, 1 << 20, 64)
+        if not part:
+            return None, files
+        line += part
+        files += found
+    return json.loads(line), files
+
+
+def _become(program: dict[str, Any]) -> None:
+    """Take on the files and the environment of the program."""
+    for number, file in enumerate(program["files"]):
+        os.dup2(file, number)
+        os.close(file)
     sys.stdin = os.fdopen(0, closefd=False)
-    _set_environment(command["environment"])
-    sys.argv = [MANAGE, *command["arguments"]]
+    _set_environment(program["environment"])
     sys.path[0] = str(ROOT)
     os.umask(0o022)  # as most shells have it
     del sys.modules["config"]  # which sets another, whenever this project starts
@@ -224,8 +302,21 @@ def _status(main: Callable[[], Any]) -> int:
     return 0
 
 
-def _manage() -> None:
-    runpy.run_path(MANAGE, run_name="__main__")
+def _run(words: list[str]) -> None:
+    """Do what `python` does with these words."""
+    match words:
+        case ["-W", action, *others]:
+            warnings.simplefilter(action)  # type: ignore[arg-type]
+            _run(others)
+        case ["-c", program, *arguments]:
+            sys.argv = ["-c", *arguments]
+            exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+        case ["-m", module, *arguments]:
+            sys.argv = [module, *arguments]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case [script, *arguments]:
+            sys.argv = [script, *arguments]
+            runpy.run_path(script, run_name="__main__")
 
 
 def _end_with(status: int) -> None:
@@ -239,14 +330,13 @@ def _end_with(status: int) -> None:
     os._exit(status)
 
 
-def _serve() -> None:
+def _serve(words: list[str]) -> None:
     """Be granian, as soon as a child has prepared everything with `manage.py serve`."""
-    os.setsid()
     ours, childs = socket.socketpair()
     if not (child := os.fork()):
         ours.close()
-        os.execv = functools.partial(_hand_over, childs)  # type: ignore[assignment]
-        _end_with(_status(_manage))
+        os.execv = functools.partial(_hand_over, childs)
+        _end_with(_status(functools.partial(_run, words)))
     childs.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child gets it as well, and ends
     signal.signal(signal.SIGTERM, functools.partial(_end_both, child))
@@ -286,7 +376,7 @@ def _hand_over(to: socket.socket, _program: str, arguments: list[str]) -> None:
     }
     sys.stdout.flush()
     sys.stderr.flush()
-    socket.send_fds(to, [json.dumps(found).encode()], _inherited())
+    socket.send_fds(to, [json.dumps(found).encode() + b"\n"], _inherited())
     os._exit(0)
 
 
@@ -303,30 +393,18 @@ def _is_inheritable(number: int) -> bool:
         return False
 
 
-def _received(ours: socket.socket) -> tuple[Any, list[int]]:
-    """What was handed over, and the open files; None if the other one has ended instead."""
-    parts: list[bytes] = []
-    files: list[int] = []
-    while True:
-        part, found, _, _ = socket.recv_fds(ours, 1 << 20, 64)
-        if not part:
-            return json.loads(b"".join(parts) or b"null"), files
-        parts.append(part)
-        files += found
-
-
 def main() -> None:
-    """Serve; each child goes on as the command."""
+    """Serve; each child goes on as the program that it is to be."""
     import config  # noqa: F401  (it puts pysqlite3 in the place of sqlite3 for the libraries)
 
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.freeze()  # so that no child's collection copies the pages of the libraries
-    if command := _next_command():
-        _become(command)
-        if "status" in command:
-            _serve()
-        _end_with(_status(_manage))
+    if program := _next_program(socket.socket(fileno=int(sys.argv[1]))):
+        _become(program)
+        if program["serves"]:
+            _serve(program["words"])
+        _end_with(_status(functools.partial(_run, program["words"])))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 
 from config.environment import VARIABLES
 from tests.chat import fork_server
+from tests.chat.fork_server import MANAGE
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 300
@@ -38,12 +39,17 @@ def environment(folder: Path | str, **values: Any) -> dict[str, Any]:
 
 def manage(*arguments: Any) -> list[Any]:
     """The words of a management command."""
-    return [sys.executable, str(ROOT / "manage.py"), *map(str, arguments)]
+    return [sys.executable, MANAGE, *map(str, arguments)]
+
+
+def start(folder: Path | str, *arguments: Any, **streams: Any) -> fork_server.Popen:
+    """Start a management command."""
+    return fork_server.Popen([MANAGE, *arguments], environment(folder), **streams)
 
 
 def run(folder: Path | str, *arguments: Any, stdin: bytes = b"", **values: Any) -> Any:
     """Run a management command to its end; gives its exit status and output as bytes."""
-    return fork_server.run([*map(str, arguments)], environment(folder, **values), stdin)
+    return fork_server.run([MANAGE, *arguments], environment(folder, **values), stdin)
 
 
 def free_port() -> Any:
@@ -56,7 +62,8 @@ def free_port() -> Any:
 class Server:
     """`manage.py serve` with its data in `folder`, on a port of its own.
 
-    `inside` are the words that run a program somewhere else; `data` is the folder as it is there.
+    `inside` are the words that run a program somewhere else, by an `exec` of its own;
+    `data` is the folder as it is there.
     """
 
     def __init__(
@@ -67,21 +74,20 @@ class Server:
         self.started = datetime.now(UTC)
         self._output = self.folder / f"output-{self.port}.txt"
         found = environment(data or folder, PORT=str(self.port), **values)
-        self._process = (
-            self._start_inside(inside, found) if inside else fork_server.serve(found, self._output)
-        )
-
-    def _start_inside(self, inside: Any, values: dict[str, Any]) -> Any:
-        with self._output.open("wb") as file:
-            return subprocess.Popen(
-                [*inside, *manage("serve")],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=values,
-                cwd=ROOT,
-                start_new_session=True,  # a process group, which Ctrl-C reaches as a whole
-                umask=0o022,  # as most shells have it
-            )
+        with self._output.open("ab") as file:
+            output: dict[str, Any] = {"stdout": file, "stderr": subprocess.STDOUT}
+            self._process: Any
+            if not inside:
+                self._process = fork_server.Popen([MANAGE, "serve"], found, serves=True, **output)
+            else:
+                self._process = subprocess.Popen(
+                    [*inside, sys.executable, MANAGE, "serve"],
+                    env=found,
+                    cwd=ROOT,
+                    start_new_session=True,  # a process group, which Ctrl-C reaches as a whole
+                    umask=0o022,  # as most shells have it
+                    **output,
+                )
 
     @property
     def output(self) -> Any:
@@ -133,7 +139,7 @@ class Server:
 
     def stop(self) -> None:
         """End it, whatever it takes."""
-        self._process.send_signal(signal.SIGTERM)
+        self._process.terminate()
         try:
             self._process.wait(3)
         except subprocess.TimeoutExpired:

@@ -5,8 +5,6 @@ import copy
 import os
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -17,9 +15,7 @@ from storage.archive.archive import configured_archive
 from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord
 from storage.sqlite import base
 from storage.startup.selection import local_storage
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-
+from tests.chat import fork_server
 
 OPTIONS = copy.deepcopy(connections.settings["default"]["OPTIONS"])
 """As the settings have them. The test database itself has more patience."""
@@ -87,10 +83,9 @@ def start_program(tmp_path):
     running = []
 
     def start(name, *arguments, **environment):
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", f"tests.storage.programs.{name}", *arguments],
-            cwd=ROOT,
-            env={
+        process = fork_server.Popen(
+            ["-W", "error", "-m", f"tests.storage.programs.{name}", *arguments],
+            {
                 **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
                 "DATA_DIR": str(tmp_path),
                 "DATABASE_URL": f"sqlite:///{tmp_path / 'program.sqlite3'}",
@@ -103,7 +98,6 @@ def start_program(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # so that its own children can be ended with it
         )
         running.append(process)
         return process
@@ -111,7 +105,7 @@ def start_program(tmp_path):
     yield start
     for process in running:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)  # and its own children
         process.communicate()
 
 

@@ -1,9 +1,7 @@
 """The admin where Unfold, which only gives it a look, is not installed."""
 
-import subprocess
-import sys
-
-from tests.chat.processes import ROOT, environment
+from tests.chat import fork_server
+from tests.chat.processes import environment
 
 PROBE = """
 import sys
@@ -29,12 +27,6 @@ for page in (chats, f"{chats}{newest.interaction_id}/change/", "/admin/storage/a
 
 
 def test_pages_are_served_in_djangos_own_look(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-c", PROBE],
-        cwd=ROOT,
-        env=environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.stdout.splitlines() == ["200 False"] * 3, result.stderr[-3000:]
+    values = environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings")
+    result = fork_server.run(["-c", PROBE], values)
+    assert result.stdout.splitlines() == [b"200 False"] * 3, result.stderr[-3000:]

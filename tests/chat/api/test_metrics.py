@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -15,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from chat.metrics.files import leave_metrics
 from storage.cache.metrics import BREAKERS_OPEN
+from tests.chat import fork_server
 from tests.chat.calls import INTERACTIONS, LOOKUP, PROBLEM, new, one, patch, post, saved
-from tests.chat.processes import ROOT, Server, run
+from tests.chat.processes import Server, run
 from tests.servers import wait_for
 
 LABELS = {
@@ -194,15 +193,10 @@ def test_files_that_are_no_metrics_are_left_out(client, data_folder, caplog):
 
 def count_in(folder, program):
     """Run a program that counts with the others of a server."""
-    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    ).stdout
+    values = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    done = fork_server.run(["-c", program], values)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
 
 
 PROCESS = """

@@ -12,7 +12,7 @@ from storage.exceptions import StorageUnavailable
 from storage.interface import Storage
 from storage.records.json import to_json
 from tests.chat.lines import command, lines, record
-from tests.chat.processes import COMMAND_SECONDS, ROOT, environment, manage, run
+from tests.chat.processes import COMMAND_SECONDS, run, start
 
 pytestmark = pytest.mark.every_backend
 
@@ -183,13 +183,7 @@ def test_a_reader_that_has_had_enough_is_no_error(fill, request, tmp_path):
     """As in `export_interactions | head -n 1`, with more to write than a pipe holds."""
     fill(2000)
     folder = request.getfixturevalue("folder")
-    process = subprocess.Popen(
-        manage("export_interactions"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(folder),
-        cwd=ROOT,
-    )
+    process = start(folder, "export_interactions", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert json.loads(process.stdout.readline()) == record(1999)
         process.stdout.close()

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +24,7 @@ from storage.models import ApiKey
 from storage.records.json import to_json
 from tests import switches
 from tests.chat.lines import command
-from tests.chat.processes import COMMAND_SECONDS, ROOT, environment, manage, run
+from tests.chat.processes import COMMAND_SECONDS, run, start
 
 pytestmark = pytest.mark.every_backend
 
@@ -62,8 +61,8 @@ def fill(storage, archive, make_interaction):
             )
             for number in range(count)
         ]
-        for start in range(0, count, 100):
-            storage.create_interactions_sync(rows[start : start + 100])
+        for first in range(0, count, 100):
+            storage.create_interactions_sync(rows[first : first + 100])
         for day in sorted({each.created_at.date() for each in rows[: count // 2]}):
             segment = archive.new_segment(day)
             found = [each for each in rows[: count // 2] if each.created_at.date() == day]
@@ -383,13 +382,7 @@ def test_killed_it_goes_on_and_comes_out_the_same(folder):
     arguments = ("export_user", "ada", f"--output={output}", NOW)
     kills = 0
     for share in (1, 2, 3):
-        process = subprocess.Popen(
-            manage(*arguments),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment(folder),
-            cwd=ROOT,
-        )
+        process = start(folder, *arguments)
         end = time.monotonic() + COMMAND_SECONDS
         while process.poll() is None and time.monotonic() < end:
             if _size(output / DATA) > whole_size * share / 4:

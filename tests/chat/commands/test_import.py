@@ -16,7 +16,7 @@ from storage.compat import zstd
 from storage.exceptions import StorageFull
 from storage.records.pages import PageQuery
 from tests.chat.lines import command, line, lines, stored, summary
-from tests.chat.processes import COMMAND_SECONDS, ROOT, environment, manage, run
+from tests.chat.processes import COMMAND_SECONDS, run, start
 
 pytestmark = pytest.mark.every_backend
 
@@ -288,22 +288,19 @@ def importing(folder):
     """Starts an import from standard input, which stays open."""
     started = []
 
-    def start(content):
-        process = subprocess.Popen(
-            manage("import_interactions", "-"),
+    def begin(content):
+        process = start(
+            *(folder, "import_interactions", "-"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(folder),
-            cwd=ROOT,
-            start_new_session=True,
         )
         started.append(process)
         process.stdin.write(content)
         process.stdin.flush()
         return process
 
-    yield start
+    yield begin
     for process in started:
         if process.poll() is None:
             process.kill()
@@ -355,14 +352,7 @@ def test_ctrl_c_within_a_function_of_sqlite_is_ctrl_c(file, kept):
 @pytest.mark.on_sqlite(reason="a process of its own")
 def test_ctrl_c_while_it_writes_leaves_whole_batches(folder, file):
     path = file(lines(50_000))
-    process = subprocess.Popen(
-        manage("import_interactions", path),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment(folder),
-        cwd=ROOT,
-        start_new_session=True,
-    )
+    process = start(folder, "import_interactions", path)
     try:
         wait_until_stored(folder, 1)
         os.killpg(process.pid, signal.SIGINT)

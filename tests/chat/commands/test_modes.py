@@ -2,15 +2,14 @@
 
 import json
 import stat
-import subprocess
-import sys
 
 import pytest
 from django.core.management import get_commands
 
+from tests.chat import fork_server
 from tests.chat.calls import INTERACTIONS, new, one
 from tests.chat.lines import lines
-from tests.chat.processes import ROOT, Server, environment
+from tests.chat.processes import Server, environment
 
 DAY = "2026-03-01"
 
@@ -82,12 +81,10 @@ def values(backend, request):
 
 
 def run_all(words, folder, **values):
-    finished = subprocess.run(
-        [sys.executable, "-m", "tests.chat.every_command"],
-        input=json.dumps(words).encode(),
-        capture_output=True,
-        env=environment(folder, **values),
-        cwd=ROOT,
+    finished = fork_server.run(
+        ["-m", "tests.chat.every_command"],
+        environment(folder, **values),
+        json.dumps(words).encode(),
     )
     assert finished.returncode == 0, finished.stderr.decode()
     statuses = json.loads(finished.stdout.splitlines()[-1])

@@ -2,7 +2,6 @@
 
 import math
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +15,9 @@ from storage.dynamodb import locks as cloud_locks
 from storage.exceptions import StorageUnavailable
 from storage.models import Lock
 from tests import clouds
+from tests.chat import fork_server
 from tests.chat.maintenance.fake_maintenance import copy_database
-from tests.chat.processes import ROOT, environment
+from tests.chat.processes import environment
 
 pytestmark = pytest.mark.every_backend
 
@@ -194,10 +194,9 @@ print(turns)
 def test_never_two_processes_at_work(transactional_db, tmp_path):
     copy_database(tmp_path)
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(tmp_path), f"owner-{number}"],
-            env=environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings"),
-            cwd=ROOT,
+        fork_server.Popen(
+            ["-c", PROGRAM, tmp_path, f"owner-{number}"],
+            environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import threading
 from datetime import UTC, datetime
 
@@ -12,6 +11,7 @@ import pytest
 from chat import progress
 from chat.maintenance import runs
 from storage.exceptions import StorageUnavailable
+from tests.chat import fork_server
 from tests.chat.maintenance.fake_maintenance import (
     ENDED,
     NAME,
@@ -22,7 +22,7 @@ from tests.chat.maintenance.fake_maintenance import (
     moves,
     raises,
 )
-from tests.chat.processes import ROOT, environment
+from tests.chat.processes import environment
 from tests.servers import wait_for
 
 pytestmark = pytest.mark.usefixtures("data_folder")
@@ -171,10 +171,9 @@ sys.exit(call(Command(work_until_told)))
 )
 def test_a_signal_to_a_real_process(tmp_path, sent, status):
     copy_database(tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PROGRAM],
-        env=environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings"),
-        cwd=ROOT,
+    process = fork_server.Popen(
+        ["-W", "error", "-c", PROGRAM],
+        environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,9 +4,8 @@ The next run ends what was begun.
 """
 
 import json
+import os
 import shutil
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
@@ -14,7 +13,8 @@ import pytest
 from storage.backups import inspection
 from storage.backups.folder import BackupFolder
 from storage.sqlite import in_use
-from tests.chat.processes import ROOT, environment
+from tests.chat import fork_server
+from tests.chat.processes import environment
 from tests.storage.backups.conftest import ALL, KEEP, NOW, ids
 from tests.storage.backups.interruptions import COMPLETE, KILLED, REFUSED
 from tests.storage.backups.test_replacing import OLDER, of_schema
@@ -37,12 +37,9 @@ os._exit(0)
 
 def interrupted(action, how, folder):
     """How the first and the second run have ended, for each step."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.storage.backups.interruptions", action, how, str(folder)],
-        capture_output=True,
-        env=environment(folder / "django", DATABASE_URL="", SECRET_KEY="x"),
-        cwd=ROOT,
-        check=False,
+    done = fork_server.run(
+        ["-m", "tests.storage.backups.interruptions", action, how, folder],
+        environment(folder / "django", DATABASE_URL="", SECRET_KEY="x"),
     )
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr == b""
@@ -71,7 +68,7 @@ def prepared(tmp_path, database, folder):
     start = tmp_path / "runs" / "start"
     shutil.copytree(folder, start / "backups")
     shutil.copy(database, start / "data.sqlite3")
-    subprocess.run([sys.executable, "-c", KILL, str(start / "data.sqlite3")], cwd=ROOT, check=True)
+    assert fork_server.run(["-c", KILL, start / "data.sqlite3"], os.environ).returncode == 0
     assert (start / "data.sqlite3-wal").stat().st_size
     (tmp_path / "runs" / "django").mkdir()
     return start

@@ -19,7 +19,7 @@ from storage.backups.replacing import ALIAS
 from storage.models import ChatInteraction, Lock
 from storage.sqlite import in_use
 from storage.sqlite.in_use import DatabaseInUse
-from tests.chat.processes import environment, manage
+from tests.chat import fork_server, processes
 from tests.sqlite import connect
 from tests.storage.backups.conftest import ALL, KEEP, NOW, ROWS, delete, ids, nothing
 
@@ -333,8 +333,8 @@ sys.stdin.read()
 @pytest.fixture
 def other_process(database):
     """Another process of this application has had the database open."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    process = fork_server.Popen(
+        ["-c", HOLDER, database], os.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdout.readline() == b"held\n"
     yield process
@@ -377,8 +377,7 @@ def test_a_command_that_starts_meanwhile_works_on_what_was_restored(backup, data
     started = []
 
     def start(restored):
-        values = environment(database.parent)
-        started.append(subprocess.Popen(manage("create_api_key", "meanwhile"), env=values))
+        started.append(processes.start(database.parent, "create_api_key", "meanwhile"))
         time.sleep(5)  # it has begun to wait, or to write
         return 0
 
@@ -399,11 +398,7 @@ def test_a_process_that_starts_meanwhile_waits_and_is_then_refused(backup, datab
             "in_use.WAIT_SECONDS = 0.2\n"
             "in_use.hold(sys.argv[1])"
         )
-        said.append(
-            subprocess.run(
-                [sys.executable, "-c", program, str(database)], capture_output=True, check=False
-            ).stderr.decode()
-        )
+        said.append(fork_server.run(["-c", program, database], os.environ).stderr.decode())
         return 0
 
     restore(before_live=start)

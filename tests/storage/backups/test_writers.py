@@ -4,8 +4,6 @@ BACKUP_ROUNDS=100 python -m pytest -s tests/storage/backups/test_writers.py
 """
 
 import shutil
-import subprocess
-import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -18,7 +16,8 @@ from storage.backups.folder import BackupFolder
 from storage.backups.inspection import NotIntact
 from storage.sqlite import in_use
 from tests import switches
-from tests.chat.processes import ROOT, environment, run
+from tests.chat import fork_server
+from tests.chat.processes import environment, run
 from tests.sqlite import connect
 from tests.storage.backups.conftest import KEEP
 
@@ -38,10 +37,8 @@ class Writers:
         migrated = run(folder, "migrate")
         assert migrated.returncode == 0, migrated.stderr
         self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.storage.backups.writer", str(number), str(file)],
-                env=environment(folder),
-                cwd=ROOT,
+            fork_server.Popen(
+                ["-m", "tests.storage.backups.writer", number, file], environment(folder)
             )
             for number, file in enumerate(self._files)
         ]

@@ -2,8 +2,6 @@
 
 import json
 import random
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -11,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 
 from storage.sqlite import wal, write_lock
-from tests.chat import processes
+from tests.chat import fork_server, processes
 from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, of_user, one
 from tests.sqlite import connect
 from tests.system.reliability.servers import DATABASE, Client, integrity
@@ -25,13 +23,11 @@ LOADERS = 4
 
 def run_writers(folder, seconds, **values):
     """What `tests.system.reliability.writers` has done with the database in this folder."""
-    finished = subprocess.run(
-        [sys.executable, "-m", "tests.system.reliability.writers", str(WRITERS), str(seconds)],
-        stdout=subprocess.PIPE,
-        env=processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings") | values,
-        cwd=processes.ROOT,
-        check=True,
+    finished = fork_server.run(
+        ["-m", "tests.system.reliability.writers", WRITERS, seconds],
+        processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings") | values,
     )
+    assert finished.returncode == 0, finished.stderr
     return json.loads(finished.stdout)
 
 
