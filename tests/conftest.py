@@ -118,7 +118,7 @@ def _no_limits(settings):
 
 @pytest.fixture(scope="session")
 def dynamodb_server():
-    """A DynamoDB, as `url`."""
+    """A DynamoDB, as `url`. There is an S3 as well."""
     from tests import servers
 
     server = servers.DynamoDB()
@@ -127,13 +127,9 @@ def dynamodb_server():
 
 
 @pytest.fixture(scope="session")
-def s3_server():
+def s3_server(dynamodb_server):
     """An S3, as `url`. Who uses it makes buckets of its own (`tests.buckets`)."""
-    from tests import servers
-
-    server = servers.S3()
-    yield server
-    server.stop()
+    return dynamodb_server
 
 
 @pytest.fixture(scope="session")

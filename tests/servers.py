@@ -42,7 +42,7 @@ def listens(port: int) -> bool:
 
 
 class DynamoDB:
-    """ministack, with nothing but DynamoDB; another one than the installed by `program`."""
+    """ministack, with DynamoDB and S3; another one than the installed by `program`."""
 
     def __init__(self, program: Any = Path(sys.executable).parent / "ministack") -> None:
         self.port = free_port()
@@ -51,7 +51,7 @@ class DynamoDB:
         environment = {
             "GATEWAY_PORT": str(self.port),
             "BIND_HOST": "127.0.0.1",
-            "SERVICES": "dynamodb",
+            "SERVICES": "dynamodb,s3",
             "SFTP_ENABLED": "0",
             "IOT_MTLS_ENABLED": "0",
             "LOG_LEVEL": "ERROR",

@@ -15,6 +15,14 @@ from tests.storage.archive.contract import ArchiveContract
 from tests.storage.archive.rows import DAY, fields, large_row, position, row
 
 
+@pytest.fixture(scope="module")
+def s3_server():
+    """moto's: what this module proves holds on another S3 than the one of all other tests."""
+    server = servers.S3()
+    yield server
+    server.stop()
+
+
 class TestArchiveBucket(ArchiveContract):
     @pytest.fixture
     def new_backend(self, s3_server):
