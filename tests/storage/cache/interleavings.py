@@ -645,6 +645,16 @@ def runs(kind: Any, make_cells: Any, seeds: Any, **options: Any) -> tuple[Any, .
     return stale, hits, reads
 
 
+def stale_seed(kind: Any, make_cells: Any, seeds: Any, **options: Any) -> int | None:
+    """The first of these runs with a stale read, which it tells; None if there is none."""
+    with in_steps():
+        for seed in seeds:
+            if kind(seed, make_cells(), **options).go().stale:
+                print(f"Seed {seed}:", *trace(kind, make_cells, seed, **options), sep="\n")
+                return int(seed)
+    return None
+
+
 def trace(kind: Any, make_cells: Any, seed: Any, **options: Any) -> list[Any]:
     """What happens in a run, up to the first stale read."""
     run = kind(seed, make_cells(), traced=True, **options).go()
