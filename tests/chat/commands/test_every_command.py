@@ -1,18 +1,20 @@
 """Every command on a folder with nothing in it, on a later database, and on none at all."""
 
+import json
 import sqlite3
 from contextlib import closing
 
 import pytest
 from django.core.management import get_commands
 
-from tests.chat.processes import run
+from tests.chat import fork_server
+from tests.chat.processes import environment, run
 
 OURS = {name: app for name, app in get_commands().items() if app in ("chat", "storage")}
 
 LINE = (
-    b'{"interaction_id": "i", "user_id": "ada", "message": "m", "model_used": "x", '
-    b'"created_at": "2026-11-01T00:00:00Z"}\n'
+    '{"interaction_id": "i", "user_id": "ada", "message": "m", "model_used": "x", '
+    '"created_at": "2026-11-01T00:00:00Z"}\n'
 )
 
 ARGUMENTS = {
@@ -68,31 +70,60 @@ def settings_of(database):
     return auto_vacuum, "storage_lock" in {name for (name,) in tables}
 
 
-def line_of(result):
+def last_line(said):
     """The one line in which a command says what is wrong; "" if it says nothing."""
-    lines = result.stderr.decode().strip().splitlines()
+    lines = said.strip().splitlines()
     return lines[-1] if lines else ""
 
 
-@pytest.mark.parametrize(("name", "arguments"), COMMANDS, ids=[name for name, _ in COMMANDS])
-def test_it_works_on_an_empty_folder(tmp_path, name, arguments):
-    given = [argument.format(folder=tmp_path) for argument in arguments]
-    data = tmp_path / "data"
-    result = run(data, name, *given, stdin=LINE, DATABASE_URL="")
-    said = result.stderr.decode()
+def run_all(folder, commands):
+    """Run them as forks of one process, each on an empty folder: see `commands_in_forks`."""
+    done = fork_server.run(
+        ["-m", "tests.chat.commands_in_forks", folder],
+        environment(folder / "data", DATABASE_URL=""),
+        json.dumps({name: [words, LINE] for name, words in commands.items()}).encode(),
+    )
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr
+
+
+@pytest.fixture(scope="module")
+def on_empty_folders(tmp_path_factory):
+    """Where what each command has made and said is."""
+    folder = tmp_path_factory.mktemp("commands")
+    filled = {
+        name: [name, *(word.format(folder=folder / name) for word in words)]
+        for name, words in COMMANDS
+    }
+    run_all(folder, filled)
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name, _ in COMMANDS])
+def test_it_works_on_an_empty_folder(on_empty_folders, name):
+    place = on_empty_folders / name
+    said = (place / "stderr").read_text()
     assert "Traceback" not in said
     assert "no such table" not in said
-    assert result.returncode == 0 or MAY_FAIL.get(name, "?") in line_of(result), said
-    database = data / "chat.sqlite3"
+    status = int((place / "status").read_text())
+    assert status == 0 or MAY_FAIL.get(name, "?") in last_line(said), said
+    database = place / "data" / "chat.sqlite3"
     if name not in ("check", "dynamodb_table", "restore", "showmigrations", "verify_backup"):
         assert settings_of(database) == (2, True)  # auto_vacuum = INCREMENTAL, and all tables
 
 
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("helps")
+    run_all(folder, {name: [name, "--help"] for name in OURS})
+    return folder
+
+
 @pytest.mark.parametrize("name", sorted(OURS))
-def test_its_help_makes_no_database(tmp_path, name):
-    result = run(tmp_path / "data", name, "--help", DATABASE_URL="")
-    assert (result.returncode, result.stderr) == (0, b"")
-    assert not (tmp_path / "data" / "chat.sqlite3").exists()
+def test_its_help_makes_no_database(helps, name):
+    place = helps / name
+    assert ((place / "status").read_text(), (place / "stderr").read_text()) == ("0", "")
+    assert (place / "stdout").read_text().startswith("usage: manage.py")
+    assert not (place / "data" / "chat.sqlite3").exists()
 
 
 @pytest.fixture(scope="module")
