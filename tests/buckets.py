@@ -4,9 +4,14 @@ import itertools
 import os
 from typing import Any
 
+from botocore.config import Config
+
 from storage.archive.bucket import ArchiveBucket
 
 REGION = "eu-central-1"
+PATIENT = Config(connect_timeout=60, read_timeout=300)
+"""A busy machine takes longer than a bucket is given in production."""
+
 _numbers = itertools.count()
 _connections = {}
 
@@ -17,6 +22,7 @@ def make_bucket(url: str, *, versions: bool = False) -> Any:
     Connections to one server are shared, since they take long to make.
     """
     bucket = ArchiveBucket(f"test-{os.getpid()}-{next(_numbers)}", REGION, url)
+    bucket.client_config = bucket.client_config.merge(PATIENT)
     bucket._connections = _connections.setdefault(url, bucket._connections)
     client = bucket.connection.meta.client
     client.create_bucket(

@@ -51,6 +51,9 @@ LIBRARIES = (
     "jsonschema",
     "msgspec",
     "orjson",
+    "pygments.filters",
+    "pygments.formatters.html",
+    "pygments.lexers",
     "pynamodb.models",
     "redis",
     "redis.asyncio.cluster",
@@ -58,6 +61,7 @@ LIBRARIES = (
     "rich.progress",
     "sqlalchemy",
     "sqlalchemy.pool",
+    "uritemplate",
     "yaml",
 )
 """None of them looks at the environment when it is imported, as `prometheus_client` does."""
