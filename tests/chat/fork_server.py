@@ -8,6 +8,7 @@ of the fork server, which has imported nothing of this project, goes on as grani
 
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -70,7 +71,8 @@ LIBRARIES = (
 class Popen:
     """A Python program in a process of its own, with what tests use of `subprocess.Popen`.
 
-    `words` are what would follow `python`. With PIPE, a stream is a file of this process.
+    `words` are what would follow `python`. With PIPE, a stream is a file of this process. The
+    program is in the namespaces of the process `beside`, if one is given.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Popen:
         stderr: Any = subprocess.DEVNULL,
         text: bool = False,
         serves: bool = False,
+        beside: int | None = None,
     ) -> None:
         self.returncode: int | None = None
         server = _server()
@@ -98,6 +101,7 @@ class Popen:
                 "environment": dict(environment),
                 "status": str(self._status),
                 "serves": serves,
+                "beside": beside,
             }
             self.pid = server.ordered(order, [given, out, errors])
 
@@ -282,8 +286,25 @@ def _become(program: dict[str, Any]) -> None:
     sys.stdin = os.fdopen(0, closefd=False)
     _set_environment(program["environment"])
     sys.path[0] = str(ROOT)
+    if program["beside"]:
+        _join(program["beside"])
     os.umask(0o022)  # as most shells have it
     del sys.modules["config"]  # which sets another, whenever this project starts
+
+
+def _join(process: int) -> None:
+    """Enter the user and mount namespaces of a process, as `nsenter` does."""
+    library = ctypes.CDLL(None, use_errno=True)
+    folder = Path.cwd()
+    with contextlib.ExitStack() as opened:
+        files = [
+            opened.enter_context(Path(f"/proc/{process}/ns/{kind}").open("rb"))
+            for kind in ("user", "mnt")
+        ]
+        for file in files:
+            if library.setns(file.fileno(), 0):
+                raise OSError(ctypes.get_errno(), "setns")
+    os.chdir(folder)
 
 
 def _set_environment(values: dict[str, str]) -> None:

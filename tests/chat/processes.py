@@ -62,26 +62,31 @@ def free_port() -> Any:
 class Server:
     """`manage.py serve` with its data in `folder`, on a port of its own.
 
-    `inside` are the words that run a program somewhere else, by an `exec` of its own;
-    `data` is the folder as it is there.
+    By an `exec` of its own, if asked for. `disk` is a `SmallDisk` that has its data.
     """
 
     def __init__(
-        self, folder: Path | str, data: Any = None, inside: Any = (), **values: Any
+        self, folder: Path | str, disk: Any = None, *, executed: bool = False, **values: Any
     ) -> None:
         self.folder = Path(folder)
         self.port = free_port()
         self.started = datetime.now(UTC)
         self._output = self.folder / f"output-{self.port}.txt"
-        found = environment(data or folder, PORT=str(self.port), **values)
+        found = environment(disk.mount_point if disk else folder, PORT=str(self.port), **values)
         with self._output.open("ab") as file:
             output: dict[str, Any] = {"stdout": file, "stderr": subprocess.STDOUT}
             self._process: Any
-            if not inside:
-                self._process = fork_server.Popen([MANAGE, "serve"], found, serves=True, **output)
+            if not executed:
+                self._process = fork_server.Popen(
+                    [MANAGE, "serve"],
+                    found,
+                    serves=True,
+                    beside=disk.process_id if disk else None,
+                    **output,
+                )
             else:
                 self._process = subprocess.Popen(
-                    [*inside, sys.executable, MANAGE, "serve"],
+                    manage("serve"),
                     env=found,
                     cwd=ROOT,
                     start_new_session=True,  # a process group, which Ctrl-C reaches as a whole

@@ -86,7 +86,7 @@ def test_ctrl_c_ends_it_and_a_second_start_keeps_login_and_data(start):
     # Two workers, of which one may still be starting when the other has answered: a signal
     # that reaches all processes at once must end both.
     # With an `exec` of its own, not that of the fork server.
-    first = start(WORKERS="2", inside=["env"]).wait_until_it_answers()
+    first = start(WORKERS="2", executed=True).wait_until_it_answers()
     mine = first.call("POST", INTERACTIONS, new(interaction_id="mine"))[1]
     whole = every(first, INTERACTIONS)
     assert first.interrupt(seconds=5) == 0, "Ctrl-C has not ended it within five seconds"

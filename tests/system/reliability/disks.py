@@ -31,6 +31,7 @@ class SmallDisk:
         if said != b"mounted\n":
             self.close()
             raise OSError(errno.EPERM, f"No mount namespace: {said.decode().strip()}")
+        self.process_id = self._holder.pid
         self.path = Path(f"/proc/{self._holder.pid}/root{self.mount_point}")
         self.inside = [
             *("nsenter", f"--target={self._holder.pid}", "--preserve-credentials"),

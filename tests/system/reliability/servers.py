@@ -27,10 +27,7 @@ class Server(processes.Server):
         if without:
             values["DJANGO_SETTINGS_MODULE"] = "tests.system.reliability.unprotected"
             values["WITHOUT"] = without
-        if disk:
-            super().__init__(folder, data=disk.mount_point, inside=disk.inside, **values)
-        else:
-            super().__init__(folder, **values)
+        super().__init__(folder, disk, **values)
 
     def kill(self) -> None:
         """kill -9 of granian and all its workers at once."""

@@ -1,10 +1,12 @@
 """Counting on a full disk: a server maps its counts into memory, where no space is a SIGBUS."""
 
+from collections import Counter
 from contextlib import closing
 
 import pytest
 
 from tests.chat.calls import INTERACTIONS, new, one
+from tests.servers import wait_for
 from tests.system.reliability.disks import SmallDisk
 from tests.system.reliability.servers import Client
 
@@ -34,8 +36,16 @@ def reads(server):
     )
 
 
+def both_have_their_space(disk):
+    """Whether two workers have made the files in which they count."""
+    files = (disk.path / "metrics").glob("*/*.db")
+    numbers = Counter(file.stem.rpartition("_")[2] for file in files)
+    return len(numbers) == 2 and len(set(numbers.values())) == 1
+
+
 def test_a_server_counts_on_when_the_disk_is_full(disk, start):
     server = start(disk=disk, WORKERS="2")
+    wait_for(lambda: both_have_their_space(disk), "the start of both workers")
     with closing(Client(server)) as client:
         path = one(client.call("POST", INTERACTIONS, new()).value["interaction_id"])
         disk.fill()
