@@ -1,7 +1,7 @@
 """What the calls for interactions do: one function each, whichever way a request has come.
 
-`config.entrance` calls them for most requests with an API key, and the views for all others. Whoever
-calls one has authenticated the caller and counted the call.
+`config.entrance` calls them for most requests with an API key, and the views for all others.
+Whoever calls one has authenticated the caller and counted the call.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ ARCHIVE_RANGE = timedelta(days=31)
 """The longest period of an archived list, because a page may have to read through all of it."""
 
 
-Given = Mapping[str, str]
+Given = Mapping[str, Any]
 """Query parameters as a client has sent them."""
 
 
