@@ -152,7 +152,6 @@ def _is_plain(environ: dict[str, Any]) -> bool:
         and environ.get("HTTP_AUTHORIZATION", "").startswith(f"{ApiKeyAuthentication.keyword} ")
         and path.isascii()
         and environ.get("CONTENT_TYPE", "") in MEDIA_TYPES
-        and environ.get("CONTENT_LENGTH", "0").isdecimal()
         and not any(map(environ.get, ("SCRIPT_NAME", "SCRIPT_URL", "REDIRECT_URL")))
         and is_allowed_host(environ.get("HTTP_HOST", ""))
     )

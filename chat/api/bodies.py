@@ -180,7 +180,7 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if length > limit:
         raise TooLarge(f"The body must be at most {limit} bytes.")
-    if not length:
+    if length <= 0:
         return b""
     try:
         body: bytes = environ["wsgi.input"].read(length)

@@ -176,7 +176,7 @@ def assert_same(both, requests):
 
 SOUND = [
     request(),
-    request(path=of_user("ada"), query="limit=2"),
+    request(path=of_user("ada"), query="limit=20"),
     request(path=one("i-001")),
     request("POST", body=new()),
     request("POST", BATCH, {"interactions": [new(), new(interaction_id="x")]}),
