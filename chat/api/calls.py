@@ -16,7 +16,7 @@ from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
 from storage import expiry, get_storage
 from storage.records.json import dumps, format_time, to_json
-from storage.records.pages import Page, PageQuery
+from storage.records.pages import JsonPage, PageQuery
 
 JSON = "application/json"
 """The media type of every answer."""
@@ -55,14 +55,15 @@ def list_interactions(call: Call) -> Answer:
     """A page of the interactions of all users."""
     call.caller.require_every_user()
     query, given = parameters.page_query(call)
-    return _page(call, query, given, get_storage().list_interactions_sync(query))
+    return _page(call, query, given, get_storage().list_interactions_json_sync(query))
 
 
 def list_user_interactions(call: Call, user_id: str) -> Answer:
     """A page of one user's interactions."""
     call.caller.require(user_id)
     query, given = parameters.page_query(call)
-    return _page(call, query, given, get_storage().list_user_interactions_sync(user_id, query))
+    page = get_storage().list_user_interactions_json_sync(user_id, query)
+    return _page(call, query, given, page)
 
 
 def get_interaction(call: Call, interaction_id: str) -> Answer:
@@ -137,9 +138,9 @@ def _unknown_interaction() -> NotFound:
     return NotFound("There is no such interaction.")
 
 
-def _page(call: Call, query: PageQuery, given: parameters.Given, page: Page) -> Answer:
+def _page(call: Call, query: PageQuery, given: parameters.Given, page: JsonPage) -> Answer:
     """A page, the URL of the next, and in hot lists where the archive begins."""
-    data = {"results": page.records, "next": parameters.next_url(call, given, page)}
+    rest = {"next": parameters.next_url(call, given, page.next_cursor)}
     if query.tier == "hot":
-        data["archived_until"] = format_time(expiry.hot_since())
-    return Answer(dumps(data))
+        rest["archived_until"] = format_time(expiry.hot_since())
+    return Answer(b'{"results":[' + b",".join(page.items) + b"]," + dumps(rest)[1:])

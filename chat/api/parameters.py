@@ -12,7 +12,7 @@ from django.utils.encoding import escape_uri_path
 from chat.api.mistakes import Mistakes
 from chat.api.problems import InvalidRequest
 from chat.times import parse_time
-from storage.records.pages import Page, PageQuery
+from storage.records.pages import PageQuery
 
 if TYPE_CHECKING:
     from chat.api.calls import Call
@@ -85,11 +85,11 @@ def _refuse(mistakes: Mistakes) -> None:
         raise InvalidRequest("A query parameter is invalid; see errors.", mistakes)
 
 
-def next_url(call: "Call", given: Given, page: Page) -> str | None:
+def next_url(call: "Call", given: Given, cursor: str | None) -> str | None:
     """The URL of the next page; None for the last page."""
-    if page.next_cursor is None:
+    if cursor is None:
         return None
-    parameters = {**given, "cursor": page.next_cursor}
+    parameters = {**given, "cursor": cursor}
     # build_absolute_uri would resolve an id that looks like a relative path, such as `..`.
     return f"{call.origin}{escape_uri_path(call.path)}?{urlencode(parameters)}"
 

@@ -96,6 +96,7 @@ def both(transactional_db, make_interaction, limits, clock, monkeypatch):
         for number in range(60)
     ]
     stored.append(make_interaction(interaction_id="eve-1", user_id="eve", message="é😀"))
+    stored.append(make_interaction(interaction_id="é", user_id="née"))
 
     def begin():
         numbers = count(1)
@@ -340,7 +341,15 @@ def test_a_store_that_fails(both, monkeypatch, error, known):
     storage = get_storage()
     monkeypatch.setattr(storage, "copy_interactions", lambda rows: None)
     if known:
-        for name in ("read", "create", "create_many", "update", "delete", "newest", "find_answer"):
+        for name in (
+            "read",
+            "create",
+            "create_many",
+            "update",
+            "delete",
+            "newest_json",
+            "find_answer",
+        ):
             monkeypatch.setattr(type(storage.database), name, fail)
     else:
         monkeypatch.setattr(api_keys, "_look_up", fail)
