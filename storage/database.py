@@ -135,14 +135,10 @@ class Database(ABC):
         """What `newest` returns, as interactions. Override it where that saves the detour."""
         return [from_record(record) for record in self.newest(wanted)[0]]
 
-    def newest_json(self, wanted: Slice) -> tuple[list[bytes], Position | None]:
-        """What `newest` returns, each as JSON, and the last one's position if more follow.
-
-        Override it where the database writes JSON itself.
-        """
+    def newest_json(self, wanted: Slice) -> tuple[list[bytes], bool]:
+        """What `newest` returns, as JSON. Override it where the database writes JSON itself."""
         records, more = self.newest(wanted)
-        last = from_record(records[-1]).position if more else None
-        return [dumps(record) for record in records], last
+        return [dumps(record) for record in records], more
 
     @abstractmethod
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:

@@ -30,7 +30,7 @@ from storage.models.idempotency import Idempotency
 from storage.models.interaction import CHECKS, CHECKS_OF_STORED, COMPLETED_FIELDS, Checks
 from storage.records import pages
 from storage.records.cursors import Position
-from storage.records.json import Stored, dumps, from_record
+from storage.records.json import Stored, dumps, from_json, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import JsonPage, Page, PageQuery, Slice
 from storage.records.questions import Question
@@ -353,7 +353,8 @@ class Storage:
             records, last = self._cold.page(wanted)
             items = [dumps(record) for record in records]
         else:
-            items, last = self.database.newest_json(wanted)
+            items, more = self.database.newest_json(wanted)
+            last = from_json(items[-1]).position if more else None
         return JsonPage(items, query.cursor_after(user_id, last))
 
     def _update(

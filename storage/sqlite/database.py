@@ -137,23 +137,19 @@ class SqliteDatabase(Database):
         found = [queries.to_record(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
 
-    def newest_json(self, wanted: Slice) -> tuple[list[bytes], Position | None]:
+    def newest_json(self, wanted: Slice) -> tuple[list[bytes], bool]:
         left = wanted.max_text
-        rows: list[tuple[bytes, str, str]] = []
+        items: list[bytes] = []
         sql, parameters = self._newest(wanted, wanted.limit + 1, queries.select_newest_json)
         with translated, self._statements.cursor(sql, parameters) as cursor:
-            for row in cursor:
-                rows.append(row)
-                left -= len(row[0])
+            for (item,) in cursor:
+                items.append(item)
+                left -= len(item)
                 if left <= 0:
                     break
         if left <= 0:  # it may be too long; these are bytes, and characters count
             return super().newest_json(wanted)
-        items = [item for item, _, _ in rows[: wanted.limit]]
-        if len(rows) <= wanted.limit:
-            return items, None
-        _, created_at, interaction_id = rows[wanted.limit - 1]
-        return items, (queries.to_time(created_at), interaction_id)
+        return items[: wanted.limit], len(items) > wanted.limit
 
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
         with translated:

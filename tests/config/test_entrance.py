@@ -300,6 +300,16 @@ def test_every_oddity(both):
     )
 
 
+def test_no_more_is_read_than_was_declared(both):
+    """Of a length below 0, which no server hands on, that is nothing."""
+    lengths = ["0", "-1", "5", "99999"]
+    body = json.dumps(new()).encode()
+    found = assert_same(
+        both, [request("POST", body=body, CONTENT_LENGTH=length) for length in lengths]
+    )
+    assert [answer[-1] for answer in found] == [0, 0, 5, len(body)]
+
+
 def test_pages_lead_to_the_same_pages(both):
     """Each URL of a next page is asked for on its way, to the last one."""
     for path in (INTERACTIONS, of_user("ada")):
