@@ -12,6 +12,7 @@ from django.http import HttpResponse
 
 from chat.api.problems import Problem, Unavailable, exception_handler
 from config.admission import BUSY_SECONDS, LARGE, Admission, Room, leave, wait
+from config.entrance import Entrance
 from config.headers import protect
 from config.middleware import HEALTH
 from config.request_bodies import admit, has_body
@@ -31,6 +32,7 @@ class Handler(WSGIHandler):
     def __init__(self) -> None:
         super().__init__()
         self.admission = Admission(settings.THREADS)
+        self._entrance = Entrance(type(self))
 
     def __call__(  # type: ignore[override]  # a response is one kind of iterable
         self, environ: dict[str, Any], start_response: Any
@@ -73,6 +75,10 @@ class Handler(WSGIHandler):
             leave(places)
 
     def _answered(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if reply := self._entrance.answer(environ):
+            status, headers, body = reply
+            start_response(status, headers)
+            return [body]
         response = super().__call__(environ, start_response)
         if not isinstance(response, HttpResponse):
             return response

@@ -25,7 +25,7 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import CHECKS_OF_STORED
 from storage.records.cursors import Position
-from storage.records.json import Record, from_record
+from storage.records.json import Record, dumps, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
@@ -134,6 +134,11 @@ class Database(ABC):
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
         """What `newest` returns, as interactions. Override it where that saves the detour."""
         return [from_record(record) for record in self.newest(wanted)[0]]
+
+    def newest_json(self, wanted: Slice) -> tuple[list[bytes], bool]:
+        """What `newest` returns, as JSON. Override it where the database writes JSON itself."""
+        records, more = self.newest(wanted)
+        return [dumps(record) for record in records], more
 
     @abstractmethod
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:

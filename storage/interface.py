@@ -30,9 +30,9 @@ from storage.models.idempotency import Idempotency
 from storage.models.interaction import CHECKS, CHECKS_OF_STORED, COMPLETED_FIELDS, Checks
 from storage.records import pages
 from storage.records.cursors import Position
-from storage.records.json import Stored, from_record
+from storage.records.json import Stored, dumps, from_json, from_record
 from storage.records.outcomes import Outcome
-from storage.records.pages import Page, PageQuery, Slice
+from storage.records.pages import JsonPage, Page, PageQuery, Slice
 from storage.records.questions import Question
 from storage.records.stubs import TakenByStub
 
@@ -234,11 +234,25 @@ class Storage:
 
     list_user_interactions = coroutine(list_user_interactions_sync)
 
+    def list_user_interactions_json_sync(self, user_id: str, query: PageQuery) -> JsonPage:
+        """As `list_user_interactions`, but returns JSON, for the reason of `get_json`."""
+        if limits.identifier_violation(user_id):
+            return JsonPage([], None)
+        return self._json_page(user_id, query)
+
+    list_user_interactions_json = coroutine(list_user_interactions_json_sync)
+
     def list_interactions_sync(self, query: PageQuery) -> Page:
         """One page of everyone's interactions. Raises as `list_user_interactions` does."""
         return self._page(None, query)
 
     list_interactions = coroutine(list_interactions_sync)
+
+    def list_interactions_json_sync(self, query: PageQuery) -> JsonPage:
+        """As `list_interactions`, but returns JSON, for the reason of `get_json`."""
+        return self._json_page(None, query)
+
+    list_interactions_json = coroutine(list_interactions_json_sync)
 
     # For maintenance; synchronous only, as its commands are.
 
@@ -331,7 +345,17 @@ class Storage:
         else:
             records, more = self.database.newest(wanted)
             last = from_record(records[-1]).position if more else None
-        return query.page(user_id, records, last)
+        return Page(records, query.cursor_after(user_id, last))
+
+    def _json_page(self, user_id: str | None, query: PageQuery) -> JsonPage:
+        wanted = query.slice(user_id, pages.PAGE_TEXT)
+        if query.tier == "archive":
+            records, last = self._cold.page(wanted)
+            items = [dumps(record) for record in records]
+        else:
+            items, more = self.database.newest_json(wanted)
+            last = from_json(items[-1]).position if more else None
+        return JsonPage(items, query.cursor_after(user_id, last))
 
     def _update(
         self, interaction_id: str, changes: Mapping[str, Any], user_id: str | None

@@ -95,6 +95,16 @@ def _quick_flush():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _clients_enter_as_with_a_server():
+    """Django's test client calls Django alone; that of a test also asks the entrance before it."""
+    from tests import entrances
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.test.client.ClientHandler", entrances.ShortWay)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _archive_of_its_own(settings, tmp_path):
     """No test sees another one's archive, or a developer's."""

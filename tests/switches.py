@@ -22,6 +22,7 @@ SWITCHES = [
     Switch("CONTRACT_EXAMPLES", "25", "200", "random sequences of calls on each backend"),
     Switch("CONTRACT_STEPS", "25", "50", "calls in each of these sequences"),
     Switch("SCHEMATHESIS_EXAMPLES", "30", "300", "requests from the schema to each operation"),
+    Switch("ENTRANCE_EXAMPLES", "10", "300", "random sequences of requests, sent both ways"),
     Switch("LIFECYCLE_KILLS", "some", "all", "steps of maintenance at which a run is killed"),
     Switch("INTERLEAVINGS", "400", "20000", "random interleavings of each kind with the cache"),
     Switch("INTERLEAVINGS_FROM", "0", "0", "seed of the first, so that processes can share them"),

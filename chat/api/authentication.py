@@ -80,6 +80,15 @@ def key_of(authorization: str, environ: Mapping[str, Any]) -> ApiKey:
     return found
 
 
+def caller_with_key(authorization: str, environ: Mapping[str, Any]) -> Caller:
+    """The caller who shows the API key in a header. Raises as `key_of` does."""
+    found = key_of(authorization, environ)
+    may_erase = found.may_erase and not found.user_id
+    return Caller(
+        f"key:{found.prefix}", found.user_id or None, True, may_erase, key_prefix=found.prefix
+    )
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Api-Key <key>`."""
 
@@ -90,12 +99,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         header = environ.get("HTTP_AUTHORIZATION")
         if header is None:
             return None
-        found = key_of(header, environ)
-        may_erase = found.may_erase and not found.user_id
-        caller = Caller(
-            f"key:{found.prefix}", found.user_id or None, True, may_erase, key_prefix=found.prefix
-        )
-        return caller, None
+        return caller_with_key(header, environ), None
 
     def authenticate_header(self, request: Request) -> str:
         return self.keyword

@@ -8,13 +8,13 @@ A body of 16 MB once became 600 MB of objects. So only what has a place in a req
 items up to the limit of a batch, and the names of fields in an object of up to BODY_LIMIT.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from django.http import HttpRequest
+from django.http import UnreadablePostError
 from django.utils import timezone
 from msgspec import UNSET, Meta, Raw, UnsetType
 
@@ -167,16 +167,26 @@ _BATCH = msgspec.json.Decoder(_Batch)
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 
 
-def read_body(request: HttpRequest, limit: int) -> bytes:
-    """The body, which is read only if its declared length is at most `limit` bytes."""
-    media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
+    """The body, which is read only if its declared length is at most `limit` bytes.
+
+    Raises UnreadablePostError if the connection breaks meanwhile.
+    """
+    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType("Send JSON, with the header 'Content-Type: application/json'.")
-    if request.META.get("HTTP_TRANSFER_ENCODING"):
+    if environ.get("HTTP_TRANSFER_ENCODING"):
         raise LengthRequired("Send the body in one piece, with the header 'Content-Length'.")
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if length > limit:
         raise TooLarge(f"The body must be at most {limit} bytes.")
-    return request.body
+    if length <= 0:
+        return b""
+    try:
+        body: bytes = environ["wsgi.input"].read(length)
+    except OSError as error:
+        raise UnreadablePostError(*error.args) from error
+    return body
 
 
 def new_interaction(body: bytes) -> ChatInteraction:

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from chat.api import operations, parameters
 from chat.api.authentication import caller_of
 from chat.api.operations import EXPORT_TYPE
-from chat.api.views import StoreView
+from chat.api.views import StoreView, call_of
 from chat.maintenance.export.exporting import pages_of
 from storage import get_storage
 from storage.exceptions import StorageError
@@ -40,7 +40,7 @@ class ExportView(StoreView):
     @operations.export_user
     def get(self, request: Request, user_id: str) -> HttpResponseBase:
         caller_of(request).require_erasure()
-        parameters.refuse_parameters(request._request)
+        parameters.refuse_parameters(call_of(request))
         if request.method == "HEAD":
             return HttpResponse(content_type=EXPORT_TYPE)
         pages = pages_of(get_storage(), user_id)

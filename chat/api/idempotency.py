@@ -1,9 +1,10 @@
 """The `Idempotency-Key` header: repeating a request with the same key has no further effect."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from chat.api.authentication import Caller
@@ -14,13 +15,13 @@ HEADER = "HTTP_IDEMPOTENCY_KEY"
 KEY_MAX_LENGTH = 255
 
 
-def idempotency(request: HttpRequest, caller: Caller, body: bytes) -> Idempotency | None:
+def idempotency(environ: Mapping[str, Any], caller: Caller, body: bytes) -> Idempotency | None:
     """Keyed hashes of the key and the body; None if the request has no key.
 
     Each caller has its own keys. Only hashes are stored, so no copy of a message outlives it. A
     key outlives a change of SECRET_KEY, if the earlier one is among SECRET_KEY_FALLBACKS.
     """
-    key = request.META.get(HEADER)
+    key = environ.get(HEADER)
     if key is None:
         return None
     if not (1 <= len(key) <= KEY_MAX_LENGTH and key.isascii() and key.isprintable()):

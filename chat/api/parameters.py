@@ -1,17 +1,21 @@
 """Query parameters of lists. An unknown parameter is an error, so that no typo is ignored."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from django.http import HttpRequest
+from django.http import QueryDict
 from django.utils.encoding import escape_uri_path
 
 from chat.api.mistakes import Mistakes
 from chat.api.problems import InvalidRequest
 from chat.times import parse_time
-from storage.records.pages import Page, PageQuery
+from storage.records.pages import PageQuery
+
+if TYPE_CHECKING:
+    from chat.api.calls import Call
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
@@ -20,11 +24,26 @@ ARCHIVE_RANGE = timedelta(days=31)
 """The longest period of an archived list, because a page may have to read through all of it."""
 
 
-def page_query(request: HttpRequest) -> PageQuery:
-    """The page that the request asks for. Raises InvalidRequest naming all bad parameters."""
+Given = Mapping[str, Any]
+"""Query parameters as a client has sent them."""
+
+
+def page_query(call: "Call") -> tuple[PageQuery, Given]:
+    """The page that a call asks for, and in what words.
+
+    Raises InvalidRequest naming all bad parameters, and TooManyFieldsSent.
+    """
+    query_string = call.environ.get("QUERY_STRING", "")
+    # A cursor is used once, so only queries without one are worth remembering.
+    parse = _page_query if "cursor" in query_string else _remembered_page_query
+    return parse(query_string, call.encoding)
+
+
+def _page_query(query_string: str, encoding: str | None) -> tuple[PageQuery, Given]:
+    parameters = _parsed(query_string, encoding)
     values: dict[str, Any] = {"limit": LIMIT_DEFAULT}
     mistakes = Mistakes()
-    for name, given in request.GET.lists():
+    for name, given in parameters.lists():
         try:
             values[name] = _value(name, given)
         except ValueError as error:
@@ -32,7 +51,14 @@ def page_query(request: HttpRequest) -> PageQuery:
     if not mistakes.count and values.get("tier") == "archive":
         _check_range(values, mistakes)
     _refuse(mistakes)
-    return PageQuery(**values)
+    return PageQuery(**values), parameters.dict()
+
+
+_remembered_page_query = functools.lru_cache(maxsize=256)(_page_query)
+
+
+def _parsed(query_string: str, encoding: str | None) -> QueryDict:
+    return QueryDict(query_string.encode("iso-8859-1"), encoding=encoding)
 
 
 def _check_range(values: dict[str, Any], mistakes: Mistakes) -> None:
@@ -45,11 +71,11 @@ def _check_range(values: dict[str, Any], mistakes: Mistakes) -> None:
         mistakes.add_parameter("created_before", detail)
 
 
-def refuse_parameters(request: HttpRequest) -> None:
+def refuse_parameters(call: "Call") -> None:
     """Raise InvalidRequest if there are any; for calls that take no query parameters."""
-    if request.META.get("QUERY_STRING"):
+    if query_string := call.environ.get("QUERY_STRING"):
         mistakes = Mistakes()
-        for name in request.GET:
+        for name in _parsed(query_string, call.encoding):
             mistakes.add_parameter(name, "unknown parameter; this call takes none.")
         _refuse(mistakes)
 
@@ -59,14 +85,13 @@ def _refuse(mistakes: Mistakes) -> None:
         raise InvalidRequest("A query parameter is invalid; see errors.", mistakes)
 
 
-def next_url(request: HttpRequest, page: Page) -> str | None:
+def next_url(call: "Call", given: Given, cursor: str | None) -> str | None:
     """The URL of the next page; None for the last page."""
-    if page.next_cursor is None:
+    if cursor is None:
         return None
-    parameters = {**request.GET.dict(), "cursor": page.next_cursor}
+    parameters = {**given, "cursor": cursor}
     # build_absolute_uri would resolve an id that looks like a relative path, such as `..`.
-    base = f"{request.scheme}://{request.get_host()}"
-    return f"{base}{escape_uri_path(request.path)}?{urlencode(parameters)}"
+    return f"{call.origin}{escape_uri_path(call.path)}?{urlencode(parameters)}"
 
 
 def _value(name: str, given: list[str]) -> Any:

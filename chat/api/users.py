@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from chat.api import operations, parameters
 from chat.api.authentication import caller_of
 from chat.api.problems import Conflict, InvalidRequest, NotFound, Unavailable
-from chat.api.views import StoreView, json_response
+from chat.api.views import StoreView, call_of, json_response
 from chat.maintenance.erasure import erasing, ledger
 from chat.maintenance.erasure.erasing import Erased, UserHeld
 from chat.maintenance.erasure.ledger import Erasure
@@ -38,7 +38,7 @@ class UserView(StoreView):
     @operations.erase_user
     def delete(self, request: Request, user_id: str) -> HttpResponse:
         caller_of(request).require_erasure()
-        parameters.refuse_parameters(request._request)
+        parameters.refuse_parameters(call_of(request))
         if problem := limits.new_identifier_violation(user_id):
             hint = " Use manage.py erase_user." if limits.has_dot_segment(user_id) else ""
             raise InvalidRequest(f"The user id {problem}{hint}")
@@ -63,7 +63,7 @@ class ErasureView(StoreView):
     @operations.get_erasure
     def get(self, request: Request, erasure_id: str) -> HttpResponse:
         caller_of(request).require_erasure()
-        parameters.refuse_parameters(request._request)
+        parameters.refuse_parameters(call_of(request))
         erasure = ledger.find(get_storage().archive, erasure_id)
         if erasure is None:
             raise NotFound("There is no such erasure.")

@@ -1,7 +1,7 @@
 """The calls for interactions. `chat.api.operations` documents them."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -10,15 +10,13 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from chat.api import bodies, operations, parameters
-from chat.api.authentication import caller_of
-from chat.api.idempotency import HEADER, idempotency
-from chat.api.problems import InvalidRequest, NotFound
+from chat.api import calls, operations
+from chat.api.authentication import Caller, caller_of
+from chat.api.calls import JSON, Answer, Call
+from chat.api.idempotency import HEADER
+from chat.api.problems import InvalidRequest
 from chat.api.rate_limits import count_call
-from storage import expiry, get_storage
-from storage.models import ChatInteraction
-from storage.records.json import dumps, format_time, to_json
-from storage.records.pages import Page, PageQuery
+from storage.records.json import dumps
 
 
 class StoreView(APIView):
@@ -31,6 +29,7 @@ class StoreView(APIView):
     is_limited = True
     """Whether calls count for the limit of their API key."""
     _allow: str
+    """The methods that a response names."""
     limit_headers: Mapping[str, str] = {}
 
     def __init_subclass__(cls) -> None:
@@ -71,19 +70,25 @@ class StoreView(APIView):
         self.perform_authentication(request)
         self.check_permissions(request)
         self.check_throttles(request)
-        if HEADER in request._request.META and request.method not in SAFE_METHODS:
-            self._require_that_key_counts()
-
-    def _require_that_key_counts(self) -> None:
-        """Refuse an Idempotency-Key that would be ignored: its sender relies on it."""
-        if self.instead_of_key is not None:
-            raise InvalidRequest(f"Leave out Idempotency-Key here. {self.instead_of_key}")
+        self.refuse_ignored_key(request._request.META, request.method or "")
 
     def check_throttles(self, request: Request) -> None:
         """Count the call for the limit of its API key. Raises QuotaExceeded."""
-        caller = caller_of(request)
-        if self.is_limited and caller.key_prefix:
-            self.limit_headers = count_call(caller.key_prefix)
+        self.limit_headers = self.counted(caller_of(request))
+
+    @classmethod
+    def counted(cls, caller: Caller) -> Mapping[str, str]:
+        """Count a call for the limit of its API key. Returns headers. Raises QuotaExceeded."""
+        return count_call(caller.key_prefix) if cls.is_limited and caller.key_prefix else {}
+
+    @classmethod
+    def refuse_ignored_key(cls, environ: Mapping[str, Any], method: str) -> None:
+        """Refuse an Idempotency-Key that would be ignored: its sender relies on it.
+
+        Raises InvalidRequest.
+        """
+        if HEADER in environ and method not in SAFE_METHODS and cls.instead_of_key is not None:
+            raise InvalidRequest(f"Leave out Idempotency-Key here. {cls.instead_of_key}")
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Set Content-Length, as CommonMiddleware does; calls with a key skip that."""
@@ -93,66 +98,52 @@ class StoreView(APIView):
         super().finalize_response(request, response, *args, **kwargs)
         return response
 
+    @classmethod
+    def refusal(
+        cls, error: Exception, request: HttpRequest, limit_headers: Mapping[str, str]
+    ) -> HttpResponse:
+        """The response to an error of a call that `config.entrance` has made. Raises a bug again.
+
+        `limit_headers` are those that `counted` has returned.
+        """
+        view = cls()
+        view.limit_headers = limit_headers
+        view.headers = view.default_response_headers
+        view.request = view.initialize_request(request)
+        return view.finalize_response(view.request, view.handle_exception(error))
+
+
+def answering(function: Callable[..., Answer]) -> Callable[..., HttpResponse]:
+    """The method of a view that answers with a function of `chat.api.calls`.
+
+    `config.entrance` finds the function in its attribute `call`.
+    """
+
+    def method(self: StoreView, request: Request, **arguments: str) -> HttpResponse:
+        answer = function(call_of(request), **arguments)
+        response = HttpResponse(answer.body, content_type=JSON, status=answer.status)
+        for name, value in answer.headers:
+            response[name] = value
+        return response
+
+    method.call = function  # type: ignore[attr-defined]  # functions may have attributes
+    return method
+
 
 class InteractionsView(StoreView):
     """The interactions of all users."""
 
     instead_of_key = None
-
-    @operations.list_interactions
-    def get(self, request: Request) -> HttpResponse:
-        caller = caller_of(request)
-        caller.require_every_user()
-        query = parameters.page_query(request._request)
-        page = get_storage().list_interactions_sync(query)
-        return page_response(request._request, query, page)
-
-    @operations.create_interaction
-    def post(self, request: Request) -> HttpResponse:
-        caller = caller_of(request)
-        parameters.refuse_parameters(request._request)
-        body = bodies.read_body(request._request, bodies.BODY_LIMIT)
-        interaction = bodies.new_interaction(body)
-        caller.require(interaction.user_id)
-        replay = idempotency(request._request, caller, body)
-        stored, created = get_storage().create_interaction_sync(interaction, replay)
-        response = interaction_response(stored, status=201 if created or replay else 200)
-        if replay and not created:
-            response["Idempotent-Replayed"] = "true"
-        return response
+    get = operations.list_interactions(answering(calls.list_interactions))
+    post = operations.create_interaction(answering(calls.create_interaction))
 
 
 class InteractionView(StoreView):
     """One interaction by id."""
 
-    @operations.get_interaction
-    def get(self, request: Request, interaction_id: str) -> HttpResponse:
-        caller = caller_of(request)
-        parameters.refuse_parameters(request._request)
-        found = get_storage().get_json_sync(interaction_id, user_id=caller.user_id)
-        if found is None:
-            raise unknown_interaction()
-        return HttpResponse(found, content_type="application/json")
-
-    @operations.complete_interaction
-    def patch(self, request: Request, interaction_id: str) -> HttpResponse:
-        caller = caller_of(request)
-        parameters.refuse_parameters(request._request)
-        changes = bodies.completion(bodies.read_body(request._request, bodies.BODY_LIMIT))
-        interaction = get_storage().update_interaction_sync(
-            interaction_id, changes, user_id=caller.user_id
-        )
-        if interaction is None:
-            raise unknown_interaction()
-        return interaction_response(interaction)
-
-    @operations.delete_interaction
-    def delete(self, request: Request, interaction_id: str) -> HttpResponse:
-        caller = caller_of(request)
-        parameters.refuse_parameters(request._request)
-        if not get_storage().delete_interaction_sync(interaction_id, user_id=caller.user_id):
-            raise unknown_interaction()
-        return HttpResponse(status=204, content_type="application/json")
+    get = operations.get_interaction(answering(calls.get_interaction))
+    patch = operations.complete_interaction(answering(calls.complete_interaction))
+    delete = operations.delete_interaction(answering(calls.delete_interaction))
 
 
 class BatchView(InteractionView):
@@ -160,51 +151,20 @@ class BatchView(InteractionView):
 
     instead_of_key = "Give each interaction an interaction_id: then repeating a batch is harmless."
     _allow = "POST"
-
-    @operations.create_interactions
-    def post(self, request: Request, interaction_id: str) -> HttpResponse:
-        caller = caller_of(request)
-        parameters.refuse_parameters(request._request)
-        interactions = bodies.new_interactions(
-            bodies.read_body(request._request, bodies.BATCH_BODY_LIMIT)
-        )
-        for interaction in interactions:
-            caller.require(interaction.user_id)
-        outcomes = get_storage().create_interactions_sync(interactions)
-        results = [
-            {"interaction_id": interaction.interaction_id, "status": outcome}
-            for interaction, outcome in zip(interactions, outcomes, strict=True)
-        ]
-        return json_response({"results": results})
+    post = operations.create_interactions(answering(calls.create_interactions))
 
 
 class LookupView(InteractionView):
     """Earlier answers. Other methods are for the interaction with the id `lookup`."""
 
     _allow = "POST"
-
-    @operations.look_up_answer
-    def post(self, request: Request, interaction_id: str) -> HttpResponse:
-        caller = caller_of(request)
-        parameters.refuse_parameters(request._request)
-        question = bodies.question(bodies.read_body(request._request, bodies.BODY_LIMIT))
-        caller.require(question.user_id)
-        found = get_storage().find_answer_json_sync(question)
-        if found is None:
-            raise NotFound("This user got no such answer to this message.")
-        return HttpResponse(found, content_type="application/json")
+    post = operations.look_up_answer(answering(calls.look_up_answer))
 
 
 class UserInteractionsView(StoreView):
     """One user's interactions."""
 
-    @operations.list_user_interactions
-    def get(self, request: Request, user_id: str) -> HttpResponse:
-        caller = caller_of(request)
-        caller.require(user_id)
-        query = parameters.page_query(request._request)
-        page = get_storage().list_user_interactions_sync(user_id, query)
-        return page_response(request._request, query, page)
+    get = operations.list_user_interactions(answering(calls.list_user_interactions))
 
 
 @functools.cache
@@ -212,24 +172,11 @@ def _instances(classes: tuple[type[Any], ...]) -> list[Any]:
     return [cls() for cls in classes]
 
 
-def unknown_interaction() -> NotFound:
-    """The error for an interaction that does not exist, or that belongs to another user."""
-    return NotFound("There is no such interaction.")
-
-
-def interaction_response(interaction: ChatInteraction, status: int = 200) -> HttpResponse:
-    """A response with one interaction."""
-    return HttpResponse(to_json(interaction), content_type="application/json", status=status)
-
-
-def page_response(request: HttpRequest, query: PageQuery, page: Page) -> HttpResponse:
-    """A response with a page, the URL of the next, and in hot lists where the archive begins."""
-    data = {"results": page.records, "next": parameters.next_url(request, page)}
-    if query.tier == "hot":
-        data["archived_until"] = format_time(expiry.hot_since())
-    return json_response(data)
+def call_of(request: Request) -> Call:
+    """The call in a request whose caller DRF has authenticated."""
+    return Call.of(request._request, caller_of(request))
 
 
 def json_response(data: Any) -> HttpResponse:
     """A response with any data that orjson can write."""
-    return HttpResponse(dumps(data), content_type="application/json")
+    return HttpResponse(dumps(data), content_type=JSON)

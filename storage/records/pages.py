@@ -31,6 +31,14 @@ class Page:
 
 
 @dataclass(frozen=True)
+class JsonPage:
+    """A page whose interactions are JSON, each as `storage.records.json` writes it."""
+
+    items: list[bytes] = field(repr=False)
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
 class Slice:
     """The query of a page as a backend gets it: up to `limit` rows before the position `before`.
 
@@ -84,12 +92,9 @@ class PageQuery:
         earliest = unexpired if self.created_after is None else max(self.created_after, unexpired)
         return Slice(user_id, self.limit, earliest, before, self.created_before, max_text)
 
-    def page(
-        self, user_id: str | None, records: list[Record], last: cursors.Position | None
-    ) -> Page:
-        """Returns the page with these records. `last` is its end, or None if no page follows."""
-        cursor = None if last is None else cursors.encode(last, self._scope(user_id))
-        return Page(records, cursor)
+    def cursor_after(self, user_id: str | None, last: cursors.Position | None) -> str | None:
+        """Returns the cursor of the page after one that ends at `last`; None after the last one."""
+        return None if last is None else cursors.encode(last, self._scope(user_id))
 
     def _scope(self, user_id: str | None) -> cursors.Scope:
         return user_id, str(self.created_after), str(self.created_before), self.tier

@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -137,6 +137,20 @@ class SqliteDatabase(Database):
         found = [queries.to_record(row) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit
 
+    def newest_json(self, wanted: Slice) -> tuple[list[bytes], bool]:
+        left = wanted.max_text
+        items: list[bytes] = []
+        sql, parameters = self._newest(wanted, wanted.limit + 1, queries.select_newest_json)
+        with translated, self._statements.cursor(sql, parameters) as cursor:
+            for (item,) in cursor:
+                items.append(item)
+                left -= len(item)
+                if left <= 0:
+                    break
+        if left <= 0:  # it may be too long; these are bytes, and characters count
+            return super().newest_json(wanted)
+        return items[: wanted.limit], len(items) > wanted.limit
+
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
         with translated:
             rows = self._rows(*self._newest(wanted, wanted.limit))
@@ -270,9 +284,11 @@ class SqliteDatabase(Database):
         ids = [interaction.interaction_id for interaction in interactions]
         return cold.remove_from(self._alias, rows, ids)
 
-    def _newest(self, wanted: Slice, limit: int) -> tuple[str, dict[str, Any]]:
+    def _newest(
+        self, wanted: Slice, limit: int, select: Callable[..., str] = queries.select_newest
+    ) -> tuple[str, dict[str, Any]]:
         """The statement for a slice, and its parameters."""
-        sql = queries.select_newest(
+        sql = select(
             self._alias,
             of_user=wanted.user_id is not None,
             before=wanted.before is not None,

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connections, models
 from django.db.models import F, Func, Q
 from django.db.models.constants import OnConflict
+from django.db.models.functions import Cast, JSONObject
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
 from storage import expiry
@@ -70,6 +71,26 @@ class Unreplaced(Func):
     output_field = models.TextField()
 
 
+class RecordTime(Func):
+    """A time as records have it; see `_to_record_time`."""
+
+    template = (
+        "replace(%(expressions)s, ' ', 'T')"
+        " || CASE WHEN length(%(expressions)s) > 19 THEN 'Z' ELSE '.000000Z' END"
+    )
+    arity = 1
+    output_field = models.TextField()
+
+
+_RECORD = JSONObject(
+    **{
+        field.name: RecordTime(field.name) if field.name.endswith("_at") else F(field.name)
+        for field in FIELDS
+    }
+)
+"""The record of a row, with its fields in the order of the data model."""
+
+
 def parameter(name: str, field_name: str | None = None) -> Parameter:
     """Returns a parameter with the type of a field, by default the field of the same name."""
     return Parameter(name, ChatInteraction._meta.get_field(field_name or name))
@@ -84,7 +105,22 @@ def select_by_id(alias: str) -> str:
 
 @functools.cache
 def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> str:
-    """Newest rows first. Parameters: those of `slice_parameters`. Columns: FIELDS."""
+    """Newest rows first. Parameters: those of `slice_parameters`, limit. Columns: FIELDS."""
+    return _sql(_newest(of_user, before, until), alias) + " LIMIT :limit"
+
+
+@functools.cache
+def select_newest_json(alias: str, *, of_user: bool, before: bool, until: bool) -> str:
+    """As `select_newest`. Column: the record as JSON.
+
+    It is bytes, so that no text is decoded only to be encoded again. For ASCII that takes next to
+    no time, but for texts with emoji a third of a page.
+    """
+    found = _newest(of_user, before, until).annotate(json=Cast(_RECORD, models.BinaryField()))
+    return _sql(found.values_list("json"), alias) + " LIMIT :limit"
+
+
+def _newest(of_user: bool, before: bool, until: bool) -> "models.QuerySet[ChatInteraction]":
     found = ChatInteraction.objects.filter(created_at__gte=parameter("created_after", "created_at"))
     if of_user:
         found = found.filter(user_id=parameter("user_id"))
@@ -99,7 +135,7 @@ def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> st
         )
     if until:
         found = found.filter(created_at__lt=parameter("created_before", "created_at"))
-    return _sql(found.order_by("-created_at", "-interaction_id"), alias) + " LIMIT :limit"
+    return found.order_by("-created_at", "-interaction_id")
 
 
 @functools.cache

@@ -48,6 +48,9 @@ class CoroutinesContract:
         assert sorted(everyones) == ["b", "c", "s"]
         assert ids(calls.list_user_interactions("ada", PageQuery()).interactions) == everyones
         assert ids(calls.get_user_interactions("ada", 10)) == everyones
+        of_all = calls.list_interactions_json(PageQuery()).items
+        assert [from_json(item).interaction_id for item in of_all] == everyones
+        assert calls.list_user_interactions_json("ada", PageQuery()).items == of_all
 
         assert calls.update_interaction("s", {"response": "changed"}).response == "changed"
         assert calls.delete_interaction("s") is True

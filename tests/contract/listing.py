@@ -48,6 +48,34 @@ class ListingContract:
             calls.list_interactions(PageQuery()),
         ):
             assert [dumps(record) for record in page.records] == [to_json(stored)]
+        for page in (
+            calls.list_user_interactions_json("ada", PageQuery()),
+            calls.list_interactions_json(PageQuery()),
+        ):
+            assert page.items == [to_json(stored)]
+
+    def test_a_page_of_json_escapes_as_one_interaction_does(self, calls, make_interaction):
+        text = "".join(map(chr, range(1, 0x180))) + "\u2028\ud7ff\ue000\ufeff\uffff\U0010ffff"
+        calls.save_interaction(make_interaction(interaction_id="i", message=text, response=text))
+        (item,) = calls.list_interactions_json(PageQuery()).items
+        assert item == calls.get_json("i")
+
+    @pytest.mark.parametrize("max_text", [1, 60, 100, 119, 120, 121, 150, 400, 1000, 4_000_000])
+    def test_a_page_of_json_ends_where_the_page_ends(
+        self, calls, make_interaction, monkeypatch, max_text
+    ):
+        calls.create_interactions(
+            [
+                make_interaction(interaction_id=f"i-{n}", message="😀" * 20, response="ü" * 20)
+                for n in range(5)
+            ]
+        )
+        monkeypatch.setattr(pages, "PAGE_TEXT", max_text)
+        for query in (PageQuery(), PageQuery(limit=4), PageQuery(limit=5), PageQuery(limit=1)):
+            page = calls.list_user_interactions("ada", query)
+            as_json = calls.list_user_interactions_json("ada", query)
+            assert as_json.items == [dumps(record) for record in page.records]
+            assert as_json.next_cursor == page.next_cursor
 
     def test_the_repr_of_a_page_has_no_texts(self, calls, make_interaction):
         calls.save_interaction(make_interaction(message="secret-1", response="secret-2"))

@@ -89,7 +89,7 @@ def test_nothing_personal_is_logged_when_the_store_fails(client, log, markers, m
     def fail(*args, **kwargs):
         raise error
 
-    for name in ("read", "create", "create_many", "update", "delete", "newest"):
+    for name in ("read", "create", "create_many", "update", "delete", "newest_json"):
         monkeypatch.setattr(type(get_storage().database), name, fail)
     client.raise_request_exception = False
     statuses = set(every_call(client, new(**markers)))

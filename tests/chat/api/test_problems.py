@@ -22,7 +22,16 @@ def problem(response, status):
     return found
 
 
-OPERATIONS = ("read", "create", "create_many", "update", "delete", "newest", "check_available")
+OPERATIONS = (
+    "read",
+    "create",
+    "create_many",
+    "update",
+    "delete",
+    "newest",
+    "newest_json",
+    "check_available",
+)
 
 
 @pytest.fixture

@@ -1,0 +1,209 @@
+"""The way in for calls with an API key, past Django's request, its middleware and DRF.
+
+Those take several times as long as a call itself. What is not taken here goes through Django,
+before any of it has been read or counted, and both ways end in the same functions of
+`chat.api.calls`. All that surrounds these comes from where Django has it, so that no client can
+tell the ways apart: routes from `chat.api.urls`, headers from the middleware, and errors from the
+views.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import responses
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.exception import response_for_exception
+from django.core.handlers.wsgi import WSGIRequest
+from django.core.signals import request_finished, request_started
+from django.http import HttpRequest, HttpResponse
+from django.middleware.security import SecurityMiddleware
+from django.urls import URLPattern, resolve
+from django.utils.log import log_response
+
+from chat.api.authentication import ApiKeyAuthentication, caller_with_key
+from chat.api.calls import JSON, Answer, Call
+from chat.api.urls import urlpatterns
+from chat.api.views import StoreView
+from config.headers import SecurityHeaders
+from config.middleware import is_allowed_host
+
+Headers = list[tuple[str, str]]
+Reply = tuple[str, Headers, bytes]
+"""Status, headers and body, as WSGI has them."""
+
+PREFIX = "/api/v1/"
+
+MEDIA_TYPES = ("", JSON, f"{JSON}; charset=utf-8")
+"""Another one may name an encoding, in which Django would read the query string."""
+
+AROUND = [
+    "config.headers.SecurityHeaders",
+    "django.middleware.security.SecurityMiddleware",
+    "config.middleware.ShortcutEntrance",
+]
+"""The middleware around all calls with a key: up to where they go past the rest."""
+
+STATUS_LINES = {int(status): f"{status:d} {phrase}" for status, phrase in responses.items()}
+
+
+class Route:
+    """One of `chat.api.urls`, with those of its methods that need no request of Django."""
+
+    def __init__(self, pattern: URLPattern) -> None:
+        self.view: type[StoreView] = pattern.callback.cls  # type: ignore[attr-defined]  # DRF's
+        methods = {name: getattr(self.view, name, None) for name in self.view.http_method_names}
+        self.functions: dict[str, Callable[..., Answer]] = {
+            name.upper(): function
+            for name, method in methods.items()
+            if (function := getattr(method, "call", None))
+        }
+        self.headers = tuple(self.view().default_response_headers.items())
+        self._match = pattern.pattern.match
+        self._defaults = pattern.default_args
+
+    def arguments(self, path: str) -> Mapping[str, Any] | None:
+        """The arguments of a view at this path, or None if it is another one's."""
+        found = self._match(path)
+        return None if found is None else found[2] | self._defaults
+
+
+@dataclass(slots=True)
+class Taken:
+    """A call that is answered here."""
+
+    route: Route
+    method: str
+    arguments: Mapping[str, Any]
+    scheme: str
+    around: Headers
+
+
+class Entrance:
+    """Answers calls with an API key. `sender` is that of the signals around a request."""
+
+    def __init__(self, sender: type) -> None:
+        self._sender = sender
+        self._routes = [Route(pattern) for pattern in urlpatterns]
+        self._around = {scheme: _around(scheme) for scheme in _schemes()}
+
+    def answer(self, environ: dict[str, Any]) -> Reply | None:
+        """The reply to a request, or None if Django is to answer it."""
+        taken = self._taken(environ) if self._around and _is_plain(environ) else None
+        if taken is None:
+            return None
+        request_started.send(sender=self._sender, environ=environ)
+        try:
+            return _reply(environ, taken)
+        finally:
+            request_finished.send(sender=self._sender)
+
+    def _taken(self, environ: dict[str, Any]) -> Taken | None:
+        scheme = _scheme(environ)
+        around = self._around.get(scheme)
+        if around is None:
+            return None
+        path, method = environ["PATH_INFO"].removeprefix("/"), environ["REQUEST_METHOD"]
+        for route in self._routes:
+            arguments = route.arguments(path)
+            if arguments is not None:
+                known = method in route.functions
+                return Taken(route, method, arguments, scheme, around) if known else None
+        return None
+
+
+def _schemes() -> tuple[str, ...]:
+    """The schemes under which calls are taken: none if settings ask for what is not done here."""
+    as_known = settings.MIDDLEWARE[: len(AROUND)] == AROUND
+    if not as_known or settings.DEBUG or settings.USE_X_FORWARDED_HOST:
+        return ()
+    if settings.FORCE_SCRIPT_NAME is not None:
+        return ()
+    return ("https",) if settings.SECURE_SSL_REDIRECT else ("http", "https")
+
+
+class _Probe(HttpRequest):
+    """A call to the API under a scheme."""
+
+    def __init__(self, scheme: str) -> None:
+        super().__init__()
+        self.path = self.path_info = PREFIX
+        self._scheme = scheme
+
+    @property
+    def scheme(self) -> str:
+        return self._scheme
+
+
+def _around(scheme: str) -> Headers:
+    """The headers that the middleware adds to each response."""
+    response = HttpResponse()
+    del response["Content-Type"]
+    secured: Any = SecurityMiddleware(lambda request: response)
+    around = SecurityHeaders(secured)
+    return list(around(_Probe(scheme)).items())
+
+
+def _is_plain(environ: dict[str, Any]) -> bool:
+    """Whether this may be a call with a key, and is one that Django would read as it stands."""
+    path: str = environ["PATH_INFO"]
+    return (
+        path.startswith(PREFIX)
+        and environ.get("HTTP_AUTHORIZATION", "").startswith(f"{ApiKeyAuthentication.keyword} ")
+        and path.isascii()
+        and environ.get("CONTENT_TYPE", "") in MEDIA_TYPES
+        and not any(map(environ.get, ("SCRIPT_NAME", "SCRIPT_URL", "REDIRECT_URL")))
+        and is_allowed_host(environ.get("HTTP_HOST", ""))
+    )
+
+
+def _scheme(environ: dict[str, Any]) -> str:
+    """As `request.scheme` tells it, with the header of a proxy if there is one."""
+    request = WSGIRequest.__new__(WSGIRequest)  # without what takes time
+    request.environ = request.META = environ
+    return str(request.scheme)
+
+
+def _reply(environ: dict[str, Any], taken: Taken) -> Reply:
+    route, method = taken.route, taken.method
+    limit_headers: Mapping[str, str] = {}
+    try:
+        caller = caller_with_key(environ["HTTP_AUTHORIZATION"], environ)
+        limit_headers = route.view.counted(caller)
+        route.view.refuse_ignored_key(environ, method)
+        origin = f"{taken.scheme}://{environ['HTTP_HOST']}"
+        call = Call(caller, environ, environ["PATH_INFO"], origin)
+        answer = route.functions[method](call, **taken.arguments)
+    except Exception as error:
+        response = _refusal(error, environ, route.view, limit_headers)
+        headers = [*response.items(), *taken.around]
+        return STATUS_LINES[response.status_code], headers, response.content
+    headers = [
+        ("Content-Type", JSON),
+        *answer.headers,
+        *limit_headers.items(),
+        ("Content-Length", str(len(answer.body))),
+        *route.headers,
+        *taken.around,
+    ]
+    return STATUS_LINES[answer.status], headers, answer.body
+
+
+def _refusal(
+    error: Exception,
+    environ: dict[str, Any],
+    view: type[StoreView],
+    limit_headers: Mapping[str, str],
+) -> HttpResponse:
+    """The response to an error, as Django's handler and DRF make and log it."""
+    request = WSGIRequest(environ)
+    request.resolver_match = resolve(request.path_info)
+    try:
+        response = view.refusal(error, request, limit_headers)
+    except Exception as bug:
+        response = response_for_exception(request, bug)
+    if response.status_code >= 400:
+        log_response(
+            "%s: %s", response.reason_phrase, request.path, response=response, request=request
+        )
+    return response
