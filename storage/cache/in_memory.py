@@ -8,20 +8,19 @@ reads a row as fast as a hit is served, so nothing finer pays off (docs/decision
 A reader takes the version before it reads. So an entry that was read before a commit carries an
 older version and is never served after that commit. No lease is needed.
 
-A writer may cache what it has committed if nobody else has committed in the meantime. It learns
-that from the version of its own connection, which changes only with the commits of others. It
-takes the new version between its commit and that second check.
+A writer caches what it has committed at the version right after its commit, which costs nothing to
+know: it is the version that was seen last, with one more commit of this process. If others have
+committed since, the current version is another one by now, and the entry is never served.
 
 An erasure must also empty this memory. No commit removes the bytes of old entries, or the strings
 of the application. So an erasure increments `PRAGMA user_version`, and a process that sees a new
 value clears its memory.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from django.core.cache.backends.base import BaseCache
 
@@ -35,9 +34,9 @@ from storage.records.audit import Audit
 from storage.records.json import Stored, to_json
 from storage.records.questions import Question
 
-logger = logging.getLogger(__name__)
+Version = tuple[int, ...]
 
-Entry = tuple[str, bytes]
+Entry = tuple[Version, bytes]
 """The version of the database, and the JSON of the interaction."""
 
 _BY_ID = metrics.counts_of("interaction")
@@ -47,14 +46,18 @@ _ANSWERS = metrics.counts_of("answer")
 class Changes(Protocol):
     """Detects changes of the database. Every method may raise StorageUnavailable."""
 
-    def version(self) -> str | None:
+    def version(self) -> Version | None:
         """A value that changes with every commit.
 
-        None inside a transaction, which may see its own uncommitted changes.
+        None inside a transaction, which may see its own uncommitted changes, and while this process
+        commits.
         """
 
-    def of_others(self) -> int | None:
-        """A number that changes with every commit, except those of the calling thread. Or None."""
+    def committed_as(self) -> Version | None:
+        """The version right after the last write of the calling thread. None if it is unknown.
+
+        Never a version at which something else is stored under the id that was written.
+        """
 
     def erasures(self) -> int:
         """A number that changes with every erasure of a user."""
@@ -67,7 +70,7 @@ class InMemoryCache(Cache):
         self._values = values
         self._changes = changes
         self._ttl = ttl
-        self._known_version = ""
+        self._known_version: Version = ()
         self._known_erasures: int | None = None
         self.clears = 0
         """How often memory was emptied. What was read before the last time is not cached."""
@@ -83,19 +86,14 @@ class InMemoryCache(Cache):
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
         if self._known_erasures is None:
             self._knows_erasures()  # the first look clears the memory, so it must come before
-        return _Writing(self, self._changes)
+        return _Writing(self)
 
-    def keep_written(self, interaction: ChatInteraction, others: int, clears: int) -> None:
-        """Cache what this thread committed, if `of_others` is still `others`."""
-        try:
-            version = self._changes.version()
-            if version is None or self._changes.of_others() != others:
-                return
-        except StorageError as error:  # the interaction is saved nevertheless
-            logger.warning("Saved, but not cached: %s", error)
-            return
-        key = keys.interaction_key(interaction.interaction_id)
-        self._keep(key, (version, to_json(interaction)), clears)
+    def keep_written(self, interaction: ChatInteraction, clears: int) -> None:
+        """Cache what this thread has just committed."""
+        version = self._changes.committed_as()
+        if version is not None:
+            key = keys.interaction_key(interaction.interaction_id)
+            self._keep(key, (version, to_json(interaction)), clears)
 
     def erase_user(self, user_id: str) -> None:
         """Clear everything, of other users too: keys in memory cannot be listed."""
@@ -129,7 +127,7 @@ class InMemoryCache(Cache):
             return False
         return True
 
-    def _version(self) -> str | None:
+    def _version(self) -> Version | None:
         """The current version. Clears the memory first if another process has erased a user."""
         version = self._changes.version()
         if version is not None and version != self._known_version:
@@ -167,7 +165,7 @@ class InMemoryCache(Cache):
             self._keep(key, (version, found.json), clears)
         return found
 
-    def _hit(self, key: str, version: str) -> Stored | None:
+    def _hit(self, key: str, version: Version) -> Stored | None:
         entry: Entry | None = self._values.get(key)
         if entry is None or entry[0] != version:
             return None
@@ -181,14 +179,9 @@ class InMemoryCache(Cache):
 
 
 class _Writing(Writing):
-    def __init__(self, cache: InMemoryCache, changes: Changes) -> None:
+    def __init__(self, cache: InMemoryCache) -> None:
         self._cache = cache
-        self._changes = changes
-
-    def __enter__(self) -> Self:
-        self._clears = self._cache.clears
-        self._others = self._changes.of_others()
-        return self
+        self._clears = cache.clears
 
     def __exit__(
         self,
@@ -196,5 +189,5 @@ class _Writing(Writing):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None and self.committed is not None and self._others is not None:
-            self._cache.keep_written(self.committed, self._others, self._clears)
+        if error is None and self.committed is not None:
+            self._cache.keep_written(self.committed, self._clears)
