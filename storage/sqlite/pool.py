@@ -8,19 +8,21 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from sqlite3 import Connection, Error, OperationalError
 
 from storage.sqlite.open_files import OpenFiles
 from storage.sqlite.writer import Writer
 
+LONGEST_WAIT = 1.0
+"""Seconds until a thread that waits looks again by itself.
+
+When Python collects the connection of a thread that has ended, it gives that back at any moment, in
+any thread: also in one that is about to wait, which nobody wakes then.
+"""
+
 
 class Pool:
-    """At most `size` connections. The one that was given back last is lent first: it is warm.
-
-    A connection may be given back at any moment, in any thread: when Python collects that of a
-    thread that has ended. So `give_back` takes no lock. `SimpleQueue.put` is made for that.
-    """
+    """At most `size` connections. The one that was given back last is lent first: it is warm."""
 
     def __init__(self, size: int, timeout: float, files: OpenFiles, writer: Writer) -> None:
         self.files = files
@@ -29,11 +31,9 @@ class Pool:
         self._size = size
         self._timeout = timeout
         self._idle: list[Connection] = []
-        self._handed_over: SimpleQueue[Connection | None] = SimpleQueue()
-        """To threads that wait. None says that another connection may be opened."""
-        self._waiting = 0
         self._open = 0
-        self._lock = threading.RLock()
+        self._waiting = 0
+        self._returned = threading.Condition(threading.RLock())
 
     @property
     def open(self) -> int:
@@ -53,9 +53,16 @@ class Pool:
         if self.files.are_gone:
             self.files.check()  # they may be back
         try:
-            return self._idle.pop()
+            return self._idle.pop()  # without the lock, which would cost as much again
         except IndexError:
-            return self._open_or_wait(open_connection)
+            idle = self._wait()
+        if idle is not None:
+            return idle
+        try:
+            return open_connection()
+        except BaseException:
+            self._closed()
+            raise
 
     def give_back(self, connection: Connection) -> None:
         """Lend it to the next borrower. What it has not committed is rolled back."""
@@ -67,61 +74,38 @@ class Pool:
         except Error:
             self._close(connection)
             return
-        # In this order: whoever begins to wait is counted first, and looks for an idle one then.
         self._idle.append(connection)
         if self._waiting:
-            with suppress(IndexError):
-                self._handed_over.put(self._idle.pop())
+            with self._returned:
+                self._returned.notify()
 
     def close_idle(self) -> None:
         """Close the connections that are not in use."""
-        with suppress(Empty):
-            while True:
-                # It came too late for a thread that had ceased to wait.
-                if connection := self._handed_over.get_nowait():
-                    self._idle.append(connection)
         with suppress(IndexError):
             while True:
                 self._close(self._idle.pop())
 
-    def _open_or_wait(self, open_connection: Callable[[], Connection]) -> Connection:
+    def _wait(self) -> Connection | None:
+        """Returns a connection that somebody gave back, or None if another may be opened."""
         end = time.monotonic() + self._timeout
-        while True:
-            with self._lock:
-                may_open = self._open < self._size
-                if may_open:
-                    self._open += 1
-                else:
-                    self._waiting += 1
-            connection = self._opened(open_connection) if may_open else self._wait(end)
-            if connection is not None:
-                return connection
-
-    def _opened(self, open_connection: Callable[[], Connection]) -> Connection:
-        try:
-            return open_connection()
-        except BaseException:
-            self._closed()
-            raise
-
-    def _wait(self, end: float) -> Connection | None:
-        try:
-            # One may have been given back just before this thread was counted.
-            return self._idle.pop()
-        except IndexError:
-            return self._next(max(end - time.monotonic(), 0))
-        finally:
-            with self._lock:
+        with self._returned:
+            self._waiting += 1  # before it looks: see `give_back`
+            try:
+                while True:
+                    with suppress(IndexError):  # others take some without the lock
+                        return self._idle.pop()
+                    if self._open < self._size:
+                        self._open += 1
+                        return None
+                    left = end - time.monotonic()
+                    if left <= 0:
+                        raise OperationalError(
+                            f"All {self._size} pooled connections were in use for "
+                            f"{self._timeout:g} s. Close connections sooner, or raise max_size."
+                        )
+                    self._returned.wait(min(left, LONGEST_WAIT))
+            finally:
                 self._waiting -= 1
-
-    def _next(self, seconds: float) -> Connection | None:
-        try:
-            return self._handed_over.get(timeout=seconds)
-        except Empty:
-            raise OperationalError(
-                f"All {self._size} pooled connections were in use for {self._timeout:g} s. Close "
-                "connections sooner, or raise max_size."
-            ) from None
 
     def _close(self, connection: Connection) -> None:
         connection.close()
@@ -129,7 +113,6 @@ class Pool:
         self._closed()
 
     def _closed(self) -> None:
-        with self._lock:
+        with self._returned:
             self._open -= 1
-            if self._waiting:
-                self._handed_over.put(None)
+            self._returned.notify()

@@ -89,6 +89,8 @@ class Statements:
         wrapper, self._of_thread.committed_as = self._of_thread.wrapper, None
         with wrapper.wrap_database_errors:
             if not wrapper.shares_commits:
+                if not (wrapper.autocommit or wrapper.in_transaction()):
+                    self.write("BEGIN IMMEDIATE", {})  # or the end of `atomic` would commit
                 with transaction.atomic(self.alias):
                     return work()
             result: T
