@@ -13,8 +13,7 @@ class Changes:
 
     def version(self) -> Version | None:
         """See `storage.cache.in_memory.Changes.version`."""
-        with translated:
-            return self._statements.version()
+        return self._statements.version()
 
     def committed_as(self) -> Version | None:
         """See `storage.cache.in_memory.Changes.committed_as`."""

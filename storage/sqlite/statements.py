@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from sqlite3 import Error
 from typing import Any, TypeVar
 
 from django.db import connections, transaction
 
+from storage.sql_errors import translate
 from storage.sqlite.writer import Version
 
 T = TypeVar("T")
@@ -106,12 +108,19 @@ class Statements:
         return self._of_thread.committed_as
 
     def version(self) -> Version | None:
-        """The version of the database now. None in a transaction, and while others commit."""
+        """The version of the database now. None in a transaction, and while others commit.
+
+        Raises StorageUnavailable.
+        """
         wrapper = self._of_thread.wrapper
-        with wrapper.wrap_database_errors:
-            if wrapper.in_transaction() or wrapper.pool is None:
-                return None
-            found: Version | None = wrapper.pool.writer.version(wrapper)
+        connection = wrapper.connection
+        if connection is not None and connection.in_transaction:
+            return None
+        try:
+            pool = wrapper.pool
+            found: Version | None = None if pool is None else pool.writer.version(wrapper)
+        except Error as error:
+            raise translate(error) from error
         return found
 
     def tables(self) -> list[str]:

@@ -6,7 +6,6 @@ import gc
 import random
 import sqlite3
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 

@@ -244,7 +244,7 @@ def test_what_is_read_while_its_user_is_erased_does_not_stay_in_memory(other_sto
         return found
 
     other_storage.cache.get("i", read_and_be_erased)
-    assert not any(b"old" in value for value in caches["default"]._cache.values())
+    assert not any("old" in repr(value) for value in caches["default"]._cache.values())
 
 
 def save_ours(storage, make_interaction):
