@@ -44,8 +44,6 @@ LIBRARIES = (
     "redis.asyncio.cluster",
     "requests",
     "rich.progress",
-    "sqlalchemy",
-    "sqlalchemy.pool",
     "yaml",
 )
 """None of them looks at the environment when it is imported, as `prometheus_client` does."""

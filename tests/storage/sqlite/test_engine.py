@@ -304,6 +304,7 @@ def test_the_settings_are_in_force_on_every_pooled_connection(other):
         "secure_delete": 1,
         "foreign_keys": 1,
         "busy_timeout": 20_000,  # milliseconds
+        "wal_autocheckpoint": 4000,  # pages
     }
     all_hold = threading.Barrier(POOLED, timeout=300)
 
