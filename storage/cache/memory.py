@@ -1,5 +1,8 @@
 """Django's in-memory cache, for values that cannot change and keys that hold any user id."""
 
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
@@ -12,6 +15,12 @@ class MemoryCache(LocMemCache):
     Django would pickle them, since a list could be changed while it is cached. That costs as much
     as SQLite's answer. It would also warn of keys that memcached, which is not used, refuses.
     """
+
+    _cache: OrderedDict[str, Any]
+    _lock: AbstractContextManager[Any]
+    _has_expired: Callable[[str], bool]
+    _set: Callable[[str, Any, Any], None]
+    _delete: Callable[[str], bool]
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Returns the value, or `default` if there is none or it has expired."""
@@ -40,7 +49,7 @@ class MemoryCache(LocMemCache):
             is_new = self._has_expired(key)
             if is_new:
                 self._set(key, value, timeout)
-        return bool(is_new)
+        return is_new
 
     def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
         """Add to a number, and return it. Raises ValueError if there is none."""
