@@ -15,6 +15,10 @@ class Changes:
         """See `storage.cache.in_memory.Changes.version`."""
         return self._statements.version()
 
+    def last_version(self) -> Version | None:
+        """See `storage.cache.in_memory.Changes.last_version`."""
+        return self._statements.version(last=True)
+
     def committed_as(self) -> Version | None:
         """See `storage.cache.in_memory.Changes.committed_as`."""
         return self._statements.committed_as()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 
 from storage.sql_errors import translate
-from storage.sqlite.writer import Version
+from storage.sqlite.writer import Version, Writer
 
 T = TypeVar("T")
 
@@ -107,10 +107,10 @@ class Statements:
         """
         return self._of_thread.committed_as
 
-    def version(self) -> Version | None:
+    def version(self, *, last: bool = False) -> Version | None:
         """The version of the database now. None in a transaction, and while others commit.
 
-        Raises StorageUnavailable.
+        With `last`, the one that `Writer.last_version` gives. Raises StorageUnavailable.
         """
         wrapper = self._of_thread.wrapper
         connection = wrapper.connection
@@ -118,10 +118,12 @@ class Statements:
             return None
         try:
             pool = wrapper.pool
-            found: Version | None = None if pool is None else pool.writer.version(wrapper)
+            if pool is None:
+                return None
+            writer: Writer = pool.writer
+            return writer.last_version() if last else writer.version(wrapper)
         except Error as error:
             raise translate(error) from error
-        return found
 
     def tables(self) -> list[str]:
         """Returns the names of all tables."""

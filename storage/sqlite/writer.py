@@ -51,8 +51,8 @@ class Writer:
         self._connection: Connection | None = None
         self._number = 0
         self._commits = 0
-        self._seen: int | None = None
-        """The data_version that was read last."""
+        self._seen: tuple[int, int] | None = None
+        """The connection's number and the data_version that was read last; None if none was."""
 
     @property
     def is_open(self) -> bool:
@@ -84,10 +84,19 @@ class Writer:
         if not self._lock.acquire(blocking=False):
             return None
         try:
-            (self._seen,) = self._opened(wrapper).execute("PRAGMA data_version").fetchone()
-            return self._number, self._seen, self._commits
+            (seen,) = self._opened(wrapper).execute("PRAGMA data_version").fetchone()
+            self._seen = (self._number, seen)
+            return (*self._seen, self._commits)
         finally:
             self._lock.release()
+
+    def last_version(self) -> Version | None:
+        """The version now, if no other has committed since `version` was called. None before that.
+
+        It costs nothing, and what is read after it is valid if it still is the version later.
+        """
+        seen = self._seen
+        return None if seen is None else (*seen, self._commits)
 
     def close(self) -> None:
         """Close the connection, unless it is in use. The next use opens another."""
@@ -127,7 +136,8 @@ class Writer:
             self._files.check()  # they may be back
         if self._connection is None:
             self._connection = wrapper.open()
-            self._number, self._seen = next(_numbers), None
+            self._seen = None
+            self._number = next(_numbers)
         return self._connection
 
     def _begin(self, connection: Connection, seconds: float) -> None:
@@ -196,9 +206,7 @@ class Writer:
 
         If others have committed since `_seen`, it is of no version, and nothing is taken for valid.
         """
-        if self._seen is None:
-            return [None] * len(writes)
-        version = (self._number, self._seen, self._commits)
+        version = self.last_version()
         ids = [write.interaction_id for write in writes]
         return [version if ids.count(changed) == 1 else None for changed in ids]
 

@@ -161,6 +161,8 @@ class AlwaysTheSame:
     def version(self):
         return "same"
 
+    last_version = version
+
     def erasures(self):
         return 0
 
@@ -244,7 +246,7 @@ def test_what_is_read_while_its_user_is_erased_does_not_stay_in_memory(other_sto
         return found
 
     other_storage.cache.get("i", read_and_be_erased)
-    assert not any("old" in repr(value) for value in caches["default"]._cache.values())
+    assert not any(b"old" in json for _, json in caches["default"]._cache.values())
 
 
 def save_ours(storage, make_interaction):
@@ -418,6 +420,35 @@ def test_a_busy_writer_and_readers_never_meet_an_old_message(
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_an_entry_made_with_the_version_seen_last_is_not_served_after_a_commit_since(
+    other_storage, stored, commit_elsewhere, reads
+):
+    # Without an entry a reader does not ask for the version, so it does not know of this commit.
+    assert message(other_storage) == "old"
+    caches["default"].clear()
+    commit_elsewhere("new")
+    assert message(other_storage) == "new"
+    commit_elsewhere("newer")
+    for _ in range(3):
+        assert message(other_storage) == "newer"
+    assert reads == ["i"] * 2
+
+
+def test_a_reader_overtaken_by_a_commit_of_this_process_leaves_nothing_stale(
+    other_storage, stored, make_interaction
+):
+    caches["default"].clear()
+
+    def read_and_be_overtaken(interaction_id):
+        found = other_storage.database.read(interaction_id)
+        save_ours(other_storage, make_interaction)
+        caches["default"].clear()  # what the writer has cached would hide it
+        return found
+
+    other_storage.cache.get("i", read_and_be_overtaken)
+    assert message(other_storage) == "ours"
 
 
 # What is not committed.
