@@ -1,20 +1,28 @@
 """Storage calls beside raw sqlite3 on the same file, in one interleaved run.
 
     python benchmarks/storage_calls.py [--rows 200000 2000000] [--rounds 7]
+    python benchmarks/storage_calls.py --writers 16 [--rows 20000] [--rounds 7] [--fsync-ms 2]
 
 Raw sqlite3 runs the statements that a program would write by hand: one open connection,
 the same library, pragmas, schema and durability (WAL, synchronous=FULL), plain tuples in
 and out, no limits checked and no cache. The ratio says what the storage layer adds.
+
+With --writers, so many threads create interactions, beside as many threads that commit one
+row each on that connection. --fsync-ms lets each wait for the disk take so much longer, by a
+small library that a C compiler makes and that is loaded before the others (Linux).
 """
 
 import argparse
 import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +54,12 @@ def main() -> None:
     parser.add_argument(
         "--directory", help="where the databases are made (default: a temporary one)"
     )
+    parser.add_argument("--writers", type=int, default=0)
+    parser.add_argument("--fsync-ms", type=float, default=0)
     arguments = parser.parse_args()
+    if arguments.fsync_ms and SLOW_DISK not in os.environ.get("LD_PRELOAD", ""):
+        with tempfile.TemporaryDirectory() as directory:
+            sys.exit(on_a_slow_disk(Path(directory), arguments.fsync_ms))
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
         path = Path(directory) / "benchmark.sqlite3"
         set_up(path)
@@ -55,7 +68,10 @@ def main() -> None:
             fill(path, filled, rows)
             filled = rows
             print(f"\n### {rows:,} rows, {path.stat().st_size / 2**20:,.0f} MiB\n", flush=True)
-            report(measure(path, rows, arguments.rounds))
+            if arguments.writers:
+                report_writers(measure_writers(path, arguments.writers, arguments.rounds))
+            else:
+                report(measure(path, rows, arguments.rounds))
 
 
 def set_up(path: Path) -> None:
@@ -75,10 +91,11 @@ def connect(path: Path) -> Any:
     """A raw connection with the project's durability."""
     from tests import sqlite
 
-    connection = sqlite.connect(path, isolation_level=None, timeout=20)
+    connection = sqlite.connect(path, isolation_level=None, timeout=20, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA secure_delete=ON")
+    connection.execute("PRAGMA wal_autocheckpoint=4000")
     return connection
 
 
@@ -197,6 +214,91 @@ def raw_operations(path: Path, rows: int, random_source: random.Random) -> dict[
         "save": lambda: connection.execute(INSERT, new()),
         "batch of 100": batch,
     }
+
+
+SLOW_DISK = "slow_disk.so"
+SLOW_SOURCE = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <unistd.h>
+#define SLOW(name) int name(int file) {{ \\
+    static int (*real)(int); \\
+    if (!real) real = (int (*)(int)) dlsym(RTLD_NEXT, #name); \\
+    usleep({microseconds}); \\
+    return real(file); \\
+}}
+SLOW(fsync)
+SLOW(fdatasync)
+"""
+
+
+def on_a_slow_disk(directory: Path, milliseconds: float) -> int:
+    """Run this program again, where each fsync takes so much longer. Returns its status."""
+    source, library = directory / "slow_disk.c", directory / SLOW_DISK
+    source.write_text(SLOW_SOURCE.format(microseconds=int(milliseconds * 1000)))
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    environment = os.environ | {"LD_PRELOAD": str(library)}
+    return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
+
+
+Latencies = tuple[float, list[float]]
+"""Rows a second, and the seconds that each took, sorted."""
+
+
+def measure_writers(path: Path, writers: int, rounds: int) -> list[tuple[Latencies, Latencies]]:
+    """Each round: ours, then raw sqlite3 with one commit a row."""
+    from storage import get_storage
+    from storage.models import ChatInteraction
+    from storage.models.interaction import new_interaction_id
+
+    storage, connection, lock = get_storage(), connect(path), threading.Lock()
+    text = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()) + ".123456"
+
+    def create() -> None:
+        user = f"user-{random.randrange(USERS):03}"
+        fields = {"message": MESSAGE, "response": RESPONSE, "model_used": "model-1"}
+        storage.create_interaction_sync(ChatInteraction(user_id=user, **fields))
+
+    def insert() -> None:
+        user = f"user-{random.randrange(USERS):03}"
+        row = new_interaction_id(), user, MESSAGE, RESPONSE, "model-1", 40, 450, text, text
+        with lock:
+            connection.execute(INSERT, row)
+
+    figures = [(together(writers, create), together(writers, insert)) for _ in range(rounds + 1)]
+    return figures[1:]  # the first warms up
+
+
+def together(writers: int, write: Operation, each: int = 60) -> Latencies:
+    """So many threads write at once."""
+    taken: list[float] = []
+
+    def work() -> None:
+        for _ in range(each):
+            started = time.perf_counter()
+            write()
+            taken.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(writers) as executor:
+        for future in [executor.submit(work) for _ in range(writers)]:
+            future.result()
+    return writers * each / (time.perf_counter() - started), sorted(taken)
+
+
+def report_writers(rounds: list[tuple[Latencies, Latencies]]) -> None:
+    """Ratios only: what the disk does meanwhile changes all figures."""
+    print("| storage / one commit a row | median | min | max |")
+    print("|---|---|---|---|")
+    parts = {"p50": 0.5, "p99": 0.99}
+    ratios = {"rows a second": [ours[0] / raw[0] for ours, raw in rounds]}
+    for name, part in parts.items():
+        ratios[f"{name} of a write"] = [
+            ours[1][int(part * len(ours[1]))] / raw[1][int(part * len(raw[1]))]
+            for ours, raw in rounds
+        ]
+    for name, found in ratios.items():
+        print(f"| {name} | {statistics.median(found):.2f} | {min(found):.2f} | {max(found):.2f} |")
 
 
 def report(figures: dict[str, list[tuple[float, float]]], other: str = "raw sqlite3") -> None:

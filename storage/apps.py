@@ -11,4 +11,9 @@ class StorageConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from storage.startup import archive_checks, checks, production_checks  # noqa: F401
+        from storage.startup import (  # noqa: F401
+            archive_checks,
+            checks,
+            index_checks,
+            production_checks,
+        )

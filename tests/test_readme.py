@@ -75,6 +75,7 @@ OF_THIS_PROJECT = {".venv/bin/python", ".venv/bin/pip"}
 OF_THE_GUIDE = {
     "README.md": {"curl", "docker"},
     "backup-and-restore.md": {"chgrp", "chmod"},
+    "other-programs.md": {"datasette", "litestream", "sqlite-utils", "sqlite3", "umask"},
     "production.md": {"aws", "docker", "curl"},
 }
 """What a guide is about, or has told its reader to have."""

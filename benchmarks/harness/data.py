@@ -1,7 +1,6 @@
 """The data set: the same rows for every server, with real or made-up texts."""
 
 import gzip
-import hashlib
 import json
 import random
 import sqlite3
@@ -124,8 +123,6 @@ def fill(database: Path, table: str, data_set: DataSet) -> None:
     columns = ", ".join(Row._fields)
     places = ", ".join("?" * len(Row._fields))
     connection = sqlite3.connect(database, isolation_level=None)
-    # This project's table has an index with it; see docs/decisions/0016-answers.md.
-    connection.create_function("SHA256", 1, _sha256, deterministic=True)
     try:
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("BEGIN")
@@ -146,10 +143,6 @@ def count_rows(database: Path, table: str) -> int:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
     finally:
         connection.close()
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _stored(row: Row) -> tuple[Any, ...]:

@@ -26,9 +26,9 @@ def handled(signum: int, handler: Callable[[int, FrameType | None], None]) -> It
 def ctrl_c() -> Iterator[None]:
     """Make sure that Ctrl-C in this block raises KeyboardInterrupt.
 
-    SQLite calls Python functions, such as SHA256 for an index. An exception raised in one of them
-    is dropped by sqlite3, which reports a database error instead. So a StorageError after Ctrl-C
-    is turned into KeyboardInterrupt.
+    SQLite can call Python functions, such as those that Django defines. An exception raised in one
+    of them is dropped by sqlite3, which reports a database error instead. So a StorageError after
+    Ctrl-C is turned into KeyboardInterrupt.
     """
     pressed = False
 

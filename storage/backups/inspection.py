@@ -44,7 +44,8 @@ class DatabaseContent:
 def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connection]:
     """A connection to an existing file without Django, in autocommit mode.
 
-    It has the function that the index of answers calls: see docs/decisions/0016-answers.md.
+    It has the function that the index of answers called in older backups: see
+    docs/decisions/0038-answers-without-sha256.md.
     """
     with closing(
         sqlite3.connect(

@@ -5,23 +5,23 @@ version of the database at which it was read, and is a hit only while that is th
 Any commit, by any process, invalidates all entries. SQLite returns its version in microseconds and
 reads a row as fast as a hit is served, so nothing finer pays off (docs/decisions/0004).
 
-A reader takes the version before it reads. So an entry that was read before a commit carries an
-older version and is never served after that commit. No lease is needed.
+A reader takes the version before it reads, or the one that was seen last. So an entry that was read
+before a commit carries an older version and is never served after that commit. No lease is needed.
 
-A writer may cache what it has committed if nobody else has committed in the meantime. It learns
-that from the version of its own connection, which changes only with the commits of others. It
-takes the new version between its commit and that second check.
+A writer caches what it has committed at the version right after its commit, which costs nothing to
+know: it is the version that was seen last, with one more commit of this process. If others have
+committed since, the current version is another one by now, and the entry is never served.
 
 An erasure must also empty this memory. No commit removes the bytes of old entries, or the strings
 of the application. So an erasure increments `PRAGMA user_version`, and a process that sees a new
 value clears its memory.
 """
 
-import logging
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from django.core.cache.backends.base import BaseCache
 
@@ -35,10 +35,13 @@ from storage.records.audit import Audit
 from storage.records.json import Stored, to_json
 from storage.records.questions import Question
 
-logger = logging.getLogger(__name__)
+Version = tuple[int, ...]
 
-Entry = tuple[str, bytes]
+Entry = tuple[Version, bytes]
 """The version of the database, and the JSON of the interaction."""
+
+LONGEST_WITHOUT_LOOK = 1.0
+"""Seconds until a read asks for the version, if only to learn of an erasure by another process."""
 
 _BY_ID = metrics.counts_of("interaction")
 _ANSWERS = metrics.counts_of("answer")
@@ -47,14 +50,21 @@ _ANSWERS = metrics.counts_of("answer")
 class Changes(Protocol):
     """Detects changes of the database. Every method may raise StorageUnavailable."""
 
-    def version(self) -> str | None:
+    def version(self) -> Version | None:
         """A value that changes with every commit.
 
-        None inside a transaction, which may see its own uncommitted changes.
+        None inside a transaction, which may see its own uncommitted changes, and while this process
+        commits.
         """
 
-    def of_others(self) -> int | None:
-        """A number that changes with every commit, except those of the calling thread. Or None."""
+    def last_version(self) -> Version | None:
+        """As `version`, if no other process has committed since that was called. It asks nobody."""
+
+    def committed_as(self) -> Version | None:
+        """The version right after the last write of the calling thread. None if it is unknown.
+
+        Never a version at which something else is stored under the id that was written.
+        """
 
     def erasures(self) -> int:
         """A number that changes with every erasure of a user."""
@@ -67,8 +77,9 @@ class InMemoryCache(Cache):
         self._values = values
         self._changes = changes
         self._ttl = ttl
-        self._known_version = ""
+        self._known_version: Version = ()
         self._known_erasures: int | None = None
+        self._looked_at = -LONGEST_WITHOUT_LOOK
         self.clears = 0
         """How often memory was emptied. What was read before the last time is not cached."""
         self._lock = threading.Lock()
@@ -83,19 +94,14 @@ class InMemoryCache(Cache):
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
         if self._known_erasures is None:
             self._knows_erasures()  # the first look clears the memory, so it must come before
-        return _Writing(self, self._changes)
+        return _Writing(self)
 
-    def keep_written(self, interaction: ChatInteraction, others: int, clears: int) -> None:
-        """Cache what this thread committed, if `of_others` is still `others`."""
-        try:
-            version = self._changes.version()
-            if version is None or self._changes.of_others() != others:
-                return
-        except StorageError as error:  # the interaction is saved nevertheless
-            logger.warning("Saved, but not cached: %s", error)
-            return
-        key = keys.interaction_key(interaction.interaction_id)
-        self._keep(key, (version, to_json(interaction)), clears)
+    def keep_written(self, interaction: ChatInteraction, clears: int) -> None:
+        """Cache what this thread has just committed."""
+        version = self._changes.committed_as()
+        if version is not None:
+            key = keys.interaction_key(interaction.interaction_id)
+            self._keep(key, (version, to_json(interaction)), clears)
 
     def erase_user(self, user_id: str) -> None:
         """Clear everything, of other users too: keys in memory cannot be listed."""
@@ -129,8 +135,9 @@ class InMemoryCache(Cache):
             return False
         return True
 
-    def _version(self) -> str | None:
+    def _version(self) -> Version | None:
         """The current version. Clears the memory first if another process has erased a user."""
+        self._looked_at = time.monotonic()
         version = self._changes.version()
         if version is not None and version != self._known_version:
             with self._lock:
@@ -151,9 +158,10 @@ class InMemoryCache(Cache):
     def _through(
         self, counts: Counts, key: str, read: Callable[[], ChatInteraction | None]
     ) -> Stored | None:
-        version = self._version()
+        entry: Entry | None = self._values.get(key)
+        version = self._last_version() if entry is None else self._version()
         clears = self.clears
-        found = None if version is None else self._hit(key, version)
+        found = None if entry is None else self._hit(entry, version)
         if found is not None:
             counts.hit.inc()
             return found
@@ -167,9 +175,17 @@ class InMemoryCache(Cache):
             self._keep(key, (version, found.json), clears)
         return found
 
-    def _hit(self, key: str, version: str) -> Stored | None:
-        entry: Entry | None = self._values.get(key)
-        if entry is None or entry[0] != version:
+    def _last_version(self) -> Version | None:
+        """For an entry that is made now. To ask SQLite would cost half as much as the row.
+
+        The entry is a hit only if the version is still that one when it is looked at.
+        """
+        if time.monotonic() - self._looked_at > LONGEST_WITHOUT_LOOK:
+            return self._version()
+        return self._changes.last_version()
+
+    def _hit(self, entry: Entry, version: Version | None) -> Stored | None:
+        if entry[0] != version:
             return None
         found = Stored(json=entry[1])
         return None if expiry.has_expired(found.interaction.created_at) else found
@@ -181,14 +197,9 @@ class InMemoryCache(Cache):
 
 
 class _Writing(Writing):
-    def __init__(self, cache: InMemoryCache, changes: Changes) -> None:
+    def __init__(self, cache: InMemoryCache) -> None:
         self._cache = cache
-        self._changes = changes
-
-    def __enter__(self) -> Self:
-        self._clears = self._cache.clears
-        self._others = self._changes.of_others()
-        return self
+        self._clears = cache.clears
 
     def __exit__(
         self,
@@ -196,5 +207,5 @@ class _Writing(Writing):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None and self.committed is not None and self._others is not None:
-            self._cache.keep_written(self.committed, self._others, self._clears)
+        if error is None and self.committed is not None:
+            self._cache.keep_written(self.committed, self._clears)

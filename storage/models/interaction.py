@@ -1,15 +1,14 @@
 """`ChatInteraction`: the record type that all layers and backends share."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import Func, Q, Value
 from django.db.models.base import ModelState
-from django.db.models.functions import SHA256, Left
+from django.db.models.functions import Left, Length
 from django.utils import timezone
 from uuid_utils import uuid7
 
@@ -63,18 +62,20 @@ def new_interaction_id() -> str:
     return str(uuid7())
 
 
-MESSAGE_HASH_LENGTH = 16
-"""Hexadecimal digits. These 64 bits are enough that no two messages of a user share a hash."""
-
-MESSAGE_HASH = Left(SHA256("message"), MESSAGE_HASH_LENGTH)
-"""The expression that indexes contain instead of the message, which may be long."""
+MESSAGE_PART = 16
+"""How many characters from each end of a message an index contains."""
 
 HAS_RESPONSE = ~Q(response="")
 
 
-def message_hash(message: str) -> str:
-    """Returns the value of `MESSAGE_HASH` for a message."""
-    return hashlib.sha256(message.encode()).hexdigest()[:MESSAGE_HASH_LENGTH]
+def message_parts(message: Any) -> tuple[Any, ...]:
+    """Returns the expressions that indexes contain instead of a message, which may be long.
+
+    They are functions that every SQLite has, so other programs can write to the table, too.
+    """
+    text = models.TextField()
+    end = Func(message, Value(-MESSAGE_PART), function="SUBSTR", output_field=text)
+    return Length(message), Left(message, MESSAGE_PART), end
 
 
 class ChatInteraction(models.Model):
@@ -110,7 +111,7 @@ class ChatInteraction(models.Model):
             models.Index(fields=["created_at", "interaction_id"], name="interaction_newest"),
             models.Index(
                 "user_id",
-                MESSAGE_HASH,
+                *message_parts("message"),
                 "model_used",
                 "created_at",
                 "interaction_id",

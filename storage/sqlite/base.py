@@ -1,9 +1,10 @@
 """Django's SQLite engine with a connection pool, configured as for PostgreSQL: `OPTIONS["pool"]`.
 
 `OPTIONS["pool"] = {"max_size": 5, "timeout": 30}` keeps at most `max_size` connections to the file
-open in this process. A thread takes one when it first needs the database, and returns it when
-Django closes the connection at the end of a request. A thread that waits longer than `timeout`
-seconds gets OperationalError.
+open in this process, besides the one that commits (`storage.sqlite.writer`). A thread borrows one
+for a statement (`storage.sqlite.statements`). Django's own cursors keep theirs until Django closes
+the connection at the end of a request. A thread that waits longer than `timeout` seconds gets
+OperationalError.
 
 Before a thread writes, it waits for its turn (`storage.sqlite.turns`), and holds no connection
 meanwhile. So reads go on while another process has SQLite's write lock.
@@ -21,17 +22,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from sqlite3 import OperationalError
+from sqlite3 import Connection, OperationalError
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.sqlite3 import base, creation
-from sqlalchemy import event, exc, pool
 
 from storage.sqlite import in_use, modes, turns
 from storage.sqlite.open_files import OpenFiles
+from storage.sqlite.pool import Pool
+from storage.sqlite.writer import Writer
 
 SQLITE_WAITS_SECONDS = 5.0
 """Python's default for `OPTIONS["timeout"]`: how long a writer waits for others."""
@@ -47,7 +49,7 @@ class Closable(Protocol):
         """Close the connection. The next use opens it again."""
 
 
-_pools: dict[str, pool.QueuePool] = {}
+_pools: dict[str, Pool] = {}
 _open_files: dict[str, OpenFiles] = {}
 _pools_lock = threading.Lock()
 _parents: list[Any] = []
@@ -63,6 +65,22 @@ class DatabaseCreation(creation.DatabaseCreation):
         super()._destroy_test_db(test_database_name, verbosity)  # type: ignore[misc]
 
 
+class Loan:
+    """A connection that a thread holds. It ends by `end`, or when nothing refers to it."""
+
+    def __init__(self, pool: Pool, connection: Connection) -> None:
+        self._pool = pool
+        self.connection: Connection | None = connection
+
+    def end(self) -> None:
+        """Give the connection back. Ending it again does nothing."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self._pool.give_back(connection)
+
+    __del__ = end
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """The database as one thread uses it: with a connection borrowed from the pool."""
 
@@ -70,8 +88,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
-        self._borrowed: pool.PoolProxiedConnection | None = None
-        self._files: OpenFiles | None = None
+        self._loan: Loan | None = None
         self._turn: turns.Turn | None = None
         self.execute_wrappers.append(_in_turn)
 
@@ -88,33 +105,77 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Borrow a connection. An in-memory database needs its own one, outside the pool."""
-        options = self.settings_dict["OPTIONS"].get("pool")
-        if not options or self.is_in_memory_db():
+        pool = self.pool
+        if pool is None:
             return super().get_new_connection(conn_params)
         if self.settings_dict["CONN_MAX_AGE"] != 0:
             raise ImproperlyConfigured("A SQLite connection pool needs CONN_MAX_AGE = 0.")
-        open_connection = super().get_new_connection
-        connection_pool = _pool(conn_params, options, open_connection)
-        self._files = _open_files.get(str(conn_params["database"]))
-        if self._files is not None and self._files.are_gone:
-            self._files.check()  # they may be back
+        connection = pool.borrow(self.open)
+        self._loan = Loan(pool, connection)
+        return connection
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool of this process for the database, or None if it has none.
+
+        Raises OperationalError in a forked child that may not use the database.
+        """
+        found = _pools.get(self.settings_dict["NAME"])
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if found is not None or not options or self.is_in_memory_db():
+            return found
+        return _new_pool(str(self.settings_dict["NAME"]), options, self._timeout)
+
+    def open(self) -> Connection:
+        """Returns a new connection, of which the pool's open files take note."""
+        params = self.get_connection_params()
+        files = _open_files[str(params["database"])]
+        files.opening()
+        connection: Connection = super().get_new_connection(params)
         try:
-            self._borrowed = connection_pool.connect()
-        except exc.TimeoutError as error:
-            raise OperationalError(
-                f"All {options['max_size']} pooled connections were in use for "
-                f"{options['timeout']} s. Close connections sooner, or raise max_size."
-            ) from error
-        return self._borrowed.dbapi_connection
+            connection.isolation_level = None
+            connection.execute("PRAGMA user_version").fetchone()  # a first read opens the log
+            files.opened()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def let_go(self) -> None:
+        """Give back a connection that this thread holds without need: outside a transaction."""
+        if self.connection is not None and self.shares_commits:
+            self.close()
+
+    @property
+    def shares_commits(self) -> bool:
+        """Whether what this thread writes may be committed with what others write."""
+        if self.connection is None:
+            return not self.in_atomic_block and self.pool is not None
+        return (
+            self.autocommit
+            and not self.in_atomic_block
+            and not self.connection.in_transaction
+            and self._loan is not None
+        )
+
+    @contextmanager
+    def lend(self, connection: Connection) -> Iterator[None]:
+        """In this context, statements of the thread run on this connection, in a transaction."""
+        held, self.connection = self.connection, connection
+        self.in_atomic_block = True
+        try:
+            yield
+        finally:
+            self.connection, self.in_atomic_block, self.needs_rollback = held, False, False
 
     def _close(self) -> None:
         try:
-            if self._borrowed is None:
+            if self._loan is None:
                 super()._close()  # type: ignore[misc]
                 return
-            borrowed, self._borrowed = self._borrowed, None
+            loan, self._loan = self._loan, None
             with self.wrap_database_errors:
-                borrowed.close()
+                loan.end()
         finally:
             self._end_turn()
 
@@ -132,9 +193,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         Call it when something was saved outside `atomic`, before that is acknowledged.
         """
-        if self._files is not None:
+        pool = self.pool
+        if pool is not None:
             with self.wrap_database_errors:
-                self._files.check()
+                pool.files.check()
 
     def in_transaction(self) -> bool:
         """Whether this thread has an open transaction, by `atomic` or otherwise."""
@@ -195,8 +257,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def forget(self) -> None:
         """Drop a connection that belongs to the parent process, without closing it."""
-        _parents.append((self.connection, self._borrowed))
-        self.connection = self._borrowed = self._turn = None
+        _parents.append((self.connection, self._loan))
+        self.connection = self._loan = self._turn = None
 
 
 def _in_turn(
@@ -219,11 +281,11 @@ def close_pool(database: str) -> None:
         found = _pools.pop(database, None)
         _open_files.pop(database, None)
     if found is not None:
-        found.dispose()
+        found.close_idle()
+        found.writer.close()
 
 
-def _pool(params: dict[str, Any], options: dict[str, Any], open_connection: Any) -> pool.QueuePool:
-    database = str(params["database"])
+def _new_pool(database: str, options: dict[str, Any], timeout: float) -> Pool:
     if database in _in_use_at_fork:
         raise OperationalError(
             "This process was forked while a thread was using the database, so it must not use it. "
@@ -233,30 +295,9 @@ def _pool(params: dict[str, Any], options: dict[str, Any], open_connection: Any)
         if database not in _pools:
             modes.tighten_database(database)
             files = _open_files.setdefault(database, OpenFiles(database))
-            _pools[database] = pool.QueuePool(
-                lambda: _opened(files, lambda: open_connection(params)),
-                pool_size=options["max_size"],
-                max_overflow=0,
-                timeout=options["timeout"],
-                use_lifo=True,  # a warm page cache first
-                # Otherwise Django would commit what a thread left open when it ended without
-                # closing its connection: setting isolation_level to None commits.
-                reset_on_return="rollback",
-            )
-            event.listen(_pools[database], "close", lambda *_: files.closed())
+            writer = Writer(database, timeout, files)
+            _pools[database] = Pool(options["max_size"], options["timeout"], files, writer)
         return _pools[database]
-
-
-def _opened(files: OpenFiles, open_connection: Callable[[], Any]) -> Any:
-    files.opening()
-    connection = open_connection()
-    try:
-        connection.execute("PRAGMA user_version").fetchone()  # a first read opens the log
-        files.opened()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def close_before_fork(holder: Closable) -> None:
@@ -270,8 +311,8 @@ def close_idle_connections() -> None:
         if isinstance(connection, DatabaseWrapper) and not connection.in_transaction():
             connection.close()
     for found in list(_pools.values()):
-        for idle in [found.connect() for _ in range(found.checkedin())]:
-            idle.invalidate()
+        found.close_idle()
+        found.writer.close()
     for holder in list(_closed_before_fork):
         holder.close()
 
@@ -279,7 +320,9 @@ def close_idle_connections() -> None:
 def _forget_parent() -> None:
     global _pools_lock
     _pools_lock = threading.Lock()
-    _in_use_at_fork.update(name for name, found in _pools.items() if found.checkedout())
+    _in_use_at_fork.update(
+        name for name, found in _pools.items() if found.open or found.writer.is_open
+    )
     _parents.append(dict(_pools))
     _pools.clear()
     for files in _open_files.values():

@@ -22,7 +22,6 @@ from storage.records.questions import Question
 from storage.records.stubs import Stub, TakenByStub
 from storage.sql_errors import translated
 from storage.sqlite import answers, cold, idempotency_keys, last_runs, locks, queries, space, wal
-from storage.sqlite.base import close_before_fork
 from storage.sqlite.changes import Changes, count_erasure
 from storage.sqlite.statements import Statements
 
@@ -42,10 +41,10 @@ class SqliteDatabase(Database):
         self._alias = alias
         self._statements = Statements(alias)
         self._rows = self._statements.rows
+        self._transaction = self._statements.transaction
         self._options = connections[alias].settings_dict["OPTIONS"]
         self.threads = self._options["pool"]["max_size"]
         self.changes = Changes(self._statements)
-        close_before_fork(self.changes)
         self._writes = 0
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
@@ -53,45 +52,62 @@ class SqliteDatabase(Database):
             return self._read(interaction_id)
 
     def save(self, interaction: ChatInteraction) -> None:
+        interaction_id = interaction.interaction_id
         parameters = queries.to_parameters(interaction) | {"cutoff": _cutoff()}
-        with translated:
+
+        def replace() -> str:
             saved = self._upserted(parameters)
             if not saved:
-                self._delete_expired(interaction.interaction_id)
+                self._delete_expired(interaction_id)
                 saved = self._upserted(parameters)
             if not saved:
-                raise self._conflict(interaction.interaction_id)
-            interaction.created_at = queries.to_time(saved[0][0])
+                raise self._conflict(interaction_id)
+            return str(saved[0][0])
+
+        with translated:
+            created_at = self._transaction(replace, interaction_id)
+            interaction.created_at = queries.to_time(created_at)
             self._after_write()
 
     def create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
         stored: ChatInteraction | None
-        with translated:
+        parameters = queries.to_parameters(interaction)
+
+        def insert() -> tuple[ChatInteraction | None, bool]:
             if idempotency is None:
-                stored, created = self._insert_or_find(interaction)
-            else:
-                with transaction.atomic(self._alias):
-                    made_before = idempotency_keys.find(idempotency)
-                    if made_before is not None:
-                        return self._made(made_before), False
-                    stored, created = self._insert_or_find(interaction)
-                    idempotency_keys.remember(idempotency, stored)
+                return self._insert_or_find(interaction, parameters)
+            made_before = idempotency_keys.find(self._alias, idempotency)
+            if made_before is not None:
+                return self._made(made_before), False
+            stored, created = self._insert_or_find(interaction, parameters)
+            idempotency_keys.remember(self._alias, idempotency, stored)
+            return stored, created
+
+        with translated:
+            stored, created = self._transaction(insert, interaction.interaction_id)
             self._after_write()
             return stored, created
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
         rows = [queries.to_parameters(interaction) for interaction in interactions]
+
+        def insert() -> list[Outcome | Stub]:
+            self._statements.many(queries.insert(self._alias), rows)
+            return [Outcome.CREATED] * len(rows)
+
+        def insert_or_find() -> list[Outcome | Stub]:
+            return [
+                self._outcome(interaction, row)
+                for interaction, row in zip(interactions, rows, strict=True)
+            ]
+
         with translated:
             try:
-                with transaction.atomic(self._alias), connections[self._alias].wrap_database_errors:
-                    connection = connections[self._alias].connection
-                    connection.executemany(queries.insert(self._alias), rows)
-                outcomes: list[Outcome | Stub] = [Outcome.CREATED] * len(rows)
+                outcomes = self._transaction(insert)
             except IntegrityError:  # some exist, so save them one by one
-                with transaction.atomic(self._alias):
-                    outcomes = [self._outcome(interaction) for interaction in interactions]
+                outcomes = self._transaction(insert_or_find)
             self._keep_log_bounded()
             return outcomes
 
@@ -102,26 +118,29 @@ class SqliteDatabase(Database):
         user_id: str | None,
         before_commit: BeforeCommit,
     ) -> ChatInteraction | None:
-        with translated:
-            with transaction.atomic(self._alias):
-                interaction = self._read(interaction_id)
-                if interaction is None or user_id not in (None, interaction.user_id):
-                    return None
-                apply_changes(interaction, changes)
-                before_commit(interaction)
-                values = queries.to_parameters(interaction)
-                names = ("interaction_id", "updated_at", *COMPLETED_FIELDS)
-                self._rows(queries.update(self._alias), {name: values[name] for name in names})
-            self._after_write()
+        def complete() -> ChatInteraction | None:
+            interaction = self._read(interaction_id)
+            if interaction is None or user_id not in (None, interaction.user_id):
+                return None
+            apply_changes(interaction, changes)
+            before_commit(interaction)
+            values = queries.to_parameters(interaction)
+            names = ("interaction_id", "updated_at", *COMPLETED_FIELDS)
+            self._rows(queries.update(self._alias), {name: values[name] for name in names})
             return interaction
+
+        with translated:
+            updated = self._transaction(complete, interaction_id)
+            self._after_write()
+            return updated
 
     def delete(self, interaction_id: str, user_id: str | None) -> bool:
         sql = queries.delete(self._alias, of_user=user_id is not None)
         parameters = {"interaction_id": interaction_id, "user_id": user_id, "cutoff": _cutoff()}
         with translated:
-            deleted = bool(self._statements.write(sql, parameters))
+            rows = self._transaction(lambda: self._rows(sql, parameters), interaction_id)
             self._after_write()
-            return deleted
+            return bool(rows)
 
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         left, message, response = wanted.max_text, queries.MESSAGE, queries.RESPONSE
@@ -305,7 +324,7 @@ class SqliteDatabase(Database):
 
     def _upserted(self, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         try:
-            return self._statements.write(queries.upsert(self._alias), parameters)
+            return self._rows(queries.upsert(self._alias), parameters)
         except IntegrityError:  # the id is a cold interaction's
             return []
 
@@ -325,12 +344,14 @@ class SqliteDatabase(Database):
     def _delete_expired(self, interaction_id: str) -> None:
         """Free the id if its row, or its stub, has expired."""
         parameters = {"interaction_id": interaction_id, "cutoff": _cutoff()}
-        self._statements.write(queries.delete_expired(self._alias), parameters)
+        self._rows(queries.delete_expired(self._alias), parameters)
         cold.free_expired(self._alias, interaction_id, expiry.cutoff())
 
-    def _outcome(self, interaction: ChatInteraction) -> Outcome | Stub:
+    def _outcome(
+        self, interaction: ChatInteraction, parameters: Mapping[str, Any]
+    ) -> Outcome | Stub:
         try:
-            _, created = self._insert_or_find(interaction)
+            _, created = self._insert_or_find(interaction, parameters)
         except TakenByStub as taken:
             return taken.stub
         except InteractionConflict:
@@ -338,32 +359,29 @@ class SqliteDatabase(Database):
         return Outcome.CREATED if created else Outcome.UNCHANGED
 
     def _insert_or_find(
-        self, interaction: ChatInteraction, attempts: int = 3
+        self, interaction: ChatInteraction, parameters: Mapping[str, Any]
     ) -> tuple[ChatInteraction, bool]:
         try:
-            self._statements.write(queries.insert(self._alias), queries.to_parameters(interaction))
+            self._rows(queries.insert(self._alias), parameters)
             return interaction, True
         except IntegrityError:
             stored = self._read(interaction.interaction_id)
             stub = None if stored else cold.stub(self._statements, interaction.interaction_id)
             if stub is not None and not stub.has_expired:
                 raise TakenByStub(stub) from None
-            if stored is None and attempts > 1:  # it has expired, or has just been deleted
+            if stored is None:  # it has expired
                 self._delete_expired(interaction.interaction_id)
-                return self._insert_or_find(interaction, attempts - 1)
-            if stored is None:
-                raise
+                self._rows(queries.insert(self._alias), parameters)
+                return interaction, True
             if not stored.same_content(interaction):
                 raise InteractionConflict(interaction.interaction_id) from None
             return stored, False
 
     def _check_files(self) -> None:
         with translated:
-            self._statements.connection().check_files()
+            self._statements.check_files()
 
     def _after_write(self) -> None:
-        if not self._statements.in_transaction():
-            self._statements.connection().check_files()
         self._writes += 1
         if self._writes % WRITES_PER_LOG_CHECK == 0:
             self._keep_log_bounded()
@@ -373,8 +391,7 @@ class SqliteDatabase(Database):
         if self._statements.in_transaction() or not wal.is_too_long(database):
             return
         try:
-            with self._statements.writing():
-                connection = self._statements.connection().connection
+            with self._statements.writing() as connection:
                 wal.keep_bounded(connection, database, self._options["timeout"] * 1000)
         except (sqlite3.Error, DatabaseError, OSError) as error:
             # The interaction is saved, so this is no error of the call.

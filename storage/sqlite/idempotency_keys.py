@@ -16,14 +16,14 @@ EXPIRED_PER_WRITE = 2
 """Expired records that are deleted with each new one. So the table shrinks without a job."""
 
 
-def find(idempotency: Idempotency) -> str | None:
+def find(alias: str, idempotency: Idempotency) -> str | None:
     """Returns the id that this key created, or None.
 
     Raises IdempotencyKeyReused if the key came with another request.
     """
     requests = {known.key: known.request for known in idempotency.known_as}
-    found = IdempotencyRecord.objects.filter(key__in=requests, expires_at__gt=timezone.now())
-    record = found.first()
+    records = IdempotencyRecord.objects.using(alias)
+    record = records.filter(key__in=requests, expires_at__gt=timezone.now()).first()
     if record is None:
         return None
     if record.request != requests[record.key]:
@@ -31,10 +31,10 @@ def find(idempotency: Idempotency) -> str | None:
     return record.interaction_id
 
 
-def remember(idempotency: Idempotency, made: ChatInteraction) -> None:
+def remember(alias: str, idempotency: Idempotency, made: ChatInteraction) -> None:
     """Record what this key created, and delete a few expired records."""
-    now = timezone.now()
-    IdempotencyRecord.objects.bulk_create(
+    now, records = timezone.now(), IdempotencyRecord.objects.using(alias)
+    records.bulk_create(
         [
             IdempotencyRecord(
                 key=idempotency.key,
@@ -48,8 +48,8 @@ def remember(idempotency: Idempotency, made: ChatInteraction) -> None:
         unique_fields=["key"],
         update_fields=["request", "interaction_id", "user_id", "expires_at"],
     )
-    expired = IdempotencyRecord.objects.filter(expires_at__lte=now).order_by("expires_at")
-    IdempotencyRecord.objects.filter(key__in=expired.values("key")[:EXPIRED_PER_WRITE]).delete()
+    expired = records.filter(expires_at__lte=now).order_by("expires_at")
+    records.filter(key__in=expired.values("key")[:EXPIRED_PER_WRITE]).delete()
 
 
 def forget_user(alias: str, user_id: str) -> int:

@@ -17,12 +17,7 @@ from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
 from storage import expiry
 from storage.models import ArchivedInteraction, ChatInteraction
-from storage.models.interaction import (
-    COMPLETED_FIELDS,
-    HAS_RESPONSE,
-    MESSAGE_HASH,
-    message_hash,
-)
+from storage.models.interaction import COMPLETED_FIELDS, HAS_RESPONSE, message_parts
 from storage.records.json import Record
 from storage.records.pages import Slice
 from storage.records.questions import Question
@@ -144,17 +139,21 @@ def select_answer(alias: str, *, of_model: bool) -> str:
     by the model whose name comes before a given one.
 
     What is dated in the future is no answer: it would be the newest until that time comes.
-    The index has only the start of a hash, so the message itself is compared as well.
+    The index has only parts of a message, so the message itself is compared as well.
     Parameters: those of `question_parameters`, and model_used.
     """
+    length, start, end = message_parts("message")
+    asked_length, asked_start, asked_end = message_parts(parameter("message"))
     compared = ChatInteraction.objects.alias(
-        message_hash=MESSAGE_HASH, whole_message=Unreplaced("message")
+        length=length, start=start, end=end, whole_message=Unreplaced("message")
     )
     found = compared.filter(
         HAS_RESPONSE,
         user_id=parameter("user_id"),
         whole_message=parameter("message"),
-        message_hash=parameter("message_hash", "message"),
+        length=asked_length,
+        start=asked_start,
+        end=asked_end,
         created_at__lte=parameter("latest", "created_at"),
         **{"model_used" if of_model else "model_used__lt": parameter("model_used")},
     )
@@ -276,7 +275,6 @@ def question_parameters(question: Question) -> dict[str, Any]:
     return {
         "user_id": question.user_id,
         "message": question.message,
-        "message_hash": message_hash(question.message),
         "latest": to_text(expiry.latest()),
     }
 

@@ -1,8 +1,9 @@
 """Limits the size of the write-ahead log.
 
-SQLite copies the log into the database after 1,000 pages, but starts it from the beginning only
-when no reader uses it. Under steady load from several processes there may be no such moment, and
-the file grows without limit. https://sqlite.org/wal.html#avoiding_excessively_large_wal_files
+SQLite copies the log into the database after some pages (`wal_autocheckpoint`), but starts it from
+the beginning only when no reader uses it. Under steady load from several processes there may be no
+such moment, and the file grows without limit.
+https://sqlite.org/wal.html#avoiding_excessively_large_wal_files
 """
 
 import os

@@ -60,8 +60,6 @@ LIBRARIES = (
     "redis.asyncio.cluster",
     "requests",
     "rich.progress",
-    "sqlalchemy",
-    "sqlalchemy.pool",
     "uritemplate",
     "yaml",
 )

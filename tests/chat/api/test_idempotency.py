@@ -72,8 +72,8 @@ def test_repeats_that_overlap_make_one_interaction(storage, make_client, monkeyp
     """None may look for the key while another one is between looking and saving."""
     find = idempotency_keys.find
 
-    def find_slowly(idempotency):
-        found = find(idempotency)
+    def find_slowly(*arguments):
+        found = find(*arguments)
         sleep(0.1)
         return found
 

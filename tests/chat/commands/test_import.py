@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
-from django.db.backends.sqlite3._functions import register
 
 from chat.interchange import LINE_LIMIT
 from storage.compat import zstd
 from storage.exceptions import StorageFull
 from storage.records.pages import PageQuery
+from storage.sqlite.base import close_idle_connections
+from storage.sqlite.statements import Statements
 from tests.chat.lines import command, line, lines, stored, summary
 from tests.chat.processes import COMMAND_SECONDS, run, start
 
@@ -337,13 +338,17 @@ def test_ctrl_c_within_a_function_of_sqlite_is_ctrl_c(file, kept):
     def pressed(value):
         signal.raise_signal(signal.SIGINT)
 
-    connection.ensure_connection()
+    statements = Statements("default")
+
+    def replace_a_function_of_the_index():
+        connection.connection.create_function("LENGTH", 1, pressed, deterministic=True)
+
     before = signal.getsignal(signal.SIGINT)
-    connection.connection.create_function("SHA256", 1, pressed, deterministic=True)
+    statements.transaction(replace_a_function_of_the_index)  # on the connection that commits
     try:
         status, _, errors = import_file(file(lines(1)))
     finally:
-        register(connection.connection)  # others will use this connection of the pool
+        close_idle_connections()  # nobody shall use that one
     assert (status, errors.startswith("Stopped. 0 created")) == (130, True)
     assert signal.getsignal(signal.SIGINT) is before
     assert kept() == []

@@ -6,7 +6,6 @@ import gc
 import random
 import sqlite3
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from storage.sqlite import base
 
 POOLED = 5
 GUARD = 1
-"""The idle connection through which `storage.cache.local` sees that the database has changed."""
+"""The connection through which all commits of the storage go (`storage.sqlite.writer`)."""
 
 
 def open_connections(connection) -> int:
@@ -112,10 +111,30 @@ def test_32_threads_never_open_more_than_five_connections(other, other_storage, 
     other.close()
     with ThreadPoolExecutor(32) as executor:
         list(executor.map(work, range(32)))  # raises what a thread has raised
-    assert max(most) == POOLED + GUARD
-    assert open_connections(other) == POOLED + GUARD
-    assert pool_of(other).checkedin() == POOLED
+    assert max(most) <= POOLED + GUARD
+    assert pool_of(other).lent == 0
     assert not ChatInteraction.objects.using(alias).filter(message="undone").exists()
+
+
+def test_64_threads_that_never_close_share_five_connections(other, other_storage, make_interaction):
+    """As requests do that have saved or read, and now wait for their clients."""
+    all_are_done, seen = threading.Barrier(64, timeout=300), []
+
+    def work(n):
+        name = str(n)
+        other_storage.create_interaction_sync(make_interaction(interaction_id=name))
+        assert other_storage.get_json_sync(name) is not None
+        other_storage.update_interaction_sync(name, {"response": "r"})
+        other_storage.list_interactions_sync(PageQuery(limit=5))
+        with pytest.raises(InteractionConflict):
+            other_storage.create_interaction_sync(make_interaction(interaction_id=name))
+        all_are_done.wait()
+        seen.append((pool_of(other).lent, connections[other.alias].connection))
+
+    with ThreadPoolExecutor(64) as executor:
+        list(executor.map(work, range(64)))
+    assert seen == [(0, None)] * 64
+    assert open_connections(other) <= POOLED + GUARD
 
 
 def test_without_the_pool_every_thread_opens_a_connection_of_its_own(add_database):
@@ -139,7 +158,7 @@ def test_exceptions_in_transactions_lose_no_connection(other, other_storage, mak
         with pytest.raises(ZeroDivisionError):
             fail()
         other.close()
-    assert pool_of(other).checkedout() == 0
+    assert pool_of(other).lent == 0
     assert hold_together(other.alias, POOLED) <= POOLED + GUARD
     assert other_storage.get_interaction_sync("i") is None
 
@@ -178,18 +197,8 @@ def drain(storage):
 def test_500_cancelled_coroutines_lose_no_connection(other, other_storage, make_interaction):
     assert cancel_many(other_storage, make_interaction) > 100
     drain(other_storage)
-    assert pool_of(other).checkedout() == 0
+    assert pool_of(other).lent == 0
     assert hold_together(other.alias, POOLED) <= POOLED + GUARD
-
-
-def test_a_coroutine_that_kept_its_connection_would_be_seen(
-    other, other_storage, make_interaction, monkeypatch
-):
-    # The control: without the release in the executor's threads, these keep the whole pool.
-    monkeypatch.setattr(other_storage.database, "release", lambda: None)
-    cancel_many(other_storage, make_interaction)
-    while not pool_of(other).checkedout():  # the last writer may still wait for its turn
-        time.sleep(0.01)
 
 
 def test_a_cancelled_save_leaves_the_storage_working(other, other_storage, make_interaction):
@@ -207,7 +216,7 @@ def test_a_connection_with_an_open_transaction_comes_back_rolled_back(other, mak
         connection.close()
 
     in_thread(leave_open)
-    assert pool_of(other).checkedout() == 0
+    assert pool_of(other).lent == 0
     assert not ChatInteraction.objects.using(other.alias).filter(pk="i").exists()
     assert not other.connection.in_transaction
     # And the lock of the abandoned transaction is gone.
@@ -256,16 +265,14 @@ def test_a_full_pool_makes_the_storage_unavailable(add_database, make_interactio
     connection.ensure_connection()  # this thread has the only one
     for call in (
         lambda: storage.get_interaction("i"),
-        lambda: storage.save_interaction(make_interaction()),
-        lambda: storage.create_interaction(make_interaction()),
-        lambda: storage.create_interactions([make_interaction()]),
-        lambda: storage.update_interaction("i", {"response": "r"}),
-        lambda: storage.delete_interaction("i"),
+        lambda: storage.get_user_interactions("ada", 5),
         lambda: storage.list_interactions(PageQuery()),
     ):
         with pytest.raises(StorageUnavailable) as failure:
             asyncio.run(run(call))
         assert isinstance(failure.value.__cause__, DatabaseError)
+    # What is committed has a connection of its own.
+    asyncio.run(run(lambda: storage.save_interaction(make_interaction(interaction_id="j"))))
     connection.close()
     assert asyncio.run(run(lambda: storage.get_interaction("i"))) is None
     storage.runner.executor.shutdown()
@@ -297,6 +304,7 @@ def test_the_settings_are_in_force_on_every_pooled_connection(other):
         "secure_delete": 1,
         "foreign_keys": 1,
         "busy_timeout": 20_000,  # milliseconds
+        "wal_autocheckpoint": 4000,  # pages
     }
     all_hold = threading.Barrier(POOLED, timeout=300)
 

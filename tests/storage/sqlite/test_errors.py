@@ -4,13 +4,13 @@ import sqlite3
 
 import pytest
 from django.core.cache import caches
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
 from storage.archive.archive import configured_archive
 from storage.exceptions import StorageError, StorageFull, StorageUnavailable
 from storage.models.idempotency import Idempotency
 from storage.records.pages import PageQuery
-from storage.sqlite import changes
+from storage.sqlite.statements import Statements
 from storage.startup.selection import local_storage
 
 OPERATIONS = {
@@ -66,11 +66,13 @@ def test_a_locked_database_is_unavailable_and_the_cause_is_told(add_database, ma
     storage.save_interaction_sync(make_interaction())
 
 
-def limit_pages(connection):
-    """Let the database grow no further: SQLite says of it what it says of a full disk."""
-    connection.ensure_connection()
-    (pages,) = connection.connection.execute("PRAGMA page_count").fetchone()
-    connection.connection.execute(f"PRAGMA max_page_count = {pages}")
+def limit_pages(connection, pages=1):
+    """Let the database grow no further: SQLite says of it what it says of a full disk.
+
+    If it has more pages, those it has are the limit. It holds for the connection that commits.
+    """
+    statements = Statements(connection.alias)
+    statements.transaction(lambda: statements.rows(f"PRAGMA max_page_count = {pages}", {}))
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -108,7 +110,7 @@ def test_a_full_disk_lets_reads_go_on_and_writes_once_there_is_room(
     with pytest.raises(StorageFull):
         other_storage.save_interaction_sync(make_interaction(message="m" * 300_000))
     assert other_storage.get_interaction_sync("i") is not None
-    other.connection.execute("PRAGMA max_page_count = 1000000")
+    limit_pages(other, 1_000_000)
     other_storage.save_interaction_sync(make_interaction(message="m" * 300_000))
 
 
@@ -119,7 +121,7 @@ def test_an_update_on_a_full_disk_leaves_what_was_there(other, other_storage, ma
         other_storage.update_interaction_sync("i", {"response": "r" * 300_000})
     assert other_storage.get_interaction_sync("i").response == "old"
     assert not other.in_atomic_block
-    assert not other.connection.in_transaction
+    assert not other.in_transaction()
 
 
 def test_a_table_that_is_missing_is_unavailable(add_database, make_interaction):
@@ -130,26 +132,16 @@ def test_a_table_that_is_missing_is_unavailable(add_database, make_interaction):
         storage.get_interaction_sync("i")
 
 
-def test_the_guard_of_the_cache_failing_is_unavailable(other, make_interaction, monkeypatch):
-    # It has a connection of its own, past Django, which can fail on its own.
-    def fail(*arguments, **options):
+def test_the_connection_that_commits_failing_is_unavailable(other, make_interaction, monkeypatch):
+    # It is opened past the pool, and it also tells the cache of changes.
+    def fail(*arguments):
         raise sqlite3.OperationalError("unable to open database file")
 
     storage = local_storage(other.alias, caches["default"], configured_archive())
-    monkeypatch.setattr(changes, "connect", fail)
-    with pytest.raises(StorageError):
-        storage.get_interaction_sync("i")
-
-
-def test_a_save_does_not_fail_for_want_of_the_cache(other, make_interaction, monkeypatch):
-    # It is committed by then: an error would have the client save it again.
-    def fail(*arguments, **options):
-        raise sqlite3.OperationalError("unable to open database file")
-
-    storage = local_storage(other.alias, caches["default"], configured_archive())
-    monkeypatch.setattr(changes, "connect", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(other), "open", fail)
+        for operation in ("get", "save"):
+            with pytest.raises(StorageError):
+                OPERATIONS[operation](storage, make_interaction)
     storage.save_interaction_sync(make_interaction(interaction_id="i"))
-    stored = connections[other.alias].connection.execute(
-        "SELECT interaction_id FROM storage_chatinteraction"
-    )
-    assert stored.fetchall() == [("i",)]
+    assert storage.get_interaction_sync("i") is not None

@@ -1,6 +1,9 @@
 """The cache in front of SQLite: hits are served, and never one that is out of date."""
 
+import functools
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.cache import caches
@@ -10,6 +13,8 @@ from storage.archive.archive import configured_archive
 from storage.cache.in_memory import InMemoryCache
 from storage.cache.keys import interaction_key
 from storage.models import ChatInteraction
+from storage.sqlite.base import close_idle_connections
+from storage.sqlite.pool import Pool
 from storage.startup.selection import local_storage
 
 
@@ -74,18 +79,26 @@ def test_what_was_updated_is_a_hit_already(other_storage, stored, reads):
     assert reads == []
 
 
-def test_a_hit_takes_no_connection_from_the_pool(other, other_storage, stored):
-    other.close()
+@pytest.fixture
+def borrowed(other, monkeypatch):
+    """One item for each time that a connection was borrowed."""
+    borrowings, borrow = [], Pool.borrow
+    monkeypatch.setattr(
+        Pool, "borrow", lambda *arguments: borrowings.append(1) or borrow(*arguments)
+    )
+    return borrowings
+
+
+def test_a_hit_takes_no_connection_from_the_pool(other_storage, stored, borrowed):
     assert message(other_storage) == "old"
-    assert other.connection is None
+    assert borrowed == []
 
 
-def test_a_miss_does_take_one(other, other_storage, stored):
+def test_a_miss_does_take_one(other_storage, stored, borrowed):
     # The control for the test above.
-    other.close()
     caches["default"].clear()
     assert message(other_storage) == "old"
-    assert other.connection is not None
+    assert borrowed == [1]
 
 
 def test_threads_share_the_cache(other, other_storage, stored, reads):
@@ -147,6 +160,8 @@ def test_without_the_guard_the_old_one_would_be_served(other_storage, stored, co
 class AlwaysTheSame:
     def version(self):
         return "same"
+
+    last_version = version
 
     def erasures(self):
         return 0
@@ -231,59 +246,21 @@ def test_what_is_read_while_its_user_is_erased_does_not_stay_in_memory(other_sto
         return found
 
     other_storage.cache.get("i", read_and_be_erased)
-    assert not any(b"old" in value for value in caches["default"]._cache.values())
+    assert not any(b"old" in json for _, json in caches["default"]._cache.values())
 
 
-@pytest.fixture
-def overtake(other_storage, commit_elsewhere, monkeypatch):
-    """Another process commits `theirs` around the moment when a writer takes the new version."""
-    changes = other_storage.database.changes
-    version, of_others = changes.version, changes.of_others
-    moments = []
-
-    def patched(moment):
-        def reach(name):
-            moments.append(name)
-            if name == moment and moments.count(name) == 1:
-                commit_elsewhere("theirs")
-
-        def new_version():
-            if moments.count("begun") == 1:
-                reach("before")
-            found = version()
-            if moments.count("before") == 1:
-                reach("between")
-            return found
-
-        def commits_of_others():
-            found = of_others()
-            if "between" in moments:
-                reach("after")
-            else:
-                moments.append("begun")
-            return found
-
-        monkeypatch.setattr(changes, "version", new_version)
-        monkeypatch.setattr(changes, "of_others", commits_of_others)
-
-    return patched
+def save_ours(storage, make_interaction):
+    storage.save_interaction_sync(make_interaction(interaction_id="i", message="ours"))
 
 
-@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def update_ours(storage, make_interaction):
+    storage.update_interaction_sync("i", {"response": "ours"})
+
+
+@pytest.mark.parametrize("write", [save_ours, update_ours])
 def test_a_writer_overtaken_by_a_commit_leaves_nothing_stale(
-    other_storage, stored, overtake, make_interaction, moment
+    other_storage, stored, commit_elsewhere, make_interaction, monkeypatch, write
 ):
-    overtake(moment)
-    other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="ours"))
-    assert message(other_storage) == "theirs"
-
-
-def test_a_writer_that_did_not_look_would_leave_it_stale(
-    other_storage, stored, commit_elsewhere, make_interaction, monkeypatch
-):
-    # The control: the version is taken for the writer's own without asking.
-    changes = other_storage.database.changes
-    monkeypatch.setattr(changes, "of_others", lambda: 1)
     keep = other_storage.cache.keep_written
 
     def overtaken(*arguments):
@@ -291,18 +268,112 @@ def test_a_writer_that_did_not_look_would_leave_it_stale(
         keep(*arguments)
 
     monkeypatch.setattr(other_storage.cache, "keep_written", overtaken)
-    other_storage.save_interaction_sync(make_interaction(interaction_id="i", message="ours"))
+    write(other_storage, make_interaction)
+    assert message(other_storage) == "theirs"
+
+
+@pytest.mark.parametrize("write", [save_ours, update_ours])
+def test_a_commit_just_before_a_writers_own_is_seen(
+    other_storage, stored, commit_elsewhere, make_interaction, monkeypatch, write
+):
+    # After the last look at the version, so the writer does not know of it.
+    commit = other_storage.database._transaction
+
+    def overtaken(*arguments):
+        commit_elsewhere("theirs")
+        commit_elsewhere("theirs", "j")
+        return commit(*arguments)
+
+    other_storage.save_interaction_sync(make_interaction(interaction_id="j", message="old"))
+    assert message(other_storage, "j") == "old"
+    monkeypatch.setattr(other_storage.database, "_transaction", overtaken)
+    write(other_storage, make_interaction)
+    assert message(other_storage) == ("ours" if write is save_ours else "theirs")
+    assert message(other_storage, "j") == "theirs"
+
+
+def test_a_writer_that_did_not_look_would_leave_it_stale(
+    other_storage, stored, commit_elsewhere, make_interaction, monkeypatch
+):
+    # The control: the version right after the commit is taken for the one now.
+    save_ours(other_storage, make_interaction)
+    version = other_storage.database.changes.committed_as()
+    monkeypatch.setattr(other_storage.database.changes, "version", lambda: version)
+    commit_elsewhere("theirs")
     assert message(other_storage) == "ours"
 
 
-@pytest.mark.parametrize("moment", ["before", "between", "after"])
-def test_an_update_overtaken_by_a_commit_leaves_nothing_stale(
-    other_storage, stored, overtake, moment
+@pytest.fixture
+def in_one_group(other):
+    """Runs functions in threads of their own, whose writes are then committed together."""
+
+    def run(*functions):
+        groups = other.pool.writer._groups
+        with ThreadPoolExecutor(len(functions)) as executor:
+            with other.writing():
+                futures = []
+                for count, function in enumerate(functions, 1):
+                    futures.append(executor.submit(function))
+                    while len(groups._waiting) < count:
+                        time.sleep(0.001)
+            return [future.result(300) for future in futures]
+
+    return run
+
+
+def test_of_two_writes_in_one_commit_the_first_is_not_served(
+    other_storage, stored, make_interaction, in_one_group, reads
 ):
-    overtake(moment)
-    other_storage.update_interaction_sync("i", {"response": "ours"})
-    found = other_storage.get_interaction_sync("i")
-    assert (found.message, found.response) == ("theirs", "ours")
+    cache, kept = other_storage.cache, threading.Event()
+    keep = cache.keep_written
+
+    def first_comes_last(interaction, clears):
+        if interaction.message == "first":
+            kept.wait(300)
+        keep(interaction, clears)
+        kept.set()
+
+    cache.keep_written = first_comes_last
+    before = message(other_storage)
+    in_one_group(
+        *(
+            functools.partial(
+                other_storage.save_interaction_sync,
+                make_interaction(interaction_id="i", message=text),
+            )
+            for text in ("first", "second")
+        )
+    )
+    assert (before, message(other_storage)) == ("old", "second")
+    assert reads == ["i"]
+
+
+def test_what_is_deleted_in_the_commit_that_made_it_is_not_served(
+    other_storage, stored, make_interaction, in_one_group
+):
+    created = make_interaction(interaction_id="j")
+    _, deleted = in_one_group(
+        lambda: other_storage.create_interaction_sync(created),
+        lambda: other_storage.delete_interaction_sync("j"),
+    )
+    assert deleted
+    assert other_storage.get_interaction_sync("j") is None
+
+
+def test_writes_of_one_commit_are_all_hits(
+    other_storage, stored, make_interaction, in_one_group, reads
+):
+    names = ["a", "b", "c"]
+    in_one_group(
+        *(
+            functools.partial(
+                other_storage.save_interaction_sync, make_interaction(interaction_id=name)
+            )
+            for name in names
+        )
+    )
+    assert [other_storage.get_interaction_sync(name).interaction_id for name in names] == names
+    assert reads == []
 
 
 def test_a_commit_before_a_write_is_not_taken_for_part_of_it(
@@ -349,6 +420,35 @@ def test_a_busy_writer_and_readers_never_meet_an_old_message(
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_an_entry_made_with_the_version_seen_last_is_not_served_after_a_commit_since(
+    other_storage, stored, commit_elsewhere, reads
+):
+    # Without an entry a reader does not ask for the version, so it does not know of this commit.
+    assert message(other_storage) == "old"
+    caches["default"].clear()
+    commit_elsewhere("new")
+    assert message(other_storage) == "new"
+    commit_elsewhere("newer")
+    for _ in range(3):
+        assert message(other_storage) == "newer"
+    assert reads == ["i"] * 2
+
+
+def test_a_reader_overtaken_by_a_commit_of_this_process_leaves_nothing_stale(
+    other_storage, stored, make_interaction
+):
+    caches["default"].clear()
+
+    def read_and_be_overtaken(interaction_id):
+        found = other_storage.database.read(interaction_id)
+        save_ours(other_storage, make_interaction)
+        caches["default"].clear()  # what the writer has cached would hide it
+        return found
+
+    other_storage.cache.get("i", read_and_be_overtaken)
+    assert message(other_storage) == "ours"
 
 
 # What is not committed.
@@ -429,23 +529,22 @@ def test_keys_name_no_user_and_no_id():
 # What the review of this cache found.
 
 
-def test_a_version_is_of_the_connection_that_its_number_is_from(other_storage, monkeypatch):
-    """Before a fork, another thread closes the idle connection; the next look opens another."""
-    changes, asked = other_storage.database.changes, []
-    pragma = changes._idle_pragma
+def test_a_version_is_of_the_connection_that_its_number_is_from(
+    other_storage, stored, commit_elsewhere
+):
+    """Before a fork the connection is closed; the next look opens another, which counts anew."""
+    other_storage.database.changes.version()
+    close_idle_connections()
+    commit_elsewhere("new")
+    assert message(other_storage) == "new"
 
-    def overtaken(name):
-        number = pragma(name)
-        asked.append(f"{changes._opened}.{number}")
-        closing = threading.Thread(
-            target=lambda: (changes.close(), setattr(changes, "_opened", "another"))
-        )
-        closing.start()
-        closing.join(0.3)
-        return number
 
-    monkeypatch.setattr(changes, "_idle_pragma", overtaken)
-    assert changes.version() == asked[0]
+def test_while_this_process_commits_reads_go_past_the_cache(other, other_storage, stored, reads):
+    # SQLite lets one thread at a time use the connection that tells the version.
+    with other.pool.writer._lock:
+        assert message(other_storage) == "old"
+    assert message(other_storage) == "old"
+    assert reads == ["i"]
 
 
 def test_within_a_transaction_too_the_strings_of_an_erased_user_are_gone(other, other_storage):

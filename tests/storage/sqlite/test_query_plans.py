@@ -1,6 +1,7 @@
 """Every statement of LocalStorage uses the index that is meant for it, and reads no more."""
 
 import itertools
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,7 +54,6 @@ PARAMETERS = queries.slice_parameters(Slice("user-1", 50, START, (START, "i"), S
     **{field.name: 1 for field in queries.FIELDS},
     "limit": 51,
     "cutoff": queries.to_text(START),
-    "message_hash": "",
     "until": queries.to_text(START),
     "latest": queries.to_text(START),
     "after_time": queries.to_text(START),
@@ -266,3 +266,50 @@ def test_an_answer_costs_the_same_however_often_it_was_asked(
         assert interaction_id == f"{count - 1 if expected is None else expected:06}"
         costs.append(steps)
     assert abs(costs[0] - costs[1]) <= 5
+
+
+@pytest.mark.parametrize(
+    "message", ["", "é", "sixteen letters.", "m" * 40, "a\0b", "\U0001f600" * 20]
+)
+def test_the_message_is_found_by_all_of_it(make_filled, message):
+    """The index has its length and both ends; messages that agree in these differ in the middle."""
+    database = make_filled(0)
+    others = [f"{message}x", f"x{message}", message[:20] + "x" + message[21:], message[:-1]]
+    database.executemany(
+        queries.insert("default"),
+        (
+            queries.to_parameters(
+                ChatInteraction(
+                    interaction_id=f"{n}",
+                    user_id="ada",
+                    message=text,
+                    response="r",
+                    model_used="x",
+                    created_at=START + timedelta(minutes=n),
+                )
+            )
+            for n, text in enumerate([message, *(text for text in others if text != message)])
+        ),
+    )
+    sql = queries.select_answer("default", of_model=True)
+    asked = queries.question_parameters(Question("ada", message)) | {"model_used": "x"}
+    ((found, *_),) = database.execute(sql, asked).fetchall()
+    assert found == "0"
+
+
+def test_other_programs_can_write_to_the_tables(schema, tmp_path):
+    """No index, trigger or check needs a function that only Django gives to its connections."""
+    path = tmp_path / "plain.sqlite3"
+    database = sqlite3.connect(path)
+    for sql in schema:
+        database.execute(sql)
+    row = queries.to_parameters(ChatInteraction(user_id="ada", message="m", response="r"))
+    database.execute(queries.insert("default"), row)
+    database.commit()
+    for sql in ("VACUUM", "REINDEX", f"VACUUM INTO '{tmp_path / 'copy.sqlite3'}'"):
+        database.execute(sql)
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    assert {BY_USER, NEWEST, ANSWER} <= names
+    database.execute("DELETE FROM storage_chatinteraction")
+    database.close()

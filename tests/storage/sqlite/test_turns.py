@@ -27,6 +27,10 @@ def line_of(connection):
     return turns._lines[connection.settings_dict["NAME"]]
 
 
+def group_of(connection):
+    return connection.pool.writer._groups._waiting
+
+
 def until(condition):
     while not condition():
         time.sleep(0.005)  # the test's time-out ends it
@@ -42,8 +46,9 @@ def test_reads_go_on_while_another_program_has_the_lock(
         written = [executor.submit(closing(alias, kinds[int(name[0])]), name) for name in names]
         # 30 s later a read would be refused, if waiting writers had the whole pool.
         assert closing(alias, storage.get_interaction_sync)("0-0") is None
-        until(lambda: len(line_of(patient)) == len(names))
-        until(lambda: base._pools[patient.settings_dict["NAME"]].checkedout() == 1)
+        # The leader of the group waits in both.
+        until(lambda: len(line_of(patient)) + len(group_of(patient)) == len(names) + 1)
+        until(lambda: patient.pool.lent <= 1)
         for _ in range(20):
             assert closing(alias, storage.list_interactions_sync)(PageQuery()).interactions == []
         storage.check_available_sync()

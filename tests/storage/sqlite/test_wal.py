@@ -111,6 +111,7 @@ def test_the_writer_waits_no_longer_than_it_should_and_then_is_itself_again(
     other, other_storage, make_interaction, monkeypatch
 ):
     write(other_storage, make_interaction, 3)
+    other.ensure_connection()
     monkeypatch.setattr(wal, "LIMIT", 1)
     monkeypatch.setattr(wal, "WAIT_MS", 300)
     recorded = Recorded(other.connection)
@@ -129,6 +130,7 @@ def test_a_short_reader_is_waited_for(
     other, other_storage, make_interaction, monkeypatch, open_reader
 ):
     write(other_storage, make_interaction, 3)
+    other.ensure_connection()
     monkeypatch.setattr(wal, "LIMIT", 1)
     monkeypatch.setattr(wal, "WAIT_MS", 10_000)
     timer = threading.Timer(0.2, open_reader.rollback)

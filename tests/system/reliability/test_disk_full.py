@@ -17,6 +17,7 @@ from django.db import connection
 from storage.exceptions import StorageFull
 from storage.models import IdempotencyRecord
 from storage.models.idempotency import Idempotency
+from storage.sqlite.statements import Statements
 from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, ids, new, of_user, one, patch, post
 from tests.system.reliability.disks import SmallDisk
 from tests.system.reliability.servers import DATABASE, Client, integrity
@@ -154,17 +155,16 @@ def log_in(server):
 def full_database(transactional_db):
     """Keeps the database from growing; gives what lets it grow again."""
 
+    statements = Statements(connection.alias)
+
     def limit(pages):
-        with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA max_page_count = {pages}")
+        """For the connection through which the storage commits."""
+        statements.transaction(lambda: statements.rows(f"PRAGMA max_page_count = {pages}", {}))
 
     with connection.cursor() as cursor:
         cursor.execute("VACUUM")  # or what other tests have left free would be filled first
     limit(1)  # the size it has, if that is more
-    # On this thread's connection, so it has to be used by all that follows.
-    borrowed = connection.connection
     yield lambda: limit(NO_LIMIT)
-    assert connection.connection is borrowed
     limit(NO_LIMIT)
 
 
@@ -191,7 +191,7 @@ def test_in_a_full_database_every_write_raises_storage_full(
     ):
         with pytest.raises(StorageFull):
             write()
-        assert not connection.connection.in_transaction
+        assert not connection.in_transaction()
     found = storage.get_user_interactions_sync("ada", 100_000)
     assert [interaction.interaction_id for interaction in found] == saved[::-1]
     assert not IdempotencyRecord.objects.exists()

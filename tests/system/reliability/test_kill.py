@@ -17,7 +17,9 @@ from tests.servers import listens, wait_for
 from tests.system.reliability.servers import DATABASE, Client, integrity, messages_by_id
 
 ROUNDS = switches.number("KILL_ROUNDS")
-CLIENTS = 4
+CLIENTS = 12
+"""So many that writes of several share a commit: three in four of single ones have no key."""
+
 BATCH_SIZE = 20
 
 
@@ -32,14 +34,16 @@ class Writer:
 
     def write_until_killed(self):
         for number in itertools.count():
-            self.unanswered = self._batch() if number % 5 == 4 else self._single()
+            self.unanswered = self._batch() if number % 5 == 4 else self._single(number)
             try:
                 self.acknowledged += send(self._client, self.unanswered)
             except (OSError, HTTPException):
                 self._client.close()
                 return self
 
-    def _single(self):
+    def _single(self, number):
+        if number % 4:  # told apart by its id, so a repeat is known
+            return INTERACTIONS, self._new(interaction_id=str(uuid4())), {}
         return INTERACTIONS, self._new(), {"Idempotency-Key": str(uuid4())}
 
     def _batch(self):
@@ -58,7 +62,7 @@ def send(client, request):
         assert answer.status == 200, answer
         assert len({result["status"] for result in answer.value["results"]}) == 1, answer
         return body["interactions"]
-    assert answer.status == 201, answer
+    assert answer.status in (200, 201), answer  # 200: a repeat without a key
     return [answer.value]
 
 

@@ -51,5 +51,7 @@ def data_version(get_response: Any) -> Any:
     """Each worker trusts what it has cached, whatever the others have written since."""
     from storage.sqlite.changes import Changes
 
-    Changes.version = lambda self: "the same for ever"
+    always = (0, 0, 0)
+    changed: Any = Changes
+    changed.version = changed.committed_as = lambda self: always
     return get_response

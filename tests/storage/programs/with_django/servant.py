@@ -32,7 +32,10 @@ def remove(interaction_id: str) -> Any:
 def remembers(text: str) -> bool:
     """Whether it is anywhere in the memory of the cache, expired or not."""
     memory: Any = caches["default"]
-    return any(text.encode() in value for value in memory._cache.values())
+    kept = [
+        value if isinstance(value, str) else value[1].decode() for value in memory._cache.values()
+    ]
+    return any(text in value for value in kept)
 
 
 DO: dict[str, Callable[..., Any]] = {

@@ -1,0 +1,40 @@
+"""A system check: the indexes of the database are those that the migrations make.
+
+Other programs can drop an index, or lose it with a dump that they reload in part. Nothing fails
+then: calls only become slow, the more so the more is stored. As Django's own checks of databases,
+it runs with `manage.py check --database default` and before a migration.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from django.core import checks
+from django.db import DatabaseError
+
+from storage.sqlite import indexes
+
+ALIAS = "default"
+
+
+@checks.register(checks.Tags.database)
+def check_indexes(
+    databases: Collection[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """storage.E012: an index is missing, or is another than the migrations make."""
+    if ALIAS not in (databases or ()):
+        return []
+    try:
+        problems = sorted(indexes.problems(ALIAS))
+    except DatabaseError:
+        return []  # which whoever uses the database will be told
+    if not problems:
+        return []
+    return [
+        checks.Error(
+            "The database has not the indexes that the migrations make, so calls are slow: "
+            f"{'; '.join(problems)}.",
+            hint="Run the statements that are given. What a statement would replace, drop before: "
+            "DROP INDEX name.",
+            id="storage.E012",
+        )
+    ]
