@@ -2,8 +2,8 @@
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence, Set
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
@@ -21,7 +21,7 @@ from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub, TakenByStub
 from storage.sql_errors import translated
-from storage.sqlite import answers, cold, idempotency_keys, last_runs, locks, queries, space, wal
+from storage.sqlite import answers, cold, idempotency_keys, last_runs, locks, queries, scrubbing, space, wal
 from storage.sqlite.base import close_before_fork
 from storage.sqlite.changes import Changes, count_erasure
 from storage.sqlite.statements import Statements
@@ -168,7 +168,8 @@ class SqliteDatabase(Database):
         return self._remove_from(self._hot_rows.filter(created_at__lte=until), interactions)
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
-        return self._remove_from(self._hot_rows.filter(user_id=user_id), interactions)
+        ids = [interaction.interaction_id for interaction in interactions]
+        return cold.remove_of_user(self._statements, ids, user_id)
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         with translated, self._statements.snapshot():
@@ -243,13 +244,15 @@ class SqliteDatabase(Database):
     def describe(self) -> dict[str, str | int]:
         return space.describe(connections[self._alias].settings_dict["NAME"])
 
-    def scrub(self) -> None:
+    def scrub(
+        self, since: datetime | None = None, check_time: Callable[[], None] = lambda: None
+    ) -> datetime:
         with translated:
-            space.scrub(self._statements)
+            return scrubbing.scrub(self._statements, since or datetime.now(UTC), check_time)
 
     def scrub_seconds(self) -> float:
         with translated:
-            return space.scrub_seconds(self._statements)
+            return scrubbing.seconds(self._statements)
 
     def reclaim(self) -> int:
         with translated:

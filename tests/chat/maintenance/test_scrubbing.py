@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from storage.models import ChatInteraction
-from storage.sqlite import space
+from storage.sqlite import checkpoints
 from tests.chat.maintenance.people import HOT, erase, make_people, refused
 from tests.sqlite import connect
 
@@ -56,7 +56,7 @@ def copies_left(storage, make_interaction, seed):
     user = "marker".ljust(200, "x")
     while rows := storage.hot_of_user(user, 100):
         storage.erase_hot(rows, user)
-    space.empty_log(storage.database._statements)
+    checkpoints.empty_log(storage.database._statements)
     before = in_files()
     storage.database.scrub()
     after = in_files()
