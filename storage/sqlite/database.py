@@ -21,7 +21,17 @@ from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub, TakenByStub
 from storage.sql_errors import translated
-from storage.sqlite import answers, cold, idempotency_keys, last_runs, locks, queries, scrubbing, space, wal
+from storage.sqlite import (
+    answers,
+    cold,
+    idempotency_keys,
+    last_runs,
+    locks,
+    queries,
+    scrubbing,
+    space,
+    wal,
+)
 from storage.sqlite.base import close_before_fork
 from storage.sqlite.changes import Changes, count_erasure
 from storage.sqlite.statements import Statements

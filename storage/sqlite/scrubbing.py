@@ -36,6 +36,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from django.db import connections
 
@@ -85,7 +86,7 @@ def scrub(statements: Statements, since: datetime, check_time: CheckTime) -> dat
     keeps the log or the file has a format that is not known, and whatever `check_time` raises; the
     next call goes on.
     """
-    connection = connections[statements.alias]
+    connection: Any = connections[statements.alias]
     if connection.is_in_memory_db():
         return max(datetime.now(UTC), since)
     database = str(connection.settings_dict["NAME"])
@@ -212,20 +213,19 @@ class _Pass:
         if not pages:
             return []
         descriptor = database_file.descriptor(self.database)
-        with self.statements.writing():
-            with closing(_connect(self.database)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                connection.execute("PRAGMA busy_timeout = 20000")
-                connection.execute("BEGIN IMMEDIATE")
-                logged = set(logged_pages(Path(f"{os.path.realpath(self.database)}-wal")))
-                for number in pages:
-                    if number not in logged:
-                        _zero_gap(descriptor, layout, number)
-                # Any change will do: it makes all others drop what they have in memory.
-                ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-                connection.execute(f"PRAGMA user_version = {version}")
-                connection.execute("COMMIT")
+        with self.statements.writing(), closing(_connect(self.database)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.execute("PRAGMA busy_timeout = 20000")
+            connection.execute("BEGIN IMMEDIATE")
+            logged = set(logged_pages(Path(f"{os.path.realpath(self.database)}-wal")))
+            for number in pages:
+                if number not in logged:
+                    _zero_gap(descriptor, layout, number)
+            # Any change will do: it makes all others drop what they have in memory.
+            ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute("COMMIT")
         os.fsync(descriptor)
         return [number for number in pages if number in logged]
 
