@@ -27,7 +27,8 @@ def empty_log(statements: Statements, check_time: Callable[[], None] = lambda: N
         check_time()
         if time.monotonic() >= deadline:
             raise StorageUnavailable(
-                "The write-ahead log cannot be emptied while a transaction reads from it. Try again."
+                "The write-ahead log cannot be emptied while a transaction reads from it. Try "
+                "again."
             )
         time.sleep(PAUSE_SECONDS)
 

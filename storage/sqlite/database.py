@@ -266,6 +266,8 @@ class SqliteDatabase(Database):
 
     def reclaim(self) -> int:
         with translated:
+            if space.free_pages(self._statements):
+                scrubbing.end_pass(self._alias)
             return space.reclaim(self._statements)
 
     def unreclaimable_bytes(self) -> int:

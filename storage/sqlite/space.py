@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from storage.sqlite import scrubbing
 from storage.sqlite.statements import Statements
 
 PAGES_AT_ONCE = 1000
@@ -42,11 +41,10 @@ def describe(database: str) -> dict[str, str | int]:
 def reclaim(statements: Statements) -> int:
     """Return some free pages to the file system. Returns their size in bytes.
 
-    If there are none, empties the write-ahead log and returns 0.
+    The last pages of the file take the places of free ones: call `scrubbing.end_pass` before. If there are none, empties the write-ahead log and returns 0.
     """
     before = _value(statements, "page_count")
-    if _value(statements, "auto_vacuum") and _value(statements, "freelist_count"):
-        scrubbing.end_pass(statements.alias)  # the last pages take the places of free ones
+    if _value(statements, "auto_vacuum"):
         statements.write(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})", {})
     returned = max(before - _value(statements, "page_count"), 0)
     if not returned:
@@ -54,11 +52,16 @@ def reclaim(statements: Statements) -> int:
     return int(returned * _value(statements, "page_size"))
 
 
+def free_pages(statements: Statements) -> int:
+    """The number of pages that hold nothing."""
+    return int(_value(statements, "freelist_count"))
+
+
 def unreclaimable_bytes(statements: Statements) -> int:
     """Free bytes that only VACUUM returns, if the database was created without auto_vacuum."""
     if _value(statements, "auto_vacuum"):
         return 0
-    return int(_value(statements, "freelist_count") * _value(statements, "page_size"))
+    return free_pages(statements) * int(_value(statements, "page_size"))
 
 
 def _value(statements: Statements, pragma: str) -> Any:

@@ -1,4 +1,4 @@
-"""The second step of erasures: no byte of what was removed is left in the files of the databases."""
+"""The second step of erasures: no byte of what was removed is left in the databases' files."""
 
 from collections.abc import Callable, Collection, Iterator
 

@@ -27,8 +27,8 @@ ON_RECORD = (
 
 NOT_SCRUBBED = (
     "Nobody can read anything of this user any more. Bytes of it may be left in the files of the "
-    "database until the next `erase_user --pending` has overwritten them, which cron runs every ten "
-    "minutes (docs/how-to/retention.md)."
+    "database until `erase_user --pending` has overwritten them, which cron runs every ten minutes "
+    "(docs/how-to/retention.md)."
 )
 
 

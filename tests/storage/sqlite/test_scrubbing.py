@@ -12,7 +12,7 @@ from django.db import connections
 
 from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction, Lock
-from storage.sqlite import checkpoints, database_file, scrubbing, space
+from storage.sqlite import checkpoints, database_file, scrubbing
 from storage.sqlite.database import SqliteDatabase
 from storage.sqlite.file_format import Layout, UnknownFormat, logged_pages
 from storage.sqlite.statements import Statements
@@ -304,7 +304,9 @@ def test_its_entries_would_be_taken_for_a_page_of_a_tree():
 
 
 def layout(**fields):
-    return Layout(**({"page_size": 4096, "usable": 4096, "pages": 1, "has_pointer_map": True} | fields))
+    return Layout(
+        **({"page_size": 4096, "usable": 4096, "pages": 1, "has_pointer_map": True} | fields)
+    )
 
 
 def test_where_the_pointer_map_is():
@@ -443,7 +445,7 @@ def test_pages_that_change_their_places_begin_it_anew(planted, small_steps):
         planted.scrub(check_time=stops_after(5))
     assert next_page(planted) > 1
     planted.statements.write("DELETE FROM storage_chatinteraction WHERE rowid > 20", {})
-    space.reclaim(planted.statements)
+    planted.database.reclaim()
     assert next_page(planted) is None
     with pytest.raises(Stopped):
         planted.scrub(check_time=stops_after(5))
@@ -502,9 +504,7 @@ class Watched:
         return self._real.execute(sql)
 
 
-def test_a_kill_at_any_step_leaves_a_sound_database_and_the_next_pass_ends(
-    planted, monkeypatch
-):
+def test_a_kill_at_any_step_leaves_a_sound_database_and_the_next_pass_ends(planted, monkeypatch):
     monkeypatch.setattr(scrubbing, "PAGES_AT_ONCE", 20)
     monkeypatch.setattr(scrubbing, "CHUNK_BYTES", 40 * 4096)
     stride = 1 if switches.value("LIFECYCLE_KILLS") == "all" else 29

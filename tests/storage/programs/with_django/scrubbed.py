@@ -121,7 +121,9 @@ def read(seed: int, folder: Path) -> None:
     statements = Statements("default")
     while not (folder / "stop").exists():
         with statements.snapshot():
-            statements.rows("SELECT count(*), sum(length(message)) FROM storage_chatinteraction", {})
+            statements.rows(
+                "SELECT count(*), sum(length(message)) FROM storage_chatinteraction", {}
+            )
             time.sleep(choose.random() * 0.1)
             statements.rows("SELECT max(user_id) FROM storage_chatinteraction", {})
         if choose.random() < 0.3:
