@@ -108,7 +108,7 @@ class ArchiveBucket(S3Storage):
                 )
 
     def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None:
-        """Delete earlier versions of objects whose names begin with one of `prefixes`, of any age."""
+        """Delete earlier versions of objects whose names begin with one of these prefixes."""
         with _as_os_errors():
             versions = [version for prefix in prefixes for version in self._versions(prefix)]
             current = {
