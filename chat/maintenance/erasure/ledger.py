@@ -217,10 +217,11 @@ def _pending_of(archive: Archive, user_id: str) -> Erasure | None:
 
 def _no_longer_pending(archive: Archive, erasures: Collection[Erasure]) -> None:
     for erasure in erasures:
-        archive.files.delete(_name(PENDING, erasure.erasure_id))
-        known = archive.files.read_document(_name(USERS, erasure.pseudonym))
+        users = _name(USERS, erasure.pseudonym)
+        known = archive.files.read_document(users)
         if known is not None and known["pending"] == erasure.erasure_id:
-            archive.files.delete(_name(USERS, erasure.pseudonym))
+            archive.files.delete(users)
+        archive.files.delete(_name(PENDING, erasure.erasure_id))  # last: it leads to the other
     # One call for all of them, since each one lists the folder.
     archive.files.remove_leftovers(tuple(f"{PENDING}/{each.erasure_id}" for each in erasures))
 
