@@ -23,7 +23,7 @@ def empty_log(statements: Statements, check_time: Callable[[], None] = lambda: N
     `check_time` raises.
     """
     deadline = time.monotonic() + SECONDS
-    while not _is_emptied(statements):
+    while not is_emptied(statements):
         check_time()
         if time.monotonic() >= deadline:
             raise StorageUnavailable(
@@ -33,7 +33,8 @@ def empty_log(statements: Statements, check_time: Callable[[], None] = lambda: N
         time.sleep(PAUSE_SECONDS)
 
 
-def _is_emptied(statements: Statements) -> bool:
+def is_emptied(statements: Statements) -> bool:
+    """Try once to empty the log. Returns whether nobody was in the way."""
     with statements.writing():
         # Most of it is copied without keeping writers of other processes away.
         statements.rows("PRAGMA wal_checkpoint(PASSIVE)", {})

@@ -43,17 +43,17 @@ from django.db import connections
 from storage.exceptions import StorageUnavailable
 from storage.models import Lock
 from storage.sqlite import database_file
-from storage.sqlite.checkpoints import empty_log
+from storage.sqlite.checkpoints import empty_log, is_emptied
 from storage.sqlite.file_format import HEADER_BYTES, Layout, UnknownFormat, logged_pages
 from storage.sqlite.statements import Statements
 
 CHUNK_BYTES = 1024 * 1024
 
 PAGES_AT_ONCE = 500
-"""Pages that are overwritten under one write lock, which takes about 10 ms."""
+"""Pages from which on they are overwritten, under one write lock, which takes about 10 ms."""
 
-CHUNKS_AT_ONCE = 256
-"""Chunks after which it is noted how far the pass is, if there was nothing to overwrite."""
+CHUNKS_AT_ONCE = 64
+"""Chunks after which the log is emptied if it has pages to overwrite, and progress is noted."""
 
 RETRY_SECONDS = 20.0
 """How long it is tried to overwrite pages that are in the log."""
@@ -127,7 +127,9 @@ class _Pass:
             self.check_time()
             pages = range(first, min(first + step, layout.pages + 1))
             dirty += [number for number in self._dirty(layout, pages) if number not in skipped]
-            if len(dirty) >= PAGES_AT_ONCE or chunk % CHUNKS_AT_ONCE == 0:
+            if len(dirty) >= PAGES_AT_ONCE:
+                dirty = self._overwrite(layout, dirty)
+            if chunk % CHUNKS_AT_ONCE == 0:
                 self._clean(layout, dirty)
                 self._note(replace(progress, next_page=first + step))
                 dirty = []
@@ -196,17 +198,18 @@ class _Pass:
 
     def _clean(self, layout: Layout, pages: list[int]) -> None:
         """Overwrite the unallocated parts of these pages. Waits for those that are in the log."""
+        left = self._overwrite(layout, pages)
         deadline = time.monotonic() + RETRY_SECONDS
-        for first in range(0, len(pages), PAGES_AT_ONCE):
-            left = pages[first : first + PAGES_AT_ONCE]
-            while left := self._overwrite(layout, left):
-                self.check_time()
-                if time.monotonic() >= deadline:
-                    raise StorageUnavailable(
-                        "The bytes of what was deleted cannot be overwritten while a transaction "
-                        "reads from the write-ahead log. Try again."
-                    )
+        while left:
+            self.check_time()
+            if time.monotonic() >= deadline:
+                raise StorageUnavailable(
+                    "The bytes of what was deleted cannot be overwritten while a transaction reads "
+                    "from the write-ahead log. Try again."
+                )
+            if not is_emptied(self.statements):
                 time.sleep(PAUSE_SECONDS)
+            left = self._overwrite(layout, left)
 
     def _overwrite(self, layout: Layout, pages: list[int]) -> list[int]:
         """Overwrite what can be now. Returns the pages that are in the log."""
@@ -214,9 +217,6 @@ class _Pass:
             return []
         descriptor = database_file.descriptor(self.database)
         with self.statements.writing(), closing(_connect(self.database)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            connection.execute("PRAGMA busy_timeout = 20000")
             connection.execute("BEGIN IMMEDIATE")
             logged = set(logged_pages(Path(f"{os.path.realpath(self.database)}-wal")))
             for number in pages:
@@ -232,7 +232,7 @@ class _Pass:
 
 def _connect(database: str) -> sqlite3.Connection:
     """A connection that has nothing in memory but page 1, and makes no checkpoints by itself."""
-    connection = sqlite3.connect(database, isolation_level=None, timeout=0.2)
+    connection = sqlite3.connect(database, isolation_level=None, timeout=20)
     connection.execute("PRAGMA user_version").fetchall()  # opens the log
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")

@@ -1,8 +1,8 @@
 """Scrubs a database again and again while processes with small caches write to it and read it.
 
-Arguments: the number of passes, a seed, and the protection to be taken away, if any. Each row has
-tokens of its own. After each pass the files are searched for the tokens of what was deleted, and
-acknowledged, before it began. Prints what was found as JSON.
+Arguments: the number of passes, and a seed. Each row has a token of its own. After each pass the
+files are searched for the tokens of what was deleted, and acknowledged, before it began. Prints
+what was found as JSON.
 """
 
 import json
@@ -10,13 +10,11 @@ import os
 import random
 import re
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from django.db import connection, connections
 
@@ -32,29 +30,6 @@ ROWS = 150
 """Of each writer; so few that pages are often divided and merged."""
 
 TOKEN = re.compile(rb"token[0-9a-f]{16}")
-
-
-class Rolling:
-    """A connection that never commits."""
-
-    def __init__(self, real: sqlite3.Connection) -> None:
-        self._real = real
-        self.close = real.close
-
-    def execute(self, sql: str) -> Any:
-        return self._real.execute("ROLLBACK" if sql == "COMMIT" else sql)
-
-
-def take_away(protection: str) -> None:
-    connect = scrubbing._connect
-    if protection == "the commit":
-        scrubbing._connect = lambda database: Rolling(connect(database))  # type: ignore[assignment,return-value]
-    elif protection == "the look into the log":
-        scrubbing.logged_pages = lambda log: iter(())
-    elif protection == "the empty log":
-        scrubbing.empty_log = lambda statements, check_time: None  # type: ignore[assignment]
-    else:
-        assert not protection
 
 
 def token(choose: random.Random) -> str:
@@ -140,6 +115,7 @@ def kill_another_scrubber(choose: random.Random) -> None:
     if not child:
         scrubbing.PAGES_AT_ONCE = 10
         scrubbing.CHUNK_BYTES = 16 * 4096
+        scrubbing.CHUNKS_AT_ONCE = 1
         while True:
             scrubbing.scrub(Statements("default"), datetime.now(UTC), lambda: None)
     time.sleep(choose.random() * 0.5)
@@ -164,7 +140,6 @@ def main() -> None:
     passes, seed = int(sys.argv[1]), int(sys.argv[2])
     options = connections.settings["default"]["OPTIONS"]
     options["init_command"] += ";PRAGMA cache_size = 30;PRAGMA synchronous = OFF"
-    take_away(sys.argv[3] if len(sys.argv) > 3 else "")
     space.prepare(Statements("default"))
     create_tables()
     with connection.schema_editor() as editor:
