@@ -122,7 +122,10 @@ def finish(archive: Archive, erasure: Erasure, receipt: dict[str, Any]) -> Erasu
     """Enter an erasure in the ledger, without the user's id. Returns what was entered."""
     done = replace(erasure, user_id=None, problem=None, receipt=receipt)
     archive.files.write_document(_name(DONE, erasure.erasure_id), _document(done))
-    archive.files.delete(_name(REMOVED, erasure.erasure_id))
+    if erasure.status == "pending":
+        _no_longer_pending(archive, [erasure])
+    else:
+        archive.files.delete(_name(REMOVED, erasure.erasure_id))
     return done
 
 

@@ -282,6 +282,17 @@ def test_a_reader_that_keeps_the_log_is_told_and_the_next_call_goes_on(planted, 
     assert planted.in_file() == 0
 
 
+def test_the_lock_of_a_run_is_renewed_without_copying_the_log(planted):
+    """It would keep the run itself from emptying the log at that moment."""
+    connections["planted"].connection.execute("PRAGMA wal_autocheckpoint = 1")
+    planted.touch()
+    before = planted.file.read_bytes()
+    assert planted.database.acquire_lock("lifecycle", "me", 60)
+    assert planted.file.read_bytes() == before
+    planted.touch()
+    assert planted.file.read_bytes() != before, "other commits copy it still"
+
+
 # Pages that are not of trees.
 
 
