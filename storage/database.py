@@ -309,14 +309,20 @@ class Database(ABC):
         """Where it is and, if that can be told, its size: for operators."""
         return {}
 
-    def scrub(self) -> None:
-        """Leave nothing of what was deleted in the files. Writers wait meanwhile.
+    def scrub(
+        self, since: datetime | None = None, check_time: Callable[[], None] = lambda: None
+    ) -> datetime:
+        """Leave nothing in the files of what was deleted before `since` (by default now).
 
-        Raises StorageUnavailable if a transaction stands in the way: try again.
+        Returns the time, `since` or later, before which everything that was deleted is gone by
+        now. May take long, and goes on where an earlier call was stopped. Nobody waits for it
+        longer than for other writers. Raises what `check_time` raises, which is called again and
+        again, and StorageUnavailable if a transaction stands in the way: try again.
         """
+        return max(datetime.now(UTC), since or datetime.min.replace(tzinfo=UTC))
 
     def scrub_seconds(self) -> float:
-        """About how long `scrub` takes."""
+        """About how long a `scrub` from the beginning takes."""
         return 0.0
 
     def reclaim(self) -> int:

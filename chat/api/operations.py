@@ -167,7 +167,8 @@ erase_user = extend_schema(
     auth=API_KEY_ONLY,
     summary="Erase a user",
     description="For service-wide API keys that may erase and export users. 200 if all layers have "
-    "confirmed that nothing is left; 202 if the erasure goes on, with its address in `Location`. "
+    "confirmed that nothing is left; 202 if the erasure goes on, with its address in `Location`: "
+    "`status` says whether there may be something to read still (`pending`) or not (`removed`). "
     "Repeating the request while an erasure is pending returns the same erasure. 409 if the user "
     "is under a legal hold. A user id that ends in `/interactions` or `/export`, or in which `.` "
     "or `..` stands alone or between slashes, can only be erased with `manage.py erase_user`.",

@@ -59,21 +59,31 @@ class BatchResults(msgspec.Struct):
 
 
 class Receipt(msgspec.Struct):
-    """What was erased, by layer, and which copies remain until when."""
+    """What was erased, by layer, and which copies remain until when.
+
+    Since `removed_at` nobody can read anything of the user. Since `scrubbed_at` no byte of it is
+    left in the files of the database; null if that is still to come, or of an erasure by version
+    0.2 or earlier.
+    """
 
     erased: dict[str, int]
     attempts: int
     looks: int
-    finished_at: Time
+    removed_at: Time
+    scrubbed_at: Time | None
     copies: list[dict[str, str]]
     copies_gone_by: Time | None
 
 
 class ErasureState(msgspec.Struct):
-    """The progress of an erasure. `problem` says why it is not finished yet."""
+    """The progress of an erasure. `problem` says why it is pending still.
+
+    `removed`: nobody can read anything of the user, and the receipt says what was erased. `done`:
+    no byte is left in the files of the database either.
+    """
 
     erasure_id: str
-    status: Literal["pending", "done"]
+    status: Literal["pending", "removed", "done"]
     requested_at: Time
     requested_by: str | None
     problem: str | None

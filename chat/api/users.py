@@ -18,7 +18,8 @@ from chat.api.authentication import caller_of
 from chat.api.problems import Conflict, InvalidRequest, NotFound, Unavailable
 from chat.api.views import StoreView, call_of, json_response
 from chat.maintenance.erasure import erasing, ledger
-from chat.maintenance.erasure.erasing import Erased, UserHeld
+from chat.maintenance.erasure.attempt import UserHeld
+from chat.maintenance.erasure.erasing import Erased
 from chat.maintenance.erasure.ledger import Erasure
 from chat.maintenance.identity import ArchiveMismatch
 from chat.maintenance.policy import Policy
@@ -51,7 +52,7 @@ class UserView(StoreView):
             raise Unavailable("The archive is not available.", retry_after=60) from error
         erasure = _begun(erasure)
         response = _response(erasure)
-        if erasure.status == "pending":
+        if erasure.status != "done":
             response.status_code = 202
         response["Location"] = reverse("erasure", args=[erasure.erasure_id])
         return response

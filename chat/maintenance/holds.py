@@ -4,13 +4,15 @@ They are kept in the archive, where restoring a backup of the database does not 
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 
+from storage.archive import pseudonyms
 from storage.archive.archive import Archive
 from storage.archive.manifests import Manifest
 from storage.models import ChatInteraction
@@ -34,7 +36,7 @@ class Hold:
     @property
     def name(self) -> str:
         """The file that keeps the hold."""
-        return f"{FOLDER}/{self.kind}-{hashlib.sha256(self.value.encode()).hexdigest()}.json"
+        return _name(self.kind, self.value)
 
 
 class Holds:
@@ -44,17 +46,26 @@ class Holds:
         self.all = sorted(holds, key=lambda hold: (hold.kind, hold.value))
         self.users = {hold.value for hold in self.all if hold.kind == "user"}
         self.days = {date.fromisoformat(hold.value) for hold in self.all if hold.kind == "day"}
+        self._by_user = {hold.value: hold for hold in self.all if hold.kind == "user"}
 
     @classmethod
     def of(cls, archive: Archive) -> "Holds":
         """Returns the holds there are now. Raises DamagedArchive. Read them once a run."""
-        files = archive.files
-        documents = (files.read_document(f"{FOLDER}/{name}") for name in files.list(FOLDER))
-        return cls(msgspec.convert(document, Hold) for document in documents if document)
+        return cls(_read(archive, archive.files.list(FOLDER)))
 
-    def find(self, kind: Kind, value: str) -> Hold | None:
-        """The hold on a user or a day, or None."""
-        return next((hold for hold in self.all if (hold.kind, hold.value) == (kind, value)), None)
+    @classmethod
+    def that_may_concern(cls, archive: Archive, user_id: str) -> "Holds":
+        """As `of`, but of the holds on users only the one on this user, if there is one.
+
+        Lists all holds, and reads no others.
+        """
+        days = [file for file in archive.files.list(FOLDER) if file.startswith("day-")]
+        on_user = find(archive, "user", user_id)
+        return cls([*_read(archive, days), *([on_user] if on_user else [])])
+
+    def on(self, user_id: str) -> Hold | None:
+        """The hold on a user, or None."""
+        return self._by_user.get(user_id)
 
     def holds(self, interaction: ChatInteraction) -> bool:
         """Whether this interaction may not be deleted."""
@@ -62,7 +73,17 @@ class Holds:
 
     def may_hold(self, manifest: Manifest) -> bool:
         """Whether a segment may have rows that are held."""
-        return manifest.oldest.date() in self.days or any(map(manifest.may_hold, self.users))
+        return manifest.oldest.date() in self.days or manifest.may_hold_any(self._pseudonyms)
+
+    @cached_property
+    def _pseudonyms(self) -> Mapping[str, Set[str]]:
+        return pseudonyms.sets_by_key(self.users)
+
+
+def find(archive: Archive, kind: Kind, value: str) -> Hold | None:
+    """The hold on a user or a day, or None. Reads one file."""
+    document = archive.files.read_document(_name(kind, value))
+    return None if document is None else msgspec.convert(document, Hold)
 
 
 def put(archive: Archive, hold: Hold) -> None:
@@ -74,3 +95,14 @@ def put(archive: Archive, hold: Hold) -> None:
 def lift(archive: Archive, hold: Hold) -> None:
     """Lift a hold. What is past the retention cutoff is deleted by the next purge."""
     archive.files.delete(hold.name)
+
+
+def _read(archive: Archive, files: Iterable[str]) -> Iterator[Hold]:
+    for file in files:
+        document = archive.files.read_document(f"{FOLDER}/{file}")
+        if document:
+            yield msgspec.convert(document, Hold)
+
+
+def _name(kind: Kind, value: str) -> str:
+    return f"{FOLDER}/{kind}-{hashlib.sha256(value.encode()).hexdigest()}.json"

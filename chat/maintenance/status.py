@@ -60,6 +60,8 @@ class Status:
     """Segments that the next run will complete."""
     holds: int = 0
     pending_erasures: int = 0
+    unscrubbed_erasures: int = 0
+    """Nobody can read anything of these users, but bytes may be left in the database's files."""
     newest_backup: str | None = None
     damaged: list[str] = field(default_factory=list)
     """Files of the archive: manifests that cannot be read (their segments are in no other count),
@@ -87,6 +89,7 @@ def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[
     status.interrupted = len(storage.archive.marked())
     status.holds = len(holds.all)
     status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
+    status.unscrubbed_erasures = ledger.count_to_scrub(storage.archive)
     status.newest_backup = sql_backups().newest()
     status.remaining = status.due_to_archive + status.due_to_purge
 

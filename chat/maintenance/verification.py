@@ -31,7 +31,7 @@ from storage.records.json import format_time
 NAME = "verification.json"
 """The document of the verification that is under way, and of the last one that was finished."""
 
-FOLDERS = (holds.FOLDER, ledger.PENDING, ledger.DONE)
+FOLDERS = (holds.FOLDER, ledger.PENDING, ledger.REMOVED, ledger.DONE)
 """Whose documents are verified besides the segments."""
 
 ROWS_AT_ONCE = 500

@@ -5,7 +5,7 @@ its own ("Ada's phone"), and the admin's log entries about such keys.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from django.db.models import F, QuerySet
 from storage.accounts import api_keys
 from storage.models import ApiKey
 from storage.sql_errors import translated
-from storage.sqlite import space
+from storage.sqlite import scrubbing
 from storage.sqlite.statements import Statements
 
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -99,11 +99,11 @@ def _words(text: str) -> Iterator[str]:
         yield re.sub("['\N{RIGHT SINGLE QUOTATION MARK}]s$", "", bare)
 
 
-def scrub(alias: str = "default") -> None:
-    """Leave no bytes of deleted rows in the database's files.
+def scrub(alias: str = "default", check_time: Callable[[], None] = lambda: None) -> None:
+    """Leave no bytes in the database's files of rows that were deleted before this call.
 
     Not needed if this is also the database with the interactions (`Database.holds_accounts`): then
-    its own `scrub` does it. Raises StorageUnavailable while something is in the way; try again.
+    its own `scrub` does it. Raises as that does.
     """
     with translated:
-        space.scrub(Statements(alias))
+        scrubbing.scrub(Statements(alias), datetime.now(UTC), check_time)

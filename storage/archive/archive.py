@@ -1,7 +1,7 @@
 """The archive: segments of interactions, and markers of those that need compaction."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import IO, Any, cast
@@ -14,7 +14,7 @@ from storage.archive.files import Backend, Files, Unchanging, translated
 from storage.archive.manifests import Manifest
 from storage.archive.reader import Reader
 from storage.archive.segments import Writer
-from storage.exceptions import StorageUnavailable
+from storage.exceptions import DamagedArchive, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 
@@ -194,6 +194,32 @@ class Archive:
         """Delete these markers. Those that are gone are no error."""
         for marker in markers:
             self.files.delete(marker)
+
+    # Whose the rows are.
+
+    def segments_of(self, user_ids: Collection[str]) -> Iterator[tuple[str, list[str]]]:
+        """The segments that may have rows of these users, oldest first, with which of them.
+
+        Raises DamagedArchive if there are rows without a manifest: nobody could tell whose they
+        are.
+        """
+        for day in self.days():
+            segments, lost = self.segments_and_lost(day)
+            if lost:
+                raise DamagedArchive(f"{lost[0]}.json", "it is missing, and its rows are there")
+            for segment in segments:
+                manifest = self.manifest(segment)
+                users = [] if manifest is None else list(filter(manifest.may_hold, user_ids))
+                if users:
+                    yield segment, users
+
+    def ids_of(self, segment: str, user_ids: Collection[str]) -> dict[str, list[str]]:
+        """The ids of these users' rows in a segment, by user. Those who have none are left out."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows(segment):
+            if row.user_id in user_ids:
+                found.setdefault(row.user_id, []).append(row.interaction_id)
+        return found
 
     def _reader(self, segment: str) -> Reader:
         names.day_of(segment)

@@ -107,10 +107,10 @@ class ArchiveBucket(S3Storage):
                     version for version in self._versions(name) if version["Key"] == name
                 )
 
-    def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
-        """Delete earlier versions of objects whose names begin with `prefix`, however old."""
+    def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None:
+        """Delete earlier versions of objects whose names begin with one of these prefixes."""
         with _as_os_errors():
-            versions = list(self._versions(prefix))
+            versions = [version for prefix in prefixes for version in self._versions(prefix)]
             current = {
                 version["Key"] for version in versions if version["IsLatest"] and "Size" in version
             }

@@ -33,7 +33,7 @@ class Backend(Protocol):
 
     def read_range(self, name: str, offset: int, length: int | None) -> bytes: ...
 
-    def remove_leftovers(self, prefix: str, seconds: float = 0) -> None: ...
+    def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None: ...
 
     def server_time(self) -> datetime | None: ...
 
@@ -53,7 +53,7 @@ class Unchanging:
     def delete(self, name: str) -> None:
         """Deletes nothing."""
 
-    def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
+    def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None:
         """Deletes nothing."""
 
 
@@ -92,14 +92,15 @@ class Files:
         with translated(folder, "listed"):
             return sorted(self.backend.listdir(folder)[1])
 
-    def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
-        """Delete hidden leftovers of files whose names begin with `prefix`.
+    def remove_leftovers(self, prefix: str | tuple[str, ...], seconds: float = 0) -> None:
+        """Delete hidden leftovers of files whose names begin with a prefix, or one of several.
 
-        These are earlier versions, and what writes that were interrupted at least `seconds` ago
-        have left.
+        Several must be of one folder, which is then listed once. Leftovers are earlier versions,
+        and what writes that were interrupted at least `seconds` ago have left.
         """
-        with translated(prefix, "cleaned up"):
-            self.backend.remove_leftovers(prefix, seconds)
+        prefixes = (prefix,) if isinstance(prefix, str) else prefix
+        with translated(prefixes[0] if prefixes else "", "cleaned up"):
+            self.backend.remove_leftovers(prefixes, seconds)
 
     def server_time(self) -> datetime | None:
         """What the clock of the server says that keeps the files; None if there is no server."""

@@ -58,18 +58,21 @@ class ArchiveFolder(FileSystemStorage):
         # Also if it is gone: a process that crashed may have deleted it in memory only.
         durable.sync_folder(path.parent)
 
-    def remove_leftovers(self, prefix: str, seconds: float = 0) -> None:
-        """Delete what crashes have left of writing files whose names begin with `prefix`.
+    def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None:
+        """Delete what crashes have left of writing files whose names begin with one of `prefixes`.
 
         With `seconds`, only what is at least that old. Their folder goes, too, if it is empty.
         """
-        folder, _, beginning = prefix.rpartition("/")
+        if not prefixes:
+            return
+        folder = prefixes[0].rpartition("/")[0]
+        beginnings = tuple(prefix.rpartition("/")[2] for prefix in prefixes)
         try:
             entries = list(os.scandir(self.path(folder)))
         except FileNotFoundError:
             return
         for entry in entries:
-            is_leftover = entry.name.startswith(beginning) and entry.name.endswith(TEMPORARY)
+            is_leftover = entry.name.startswith(beginnings) and entry.name.endswith(TEMPORARY)
             if is_leftover and _age(entry) >= seconds:
                 self.delete(f"{folder}/{entry.name}")
         self._prune(Path(self.path(folder)))

@@ -1,6 +1,7 @@
 """The manifest of a segment: which file has its rows, where they are in it, and whose they are."""
 
 from bisect import bisect_right
+from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -59,6 +60,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Whether there may be rows of this user. Only reading the rows makes sure."""
         pseudonym = pseudonyms.pseudonyms_by_key(user_id).get(self.key_id)
         return pseudonym is None or self.users is None or pseudonym in self.users
+
+    def may_hold_any(self, wanted: Mapping[str, Set[str]]) -> bool:
+        """The same of users of whom there are `pseudonyms.sets_by_key`."""
+        known = wanted.get(self.key_id)
+        if known is None or self.users is None:
+            return any(wanted.values())
+        return not known.isdisjoint(self.users)
 
     def frame_of(self, position: Position) -> int | None:
         """The index of the one frame that can have the row at `position`, or None."""

@@ -4,7 +4,7 @@ A pseudonym is a keyed hash (HMAC-SHA256) whose key is derived from SECRET_KEY. 
 SECRET_KEY_FALLBACKS.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from django.conf import settings
 from django.utils.crypto import salted_hmac
@@ -31,6 +31,16 @@ def pseudonyms_by_key(user_id: str) -> Mapping[str, str]:
     """A user's pseudonyms with all known keys, by the ids of the keys."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return {key_id(key): _digits(_SALT, user_id, key, 32) for key in keys}
+
+
+def sets_by_key(user_ids: Iterable[str]) -> Mapping[str, Set[str]]:
+    """The pseudonyms of users with all known keys, by the ids of the keys.
+
+    Make them once for many manifests: each is an HMAC.
+    """
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    users = list(user_ids)
+    return {key_id(key): {_digits(_SALT, user, key, 32) for user in users} for key in keys}
 
 
 def counts(users: Mapping[str, int]) -> dict[str, int]:

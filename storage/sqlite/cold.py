@@ -4,6 +4,7 @@ Each transition is one transaction. It changes few rows, so that other writers w
 than for a few saves.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import datetime
 from typing import Any, TypeVar
@@ -134,6 +135,16 @@ def free_expired(alias: str, interaction_id: str, cutoff: datetime) -> None:
 def remove_from(alias: str, rows: Any, ids: Sequence[str]) -> int:
     """Delete the rows of a queryset with these primary keys; returns their number."""
     return _in_transactions(alias, lambda part: rows.filter(pk__in=part).delete()[0], ids)
+
+
+def remove_of_user(statements: Statements, ids: Sequence[str], user_id: str) -> int:
+    """Delete the hot rows with these ids that are a user's; returns their number."""
+    sql = queries.delete_of_user(statements.alias)
+    return _in_transactions(
+        statements.alias,
+        lambda part: statements.changed(sql, {"ids": json.dumps(part), "user_id": user_id}),
+        ids,
+    )
 
 
 def _stub_rows(alias: str) -> Any:

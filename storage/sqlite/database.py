@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
@@ -21,7 +21,17 @@ from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub, TakenByStub
 from storage.sql_errors import translated
-from storage.sqlite import answers, cold, idempotency_keys, last_runs, locks, queries, space, wal
+from storage.sqlite import (
+    answers,
+    cold,
+    idempotency_keys,
+    last_runs,
+    locks,
+    queries,
+    scrubbing,
+    space,
+    wal,
+)
 from storage.sqlite.changes import Changes, count_erasure
 from storage.sqlite.statements import Statements
 
@@ -201,7 +211,8 @@ class SqliteDatabase(Database):
         return self._remove_from(self._hot_rows.filter(created_at__lte=until), interactions)
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
-        return self._remove_from(self._hot_rows.filter(user_id=user_id), interactions)
+        ids = [interaction.interaction_id for interaction in interactions]
+        return cold.remove_of_user(self._statements, ids, user_id)
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         with translated, self._statements.snapshot():
@@ -276,16 +287,20 @@ class SqliteDatabase(Database):
     def describe(self) -> dict[str, str | int]:
         return space.describe(connections[self._alias].settings_dict["NAME"])
 
-    def scrub(self) -> None:
+    def scrub(
+        self, since: datetime | None = None, check_time: Callable[[], None] = lambda: None
+    ) -> datetime:
         with translated:
-            space.scrub(self._statements)
+            return scrubbing.scrub(self._statements, since or datetime.now(UTC), check_time)
 
     def scrub_seconds(self) -> float:
         with translated:
-            return space.scrub_seconds(self._statements)
+            return scrubbing.seconds(self._statements)
 
     def reclaim(self) -> int:
         with translated:
+            if space.free_pages(self._statements):
+                scrubbing.end_pass(self._alias)
             return space.reclaim(self._statements)
 
     def unreclaimable_bytes(self) -> int:

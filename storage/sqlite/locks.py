@@ -1,8 +1,11 @@
 """Locks in the SQL database."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from storage.database import END_OF_TIME, latest_lock_end
 from storage.models import Lock
@@ -10,7 +13,8 @@ from storage.models import Lock
 
 def acquire(alias: str, name: str, owner: str, seconds: float) -> bool:
     """Acquire a free or expired lock, or renew it. Returns whether `owner` holds it."""
-    with transaction.atomic(alias):  # IMMEDIATE, so no other process comes in between
+    # IMMEDIATE, so no other process comes in between.
+    with _without_checkpoint(alias):
         if owner_of(alias, name, seconds) not in (None, owner):
             return False
         until = _time(min(datetime.now(UTC).timestamp() + seconds, END_OF_TIME))
@@ -36,6 +40,26 @@ def release(alias: str, name: str, owner: str) -> None:
 def drop(alias: str, name: str) -> None:
     """Release a lock, whoever holds it."""
     Lock.objects.using(alias).filter(name=name).delete()
+
+
+@contextmanager
+def _without_checkpoint(alias: str) -> Iterator[None]:
+    """A transaction after which SQLite does not copy the write-ahead log into the database.
+
+    A run renews its lock beside its own work. That may be to empty the log, which fails while
+    another connection copies it.
+    """
+    connection = None
+    try:
+        with transaction.atomic(alias):
+            connection = connections[alias].connection
+            ((pages,),) = connection.execute("PRAGMA wal_autocheckpoint").fetchall()
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            yield
+    finally:
+        if connection is not None:
+            with suppress(sqlite3.Error):  # if it has failed, it is not used again
+                connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
 
 
 def _time(seconds: float) -> datetime:

@@ -1,51 +1,44 @@
-"""Erasing a user from every layer. A receipt is written only when all layers have confirmed.
+"""Erasing users from every layer, in two steps that the receipt names with their times.
 
-Sweeps (see `removal`) are repeated until one finds nothing, because an index may lag and the user
-may still be chatting; the first sweep is never the last. Every step can be repeated, so an erasure
-that was interrupted is simply done again.
+First everything of a user is removed (see `attempt`). Then nobody can read anything of the user,
+and there is a receipt.
 
-Deleted rows may leave bytes in the files of the database. Removing these takes as long as the
-database is large, so a run does it once for all its users, and writes the receipts afterwards.
+Deleted rows may leave bytes in the files of the database. Reading these takes as long as the
+database is large, so that is the second step (see `scrubbing`), for all users of a run at once. It
+completes the receipts. Every step can be repeated, so one that was interrupted is simply done
+again.
 """
 
-import time
+import logging
 from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from chat.maintenance.compaction import Compaction
-from chat.maintenance.erasure import ledger
+from chat.maintenance.erasure import ledger, scrubbing
+from chat.maintenance.erasure.attempt import Attempt, in_one_line, refuse_held, user_of
 from chat.maintenance.erasure.ledger import Erasure
-from chat.maintenance.erasure.removal import Removal, cold_ids, has_any_of, hot_pages
+from chat.maintenance.erasure.removal import hot_pages
 from chat.maintenance.holds import Holds
 from chat.maintenance.identity import confirm_archive
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, OutOfTime, Run
 from storage import accounts
-from storage.backups import selection as backups
-from storage.backups.base import Copy
+from storage.batched import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
-from storage.records.json import format_time
 
-SWEEPS = 5
-"""Sweeps that may find something. If there is still something after them, the user is chatting."""
+logger = logging.getLogger(__name__)
 
+USERS_AT_ONCE = 200
+"""Users of whom sweeps look for something together. Then they get their receipts."""
 
-class UserHeld(StorageError):
-    """The user, or a day with interactions of the user's, is under a legal hold. Lift it first."""
-
-
-class UserActive(StorageError):
-    """Every sweep found something new."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Interactions of the user keep coming in. Stop that, and erase the user again."
-        )
+SCRUBBED_AT_ONCE_SECONDS = 2.0
+"""A database is small if all of it can be scrubbed in this time: up to 200 MB. Then the command or
+request that erases a user does it, and no later run has to.
+"""
 
 
 @dataclass
@@ -55,20 +48,19 @@ class Erased:
     counts: Counter[str] = field(default_factory=Counter)
     """Rows by layer."""
     looks: int = 0
-    """Sweeps."""
+    """Sweeps, of each user."""
     erasures: list[dict[str, Any]] = field(default_factory=list)
-    """Those that are done, as they may be shown."""
+    """Those that are removed or done, as they may be shown."""
+    unscrubbed: int = 0
+    """Erasures of users of whom nobody can read anything, while bytes may be left in the files."""
     remaining: int = 0
+    """Erasures of users of whom something may be left that can be read."""
 
-
-@dataclass(frozen=True)
-class _Gone:
-    """An erasure whose last sweep has found nothing."""
-
-    erasure: Erasure
-    sweeps: int
-    swept_at: datetime
-    """When the last sweep began."""
+    def show(self, erasure: Erasure) -> None:
+        """Put an erasure among those that are shown, in place of an earlier state of it."""
+        record = erasure.as_record()
+        others = [each for each in self.erasures if each["erasure_id"] != erasure.erasure_id]
+        self.erasures = [*others, record]
 
 
 def request(storage: Storage, user_id: str, requested_by: str) -> Erasure:
@@ -80,7 +72,7 @@ def request(storage: Storage, user_id: str, requested_by: str) -> Erasure:
     Raises UserHeld, and ArchiveMismatch.
     """
     confirm_archive(storage)
-    _refuse_held(storage, user_id, Holds.of(storage.archive))
+    refuse_held(storage, user_id, Holds.that_may_concern(storage.archive, user_id))
     return ledger.request(storage.archive, user_id, requested_by)
 
 
@@ -90,15 +82,17 @@ def pending(storage: Storage) -> list[str]:
     return [erasure.user_id for erasure in erasures if erasure.user_id is not None]
 
 
-def count(storage: Storage, user_id: str) -> Counter[str]:
+def count(storage: Storage, users: Sequence[str]) -> Counter[str]:
     """What an erasure would find: rows, hot and cold, and what is in SQL. Raises UserHeld."""
-    _refuse_held(storage, user_id, Holds.of(storage.archive))
+    holds = Holds.of(storage.archive)
     found: Counter[str] = Counter()
-    for rows in hot_pages(storage, user_id):
-        found["hot"] += len(rows)
-    for ids in cold_ids(storage.archive, user_id):
-        found["cold"] += len(ids)
-    found.update(accounts.count_user(user_id))
+    for user_id in users:
+        refuse_held(storage, user_id, holds)
+        for rows in hot_pages(storage, user_id):
+            found["hot"] += len(rows)
+        found.update(accounts.count_user(user_id))
+    for segment, possible in storage.archive.segments_of(users):
+        found["cold"] += sum(map(len, storage.archive.ids_of(segment, possible).values()))
     return +found
 
 
@@ -119,148 +113,104 @@ class Job:
 
     def erase(self, user_id: str, requested_by: str) -> Erasure:
         """Record that a user is to be erased, and do it. Returns and raises as `attempt` does."""
-        _refuse_held(self.storage, user_id, self._compaction.holds)
+        refuse_held(self.storage, user_id, self._compaction.holds)
         return self.attempt(ledger.request(self.storage.archive, user_id, requested_by))
 
     def attempt(self, erasure: Erasure) -> Erasure:
         """Erase the user of a pending erasure. Returns it with its receipt.
 
-        Raises UserHeld, UserActive and whatever keeps a layer from confirming. The erasure is then
-        still pending, and says why.
+        If the database is large, or something keeps its files from being scrubbed now, it is not
+        done, and `erase_pending` scrubs them later. Raises UserHeld, UserActive and whatever keeps
+        a layer from confirming. The erasure is then still pending, and says why.
         """
         current = ledger.take_up(self.storage.archive, erasure.erasure_id)
-        if current is None:  # another run has done it meanwhile
+        if current is None:  # another run has gone on with it meanwhile
             return ledger.find(self.storage.archive, erasure.erasure_id) or erasure
-        gone = self._remove(current)
-        self.run.require(self.storage.database.scrub_seconds())
-        return self._finish([gone])[0]
+        attempt = self._remove([current])
+        for error in attempt.failed.values():
+            raise error
+        (removed,) = attempt.removed
+        try:
+            seconds = self.storage.database.scrub_seconds()
+            self.run.require(seconds)
+            if seconds <= SCRUBBED_AT_ONCE_SECONDS:
+                (removed,) = self._scrub(attempt.removed)
+        except OutOfTime:
+            pass
+        except StorageError as error:
+            logger.warning("The erasure %s is not scrubbed yet: %s", erasure.erasure_id, error)
+        return removed
 
     def erase_pending(self) -> list[str]:
-        """Erase all users of pending erasures. Returns a line for each that failed.
+        """Go on with all erasures that are not done. Returns a line for each problem.
 
-        One that fails does not keep others from being done. When the time is up, users of whom
-        nothing is left still get their receipts; then raises OutOfTime, unless there are lines to
-        return.
+        An erasure that fails does not keep others from being done. When the time is up, users of
+        whom nothing is left still get their receipts; then raises OutOfTime, unless there are lines
+        to return.
         """
-        report = self.report
+        archive = self.storage.archive
+        erasure_ids = ledger.pending_ids(archive)
+        self.report.remaining = len(erasure_ids)
+        self.report.unscrubbed = ledger.count_to_scrub(archive)
         problems: list[str] = []
-        gone: list[_Gone] = []
-        erasure_ids = ledger.pending_ids(self.storage.archive)
-        report.remaining = len(erasure_ids)
-        stopped: OutOfTime | None = None
-        for erasure_id in erasure_ids:
-            try:
-                self.run.step(len(gone))
-                erasure = ledger.take_up(self.storage.archive, erasure_id)
-                if erasure is None:
-                    report.remaining -= 1
-                else:
-                    gone.append(self._remove(erasure))
-            except LockLost:
+        try:
+            for some in batched(erasure_ids, USERS_AT_ONCE):
+                self.run.step()
+                attempt = self._remove(list(self._taken_up(some, problems)))
+                problems += [
+                    f"Erasure {each.erasure_id}: {in_one_line(attempt.failed[user_of(each)])}"
+                    for each in attempt.erasures
+                    if user_of(each) in attempt.failed
+                ]
+            ledger.tidy(archive)
+            self._scrub_all(problems)
+        except LockLost:
+            raise
+        except OutOfTime:
+            if not problems:
                 raise
-            except OutOfTime as error:
-                stopped = error
-                break
-            except StorageError as error:
-                problems.append(f"Erasure {erasure_id}: {_in_one_line(error)}")
-        if gone:
-            report.remaining -= len(self._finish(gone))
-        ledger.tidy(self.storage.archive)
-        if stopped is not None and not problems:
-            raise stopped
         return problems
 
-    def _remove(self, erasure: Erasure) -> _Gone:
-        """Sweep until nothing is found. The document of the erasure says how far it came."""
-        erasure = replace(erasure, attempts=erasure.attempts + 1)
-        ledger.put(self.storage.archive, erasure)  # so that an attempt that is killed counts
-        assert erasure.user_id is not None  # it is pending
-        found: Counter[str] = Counter()
+    def _taken_up(self, erasure_ids: Sequence[str], problems: list[str]) -> Iterator[Erasure]:
+        for erasure_id in erasure_ids:
+            try:
+                erasure = ledger.take_up(self.storage.archive, erasure_id)
+            except StorageError as error:  # its document is damaged
+                problems.append(f"Erasure {erasure_id}: {in_one_line(error)}")
+            else:
+                if erasure is None:
+                    self.report.remaining -= 1
+                else:
+                    yield erasure
+
+    def _scrub_all(self, problems: list[str]) -> None:
+        waiting = list(ledger.to_scrub(self.storage.archive))
+        self.report.unscrubbed = len(waiting)
         try:
-            _refuse_held(self.storage, erasure.user_id, self._compaction.holds)
-            # For each user: an earlier one that failed may have left something, too.
-            self._compaction.finish_interrupted(self.run)
-            sweeps, swept_at = self._sweep_until_gone(erasure.user_id, found)
-        except BaseException as error:
-            self._keep(_with(erasure, found), error)
+            self._scrub(waiting)
+        except (LockLost, OutOfTime):
             raise
-        finally:
-            self.report.counts += found
-        self.report.looks += sweeps
-        erasure = _with(erasure, found)
-        if found.total():
-            ledger.put(self.storage.archive, erasure)  # the run may be stopped before the receipt
-        return _Gone(erasure, sweeps, swept_at)
-
-    def _sweep_until_gone(self, user_id: str, found: Counter[str]) -> tuple[int, datetime]:
-        """Returns the number of sweeps, and when the last one began. Raises UserActive."""
-        removal = Removal(self.storage, user_id, self.run, self._compaction, found)
-        for sweeps in range(1, SWEEPS + 2):
-            if sweeps > 1:
-                time.sleep(self.storage.database.index_lag_seconds)
-            before = found.total()
-            swept_at = datetime.now(UTC)
-            removal.sweep()
-            if sweeps > 1 and found.total() == before:
-                return sweeps, swept_at
-        raise UserActive
-
-    def _finish(self, gone: list[_Gone]) -> list[Erasure]:
-        """Leave no bytes in the files of the databases either, and write the receipts."""
-        try:
-            self.storage.database.scrub()
-            if not self.storage.database.holds_accounts:
-                accounts.scrub()
-            copies = backups.all_copies()
         except StorageError as error:
-            for unfinished in gone:
-                self._keep(unfinished.erasure, error)
-            raise
-        finished = []
-        for swept in gone:
-            done = ledger.finish(self.storage.archive, swept.erasure, _receipt(swept, copies))
-            finished.append(done)
-            self.report.erasures.append(done.as_record())
-        return finished
+            problems.append(f"{len(waiting)} erasures are not scrubbed: {in_one_line(error)}")
 
-    def _keep(self, erasure: Erasure, error: BaseException) -> None:
-        """Record what an attempt has erased, and what stopped it."""
-        if isinstance(error, StorageError) and not isinstance(error, LockLost | OutOfTime):
-            erasure = replace(erasure, problem=_in_one_line(error))
-        with suppress(StorageError):  # the archive itself may be what stopped it
-            ledger.put(self.storage.archive, erasure)
+    def _scrub(self, waiting: list[Erasure]) -> list[Erasure]:
+        """Leave no bytes in the files of the databases either, and complete the receipts."""
+        done = []
+        for erasure in scrubbing.scrub(self.storage, waiting, self.run.step):
+            self.report.unscrubbed -= 1
+            self.report.show(erasure)
+            done.append(erasure)
+        return done
 
-
-def _refuse_held(storage: Storage, user_id: str, holds: Holds) -> None:
-    """Raises UserHeld if a legal hold forbids erasing this user."""
-    if hold := holds.find("user", user_id):
-        raise UserHeld(
-            f"The user is under a legal hold since {hold.since.date()}; it must be lifted first."
-        )
-    for day in sorted(holds.days):
-        if has_any_of(storage, day, user_id):
-            raise UserHeld(
-                f"The user has interactions of {day}, a day that is under a legal hold; it must "
-                "be lifted first."
-            )
-
-
-def _receipt(gone: _Gone, copies: list[Copy]) -> dict[str, Any]:
-    gone_by = max((copy.gone_by for copy in copies), default=None)
-    return {
-        "erased": gone.erasure.erased,
-        "attempts": gone.erasure.attempts,
-        "looks": gone.sweeps,
-        # Not the present: what was saved since the last sweep, if anything, is still there.
-        "finished_at": format_time(gone.swept_at),
-        "copies": [{"name": copy.name, "expires_at": format_time(copy.gone_by)} for copy in copies],
-        "copies_gone_by": gone_by and format_time(gone_by),
-    }
-
-
-def _with(erasure: Erasure, found: Counter[str]) -> Erasure:
-    return replace(erasure, erased=dict(Counter(erasure.erased) + found))
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    def _remove(self, erasures: list[Erasure]) -> Attempt:
+        attempt = Attempt(self.storage, self.run, erasures)
+        try:
+            attempt.remove(lambda: self._compaction)
+        finally:
+            self.report.counts += sum(attempt.found.values(), Counter())
+            self.report.looks += attempt.sweeps
+            self.report.remaining -= len(attempt.removed)
+            self.report.unscrubbed += len(attempt.removed)
+            for erasure in attempt.removed:
+                self.report.show(erasure)
+        return attempt

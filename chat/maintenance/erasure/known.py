@@ -5,6 +5,7 @@ ledger knows these users by keyed hashes only, so it is asked about each user wh
 """
 
 from datetime import datetime
+from itertools import chain
 
 from chat.maintenance.erasure import ledger
 from chat.maintenance.erasure.ledger import Erasure
@@ -49,7 +50,7 @@ class Erasures:
         is_news = False
         for archive in self._archives:
             # In this order, because an erasure goes from pending to done.
-            for erasure in ledger.pending(archive):
+            for erasure in chain(ledger.pending(archive), ledger.to_scrub(archive)):
                 is_news |= self._add(erasure)
             for erasure in ledger.done(archive, known=self._done):
                 is_news |= self._add(erasure)

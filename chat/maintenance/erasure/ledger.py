@@ -1,18 +1,22 @@
 """Erasures: what was requested, how far it is, and the ledger of those that are done.
 
 They are kept in the archive, not in the database, because a database that is restored from an older
-backup must learn whom to erase again. The document of a pending erasure has the user's id; that of
-one that is done has only the pseudonym.
+backup must learn whom to erase again. An erasure is a document in one of three folders:
 
-An erasure that is done is written to the ledger, and then deleted from the pending ones. A process
-that is killed in between leaves both; the erasure is done then, and `take_up` tidies up.
+    pending  there may be something of the user that can be read; has the user's id
+    removed  there is not; bytes of deleted rows may be left in the files of the database
+    done     no byte is left
+
+It is written to the next folder, and then deleted from the one before. A process that is killed in
+between leaves both; the later one counts, and `take_up` tidies up. A fourth folder says which
+pending erasure a user has, by pseudonym, so that a request need not read them all.
 """
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -24,7 +28,11 @@ from storage.exceptions import DamagedArchive
 from storage.records.json import format_time
 
 PENDING = "erasures/pending"
+REMOVED = "erasures/removed"
 DONE = "erasures/done"
+USERS = "erasures/users"
+
+Status = Literal["pending", "removed", "done"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,15 @@ class Erasure:
     """The key of the pseudonym, as SECRET_KEY may change."""
     requested_at: datetime
     user_id: str | None = field(repr=False)
-    """None once it is done."""
+    """None once nobody can read anything of the user."""
     problem: str | None = None
     """Why the last attempt failed."""
     receipt: dict[str, Any] | None = None
-    """What was erased, and which backups still have copies. None while it is pending."""
+    """What was erased, since when, and which backups still have copies. None while it is pending.
+
+    Receipts of version 0.2 and earlier, which were written last, have `finished_at` in place of
+    `removed_at` and `scrubbed_at`.
+    """
     attempts: int = 0
     """How often it was begun, killed attempts included."""
     erased: dict[str, int] = field(default_factory=dict)
@@ -54,12 +66,15 @@ class Erasure:
         """When the last sweep, which found nothing, began. While pending: when it was requested."""
         if self.receipt is None:
             return self.requested_at
-        return datetime.fromisoformat(self.receipt["finished_at"])
+        ended_at: str = self.receipt.get("removed_at") or self.receipt["finished_at"]
+        return datetime.fromisoformat(ended_at)
 
     @property
-    def status(self) -> str:
-        """`pending` or `done`."""
-        return "pending" if self.receipt is None else "done"
+    def status(self) -> Status:
+        """How far it is: the name of its folder."""
+        if self.receipt is None:
+            return "pending"
+        return "removed" if self.receipt.get("scrubbed_at", "") is None else "done"
 
     def as_record(self) -> dict[str, Any]:
         """What may be shown of it: nothing that identifies the user."""
@@ -69,17 +84,15 @@ class Erasure:
             "requested_at": format_time(self.requested_at),
             "requested_by": self.requested_by,
             "problem": self.problem,
-            "receipt": self.receipt,
+            "receipt": self.receipt and _shown(self.receipt),
         }
 
 
 def request(archive: Archive, user_id: str, requested_by: str | None = None) -> Erasure:
     """Record that a user is to be erased. Returns the pending erasure if there is one already."""
-    for erasure_id in pending_ids(archive):
-        with suppress(DamagedArchive):  # of an unknown user; this request is recorded anyway
-            known = take_up(archive, erasure_id)
-            if known is not None and known.user_id == user_id:
-                return known
+    with suppress(DamagedArchive):  # this request is recorded anyway
+        if known := _pending_of(archive, user_id):
+            return known
     erasure = Erasure(
         erasure_id=str(uuid7()),
         pseudonym=pseudonyms.pseudonym(user_id),
@@ -89,6 +102,7 @@ def request(archive: Archive, user_id: str, requested_by: str | None = None) -> 
         requested_by=requested_by,
     )
     put(archive, erasure)
+    archive.files.write_document(_name(USERS, erasure.pseudonym), {"pending": erasure.erasure_id})
     return erasure
 
 
@@ -97,11 +111,21 @@ def put(archive: Archive, erasure: Erasure) -> None:
     archive.files.write_document(_name(PENDING, erasure.erasure_id), _document(erasure))
 
 
+def enter_removed(archive: Archive, erasures: Collection[Erasure]) -> None:
+    """Record that nobody can read anything of the users of erasures, which have receipts."""
+    for erasure in erasures:
+        archive.files.write_document(_name(REMOVED, erasure.erasure_id), _document(erasure))
+    _no_longer_pending(archive, erasures)
+
+
 def finish(archive: Archive, erasure: Erasure, receipt: dict[str, Any]) -> Erasure:
     """Enter an erasure in the ledger, without the user's id. Returns what was entered."""
     done = replace(erasure, user_id=None, problem=None, receipt=receipt)
     archive.files.write_document(_name(DONE, erasure.erasure_id), _document(done))
-    _no_longer_pending(archive, erasure.erasure_id)
+    if erasure.status == "pending":
+        _no_longer_pending(archive, [erasure])
+    else:
+        archive.files.delete(_name(REMOVED, erasure.erasure_id))
     return done
 
 
@@ -111,31 +135,43 @@ def find(archive: Archive, erasure_id: str) -> Erasure | None:
         known = str(UUID(erasure_id))
     except ValueError:
         return None
-    # In this order, because an erasure that becomes done meanwhile would be in neither.
-    is_pending = _read(archive, PENDING, known)
-    return _read(archive, DONE, known) or is_pending
+    found = None
+    for folder in (PENDING, REMOVED, DONE):  # in this order, because it may go on meanwhile
+        found = _read(archive, folder, known) or found
+    return found
 
 
 def pending_ids(archive: Archive) -> list[str]:
-    """The ids of pending erasures, oldest first. Some of them may be done."""
+    """The ids of pending erasures, oldest first. Some of them may be further."""
     return _ids(archive, PENDING)
 
 
 def take_up(archive: Archive, erasure_id: str) -> Erasure | None:
-    """The pending erasure with this id. If it is done, tidies up and returns None."""
+    """The pending erasure with this id. If it is further, tidies up and returns None."""
     erasure = _read(archive, PENDING, erasure_id)
-    if erasure is not None and _read(archive, DONE, erasure_id) is not None:
-        _no_longer_pending(archive, erasure_id)
+    if erasure is not None and any(_read(archive, each, erasure_id) for each in (REMOVED, DONE)):
+        _no_longer_pending(archive, [erasure])
         return None
     return erasure
 
 
 def pending(archive: Archive) -> Iterator[Erasure]:
     """The pending erasures, oldest first."""
-    for erasure_id in pending_ids(archive):
-        erasure = find(archive, erasure_id)
-        if erasure is not None and erasure.receipt is None:
+    return _with_status(archive, PENDING, "pending")
+
+
+def to_scrub(archive: Archive) -> Iterator[Erasure]:
+    """Those of which bytes may be left in the files of the database, oldest first."""
+    for erasure in _with_status(archive, REMOVED, "removed"):
+        if _read(archive, DONE, erasure.erasure_id) is None:
             yield erasure
+        else:  # a process was killed before it could delete this
+            archive.files.delete(_name(REMOVED, erasure.erasure_id))
+
+
+def count_to_scrub(archive: Archive) -> int:
+    """How many `to_scrub` would return, about."""
+    return len(_ids(archive, REMOVED))
 
 
 def done(archive: Archive, known: Collection[str] = ()) -> Iterator[Erasure]:
@@ -166,9 +202,39 @@ def _read(archive: Archive, folder: str, erasure_id: str) -> Erasure | None:
     return None if document is None else msgspec.convert(document, Erasure)
 
 
-def _no_longer_pending(archive: Archive, erasure_id: str) -> None:
-    archive.files.delete(_name(PENDING, erasure_id))
-    archive.files.remove_leftovers(f"{PENDING}/{erasure_id}")
+def _with_status(archive: Archive, folder: str, status: Status) -> Iterator[Erasure]:
+    for erasure_id in _ids(archive, folder):
+        erasure = find(archive, erasure_id)
+        if erasure is not None and erasure.status == status:
+            yield erasure
+
+
+def _pending_of(archive: Archive, user_id: str) -> Erasure | None:
+    for pseudonym in pseudonyms.all_pseudonyms(user_id):
+        known = archive.files.read_document(_name(USERS, pseudonym))
+        erasure = known and take_up(archive, str(known["pending"]))
+        if erasure:
+            return erasure
+    return None
+
+
+def _no_longer_pending(archive: Archive, erasures: Collection[Erasure]) -> None:
+    for erasure in erasures:
+        users = _name(USERS, erasure.pseudonym)
+        known = archive.files.read_document(users)
+        if known is not None and known["pending"] == erasure.erasure_id:
+            archive.files.delete(users)
+        archive.files.delete(_name(PENDING, erasure.erasure_id))  # last: it leads to the other
+    # One call for all of them, since each one lists the folder.
+    archive.files.remove_leftovers(tuple(f"{PENDING}/{each.erasure_id}" for each in erasures))
+
+
+def _shown(receipt: dict[str, Any]) -> dict[str, Any]:
+    """A receipt, as of now: earlier versions gave one time, that of the last sweep."""
+    if "finished_at" not in receipt:
+        return receipt
+    others = {name: value for name, value in receipt.items() if name != "finished_at"}
+    return others | {"removed_at": receipt["finished_at"], "scrubbed_at": None}
 
 
 def _document(erasure: Erasure) -> dict[str, Any]:

@@ -1,85 +1,113 @@
-"""Finding and deleting what there is of one user: in the database, the archive, the cache, and SQL.
+"""Finding and deleting what there is of users: in the database, the archive, the cache, and SQL.
 
-A sweep goes through all of these once. What is in the archive is found by its manifests, which
-name their users by pseudonym, and then by reading the rows.
+A sweep goes through all of these once, for all users of a run together: rows lie by time, so most
+segments of the archive have some of each user. What is in the archive is found by its manifests,
+which name their users by pseudonym, and then by reading the rows.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from chat.maintenance.compaction import Compaction
-from chat.maintenance.runs import Run
+from chat.maintenance.runs import LockLost, OutOfTime, Run
 from storage import accounts
-from storage.archive.archive import Archive
-from storage.exceptions import DamagedArchive
+from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
 
-ROWS_AT_ONCE = 100
+ROWS_AT_FIRST = 100
+"""Rows that may have 40 MB of text."""
+
+ROWS_AT_ONCE = 500
+"""Rows that are deleted in one transaction, if those before were short."""
+
+SHORT_TEXT = 4_000
+"""Characters of an interaction on average."""
 
 
 @dataclass(frozen=True)
 class Removal:
-    """Removes one user within a run. Counts in `found`, by layer, what was deleted so far."""
+    """Removes users within a run. Counts in `found`, by user and layer, what was deleted so far.
+
+    What keeps one user from being removed is in `failed`, and the others go on.
+    """
 
     storage: Storage
-    user_id: str
     run: Run
     compaction: Compaction
-    found: Counter[str]
+    found: dict[str, Counter[str]]
+    failed: dict[str, StorageError]
 
-    def sweep(self) -> None:
-        """Delete everything that can be found now. Repeating it is safe."""
-        for rows in hot_pages(self.storage, self.user_id):
-            self._step()
-            self.found["hot"] += self.storage.erase_hot(rows, self.user_id)
-        for day in self.storage.archive.days():
-            self._step()
-            for segment in self._segments_of(day):
+    def sweep(self, users: Collection[str]) -> None:
+        """Delete everything of these users that can be found now. Repeating it is safe."""
+        for user_id in users:
+            with noting_failures(self.failed, [user_id]):
+                self._remove_hot(user_id)
+        self._remove_cold(users)
+        for user_id in self._without_failed(users):
+            with noting_failures(self.failed, [user_id]):
                 self._step()
-                self.found["cold"] += self._remove_from(segment)
+                self.found[user_id].update(self.storage.forget_user(user_id))
+                self.found[user_id].update(accounts.forget_user(user_id))
+
+    def _remove_hot(self, user_id: str) -> None:
+        for rows in hot_pages(self.storage, user_id):
+            self._step()
+            self.found[user_id]["hot"] += self.storage.erase_hot(rows, user_id)
+
+    def _remove_cold(self, users: Collection[str]) -> None:
+        wanted = self._without_failed(users)
         self._step()
-        self.found.update(self.storage.forget_user(self.user_id))
-        self.found.update(accounts.forget_user(self.user_id))
+        with noting_failures(self.failed, wanted):
+            for segment, possible in self.storage.archive.segments_of(wanted):
+                self._step()
+                concerned = self._without_failed(possible)
+                with noting_failures(self.failed, concerned):
+                    self._remove_from(segment, concerned)
 
-    def _segments_of(self, day: date) -> Iterator[str]:
-        """The segments of a day that may have rows of the user.
+    def _remove_from(self, segment: str, users: Collection[str]) -> None:
+        ids = self.storage.archive.ids_of(segment, users)
+        if not ids:
+            return
+        marker = self.storage.archive.mark(segment)
+        self.storage.database.drop_stubs([each for some in ids.values() for each in some], segment)
+        self.compaction.compact(segment)
+        self.storage.archive.unmark([marker])
+        for user_id, some in ids.items():
+            self.found[user_id]["cold"] += len(some)
 
-        Raises DamagedArchive if there are rows without a manifest: nobody could tell whose they
-        are. What interrupted runs have left without one is gone by now.
-        """
-        segments, lost = self.storage.archive.segments_and_lost(day)
-        if lost:
-            raise DamagedArchive(f"{lost[0]}.json", "it is missing, and its rows are there")
-        yield from _may_have(self.storage.archive, segments, self.user_id)
-
-    def _remove_from(self, segment: str) -> int:
-        ids = ids_in(self.storage.archive, segment, self.user_id)
-        if ids:
-            marker = self.storage.archive.mark(segment)
-            self.storage.database.drop_stubs(ids, segment)
-            self.compaction.compact(segment)
-            self.storage.archive.unmark([marker])
-        return len(ids)
+    def _without_failed(self, users: Collection[str]) -> list[str]:
+        return [user_id for user_id in users if user_id not in self.failed]
 
     def _step(self) -> None:
-        self.run.step(self.found.total())
+        self.run.step(sum(counts.total() for counts in self.found.values()))
+
+
+@contextmanager
+def noting_failures(failed: dict[str, StorageError], users: Iterable[str]) -> Iterator[None]:
+    """What goes wrong in this block keeps these users from being removed."""
+    try:
+        yield
+    except (LockLost, OutOfTime):
+        raise
+    except StorageError as error:
+        for user_id in users:
+            failed.setdefault(user_id, error)
 
 
 def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]:
     """A user's hot interactions, newest first, in pages. Those created meanwhile are left out."""
-    before = None
-    while rows := storage.hot_of_user(user_id, ROWS_AT_ONCE, before):
+    before, limit = None, ROWS_AT_FIRST
+    while rows := storage.hot_of_user(user_id, limit, before):
         yield rows
         before = rows[-1].position
-
-
-def cold_ids(archive: Archive, user_id: str) -> Iterator[list[str]]:
-    """The ids of a user's rows in the archive, by segment."""
-    for segment in _may_have(archive, archive.all_segments(), user_id):
-        yield ids_in(archive, segment, user_id)
+        is_short = sum(len(row.message) + len(row.response) for row in rows) <= (
+            SHORT_TEXT * len(rows)
+        )
+        limit = ROWS_AT_ONCE if is_short else ROWS_AT_FIRST
 
 
 def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
@@ -89,17 +117,7 @@ def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
     if newest and newest[0].created_at.date() == day:
         return True
     archive = storage.archive
-    segments = _may_have(archive, archive.segments(day), user_id)
-    return any(ids_in(archive, segment, user_id) for segment in segments)
-
-
-def ids_in(archive: Archive, segment: str, user_id: str) -> list[str]:
-    """The ids of a user's rows in a segment."""
-    return [row.interaction_id for row in archive.rows(segment) if row.user_id == user_id]
-
-
-def _may_have(archive: Archive, segments: Iterable[str], user_id: str) -> Iterator[str]:
-    for segment in segments:
-        manifest = archive.manifest(segment)
-        if manifest is not None and manifest.may_hold(user_id):
-            yield segment
+    return any(
+        manifest.may_hold(user_id) and archive.ids_of(manifest.segment, [user_id])
+        for manifest in archive.manifests(day)
+    )

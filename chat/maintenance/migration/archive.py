@@ -18,7 +18,7 @@ from storage.exceptions import DamagedArchive
 from storage.models import ChatInteraction
 from storage.records.json import to_json
 
-DOCUMENTS = (holds.FOLDER, ledger.PENDING, ledger.DONE)
+DOCUMENTS = (holds.FOLDER, ledger.PENDING, ledger.REMOVED, ledger.DONE)
 """In this order: an erasure goes from pending to done."""
 
 
@@ -56,7 +56,7 @@ def _copy_documents(source: Archive, target: Archive) -> None:
             document = source.files.read_document(name)
             if document is not None and target.files.read_document(name) != document:
                 target.files.write_document(name, document)
-    done = target.files.list(ledger.DONE)
+    done = {*target.files.list(ledger.REMOVED), *target.files.list(ledger.DONE)}
     for file in target.files.list(ledger.PENDING):
         if file in done:
             target.files.delete(f"{ledger.PENDING}/{file}")

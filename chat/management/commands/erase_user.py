@@ -25,9 +25,19 @@ ON_RECORD = (
     " The erasure is on record all the same: a backup that has the user is restored without."
 )
 
+NOT_SCRUBBED = (
+    "Nobody can read anything of this user any more. Bytes of it may be left in the files of the "
+    "database until `erase_user --pending` has overwritten them, which cron runs every ten minutes "
+    "(docs/how-to/retention.md)."
+)
+
 
 class Command(MaintenanceCommand):
     """Reports a user as erased only if every layer has confirmed it.
+
+    The receipt has two times: since when nobody can read anything of the user (`removed_at`), and
+    since when no byte is left in the files of the database (`scrubbed_at`). With a large database
+    the second is still to come, and `--pending` brings it.
 
     Exit status 1 also if nothing was ever found of the user, so that a mistyped id is noticed.
     """
@@ -39,7 +49,7 @@ class Command(MaintenanceCommand):
         who = parser.add_mutually_exclusive_group(required=True)
         who.add_argument("user_id", nargs="?", type=arguments.user, help="the id of the user")
         who.add_argument(
-            "--pending", action="store_true", help="continue all erasures that are not finished"
+            "--pending", action="store_true", help="go on with all erasures that are not done"
         )
         parser.add_argument(
             "--requested-by",
@@ -57,8 +67,7 @@ class Command(MaintenanceCommand):
             raise CommandError("--requested-by needs the id of a user.", returncode=WRONG_USE)
         if run.dry_run:
             users = erasing.pending(storage) if user_id is None else [user_id]
-            for user in users:
-                report.counts += erasing.count(storage, user)
+            report.counts += erasing.count(storage, users)
             report.remaining = len(users)
             if user_id is not None and not report.counts:
                 self._tell_nothing_found(ledger.last_found(storage.archive, user_id), NOTHING)
@@ -69,7 +78,8 @@ class Command(MaintenanceCommand):
             report.remaining = 1
             job = erasing.Job(storage, policy_of(run), run, report)
             erasure = job.erase(user_id, requested_by)
-            report.remaining = 0
+            if erasure.status == "removed":
+                note(self, NOT_SCRUBBED)
             if not erasure.erased and erasure.attempts == 1:  # an earlier one may have been killed
                 before = ledger.last_found(storage.archive, user_id)
                 self._tell_nothing_found(before, NOTHING + ON_RECORD)

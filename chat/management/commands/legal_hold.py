@@ -64,7 +64,7 @@ class Command(MaintenanceCommand):
     def _add(self, storage: Storage, wanted: Hold, run: Run) -> None:
         if run.dry_run:
             return
-        known = Holds.of(storage.archive).find(wanted.kind, wanted.value)
+        known = holds.find(storage.archive, wanted.kind, wanted.value)
         holds.put(storage.archive, replace(wanted, since=known.since) if known else wanted)
         if _another_runs(storage):
             note(
@@ -103,7 +103,7 @@ def _wanted(run: Run, options: dict[str, Any]) -> Hold | None:
 
 
 def _lift(storage: Storage, wanted: Hold, run: Run) -> None:
-    known = Holds.of(storage.archive).find(wanted.kind, wanted.value)
+    known = holds.find(storage.archive, wanted.kind, wanted.value)
     if known is None:
         raise CommandError(f"There is no hold on this {wanted.kind}.")
     if not run.dry_run:

@@ -222,16 +222,34 @@ def test_the_user_is_in_no_answer_and_no_log(eraser, storage, make_interaction, 
     assert marker not in caplog.text
 
 
-def test_a_large_database_is_left_to_cron(eraser, rows, storage, monkeypatch):
-    """To leave no bytes in its files takes longer than a request may."""
+def test_the_files_of_a_large_database_are_left_to_cron(eraser, rows, storage, monkeypatch):
+    """To leave no bytes in them takes longer than a request may."""
     with monkeypatch.context() as large:
         large.setattr(type(storage.database), "scrub_seconds", lambda self: 86_400.0)
         response = eraser.delete(ADA)
-    assert (response.status_code, response.json()["problem"]) == (202, None)
+    state = response.json()
+    assert (response.status_code, state["status"], state["problem"]) == (202, "removed", None)
     assert eraser.get(one("ada-1")).status_code == 404
-    receipt = eraser.delete(ADA).json()["receipt"]
+    receipt = state["receipt"]
     assert (receipt["erased"]["hot"], receipt["erased"]["cold"]) == (1, 2)
-    assert receipt["attempts"] == 2
+    assert receipt["scrubbed_at"] is None
+    assert eraser.get(response["Location"]).json() == state
+    assert command("erase_user", "--pending")[0] == 0
+    done = eraser.get(response["Location"]).json()
+    assert (done["status"], done["receipt"]["removed_at"]) == ("done", receipt["removed_at"])
+    assert done["receipt"]["scrubbed_at"] > receipt["removed_at"]
+
+
+def test_what_is_saved_after_it_was_removed_is_another_erasure(
+    eraser, rows, storage, make_interaction, monkeypatch
+):
+    monkeypatch.setattr(type(storage.database), "scrub_seconds", lambda self: 86_400.0)
+    first = eraser.delete(ADA).json()
+    storage.create_interactions_sync([make_interaction(interaction_id="new", user_id="ada")])
+    second = eraser.delete(ADA).json()
+    assert first["erasure_id"] != second["erasure_id"]
+    assert second["receipt"]["erased"]["hot"] == 1
+    assert eraser.get(one("new")).status_code == 404
 
 
 def test_without_its_archive_nothing_is_begun(eraser, rows, storage):

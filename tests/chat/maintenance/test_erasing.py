@@ -49,7 +49,9 @@ def test_a_person_is_erased_and_nobody_else(store, people):
     receipt = erasure["receipt"]
     assert receipt["erased"] == summary["counts"] == {"hot": 2, "cold": 2}
     assert (summary["remaining"], receipt["attempts"], receipt["looks"]) == (0, 1, 2)
-    assert datetime.fromisoformat(receipt["finished_at"]) <= datetime.now(UTC)
+    removed_at, scrubbed_at = (receipt[name] for name in ("removed_at", "scrubbed_at"))
+    assert removed_at < scrubbed_at
+    assert datetime.fromisoformat(scrubbed_at) <= datetime.now(UTC)
     assert left_of(store, "ada") == []
     assert store.storage.database.stubs(people["ada"]) == {}
     assert is_untouched(store, people["bob"])

@@ -1,12 +1,14 @@
 """An erasure that is killed at each of its steps while others are at work: see `stepping`."""
 
 import contextlib
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from chat.maintenance import archiving, compaction
 from chat.maintenance.erasure import erasing, ledger
+from chat.maintenance.erasure.attempt import Attempt
 from storage import accounts, get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
@@ -14,6 +16,7 @@ from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import InteractionArchived, StorageError
 from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock
 from storage.records.json import to_json
+from storage.sqlite import scrubbing
 from storage.sqlite.database import SqliteDatabase
 from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
@@ -47,6 +50,9 @@ def steps(monkeypatch):
         (SqliteDatabase, "forget_user"),
         (SqliteDatabase, "remove_of_user"),
         (SqliteDatabase, "scrub"),
+        (scrubbing.os, "fsync"),
+        (scrubbing._Pass, "_note"),
+        (scrubbing._Pass, "_overwrite"),
         (accounts, "forget_user"),
     ):
         monkeypatch.setattr(owner, name, steps._watched(getattr(owner, name)))
@@ -112,7 +118,12 @@ class People(World):
         assert not ApiKey.objects.exists()
         assert archive.marked() == {}
         assert ledger.pending_ids(archive) == []
-        assert len(list(ledger.done(archive))) >= 1
+        assert list(ledger.to_scrub(archive)) == []
+        assert archive.files.list(ledger.USERS) == []
+        done = list(ledger.done(archive))
+        assert len(done) >= 1
+        for erasure in done:
+            assert erasure.receipt["removed_at"] < erasure.receipt["scrubbed_at"]
         for _, content in files(archive, ""):
             assert b'"ada"' not in content
 
@@ -159,7 +170,8 @@ def erase(store):
 
 def finish(store):
     """As cron does it; whose request was never recorded asks again."""
-    if not [*ledger.pending_ids(store.archive), *ledger.done(store.archive)]:
+    folders = (ledger.PENDING, ledger.REMOVED, ledger.DONE)
+    if not any(store.archive.files.list(folder) for folder in folders):
         erasing.request(store, "ada", "a test")
     problems = run(store, lambda r: job(store, r).erase_pending())
     assert problems == []
@@ -212,14 +224,15 @@ class TestWithoutProtection:
         assert goes_wrong(steps, make_people)
 
     def test_the_receipt_before_the_rows(self, steps, make_people, monkeypatch):
-        remove = erasing.Job._remove
+        remove = Attempt.remove
 
-        def receipt_first(self, erasure):
-            receipt = {"finished_at": "2026-11-22T00:00:00Z"}
-            ledger.finish(self.storage.archive, erasure, receipt)
-            return remove(self, erasure)
+        def receipt_first(self, make_compaction):
+            receipt = {"removed_at": "2026-11-22T00:00:00Z", "scrubbed_at": None}
+            removed = [replace(each, user_id=None, receipt=receipt) for each in self.erasures]
+            ledger.enter_removed(self.storage.archive, removed)
+            remove(self, make_compaction)
 
-        monkeypatch.setattr(erasing.Job, "_remove", receipt_first)
+        monkeypatch.setattr(Attempt, "remove", receipt_first)
         assert goes_wrong(steps, make_people)
 
     def test_a_segment_is_removed_before_others_are_written_anew(

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from chat.maintenance.erasure import erasing, ledger
+from chat.maintenance.erasure.attempt import Attempt
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import erase_user
@@ -125,18 +126,19 @@ def test_a_run_that_has_no_time_goes_on_with_the_next(store, people):
 def test_those_who_are_gone_have_their_receipts_when_the_time_is_up(store, people, monkeypatch):
     for user in ("ada", "bob", "carl"):
         ledger.request(store.archive, user)
-    remove = erasing.Job._remove
+    monkeypatch.setattr(erasing, "USERS_AT_ONCE", 2)
+    remove = Attempt.remove
 
-    def slow(self, erasure):
-        gone = remove(self, erasure)
-        if erasure.user_id == "bob":
-            self.run.stop()
-        return gone
+    def slow(self, make_compaction):
+        remove(self, make_compaction)
+        self.run.stop()
 
-    monkeypatch.setattr(erasing.Job, "_remove", slow)
+    monkeypatch.setattr(Attempt, "remove", slow)
     summary = erase(store, user_id=None, status=3)
-    assert (len(summary["erasures"]), summary["remaining"]) == (2, 1)
+    assert [each["status"] for each in summary["erasures"]] == ["removed", "removed"]
+    assert (summary["remaining"], summary["unscrubbed"]) == (1, 2)
     assert [each.user_id for each in ledger.pending(store.archive)] == ["carl"]
+    assert left_of(store, "ada") == left_of(store, "bob") == []
 
 
 def test_a_dry_run_counts_and_changes_nothing(store, people):
@@ -176,11 +178,15 @@ def test_the_death_between_receipt_and_request_leaves_it_done(store, people, mon
     with monkeypatch.context() as killed:
         killed.setattr(Files, "delete", dying)
         refused(store)
-    (done,) = ledger.done(store.archive)
-    assert ledger.find(store.archive, done.erasure_id) == done
+    (removed,) = ledger.to_scrub(store.archive)
+    assert ledger.find(store.archive, removed.erasure_id) == removed
     assert list(ledger.pending(store.archive)) == []
-    assert erase(store, user_id=None)["erasures"] == []
+    (record,) = erase(store, user_id=None)["erasures"]
+    assert (record["erasure_id"], record["status"]) == (removed.erasure_id, "done")
     assert ledger.pending_ids(store.archive) == []
+    (done,) = ledger.done(store.archive)
+    assert done.receipt["removed_at"] == removed.receipt["removed_at"]
+    assert erase(store, user_id=None)["erasures"] == []
     assert list(ledger.done(store.archive)) == [done], "its receipt stays what it was"
 
 

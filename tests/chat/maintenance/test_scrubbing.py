@@ -1,15 +1,17 @@
-"""The files of SQLite, after an erasure: nothing of what was deleted is left in them."""
+"""The second step of erasures: no bytes are left in the files of SQLite."""
 
-import random
-from datetime import timedelta
-from pathlib import Path
+import json
+from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
 
-from storage.models import ChatInteraction
-from storage.sqlite import space
-from tests.chat.maintenance.people import HOT, erase, make_people, refused
+from chat.maintenance.erasure import ledger
+from storage.backups import selection
+from storage.backups.base import Copy
+from storage.sqlite import checkpoints
+from tests.chat.maintenance.people import erase, left_of, make_people, refused
 from tests.sqlite import connect
 
 
@@ -18,53 +20,52 @@ def people(store):
     return make_people(store)
 
 
-def test_a_reader_that_keeps_the_log_is_told_and_it_stays_pending(store, people):
-    reader = connect(str(connection.settings_dict["NAME"]), isolation_level=None)
-    reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM storage_chatinteraction").fetchone()
-    assert "log cannot be emptied" in refused(store)
-    reader.close()
+def test_a_reader_that_keeps_the_log_does_not_keep_the_user(store, people, monkeypatch, caplog):
+    """Nobody can read anything of the user, and later no byte is left."""
+    monkeypatch.setattr(checkpoints, "SECONDS", 0)
+    file = str(connection.settings_dict["NAME"])
+    with closing(connect(file, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM storage_chatinteraction").fetchone()
+        status, said, errors = store.told("erase_user", "ada")
+        (removed,) = json.loads(said)["erasures"]
+        assert (status, removed["status"]) == (0, "removed")
+        assert removed["receipt"]["erased"] == {"hot": 2, "cold": 2}
+        assert "until `erase_user --pending` has overwritten them" in errors
+        assert "log cannot be emptied" in caplog.text
+        assert left_of(store, "ada") == []
+        assert "log cannot be emptied" in refused(store, user_id=None)
     (done,) = erase(store, user_id=None)["erasures"]
-    assert done["receipt"]["erased"] == {"hot": 2, "cold": 2}
+    assert done["receipt"]["removed_at"] == removed["receipt"]["removed_at"]
+    assert done["receipt"]["scrubbed_at"] > removed["receipt"]["removed_at"]
 
 
-def test_copies_that_secure_delete_leaves_in_pages_go(storage, make_interaction):
-    """See Note [What secure_delete leaves]. Which rows leave some depends on how pages divide."""
-    found = [copies_left(storage, make_interaction, seed) for seed in range(6)]
-    assert sum(before for before, _ in found) > 0, "no copies were left, so this tests nothing"
-    assert [after for _, after in found] == [0] * len(found)
+def test_one_pass_is_for_all_of_a_night(store, people, monkeypatch):
+    """And for those of earlier runs that were stopped."""
+    passes = []
+    scrub = type(store.storage.database).scrub
+    monkeypatch.setattr(
+        type(store.storage.database),
+        "scrub",
+        lambda self, *each: passes.append(1) or scrub(self, *each),
+    )
+    with monkeypatch.context() as large:
+        large.setattr(type(store.storage.database), "scrub_seconds", lambda self: 86_400.0)
+        assert erase(store)["unscrubbed"] == 1
+    for user in ("bob", "carl", "dora"):
+        ledger.request(store.archive, user)
+    summary = erase(store, user_id=None)
+    assert [each["status"] for each in summary["erasures"]] == ["done"] * 4
+    assert (summary["remaining"], summary["unscrubbed"], len(passes)) == (0, 0, 1)
 
 
-def copies_left(storage, make_interaction, seed):
-    """Copies of a user's text in the database's files: after its rows are gone, and scrubbed."""
-    chosen = random.Random(seed)
-    for _ in range(20):
-        made = []
-        for _ in range(50):
-            mine = chosen.random() < 0.5
-            user = "marker" if mine else f"user{chosen.randrange(9)}"
-            made.append(
-                make_interaction(
-                    interaction_id=f"{user}-{chosen.getrandbits(128):032x}".ljust(200, "y"),
-                    user_id=user.ljust(200, "x"),
-                    message="m" * chosen.randrange(100),
-                    response="a" * chosen.randrange(300),
-                    created_at=HOT + timedelta(microseconds=chosen.randrange(10**10)),
-                )
-            )
-        storage.create_interactions_sync(made)
-    user = "marker".ljust(200, "x")
-    while rows := storage.hot_of_user(user, 100):
-        storage.erase_hot(rows, user)
-    space.empty_log(storage.database._statements)
-    before = in_files()
-    storage.database.scrub()
-    after = in_files()
-    ChatInteraction.objects.all().delete()
-    return before, after
-
-
-def in_files():
-    file = Path(connection.settings_dict["NAME"])
-    files = file.parent.glob(f"{file.name}*")
-    return sum(each.read_bytes().count(b"marker") for each in files)
+def test_a_backup_of_what_was_not_scrubbed_is_in_the_receipt(store, people, monkeypatch):
+    """It may have copied bytes that nobody could read any more."""
+    copies = []
+    monkeypatch.setattr(selection, "all_copies", lambda: list(copies))
+    with monkeypatch.context() as large:
+        large.setattr(type(store.storage.database), "scrub_seconds", lambda self: 86_400.0)
+        assert erase(store)["erasures"][0]["receipt"]["copies"] == []
+    copies.append(Copy("b1", datetime(2026, 11, 29, tzinfo=UTC)))
+    (done,) = erase(store, user_id=None)["erasures"]
+    assert [each["name"] for each in done["receipt"]["copies"]] == ["b1"]

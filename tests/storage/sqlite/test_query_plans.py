@@ -58,6 +58,7 @@ PARAMETERS = queries.slice_parameters(Slice("user-1", 50, START, (START, "i"), S
     "latest": queries.to_text(START),
     "after_time": queries.to_text(START),
     "after_id": "i",
+    "ids": '["i"]',
 }
 
 
@@ -109,6 +110,13 @@ def make_filled(schema):
 def plan(database, sql):
     rows = database.execute(f"EXPLAIN QUERY PLAN {sql}", PARAMETERS).fetchall()
     return [detail for *_, detail in rows]
+
+
+def test_a_users_rows_are_deleted_by_their_ids(make_filled):
+    """Not by the index of the user, which would read all of them for each batch."""
+    first, *others = plan(make_filled(0), queries.delete_of_user("default"))
+    assert f"USING INDEX {BY_ID} (interaction_id=?)" in first
+    assert others == ["LIST SUBQUERY 1", "SCAN json_each VIRTUAL TABLE INDEX 1:"]
 
 
 @pytest.mark.parametrize(
