@@ -1,6 +1,7 @@
 """Moving interactions that are no longer hot to cold storage.
 
-A batch of rows is moved in these steps:
+The due rows of a day are read oldest first, as many as fit in memory: a slab. A slab is sorted by user
+and cut into segments, so that a user is in one or two of them. Each is moved in these steps:
 
     mark the segment; write it; replace the rows by stubs, a few hundred at a time, unless they have
     changed since; compact the segment if some had; remove the mark
@@ -9,7 +10,7 @@ A row of a segment counts only if its stub names the segment, so writing the seg
 harm. Each row changes tiers in one step of the database: it is hot before and cold afterwards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from chat.maintenance.compaction import Compaction
@@ -18,6 +19,7 @@ from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, Run
 from storage import expiry
+from storage.archive import segments
 from storage.archive.manifests import Manifest
 from storage.batched import batched
 from storage.interface import Storage
@@ -27,8 +29,19 @@ from storage.records.cursors import Position
 PAGE = 100
 """Rows read at a time: at most 40 MB."""
 
-SEGMENT_BYTES = 32 * 1024 * 1024
-"""Text in one segment, about. All of it is in memory while the segment is written."""
+SLAB_BYTES = 64 * 1024 * 1024
+"""What the rows of a slab take in memory, about."""
+
+ROW_BYTES = 1500
+"""What a row takes in memory besides its text, about."""
+
+SEGMENT_ROWS = 256
+"""The most rows in a segment, which is what an erasure reads and writes for each day of a user: see
+decision 0033.
+"""
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+"""Text in one segment, about: all of it is in memory when a page has its rows."""
 
 MOVED_AT_ONCE = 500
 
@@ -134,19 +147,44 @@ def _take_back(
 
 
 def _batches(storage: Storage, policy: Policy, run: Run) -> Iterator[list[ChatInteraction]]:
-    """What is to be archived, oldest first. A batch is of one day and fits in memory."""
+    """What is to be archived, in batches that are segments, oldest slab first."""
+    at_most = min(run.batch_size, SEGMENT_ROWS)
+    for slab in _slabs(_due(storage, policy, run)):
+        yield from cut(slab, at_most)
+
+
+def cut(
+    slab: Iterable[ChatInteraction], at_most: int = SEGMENT_ROWS
+) -> Iterator[list[ChatInteraction]]:
+    """The rows of a day by user, in batches of so many rows that divide few users."""
     batch: list[ChatInteraction] = []
-    batch_bytes = 0
-    for interaction in _due(storage, policy, run):
-        text_bytes = interaction.text_bytes
-        is_full = len(batch) == run.batch_size or batch_bytes + text_bytes > SEGMENT_BYTES
-        if batch and (is_full or batch[0].created_at.date() != interaction.created_at.date()):
+    text_bytes = 0
+    for _, row in segments.by_user(slab):
+        is_full = len(batch) == at_most or text_bytes + row.text_bytes > SEGMENT_BYTES
+        is_enough = len(batch) >= at_most * 3 // 4 and batch[-1].user_id != row.user_id
+        if batch and (is_full or is_enough):
             yield batch
-            batch, batch_bytes = [], 0
-        batch.append(interaction)
-        batch_bytes += text_bytes
+            batch, text_bytes = [], 0
+        batch.append(row)
+        text_bytes += row.text_bytes
     if batch:
         yield batch
+
+
+def _slabs(rows: Iterable[ChatInteraction]) -> Iterator[list[ChatInteraction]]:
+    """Rows that come by time, in lists of one day that fit in memory."""
+    slab: list[ChatInteraction] = []
+    slab_bytes = 0
+    for row in rows:
+        row_bytes = ROW_BYTES + row.text_bytes
+        is_full = slab_bytes + row_bytes > SLAB_BYTES
+        if slab and (is_full or slab[0].created_at.date() != row.created_at.date()):
+            yield slab
+            slab, slab_bytes = [], 0
+        slab.append(row)
+        slab_bytes += row_bytes
+    if slab:
+        yield slab
 
 
 def _due(storage: Storage, policy: Policy, run: Run) -> Iterator[ChatInteraction]:

@@ -11,6 +11,7 @@ from chat.maintenance.holds import Holds
 from chat.maintenance.policy import LATEST, Policy
 from storage import expiry
 from storage.archive.archive import Archive
+from storage.archive.manifests import Manifest
 from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
 from storage.interface import BEGINNING, Storage
@@ -62,8 +63,8 @@ class Status:
     pending_erasures: int = 0
     newest_backup: str | None = None
     damaged: list[str] = field(default_factory=list)
-    """Files of the archive: manifests that cannot be read (their segments are in no other count),
-    and what the last verification found, or the one that is under way.
+    """Files of the archive: what the last verification found, or the one that is under way, and
+    manifests that had to be read here and cannot be (their segments are in no other count).
     """
     verified_at: str | None = None
     """When the archive was last verified completely (verify_archive)."""
@@ -71,7 +72,7 @@ class Status:
 
 
 def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[[], None]) -> None:
-    """Fill `status`. Reads the manifest of every segment, and few rows.
+    """Fill `status`. Lists the files of the archive, and reads few of them, and few rows.
 
     `check_time` is called again and again meanwhile, and may raise.
     """
@@ -134,21 +135,25 @@ def _look_at_cold(
 ) -> None:
     times = []
     late = _of_late(policy)
-    for segment in archive.all_segments():
+    for day in archive.days():
         check_time()
-        try:
-            manifest = archive.manifest(segment)
-        except DamagedArchive as error:
-            status.damaged.append(error.name)
-            continue
-        if manifest is None:
-            continue
-        status.segments += 1
-        status.cold += manifest.count
-        status.archive_bytes += manifest.bytes
-        is_overdue = manifest.newest <= late.cutoff
-        status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
-        times += [manifest.oldest, manifest.newest]
+        for listed in archive.listed(day)[0]:
+            may_be_overdue = listed.head is None or listed.head.newest <= late.cutoff
+            try:
+                told = archive.manifest(listed.segment) if may_be_overdue else listed.head
+            except DamagedArchive as error:
+                status.damaged.append(error.name)
+                continue
+            if told is None:
+                continue
+            status.segments += 1
+            status.cold += told.count
+            status.archive_bytes += told.bytes
+            times += [told.oldest, told.newest]
+            if isinstance(told, Manifest):
+                check_time()
+                is_overdue = told.newest <= late.cutoff
+                status.overdue_to_purge += is_overdue and not holds.may_hold(told)
     if times:
         status.oldest_cold, status.newest_cold = format_time(min(times)), format_time(max(times))
 

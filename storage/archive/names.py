@@ -3,6 +3,7 @@
 import re
 import secrets
 from datetime import date
+from typing import NamedTuple
 
 from uuid_utils import uuid7
 
@@ -12,8 +13,9 @@ PENDING = "pending"
 _DAY = r"\d{4}-\d{2}-\d{2}"
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _RANDOM = r"[0-9a-f]{16}"
+_HEAD = r"[0-9]+(?:\.[0-9a-f]+){6}"
 _SEGMENT = re.compile(rf"({_DAY})/{_ID}", re.ASCII)
-_FILE = re.compile(rf"({_ID})(?:\.json|-{_RANDOM}\.jsonl\.zst)", re.ASCII)
+_FILE = re.compile(rf"({_ID})(?:\.json|-{_RANDOM}(?:\.({_HEAD}))?\.jsonl\.zst)", re.ASCII)
 _MARKER = re.compile(rf"({_DAY})\.({_ID})\.{_RANDOM}", re.ASCII)
 
 
@@ -35,14 +37,20 @@ def manifest_of(segment: str) -> str:
     return f"{segment}.json"
 
 
-def new_data(segment: str) -> str:
-    """A name for a file with a segment's rows that was never used before."""
-    return f"{segment}-{secrets.token_hex(8)}.jsonl.zst"
+def new_data(segment: str, head: str = "") -> str:
+    """A name for a file with a segment's rows that was never used before, with its head if any."""
+    return f"{segment}-{secrets.token_hex(8)}{head and '.'}{head}.jsonl.zst"
 
 
 def is_data_of(name: str, segment: str) -> bool:
     """Whether a file has, or once had, rows of the segment."""
-    return bool(re.fullmatch(rf"{re.escape(segment)}-{_RANDOM}\.jsonl\.zst", name, re.ASCII))
+    return name.startswith(f"{segment}-") and parsed(name.rpartition("/")[2]) is not None
+
+
+def head_of(data: str) -> str | None:
+    """The head in the name of a data file; None if there is none, as in earlier versions."""
+    file = parsed(data.rpartition("/")[2])
+    return None if file is None else file.head
 
 
 def new_marker(segment: str) -> str:
@@ -65,12 +73,17 @@ def as_day(folder: str) -> date | None:
         return None
 
 
-def as_segment(day: date, file: str) -> str | None:
-    """The segment whose manifest is this file in the folder of a day, or None."""
-    return segment_of(day, file) if file.endswith(".json") else None
+class File(NamedTuple):
+    """What the name of a file in the folder of a day says."""
+
+    id: str
+    """The last part of the name of its segment."""
+    is_manifest: bool
+    head: str | None
+    """Of a data file: see `storage.archive.heads`."""
 
 
-def segment_of(day: date, file: str) -> str | None:
-    """The segment whose manifest or rows are in this file in the folder of a day, or None."""
+def parsed(file: str) -> File | None:
+    """What a file in the folder of a day is, or None if it is neither a manifest nor has rows."""
     match = _FILE.fullmatch(file)
-    return f"{day.isoformat()}/{match[1]}" if match else None
+    return File(match[1], file.endswith(".json"), match[2]) if match else None

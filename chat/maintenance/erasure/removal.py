@@ -5,7 +5,7 @@ name their users by pseudonym, and then by reading the rows.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -13,7 +13,8 @@ from chat.maintenance.compaction import Compaction
 from chat.maintenance.runs import Run
 from storage import accounts
 from storage.archive.archive import Archive
-from storage.exceptions import DamagedArchive
+from storage.archive.lists import times
+from storage.archive.pseudonyms import Sought
 from storage.interface import Storage
 from storage.models import ChatInteraction
 
@@ -35,32 +36,19 @@ class Removal:
         for rows in hot_pages(self.storage, self.user_id):
             self._step()
             self.found["hot"] += self.storage.erase_hot(rows, self.user_id)
-        for day in self.storage.archive.days():
+        for segment, _ in self.storage.archive.segments_of([self.user_id]):
             self._step()
-            for segment in self._segments_of(day):
-                self._step()
-                self.found["cold"] += self._remove_from(segment)
+            self.found["cold"] += self._remove_from(segment)
         self._step()
         self.found.update(self.storage.forget_user(self.user_id))
         self.found.update(accounts.forget_user(self.user_id))
-
-    def _segments_of(self, day: date) -> Iterator[str]:
-        """The segments of a day that may have rows of the user.
-
-        Raises DamagedArchive if there are rows without a manifest: nobody could tell whose they
-        are. What interrupted runs have left without one is gone by now.
-        """
-        segments, lost = self.storage.archive.segments_and_lost(day)
-        if lost:
-            raise DamagedArchive(f"{lost[0]}.json", "it is missing, and its rows are there")
-        yield from _may_have(self.storage.archive, segments, self.user_id)
 
     def _remove_from(self, segment: str) -> int:
         ids = ids_in(self.storage.archive, segment, self.user_id)
         if ids:
             marker = self.storage.archive.mark(segment)
             self.storage.database.drop_stubs(ids, segment)
-            self.compaction.compact(segment)
+            self.compaction.remove_users(segment, [self.user_id])
             self.storage.archive.unmark([marker])
         return len(ids)
 
@@ -78,8 +66,9 @@ def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]
 
 def cold_ids(archive: Archive, user_id: str) -> Iterator[list[str]]:
     """The ids of a user's rows in the archive, by segment."""
-    for segment in _may_have(archive, archive.all_segments(), user_id):
-        yield ids_in(archive, segment, user_id)
+    for day in archive.days():
+        for segment in _may_have(archive, day, user_id):
+            yield ids_in(archive, segment, user_id)
 
 
 def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
@@ -89,17 +78,15 @@ def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
     if newest and newest[0].created_at.date() == day:
         return True
     archive = storage.archive
-    segments = _may_have(archive, archive.segments(day), user_id)
+    segments = _may_have(archive, day, user_id)
     return any(ids_in(archive, segment, user_id) for segment in segments)
 
 
 def ids_in(archive: Archive, segment: str, user_id: str) -> list[str]:
     """The ids of a user's rows in a segment."""
-    return [row.interaction_id for row in archive.rows(segment) if row.user_id == user_id]
+    return archive.ids_of(segment, [user_id]).get(user_id, [])
 
 
-def _may_have(archive: Archive, segments: Iterable[str], user_id: str) -> Iterator[str]:
-    for segment in segments:
-        manifest = archive.manifest(segment)
-        if manifest is not None and manifest.may_hold(user_id):
-            yield segment
+def _may_have(archive: Archive, day: date, user_id: str) -> Iterator[str]:
+    found = times(archive, archive.listed(day)[0], Sought([user_id]))
+    return (segment for segment, _, _ in found)
