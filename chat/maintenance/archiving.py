@@ -1,6 +1,6 @@
 """Moving interactions that are no longer hot to cold storage.
 
-The due rows of a day are read oldest first, as many as fit in memory: a slab. A slab is sorted by user
+The due rows of a day are read oldest first, as many as fit in memory: a slab. It is sorted by user
 and cut into segments, so that a user is in one or two of them. Each is moved in these steps:
 
     mark the segment; write it; replace the rows by stubs, a few hundred at a time, unless they have

@@ -69,16 +69,6 @@ def test_a_rewritten_segment_has_the_key_of_today(archive, segment, settings):
     assert may_hold(archive, segment, "ada", "eve") == [True, False]
 
 
-def test_of_very_many_users_none_is_named(archive, monkeypatch):
-    monkeypatch.setattr("storage.archive.segments.USERS_MAX", 3)
-    few, many = archive.new_segment(DAY), archive.new_segment(DAY)
-    archive.write(few, [row(number, user_id=f"u{number % 3}") for number in range(10)])
-    archive.write(many, [row(number, user_id=f"u{number % 4}") for number in range(10)])
-    assert may_hold(archive, few, "u0", "u9") == [True, False]
-    assert may_hold(archive, many, "u0", "u9") == [True, True]
-    assert archive.verify(many).users is None
-
-
 def test_neither_manifest_nor_frame_says_what_it_holds(archive, segment):
     manifest = archive.manifest(segment)
     assert repr(manifest) == f"<Manifest of {segment}>"
