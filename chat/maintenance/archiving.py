@@ -161,8 +161,8 @@ def cut(
     text_bytes = 0
     for _, row in segments.by_user(slab):
         is_full = len(batch) == at_most or text_bytes + row.text_bytes > SEGMENT_BYTES
-        is_enough = len(batch) >= at_most * 3 // 4 and batch[-1].user_id != row.user_id
-        if batch and (is_full or is_enough):
+        is_enough = len(batch) >= at_most * 3 / 4 and batch[-1].user_id != row.user_id
+        if is_full or is_enough:
             yield batch
             batch, text_bytes = [], 0
         batch.append(row)

@@ -1,6 +1,6 @@
 """How much is stored, what is due and what is pending. The cost is bounded, whatever there is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from chat.maintenance.holds import Holds
 from chat.maintenance.policy import LATEST, Policy
 from storage import expiry
 from storage.archive.archive import Archive
+from storage.archive.heads import Head
 from storage.archive.manifests import Manifest
 from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
@@ -133,29 +134,40 @@ def _look_at_cold(
     status: Status,
     check_time: Callable[[], None],
 ) -> None:
+    late = _of_late(policy).cutoff
     times = []
-    late = _of_late(policy)
-    for day in archive.days():
-        check_time()
-        for listed in archive.listed(day)[0]:
-            may_be_overdue = listed.head is None or listed.head.newest <= late.cutoff
-            try:
-                told = archive.manifest(listed.segment) if may_be_overdue else listed.head
-            except DamagedArchive as error:
-                status.damaged.append(error.name)
-                continue
-            if told is None:
-                continue
-            status.segments += 1
-            status.cold += told.count
-            status.archive_bytes += told.bytes
-            times += [told.oldest, told.newest]
-            if isinstance(told, Manifest):
-                check_time()
-                is_overdue = told.newest <= late.cutoff
-                status.overdue_to_purge += is_overdue and not holds.may_hold(told)
+    for told in _told(archive, late, status.damaged, check_time):
+        status.segments += 1
+        status.cold += told.count
+        status.archive_bytes += told.bytes
+        times += [told.oldest, told.newest]
+        if isinstance(told, Manifest):
+            status.overdue_to_purge += told.newest <= late and not holds.may_hold(told)
     if times:
         status.oldest_cold, status.newest_cold = format_time(min(times)), format_time(max(times))
+
+
+def _told(
+    archive: Archive, late: datetime, damaged: list[str], check_time: Callable[[], None]
+) -> Iterator[Head | Manifest]:
+    """What is known of each segment: its head, or its manifest if that is needed.
+
+    It is where there is no head, and where all rows were created until `late`.
+    """
+    for day in archive.days():
+        check_time()
+        for segment in archive.listed(day)[0]:
+            if segment.head is not None and segment.head.newest > late:
+                yield segment.head
+                continue
+            check_time()
+            try:
+                manifest = archive.manifest(segment.segment)
+            except DamagedArchive as error:
+                damaged.append(error.name)
+                continue
+            if manifest is not None:
+                yield manifest
 
 
 def _of_late(policy: Policy) -> Policy:
