@@ -68,8 +68,9 @@ def keys(contents: Contents, sought: Sought) -> Iterator[Key]:
     manifest = contents.manifest
     numbers = _numbers(manifest, sought)
     rows_read = _Rows(contents, numbers)
-    for number in reversed(numbers):
-        yield segments.key_of(manifest, *rows_read.line(number))
+    lines = [rows_read.line(number) for number in reversed(numbers)]
+    for frame, line in reversed(lines):
+        yield segments.key_of(manifest, frame, line)
 
 
 class _Rows:
