@@ -149,6 +149,20 @@ class Archive:
         Only the frames that are asked for are read. With `sought`, no rows of others are wanted;
         but from segments that earlier versions wrote these are returned as well.
         """
+        found = self.announced(segment, before, after, sought)
+        return (row for row in found if isinstance(row, ChatInteraction))
+
+    def announced(
+        self,
+        segment: str,
+        before: Position | None = None,
+        after: datetime | None = None,
+        sought: Sought | None = None,
+    ) -> Iterator[ChatInteraction | datetime]:
+        """The same, with times in between: no row that follows is newer.
+
+        So whoever merges segments reads no frame before it is its turn.
+        """
         return self._reader(segment).newest(before, after, sought)
 
     def find(self, segment: str, wanted: Sequence[Position]) -> dict[str, ChatInteraction]:

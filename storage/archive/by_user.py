@@ -39,13 +39,18 @@ def rows(contents: Contents, last: Position | None) -> Iterator[ChatInteraction]
 
 def newest(
     contents: Contents, before: Position | None, after: datetime | None, sought: Sought | None
-) -> Iterator[ChatInteraction]:
-    """Rows before a position, newest first; if users are sought, only frames with theirs."""
+) -> Iterator[ChatInteraction | datetime]:
+    """Rows before a position, newest first; if users are sought, only frames with theirs.
+
+    A time announces the rows of that time, before their frames are read.
+    """
     times = contents.manifest.times or ()
     numbers = list(range(len(times))) if sought is None else _numbers(contents.manifest, sought)
     rows_read = _Rows(contents, numbers if sought is not None else ())
     wanted = _between(contents.manifest, numbers, before, after)
-    for _, alike in groupby(wanted, key=times.__getitem__):
+    day = day_of(contents.manifest.segment)
+    for time, alike in groupby(wanted, key=times.__getitem__):
+        yield time_of(day, time)
         rows_then = sorted(map(rows_read.row, alike), key=lambda row: row.position, reverse=True)
         yield from (row for row in rows_then if before is None or row.position < before)
 

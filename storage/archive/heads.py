@@ -17,30 +17,42 @@ PREFIX = 8
 """Hexadecimal digits of a pseudonym in a head: with a million users a day few share them."""
 
 
-@dataclass(frozen=True, slots=True)
 class Head:
-    """How much a segment has, from when to when, and from which pseudonym to which."""
+    """How much a segment has, from when to when, and from which pseudonym to which.
 
-    count: int
-    """Rows."""
-    bytes: int
-    """Length of the data file."""
-    oldest: datetime
-    newest: datetime
-    key_id: str
-    """The key of the pseudonyms."""
-    first_user: str
-    """The first digits of the smallest pseudonym."""
-    last_user: str
+    A list of an archive has thousands of them, so only what is asked for is parsed.
+    """
+
+    __slots__ = ("_day", "_fields")
+
+    def __init__(self, day: date, text: str) -> None:
+        """`text` is what `to_text` has returned, or looks like it (`storage.archive.names`)."""
+        self._day = day
+        self._fields = text.split(".")
+
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return int(self._fields[0])
+
+    @property
+    def bytes(self) -> int:
+        """The length of the data file."""
+        return int(self._fields[1])
+
+    @property
+    def oldest(self) -> datetime:
+        """When the oldest row was created."""
+        return time_of(self._day, int(self._fields[2]))
+
+    @property
+    def newest(self) -> datetime:
+        """When the newest row was created."""
+        return time_of(self._day, int(self._fields[3]))
 
     def holders(self, sought: Sought) -> Collection[str]:
         """Those of the users who may have rows."""
-        return sought.between(self.key_id, self.first_user, self.last_user)
-
-    def __str__(self) -> str:
-        """As part of the name of a data file; times are microseconds of the day."""
-        fields = (self.count, self.bytes, microseconds(self.oldest), microseconds(self.newest))
-        return ".".join([*map(str, fields), self.key_id, self.first_user, self.last_user])
+        return sought.between(*self._fields[4:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +64,32 @@ class Listed:
     """None if only the manifest tells: it is of an earlier version, or just being rewritten."""
 
 
-def of_file(data: str) -> Head | None:
-    """The head in the name of a data file with its folder, or None."""
-    head = names.head_of(data)
-    return None if head is None else _parsed(names.as_day(data.partition("/")[0]), head)
+def to_text(
+    count: int, size: int, times: Collection[int], key_id: str, users: Iterable[str]
+) -> str:
+    """A head as part of the name of a data file; users are pseudonyms, sorted."""
+    prefixes = [pseudonym[:PREFIX] for pseudonym in users]
+    return f"{count}.{size}.{min(times)}.{max(times)}.{key_id}.{prefixes[0]}.{prefixes[-1]}"
 
 
 def listed(day: date, files: Iterable[str]) -> tuple[list[Listed], list[str]]:
     """The segments of a day, by the files in its folder; and those without a manifest. Sorted."""
-    heads: dict[str, list[str | None]] = {}
+    heads: dict[str, list[str]] = {}
     with_manifest = set()
-    for file in filter(None, map(names.parsed, files)):
-        if file.is_manifest:
-            with_manifest.add(file.id)
+    for file in files:
+        if (parsed := names.parsed(file)) is None:
+            continue
+        name, head = parsed
+        if head is None:
+            with_manifest.add(name)
         else:
-            heads.setdefault(file.id, []).append(file.head)
+            heads.setdefault(name, []).append(head)
+    folder = day.isoformat()
     segments = [
-        Listed(f"{day.isoformat()}/{name}", _only(day, heads.get(name, [])))
+        Listed(f"{folder}/{name}", _only(day, heads.get(name, ())))
         for name in sorted(with_manifest)
     ]
-    lost = [f"{day.isoformat()}/{name}" for name in sorted(heads.keys() - with_manifest)]
-    return segments, lost
+    return segments, [f"{folder}/{name}" for name in sorted(heads.keys() - with_manifest)]
 
 
 def microseconds(time: datetime) -> int:
@@ -83,21 +100,11 @@ def microseconds(time: datetime) -> int:
 
 
 def time_of(day: date, microseconds: int) -> datetime:
-    """The inverse of `microseconds`. Raises OverflowError behind the end of time."""
+    """The inverse of `microseconds`."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(microseconds=microseconds)
 
 
-def _only(day: date, heads: list[str | None]) -> Head | None:
+def _only(day: date, heads: Collection[str]) -> Head | None:
     """The head of a segment with one data file. With several, only the manifest tells which."""
-    return _parsed(day, heads[0]) if len(heads) == 1 else None
-
-
-def _parsed(day: date | None, head: str | None) -> Head | None:
-    if day is None or head is None:
-        return None
-    count, size, oldest, newest, key_id, first, last = head.split(".")
-    try:
-        times = time_of(day, int(oldest)), time_of(day, int(newest))
-        return Head(int(count), int(size), *times, key_id, first, last)
-    except (ValueError, OverflowError):  # no name that this archive has given
-        return None
+    text = next(iter(heads)) if len(heads) == 1 else ""
+    return Head(day, text) if text else None

@@ -1,5 +1,6 @@
 """Pages of archived interactions, newest first. Only the days and frames asked for are read."""
 
+import sys
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -21,6 +22,9 @@ versions, ends early, with a cursor that goes on.
 
 AT_ONCE = 25
 """Rows whose stubs are looked up at once, at least."""
+
+LAST_ID = chr(sys.maxunicode)
+"""Behind all ids."""
 
 Stubs = Callable[[Sequence[str]], Mapping[str, Stub]]
 """Looks stubs up by the ids of interactions."""
@@ -96,12 +100,17 @@ def _rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction]]:
     before = _before(wanted)
     sought = None if wanted.user_id is None else Sought([wanted.user_id])
 
-    def read(segment: str) -> Iterator[Found[ChatInteraction]]:
-        for row in archive.newest(segment, before, wanted.created_after, sought):
-            yield row.position, row, segment
+    def read(segment: str) -> Iterator[Found[ChatInteraction | None]]:
+        for found in archive.announced(segment, before, wanted.created_after, sought):
+            if isinstance(found, ChatInteraction):
+                yield found.position, found, segment
+            else:
+                yield (found, LAST_ID), None, segment
 
     for day in _days(archive, wanted):
-        yield from merged(_segments(archive, day, wanted, sought), read)
+        for position, row, segment in merged(_segments(archive, day, wanted, sought), read):
+            if row is not None:
+                yield position, row, segment
 
 
 def _before(wanted: Slice) -> Position | None:

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import msgspec
 
 from storage.archive import documents, heads, names
-from storage.archive.heads import PREFIX, Head
 from storage.archive.pseudonyms import Sought
 from storage.exceptions import DamagedArchive
 from storage.records.cursors import Position
@@ -118,18 +117,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, di
         following: Any = pairwise(self.frames)
         return sum(frame.count for frame, after in following if after.first[0] <= until)
 
-    def head(self) -> Head:
-        """What the name of its data file is to say, in format 2."""
-        users = list(self.users or {})
-        return Head(
-            count=self.count,
-            bytes=self.bytes,
-            oldest=self.oldest,
-            newest=self.newest,
-            key_id=self.key_id,
-            first_user=users[0][:PREFIX],
-            last_user=users[-1][:PREFIX],
-        )
+    def head(self) -> str:
+        """What the name of its data file says, in format 2: see `storage.archive.heads`."""
+        times, users = self.times or (), self.users or {}
+        return heads.to_text(self.count, self.bytes, times, self.key_id, users)
+
+
+_DECODER = msgspec.json.Decoder(Manifest)
 
 
 def to_document(manifest: Manifest) -> bytes:
@@ -140,18 +134,24 @@ def to_document(manifest: Manifest) -> bytes:
 def from_document(segment: str, document: bytes) -> Manifest:
     """The manifest of a segment from the content of its file. Raises DamagedArchive."""
     name = names.manifest_of(segment)
-    content = documents.loads(name, document)
-    if content.get("format") not in (BY_TIME, FORMAT):
-        raise DamagedArchive(name, "it is of a format that this version does not know")
+    text = documents.text_of(name, document)
     try:
-        manifest = msgspec.convert(content, Manifest)
-    except msgspec.ValidationError:
+        manifest = _DECODER.decode(text)
+    except msgspec.DecodeError:
+        _refuse_unknown_format(name, document)
         raise DamagedArchive(name, "it is not a manifest") from None
+    if manifest.format not in (BY_TIME, FORMAT):
+        _refuse_unknown_format(name, document)
     if manifest.segment != segment or not names.is_data_of(manifest.data, segment):
         raise DamagedArchive(name, "it is that of another segment")
     if not _is_consistent(manifest):
         raise DamagedArchive(name, "what it says does not fit together")
     return manifest
+
+
+def _refuse_unknown_format(name: str, document: bytes) -> None:
+    if documents.loads(name, document).get("format") not in (BY_TIME, FORMAT):
+        raise DamagedArchive(name, "it is of a format that this version does not know")
 
 
 def _is_consistent(manifest: Manifest) -> bool:
@@ -189,5 +189,5 @@ def _fits_by_user(manifest: Manifest) -> bool:
         and list(users) == sorted(users)
         and heads.time_of(day, min(times)) == manifest.oldest
         and heads.time_of(day, max(times)) == manifest.newest
-        and heads.of_file(manifest.data) == manifest.head()
+        and names.head_of(manifest.data) == manifest.head()
     )

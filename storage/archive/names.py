@@ -3,7 +3,6 @@
 import re
 import secrets
 from datetime import date
-from typing import NamedTuple
 
 from uuid_utils import uuid7
 
@@ -13,9 +12,10 @@ PENDING = "pending"
 _DAY = r"\d{4}-\d{2}-\d{2}"
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _RANDOM = r"[0-9a-f]{16}"
-_HEAD = r"[0-9]+(?:\.[0-9a-f]+){6}"
+_HEAD = r"[0-9]{1,9}\.[0-9]{1,12}(?:\.[0-9]{1,11}){2}(?:\.[0-9a-f]{8}){3}"
+"""See `storage.archive.heads`: rows, bytes, microseconds, a key and pseudonyms."""
 _SEGMENT = re.compile(rf"({_DAY})/{_ID}", re.ASCII)
-_FILE = re.compile(rf"({_ID})(?:\.json|-{_RANDOM}(?:\.({_HEAD}))?\.jsonl\.zst)", re.ASCII)
+_FILE = re.compile(rf"({_ID})(?:\.json|-{_RANDOM}(|\.{_HEAD})\.jsonl\.zst)", re.ASCII)
 _MARKER = re.compile(rf"({_DAY})\.({_ID})\.{_RANDOM}", re.ASCII)
 
 
@@ -47,10 +47,9 @@ def is_data_of(name: str, segment: str) -> bool:
     return name.startswith(f"{segment}-") and parsed(name.rpartition("/")[2]) is not None
 
 
-def head_of(data: str) -> str | None:
-    """The head in the name of a data file; None if there is none, as in earlier versions."""
-    file = parsed(data.rpartition("/")[2])
-    return None if file is None else file.head
+def head_of(data: str) -> str:
+    """The head in the name of a data file; empty if it has none, as in earlier versions."""
+    return (parsed(data.rpartition("/")[2]) or ("", None))[1] or ""
 
 
 def new_marker(segment: str) -> str:
@@ -73,17 +72,11 @@ def as_day(folder: str) -> date | None:
         return None
 
 
-class File(NamedTuple):
-    """What the name of a file in the folder of a day says."""
+def parsed(file: str) -> tuple[str, str | None] | None:
+    """Which segment's a file in the folder of a day is, by the last part of its name.
 
-    id: str
-    """The last part of the name of its segment."""
-    is_manifest: bool
-    head: str | None
-    """Of a data file: see `storage.archive.heads`."""
-
-
-def parsed(file: str) -> File | None:
-    """What a file in the folder of a day is, or None if it is neither a manifest nor has rows."""
+    With the head of a data file, which may be empty, and None of a manifest. Returns None for
+    what is neither.
+    """
     match = _FILE.fullmatch(file)
-    return File(match[1], file.endswith(".json"), match[2]) if match else None
+    return None if match is None else (match[1], match[2] and match[2][1:])

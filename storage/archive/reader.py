@@ -43,17 +43,19 @@ class Reader:
 
     def newest(
         self, before: Position | None, after: datetime | None, sought: Sought | None
-    ) -> Iterator[ChatInteraction]:
+    ) -> Iterator[ChatInteraction | datetime]:
         """Rows before a position, created at `after` or later, newest first.
 
-        With `sought`, only frames that may have rows of these users are read.
+        With `sought`, only frames that may have rows of these users are read. A time among them
+        says that the next row is not newer; only going on reads its frame.
         """
         for contents in self._attempts():
             with suppress(Rewritten):
                 backward = by_time.newest if contents.manifest.is_by_time else by_user.newest
-                for row in backward(contents, before, after, sought):
-                    before = row.position
-                    yield row
+                for found in backward(contents, before, after, sought):
+                    if isinstance(found, ChatInteraction):
+                        before = found.position
+                    yield found
                 return
 
     def find(self, wanted: Sequence[Position]) -> dict[str, ChatInteraction]:

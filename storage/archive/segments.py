@@ -93,7 +93,7 @@ def manifest_of(
         key_id=key_id or pseudonyms.key_id(),
         times=tuple(times),
     )
-    return msgspec.structs.replace(manifest, data=names.new_data(segment, str(manifest.head())))
+    return msgspec.structs.replace(manifest, data=names.new_data(segment, manifest.head()))
 
 
 def framed(frame: WrittenFrame, first: Position | None = None) -> Frame:

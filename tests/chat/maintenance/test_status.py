@@ -1,16 +1,15 @@
 """storage_status: what there is and what is due, as an operator and a check see it."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from chat.maintenance import holds
 from chat.maintenance import status as subject
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Hold
-from storage.archive import heads
 from storage.archive.names import new_data
 from tests.chat.maintenance.tiers import MICROSECOND
 from tests.storage.archive.format_1 import EarlierArchive
@@ -145,10 +144,11 @@ def test_a_segment_with_a_file_that_was_left_is_counted_once(store):
     store.fill(NOW - 31 * DAY)
     store.run("archive_interactions", now=NOW)
     (segment,) = store.segments()
-    head = heads.of_file(store.archive.manifest(segment).data)
-    store.archive.files.write(new_data(segment, str(replace(head, count=5))), b"left by a crash")
+    manifest = store.archive.manifest(segment)
+    more = structs.replace(manifest, count=5)
+    store.archive.files.write(new_data(segment, more.head()), b"left by a crash")
     found = store.run("storage_status", now=NOW)
-    assert (found["cold"], found["archive_bytes"]) == (1, head.bytes)
+    assert (found["cold"], found["archive_bytes"]) == (1, manifest.bytes)
 
 
 def test_a_damaged_manifest_that_is_read_is_named_and_the_rest_told(store):

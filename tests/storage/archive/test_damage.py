@@ -196,7 +196,7 @@ def renamed(archive, segment, changes):
     """The same changes, with a data file whose name agrees with them."""
     manifest = archive.manifest(segment)
     changed = msgspec.structs.replace(manifest, users=changes["users"])
-    data = names.new_data(segment, str(changed.head()))
+    data = names.new_data(segment, changed.head())
     archive.files.write(data, archive.files.read(manifest.data))
     return changes | {"data": data}
 
