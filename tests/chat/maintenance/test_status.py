@@ -10,7 +10,6 @@ from chat.maintenance import holds
 from chat.maintenance import status as subject
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Hold
-from storage.archive.names import new_data
 from tests.chat.maintenance.tiers import MICROSECOND
 from tests.storage.archive.format_1 import EarlierArchive
 
@@ -146,7 +145,10 @@ def test_a_segment_with_a_file_that_was_left_is_counted_once(store):
     (segment,) = store.segments()
     manifest = store.archive.manifest(segment)
     more = structs.replace(manifest, count=5)
-    store.archive.files.write(new_data(segment, more.head()), b"left by a crash")
+    for digit in "0f":  # names before and behind that of the right one
+        name = f"{segment}-{digit * 16}.{more.head()}.jsonl.zst"
+        store.archive.files.write(name, b"left by a crash")
+    assert len(store.archive.orphans(segment)) == 2
     found = store.run("storage_status", now=NOW)
     assert (found["cold"], found["archive_bytes"]) == (1, manifest.bytes)
 
