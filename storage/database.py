@@ -29,7 +29,7 @@ from storage.records.json import Record, dumps, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
-from storage.records.stubs import Stub
+from storage.records.stubs import Segments, Stub
 
 Read = Callable[[str], ChatInteraction | None]
 """Returns the hot interaction with an id, or None."""
@@ -189,8 +189,8 @@ class Database(ABC):
         """All stubs, in any order. They may have expired. It may cost a read of everything."""
 
     @abstractmethod
-    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        """Replace hot interactions by stubs that name `segment`; returns the count.
+    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
+        """Replace hot interactions by stubs that name `segment`, or each its own; the count.
 
         One whose fields, both times among them, are not exactly those given has changed, and
         stays. Those that have expired move, too.

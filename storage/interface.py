@@ -34,7 +34,7 @@ from storage.records.json import Stored, dumps, from_json, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import JsonPage, Page, PageQuery, Slice
 from storage.records.questions import Question
-from storage.records.stubs import TakenByStub
+from storage.records.stubs import Segments, TakenByStub
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -274,8 +274,10 @@ class Storage:
         """The newest hot interactions of a user (before a time and id), expired ones among them."""
         return self.database.newest_interactions(Slice(user_id, limit, BEGINNING, before))
 
-    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        """Replace interactions that `segment` of the archive has by stubs; returns the count.
+    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
+        """Replace interactions by stubs that name `segment`, which has them; returns the count.
+
+        With a mapping, the stub of each names the segment that is there for its id.
 
         One whose fields are not exactly those given has changed, and stays.
         """

@@ -1,15 +1,16 @@
 """Moving interactions that are no longer hot to cold storage.
 
-A batch of rows is moved in these steps:
+The due rows of a day are read oldest first, as many as fit in memory: a slab. It is sorted by user
+and cut into segments, so that a user is in one or two of them. It is moved in these steps:
 
-    mark the segment; write it; replace the rows by stubs, a few hundred at a time, unless they have
-    changed since; compact the segment if some had; remove the mark
+    mark each segment and write it; replace the rows by stubs, oldest first, a few hundred at a
+    time, unless they have changed since; compact the segments if some had; remove the marks
 
 A row of a segment counts only if its stub names the segment, so writing the segment first does no
 harm. Each row changes tiers in one step of the database: it is hot before and cold afterwards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from chat.maintenance.compaction import Compaction
@@ -18,6 +19,7 @@ from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, Run
 from storage import expiry
+from storage.archive import segments
 from storage.archive.manifests import Manifest
 from storage.batched import batched
 from storage.interface import Storage
@@ -27,8 +29,19 @@ from storage.records.cursors import Position
 PAGE = 100
 """Rows read at a time: at most 40 MB."""
 
-SEGMENT_BYTES = 32 * 1024 * 1024
-"""Text in one segment, about. All of it is in memory while the segment is written."""
+SLAB_BYTES = 64 * 1024 * 1024
+"""What the rows of a slab take in memory, about."""
+
+ROW_BYTES = 1500
+"""What a row takes in memory besides its text, about."""
+
+SEGMENT_ROWS = 256
+"""The most rows in a segment, which is what an erasure reads and writes for each day of a user: see
+decision 0033.
+"""
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+"""Text in one segment, about: all of it is in memory when a page has its rows."""
 
 MOVED_AT_ONCE = 500
 
@@ -64,9 +77,9 @@ def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> Non
         with damage.passed_over():
             report.finished = compaction.finish_interrupted(run)
         job = _Job(storage, run, report, compaction)
-        for batch in _batches(storage, policy, run):
+        for slab in _slabs(_due(storage, policy, run)):
             run.step(report.archived)
-            job.move(batch)
+            job.move(slab)
         report.remaining = report.archived if run.dry_run else report.changed
 
 
@@ -77,76 +90,119 @@ def _count(storage: Storage, policy: Policy) -> int:
 
 
 @dataclass(frozen=True)
+class _Segment:
+    """A segment that was written, with its rows and its marker."""
+
+    name: str
+    rows: list[ChatInteraction]
+    marker: str
+    written: Manifest | None
+
+
+@dataclass(frozen=True)
 class _Job:
-    """What moving a batch needs."""
+    """What moving a slab needs."""
 
     storage: Storage
     run: Run
     report: Archived
     compaction: Compaction
 
-    def move(self, batch: list[ChatInteraction]) -> None:
-        """Move one batch, in the steps that the docstring of this module lists."""
+    def move(self, slab: list[ChatInteraction]) -> None:
+        """Move the rows of a slab, in the steps that the docstring of this module lists."""
+        batches = cut(slab, min(self.run.batch_size, SEGMENT_ROWS))
         if self.run.dry_run:
-            self.report.archived += len(batch)
-            self.report.segments += 1
+            self.report.archived += len(slab)
+            self.report.segments += sum(1 for _ in batches)
             return
-        archive = self.storage.archive
-        segment = archive.new_segment(batch[0].created_at.date())
-        marker = archive.mark(segment)
-        written = archive.write(segment, batch)
+        written = [self._write(batch) for batch in batches]
         try:
-            moved = self._put_stubs(batch, segment)
+            changed = self._put_stubs(slab, written)
         except LockLost:
-            _take_back(self.storage, batch, segment, written)
+            _take_back(self.storage, written)
             raise
-        if _take_back(self.storage, batch, segment, written):
+        if _take_back(self.storage, written):
             raise LockLost
-        if moved < len(batch):
-            self.compaction.compact(segment)
-        archive.unmark([marker])
-        self.report.changed += len(batch) - moved
-        self.report.segments += 1 if moved else 0
+        for segment in written:
+            is_whole = changed.isdisjoint(row.interaction_id for row in segment.rows)
+            kept = len(segment.rows) if is_whole else self.compaction.compact(segment.name).kept
+            self.storage.archive.unmark([segment.marker])
+            self.report.segments += 1 if kept else 0
 
-    def _put_stubs(self, batch: list[ChatInteraction], segment: str) -> int:
-        moved = 0
-        for rows in batched(batch, MOVED_AT_ONCE):
+    def _write(self, batch: list[ChatInteraction]) -> _Segment:
+        archive = self.storage.archive
+        name = archive.new_segment(batch[0].created_at.date())
+        marker = archive.mark(name)
+        return _Segment(name, batch, marker, archive.write(name, batch))
+
+    def _put_stubs(self, slab: list[ChatInteraction], written: list[_Segment]) -> set[str]:
+        """Returns the ids of the rows that have changed, and stay.
+
+        The order is that of time, in which rows are neighbours in the database, too.
+        """
+        changed: set[str] = set()
+        names = {row.interaction_id: segment.name for segment in written for row in segment.rows}
+        for rows in batched(slab, MOVED_AT_ONCE):
             self.run.step(self.report.archived)
-            count = self.storage.move_to_cold(rows, segment)
-            moved += count
+            count = self.storage.move_to_cold(rows, names)
+            if count < len(rows):
+                changed |= self._without_stub(rows, names)
             self.report.archived += count
+            self.report.changed += len(rows) - count
             self.report.remaining = max(self.report.remaining - len(rows), 0)
-        return moved
+        return changed
+
+    def _without_stub(self, rows: list[ChatInteraction], names: Mapping[str, str]) -> set[str]:
+        ids = [row.interaction_id for row in rows]
+        stubs = self.storage.database.stubs(ids)
+        return {each for each in ids if each not in stubs or stubs[each].segment != names[each]}
 
 
-def _take_back(
-    storage: Storage, batch: list[ChatInteraction], segment: str, written: Manifest | None
-) -> bool:
-    """Make a batch hot again if another run has rewritten its segment. Returns whether one has.
+def _take_back(storage: Storage, written: list[_Segment]) -> bool:
+    """Make rows hot again whose segments another run has rewritten. Returns whether one has.
 
     The other run saw rows without stubs and removed them. See Note [Keeping the lock].
     """
-    if storage.archive.manifest(segment) == written:
-        return False
-    storage.archive.mark(segment)
-    storage.return_from_cold(batch, segment)
-    return True
+    archive = storage.archive
+    lost = [each for each in written if archive.manifest(each.name) != each.written]
+    for segment in lost:
+        archive.mark(segment.name)
+        storage.return_from_cold(segment.rows, segment.name)
+    return bool(lost)
 
 
-def _batches(storage: Storage, policy: Policy, run: Run) -> Iterator[list[ChatInteraction]]:
-    """What is to be archived, oldest first. A batch is of one day and fits in memory."""
+def cut(
+    slab: Iterable[ChatInteraction], at_most: int = SEGMENT_ROWS
+) -> Iterator[list[ChatInteraction]]:
+    """The rows of a day by user, in batches of so many rows that divide few users."""
     batch: list[ChatInteraction] = []
-    batch_bytes = 0
-    for interaction in _due(storage, policy, run):
-        text_bytes = interaction.text_bytes
-        is_full = len(batch) == run.batch_size or batch_bytes + text_bytes > SEGMENT_BYTES
-        if batch and (is_full or batch[0].created_at.date() != interaction.created_at.date()):
+    text_bytes = 0
+    for _, row in segments.by_user(slab):
+        is_full = len(batch) == at_most or text_bytes + row.text_bytes > SEGMENT_BYTES
+        is_enough = len(batch) >= at_most * 3 / 4 and batch[-1].user_id != row.user_id
+        if is_full or is_enough:
             yield batch
-            batch, batch_bytes = [], 0
-        batch.append(interaction)
-        batch_bytes += text_bytes
+            batch, text_bytes = [], 0
+        batch.append(row)
+        text_bytes += row.text_bytes
     if batch:
         yield batch
+
+
+def _slabs(rows: Iterable[ChatInteraction]) -> Iterator[list[ChatInteraction]]:
+    """Rows that come by time, in lists of one day that fit in memory."""
+    slab: list[ChatInteraction] = []
+    slab_bytes = 0
+    for row in rows:
+        row_bytes = ROW_BYTES + row.text_bytes
+        is_full = slab_bytes + row_bytes > SLAB_BYTES
+        if slab and (is_full or slab[0].created_at.date() != row.created_at.date()):
+            yield slab
+            slab, slab_bytes = [], 0
+        slab.append(row)
+        slab_bytes += row_bytes
+    if slab:
+        yield slab
 
 
 def _due(storage: Storage, policy: Policy, run: Run) -> Iterator[ChatInteraction]:

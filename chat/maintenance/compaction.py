@@ -6,20 +6,19 @@ The next run compacts all marked segments. A row that was not moved is still hot
 restored is hot again, one that was deleted is gone: in each case the segment loses it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
 from chat.maintenance.runs import Run
+from storage.archive.rewriting import ROWS_AT_ONCE, Judge, Rewriting
 from storage.batched import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.models import ChatInteraction
-
-ROWS_AT_ONCE = 500
-"""Rows whose stubs are read with one call."""
+from storage.records.stubs import Stub
 
 
 @dataclass(frozen=True)
@@ -75,26 +74,47 @@ class Compaction:
         Mark the segment before you call this, and afterwards remove only the marks that you knew
         of before: a newer one is somebody else's.
         """
-        archive = self.storage.archive
         self.refuse_lost_manifest(segment)
-        archive.remove_orphans(segment)
-        counts = self.examine(segment)
-        if not counts.kept:
-            archive.remove(segment)
-        elif counts.dropped:
-            archive.write(segment, self._kept(segment))
-        return counts
+        self.storage.archive.remove_orphans(segment)
+        return self._counted(segment, self.storage.archive.rewrite)
+
+    def remove_users(self, segment: str, user_ids: Collection[str]) -> None:
+        """Remove all rows of these users, whose stubs are gone, and nothing else.
+
+        What has no stub besides stays until what has marked the segment for that is completed. So
+        the cost is that of these users' rows. Mark the segment as for `compact`.
+        """
+
+        def others(rows: Sequence[ChatInteraction]) -> list[ChatInteraction]:
+            self.check_time()
+            return [row for row in rows if row.user_id not in user_ids]
+
+        self.refuse_lost_manifest(segment)
+        self.storage.archive.remove_orphans(segment)
+        self.storage.archive.rewrite(segment, others, user_ids)
 
     def examine(self, segment: str) -> SegmentCounts:
         """Returns what `compact` would do. A segment that does not exist has no rows."""
-        manifest = self.storage.archive.manifest(segment)
-        if manifest is None:
-            return SegmentCounts(0, 0, 0)
-        kept = held = 0
-        for row in self._kept(segment):
-            kept += 1
-            held += row.created_at <= self.cutoff
-        return SegmentCounts(kept, manifest.count - kept, held)
+        return self._counted(segment, self._judged)
+
+    def _counted(self, segment: str, do: Callable[[str, Judge], Rewriting]) -> SegmentCounts:
+        held = 0
+
+        def judge(rows: Sequence[ChatInteraction]) -> list[ChatInteraction]:
+            nonlocal held
+            kept = self._kept(segment, rows)
+            held += sum(row.created_at <= self.cutoff for row in kept)
+            return kept
+
+        counts = do(segment, judge)
+        return SegmentCounts(counts.kept, counts.dropped, held)
+
+    def _judged(self, segment: str, judge: Judge) -> Rewriting:
+        kept = count = 0
+        for rows in batched(self.storage.archive.rows(segment), ROWS_AT_ONCE):
+            kept += len(list(judge(rows)))
+            count += len(rows)
+        return Rewriting(kept, count - kept)
 
     def refuse_lost_manifest(self, segment: str) -> None:
         """Raise DamagedArchive if a segment has rows and stubs, but no manifest.
@@ -109,14 +129,13 @@ class Compaction:
             if any(stub.segment == segment and stub.created_at > self.cutoff for stub in stubs):
                 raise DamagedArchive(f"{segment}.json", "it is missing, and its rows are there")
 
-    def _kept(self, segment: str) -> Iterator[ChatInteraction]:
-        for rows in batched(self.storage.archive.rows(segment), ROWS_AT_ONCE):
-            self.check_time()
-            stubs = self.storage.database.stubs([row.interaction_id for row in rows])
-            for row in rows:
-                stub = stubs.get(row.interaction_id)
-                is_past = row.created_at <= self.cutoff
-                counts = stub is not None and stub.segment == segment
-                is_purged = is_past and self.purges
-                if (counts and not is_purged) or (is_past and self.holds.holds(row)):
-                    yield row
+    def _kept(self, segment: str, rows: Sequence[ChatInteraction]) -> list[ChatInteraction]:
+        self.check_time()
+        stubs = self.storage.database.stubs([row.interaction_id for row in rows])
+        return [row for row in rows if self._stays(row, segment, stubs.get(row.interaction_id))]
+
+    def _stays(self, row: ChatInteraction, segment: str, stub: Stub | None) -> bool:
+        is_past = row.created_at <= self.cutoff
+        counts = stub is not None and stub.segment == segment
+        is_purged = is_past and self.purges
+        return (counts and not is_purged) or (is_past and self.holds.holds(row))

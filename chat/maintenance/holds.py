@@ -4,7 +4,7 @@ They are kept in the archive, where restoring a backup of the database does not 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -12,9 +12,9 @@ from typing import Literal
 
 import msgspec
 
-from storage.archive import pseudonyms
 from storage.archive.archive import Archive
 from storage.archive.manifests import Manifest
+from storage.archive.pseudonyms import Sought
 from storage.models import ChatInteraction
 from storage.records.json import format_time
 
@@ -73,11 +73,11 @@ class Holds:
 
     def may_hold(self, manifest: Manifest) -> bool:
         """Whether a segment may have rows that are held."""
-        return manifest.oldest.date() in self.days or manifest.may_hold_any(self._pseudonyms)
+        return manifest.oldest.date() in self.days or manifest.may_hold_any(self._sought)
 
     @cached_property
-    def _pseudonyms(self) -> Mapping[str, Set[str]]:
-        return pseudonyms.sets_by_key(self.users)
+    def _sought(self) -> Sought:
+        return Sought(self.users)
 
 
 def find(archive: Archive, kind: Kind, value: str) -> Hold | None:

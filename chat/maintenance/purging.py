@@ -74,7 +74,7 @@ class _Purge:
     report: Purged
     damage: Damage
     due: dict[str, int] = field(default_factory=dict)
-    """About how many rows are past the cutoff, by segment. A frame counts as a whole."""
+    """How many rows are past the cutoff, by segment; of earlier versions, about."""
     unreadable: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -120,8 +120,7 @@ class _Purge:
                     self.damage.found.append(error)
                 continue
             if manifest is not None and manifest.oldest <= self.cutoff:
-                expired = (frame for frame in manifest.frames if frame.first[0] <= self.cutoff)
-                self.due[segment] = sum(frame.count for frame in expired)
+                self.due[segment] = manifest.count_until(self.cutoff)
         if nothing_stays:
             self.unreadable += sorted(set(lost) - marked)
 

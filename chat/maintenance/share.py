@@ -48,7 +48,7 @@ def check(storage: Storage, policy: Policy) -> None:
     holds = Holds.of(storage.archive)
     hot = storage.database.count_oldest(until, ALL)
     due = (_unheld(storage, until, holds) if holds.all else hot) + sum(
-        _due(manifest, until)
+        manifest.count_until(until)
         for manifest in _manifests(storage.archive, first=date.min, last=until.date())
         if not holds.may_hold(manifest)
     )
@@ -60,7 +60,7 @@ def check(storage: Storage, policy: Policy) -> None:
     for manifest in _manifests(storage.archive, first=until.date(), last=date.max):
         if others >= enough:
             return
-        others += manifest.count - _due(manifest, until)
+        others += manifest.count - manifest.count_until(until)
     if others < enough:
         raise TooManyDue(due, due + others, policy.total_days)
 
@@ -93,11 +93,3 @@ def _manifests(archive: Archive, first: date, last: date) -> Iterator[Manifest]:
                 continue
             if manifest is not None:
                 yield manifest
-
-
-def _due(manifest: Manifest, until: datetime) -> int:
-    """How many rows of a segment were created until then, without those of a frame in between."""
-    if manifest.newest <= until:
-        return manifest.count
-    following = zip(manifest.frames, manifest.frames[1:], strict=False)
-    return sum(frame.count for frame, after in following if after.first[0] <= until)

@@ -1,6 +1,6 @@
 """How much is stored, what is due and what is pending. The cost is bounded, whatever there is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +11,8 @@ from chat.maintenance.holds import Holds
 from chat.maintenance.policy import LATEST, Policy
 from storage import expiry
 from storage.archive.archive import Archive
+from storage.archive.heads import Head
+from storage.archive.manifests import Manifest
 from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
 from storage.interface import BEGINNING, Storage
@@ -64,8 +66,8 @@ class Status:
     """Nobody can read anything of these users, but bytes may be left in the database's files."""
     newest_backup: str | None = None
     damaged: list[str] = field(default_factory=list)
-    """Files of the archive: manifests that cannot be read (their segments are in no other count),
-    and what the last verification found, or the one that is under way.
+    """Files of the archive: what the last verification found, or the one that is under way, and
+    manifests that had to be read here and cannot be (their segments are in no other count).
     """
     verified_at: str | None = None
     """When the archive was last verified completely (verify_archive)."""
@@ -73,7 +75,7 @@ class Status:
 
 
 def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[[], None]) -> None:
-    """Fill `status`. Reads the manifest of every segment, and few rows.
+    """Fill `status`. Lists the files of the archive, and reads few of them, and few rows.
 
     `check_time` is called again and again meanwhile, and may raise.
     """
@@ -135,25 +137,40 @@ def _look_at_cold(
     status: Status,
     check_time: Callable[[], None],
 ) -> None:
+    late = _of_late(policy).cutoff
     times = []
-    late = _of_late(policy)
-    for segment in archive.all_segments():
-        check_time()
-        try:
-            manifest = archive.manifest(segment)
-        except DamagedArchive as error:
-            status.damaged.append(error.name)
-            continue
-        if manifest is None:
-            continue
+    for told in _told(archive, late, status.damaged, check_time):
         status.segments += 1
-        status.cold += manifest.count
-        status.archive_bytes += manifest.bytes
-        is_overdue = manifest.newest <= late.cutoff
-        status.overdue_to_purge += is_overdue and not holds.may_hold(manifest)
-        times += [manifest.oldest, manifest.newest]
+        status.cold += told.count
+        status.archive_bytes += told.bytes
+        times += [told.oldest, told.newest]
+        if isinstance(told, Manifest):
+            status.overdue_to_purge += told.newest <= late and not holds.may_hold(told)
     if times:
         status.oldest_cold, status.newest_cold = format_time(min(times)), format_time(max(times))
+
+
+def _told(
+    archive: Archive, late: datetime, damaged: list[str], check_time: Callable[[], None]
+) -> Iterator[Head | Manifest]:
+    """What is known of each segment: its head, or its manifest if that is needed.
+
+    It is where there is no head, and where all rows were created until `late`.
+    """
+    for day in archive.days():
+        check_time()
+        for segment in archive.listed(day)[0]:
+            if segment.head is not None and segment.head.newest > late:
+                yield segment.head
+                continue
+            check_time()
+            try:
+                manifest = archive.manifest(segment.segment)
+            except DamagedArchive as error:
+                damaged.append(error.name)
+                continue
+            if manifest is not None:
+                yield manifest
 
 
 def _of_late(policy: Policy) -> Policy:

@@ -9,11 +9,14 @@ from typing import IO, Any, cast
 from django.conf import settings
 from django.core.files.storage import storages
 
-from storage.archive import manifests, names, segments
+from storage.archive import heads, manifests, names, segments
+from storage.archive.contents import Contents, Rewritten
 from storage.archive.files import Backend, Files, Unchanging, translated
+from storage.archive.heads import Listed
 from storage.archive.manifests import Manifest
+from storage.archive.pseudonyms import Sought
 from storage.archive.reader import Reader
-from storage.archive.segments import Writer
+from storage.archive.rewriting import Judge, Rewriting, rewritten
 from storage.exceptions import DamagedArchive, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
@@ -55,25 +58,39 @@ class Archive:
         return names.new_segment(day)
 
     def write(self, segment: str, rows: Iterable[ChatInteraction]) -> Manifest | None:
-        """Write or rewrite a segment. Returns its manifest. Without rows, removes it: None.
+        """Write a segment, or replace its rows. Returns its manifest. Without rows, removes it.
 
-        The rows must be sorted by (created_at, interaction_id), without repeats and all of the
-        segment's day; else ValueError. They may come from the segment itself. If this fails, the
-        segment is as it was or completely written, and `remove_orphans` deletes a file left over.
+        The rows may come in any order; all are in memory. They must be of the segment's day, and
+        none may be there twice; else ValueError. If this fails, the segment is as it was or
+        completely written, and `remove_orphans` deletes a file left over.
         """
         before = self.manifest(segment)
-        data = names.new_data(segment)
         with _spool() as file:
-            manifest = Writer(segment, data, file).write(rows)
-            if manifest is None:
-                self.remove(segment)
-                return None
-            file.seek(0)
-            self.files.write(data, file)
-        self._commit(manifest, before)
-        if before is not None:
-            self.files.delete(before.data)
+            manifest = segments.write(segment, rows, file)
+            self._replace(segment, before, manifest, file)
         return manifest
+
+    def rewrite(
+        self, segment: str, judge: Judge, user_ids: Collection[str] | None = None
+    ) -> Rewriting:
+        """Drop the rows that `judge` does not return, from one reading. Returns the counts.
+
+        With `user_ids`, only parts of the segment that may have rows of these users need be judged;
+        all others stay. Fails as `write` does, and with DamagedArchive.
+        """
+        before = self.manifest(segment)
+        if before is None:
+            return Rewriting(0, 0)
+        sought = None if user_ids is None else Sought(user_ids)
+        with _spool() as file:
+            try:
+                manifest = rewritten(Contents(self.files, before), judge, file, sought)
+            except Rewritten:
+                raise _overtaken(segment) from None
+            kept = 0 if manifest is None else manifest.count
+            if kept < before.count:
+                self._replace(segment, before, manifest, file)
+        return Rewriting(kept, before.count - kept)
 
     def manifest(self, segment: str) -> Manifest | None:
         """What is known about a segment without its rows. None if there is no such segment."""
@@ -95,10 +112,12 @@ class Archive:
 
     def segments_and_lost(self, day: date) -> tuple[list[str], list[str]]:
         """The segments of a day, oldest first, and those that have rows but lost their manifest."""
-        files = self.files.list(day.isoformat())
-        segments = {segment for file in files if (segment := names.as_segment(day, file))}
-        with_files = {segment for file in files if (segment := names.segment_of(day, file))}
-        return sorted(segments), sorted(with_files - segments)
+        found, lost = self.listed(day)
+        return [each.segment for each in found], lost
+
+    def listed(self, day: date) -> tuple[list[Listed], list[str]]:
+        """The same with what the names of the files tell: no file is read."""
+        return heads.listed(day, self.files.list(day.isoformat()))
 
     def all_segments(self) -> Iterator[str]:
         """The segments of all days, oldest first."""
@@ -119,13 +138,32 @@ class Archive:
         return self._reader(segment).rows()
 
     def newest(
-        self, segment: str, before: Position | None = None, after: datetime | None = None
+        self,
+        segment: str,
+        before: Position | None = None,
+        after: datetime | None = None,
+        sought: Sought | None = None,
     ) -> Iterator[ChatInteraction]:
         """The rows of a segment before a position and created at `after` or later, newest first.
 
-        Only the frames that are asked for are read.
+        Only the frames that are asked for are read. With `sought`, no rows of others are wanted;
+        but from segments that earlier versions wrote these are returned as well.
         """
-        return self._reader(segment).newest(before, after)
+        found = self.announced(segment, before, after, sought)
+        return (row for row in found if isinstance(row, ChatInteraction))
+
+    def announced(
+        self,
+        segment: str,
+        before: Position | None = None,
+        after: datetime | None = None,
+        sought: Sought | None = None,
+    ) -> Iterator[ChatInteraction | datetime]:
+        """The same, with times in between: no row that follows is newer.
+
+        So whoever merges segments reads no frame before it is its turn.
+        """
+        return self._reader(segment).newest(before, after, sought)
 
     def find(self, segment: str, wanted: Sequence[Position]) -> dict[str, ChatInteraction]:
         """The rows at these positions, by id. Those that the segment does not have are left out."""
@@ -144,6 +182,36 @@ class Archive:
         If it is rewritten meanwhile, all its new rows follow. Raises DamagedArchive.
         """
         return self._reader(segment).verified()
+
+    # Whose rows there are.
+
+    def segments_of(self, user_ids: Collection[str]) -> Iterator[tuple[str, list[str]]]:
+        """The segments that may have rows of some users, oldest first, each with which of them.
+
+        Raises DamagedArchive if there are rows without a manifest: nobody could tell whose they
+        are. What interrupted runs have left without one must be gone.
+        """
+        sought = Sought(user_ids)
+        for day in self.days():
+            found, lost = self.listed(day)
+            if lost:
+                raise DamagedArchive(f"{lost[0]}.json", "it is missing, and its rows are there")
+            yield from self._may_hold(found, sought)
+
+    def ids_of(self, segment: str, user_ids: Collection[str]) -> dict[str, list[str]]:
+        """The ids of these users' rows in a segment, by user. Reads the frames that have them."""
+        found: dict[str, list[str]] = {}
+        for key in self._reader(segment).keys(Sought(user_ids)):
+            found.setdefault(key.user_id, []).append(key.interaction_id)
+        return found
+
+    def _may_hold(self, found: Iterable[Listed], sought: Sought) -> Iterator[tuple[str, list[str]]]:
+        for each in found:
+            if each.head is not None and not each.head.holders(sought):
+                continue
+            manifest = self.manifest(each.segment)
+            if manifest is not None and (holders := manifest.holders(sought)):
+                yield each.segment, list(holders)
 
     # What interrupted runs leave.
 
@@ -195,35 +263,22 @@ class Archive:
         for marker in markers:
             self.files.delete(marker)
 
-    # Whose the rows are.
-
-    def segments_of(self, user_ids: Collection[str]) -> Iterator[tuple[str, list[str]]]:
-        """The segments that may have rows of these users, oldest first, with which of them.
-
-        Raises DamagedArchive if there are rows without a manifest: nobody could tell whose they
-        are.
-        """
-        for day in self.days():
-            segments, lost = self.segments_and_lost(day)
-            if lost:
-                raise DamagedArchive(f"{lost[0]}.json", "it is missing, and its rows are there")
-            for segment in segments:
-                manifest = self.manifest(segment)
-                users = [] if manifest is None else list(filter(manifest.may_hold, user_ids))
-                if users:
-                    yield segment, users
-
-    def ids_of(self, segment: str, user_ids: Collection[str]) -> dict[str, list[str]]:
-        """The ids of these users' rows in a segment, by user. Those who have none are left out."""
-        found: dict[str, list[str]] = {}
-        for row in self.rows(segment):
-            if row.user_id in user_ids:
-                found.setdefault(row.user_id, []).append(row.interaction_id)
-        return found
-
     def _reader(self, segment: str) -> Reader:
         names.day_of(segment)
         return Reader(self.files, segment, self.manifest)
+
+    def _replace(
+        self, segment: str, before: Manifest | None, after: Manifest | None, file: IO[bytes]
+    ) -> None:
+        """Put the rows in `file` in the place of those that the segment had."""
+        if after is None:
+            self.remove(segment)
+            return
+        file.seek(0)
+        self.files.write(after.data, file)
+        self._commit(after, before)
+        if before is not None:
+            self.files.delete(before.data)
 
     def _commit(self, manifest: Manifest, before: Manifest | None) -> None:
         """Replace the manifest `before`, unless another run has written the segment meanwhile.
@@ -232,7 +287,7 @@ class Archive:
         """
         if self.manifest(manifest.segment) != before:
             self.files.delete(manifest.data)
-            raise StorageUnavailable(f"{manifest.segment} was rewritten by another run meanwhile.")
+            raise _overtaken(manifest.segment)
         # Another run's remove_orphans may have deleted the new file.
         if len(self.files.read(manifest.data, manifest.bytes - 1, 2) or b"") != 1:
             raise StorageUnavailable(f"{manifest.data} was deleted before it was committed.")
@@ -248,6 +303,10 @@ class Archive:
         for file in files:
             self.files.delete(file)
         self.files.remove_leftovers(segment)
+
+
+def _overtaken(segment: str) -> StorageUnavailable:
+    return StorageUnavailable(f"{segment} was rewritten by another run meanwhile.")
 
 
 @contextmanager

@@ -29,15 +29,23 @@ class WrittenFrame:
 class FrameWriter:
     """Compresses lines and appends them to a file.
 
-    `offset` and `whole` are the length and the SHA-256 of what the file has already.
+    `offset` and `whole` are the length and the SHA-256 of what the file has already, `frame_bytes`
+    is the text of a frame (FRAME_BYTES).
     """
 
     def __init__(
-        self, file: IO[bytes], *, level: int | None = None, offset: int = 0, whole: Any = None
+        self,
+        file: IO[bytes],
+        *,
+        level: int | None = None,
+        frame_bytes: int | None = None,
+        offset: int = 0,
+        whole: Any = None,
     ) -> None:
         self.offset = offset
         self.whole = hashlib.sha256() if whole is None else whole
         self._file = file
+        self._frame_bytes = FRAME_BYTES if frame_bytes is None else frame_bytes
         self._options: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
         if level is not None:
             self._options[zstd.CompressionParameter.compression_level] = level
@@ -51,7 +59,7 @@ class FrameWriter:
 
     def add(self, line: bytes) -> WrittenFrame | None:
         """Add a line. Returns the frame before it if that had no room left and was written."""
-        is_full = self.has_lines and self._size + len(line) > FRAME_BYTES
+        is_full = self.has_lines and self._size + len(line) > self._frame_bytes
         written = self.end_frame() if is_full else None
         self._lines.append(line)
         self._size += len(line)
@@ -60,10 +68,14 @@ class FrameWriter:
     def end_frame(self) -> WrittenFrame:
         """Write the lines since the last frame as one; without lines, as an empty one."""
         content = zstd.compress(b"".join(self._lines), options=self._options)
+        count = len(self._lines)
+        self._lines, self._size = [], 0
+        return self.append(content, count, hashlib.sha256(content).hexdigest())
+
+    def append(self, content: bytes, count: int, sha256: str) -> WrittenFrame:
+        """Write a frame that is compressed already, with so many lines and this SHA-256."""
         self._file.write(content)
         self.whole.update(content)
-        digest = hashlib.sha256(content).hexdigest()
-        written = WrittenFrame(self.offset, len(content), len(self._lines), digest)
+        written = WrittenFrame(self.offset, len(content), count, sha256)
         self.offset += len(content)
-        self._lines, self._size = [], 0
         return written

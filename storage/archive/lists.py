@@ -1,31 +1,38 @@
 """Pages of archived interactions, newest first. Only the days and frames asked for are read."""
 
-import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from bisect import insort
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from itertools import islice
+from typing import TypeVar
 
 from storage.archive.archive import Archive
-from storage.archive.manifests import Manifest
-from storage.batched import batched
+from storage.archive.heads import Listed
+from storage.archive.pseudonyms import Sought
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.pages import Slice
 from storage.records.stubs import Stub
 
 EXAMINED_AT_MOST = 20_000
-"""Rows read for one page. A page that needs more ends early, with a cursor that goes on."""
+"""Rows read for one page. A page that needs more, for the rows of a user in segments of earlier
+versions, ends early, with a cursor that goes on.
+"""
 
-AT_ONCE = 100
-"""Rows whose stubs are looked up at once."""
+AT_ONCE = 25
+"""Rows whose stubs are looked up at once, at least."""
 
-Times = tuple[datetime, datetime]
-"""When the oldest and the newest row of a segment were created."""
+LAST_ID = chr(sys.maxunicode)
+"""Behind all ids."""
 
 Stubs = Callable[[Sequence[str]], Mapping[str, Stub]]
 """Looks stubs up by the ids of interactions."""
 
-Found = tuple[ChatInteraction, str]
-"""A row and its segment."""
+Row = TypeVar("Row", bound=ChatInteraction | None)
+
+Found = tuple[Position, Row, str]
+"""A position, a row and its segment."""
 
 
 def newest(
@@ -37,7 +44,9 @@ def newest(
     """
     found: list[ChatInteraction] = []
     text = examined = 0
-    for batch in batched(_rows(archive, wanted), AT_ONCE):
+    rows = _rows(archive, wanted)
+    # One row more than the page has tells whether another page follows.
+    while batch := list(islice(rows, max(wanted.limit + 1 - len(found), AT_ONCE))):
         examined += len(batch)
         for row in _cold(stubs, batch, wanted.user_id):
             if len(found) == wanted.limit or text >= wanted.max_text:
@@ -45,29 +54,39 @@ def newest(
             found.append(row)
             text += len(row.message) + len(row.response)
         if examined >= EXAMINED_AT_MOST:
-            return found, batch[-1][0].position
+            return found, batch[-1][0]
     return found, None
 
 
-def overlapping(times: Mapping[str, Times]) -> Iterator[list[str]]:
-    """Groups of segments whose times overlap, newest first. Those of a group must be merged."""
-    group: list[str] = []
-    for segment in sorted(times, key=lambda segment: times[segment][1], reverse=True):
-        _, newest = times[segment]
-        if group and all(newest < times[other][0] for other in group):
-            yield group
-            group = []
-        group.append(segment)
-    if group:
-        yield group
+def merged(
+    newest: Mapping[str, datetime], read: Callable[[str], Iterator[Found[Row]]]
+) -> Iterator[Found[Row]]:
+    """What `read` returns for some segments, newest first, as each of them does.
+
+    `newest` says when the newest row of each was created, at the latest. A segment is not read
+    before it is its turn.
+    """
+    waiting = sorted(newest, key=lambda segment: newest[segment])
+    begun: list[tuple[Found[Row], Iterator[Found[Row]]]] = []
+    while waiting or begun:
+        if waiting and (not begun or newest[waiting[-1]] >= begun[-1][0][0][0]):
+            rows = read(waiting.pop())
+        else:
+            found, rows = begun.pop()
+            yield found
+        if (following := next(rows, None)) is not None:
+            # The segment decides between marks of equal positions.
+            insort(begun, (following, rows), key=lambda pair: (pair[0][0], pair[0][2]))
 
 
-def _cold(stubs: Stubs, batch: Sequence[Found], user_id: str | None) -> list[ChatInteraction]:
+def _cold(
+    stubs: Stubs, batch: Sequence[Found[ChatInteraction]], user_id: str | None
+) -> list[ChatInteraction]:
     """The rows of a user (None: of all users) that are still cold.
 
     A row whose stub does not name its segment has become hot again, or was deleted.
     """
-    rows = [(row, segment) for row, segment in batch if user_id in (None, row.user_id)]
+    rows = [(row, segment) for _, row, segment in batch if user_id in (None, row.user_id)]
     known = stubs([row.interaction_id for row, _ in rows]) if rows else {}
     return [
         row
@@ -76,20 +95,22 @@ def _cold(stubs: Stubs, batch: Sequence[Found], user_id: str | None) -> list[Cha
     ]
 
 
-def _rows(archive: Archive, wanted: Slice) -> Iterator[Found]:
+def _rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction]]:
     """The rows that may be in a slice, newest first."""
     before = _before(wanted)
+    sought = None if wanted.user_id is None else Sought([wanted.user_id])
+
+    def read(segment: str) -> Iterator[Found[ChatInteraction | None]]:
+        for found in archive.announced(segment, before, wanted.created_after, sought):
+            if isinstance(found, ChatInteraction):
+                yield found.position, found, segment
+            else:
+                yield (found, LAST_ID), None, segment
+
     for day in _days(archive, wanted):
-        for group in overlapping(_times(archive, day, wanted)):
-            rows = [_rows_of(archive, segment, before, wanted.created_after) for segment in group]
-            yield from heapq.merge(*rows, key=lambda found: found[0].position, reverse=True)
-
-
-def _rows_of(
-    archive: Archive, segment: str, before: Position | None, after: datetime
-) -> Iterator[Found]:
-    for row in archive.newest(segment, before, after):
-        yield row, segment
+        for position, row, segment in merged(_segments(archive, day, wanted, sought), read):
+            if row is not None:
+                yield position, row, segment
 
 
 def _before(wanted: Slice) -> Position | None:
@@ -105,17 +126,25 @@ def _days(archive: Archive, wanted: Slice) -> list[date]:
     return [day for day in reversed(archive.days()) if first <= day <= last]
 
 
-def _times(archive: Archive, day: date, wanted: Slice) -> dict[str, Times]:
-    """The segments of a day that may have rows of a slice."""
+def _segments(
+    archive: Archive, day: date, wanted: Slice, sought: Sought | None
+) -> dict[str, datetime]:
+    """The segments of a day that may have rows of a slice, with the times of their newest."""
+    before = _before(wanted)
     return {
-        manifest.segment: (manifest.oldest, manifest.newest)
-        for manifest in archive.manifests(day)
-        if _may_have(manifest, wanted)
+        segment: newest
+        for segment, oldest, newest in times(archive, archive.listed(day)[0], sought)
+        if newest >= wanted.created_after and (before is None or oldest <= before[0])
     }
 
 
-def _may_have(manifest: Manifest, wanted: Slice) -> bool:
-    before = _before(wanted)
-    if manifest.newest < wanted.created_after or (before and manifest.oldest > before[0]):
-        return False
-    return wanted.user_id is None or manifest.may_hold(wanted.user_id)
+def times(
+    archive: Archive, found: Iterable[Listed], sought: Sought | None
+) -> Iterator[tuple[str, datetime, datetime]]:
+    """Those of some segments that may have rows of users (None: of anyone), from when to when."""
+    for each in found:
+        told = each.head or archive.manifest(each.segment)
+        if told is None:
+            continue
+        if sought is None or told.holders(sought):
+            yield each.segment, told.oldest, told.newest

@@ -12,8 +12,10 @@ PENDING = "pending"
 _DAY = r"\d{4}-\d{2}-\d{2}"
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _RANDOM = r"[0-9a-f]{16}"
+_HEAD = r"[0-9]{1,9}\.[0-9]{1,12}(?:\.[0-9]{1,11}){2}(?:\.[0-9a-f]{8}){3}"
+"""See `storage.archive.heads`: rows, bytes, microseconds, a key and pseudonyms."""
 _SEGMENT = re.compile(rf"({_DAY})/{_ID}", re.ASCII)
-_FILE = re.compile(rf"({_ID})(?:\.json|-{_RANDOM}\.jsonl\.zst)", re.ASCII)
+_FILE = re.compile(rf"({_ID})(?:\.json|-{_RANDOM}(|\.{_HEAD})\.jsonl\.zst)", re.ASCII)
 _MARKER = re.compile(rf"({_DAY})\.({_ID})\.{_RANDOM}", re.ASCII)
 
 
@@ -35,14 +37,19 @@ def manifest_of(segment: str) -> str:
     return f"{segment}.json"
 
 
-def new_data(segment: str) -> str:
-    """A name for a file with a segment's rows that was never used before."""
-    return f"{segment}-{secrets.token_hex(8)}.jsonl.zst"
+def new_data(segment: str, head: str = "") -> str:
+    """A name for a file with a segment's rows that was never used before, with its head if any."""
+    return f"{segment}-{secrets.token_hex(8)}{head and '.'}{head}.jsonl.zst"
 
 
 def is_data_of(name: str, segment: str) -> bool:
     """Whether a file has, or once had, rows of the segment."""
-    return bool(re.fullmatch(rf"{re.escape(segment)}-{_RANDOM}\.jsonl\.zst", name, re.ASCII))
+    return name.startswith(f"{segment}-") and parsed(name.rpartition("/")[2]) is not None
+
+
+def head_of(data: str) -> str:
+    """The head in the name of a data file; empty if it has none, as in earlier versions."""
+    return (parsed(data.rpartition("/")[2]) or ("", None))[1] or ""
 
 
 def new_marker(segment: str) -> str:
@@ -65,12 +72,11 @@ def as_day(folder: str) -> date | None:
         return None
 
 
-def as_segment(day: date, file: str) -> str | None:
-    """The segment whose manifest is this file in the folder of a day, or None."""
-    return segment_of(day, file) if file.endswith(".json") else None
+def parsed(file: str) -> tuple[str, str | None] | None:
+    """Which segment's a file in the folder of a day is, by the last part of its name.
 
-
-def segment_of(day: date, file: str) -> str | None:
-    """The segment whose manifest or rows are in this file in the folder of a day, or None."""
+    With the head of a data file, which may be empty, and None of a manifest. Returns None for
+    what is neither.
+    """
     match = _FILE.fullmatch(file)
-    return f"{day.isoformat()}/{match[1]}" if match else None
+    return None if match is None else (match[1], match[2] and match[2][1:])

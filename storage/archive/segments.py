@@ -1,120 +1,140 @@
 """The rows of a segment as bytes: lines of JSON in the frames of `storage.archive.frames`."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC
 from typing import IO, TypeVar
 
 import msgspec
 
 from storage.archive import names, pseudonyms
 from storage.archive.frames import FrameWriter, WrittenFrame
-from storage.archive.manifests import USERS_MAX, Frame, Manifest
+from storage.archive.heads import microseconds, time_of
+from storage.archive.manifests import FORMAT, Frame, Manifest
 from storage.compat import zstd
 from storage.exceptions import DamagedArchive
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
-from storage.records.json import format_time, from_json, to_json
+from storage.records.json import from_json, to_json
 
 LEVEL = 6
 """Of compression. Level 9 saves another 2 % of text at half the speed."""
 
+FRAME_BYTES = 16 * 1024
+"""Text in one frame, which is what a cold read costs. See decision 0033."""
 
-class _Key(msgspec.Struct):
-    """The one field of a line that is decoded to find a row. The others are skipped."""
+
+class Key(msgspec.Struct):
+    """The fields of a line that are decoded to find a row. The others are skipped."""
 
     interaction_id: str
+    user_id: str
 
 
 T = TypeVar("T")
 
-_KEYS = msgspec.json.Decoder(_Key)
+_KEYS = msgspec.json.Decoder(Key)
 
 
-class Writer:
-    """Writes rows to a file and collects what the manifest says about them."""
+def write(segment: str, rows: Iterable[ChatInteraction], file: IO[bytes]) -> Manifest | None:
+    """Write the rows of a segment to a file. Returns their manifest, or None if there are none.
 
-    def __init__(self, segment: str, data: str, file: IO[bytes]) -> None:
-        self._segment = segment
-        self._data = data
-        self._day = names.day_of(segment)
-        self._writer = FrameWriter(file, level=LEVEL)
-        self._frames: list[Frame] = []
-        self._users: Counter[str] | None = Counter()
-        self._first: Position | None = None
-        """Of the frame that is being filled."""
-        self._last: Position | None = None
+    Raises ValueError if a row is of another day than the segment, or twice there.
+    """
+    users: dict[str, int] = {}
+    times: list[int] = []
+    frames: list[WrittenFrame | None] = []
+    writer = FrameWriter(file, level=LEVEL, frame_bytes=FRAME_BYTES)
+    in_order = by_user(rows)
+    _check(segment, [row for _, row in in_order])
+    for pseudonym, row in in_order:
+        frames.append(writer.add(to_json(row) + b"\n"))
+        users[pseudonym] = users.get(pseudonym, 0) + 1
+        times.append(microseconds(row.created_at))
+    if not times:
+        return None
+    frames.append(writer.end_frame())
+    written = [framed(frame) for frame in frames if frame is not None]
+    return manifest_of(segment, written, users, times, writer)
 
-    def write(self, rows: Iterable[ChatInteraction]) -> Manifest | None:
-        """Write all rows. Returns their manifest, or None if there are none.
 
-        Raises ValueError if a row is of another day than the segment, or out of order.
-        """
-        for row in rows:
-            self._add(row)
-        if self._writer.has_lines:
-            self._end(self._writer.end_frame())
-        return self._manifest() if self._frames else None
+def by_user(rows: Iterable[ChatInteraction]) -> list[tuple[str, ChatInteraction]]:
+    """Rows in the order of a segment, by pseudonym, time and id, each with its pseudonym."""
+    made: dict[str, str] = {}
+    found = []
+    for row in rows:
+        if row.user_id not in made:
+            made[row.user_id] = pseudonyms.pseudonym(row.user_id)
+        found.append((made[row.user_id], row))
+    return sorted(found, key=lambda pair: (pair[0], pair[1].position))
 
-    def _add(self, row: ChatInteraction) -> None:
-        position = row.position
-        if format_time(row.created_at)[:10] != self._day.isoformat():
-            raise ValueError(f"A row was not created on {self._day}, the day of its segment.")
-        if self._last is not None and position <= self._last:
-            raise ValueError("Rows of a segment must be sorted by time and id, without repeats.")
-        if frame := self._writer.add(to_json(row) + b"\n"):
-            self._end(frame)
-        self._first = self._first or position
-        self._last = position
-        self._count(row.user_id)
 
-    def _count(self, user_id: str) -> None:
-        if self._users is not None:
-            self._users[user_id] += 1
-            if len(self._users) > USERS_MAX:
-                self._users = None
+def manifest_of(
+    segment: str,
+    frames: Iterable[Frame],
+    users: dict[str, int],
+    times: Sequence[int],
+    writer: FrameWriter,
+    key_id: str | None = None,
+) -> Manifest:
+    """The manifest of what a writer has written, with a name for the data file."""
+    day = names.day_of(segment)
+    manifest = Manifest(
+        format=FORMAT,
+        segment=segment,
+        data="",
+        sha256=writer.whole.hexdigest(),
+        bytes=writer.offset,
+        count=len(times),
+        oldest=time_of(day, min(times)),
+        newest=time_of(day, max(times)),
+        frames=tuple(frames),
+        users=users,
+        key_id=key_id or pseudonyms.key_id(),
+        times=tuple(times),
+    )
+    return msgspec.structs.replace(manifest, data=names.new_data(segment, manifest.head()))
 
-    def _end(self, frame: WrittenFrame) -> None:
-        assert self._first is not None  # a frame that was written has a row
-        first = self._first
-        self._frames.append(Frame(frame.offset, frame.length, frame.count, frame.sha256, first))
-        self._first = None
 
-    def _manifest(self) -> Manifest:
-        assert self._last is not None
-        users = self._users
-        return Manifest(
-            segment=self._segment,
-            data=self._data,
-            sha256=self._writer.whole.hexdigest(),
-            bytes=self._writer.offset,
-            count=sum(frame.count for frame in self._frames),
-            oldest=self._frames[0].first[0],
-            newest=self._last[0],
-            frames=tuple(self._frames),
-            users=None if users is None else pseudonyms.counts(users),
-            key_id=pseudonyms.key_id(),
-        )
+def framed(frame: WrittenFrame, first: Position | None = None) -> Frame:
+    """A written frame as the manifest has it; in format 1 with the position of its first row."""
+    return Frame(frame.offset, frame.length, frame.count, frame.sha256, first)
+
+
+def lines_of(manifest: Manifest, frame: Frame, content: bytes) -> list[bytes]:
+    """The lines of a frame whose bytes are `content`, in order. Raises DamagedArchive."""
+    check(manifest, frame, content)
+    try:
+        lines = zstd.decompress(content).split(b"\n")
+    except zstd.ZstdError:
+        raise _damage(manifest, frame, "it cannot be decompressed") from None
+    if lines.pop() or len(lines) != frame.count:
+        raise _damage(manifest, frame, "it does not have as many rows as it should")
+    return lines
+
+
+def check(manifest: Manifest, frame: Frame, content: bytes) -> None:
+    """Raise DamagedArchive if these are not the bytes of a frame."""
+    if len(content) != frame.length or hashlib.sha256(content).hexdigest() != frame.sha256:
+        raise _damage(manifest, frame, "its checksum is wrong")
+
+
+def row_of(manifest: Manifest, frame: Frame, line: bytes) -> ChatInteraction:
+    """The row in a line of a frame. Raises DamagedArchive."""
+    return _decoded(from_json, manifest, frame, line)
+
+
+def key_of(manifest: Manifest, frame: Frame, line: bytes) -> Key:
+    """Whose row is in a line of a frame, and its id. Raises DamagedArchive."""
+    return _decoded(_KEYS.decode, manifest, frame, line)
 
 
 def rows_of(manifest: Manifest, frame: Frame, content: bytes) -> list[ChatInteraction]:
     """The rows of a frame whose bytes are `content`, in order. Raises DamagedArchive."""
-    rows = [_decoded(from_json, manifest, frame, line) for line in _lines(manifest, frame, content)]
-    if rows[0].position != frame.first:
+    rows = [row_of(manifest, frame, line) for line in lines_of(manifest, frame, content)]
+    if frame.first is not None and rows[0].position != frame.first:
         raise _damage(manifest, frame, "it does not begin with its first row")
     return rows
-
-
-def wanted_rows(
-    manifest: Manifest, frame: Frame, content: bytes, wanted: set[Position]
-) -> Iterator[ChatInteraction]:
-    """The rows of a frame at the wanted positions. Raises as `rows_of` does."""
-    ids = {interaction_id for _, interaction_id in wanted}
-    for line in _lines(manifest, frame, content):
-        if _decoded(_KEYS.decode, manifest, frame, line).interaction_id in ids:
-            row = _decoded(from_json, manifest, frame, line)
-            if row.position in wanted:
-                yield row
 
 
 def ids_of(name: str, content: bytes) -> list[str]:
@@ -126,16 +146,12 @@ def ids_of(name: str, content: bytes) -> list[str]:
         raise DamagedArchive(name, "it has no manifest, and cannot be read without") from None
 
 
-def _lines(manifest: Manifest, frame: Frame, content: bytes) -> list[bytes]:
-    if len(content) != frame.length or hashlib.sha256(content).hexdigest() != frame.sha256:
-        raise _damage(manifest, frame, "its checksum is wrong")
-    try:
-        lines = zstd.decompress(content).split(b"\n")
-    except zstd.ZstdError:
-        raise _damage(manifest, frame, "it cannot be decompressed") from None
-    if lines.pop() or len(lines) != frame.count:
-        raise _damage(manifest, frame, "it does not have as many rows as it should")
-    return lines
+def _check(segment: str, rows: Sequence[ChatInteraction]) -> None:
+    day = names.day_of(segment)
+    if any(row.created_at.astimezone(UTC).date() != day for row in rows):
+        raise ValueError(f"A row was not created on {day}, the day of its segment.")
+    if len({row.position for row in rows}) != len(rows):
+        raise ValueError("A row of a segment is there twice.")
 
 
 def _decoded(decode: Callable[[bytes], T], manifest: Manifest, frame: Frame, line: bytes) -> T:

@@ -14,7 +14,7 @@ from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import AT_ONCE, Rounds
 from storage.models import ChatInteraction
-from storage.records.stubs import Stub
+from storage.records.stubs import Segments, Stub, segment_of
 
 
 def stubs(client: Client, interaction_ids: Sequence[str]) -> dict[str, Stub]:
@@ -44,7 +44,7 @@ def all_stubs(client: Client) -> Iterator[Stub]:
         parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
-def move(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str) -> int:
+def move(rounds: Rounds, interactions: Sequence[ChatInteraction], segments: Segments) -> int:
     """See `Database.move_to_cold`."""
 
     def move_one(interaction: ChatInteraction, stored: Item | None) -> bool:
@@ -52,6 +52,7 @@ def move(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str) 
             return False
         if items.to_record(stored) != items.to_record(items.to_item(interaction, "")):
             return False
+        segment = segment_of(segments, interaction.interaction_id)
         stub = items.to_stub_item(interaction, segment, items.new_version())
         only_if = condition(expressions.SAME_VERSION, expected=stored["version"]["S"])
         return _put(rounds.client, stub, only_if)

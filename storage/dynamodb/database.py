@@ -37,7 +37,7 @@ from storage.records.json import Record, format_time
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
-from storage.records.stubs import Stub, TakenByStub
+from storage.records.stubs import Segments, Stub, TakenByStub
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class DynamoDBDatabase(Database):
     def all_stubs(self) -> Iterator[Stub]:
         return cold.all_stubs(self.client)
 
-    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
         return cold.move(self._rounds, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:

@@ -4,7 +4,7 @@ The stub decides: a row of the archive is valid only if the stub of its id names
 has no text and no user, and keeps its id taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -35,6 +35,15 @@ class TakenByStub(Exception):
         super().__init__("The id is an archived interaction's.")
         self.stub = stub
         self.replayed = replayed
+
+
+Segments = str | Mapping[str, str]
+"""One segment for all of some interactions, or the segment of each by its id."""
+
+
+def segment_of(segments: Segments, interaction_id: str) -> str:
+    """The segment of one of the interactions."""
+    return segments if isinstance(segments, str) else segments[interaction_id]
 
 
 def by_segment(stubs: Sequence[Stub]) -> dict[str, list[Stub]]:

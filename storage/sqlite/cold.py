@@ -13,7 +13,7 @@ from django.db import transaction
 
 from storage.batched import batched
 from storage.models import ArchivedInteraction, ChatInteraction
-from storage.records.stubs import Stub
+from storage.records.stubs import Segments, Stub, segment_of
 from storage.sql_errors import translated
 from storage.sqlite import queries
 from storage.sqlite.statements import Statements
@@ -55,7 +55,9 @@ def all_stubs(alias: str) -> Iterator[Stub]:
         last = page[-1].interaction_id
 
 
-def move(statements: Statements, interactions: Sequence[ChatInteraction], segment: str) -> int:
+def move(
+    statements: Statements, interactions: Sequence[ChatInteraction], segments: Segments
+) -> int:
     """See `Database.move_to_cold`."""
 
     def move_rows(rows: Sequence[ChatInteraction]) -> int:
@@ -63,7 +65,9 @@ def move(statements: Statements, interactions: Sequence[ChatInteraction], segmen
         unchanged = [row for row in rows if statements.changed(sql, queries.to_parameters(row))]
         _stub_rows(statements.alias).bulk_create(
             ArchivedInteraction(
-                interaction_id=row.interaction_id, created_at=row.created_at, segment=segment
+                interaction_id=row.interaction_id,
+                created_at=row.created_at,
+                segment=segment_of(segments, row.interaction_id),
             )
             for row in unchanged
         )

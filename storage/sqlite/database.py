@@ -19,7 +19,7 @@ from storage.records.json import Record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
-from storage.records.stubs import Stub, TakenByStub
+from storage.records.stubs import Segments, Stub, TakenByStub
 from storage.sql_errors import translated
 from storage.sqlite import (
     answers,
@@ -224,7 +224,7 @@ class SqliteDatabase(Database):
     def all_stubs(self) -> Iterator[Stub]:
         return cold.all_stubs(self._alias)
 
-    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
         return cold.move(self._statements, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:

@@ -26,7 +26,7 @@ from storage.records.json import Record, from_record, to_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
-from storage.records.stubs import Stub, TakenByStub
+from storage.records.stubs import Segments, Stub, TakenByStub, segment_of
 
 
 class Changes:
@@ -173,12 +173,12 @@ class DictionaryDatabase(Database):
     def all_stubs(self) -> Iterator[Stub]:
         return iter(list(self._stubs.values()))
 
-    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
+    def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
         with self._writing():
             unchanged = [row for row in interactions if self._is_as_stored(row)]
             for row in unchanged:
                 del self._hot[row.interaction_id]
-                self._put_stub(row, segment)
+                self._put_stub(row, segment_of(segment, row.interaction_id))
             return len(unchanged)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:

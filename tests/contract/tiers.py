@@ -143,6 +143,19 @@ class TiersContract:
         assert storage.database.stubs(["old-0", "old-1", "old-2"]).keys() == {"old-0"}
         assert storage.get_interaction_sync("old-1").response == "changed meanwhile"
 
+    def test_each_moves_to_its_own_segment(self, storage, archive, make_old):
+        rows = [make_old(number) for number in range(4)]
+        storage.create_interactions_sync(rows)
+        first, second = archive.new_segment(DAY.date()), archive.new_segment(DAY.date())
+        archive.write(first, rows[::2])
+        archive.write(second, rows[1::2])
+        segments = {row.interaction_id: (first, second)[n % 2] for n, row in enumerate(rows)}
+        assert storage.move_to_cold(rows, segments) == 4
+        stubs = storage.database.stubs(list(segments))
+        assert {name: stub.segment for name, stub in stubs.items()} == segments
+        for row in rows:
+            assert storage.get_interaction_sync(row.interaction_id).same_content(row)
+
     def test_moving_twice_moves_once(self, storage, archive, make_old):
         interaction = make_old(1)
         storage.create_interactions_sync([interaction])

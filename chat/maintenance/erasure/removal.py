@@ -1,8 +1,7 @@
 """Finding and deleting what there is of users: in the database, the archive, the cache, and SQL.
 
-A sweep goes through all of these once, for all users of a run together: rows lie by time, so most
-segments of the archive have some of each user. What is in the archive is found by its manifests,
-which name their users by pseudonym, and then by reading the rows.
+A sweep goes through all of these once, for all users of a run together. What is in the archive is
+found by its manifests, which name their users by pseudonym, and then by reading the rows.
 """
 
 from collections import Counter
@@ -14,6 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 from chat.maintenance.compaction import Compaction
 from chat.maintenance.runs import LockLost, OutOfTime, Run
 from storage import accounts
+from storage.archive.lists import times
+from storage.archive.pseudonyms import Sought
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
@@ -74,7 +75,7 @@ class Removal:
             return
         marker = self.storage.archive.mark(segment)
         self.storage.database.drop_stubs([each for some in ids.values() for each in some], segment)
-        self.compaction.compact(segment)
+        self.compaction.remove_users(segment, users)
         self.storage.archive.unmark([marker])
         for user_id, some in ids.items():
             self.found[user_id]["cold"] += len(some)
@@ -117,7 +118,5 @@ def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
     if newest and newest[0].created_at.date() == day:
         return True
     archive = storage.archive
-    return any(
-        manifest.may_hold(user_id) and archive.ids_of(manifest.segment, [user_id])
-        for manifest in archive.manifests(day)
-    )
+    segments = times(archive, archive.listed(day)[0], Sought([user_id]))
+    return any(archive.ids_of(segment, [user_id]) for segment, _, _ in segments)

@@ -35,7 +35,8 @@ from typing import Any
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
 from storage import expiry, limits
-from storage.archive.lists import Times, overlapping
+from storage.archive.lists import merged, times
+from storage.archive.pseudonyms import Sought
 from storage.interface import Storage
 from storage.models import ApiKey, ChatInteraction
 from storage.records.cursors import Position
@@ -49,7 +50,7 @@ PAGE = 100
 BOTTOM: Position = (datetime.min.replace(tzinfo=UTC), "")
 
 MARK_ROWS = 100
-"""Rows of others in a segment, after which a reading may pause."""
+"""Rows of others in a segment of an earlier version, after which a reading may pause."""
 
 Found = tuple[Position, ChatInteraction | None, str]
 """Position, row and segment of an interaction. The segment of a hot row is empty.
@@ -133,6 +134,9 @@ class _Reading:
     listed: set[str] = field(default_factory=set)
     """Segments that were read, or have nothing of the user."""
 
+    def __post_init__(self) -> None:
+        self.sought = Sought([self.user_id])
+
     def pages(self, before: Position | None) -> Iterator[list[ChatInteraction]]:
         """All pages: those from `before` downwards, and then what has moved meanwhile."""
         hot, cold = self._hot(before), self._cold(before)
@@ -175,22 +179,24 @@ class _Reading:
     def _unread_of(self, days: Iterable[date], before: Position | None = None) -> Iterator[Found]:
         """Rows of those segments of some days that were not read before."""
         for day in days:
-            for segments in overlapping(self._unread(day)):
-                rows = [self._rows_of(segment, before) for segment in segments]
-                yield from heapq.merge(*rows, key=itemgetter(0), reverse=True)
+            yield from merged(self._unread(day), lambda segment: self._rows_of(segment, before))
 
-    def _unread(self, day: date) -> Mapping[str, Times]:
-        """The segments of a day that may have rows of the user and were not read before."""
-        times = {}
-        for segment in set(self.storage.archive.segments(day)) - self.listed:
-            manifest = self.storage.archive.manifest(segment)
-            if manifest is not None and manifest.may_hold(self.user_id):
-                times[segment] = manifest.oldest, manifest.newest
-            self.listed.add(segment)
-        return times
+    def _unread(self, day: date) -> Mapping[str, datetime]:
+        """The segments of a day that may have rows of the user and were not read before.
+
+        With the times of their newest rows.
+        """
+        found = self.storage.archive.listed(day)[0]
+        unread = [each for each in found if each.segment not in self.listed]
+        self.listed.update(each.segment for each in unread)
+        return {
+            segment: newest
+            for segment, _, newest in times(self.storage.archive, unread, self.sought)
+        }
 
     def _rows_of(self, segment: str, before: Position | None) -> Iterator[Found]:
-        for number, row in enumerate(self.storage.archive.newest(segment, before)):
+        rows = self.storage.archive.newest(segment, before, None, self.sought)
+        for number, row in enumerate(rows):
             if row.user_id == self.user_id:
                 yield row.position, row, segment
             elif number % MARK_ROWS == 0:

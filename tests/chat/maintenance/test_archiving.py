@@ -111,6 +111,26 @@ def test_segments_are_bounded_by_their_text(store, monkeypatch):
     assert store.run("archive_interactions", now=NOW)["segments"] == 3
 
 
+def test_a_user_is_in_few_segments_of_a_day(store):
+    """40 users with 10 rows each, a minute apart."""
+    for number in range(40):
+        times = (NOW - 40 * DAY + timedelta(minutes=n, seconds=number) for n in range(10))
+        store.fill(*times, user_id=f"user {number}")
+    store.run("archive_interactions", "--batch-size", "50", now=NOW)
+    assert 8 <= len(store.segments()) <= 12
+    users = [f"user {number}" for number in range(40)]
+    found = [user for _, some in store.archive.segments_of(users) for user in some]
+    assert len(found) <= 40 + 12
+    assert set(found) == set(users)
+
+
+def test_what_is_in_memory_at_once_is_bounded(store, monkeypatch):
+    monkeypatch.setattr(archiving, "SLAB_BYTES", 4 * (archiving.ROW_BYTES + 20))
+    store.fill(*(NOW - 31 * DAY + n * MICROSECOND for n in range(10)), response="")
+    assert store.run("archive_interactions", now=NOW)["segments"] == 3
+    assert len(store.cold()) == 10
+
+
 def test_a_dry_run_tells_exactly_and_changes_nothing(store):
     store.fill(*(NOW - n * DAY for n in range(0, 100, 3)))
     before = store.state()

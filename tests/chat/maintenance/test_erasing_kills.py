@@ -12,6 +12,7 @@ from chat.maintenance.erasure.attempt import Attempt
 from storage import accounts, get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
+from storage.archive.rewriting import Rewriting
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import InteractionArchived, StorageError
 from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock
@@ -238,13 +239,13 @@ class TestWithoutProtection:
     def test_a_segment_is_removed_before_others_are_written_anew(
         self, steps, make_people, monkeypatch
     ):
-        write = Archive.write
-
-        def removing(self, segment, rows):
-            kept = list(rows)
+        def removing(self, segment, judge, user_ids=None):
+            rows = list(self.rows(segment))
+            kept = list(judge(rows))
             self.remove(segment)
-            return write(self, segment, kept)
+            self.write(segment, kept)
+            return Rewriting(len(kept), len(rows) - len(kept))
 
-        monkeypatch.setattr(Archive, "write", removing)
+        monkeypatch.setattr(Archive, "rewrite", removing)
         monkeypatch.setattr(compaction.Compaction, "refuse_lost_manifest", lambda *_: None)
         assert goes_wrong(steps, make_people)

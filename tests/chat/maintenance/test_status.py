@@ -4,12 +4,14 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from chat.maintenance import holds
 from chat.maintenance import status as subject
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Hold
 from tests.chat.maintenance.tiers import MICROSECOND
+from tests.storage.archive.format_1 import EarlierArchive
 
 pytestmark = pytest.mark.every_backend
 
@@ -116,9 +118,44 @@ def test_counts_are_bounded(store, monkeypatch):
     assert (found["hot"], found["due_to_purge"], found["due_to_archive"]) == (3, 2, 3)
 
 
-def test_a_damaged_manifest_is_named_and_the_rest_told(store):
-    store.fill(NOW - 41 * DAY, NOW - 31 * DAY)
+def test_no_segment_is_opened_that_is_not_overdue(store, monkeypatch):
+    store.fill(*(NOW - n * DAY for n in (31, 31, 32)))
     store.run("archive_interactions", now=NOW)
+    opened = []
+    monkeypatch.setattr(store.archive, "manifest", opened.append)
+    assert store.run("storage_status", now=NOW)["cold"] == 3
+    assert opened == []
+
+
+def test_of_an_earlier_version_the_manifest_tells(store):
+    store.fill(*(NOW - n * DAY for n in (31, 31, 32)))
+    store.run("archive_interactions", now=NOW)
+    expected = store.run("storage_status", now=NOW)
+    earlier = EarlierArchive(store.archive.files.backend)
+    for segment in store.segments():
+        earlier.write(segment, list(store.archive.rows(segment)))
+    found = store.run("storage_status", now=NOW)
+    names = ("cold", "segments", "oldest_cold", "newest_cold")
+    assert [found[name] for name in names] == [expected[name] for name in names]
+
+
+def test_a_segment_with_a_file_that_was_left_is_counted_once(store):
+    store.fill(NOW - 31 * DAY)
+    store.run("archive_interactions", now=NOW)
+    (segment,) = store.segments()
+    manifest = store.archive.manifest(segment)
+    more = structs.replace(manifest, count=5)
+    for digit in "0f":  # names before and behind that of the right one
+        name = f"{segment}-{digit * 16}.{more.head()}.jsonl.zst"
+        store.archive.files.write(name, b"left by a crash")
+    assert len(store.archive.orphans(segment)) == 2
+    found = store.run("storage_status", now=NOW)
+    assert (found["cold"], found["archive_bytes"]) == (1, manifest.bytes)
+
+
+def test_a_damaged_manifest_that_is_read_is_named_and_the_rest_told(store):
+    store.fill(NOW - 93 * DAY, NOW - 80 * DAY)
+    store.run("archive_interactions", now=NOW - 10 * DAY)
     segment = store.segments()[0]
     store.archive.files.write(f"{segment}.json", b"damaged")
     ended, said, _ = store.told("storage_status", "--check", "--now", NOW.isoformat())

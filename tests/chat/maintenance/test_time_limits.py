@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chat.maintenance import compaction, runs
+from chat.maintenance import runs
 from chat.maintenance.export import exporting
+from storage.archive import rewriting, segments
+from storage.archive.manifests import Manifest
 from tests.clocks import Clock
+from tests.storage.archive.format_1 import EarlierArchive
 
 pytestmark = pytest.mark.every_backend
 
@@ -35,8 +38,9 @@ def slow(monkeypatch, clock, owner, name):
 
 
 @pytest.fixture
-def archived(store):
+def archived(store, monkeypatch):
     """60 interactions of two days in the archive, in one segment each."""
+    monkeypatch.setattr(segments, "FRAME_BYTES", 600)  # two rows
     now = datetime.now(UTC)
     start = now.replace(hour=0) - 60 * DAY
     ids = store.fill(*(start + n // 30 * DAY + n * timedelta(minutes=1) for n in range(60)))
@@ -61,7 +65,7 @@ def test_an_archive_run_that_reads_slowly(store, clock, seconds, monkeypatch):
 
 
 def test_a_segment_that_is_rewritten_slowly(store, archived, clock, seconds, monkeypatch):
-    monkeypatch.setattr(compaction, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(rewriting, "ROWS_AT_ONCE", 2)
     assert store.storage.delete_interaction_sync(archived[0])
     with monkeypatch.context() as patch:
         slow(patch, clock, store.storage.database, "stubs")
@@ -74,7 +78,7 @@ def test_a_segment_that_is_rewritten_slowly(store, archived, clock, seconds, mon
 def test_a_status_of_many_segments(store, clock, seconds, monkeypatch):
     store.fill(*(datetime.now(UTC) - (40 + n) * DAY for n in range(9)))
     store.run("archive_interactions", now=datetime.now(UTC))
-    slow(monkeypatch, clock, store.archive, "manifest")
+    slow(monkeypatch, clock, store.archive, "listed")
     before = clock.steady
     store.run("storage_status", *LIMIT, now=datetime.now(UTC), status=3)
     assert clock.steady - before <= 12
@@ -86,6 +90,10 @@ def test_an_export_goes_on_where_it_was_stopped(
 ):
     """Each run takes a little, less than a frame has room for; all runs together all of it."""
     user = "bob" if of_others else "ada"
+    if of_others:  # which no reading of the present format passes by
+        earlier = EarlierArchive(store.archive.files.backend)
+        for segment in store.segments():
+            earlier.write(segment, list(store.archive.rows(segment)))
     monkeypatch.setattr(exporting, "MARK_ROWS", 5)
     whole, output = tmp_path / "whole", tmp_path / "export"
     assert store.told("export_user", user, f"--output={whole}")[0] == 0
@@ -99,9 +107,7 @@ def test_an_export_goes_on_where_it_was_stopped(
     monkeypatch.setattr(store.archive, "newest", slowly)
     # Which segments have rows of whom is not told by their manifests.
     monkeypatch.setattr(exporting.Holds, "holds", lambda *_: False)
-    monkeypatch.setattr(
-        type(store.archive.manifest(store.segments()[0])), "may_hold", lambda *_: True
-    )
+    monkeypatch.setattr(Manifest, "holders", lambda _, sought: dict.fromkeys(sought.user_ids))
     taken, status, stops = [], 3, 0
     while status == 3:
         before = clock.steady

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from storage.archive.archive import Archive
+from tests.storage.archive.dropping import FindingUsersContract, RewritingContract
 from tests.storage.archive.interruptions import (
     CrashesContract,
     OrphansContract,
@@ -28,6 +29,8 @@ class ArchiveContract(
     ListsContract,
     MarkersContract,
     UsersContract,
+    FindingUsersContract,
+    RewritingContract,
     OrphansContract,
     ReadersContract,
     CrashesContract,

@@ -1,4 +1,4 @@
-"""Writes a segment, reads it, and rewrites it; prints the most memory it has taken, in KiB.
+"""Writes segments, reads and rewrites them; prints the most memory that took, in KiB.
 
 Argument: the number of rows. They have about 2 KiB each, and a user each.
 """
@@ -17,7 +17,9 @@ import django
 def main() -> None:
     count = int(sys.argv[1])
     django.setup()
+    from chat.maintenance.archiving import SEGMENT_ROWS
     from storage.archive.archive import configured_archive
+    from storage.batched import batched
     from tests.storage.archive.rows import DAY, START, row
 
     text = random.Random(1).randbytes(1_000_000).hex()
@@ -33,13 +35,15 @@ def main() -> None:
             )
 
     archive = configured_archive()
-    segment = archive.new_segment(DAY)
-    assert archive.write(segment, rows()).count == count
-    assert sum(1 for _ in archive.rows(segment)) == count
-    assert sum(1 for _ in archive.newest(segment)) == count
-    assert archive.verify(segment).count == count
-    kept = (each for each in archive.rows(segment) if each.input_tokens % 2)
-    assert archive.write(segment, kept).count == count // 2
+    for batch in batched(rows(), SEGMENT_ROWS):
+        segment = archive.new_segment(DAY)
+        assert archive.write(segment, batch).count == len(batch)
+    segments = archive.segments(DAY)
+    assert sum(1 for segment in segments for _ in archive.rows(segment)) == count
+    assert sum(1 for segment in segments for _ in archive.newest(segment)) == count
+    assert sum(archive.verify(segment).count for segment in segments) == count
+    kept = [archive.rewrite(segment, lambda rows: rows[::2]).kept for segment in segments]
+    assert sum(kept) == count // 2
     # getrusage would count what the process that started this one has taken, too.
     print(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])
 
