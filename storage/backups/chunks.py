@@ -78,7 +78,7 @@ class Chunks:
         for path in sorted(self.folder.glob(f"*{SUFFIX}*")):
             if path.suffix != SUFFIX or path.stem not in kept:
                 path.unlink()
-        durable.sync_folder(self.folder)
+        durable.sync_folder(self.folder)  # nothing of it comes back after a power loss
 
     def _keep(self, content: bytes) -> Kept:
         name = hashlib.sha256(content).hexdigest()

@@ -10,21 +10,28 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 from django.db import DatabaseError
 
 from storage.archive import durable
-from storage.backups import manifests, snapshot
+from storage.backups import files, manifests, snapshot
 from storage.backups.base import Copy, Needs
-from storage.backups.chunks import BYTES, Chunks
+from storage.backups.chunks import BYTES, Chunks, Kept
+from storage.backups.files import (
+    DATABASE,
+    INCOMPLETE,
+    MANIFEST,
+    OF_COMPLETE,
+    PARTS,
+    BackupFiles,
+    BackupRefused,
+)
 from storage.backups.inspection import CheckTime, DatabaseContent, NotIntact, examine
 from storage.backups.manifests import (
     NO_PARTS,
@@ -34,41 +41,21 @@ from storage.backups.manifests import (
     BackupDamaged,
     Parts,
 )
-from storage.exceptions import StorageError, StorageFull
+from storage.exceptions import StorageFull
 from storage.sql_errors import translate
 from storage.sqlite import in_use
 
 LATEST = "latest"
-WAIT_SECONDS = 60.0
-"""How long a run waits for another one that uses the folder."""
-
-POLL_SECONDS = 0.05
-
 ALWAYS_KEPT = 2
 """The newest backups, which no run deletes, whatever its clock says."""
 
 CHUNKS = "chunks"
 """The folder in the folder."""
 
-INCOMPLETE = ".incomplete"
-SUFFIXES = (".json", ".parts", ".sqlite3")
-"""What a backup is made of: a manifest, and a list of parts or, formerly, the database."""
-
-
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_NAME = re.compile(r"backup-(\d{8}T\d{6}\.\d{6})Z", re.ASCII)
-_TIME = "%Y%m%dT%H%M%S.%f"
-_OURS = re.compile(
-    rf"({_NAME.pattern})\.(sqlite3(-wal|-shm|-journal)?|json|parts|incomplete)(\.partial.*)?"
-)
-_CHUNK = re.compile(rb"[0-9a-f]{64}")
 
 Segments = Callable[[], Mapping[str, str]]
 """Returns the segments of the archive that are complete, each with its generation."""
-
-
-class BackupRefused(StorageError):
-    """There is no such backup, or it cannot be made or used now; the message says why."""
 
 
 class Taken(NamedTuple):
@@ -87,6 +74,7 @@ class BackupFolder:
     def __init__(self, folder: Path, keep: timedelta) -> None:
         self.folder = folder
         self._keep = keep
+        self._files = BackupFiles(folder)
         self._chunks = Chunks(folder / CHUNKS)
 
     def take(
@@ -106,7 +94,7 @@ class BackupFolder:
         """
         with translated("The backup cannot be written"):
             durable.make_folder(self.folder)
-            with self._locked(fcntl.LOCK_EX):
+            with self._files.locked(fcntl.LOCK_EX):
                 self._remove_partials()
                 try:
                     backup, written = self._take(database, now, needs, segments, check_time)
@@ -120,8 +108,7 @@ class BackupFolder:
 
     def names(self) -> list[str]:
         """The names of all backups, oldest first."""
-        found = (_NAME.fullmatch(path.stem) for path in self.folder.glob("backup-*Z.json"))
-        return sorted(match[0] for match in found if match)
+        return self._files.names()
 
     def named(self, name: str) -> str:
         """The name of the backup that `name` means: itself, one of its files, or `latest`.
@@ -130,7 +117,7 @@ class BackupFolder:
         """
         names = self.names()
         known = name
-        for suffix in SUFFIXES:
+        for suffix in OF_COMPLETE:
             known = known.removesuffix(suffix)
         if name == LATEST and names:
             return names[-1]
@@ -141,14 +128,14 @@ class BackupFolder:
 
     def manifest(self, name: str) -> Backup:
         """The manifest of a backup. Raises BackupDamaged."""
-        path = self._path(name, ".json")
+        path = self._files.path(name, MANIFEST)
         return manifests.loads(path.name, name, _read(path))
 
     def parts(self, backup: Backup) -> Parts:
         """What a backup is made of. Raises BackupDamaged."""
         if backup.format == WHOLE_FILES:
             return NO_PARTS
-        path = self._path(backup.name, ".parts")
+        path = self._files.path(backup.name, PARTS)
         return manifests.load_parts(path.name, backup, _read(path))
 
     def write_database(
@@ -182,14 +169,12 @@ class BackupFolder:
         """Keep other runs from deleting backups. Raises BackupRefused if one is busy for long."""
         if not self.folder.is_dir():
             raise BackupRefused(f"There is no backup in {self.folder}.")
-        with translated("The backups cannot be read"), self._locked(fcntl.LOCK_SH):
+        with translated("The backups cannot be read"), self._files.locked(fcntl.LOCK_SH):
             yield
 
     def copies(self) -> list[Copy]:
         """All backups, unfinished ones included."""
-        found = (_OURS.fullmatch(path.name) for path in self.folder.glob("backup-*"))
-        names = sorted({match[1] for match in found if match})
-        return [Copy(name, self._expiry(name)) for name in names]
+        return [Copy(name, self._expiry(name)) for name in self._files.all_names()]
 
     def expired(self, now: datetime, kept: int = ALWAYS_KEPT) -> list[str]:
         """The names of the backups to be deleted. The newest `kept` are never among them."""
@@ -203,21 +188,18 @@ class BackupFolder:
         segments: Segments,
         check_time: CheckTime,
     ) -> tuple[Backup, int]:
-        name = f"backup-{now.astimezone(UTC).strftime(_TIME)}Z"
+        name = files.new_name(now)
         if name in self.names():
             raise BackupRefused(f"There is a backup {name} already.")
-        durable.write(self._path(name, INCOMPLETE), b"")
+        durable.write(self._files.path(name, INCOMPLETE), b"")
         in_use.hold(str(database))
         before = segments()
         with snapshot.pinned(database) as length:
             after = segments()
-            kept = []
-            for chunk in self._chunks.keep(snapshot.read(database, length, BYTES)):
-                kept.append(chunk)
-                check_time()
+            chunks = self._keep_chunks(database, length, check_time)
             content = _examined(database, check_time)
         # What was the same before and after the moment of the backup was so at that moment.
-        parts = Parts([chunk.name for chunk in kept], dict(before.items() & after.items()))
+        parts = Parts([chunk.name for chunk in chunks], dict(before.items() & after.items()))
         document = manifests.dump_parts(parts)
         backup = Backup(
             name=name,
@@ -229,91 +211,57 @@ class BackupFolder:
             sqlite_version=sqlite3.sqlite_version,
             needs=needs,
         )
-        durable.write(self._path(name, ".parts"), document)
-        durable.write(self._path(name, ".json"), manifests.dumps(backup))
-        return backup, sum(chunk.written for chunk in kept)
+        durable.write(self._files.path(name, PARTS), document)
+        durable.write(self._files.path(name, MANIFEST), manifests.dumps(backup))
+        return backup, sum(chunk.written for chunk in chunks)
+
+    def _keep_chunks(self, database: Path, length: int, check_time: CheckTime) -> list[Kept]:
+        chunks = []
+        for chunk in self._chunks.keep(snapshot.read(database, length, BYTES)):
+            chunks.append(chunk)
+            check_time()
+        return chunks
 
     def _contents(self, backup: Backup) -> Iterator[bytes]:
         if backup.format == WHOLE_FILES:
-            return _contents_of_file(self._path(backup.name, ".sqlite3"), backup)
+            return _contents_of_file(self._files.path(backup.name, DATABASE), backup)
         return map(self._chunks.read, self.parts(backup).chunks)
-
-    def _path(self, name: str, suffix: str) -> Path:
-        return self.folder / f"{name}{suffix}"
 
     def _expiry(self, name: str) -> datetime:
         """When a backup expires, also if its manifest is damaged.
 
         If BACKUP_KEEP_DAYS is lowered, that holds for earlier backups, too.
         """
-        taken_at = datetime.strptime(name, f"backup-{_TIME}Z").replace(tzinfo=UTC)
+        latest = files.taken_at(name) + self._keep
         try:
-            return min(self.manifest(name).expires_at, taken_at + self._keep)
+            return min(self.manifest(name).expires_at, latest)
         except BackupDamaged:
-            return taken_at + self._keep
+            return latest
 
     def _expire(self, names: list[str]) -> None:
         for name in names:
-            durable.rename(self._path(name, ".json"), self._path(name, INCOMPLETE))
+            durable.rename(self._files.path(name, MANIFEST), self._files.path(name, INCOMPLETE))
         self._remove_leftovers()
 
     def _remove_partials(self) -> None:
         """Delete what an interrupted run has left, but for its chunks: this run may need them."""
-        for path in self._leftovers():
-            if path.suffix != INCOMPLETE:
-                durable.remove(path)
+        durable.remove(*(path for path in self._files.leftovers() if path.suffix != INCOMPLETE))
 
     def _remove_leftovers(self) -> None:
         """Delete all that does not belong to a complete backup, and what has its name last."""
         self._remove_partials()
-        if self._chunks.folder.is_dir():
-            self._chunks.remove_others(self._named_chunks())
-        durable.remove(*self._leftovers())
-
-    def _leftovers(self) -> list[Path]:
-        complete = set(self.names())
-        found = []
-        for path in sorted(self.folder.iterdir()):
-            match = _OURS.fullmatch(path.name)
-            is_backup = path.suffix in SUFFIXES and match and match[1] in complete
-            if match and not is_backup:
-                found.append(path)
-        return found
-
-    def _named_chunks(self) -> set[str]:
-        """What looks like the name of a chunk in any list, even if that is damaged."""
-        named: set[str] = set()
-        for name in self.names():
-            with suppress(FileNotFoundError):
-                found = _CHUNK.findall(self._path(name, ".parts").read_bytes())
-                named |= {chunk.decode() for chunk in found}
-        return named
+        self._chunks.remove_others(self._files.named_chunks())
+        durable.remove(*self._files.leftovers())
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[Path]:
         """A path for the database of a backup, while it is verified."""
-        path = self._path(name, f".sqlite3.partial.{os.getpid()}")
+        path = self._files.path(name, f"{DATABASE}.partial.{os.getpid()}")
         path.unlink(missing_ok=True)
         try:
             yield path
         finally:
             path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self.folder / ".lock", flags, durable.OWNER_ONLY)
-        try:
-            deadline = time.monotonic() + WAIT_SECONDS
-            while not in_use.locked(descriptor, how):
-                if time.monotonic() > deadline:
-                    raise BackupRefused(
-                        "Another run is making or reading backups; try again when it has ended."
-                    )
-                time.sleep(POLL_SECONDS)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 def compare(database: Path, backup: Backup, check_time: CheckTime = lambda: None) -> None:

@@ -2,25 +2,24 @@
 
 # Note [A pinned file]
 
-In WAL mode a commit goes to the log, and a checkpoint copies it to the file. SQLite never copies
-what is newer than the oldest transaction that reads (https://sqlite.org/wal.html#concurrency: "the
-checkpoint can only go as far as the oldest reader"). So, once everything up to a reader's snapshot
-was copied, the file is that snapshot, and stays so until the reader ends:
+In WAL mode a commit goes to the log, and a checkpoint copies it to the file. It never copies what
+is newer than the oldest transaction that reads (https://sqlite.org/wal.html#ckpt). So the file is
+what a reader sees, and stays so until the reader ends, as soon as all that the reader sees was
+copied. It was, if a checkpoint that begins after the reader finds that it has copied all there is:
+what it counts is at least what the reader sees, and what it copies at most. If somebody commits in
+between, or an earlier reader is in the way, the two counts differ, and another reader is tried.
 
-1. A writer takes the write lock, so that the log has a known end; a reader begins there; the length
-   of the log is noted; the writer lets go, after some milliseconds.
-2. Checkpoints go on until they have copied that much. Since the reader has begun, the log cannot
-   start over, so its frames keep their numbers.
+- The log cannot start over, and so be counted anew, while a reader uses it. A reader that began
+  when all was copied uses the file alone, and keeps every checkpoint from it.
+- A checkpoint that was under way in another process when the reader began copies nothing newer
+  than the reader: SQLite begins anew if somebody has committed before the reader has its lock.
+- The file may be longer than the database, because what a shrunken database has left is cut off
+  only by a checkpoint that copies the whole log. It is read up to the last page that the reader
+  sees.
+- Without WAL mode the reader's lock keeps all writers from the file.
 
-The case in which everything is copied already when the reader begins is the safe one, too: then
-the reader locks the file against checkpoints, and the log may start over. A checkpoint that is
-under way in another process copies nothing that is newer than the reader: when the reader has its
-lock, SQLite makes it look again whether somebody has committed meanwhile.
-
-The file may be longer than the database, because a database that has shrunk is cut off only by a
-checkpoint that copies the whole log. It is read up to the number of pages that the reader sees.
-
-Without WAL mode the reader's lock keeps writers from the file.
+The zeros that an erasure writes over what is unallocated in a page do not wait for readers. They
+change nothing that SQLite reads.
 """
 
 import os
@@ -34,13 +33,9 @@ from storage.backups.inspection import connected
 from storage.exceptions import StorageUnavailable
 from storage.sqlite import database_file, turns
 
-WAIT_SECONDS = 20.0
-"""How long to wait for writers."""
-
-ATTEMPT_SECONDS = 2.0
-"""How long to wait for earlier readers before a new snapshot is tried: they may be gone by then."""
-
 GIVE_UP_SECONDS = 60.0
+"""How long to wait for earlier readers."""
+
 POLL_SECONDS = 0.02
 
 
@@ -52,8 +47,8 @@ def pinned(database: Path) -> Iterator[int]:
     until the block ends. Raises StorageUnavailable if earlier transactions keep on reading.
     """
     give_up = time.monotonic() + GIVE_UP_SECONDS
-    with connected(database) as reader:
-        while not _pin(database, reader):
+    with connected(database) as reader, connected(database) as other:
+        while not _pin(str(database), reader, other):
             reader.rollback()
             if time.monotonic() > give_up:
                 raise StorageUnavailable(
@@ -73,54 +68,29 @@ def read(database: Path, length: int, at_once: int) -> Iterator[bytes]:
         yield os.pread(descriptor, wanted, offset).ljust(wanted, b"\0")
 
 
-def _pin(database: Path, reader: sqlite3.Connection) -> bool:
-    """Whether the file now is what the reader sees."""
-    with connected(database) as other:
-        if other.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            _begin(reader)
-            return True
-        _checkpoint(database, other)  # before anybody has to wait
-        with _write_lock(database):
-            _begin(reader)
-            _, end, copied = other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if end < 0:  # another process is making a checkpoint
-            return False
-        deadline = time.monotonic() + ATTEMPT_SECONDS
-        while copied < end and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-            copied = _checkpoint(database, other)
-        return bool(copied >= end)
-
-
-def _begin(reader: sqlite3.Connection) -> None:
-    reader.execute("BEGIN")
-    reader.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
-
-
-def _checkpoint(database: Path, connection: sqlite3.Connection) -> int:
-    """Copy what can be copied. Returns how many frames of the log are copied, or -1."""
-    with _turn(database):
-        return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[2])
-
-
-@contextmanager
-def _write_lock(database: Path) -> Iterator[None]:
-    with _turn(database), connected(database, WAIT_SECONDS) as writer:
-        writer.execute("BEGIN IMMEDIATE")
-        yield
-        writer.rollback()
-
-
-@contextmanager
-def _turn(database: Path) -> Iterator[None]:
-    """As all writers of this process do, for the reason that `write_lock` gives."""
-    turn = turns.turn(str(database))
+def _pin(database: str, reader: sqlite3.Connection, other: sqlite3.Connection) -> bool:
+    """Begin to read. Returns whether the file now is what the reader sees."""
+    has_log = other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    turn = turns.turn(database)  # see `write_lock`: a checkpoint writes
     try:
-        if not turn.come(WAIT_SECONDS):
-            raise sqlite3.OperationalError(f"database is locked: others took {WAIT_SECONDS:g} s")
-        yield
+        if not turn.come(GIVE_UP_SECONDS):
+            return False
+        if has_log:
+            _checkpoint(other)  # most of it, so that the next one is quick
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+        if not has_log:
+            return True
+        all_frames, copied = _checkpoint(other)
+        return 0 <= all_frames == copied  # both are -1 if another process makes a checkpoint
     finally:
         turn.end()
+
+
+def _checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Copy what can be copied. Returns how many frames the log has, and how many are copied."""
+    _, all_frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return all_frames, copied
 
 
 def _value(connection: sqlite3.Connection, pragma: str) -> int:

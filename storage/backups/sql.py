@@ -26,7 +26,8 @@ from storage.backups.base import (
     RestoreReport,
     VerificationReport,
 )
-from storage.backups.folder import ALWAYS_KEPT, LATEST, BackupFolder, BackupRefused, translated
+from storage.backups.files import BackupRefused
+from storage.backups.folder import ALWAYS_KEPT, LATEST, BackupFolder, translated
 from storage.backups.inspection import CheckTime, connected
 from storage.backups.manifests import Backup, BackupDamaged
 from storage.exceptions import StorageUnavailable

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 
 from storage.archive import durable
 from storage.backups import folder as module
-from storage.backups.folder import BackupDamaged
+from storage.backups.manifests import BackupDamaged
 from tests import switches
 from tests.storage.backups.conftest import ids
 

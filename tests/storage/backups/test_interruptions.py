@@ -108,7 +108,7 @@ def test_a_restore_that_migrates(tmp_path, backups, database, folder):
 
 @pytest.mark.parametrize("how", ["killed", "failing"])
 def test_a_backup(tmp_path, backups, backup, database, folder, how):
-    second, _ = backups.take(database, NOW + timedelta(seconds=1))
+    second = backups.take(database, NOW + timedelta(seconds=1)).backup
     in_use.release(str(database))
     start = prepared(tmp_path, database, folder)
     for number, (first, again) in enumerate(interrupted("back_up", how, start.parent), 1):

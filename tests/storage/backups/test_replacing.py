@@ -14,7 +14,8 @@ from django.db import connections
 
 from storage.backups import replacing, selection
 from storage.backups.base import NotRestored, RestoredDatabase, RestoreReport
-from storage.backups.folder import BackupDamaged, BackupRefused
+from storage.backups.files import BackupRefused
+from storage.backups.manifests import BackupDamaged
 from storage.backups.replacing import ALIAS
 from storage.models import ChatInteraction, Lock
 from storage.sqlite import in_use

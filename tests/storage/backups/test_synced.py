@@ -68,7 +68,7 @@ def state(status):
 
 def test_a_backup_is_on_the_disk(monkeypatch, database, backups, tmp_path):
     disk = Disk(monkeypatch, tmp_path, backups.folder)
-    made, _ = backups.take(database, NOW)
+    made = backups.take(database, NOW).backup
     assert disk.renamed == [f"{made.name}.sqlite3", f"{made.name}.json"]
     assert (disk.mistakes, disk.unsynced) == ([], set())
 
@@ -78,7 +78,7 @@ def test_the_next_one_is_on_the_disk_before_the_expired_one_goes(
 ):
     backups.take(database, backup.expires_at - timedelta(hours=1))  # the two newest are kept
     disk = Disk(monkeypatch, tmp_path, backups.folder)
-    _, deleted = backups.take(database, backup.expires_at)
+    deleted = backups.take(database, backup.expires_at).deleted
     assert deleted == [backup.name]
     assert (disk.mistakes, disk.unsynced) == ([], set())
 

@@ -114,7 +114,7 @@ def test_every_snapshot_is_whole_and_has_all_that_was_acknowledged(tmp_path, wri
     for _ in range(ROUNDS):
         acknowledged = writers.acknowledged()
         start = time.monotonic()
-        backup, _ = backups.take(writers.database, datetime.now(UTC))
+        backup = backups.take(writers.database, datetime.now(UTC)).backup
         seconds = max(seconds, time.monotonic() - start)
         database = restored(backups, backup, tmp_path)
         inspection.check(database)
