@@ -48,7 +48,9 @@ def test_from_backup_to_restore(data):
     made, status = summary(run(data, "backup"))
     assert (made["command"], made["status"], status) == ("backup", "done", 0)
     assert made["rows"] > 0
-    assert made["bytes"] == (data / "backups" / f"{made['name']}.sqlite3").stat().st_size
+    assert made["bytes"] == (data / DATABASE).stat().st_size
+    chunks = list((data / "backups" / "chunks").iterdir())
+    assert made["written"] == sum(path.stat().st_size for path in chunks)
     assert made["recovery"] is None
     assert run(data, "create_api_key", "second").returncode == 0
 
@@ -82,7 +84,8 @@ def test_expired_ones_go_with_the_next_backup_but_for_the_two_newest(data):
     assert tried["deleted"] == last["deleted"] == made[:2]
     names = {path.name for path in (data / "backups").iterdir()}
     kept = (made[2], last["name"])
-    assert names == {".lock", *(f"{name}{end}" for name in kept for end in (".sqlite3", ".json"))}
+    ends = (".json", ".parts")
+    assert names == {".lock", "chunks", *(f"{name}{end}" for name in kept for end in ends)}
 
 
 @pytest.mark.parametrize(
@@ -113,10 +116,10 @@ def test_a_restore_with_nothing_to_restore_is_one_plain_line(data):
 def test_every_damaged_backup_is_named(data):
     names = [summary(run(data, "backup"))[0]["name"] for _ in range(3)]
     for name in names[1:]:
-        os.truncate(data / "backups" / f"{name}.sqlite3", 4096)
+        os.truncate(data / "backups" / f"{name}.parts", 40)
     result = run(data, "verify_backup", "--all")
     found, status = summary(result)
-    damaged = [f"{name}.sqlite3" for name in names[1:]]
+    damaged = [f"{name}.parts" for name in names[1:]]
     assert (found["verified"], found["damaged"], status) == (1, damaged, 1)
     lines = result.stderr.decode().splitlines()
     assert [name for name in damaged for line in lines if f"{name} is damaged" in line] == damaged
@@ -170,7 +173,8 @@ def test_a_full_disk_makes_no_backup(data, tmp_path):
         assert result.returncode == 1
         assert "full" in result.stderr.decode()
         left = {path.name for path in (disk.path / "backups").iterdir()}
-        assert left == {".lock"}
+        assert left <= {".lock", "chunks"}
+        assert not list((disk.path / "backups" / "chunks").glob("*"))
         assert disk.free > DISK // 2
 
 

@@ -15,7 +15,7 @@ from storage.backups import inspection
 from storage.backups.folder import BackupFolder
 from storage.sqlite import in_use
 from tests.chat.processes import ROOT, environment
-from tests.storage.backups.conftest import ALL, KEEP, NOW, ids
+from tests.storage.backups.conftest import ALL, KEEP, NOW, ids, plain
 from tests.storage.backups.interruptions import COMPLETE, KILLED, REFUSED
 from tests.storage.backups.test_replacing import OLDER, of_schema
 
@@ -119,9 +119,16 @@ def test_a_backup(tmp_path, backups, backup, database, folder, how):
         folder = start.parent / str(number) / "backups"
         names = verified(folder)
         assert backup.name not in names, number
-        assert len(list(folder.iterdir())) == 2 * len(names) + 1, "nothing else but the lock"
-        for name in set(names) - {second.name}:
-            assert ids(folder / f"{name}.sqlite3") == OLD, number
+        left = {path.name for path in folder.iterdir() if not path.name.startswith("backup-")}
+        assert left == {".lock", "chunks"}, number
+        assert len(list(folder.glob("backup-*"))) == 2 * len(names), number
+        kept = BackupFolder(folder, KEEP)
+        made = [kept.manifest(name) for name in names]
+        needed = {f"{chunk}.zst" for each in made for chunk in kept.parts(each).chunks}
+        assert {path.name for path in (folder / "chunks").iterdir()} == needed, number
+        for each in made:
+            if each.name != second.name:
+                assert ids(plain(kept, each, tmp_path / "plain")) == OLD, number
 
 
 def verified(folder):
