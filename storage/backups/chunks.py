@@ -21,16 +21,19 @@ from storage.compat import zstd
 
 logger = logging.getLogger(__name__)
 
-BYTES = 256 * 1024
+BYTES = 16 * 1024
 """Of a database in one chunk: see docs/decisions/0034-backups-of-chunks.md."""
 
 SUFFIX = ".zst"
 LEVEL = 3
-THREADS = 4
-"""Most of the time is spent in `fsync`, which several threads may wait for at once."""
+THREADS = 32
+"""Most of the time is spent in `fsync`. A file system syncs for many threads in one step."""
 
-AT_ONCE = 32
-"""Chunks in memory."""
+GROUP = 16
+"""Chunks that a thread takes at once."""
+
+GROUPS = 64
+"""In memory at once."""
 
 
 class Kept(NamedTuple):
@@ -54,8 +57,9 @@ class Chunks:
         """
         durable.make_folder(self.folder)
         with ThreadPoolExecutor(THREADS) as executor:
-            for part in batched(contents, AT_ONCE):
-                yield from executor.map(self._keep, part)
+            for groups in batched(batched(contents, GROUP), GROUPS):
+                for kept in executor.map(self._keep_group, groups):
+                    yield from kept
         durable.sync_folder(self.folder)
 
     def read(self, name: str) -> bytes:
@@ -80,6 +84,9 @@ class Chunks:
                 path.unlink()
         durable.sync_folder(self.folder)  # nothing of it comes back after a power loss
 
+    def _keep_group(self, contents: list[bytes]) -> list[Kept]:
+        return [self._keep(content) for content in contents]
+
     def _keep(self, content: bytes) -> Kept:
         name = hashlib.sha256(content).hexdigest()
         path = self._path(name)
@@ -90,6 +97,7 @@ class Chunks:
         compressed = zstd.compress(content, LEVEL)
         # The same content may be in another thread's hands.
         partial = path.with_name(f"{path.name}.partial.{threading.get_ident()}")
+        partial.unlink(missing_ok=True)
         with durable.create(partial) as file:
             file.write(compressed)
             file.flush()

@@ -49,7 +49,7 @@ class Writers:
 
     def wait(self):
         """Until all have written some rows."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200
         while not all(file.exists() and file.stat().st_size > 2000 for file in self._files):
             assert time.monotonic() < end
             self.check()
