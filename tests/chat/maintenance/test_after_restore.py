@@ -1,5 +1,6 @@
 """Stubs are corrected as if all of the archive was read, whatever has changed since the backup."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from storage.archive import generations
 from storage.archive.archive import Archive
 from storage.archive.files import Unchanging
 from storage.backups.base import RestoredDatabase
+from storage.dynamodb.client import Client
 from storage.models import ArchivedInteraction, ChatInteraction, Lock
 from tests import switches
 
@@ -94,3 +96,29 @@ def test_at_every_moment(store, monkeypatch):
         assert restored(store, tables, segments) == restored(store, tables, {})
         unread += len(segments.items() & generations.complete(store.archive).items())
     assert unread > seen / EVERY, "some segments were the same"
+
+
+@pytest.mark.parametrize("backend", ["dynamodb"], indirect=True)
+def test_requests_in_dynamodb(store, monkeypatch):
+    """One for 100 rows that have their stubs; one more for each that has not."""
+    start = NOW - 40 * DAY
+    ids = store.fill(*(start + timedelta(seconds=number) for number in range(250)))
+    store.run("archive_interactions", now=NOW)
+    store.storage.database.drop_stubs(ids[:3], store.segments()[0])
+    used = Counter()
+    request = Client.request
+
+    def counting(client, operation, parameters):
+        used[operation] += 1
+        return request(client, operation, parameters)
+
+    monkeypatch.setattr(Client, "request", counting)
+    restored = RestoredDatabase(store.storage, None, store.archive)
+    bring_up_to_date(restored, POLICY)
+    assert used["BatchGetItem"] == 3
+    assert used["PutItem"] <= 3 + 1, "stubs, and the lock that names the archive"
+    assert store.cold() == ids
+    used.clear()
+    bring_up_to_date(restored, POLICY)
+    assert used["PutItem"] <= 1
+    assert used.total() <= 3 + 5

@@ -105,6 +105,23 @@ def test_wrong_use_is_status_2(data, arguments, words):
     assert keys(data) == ["first"]
 
 
+def test_a_backup_is_written_to_a_plain_file(data):
+    summary(run(data, "backup"))
+    assert run(data, "create_api_key", "second").returncode == 0
+    file = data / "copy.sqlite3"
+    made, status = summary(run(data, "restore", "latest", "--to-file", str(file)))
+    assert (made["file"], status) == (str(file), 0)
+    with closing(connect(file)) as connection:
+        assert connection.execute("SELECT name FROM storage_apikey").fetchall() == [("first",)]
+    assert sorted(path.name for path in data.glob("copy*")) == ["copy.sqlite3"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert keys(data) == ["first", "second"], "nothing else has changed"
+    again = run(data, "restore", "latest", "--to-file", str(file))
+    assert (again.returncode, b"Choose another name" in again.stderr) == (1, True)
+    wrong = run(data, "restore", "latest", "--to-file", str(data / "other"), "--yes")
+    assert (wrong.returncode, (data / "other").exists()) == (2, False)
+
+
 def test_a_restore_with_nothing_to_restore_is_one_plain_line(data):
     result = run(data, "restore", "latest", "--yes")
     assert result.returncode == 1
