@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
-from storage.exceptions import InvalidInteraction
+from storage.exceptions import ForeignTimes, InvalidInteraction
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import CHECKS_OF_STORED
@@ -40,6 +40,12 @@ BeforeCommit = Callable[[ChatInteraction], None]
 
 END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """When a lock without an end would end, in seconds since 1970."""
+
+
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
+
+ROWS_AT_ONCE = 100
+"""Rows in memory: at most 40 MB."""
 
 
 class Database(ABC):
@@ -166,6 +172,18 @@ class Database(ABC):
         May return fewer rather than take longer than a few seconds.
         """
 
+    def users(self) -> Iterator[str]:
+        """Every user with hot interactions, some of them perhaps several times.
+
+        It may cost a read of everything. Override it where that is not needed.
+        """
+        after = None
+        while page := self.oldest(LAST_MOMENT, ROWS_AT_ONCE, after):
+            if page[0].position == after:
+                raise ForeignTimes  # the next page would begin with the same row, for ever
+            yield from {interaction.user_id for interaction in page}
+            after = page[-1].position
+
     @abstractmethod
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         """Delete these if they are hot and were created at or before `until`; returns the count."""
@@ -204,11 +222,13 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
-        """Make a stub for a row of `segment`, in place of a stub that names `instead_of`.
+    def adopt(
+        self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
+    ) -> bool:
+        """Make stubs for rows of `segment` that have none, or one that names none of `segments`.
 
-        With None, in place of nothing. Returns False, and does nothing, if the interaction is hot
-        (even if it has expired) or if the stub is not the one expected.
+        `segments` are all that there are. An interaction that is hot (even if it has expired), or
+        that another segment has, is passed over. Returns whether there was none.
         """
 
     @abstractmethod

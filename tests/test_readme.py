@@ -74,7 +74,7 @@ EVERYWHERE = {"cat", "cd", "cp", "echo", "export", "head", "mkdir", "sed", "make
 OF_THIS_PROJECT = {".venv/bin/python", ".venv/bin/pip"}
 OF_THE_GUIDE = {
     "README.md": {"curl", "docker"},
-    "backup-and-restore.md": {"chgrp", "chmod"},
+    "backup-and-restore.md": {"chgrp", "chmod", "grep", "rsync", "sqlite3", "xargs"},
     "other-programs.md": {"datasette", "litestream", "sqlite-utils", "sqlite3", "umask"},
     "production.md": {"aws", "docker", "curl"},
 }

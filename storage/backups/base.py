@@ -1,7 +1,7 @@
 """What the backups of any database offer, and what the commands report about them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -26,6 +26,9 @@ class RestoredDatabase:
     """Django's name for the copy, which has API keys and the like. None for a DynamoDB table."""
     archive: Archive
     """What the copy has to agree with."""
+    segments: Mapping[str, str] = field(default_factory=dict)
+    """Segments that the archive had at the time of the backup, with their generations, as far as
+    they are known (`storage.archive.generations`)."""
 
 
 BeforeLive = Callable[[RestoredDatabase], int]
@@ -59,6 +62,9 @@ class BackupReport:
 
     name: str = ""
     bytes: int = 0
+    """Of the database."""
+    written: int = 0
+    """Bytes of what has changed since earlier backups, compressed."""
     rows: int = 0
     expires_at: str = ""
     needs: dict[str, str | None] = field(default_factory=dict)
@@ -102,6 +108,8 @@ class RestoreReport:
     """What the backup's manifest says that a restore needs besides it."""
     kept: str | None = None
     """The file with the previous database."""
+    file: str | None = None
+    """The file that a backup was written to, to be read by other programs."""
     done: list[str] = field(default_factory=list)
     """What was done to the table."""
     remaining: int = 0

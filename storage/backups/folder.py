@@ -1,83 +1,71 @@
-"""A folder of backups of a SQLite database: a database file and a manifest for each.
+"""A folder of backups of a SQLite database: a manifest and a list for each, and shared chunks.
 
-The manifest is written last and deleted first. A file without one is not a backup: it is what a
-crash has left, and the next run deletes it.
+The manifest is written last. Before its first chunk is written, a backup has a file `.incomplete`,
+and so has one that expires until its last chunk is gone. So whatever there is of somebody is in a
+backup that has a name, and `copies` tells which. At the end of each run the chunks that no list
+names are deleted.
 """
 
 import errno
 import fcntl
+import hashlib
 import os
-import re
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import msgspec
 from django.db import DatabaseError
 
-from storage.archive import documents, durable
+from storage.archive import durable
+from storage.backups import files, manifests, snapshot
 from storage.backups.base import Copy, Needs
-from storage.backups.inspection import (
-    CheckTime,
-    DatabaseContent,
-    NotIntact,
-    connected,
-    examine,
+from storage.backups.chunks import BYTES, Chunks, Kept
+from storage.backups.files import (
+    DATABASE,
+    INCOMPLETE,
+    MANIFEST,
+    OF_COMPLETE,
+    PARTS,
+    BackupFiles,
+    BackupRefused,
 )
-from storage.exceptions import DamagedArchive, StorageError, StorageFull
-from storage.records.json import format_time
+from storage.backups.inspection import CheckTime, DatabaseContent, NotIntact, examine
+from storage.backups.manifests import (
+    NO_PARTS,
+    NOT_RECORDED,
+    WHOLE_FILES,
+    Backup,
+    BackupDamaged,
+    Parts,
+)
+from storage.exceptions import StorageFull
 from storage.sql_errors import translate
 from storage.sqlite import in_use
 
 LATEST = "latest"
-FORMAT = 1
-WAIT_SECONDS = 60.0
-"""How long a run waits for another one that uses the folder."""
-
-POLL_SECONDS = 0.05
-
 ALWAYS_KEPT = 2
 """The newest backups, which no run deletes, whatever its clock says."""
 
-NOT_RECORDED = Needs()
+CHUNKS = "chunks"
+"""The folder in the folder."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_NAME = re.compile(r"backup-(\d{8}T\d{6}\.\d{6})Z", re.ASCII)
-_TIME = "%Y%m%dT%H%M%S.%f"
-_OURS = re.compile(rf"({_NAME.pattern})\.(sqlite3(-wal|-shm|-journal)?|json)(\.partial.*)?")
+
+Segments = Callable[[], Mapping[str, str]]
+"""Returns the segments of the archive that are complete, each with its generation."""
 
 
-class BackupRefused(StorageError):
-    """There is no such backup, or it cannot be made or used now; the message says why."""
+class Taken(NamedTuple):
+    """What a run has done."""
 
-
-class BackupDamaged(StorageError):
-    """The file `name` is not what was written."""
-
-    def __init__(self, name: str, problem: str) -> None:
-        self.name = name
-        super().__init__(f"{name} is damaged: {problem}.")
-
-
-@dataclass(frozen=True)
-class Backup:
-    """What the manifest of a backup says."""
-
-    name: str
-    sha256: str
-    bytes: int
-    """Bytes of the file."""
-    taken_at: datetime
-    expires_at: datetime
-    """The first run of `backup` after this time deletes it, unless it is one of the newest."""
-    sqlite_version: str
-    content: DatabaseContent
-    needs: Needs = NOT_RECORDED
+    backup: Backup
+    deleted: list[str]
+    """The names of backups that had expired."""
+    written: int
+    """Bytes of new chunks."""
 
 
 class BackupFolder:
@@ -86,38 +74,41 @@ class BackupFolder:
     def __init__(self, folder: Path, keep: timedelta) -> None:
         self.folder = folder
         self._keep = keep
+        self._files = BackupFiles(folder)
+        self._chunks = Chunks(folder / CHUNKS)
 
     def take(
         self,
         database: Path,
         now: datetime,
         needs: Needs = NOT_RECORDED,
+        segments: Segments = dict,
         *,
         keep_expired: bool = False,
         check_time: CheckTime = lambda: None,
-    ) -> tuple[Backup, list[str]]:
+    ) -> Taken:
         """Back up a database, which may be written to meanwhile, and then delete expired backups.
 
-        `needs` is for the manifest. Returns the backup and the names of the deleted ones. Raises
-        StorageFull, BackupRefused or what `check_time` raises, and then earlier backups are as they
-        were.
+        `needs` and `segments` are for the manifest. Raises StorageFull, BackupRefused or what
+        `check_time` raises, and then earlier backups are as they were.
         """
         with translated("The backup cannot be written"):
             durable.make_folder(self.folder)
-            with self._locked(fcntl.LOCK_EX):
-                self._remove_leftovers()
+            with self._files.locked(fcntl.LOCK_EX):
+                self._remove_partials()
                 try:
-                    backup = self._take(database, now, needs, check_time)
+                    backup, written = self._take(database, now, needs, segments, check_time)
                 except BaseException:
                     with suppress(OSError):  # else the next run does it
                         self._remove_leftovers()
                     raise
-                return backup, [] if keep_expired else self._remove_expired(now)
+                deleted = [] if keep_expired else self.expired(now)
+                self._expire(deleted)
+                return Taken(backup, deleted, written)
 
     def names(self) -> list[str]:
         """The names of all backups, oldest first."""
-        found = (_NAME.fullmatch(path.stem) for path in self.folder.glob("backup-*Z.json"))
-        return sorted(match[0] for match in found if match)
+        return self._files.names()
 
     def named(self, name: str) -> str:
         """The name of the backup that `name` means: itself, one of its files, or `latest`.
@@ -125,7 +116,9 @@ class BackupFolder:
         Raises BackupRefused if there is none.
         """
         names = self.names()
-        known = name.removesuffix(".json").removesuffix(".sqlite3")
+        known = name
+        for suffix in OF_COMPLETE:
+            known = known.removesuffix(suffix)
         if name == LATEST and names:
             return names[-1]
         if known not in names:
@@ -133,38 +126,42 @@ class BackupFolder:
             raise BackupRefused(f"There is {what} in {self.folder}.")
         return known
 
-    def path(self, name: str) -> Path:
-        """The database file of a backup."""
-        return self.folder / f"{name}.sqlite3"
-
     def manifest(self, name: str) -> Backup:
         """The manifest of a backup. Raises BackupDamaged."""
-        path = self._manifest_path(name)
-        try:
-            content = documents.loads(path.name, path.read_bytes())
-        except OSError as error:
-            raise BackupDamaged(path.name, f"it cannot be read ({error.strerror})") from error
-        except DamagedArchive as error:
-            raise BackupDamaged(path.name, "its checksum is not that of its content") from error
-        if content.get("name") != name or content.get("format") != FORMAT:
-            raise BackupDamaged(path.name, "it is another backup's, or of a later version")
-        return msgspec.convert({**content, "content": content}, Backup)
+        path = self._files.path(name, MANIFEST)
+        return manifests.loads(path.name, name, _read(path))
+
+    def parts(self, backup: Backup) -> Parts:
+        """What a backup is made of. Raises BackupDamaged."""
+        if backup.format == WHOLE_FILES:
+            return NO_PARTS
+        path = self._files.path(backup.name, PARTS)
+        return manifests.load_parts(path.name, backup, _read(path))
+
+    def write_database(
+        self, backup: Backup, target: Path, check_time: CheckTime = lambda: None
+    ) -> None:
+        """Write the database file of a backup, all of it compared with its checksums.
+
+        It is not synced. Raises FileExistsError, BackupDamaged, and what `check_time` raises.
+        """
+        with durable.create(target) as file:
+            for content in self._contents(backup):
+                check_time()
+                file.write(content)
+            if file.tell() != backup.bytes:
+                raise BackupDamaged(backup.name, "its length is not that of its manifest")
 
     def verify(self, name: str, check_time: CheckTime = lambda: None) -> Backup:
-        """Read a backup completely and compare it with its manifest.
+        """Read a backup completely, as a restore does, and let SQLite check the database.
 
-        Raises BackupDamaged, and what `check_time` raises.
+        That is written beside the backups and deleted. Raises BackupDamaged, and what `check_time`
+        raises.
         """
         backup = self.manifest(name)
-        path = self.path(name)
-        try:
-            is_same = path.stat().st_size == backup.bytes
-            is_same = is_same and durable.digest(path, check_time) == backup.sha256
-        except OSError as error:
-            raise BackupDamaged(path.name, f"it cannot be read ({error.strerror})") from error
-        if not is_same:
-            raise BackupDamaged(path.name, "its checksum is not that of its manifest")
-        compare(path, path.name, backup, check_time)
+        with self._temporary(name) as database:
+            self.write_database(backup, database, check_time)
+            compare(database, backup, check_time)
         return backup
 
     @contextmanager
@@ -172,116 +169,109 @@ class BackupFolder:
         """Keep other runs from deleting backups. Raises BackupRefused if one is busy for long."""
         if not self.folder.is_dir():
             raise BackupRefused(f"There is no backup in {self.folder}.")
-        with translated("The backups cannot be read"), self._locked(fcntl.LOCK_SH):
+        with translated("The backups cannot be read"), self._files.locked(fcntl.LOCK_SH):
             yield
 
     def copies(self) -> list[Copy]:
         """All backups, unfinished ones included."""
-        found = (_OURS.fullmatch(path.name) for path in self.folder.glob("backup-*"))
-        names = sorted({match[1] for match in found if match})
-        return [Copy(name, self._expiry(name)) for name in names]
+        return [Copy(name, self._expiry(name)) for name in self._files.all_names()]
 
-    def _take(self, database: Path, now: datetime, needs: Needs, check_time: CheckTime) -> Backup:
-        name = f"backup-{now.astimezone(UTC).strftime(_TIME)}Z"
-        path = self.path(name)
-        if path.exists():
+    def expired(self, now: datetime, kept: int = ALWAYS_KEPT) -> list[str]:
+        """The names of the backups to be deleted. The newest `kept` are never among them."""
+        return [name for name in self.names()[:-kept] if self._expiry(name) <= now]
+
+    def _take(
+        self,
+        database: Path,
+        now: datetime,
+        needs: Needs,
+        segments: Segments,
+        check_time: CheckTime,
+    ) -> tuple[Backup, int]:
+        name = files.new_name(now)
+        if name in self.names():
             raise BackupRefused(f"There is a backup {name} already.")
-        partial = durable.partial_of(path)
-        durable.create(partial).close()
+        durable.write(self._files.path(name, INCOMPLETE), b"")
         in_use.hold(str(database))
-        _snapshot(database, partial)
-        try:
-            content = examine(partial, check_time)
-        except NotIntact as error:
-            raise BackupRefused(
-                "No backup was made: the copy is damaged, and so the database may be, too. SQLite "
-                f"says: {error}."
-            ) from error
+        before = segments()
+        with snapshot.pinned(database) as length:
+            after = segments()
+            chunks = self._keep_chunks(database, length, check_time)
+            content = _examined(database, check_time)
+        # What was the same before and after the moment of the backup was so at that moment.
+        parts = Parts([chunk.name for chunk in chunks], dict(before.items() & after.items()))
+        document = manifests.dump_parts(parts)
         backup = Backup(
             name=name,
             content=content,
-            sha256=durable.digest(partial, check_time),
-            bytes=partial.stat().st_size,
+            sha256=hashlib.sha256(document).hexdigest(),
+            bytes=length,
             taken_at=now,
             expires_at=now + self._keep,
             sqlite_version=sqlite3.sqlite_version,
             needs=needs,
         )
-        durable.rename(partial, path)
-        durable.write(self._manifest_path(name), documents.dumps(_to_document(backup)))
-        return backup
+        durable.write(self._files.path(name, PARTS), document)
+        durable.write(self._files.path(name, MANIFEST), manifests.dumps(backup))
+        return backup, sum(chunk.written for chunk in chunks)
 
-    def _manifest_path(self, name: str) -> Path:
-        return self.folder / f"{name}.json"
+    def _keep_chunks(self, database: Path, length: int, check_time: CheckTime) -> list[Kept]:
+        chunks = []
+        for chunk in self._chunks.keep(snapshot.read(database, length, BYTES)):
+            chunks.append(chunk)
+            check_time()
+        return chunks
+
+    def _contents(self, backup: Backup) -> Iterator[bytes]:
+        if backup.format == WHOLE_FILES:
+            return _contents_of_file(self._files.path(backup.name, DATABASE), backup)
+        return map(self._chunks.read, self.parts(backup).chunks)
 
     def _expiry(self, name: str) -> datetime:
         """When a backup expires, also if its manifest is damaged.
 
         If BACKUP_KEEP_DAYS is lowered, that holds for earlier backups, too.
         """
-        taken_at = datetime.strptime(name, f"backup-{_TIME}Z").replace(tzinfo=UTC)
+        latest = files.taken_at(name) + self._keep
         try:
-            return min(self.manifest(name).expires_at, taken_at + self._keep)
+            return min(self.manifest(name).expires_at, latest)
         except BackupDamaged:
-            return taken_at + self._keep
+            return latest
 
-    def expired(self, now: datetime, kept: int = ALWAYS_KEPT) -> list[str]:
-        """The names of the backups to be deleted. The newest `kept` are never among them."""
-        return [name for name in self.names()[:-kept] if self._expiry(name) <= now]
+    def _expire(self, names: list[str]) -> None:
+        for name in names:
+            durable.rename(self._files.path(name, MANIFEST), self._files.path(name, INCOMPLETE))
+        self._remove_leftovers()
 
-    def _remove_expired(self, now: datetime) -> list[str]:
-        expired = self.expired(now)
-        for name in expired:
-            durable.remove(self._manifest_path(name), self.path(name))
-        return expired
+    def _remove_partials(self) -> None:
+        """Delete what an interrupted run has left, but for its chunks: this run may need them."""
+        durable.remove(*(path for path in self._files.leftovers() if path.suffix != INCOMPLETE))
 
     def _remove_leftovers(self) -> None:
-        complete = set(self.names())
-        for path in sorted(self.folder.iterdir()):
-            match = _OURS.fullmatch(path.name)
-            is_backup = path.suffix in (".json", ".sqlite3") and match and match[1] in complete
-            if match and not is_backup:
-                durable.remove(path)
+        """Delete all that does not belong to a complete backup, and what has its name last."""
+        self._remove_partials()
+        self._chunks.remove_others(self._files.named_chunks())
+        durable.remove(*self._files.leftovers())
 
     @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self.folder / ".lock", flags, durable.OWNER_ONLY)
+    def _temporary(self, name: str) -> Iterator[Path]:
+        """A path for the database of a backup, while it is verified."""
+        path = self._files.path(name, f"{DATABASE}.partial.{os.getpid()}")
+        path.unlink(missing_ok=True)
         try:
-            deadline = time.monotonic() + WAIT_SECONDS
-            while not in_use.locked(descriptor, how):
-                if time.monotonic() > deadline:
-                    raise BackupRefused(
-                        "Another run is making or reading backups; try again when it has ended."
-                    )
-                time.sleep(POLL_SECONDS)
-            yield
+            yield path
         finally:
-            os.close(descriptor)
+            path.unlink(missing_ok=True)
 
 
-def compare(
-    database: Path, name: str, backup: Backup, check_time: CheckTime = lambda: None
-) -> None:
-    """Raises BackupDamaged, which names `name`, if the database differs from the manifest."""
+def compare(database: Path, backup: Backup, check_time: CheckTime = lambda: None) -> None:
+    """Raises BackupDamaged, which names the backup, if the database differs from the manifest."""
     try:
         content = examine(database, check_time)
     except NotIntact as error:
-        raise BackupDamaged(name, str(error)) from error
+        raise BackupDamaged(backup.name, str(error)) from error
     if content != backup.content:
-        raise BackupDamaged(name, "its rows are not those of its manifest")
-
-
-def _snapshot(database: Path, target: Path) -> None:
-    """Copy the database as it is at one moment.
-
-    In one step: with several, SQLite would start over whenever another process writes. Writers go
-    on meanwhile; the log grows, because it is not copied back.
-    """
-    with connected(database, timeout=20) as source, connected(target) as copy:
-        copy.execute("PRAGMA synchronous = OFF")  # the file is synced when it is complete
-        source.backup(copy, pages=-1)
-        copy.execute("PRAGMA journal_mode = DELETE")  # a single file
+        raise BackupDamaged(backup.name, "its rows are not those of its manifest")
 
 
 @contextmanager
@@ -297,8 +287,31 @@ def translated(what: str) -> Iterator[None]:
         raise BackupRefused(f"{what}: {error.strerror}.") from error
 
 
-def _to_document(backup: Backup) -> dict[str, Any]:
-    document = {"format": FORMAT, **asdict(backup)}
-    times = {name: format_time(document[name]) for name in ("taken_at", "expires_at")}
-    content = document.pop("content")
-    return document | times | content
+def _examined(database: Path, check_time: CheckTime) -> DatabaseContent:
+    try:
+        return examine(database, check_time)
+    except NotIntact as error:
+        raise BackupRefused(
+            f"No backup was made: the database is damaged. SQLite says: {error}."
+        ) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BackupDamaged(path.name, f"it cannot be read ({error.strerror})") from error
+
+
+def _contents_of_file(path: Path, backup: Backup) -> Iterator[bytes]:
+    """The database of a backup that is one file, in pieces. At the end raises BackupDamaged."""
+    hashed = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while content := file.read(durable.CHUNK):
+                hashed.update(content)
+                yield content
+    except OSError as error:
+        raise BackupDamaged(path.name, f"it cannot be read ({error.strerror})") from error
+    if hashed.hexdigest() != backup.sha256:
+        raise BackupDamaged(path.name, "its checksum is not that of its manifest")

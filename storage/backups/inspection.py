@@ -7,13 +7,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-INTERACTIONS = ("storage_chatinteraction", "storage_archivedinteraction")
-"""Tables whose rows are hashed, in the order of `interaction_id`."""
-
 MIGRATIONS = "django_migrations"
 
 INSTRUCTIONS = 100_000
 """Of SQLite, between two looks at the time: some milliseconds."""
+
+MAPPED = 1 << 40
+"""Bytes of a file that are not copied for SQLite, but mapped into memory: as many as it allows."""
+
+CACHE_KIB = 256 * 1024
+"""For the rest. SQLite looks each row of a table up in its indexes, which should fit."""
 
 CheckTime = Callable[[], None]
 """Raises when there is no time left."""
@@ -29,8 +32,6 @@ class DatabaseContent:
 
     tables: dict[str, int]
     """Rows of each table."""
-    hashes: dict[str, str]
-    """SHA-256 of all rows, for those of the tables in INTERACTIONS that exist."""
     schema: list[str]
     """Applied migrations, such as `storage.0001_initial`."""
 
@@ -41,7 +42,9 @@ class DatabaseContent:
 
 
 @contextmanager
-def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connection]:
+def connected(
+    database: Path, timeout: float = 5.0, mode: str = "mode=rw"
+) -> Iterator[sqlite3.Connection]:
     """A connection to an existing file without Django, in autocommit mode.
 
     It has the function that the index of answers called in older backups: see
@@ -49,7 +52,7 @@ def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connecti
     """
     with closing(
         sqlite3.connect(
-            f"{database.absolute().as_uri()}?mode=rw",
+            f"{database.absolute().as_uri()}?{mode}",
             uri=True,
             isolation_level=None,
             timeout=timeout,
@@ -57,6 +60,22 @@ def connected(database: Path, timeout: float = 5.0) -> Iterator[sqlite3.Connecti
     ) as connection:
         connection.create_function("SHA256", 1, _sha256, deterministic=True)
         yield connection
+
+
+def examine(database: Path, check_time: CheckTime = lambda: None) -> DatabaseContent:
+    """Read all of a database file that nobody changes. Raises NotIntact.
+
+    A log beside it is not looked at. `check_time` is called again and again meanwhile. What it
+    raises ends the reading.
+    """
+    with _intact(database, check_time) as connection:
+        return _content(connection)
+
+
+def check(database: Path) -> None:
+    """Let SQLite compare tables, indexes and references, as `examine` does. Raises NotIntact."""
+    with _intact(database, lambda: None):
+        pass
 
 
 @contextmanager
@@ -72,9 +91,10 @@ def _intact(database: Path, check_time: CheckTime) -> Iterator[sqlite3.Connectio
         return bool(stopped)
 
     try:
-        with connected(database) as connection:
+        with connected(database, mode="mode=ro&immutable=1") as connection:
             connection.set_progress_handler(stop, INSTRUCTIONS)
-            connection.execute("PRAGMA query_only = ON")
+            connection.execute(f"PRAGMA mmap_size = {MAPPED}").fetchall()
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if found != "ok":
                 raise NotIntact(str(found).splitlines()[0])
@@ -90,21 +110,6 @@ def _intact(database: Path, check_time: CheckTime) -> Iterator[sqlite3.Connectio
         raise NotIntact(str(error)) from error
 
 
-def examine(database: Path, check_time: CheckTime = lambda: None) -> DatabaseContent:
-    """Read all of a database that nobody is writing to. Raises NotIntact.
-
-    `check_time` is called again and again meanwhile. What it raises ends the reading.
-    """
-    with _intact(database, check_time) as connection:
-        return _content(connection)
-
-
-def check(database: Path) -> None:
-    """Let SQLite compare tables, indexes and references. Raises NotIntact."""
-    with _intact(database, lambda: None):
-        pass
-
-
 def _content(connection: sqlite3.Connection) -> DatabaseContent:
     listed = connection.execute("PRAGMA main.table_list").fetchall()
     names = sorted(
@@ -116,24 +121,12 @@ def _content(connection: sqlite3.Connection) -> DatabaseContent:
         applied = sorted({f"{app}.{name}" for app, name in rows})
     return DatabaseContent(
         tables={name: _select(connection, "COUNT(*)", name).fetchone()[0] for name in names},
-        hashes={name: _hash(connection, name) for name in INTERACTIONS if name in names},
         schema=applied,
     )
 
 
-def _hash(connection: sqlite3.Connection, table: str) -> str:
-    columns = sorted(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
-    hashed = hashlib.sha256(repr(columns).encode())
-    listed = ", ".join(f'"{column}"' for column in columns)
-    for row in _select(connection, listed, table, " ORDER BY interaction_id"):
-        hashed.update(repr(row).encode())
-    return hashed.hexdigest()
-
-
-def _select(
-    connection: sqlite3.Connection, columns: str, table: str, order: str = ""
-) -> sqlite3.Cursor:
-    return connection.execute(f'SELECT {columns} FROM "{table}"{order}')  # noqa: S608
+def _select(connection: sqlite3.Connection, columns: str, table: str) -> sqlite3.Cursor:
+    return connection.execute(f'SELECT {columns} FROM "{table}"')  # noqa: S608
 
 
 def _sha256(text: str | None) -> str | None:

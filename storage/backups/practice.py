@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from storage.backups.folder import BackupRefused
+from storage.backups.files import BackupRefused
 from storage.sqlite import in_use
 
 NAME = "restore-practice"

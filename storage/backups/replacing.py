@@ -1,8 +1,8 @@
 """Putting a backup in the place of the database. At every moment the old or the new one is there.
 
-The backup is copied beside the database, changed as needed, checked, and renamed over it. SQLite
-finds the log of a database by its name, and would apply the old log to the new database: so the
-old log is copied back and deleted before the rename. A connection keeps the old database locked
+The backup is written beside the database, changed as needed, checked, synced, and renamed over it.
+SQLite finds the log of a database by its name, and would apply the old log to the new database: so
+the old log is copied back and deleted before the rename. A connection keeps the old database locked
 until afterwards, because other programs know nothing of the lock file of `in_use`.
 """
 
@@ -17,8 +17,9 @@ from django.db import connections
 
 from storage.archive import durable
 from storage.backups.base import NotRestored
-from storage.backups.folder import Backup, BackupDamaged, BackupFolder, compare, translated
+from storage.backups.folder import BackupFolder, translated
 from storage.backups.inspection import NotIntact, check, connected
+from storage.backups.manifests import Backup
 from storage.sqlite import base, in_use, modes
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
@@ -82,10 +83,7 @@ def kept(database: Path) -> list[tuple[Path, datetime]]:
 
 
 def _make_copy(folder: BackupFolder, backup: Backup, database: Path, copy: Path) -> None:
-    path = folder.path(backup.name)
-    if durable.copy(path, copy) != backup.sha256:
-        raise BackupDamaged(path.name, "its checksum is not that of its manifest")
-    compare(copy, path.name, backup)
+    folder.write_database(backup, copy)
     if database.exists():
         copy.chmod(modes.allowed(database.stat().st_mode))
     if os.geteuid() == 0:  # else a server that runs as another user could not open it
@@ -95,8 +93,14 @@ def _make_copy(folder: BackupFolder, backup: Backup, database: Path, copy: Path)
 
 @contextmanager
 def _as_database(copy: Path) -> Iterator[None]:
-    """Make the copy one of Django's databases, with the options of the default one."""
-    connections.settings[ALIAS] = connections.settings["default"] | {"NAME": str(copy)}
+    """Make the copy one of Django's databases, with the options of the default one.
+
+    It is synced as a whole when it is complete, and until then nobody needs it after a crash.
+    """
+    default = connections.settings["default"]
+    pragmas = f"{default['OPTIONS']['init_command']};PRAGMA synchronous=OFF"
+    options = default["OPTIONS"] | {"init_command": pragmas}
+    connections.settings[ALIAS] = default | {"NAME": str(copy), "OPTIONS": options}
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
 """Backups of the SQL database: files in a folder, one of which can take the database's place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.db import connections, router
 from django.db.migrations.loader import MigrationLoader
 
-from storage.archive import pseudonyms
+from storage.archive import durable, generations, pseudonyms
 from storage.archive.archive import Archive, configured_archive, unchanging_archive
 from storage.backups import practice, replacing
 from storage.backups.base import (
@@ -26,15 +26,11 @@ from storage.backups.base import (
     RestoreReport,
     VerificationReport,
 )
-from storage.backups.folder import (
-    ALWAYS_KEPT,
-    LATEST,
-    Backup,
-    BackupDamaged,
-    BackupFolder,
-    BackupRefused,
-)
-from storage.backups.inspection import CheckTime
+from storage.backups.files import BackupRefused
+from storage.backups.folder import ALWAYS_KEPT, LATEST, BackupFolder, translated
+from storage.backups.inspection import CheckTime, connected
+from storage.backups.manifests import Backup, BackupDamaged
+from storage.exceptions import StorageUnavailable
 from storage.models import Lock
 from storage.records.json import format_time
 from storage.sqlite import in_use, modes
@@ -80,8 +76,13 @@ class SqlBackups(Backups):
         replacing.remove_leftovers(self._database)
         practice.remove_leftovers(self._practice)
         needs = Needs(pseudonyms.key_id(), _archive_place())
-        backup, report.deleted = self._folder.take(
-            self._database, now, needs, keep_expired=keep_expired, check_time=check_time
+        backup, report.deleted, report.written = self._folder.take(
+            self._database,
+            now,
+            needs,
+            self._segments,
+            keep_expired=keep_expired,
+            check_time=check_time,
         )
         report.needs = asdict(needs)
         report.name, report.bytes = backup.name, backup.bytes
@@ -184,10 +185,42 @@ class SqlBackups(Backups):
                     # Other locks stay: one of them says which archive is the database's.
                     Lock.objects.using(alias).filter(name=stale_lock).delete()
                     storage = local_storage(alias, DummyCache("", {}), archive)
-                report.erased = before_live(RestoredDatabase(storage, alias, archive))
+                report.erased = before_live(RestoredDatabase(storage, alias, archive, segments))
 
+            segments = self._folder.parts(backup).segments
             kept = replacing.replace(self._database, self._folder, backup, change, keep_old)
         report.kept = str(kept) if kept else None
+
+    def write_file(self, wanted: str, target: Path, report: RestoreReport) -> None:
+        """Write the database of a backup as one plain file, for other programs. Fills `report`.
+
+        Raises NotRestored if there is such a file, and BackupDamaged; then nothing is written.
+        """
+        partial = durable.partial_of(target)
+        with self._folder.reading(), translated("The file cannot be written"):
+            backup = self._folder.manifest(self._folder.named(wanted))
+            report.name, report.rows = backup.name, backup.content.row_count
+            report.needs = asdict(backup.needs)
+            if target.exists():
+                raise NotRestored(f"There is a file {target} already. Choose another name.")
+            partial.unlink(missing_ok=True)
+            try:
+                self._folder.write_database(backup, partial)
+                with connected(partial) as connection:
+                    connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+                durable.rename(partial, target)
+            finally:
+                partial.unlink(missing_ok=True)
+        report.file = str(target)
+
+    def _segments(self) -> Mapping[str, str]:
+        """What the archive has now; nothing if it does not answer. Then a restore reads all."""
+        if not self._has_interactions:
+            return {}
+        try:
+            return generations.complete(self._archive())
+        except StorageUnavailable:
+            return {}
 
     def _expired_databases(self, now: datetime) -> list[Path]:
         """Databases that restores have kept for long enough."""

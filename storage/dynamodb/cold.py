@@ -3,7 +3,7 @@
 One conditional write replaces the one by the other, so no reader sees neither or both.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from storage.batched import batched
@@ -72,13 +72,22 @@ def bring_back(rounds: Rounds, interactions: Sequence[ChatInteraction], segment:
 
 
 def adopt(
-    client: Client, interaction: ChatInteraction, segment: str, instead_of: str | None
+    rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
 ) -> bool:
-    """See `Database.adopt`."""
-    stub = items.to_stub_item(interaction, segment, items.new_version())
-    if instead_of is None:
-        return _put(client, stub, condition(expressions.NOT_THERE))
-    return _put(client, stub, condition(expressions.STUB_OF, segment=instead_of))
+    """See `Database.adopt`. Reads 100 items at once, and writes those that are to change."""
+
+    def adopt_one(interaction: ChatInteraction, stored: Item | None) -> bool:
+        stub = None if stored is None else items.to_stub(stored)
+        if stored is not None and stub is None:
+            return False
+        if stub is not None and stub.segment in segments:
+            return stub.segment == segment
+        new = items.to_stub_item(interaction, segment, items.new_version())
+        if stub is None:
+            return _put(rounds.client, new, condition(expressions.NOT_THERE))
+        return _put(rounds.client, new, condition(expressions.STUB_OF, segment=stub.segment))
+
+    return rounds.compared(adopt_one, interactions) == len(interactions)
 
 
 def drop(rounds: Rounds, interaction_ids: Sequence[str], segment: str) -> int:

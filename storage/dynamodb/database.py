@@ -160,8 +160,10 @@ class DynamoDBDatabase(Database):
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
         return cold.bring_back(self._rounds, interactions, segment)
 
-    def adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
-        return cold.adopt(self.client, interaction, segment, instead_of)
+    def adopt(
+        self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
+    ) -> bool:
+        return cold.adopt(self._rounds, interactions, segment, segments)
 
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         return cold.drop(self._rounds, interaction_ids, segment)

@@ -91,21 +91,29 @@ def bring_back(
     return _in_transactions(alias, bring_rows_back, interactions)
 
 
-def adopt(alias: str, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
+def adopt(
+    alias: str, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
+) -> bool:
     """See `Database.adopt`."""
-    interaction_id = interaction.interaction_id
-    with translated, transaction.atomic(alias):
-        if ChatInteraction.objects.using(alias).filter(pk=interaction_id).exists():
-            return False
-        existing = _stub_rows(alias).filter(pk=interaction_id)
-        if instead_of is not None:
-            return bool(existing.filter(segment=instead_of).update(segment=segment))
-        if existing.exists():
-            return False
-        _stub_rows(alias).create(
-            interaction_id=interaction_id, created_at=interaction.created_at, segment=segment
+
+    def adopt_rows(rows: Sequence[ChatInteraction]) -> int:
+        ids = [row.interaction_id for row in rows]
+        hot_rows = ChatInteraction.objects.using(alias).filter(pk__in=ids)
+        hot = set(hot_rows.values_list("pk", flat=True))
+        named = dict(_stub_rows(alias).filter(pk__in=ids).values_list("pk", "segment"))
+        lost = [each for each in ids if each in named and named[each] not in segments]
+        _stub_rows(alias).filter(pk__in=lost).update(segment=segment)
+        _stub_rows(alias).bulk_create(
+            ArchivedInteraction(
+                interaction_id=row.interaction_id, created_at=row.created_at, segment=segment
+            )
+            for row in rows
+            if row.interaction_id not in hot and row.interaction_id not in named
         )
-        return True
+        elsewhere = segments - {segment}
+        return sum(each not in hot and named.get(each) not in elsewhere for each in ids)
+
+    return _in_transactions(alias, adopt_rows, interactions) == len(interactions)
 
 
 def drop(alias: str, interaction_ids: Sequence[str], segment: str) -> int:

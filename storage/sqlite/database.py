@@ -207,6 +207,10 @@ class SqliteDatabase(Database):
         with translated:
             return int(due.order_by("created_at")[:at_most].count())
 
+    def users(self) -> Iterator[str]:
+        with translated:  # an index has them in their order
+            yield from list(self._hot_rows.order_by().values_list("user_id", flat=True).distinct())
+
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         return self._remove_from(self._hot_rows.filter(created_at__lte=until), interactions)
 
@@ -230,8 +234,10 @@ class SqliteDatabase(Database):
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
         return cold.bring_back(self._statements, interactions, segment)
 
-    def adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
-        return cold.adopt(self._alias, interaction, segment, instead_of)
+    def adopt(
+        self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
+    ) -> bool:
+        return cold.adopt(self._alias, interactions, segment, segments)
 
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         return cold.drop(self._alias, interaction_ids, segment)

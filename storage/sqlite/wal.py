@@ -13,8 +13,11 @@ from typing import Any
 LIMIT = 64 * 1024 * 1024
 """The size in bytes from which a writer restarts the log before it continues."""
 
-WAIT_MS = 1000
-"""How long such a writer waits for readers, in milliseconds. If in vain, a later writer retries."""
+WAIT_MS = 250
+"""How long such a writer waits for readers, in milliseconds. If in vain, a later writer retries.
+
+Others wait behind it, and a reader may stay for a minute, as a backup does.
+"""
 
 
 def is_too_long(database: str) -> bool:

@@ -189,13 +189,15 @@ class DictionaryDatabase(Database):
                 self._hot[row.interaction_id] = copy_of(row)
             return len(cold)
 
-    def adopt(self, interaction: ChatInteraction, segment: str, instead_of: str | None) -> bool:
+    def adopt(
+        self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
+    ) -> bool:
         with self._writing():
-            is_hot = interaction.interaction_id in self._hot
-            adopted = not is_hot and self._segment_of(interaction) == instead_of
-            if adopted:
-                self._put_stub(interaction, segment)
-            return adopted
+            for row in interactions:
+                named = self._segment_of(row)
+                if row.interaction_id not in self._hot and named not in segments:
+                    self._put_stub(row, segment)
+            return all(self._segment_of(row) == segment for row in interactions)
 
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         return self._remove(self._stubs, interaction_ids, lambda stub: stub.segment == segment)

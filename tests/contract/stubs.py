@@ -38,35 +38,47 @@ class StubsContract:
         assert set(storage.database.stubs(["i0", "i1", "i2", "unknown"]).values()) == stubs
         assert {storage.database.look(stub.interaction_id) for stub in stubs} == stubs
 
-    def test_a_row_is_adopted_in_place_of_the_stub_that_is_named(
+    def test_rows_are_adopted_in_place_of_nothing_and_of_lost_segments(
         self, storage, stubs_of, make_interaction
     ):
-        stubs_of(FIRST)
-        row = make_interaction(interaction_id="i0", created_at=at())
-        assert storage.database.adopt(row, THIRD, SECOND) is False
-        assert storage.database.stubs(["i0"])["i0"].segment == FIRST
-        assert storage.database.adopt(row, THIRD, FIRST) is True
-        assert storage.database.stubs(["i0"])["i0"].segment == THIRD
+        stubs_of(FIRST, SECOND)
+        rows = [
+            make_interaction(interaction_id=f"i{n}", created_at=at(hours=n)) for n in range(150)
+        ]
+        assert storage.database.adopt(rows, SECOND, {SECOND, THIRD}) is True
+        assert storage.database.adopt(rows, SECOND, {SECOND, THIRD}) is True
+        ids = [row.interaction_id for row in rows]
+        expected = {
+            row.interaction_id: Stub(row.interaction_id, row.created_at, SECOND) for row in rows
+        }
+        assert storage.database.stubs(ids) == expected
 
-    def test_a_row_is_adopted_in_place_of_nothing(self, storage, make_interaction):
-        row = make_interaction(interaction_id="i", created_at=at())
-        assert storage.database.adopt(row, FIRST, None) is True
-        assert storage.database.adopt(row, SECOND, None) is False
-        assert storage.database.look("i") == Stub("i", at(), FIRST)
-
-    def test_nothing_is_adopted_in_place_of_a_stub_that_is_not_there(
-        self, storage, make_interaction
+    def test_a_row_that_another_segment_has_is_not_adopted(
+        self, storage, stubs_of, make_interaction
     ):
-        assert storage.database.adopt(make_interaction(interaction_id="i"), FIRST, SECOND) is False
-        assert storage.database.look("i") is None
+        stubs_of(FIRST, SECOND)
+        rows = [make_interaction(interaction_id=f"i{n}", created_at=at(hours=n)) for n in range(3)]
+        assert storage.database.adopt(rows, SECOND, {FIRST, SECOND}) is False
+        found = storage.database.stubs(["i0", "i1", "i2"])
+        assert [found[each].segment for each in ("i0", "i1", "i2")] == [FIRST, SECOND, SECOND]
 
     def test_a_hot_interaction_is_not_adopted(self, storage, make_interaction):
-        row = make_interaction(interaction_id="i")
-        storage.save_interaction_sync(row)
-        assert storage.database.adopt(row, SECOND, FIRST) is False
-        assert storage.database.adopt(row, SECOND, None) is False
-        assert list(storage.database.all_stubs()) == []
+        rows = [make_interaction(interaction_id=each) for each in ("i", "j")]
+        storage.save_interaction_sync(rows[0])
+        assert storage.database.adopt(rows, SECOND, {SECOND}) is False
+        assert [stub.interaction_id for stub in storage.database.all_stubs()] == ["j"]
         assert storage.get_interaction_sync("i") is not None
+
+    def test_nothing_is_adopted(self, storage):
+        assert storage.database.adopt([], FIRST, {FIRST}) is True
+        assert list(storage.database.all_stubs()) == []
+
+    def test_users_are_those_with_hot_interactions(self, storage, stubs_of, make_interaction):
+        stubs_of(FIRST)
+        assert set(storage.database.users()) == set()
+        for number in range(7):
+            storage.save_interaction_sync(make_interaction(user_id=f"user-{number % 3}"))
+        assert set(storage.database.users()) == {"user-0", "user-1", "user-2"}
 
     def test_stubs_of_the_segments_named_are_kept(self, storage, stubs_of):
         stubs = stubs_of(FIRST, SECOND, THIRD)

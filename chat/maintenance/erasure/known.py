@@ -57,6 +57,11 @@ class Erasures:
                 self._done.add(erasure.erasure_id)
         return is_news
 
+    @property
+    def any(self) -> bool:
+        """Whether anybody was erased."""
+        return bool(self._erased_at)
+
     def erased(self, user_id: str) -> datetime | None:
         """When this user was last erased, or None."""
         if not self._erased_at:

@@ -3,6 +3,7 @@
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -15,12 +16,21 @@ from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
 from chat.management.notes import note
 from storage.archive import pseudonyms
-from storage.backups.base import BeforeLive, NotRestored, RestoredDatabase, RestoreReport
+from storage.backups.base import (
+    BeforeLive,
+    NotRestored,
+    RestoredDatabase,
+    RestoreReport,
+    VerificationReport,
+)
 from storage.backups.folder import LATEST
 from storage.backups.selection import sql_backups, table_backups
 from storage.interface import Storage
 
 POLL_SECONDS = 5.0
+
+OF_A_RESTORE = ("yes", "migrate", "keep_old", "practice", "archive_lost", "to_table")
+"""Options that --to-file does not go with."""
 
 
 class Command(MaintenanceCommand):
@@ -62,6 +72,12 @@ class Command(MaintenanceCommand):
             help="go on without the archive, if it is lost for good: drop what the database knows "
             "of it, and use the empty one that ARCHIVE_DIR or ARCHIVE_BUCKET names",
         )
+        parser.add_argument(
+            "--to-file",
+            type=Path,
+            metavar="FILE",
+            help="write the backup to a new file for other programs, as it is, and nothing else",
+        )
         parser.add_argument("--to-table", metavar="TABLE", help="the table to create")
         parser.add_argument(
             "--at",
@@ -81,12 +97,30 @@ class Command(MaintenanceCommand):
                 "--keep-old.",
                 returncode=WRONG_USE,
             )
-        if options["to_table"]:
+        if options["to_file"] and (set(OF_A_RESTORE) & {name for name in options if options[name]}):
+            raise CommandError(
+                "--to-file writes a backup as it is: it goes with the name of a backup alone.",
+                returncode=WRONG_USE,
+            )
+        if options["to_file"]:
+            self._write_file(run, report, options)
+        elif options["to_table"]:
             self._restore_table(run, report, options)
         elif options["practice"]:
             self._practise(run, report, options)
         else:
             self._restore(run, report, options)
+
+    def _write_file(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
+        if run.dry_run:
+            sql_backups().verify(options["name"], VerificationReport(), run.step)
+            return
+        sql_backups().write_file(options["name"], options["to_file"], report)
+        note(
+            self,
+            f"{report.file} has what {report.name} has, and so perhaps users who were erased "
+            "since. No command deletes it.",
+        )
 
     def _restore(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
         if not options["yes"] and not run.dry_run:

@@ -1,5 +1,6 @@
 """A database of the test's own, with rows, and a folder of backups."""
 
+import hashlib
 import shutil
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -7,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.cache import cache
 
+from storage.archive import documents
 from storage.backups import replacing, selection
 from storage.backups.folder import BackupFolder
 from storage.models import ApiKey, ArchivedInteraction, ChatInteraction
+from storage.records.json import format_time
 from storage.sqlite import in_use
 from storage.startup.schema import migrate_under_lock
 from tests.sqlite import connect
@@ -80,7 +83,7 @@ def backups(folder):
 @pytest.fixture
 def backup(backups, database):
     """A backup of the database."""
-    made, _ = backups.take(database, NOW)
+    made = backups.take(database, NOW).backup
     in_use.release(str(database))
     return made
 
@@ -90,6 +93,36 @@ def ids(database):
     with closing(connect(database)) as connection:
         sql = "SELECT interaction_id FROM storage_chatinteraction"
         return {interaction_id for (interaction_id,) in connection.execute(sql)}
+
+
+def plain(backups, backup, target):
+    """The database of a backup as a file of its own."""
+    target.unlink(missing_ok=True)
+    backups.write_database(backup, target)
+    return target
+
+
+def whole_file(backups, backup, database):
+    """Turns a backup into one as earlier versions made them: a database file and a manifest."""
+    file = backups.folder / f"{backup.name}.sqlite3"
+    shutil.copy(database, file)
+    content = {
+        "format": 1,
+        "name": backup.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "bytes": file.stat().st_size,
+        "taken_at": format_time(backup.taken_at),
+        "expires_at": format_time(backup.expires_at),
+        "sqlite_version": backup.sqlite_version,
+        "needs": {"secret_key": None, "archive": None},
+        "tables": backup.content.tables,
+        "hashes": {"storage_chatinteraction": "0" * 64},
+        "schema": backup.content.schema,
+    }
+    (backups.folder / f"{backup.name}.json").write_bytes(documents.dumps(content))
+    (backups.folder / f"{backup.name}.parts").unlink()
+    shutil.rmtree(backups.folder / "chunks")
+    return file
 
 
 ALL = {f"id-{number}" for number in range(ROWS)}

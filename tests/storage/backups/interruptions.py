@@ -16,6 +16,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ class Interruption:
     def __init__(self, how: Any, number: int) -> None:
         self._how, self._number = how, number
         self.calls = 0
+        self._counting = threading.Lock()
         for name in FILES:
             self._watch(os, name)
         self._watch(io, "open")
@@ -116,8 +118,10 @@ class Interruption:
     def _count(self, what: str) -> None:
         if not _is_ours(sys._getframe(2)):
             return
-        self.calls += 1
-        if self.calls != self._number:
+        with self._counting:  # chunks are written by several threads
+            self.calls += 1
+            is_reached = self.calls == self._number
+        if not is_reached:
             return
         if self._how == "killed":
             os._exit(KILLED)

@@ -15,8 +15,8 @@ from tests.sqlite import connect
 from tests.system.reliability.disks import SmallDisk
 
 DATABASE = "data.sqlite3"
-DISK = 128 * 1024
-"""Bytes: half of what an empty database takes."""
+DISK = 40 * 1024
+"""Bytes: half of what a backup of an empty database takes."""
 
 
 def summary(result):
@@ -48,7 +48,9 @@ def test_from_backup_to_restore(data):
     made, status = summary(run(data, "backup"))
     assert (made["command"], made["status"], status) == ("backup", "done", 0)
     assert made["rows"] > 0
-    assert made["bytes"] == (data / "backups" / f"{made['name']}.sqlite3").stat().st_size
+    assert made["bytes"] == (data / DATABASE).stat().st_size
+    chunks = list((data / "backups" / "chunks").iterdir())
+    assert made["written"] == sum(path.stat().st_size for path in chunks)
     assert made["recovery"] is None
     assert run(data, "create_api_key", "second").returncode == 0
 
@@ -82,7 +84,8 @@ def test_expired_ones_go_with_the_next_backup_but_for_the_two_newest(data):
     assert tried["deleted"] == last["deleted"] == made[:2]
     names = {path.name for path in (data / "backups").iterdir()}
     kept = (made[2], last["name"])
-    assert names == {".lock", *(f"{name}{end}" for name in kept for end in (".sqlite3", ".json"))}
+    ends = (".json", ".parts")
+    assert names == {".lock", "chunks", *(f"{name}{end}" for name in kept for end in ends)}
 
 
 @pytest.mark.parametrize(
@@ -102,6 +105,23 @@ def test_wrong_use_is_status_2(data, arguments, words):
     assert keys(data) == ["first"]
 
 
+def test_a_backup_is_written_to_a_plain_file(data):
+    summary(run(data, "backup"))
+    assert run(data, "create_api_key", "second").returncode == 0
+    file = data / "copy.sqlite3"
+    made, status = summary(run(data, "restore", "latest", "--to-file", str(file)))
+    assert (made["file"], status) == (str(file), 0)
+    with closing(connect(file)) as connection:
+        assert connection.execute("SELECT name FROM storage_apikey").fetchall() == [("first",)]
+    assert sorted(path.name for path in data.glob("copy*")) == ["copy.sqlite3"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert keys(data) == ["first", "second"], "nothing else has changed"
+    again = run(data, "restore", "latest", "--to-file", str(file))
+    assert (again.returncode, b"Choose another name" in again.stderr) == (1, True)
+    wrong = run(data, "restore", "latest", "--to-file", str(data / "other"), "--yes")
+    assert (wrong.returncode, (data / "other").exists()) == (2, False)
+
+
 def test_a_restore_with_nothing_to_restore_is_one_plain_line(data):
     result = run(data, "restore", "latest", "--yes")
     assert result.returncode == 1
@@ -113,10 +133,10 @@ def test_a_restore_with_nothing_to_restore_is_one_plain_line(data):
 def test_every_damaged_backup_is_named(data):
     names = [summary(run(data, "backup"))[0]["name"] for _ in range(3)]
     for name in names[1:]:
-        os.truncate(data / "backups" / f"{name}.sqlite3", 4096)
+        os.truncate(data / "backups" / f"{name}.parts", 40)
     result = run(data, "verify_backup", "--all")
     found, status = summary(result)
-    damaged = [f"{name}.sqlite3" for name in names[1:]]
+    damaged = [f"{name}.parts" for name in names[1:]]
     assert (found["verified"], found["damaged"], status) == (1, damaged, 1)
     lines = result.stderr.decode().splitlines()
     assert [name for name in damaged for line in lines if f"{name} is damaged" in line] == damaged
@@ -170,7 +190,8 @@ def test_a_full_disk_makes_no_backup(data, tmp_path):
         assert result.returncode == 1
         assert "full" in result.stderr.decode()
         left = {path.name for path in (disk.path / "backups").iterdir()}
-        assert left == {".lock"}
+        assert left <= {".lock", "chunks"}
+        assert not list((disk.path / "backups" / "chunks").glob("*"))
         assert disk.free > DISK // 2
 
 

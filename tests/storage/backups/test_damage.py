@@ -2,7 +2,7 @@
 
     BACKUP_EVERY_BIT=1 python -m pytest tests/storage/backups/test_damage.py
 
-flips all eight bits of each byte of the database file and of the manifest, one after the other;
+flips all eight bits of each byte of a chunk, of the list and of the manifest, one after the other;
 else one of each byte of a sample.
 """
 
@@ -14,15 +14,16 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from storage.archive import durable
 from storage.backups import folder as module
-from storage.backups.folder import BackupDamaged
+from storage.backups.chunks import Chunks
+from storage.backups.manifests import BackupDamaged
+from storage.compat import zstd
 from tests import switches
-from tests.storage.backups.conftest import ids
+from tests.storage.backups.conftest import ids, whole_file
 
 EVERY_BIT = bool(switches.value("BACKUP_EVERY_BIT"))
 SAMPLE = 400
-"""Bytes of the database file."""
+"""Bytes of a file."""
 
 
 @pytest.fixture
@@ -31,15 +32,20 @@ def manifest(backup, folder):
 
 
 @pytest.fixture
-def file(backup, backups):
-    return backups.path(backup.name)
+def parts(backup, folder):
+    return folder / f"{backup.name}.parts"
+
+
+@pytest.fixture
+def chunk(backups, backup, folder):
+    return folder / "chunks" / f"{backups.parts(backup).chunks[0]}.zst"
 
 
 @pytest.fixture(autouse=True)
 def _checksums_alone(backup, monkeypatch):
     """They must find it; SQLite's own checks would find only some of it, and late."""
 
-    def examine(path):
+    def examine(path, check_time):
         raise AssertionError(f"{path} has passed its checksums")
 
     monkeypatch.setattr(module, "examine", examine)
@@ -62,34 +68,79 @@ def refused(backups, backup, name):
     assert name in str(error.value)
 
 
-def test_every_flipped_bit_of_the_manifest_is_found(backups, backup, manifest):
-    content = manifest.read_bytes()
+@pytest.mark.parametrize("suffix", [".json", ".parts"])
+def test_every_flipped_bit_of_a_document_is_found(backups, backup, folder, suffix):
+    path = folder / f"{backup.name}{suffix}"
+    content = path.read_bytes()
     for position, mask in flips(len(content), EVERY_BIT):
         damaged = bytearray(content)
         damaged[position] ^= mask
-        manifest.write_bytes(damaged)
-        refused(backups, backup, manifest.name)
+        path.write_bytes(damaged)
+        refused(backups, backup, path.name)
 
 
-def test_every_truncation_of_the_manifest_is_found(backups, backup, manifest):
-    content = manifest.read_bytes()
+@pytest.mark.parametrize("suffix", [".json", ".parts"])
+def test_every_truncation_of_a_document_is_found(backups, backup, folder, suffix):
+    path = folder / f"{backup.name}{suffix}"
+    content = path.read_bytes()
     for length in range(len(content)):
-        manifest.write_bytes(content[:length])
-        refused(backups, backup, manifest.name)
-    manifest.write_bytes(content + b" ")
-    refused(backups, backup, manifest.name)
+        path.write_bytes(content[:length])
+        refused(backups, backup, path.name)
+    path.write_bytes(content + b" ")
+    refused(backups, backup, path.name)
 
 
-def test_every_flipped_bit_of_the_database_is_found(backups, backup, file):
+def test_every_flipped_bit_of_a_chunk_is_found_or_changes_nothing(chunk):
+    """zstd ignores a few bits of its own header."""
+    chunks = Chunks(chunk.parent)
+    content, ignored, named = chunks.read(chunk.stem), 0, set()
+    stored = chunk.read_bytes()
+    for position, mask in flips(len(stored), EVERY_BIT):
+        damaged = bytearray(stored)
+        damaged[position] ^= mask
+        chunk.write_bytes(damaged)
+        try:
+            assert chunks.read(chunk.stem) == content
+            ignored += 1
+        except BackupDamaged as error:
+            named.add(error.name)
+    assert named == {f"chunks/{chunk.name}"}
+    assert ignored <= 8
+
+
+def test_every_truncation_of_a_chunk_is_found(backups, backup, chunk):
+    stored = chunk.read_bytes()
+    length = len(stored)
+    for shorter in {length - 1, length - 2, length // 2, 100, 12, 1, 0}:
+        chunk.write_bytes(stored[:shorter])
+        refused(backups, backup, f"chunks/{chunk.name}")
+
+
+def test_a_chunk_with_another_content_is_found(backups, backup, chunk):
+    for other in (b"other", b"\0" * 100_000_000):
+        chunk.write_bytes(zstd.compress(other))
+        refused(backups, backup, f"chunks/{chunk.name}")
+
+
+@pytest.mark.parametrize("missing", ["chunk", "parts"])
+def test_a_missing_file_is_found(backups, backup, missing, request):
+    path = request.getfixturevalue(missing)
+    path.unlink()
+    refused(backups, backup, f"chunks/{path.name}" if missing == "chunk" else path.name)
+
+
+# Backups of earlier versions
+
+
+def test_every_flipped_bit_of_a_whole_file_is_found(backups, backup, database):
+    file = whole_file(backups, backup, database)
     with file.open("r+b") as damaged:
-        length = file.stat().st_size
-        for position, mask in flips(length, EVERY_BIT):
+        for position, mask in flips(file.stat().st_size, every_bit=False):
             damaged.seek(position)
             (byte,) = damaged.read(1)
             _put(damaged, position, byte ^ mask)
             refused(backups, backup, file.name)
             _put(damaged, position, byte)
-    assert durable.digest(file) == backup.sha256
 
 
 def _put(file, position, byte):
@@ -98,20 +149,13 @@ def _put(file, position, byte):
     file.flush()
 
 
-def test_every_truncation_of_the_database_is_found(backups, backup, file):
-    length = file.stat().st_size
-    for shorter in {length - 1, length - 4096, length // 2, 4096, 100, 1, 0}:
-        os.truncate(file, shorter)
+def test_a_whole_file_that_is_shorter_longer_or_missing_is_found(backups, backup, database):
+    file = whole_file(backups, backup, database)
+    for length in (4096, 0):
+        os.truncate(file, length)
         refused(backups, backup, file.name)
-
-
-def test_a_longer_file_is_found(backups, backup, file):
-    with file.open("ab") as longer:
-        longer.write(b"\0" * 4096)
+    file.write_bytes(database.read_bytes() + b"\0" * 4096)
     refused(backups, backup, file.name)
-
-
-def test_a_missing_file_is_found(backups, backup, file):
     file.unlink()
     refused(backups, backup, file.name)
 
@@ -132,16 +176,16 @@ def run(command, *arguments):
 
 
 @pytest.fixture
-def change(request, file, manifest):
-    """Damages one of the two; gives it."""
-    path = {"file": file, "manifest": manifest}[request.param]
+def change(request):
+    """Damages one of the files; gives it."""
+    path = request.getfixturevalue(request.param)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     return path
 
 
-@pytest.mark.parametrize("change", ["file", "manifest"], indirect=True)
+@pytest.mark.parametrize("change", ["chunk", "parts", "manifest"], indirect=True)
 def test_verify_backup_and_restore_refuse_with_status_1_and_the_name(backup, database, change):
     before = hashlib.sha256(database.read_bytes()).hexdigest()
     for command, *arguments in [

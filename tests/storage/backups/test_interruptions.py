@@ -14,8 +14,8 @@ from storage.backups import inspection
 from storage.backups.folder import BackupFolder
 from storage.sqlite import in_use
 from tests.chat import fork_server
-from tests.chat.processes import environment
-from tests.storage.backups.conftest import ALL, KEEP, NOW, ids
+from tests.chat.processes import ROOT, environment
+from tests.storage.backups.conftest import ALL, KEEP, NOW, ids, plain
 from tests.storage.backups.interruptions import COMPLETE, KILLED, REFUSED
 from tests.storage.backups.test_replacing import OLDER, of_schema
 
@@ -105,7 +105,7 @@ def test_a_restore_that_migrates(tmp_path, backups, database, folder):
 
 @pytest.mark.parametrize("how", ["killed", "failing"])
 def test_a_backup(tmp_path, backups, backup, database, folder, how):
-    second, _ = backups.take(database, NOW + timedelta(seconds=1))
+    second = backups.take(database, NOW + timedelta(seconds=1)).backup
     in_use.release(str(database))
     start = prepared(tmp_path, database, folder)
     for number, (first, again) in enumerate(interrupted("back_up", how, start.parent), 1):
@@ -116,9 +116,16 @@ def test_a_backup(tmp_path, backups, backup, database, folder, how):
         folder = start.parent / str(number) / "backups"
         names = verified(folder)
         assert backup.name not in names, number
-        assert len(list(folder.iterdir())) == 2 * len(names) + 1, "nothing else but the lock"
-        for name in set(names) - {second.name}:
-            assert ids(folder / f"{name}.sqlite3") == OLD, number
+        left = {path.name for path in folder.iterdir() if not path.name.startswith("backup-")}
+        assert left == {".lock", "chunks"}, number
+        assert len(list(folder.glob("backup-*"))) == 2 * len(names), number
+        kept = BackupFolder(folder, KEEP)
+        made = [kept.manifest(name) for name in names]
+        needed = {f"{chunk}.zst" for each in made for chunk in kept.parts(each).chunks}
+        assert {path.name for path in (folder / "chunks").iterdir()} == needed, number
+        for each in made:
+            if each.name != second.name:
+                assert ids(plain(kept, each, tmp_path / "plain")) == OLD, number
 
 
 def verified(folder):

@@ -1,5 +1,6 @@
 """A restore gives exactly the backup, or changes nothing and says why."""
 
+import hashlib
 import os
 import sqlite3
 import stat
@@ -14,14 +15,15 @@ from django.db import connections
 
 from storage.backups import replacing, selection
 from storage.backups.base import NotRestored, RestoredDatabase, RestoreReport
-from storage.backups.folder import BackupDamaged, BackupRefused
+from storage.backups.files import BackupRefused
+from storage.backups.manifests import BackupDamaged
 from storage.backups.replacing import ALIAS
 from storage.models import ChatInteraction, Lock
 from storage.sqlite import in_use
 from storage.sqlite.in_use import DatabaseInUse
 from tests.chat import fork_server, processes
 from tests.sqlite import connect
-from tests.storage.backups.conftest import ALL, KEEP, NOW, ROWS, delete, ids, nothing
+from tests.storage.backups.conftest import ALL, KEEP, NOW, ROWS, delete, ids, nothing, whole_file
 
 LATER = NOW + timedelta(hours=1)
 
@@ -43,7 +45,7 @@ def beside(database):
 def opened_by_django(database):
     """What the pragmas are once Django has the file open."""
     with replacing._as_database(database), connections[ALIAS].cursor() as cursor:
-        pragmas = ("journal_mode", "synchronous", "secure_delete", "auto_vacuum")
+        pragmas = ("journal_mode", "secure_delete", "auto_vacuum")
         return {name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas}
 
 
@@ -127,7 +129,6 @@ def test_django_finds_a_wal_database_with_the_right_pragmas(backup, database, du
     assert database.read_bytes()[18:20] == b"\x02\x02"
     assert opened_by_django(database) == {
         "journal_mode": "wal",
-        "synchronous": 2,
         "secure_delete": 1,
         "auto_vacuum": 2,
     }
@@ -267,11 +268,29 @@ def test_one_that_has_expired_needs_a_word(backup, database):
     assert ids(database) == ALL
 
 
-def test_a_file_that_changes_between_manifest_and_copy_is_refused(backup, backups, database):
-    with backups.path(backup.name).open("r+b") as file:
-        file.seek(5000)
-        file.write(b"other")
-    refused(database, BackupDamaged, f"{backup.name}.sqlite3 is damaged")
+def test_a_chunk_that_is_missing_is_named_and_nothing_is_changed(backup, backups, database):
+    chunk = backups.folder / "chunks" / f"{backups.parts(backup).chunks[-1]}.zst"
+    content = chunk.read_bytes()
+    chunk.unlink()
+    refused(database, BackupDamaged, rf"chunks/{chunk.name} is damaged: it is missing")
+    chunk.write_bytes(content[:-1])
+    refused(database, BackupDamaged, rf"chunks/{chunk.name} is damaged")
+    chunk.write_bytes(content)
+    delete(database, "id-1")
+    restore()
+    assert ids(database) == ALL
+
+
+def test_a_backup_of_an_earlier_version_is_restored_and_expires(backup, backups, database):
+    file = whole_file(backups, backup, database)
+    assert backups.verify(backup.name).sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    delete(database, "id-1", "id-2")
+    assert restore().name == backup.name
+    assert ids(database) == ALL
+    for days in (1, 7):
+        backups.take(database, NOW + timedelta(days=days))
+    assert not list(backups.folder.glob(f"{backup.name}*"))
+    assert len(backups.names()) == 2
 
 
 def of_schema(backups, database, sql):

@@ -11,18 +11,22 @@ from pathlib import Path
 import pytest
 
 from storage.archive import durable
-from tests.storage.backups.conftest import NOW, delete, ids
+from tests.storage.backups.conftest import ALL, NOW, delete, ids
 from tests.storage.backups.test_replacing import restore
 
 
 class Disk:
-    """What of some folders would be lost with the power, and what was not in order on the way."""
+    """What of some folders would be lost with the power, and what was not in order on the way.
 
-    def __init__(self, monkeypatch, *folders):
+    The changes in the folder `unordered` may come in any order, before the next one elsewhere.
+    """
+
+    def __init__(self, monkeypatch, *folders, unordered=None):
         self.unsynced = set()
         self.mistakes = []
         self.renamed = []
-        self._folders = {folder.resolve() for folder in folders}
+        self._unordered = unordered
+        self._folders = {folder.resolve() for folder in folders} | {unordered}
         self._synced = {}
         self._monkeypatch = monkeypatch
         self._watch("fsync", self._fsync)
@@ -55,8 +59,8 @@ class Disk:
     def _change(self, call, *paths, **options):
         found = call(*paths, **options)  # raises if there is nothing to delete
         folder = Path(paths[-1] if isinstance(paths[-1], str | Path) else paths[0]).parent.resolve()
-        if folder in self.unsynced:
-            self.mistakes.append(f"{paths} before the last change in {folder} is synced")
+        if self.unsynced - ({self._unordered} if folder == self._unordered else set()):
+            self.mistakes.append(f"{paths} before the last change in {self.unsynced}")
         if folder in self._folders:
             self.unsynced.add(folder)
         return found
@@ -67,9 +71,13 @@ def state(status):
 
 
 def test_a_backup_is_on_the_disk(monkeypatch, database, backups, tmp_path):
-    disk = Disk(monkeypatch, tmp_path, backups.folder)
-    made, _ = backups.take(database, NOW)
-    assert disk.renamed == [f"{made.name}.sqlite3", f"{made.name}.json"]
+    chunks = backups.folder / "chunks"
+    disk = Disk(monkeypatch, tmp_path, backups.folder, unordered=chunks)
+    made = backups.take(database, NOW).backup
+    names = sorted(path.name for path in chunks.iterdir())
+    assert disk.renamed[0] == f"{made.name}.incomplete"
+    assert sorted(disk.renamed[1:-2]) == names
+    assert disk.renamed[-2:] == [f"{made.name}.parts", f"{made.name}.json"]
     assert (disk.mistakes, disk.unsynced) == ([], set())
 
 
@@ -77,8 +85,9 @@ def test_the_next_one_is_on_the_disk_before_the_expired_one_goes(
     monkeypatch, database, backups, backup, tmp_path
 ):
     backups.take(database, backup.expires_at - timedelta(hours=1))  # the two newest are kept
-    disk = Disk(monkeypatch, tmp_path, backups.folder)
-    _, deleted = backups.take(database, backup.expires_at)
+    delete(database, *ALL)
+    disk = Disk(monkeypatch, tmp_path, backups.folder, unordered=backups.folder / "chunks")
+    deleted = backups.take(database, backup.expires_at).deleted
     assert deleted == [backup.name]
     assert (disk.mistakes, disk.unsynced) == ([], set())
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import threading
@@ -11,12 +12,15 @@ from datetime import timedelta
 import pytest
 
 from storage.archive import durable
+from storage.backups import files, inspection, manifests, snapshot
 from storage.backups import folder as module
-from storage.backups import inspection
-from storage.backups.folder import BackupDamaged, BackupFolder, BackupRefused
+from storage.backups.files import BackupRefused
+from storage.backups.folder import BackupFolder
+from storage.backups.manifests import BackupDamaged
+from storage.compat import zstd
 from storage.exceptions import StorageFull, StorageUnavailable
 from tests.sqlite import connect
-from tests.storage.backups.conftest import ALL, KEEP, NOW, ROWS, ids
+from tests.storage.backups.conftest import ALL, KEEP, NOW, ROWS, ids, plain
 
 NAME = "backup-20261123T093000.000000Z"
 
@@ -25,93 +29,135 @@ def listed(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_backup_is_one_file_and_a_manifest(backups, backup, folder):
+FILES = [".lock", f"{NAME}.json", f"{NAME}.parts", "chunks"]
+
+
+def chunks(folder):
+    return {path.name.removesuffix(".zst") for path in (folder / "chunks").iterdir()}
+
+
+def test_a_backup_is_a_manifest_and_a_list_of_chunks(backups, backup, folder, tmp_path, database):
     assert backup.name == NAME
-    assert listed(folder) == [".lock", f"{NAME}.json", f"{NAME}.sqlite3"]
-    assert ids(backups.path(NAME)) == ALL
+    assert listed(folder) == FILES
+    assert set(backups.parts(backup).chunks) == chunks(folder)
+    assert ids(plain(backups, backup, tmp_path / "plain")) == ALL
+    assert (tmp_path / "plain").read_bytes() == database.read_bytes()
 
 
-def test_the_manifest_says_what_is_in_it(backup, folder):
+def test_it_can_be_put_together_without_this_software(backups, backup, folder, database):
+    """As docs/how-to/backup-and-restore.md says, with grep and zstd."""
+    found = re.findall("[0-9a-f]{64}", (folder / f"{NAME}.parts").read_text())
+    stored = [(folder / "chunks" / f"{name}.zst").read_bytes() for name in found]
+    assert b"".join(map(zstd.decompress, stored)) == database.read_bytes()
+
+
+@pytest.fixture
+def _small_chunks(monkeypatch):
+    """The database of these tests would be one or two."""
+    monkeypatch.setattr(module, "BYTES", 16 * 1024)
+
+
+@pytest.mark.usefixtures("_small_chunks")
+def test_only_what_has_changed_is_written_again(backups, database, folder):
+    backup = backups.take(database, NOW).backup
+    before = chunks(folder)
+    same = backups.take(database, NOW + timedelta(hours=1))
+    assert (same.written, chunks(folder)) == (0, before)
+    with closing(connect(database)) as connection, connection:
+        connection.execute("UPDATE storage_apikey SET name = 'other'")
+    changed = backups.take(database, NOW + timedelta(hours=2))
+    assert 0 < changed.written < backup.bytes / 2
+    new = chunks(folder) - before
+    assert new
+    assert len(new) < len(before)
+    for name in backups.names():
+        backups.verify(name)
+
+
+@pytest.mark.usefixtures("_small_chunks")
+def test_what_has_been_damaged_since_is_written_again(backups, database, folder, caplog):
+    backups.take(database, NOW)
+    damaged = sorted((folder / "chunks").iterdir())
+    damaged[0].write_bytes(b"")
+    damaged[1].unlink()
+    backups.take(database, NOW + timedelta(hours=1))
+    backups.verify(NAME)
+    assert f"{damaged[0].name} in BACKUP_DIR was damaged" in caplog.text
+
+
+def test_the_manifest_says_what_is_in_it(backup, folder, database):
     content = json.loads((folder / f"{NAME}.json").read_bytes())["content"]
     assert content["tables"]["storage_chatinteraction"] == ROWS
     assert content["tables"]["storage_archivedinteraction"] == 1
     assert content["tables"]["storage_apikey"] == 1
-    assert content["hashes"].keys() == {"storage_chatinteraction", "storage_archivedinteraction"}
     assert "storage.0001_initial" in content["schema"]
     assert content["taken_at"] == "2026-11-23T09:30:00.000000Z"
     assert content["expires_at"] == "2026-11-30T09:30:00.000000Z"
-    assert content["bytes"] == (folder / f"{NAME}.sqlite3").stat().st_size
+    assert content["bytes"] == database.stat().st_size
     assert content["sqlite_version"] == sqlite3.sqlite_version
 
 
 def test_only_its_owner_reads_it(backup, folder):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    assert stat.S_IMODE((folder / "chunks").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
 
 
-def test_what_is_in_the_log_only_is_in_the_backup(backups, database):
+def test_what_is_in_the_log_only_is_in_the_backup(backups, database, tmp_path):
     with closing(connect(database, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute("UPDATE storage_chatinteraction SET response = 'in the log'")
-        made, _ = backups.take(database, NOW)
-        with closing(connect(backups.path(made.name))) as copy:
+        made = backups.take(database, NOW).backup
+        with closing(connect(plain(backups, made, tmp_path / "plain"))) as copy:
             sql = "SELECT DISTINCT response FROM storage_chatinteraction"
             assert copy.execute(sql).fetchall() == [("in the log",)]
 
 
-def test_a_writer_in_the_middle_of_a_transaction_is_not_waited_for(backups, database):
+def test_a_writer_in_the_middle_of_a_transaction_is_not_waited_for(backups, database, tmp_path):
     with closing(connect(database, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM storage_chatinteraction")
-        made, _ = backups.take(database, NOW)
-    assert ids(backups.path(made.name)) == ALL
-
-
-def test_equal_rows_have_equal_hashes_in_whatever_order_they_came(backups, backup, database):
-    with closing(connect(database)) as connection, connection:
-        rows = connection.execute("SELECT * FROM storage_chatinteraction").fetchall()
-        connection.execute("DELETE FROM storage_chatinteraction")
-        marks = ", ".join("?" * len(rows[0]))
-        sql = f"INSERT INTO storage_chatinteraction VALUES ({marks})"
-        connection.executemany(sql, reversed(rows))
-    again, _ = backups.take(database, NOW + timedelta(hours=1))
-    assert again.content == backup.content
-    assert again.sha256 != backup.sha256
-    with closing(connect(database)) as connection, connection:
-        connection.execute("UPDATE storage_chatinteraction SET output_tokens = output_tokens + 1")
-    changed, _ = backups.take(database, NOW + timedelta(hours=2))
-    assert changed.content.hashes != backup.content.hashes
+        made = backups.take(database, NOW).backup
+        assert ids(plain(backups, made, tmp_path / "plain")) == ALL
 
 
 # What does not count
 
 
-def test_what_a_crash_has_left_does_not_count_and_goes_with_the_next_run(backups, backup, folder):
+def test_what_a_crash_has_left_does_not_count_and_goes_with_the_next_run(
+    backups, backup, folder, database
+):
     other = "backup-20261122T093000.000000Z"
     left = [f"{other}.sqlite3", f"{other}.sqlite3.partial", f"{other}.sqlite3.partial-wal"]
     left += [f"{other}.json.partial", f"{NAME}.sqlite3.partial", f"{NAME}.sqlite3-journal"]
-    for name in left:
+    left += [f"{other}.incomplete", f"{other}.parts"]
+    orphans = [f"{'0' * 64}.zst", f"{'1' * 64}.zst.partial.1"]
+    for name in [*left, *(f"chunks/{name}" for name in orphans)]:
         (folder / name).write_bytes(b"x")
     (folder / "notes.txt").write_text("mine")
     assert backups.names() == [NAME]
-    backups.take(backups.path(NAME), NOW + timedelta(hours=1))
+    backups.take(database, NOW + timedelta(hours=1))
     assert not set(left) & set(listed(folder))
+    assert not set(orphans) & set(listed(folder / "chunks"))
     assert (folder / "notes.txt").exists()
     backups.verify(NAME)
 
 
-@pytest.mark.parametrize("step", ["_snapshot", "examine"])
+@pytest.mark.parametrize("step", ["read", "compress", "examine", "dump_parts"])
 @pytest.mark.parametrize("errno", [28, 5])
 def test_a_run_that_fails_leaves_nothing(backups, database, folder, monkeypatch, step, errno):
     def fail(*arguments):
         raise OSError(errno, os.strerror(errno))
 
-    monkeypatch.setattr(module, step, fail)
+    owner = {"read": snapshot, "compress": zstd, "examine": module, "dump_parts": manifests}[step]
+    monkeypatch.setattr(owner, step, fail)
     expected = StorageFull if errno == 28 else BackupRefused
     with pytest.raises(expected, match="The backup cannot be written"):
         backups.take(database, NOW)
-    assert listed(folder) == [".lock"]
+    assert set(listed(folder)) <= {".lock", "chunks"}
+    assert list(folder.glob("chunks/*")) == []
     assert backups.names() == []
 
 
@@ -135,9 +181,9 @@ def test_a_missing_database_is_not_made(backups, tmp_path):
 
 
 def test_expired_ones_go_once_there_is_a_new_one(backups, backup, database, folder):
-    made, deleted = backups.take(database, NOW + KEEP - timedelta(microseconds=1))
+    made, deleted, _ = backups.take(database, NOW + KEEP - timedelta(microseconds=1))
     assert deleted == []
-    later, deleted = backups.take(database, NOW + KEEP)
+    later, deleted, _ = backups.take(database, NOW + KEEP)
     assert deleted == [NAME]
     assert backups.names() == [made.name, later.name]
     assert not list(folder.glob(f"{NAME}*"))
@@ -147,7 +193,7 @@ def test_without_a_new_one_none_goes(backups, backup, database, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "full")
 
-    monkeypatch.setattr(module, "_snapshot", fail)
+    monkeypatch.setattr(snapshot, "read", fail)
     with pytest.raises(StorageFull):
         backups.take(database, NOW + 2 * KEEP)
     assert backups.names() == [NAME]
@@ -157,13 +203,13 @@ def test_without_a_new_one_none_goes(backups, backup, database, monkeypatch):
 def test_one_whose_manifest_is_damaged_expires_as_well(backups, backup, database, folder):
     (folder / f"{NAME}.json").write_text("{}")
     backups.take(database, NOW + timedelta(days=1))
-    _, deleted = backups.take(database, NOW + KEEP)
+    deleted = backups.take(database, NOW + KEEP).deleted
     assert deleted == [NAME]
 
 
 def test_the_two_newest_stay_however_old_they_are(backups, backup, database):
-    second, _ = backups.take(database, NOW + timedelta(days=1))
-    third, deleted = backups.take(database, NOW + 100 * KEEP)
+    second = backups.take(database, NOW + timedelta(days=1)).backup
+    third, deleted, _ = backups.take(database, NOW + 100 * KEEP)
     assert deleted == [NAME]
     assert backups.names() == [second.name, third.name]
 
@@ -175,7 +221,6 @@ class OutOfTime(Exception):
 def test_it_is_stopped_when_the_time_is_up_and_leaves_nothing(
     backups, backup, database, folder, monkeypatch
 ):
-    """While the database is copied it cannot be stopped; but then, while it is read, it can."""
     monkeypatch.setattr(inspection, "INSTRUCTIONS", 100)
     for stops_at in range(1, 4):
         looks = 0
@@ -192,7 +237,7 @@ def test_it_is_stopped_when_the_time_is_up_and_leaves_nothing(
         with pytest.raises(OutOfTime):
             backups.verify(NAME, check_time)
         assert backups.names() == [NAME]
-        assert listed(folder) == [".lock", f"{NAME}.json", f"{NAME}.sqlite3"]
+        assert listed(folder) == FILES
 
 
 def test_fewer_days_hold_for_older_ones_and_more_days_do_not(backup, folder, database):
@@ -201,7 +246,7 @@ def test_fewer_days_hold_for_older_ones_and_more_days_do_not(backup, folder, dat
 
 
 def test_one_that_is_being_made_is_among_the_copies(backups, backup, folder):
-    (folder / "backup-20261124T093000.000000Z.sqlite3.partial").write_bytes(b"x")
+    (folder / "backup-20261124T093000.000000Z.incomplete").write_bytes(b"")
     assert dict(backups.copies()) == {
         NAME: NOW + KEEP,
         "backup-20261124T093000.000000Z": NOW + timedelta(days=8),
@@ -212,7 +257,7 @@ def test_one_that_is_being_made_is_among_the_copies(backups, backup, folder):
 
 
 def test_nobody_deletes_what_is_being_read(backups, backup, database, monkeypatch):
-    monkeypatch.setattr(module, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(files, "WAIT_SECONDS", 0.2)
     with backups.reading(), pytest.raises(BackupRefused, match="try again"):
         backups.take(database, NOW + KEEP)
     backups.take(database, NOW + timedelta(days=1))
@@ -243,10 +288,10 @@ def test_two_runs_make_two_backups_one_after_the_other(backups, database):
 
 def test_latest_is_the_newest_that_counts(backups, backup, database, folder):
     assert backups.named("latest") == NAME
-    made, _ = backups.take(database, NOW + timedelta(hours=1))
+    made = backups.take(database, NOW + timedelta(hours=1)).backup
     (folder / "backup-20271123T093000.000000Z.sqlite3").write_bytes(b"no manifest")
     assert backups.named("latest") == made.name
-    assert backups.named(f"{NAME}.sqlite3") == backups.named(f"{NAME}.json") == NAME
+    assert backups.named(f"{NAME}.parts") == backups.named(f"{NAME}.json") == NAME
 
 
 @pytest.mark.parametrize("name", ["latest", "../secret", "", NAME])
@@ -258,7 +303,7 @@ def test_an_unknown_name_is_refused(backups, folder, name):
 
 def test_a_manifest_of_another_backup_is_refused(backups, backup, folder):
     other = "backup-20261124T093000.000000Z"
-    for suffix in (".json", ".sqlite3"):
+    for suffix in (".json", ".parts"):
         durable.copy(folder / f"{NAME}{suffix}", folder / f"{other}{suffix}")
     with pytest.raises(BackupDamaged, match=rf"{other}\.json"):
         backups.verify(other)

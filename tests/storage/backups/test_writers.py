@@ -4,14 +4,17 @@ BACKUP_ROUNDS=100 python -m pytest -s tests/storage/backups/test_writers.py
 """
 
 import shutil
+import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from storage.backups import inspection, replacing
+from storage.backups import inspection, replacing, snapshot
 from storage.backups.folder import BackupFolder
 from storage.backups.inspection import NotIntact
 from storage.sqlite import in_use
@@ -45,7 +48,7 @@ class Writers:
 
     def wait(self):
         """Until all have written some rows."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200
         while not all(file.exists() and file.stat().st_size > 2000 for file in self._files):
             assert time.monotonic() < end
             self.check()
@@ -70,9 +73,9 @@ class Writers:
             process.wait()
 
 
-@pytest.fixture
-def writers(tmp_path):
-    made = Writers(tmp_path)
+@pytest.fixture(scope="module")
+def writers(tmp_path_factory):
+    made = Writers(tmp_path_factory.mktemp("writers"))
     try:
         made.wait()
         yield made
@@ -98,6 +101,33 @@ def lost(acknowledged, stored):
     return found
 
 
+@pytest.fixture
+def connections(monkeypatch):
+    """The connections that a snapshot has opened, its reader first."""
+    opened: list[sqlite3.Connection] = []
+
+    @contextmanager
+    def connected(*arguments, **options):
+        with inspection.connected(*arguments, **options) as connection:
+            opened.append(connection)
+            yield connection
+
+    monkeypatch.setattr(snapshot, "connected", connected)
+    return opened
+
+
+def rows(connection):
+    """All that is in a database, table by table."""
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    names = sorted(name for (name,) in tables)
+    return {name: sorted(connection.execute(f'SELECT * FROM "{name}"')) for name in names}
+
+
+def rows_of(path):
+    with closing(connect(path)) as connection:
+        return rows(connection)
+
+
 def restored(backups, backup, folder):
     """The backup in the place of another database."""
     database = Path(folder) / "restored.sqlite3"
@@ -111,7 +141,7 @@ def test_every_snapshot_is_whole_and_has_all_that_was_acknowledged(tmp_path, wri
     for _ in range(ROUNDS):
         acknowledged = writers.acknowledged()
         start = time.monotonic()
-        backup, _ = backups.take(writers.database, datetime.now(UTC))
+        backup = backups.take(writers.database, datetime.now(UTC)).backup
         seconds = max(seconds, time.monotonic() - start)
         database = restored(backups, backup, tmp_path)
         inspection.check(database)
@@ -127,6 +157,23 @@ def test_every_snapshot_is_whole_and_has_all_that_was_acknowledged(tmp_path, wri
         f"{ROUNDS} snapshots under {WRITERS} writers, all whole; {rows:,} acknowledged rows looked "
         f"for, 0 lost; the longest took {seconds:.2f} s; highest numbers {written:,}."
     )
+
+
+def test_a_pinned_file_is_what_a_copy_by_sqlite_is(tmp_path, writers, connections):
+    """The copy is made in the same transaction that pins the file."""
+    for number in range(ROUNDS):
+        connections.clear()
+        with snapshot.pinned(writers.database) as length:
+            file, copy = tmp_path / f"{number}.file", tmp_path / f"{number}.copy"
+            file.write_bytes(b"".join(snapshot.read(writers.database, length, 1 << 20)))
+            with closing(connect(copy)) as target:
+                connections[0].backup(target)
+            time.sleep(0.2)  # they write, and try to make checkpoints
+            again = b"".join(snapshot.read(writers.database, length, 1 << 20))
+        assert file.read_bytes() == again
+        inspection.check(file)
+        assert rows_of(file) == rows_of(copy)
+    writers.check()
 
 
 def test_a_copy_of_the_file_alone_is_found_out(tmp_path, writers):

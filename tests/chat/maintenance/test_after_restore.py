@@ -1,0 +1,124 @@
+"""Stubs are corrected as if all of the archive was read, whatever has changed since the backup."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import transaction
+
+from chat.maintenance.erasure.after_restore import bring_up_to_date
+from chat.maintenance.policy import Policy
+from storage.archive import generations
+from storage.archive.archive import Archive
+from storage.archive.files import Unchanging
+from storage.backups.base import RestoredDatabase
+from storage.dynamodb.client import Client
+from storage.models import ArchivedInteraction, ChatInteraction, Lock
+from tests import switches
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+POLICY = Policy(NOW, 30, 90)
+MODELS = (ChatInteraction, ArchivedInteraction, Lock)
+EVERY = 1 if switches.value("LIFECYCLE_KILLS") == "all" else 4
+CHANGES = {
+    Archive: ("mark", "unmark", "write", "remove"),
+    "database": ("move_to_cold", "return_from_cold", "drop_stubs", "remove_of_user"),
+}
+
+
+class Moments:
+    """What a backup would have, before and after each step of what is done to a store."""
+
+    def __init__(self, store, monkeypatch):
+        self.store = store
+        self.all = []
+        for owner, names in CHANGES.items():
+            owner = store.storage.database if owner == "database" else store.archive
+            for name in names:
+                monkeypatch.setattr(owner, name, self._noting(getattr(owner, name)))
+
+    def _noting(self, function):
+        def call(*args, **options):
+            self.note()
+            found = function(*args, **options)
+            self.note()
+            return found
+
+        return call
+
+    def note(self):
+        tables = {model: list(model.objects.values()) for model in MODELS}
+        moment = tables, generations.complete(self.store.archive)
+        if moment not in self.all:
+            self.all.append(moment)
+
+
+def restored(store, tables, segments):
+    """The stubs and the marks after a restore of these tables, which changes nothing."""
+    archive, marked = Archive(Unchanging(store.archive.files.backend)), set()
+    archive.mark = marked.add
+    storage = type(store.storage)(store.storage.database, store.storage.cache, archive)
+    with transaction.atomic():
+        for model in tables:
+            model.objects.all().delete()
+        for model, rows in tables.items():
+            model.objects.bulk_create(model(**row) for row in rows)
+        bring_up_to_date(RestoredDatabase(storage, None, archive, segments), POLICY)
+        found = set(storage.database.all_stubs()), marked, set(store.hot())
+        transaction.set_rollback(True)
+    return found
+
+
+def test_at_every_moment(store, monkeypatch):
+    ages = [31, 31, 32, 32, 32, 33, 33, 34, 88, 89]
+    for user_id in ("ada", "bob"):
+        store.fill(
+            *(NOW - age * DAY - n * timedelta(hours=1) for n, age in enumerate(ages)),
+            user_id=user_id,
+        )
+    # Nobody touches these again, once they are archived.
+    store.fill(*(NOW - 30.5 * DAY - n * timedelta(hours=1) for n in range(4)), user_id="carol")
+    store.run("archive_interactions", "--batch-size", "2", now=NOW - DAY)
+    moments = Moments(store, monkeypatch)
+    store.run("archive_interactions", "--batch-size", "2", now=NOW)
+    store.run("restore_archive", str((NOW - 32 * DAY).date()), now=NOW)
+    store.storage.delete_interaction_sync(store.cold()[0])
+    store.run("archive_interactions", "--batch-size", "3", now=NOW)
+    store.run("erase_user", "bob", now=NOW)
+    moments.note()
+    seen = len(moments.all)
+    assert seen > 20
+    monkeypatch.undo()
+    monkeypatch.setattr(type(store.storage.database), "scrub", lambda database: None)
+    unread = 0
+    for tables, segments in moments.all[1::EVERY]:
+        assert restored(store, tables, segments) == restored(store, tables, {})
+        unread += len(segments.items() & generations.complete(store.archive).items())
+    assert unread > seen / EVERY, "some segments were the same"
+
+
+@pytest.mark.parametrize("backend", ["dynamodb"], indirect=True)
+def test_requests_in_dynamodb(store, monkeypatch):
+    """One for 100 rows that have their stubs; one more for each that has not."""
+    start = NOW - 40 * DAY
+    ids = store.fill(*(start + timedelta(seconds=number) for number in range(250)))
+    store.run("archive_interactions", now=NOW)
+    store.storage.database.drop_stubs(ids[:3], store.segments()[0])
+    used = Counter()
+    request = Client.request
+
+    def counting(client, operation, parameters):
+        used[operation] += 1
+        return request(client, operation, parameters)
+
+    monkeypatch.setattr(Client, "request", counting)
+    restored = RestoredDatabase(store.storage, None, store.archive)
+    bring_up_to_date(restored, POLICY)
+    assert used["BatchGetItem"] == 3
+    assert used["PutItem"] <= 3 + 1, "stubs, and the lock that names the archive"
+    assert store.cold() == ids
+    used.clear()
+    bring_up_to_date(restored, POLICY)
+    assert used["PutItem"] <= 1
+    assert used.total() <= 3 + 5
