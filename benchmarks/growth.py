@@ -414,11 +414,9 @@ def measure(made: Path, work: Path, rows: int, only: list[str]) -> tuple[Figures
         started = time.monotonic()
         figures = action()
         found.update(figures)
-        print(
-            f"{rows:,} rows: {name}, {time.monotonic() - started:.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(f"{rows:,} rows: {name}, {time.monotonic() - started:.0f} s")
+        for title, figure in figures.items():
+            say(f"  {title}: {cell(figure)}; others waited {waited(figure) or 'not at all'}")
 
     with _copied(made, work / "store") as store:
         size = store.database_bytes
@@ -480,6 +478,11 @@ def _empty(folder: Path) -> Iterator[Grown]:
 
 def _divided(cost: Cost, count: int) -> Cost:
     return Cost(cost.seconds / count, cost.cpu / count, cost.read // count, cost.written // count)
+
+
+def say(line: str) -> None:
+    """Progress: what is measured, as soon as it is."""
+    print(line, file=sys.stderr, flush=True)
 
 
 # The table.

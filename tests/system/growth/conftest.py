@@ -11,6 +11,7 @@ import pytest
 from tests.chat import processes
 
 SMALL, LARGE = 2_000, 200_000
+FEW, MANY = 500, 5_000
 
 
 @pytest.fixture(scope="session")
@@ -24,25 +25,25 @@ def _shared(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def counts(_shared):
-    """Gives the counts of the store with so many rows, by operation."""
+    """Gives what one of the programs has counted in a store with so many rows, by operation."""
 
-    def of(rows):
-        result = _shared / f"{rows}.json"
-        with (_shared / f"{rows}.lock").open("w") as lock:
+    def of(program, rows, *more):
+        name = f"{program}-{rows}"
+        result = _shared / f"{name}.json"
+        with (_shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not result.exists():
-                result.write_text(count(rows, _shared / str(rows)))
+                result.write_text(count(_shared / name, program, str(rows), *more))
         return json.loads(result.read_text())
 
     return of
 
 
-def count(rows, folder):
-    """Run `tests.system.growth.counting` in a folder of its own."""
+def count(folder, program, *arguments):
+    """Run a program of this package in a folder of its own."""
     folder.mkdir()
-    more = ["numbers"] if rows == SMALL else []
     done = subprocess.run(
-        [sys.executable, "-m", "tests.system.growth.counting", str(rows), *more],
+        [sys.executable, "-m", f"tests.system.growth.{program}", *arguments],
         cwd=processes.ROOT,
         env=processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings")
         | {"RETENTION_TOTAL_DAYS": "90"},
@@ -57,10 +58,22 @@ def count(rows, folder):
 @pytest.fixture(scope="session")
 def small(counts):
     """The counts of 2,000 rows."""
-    return counts(SMALL)
+    return counts("counting", SMALL, "numbers")
 
 
 @pytest.fixture(scope="session")
 def large(counts):
     """The counts of 200,000 rows of the same users."""
-    return counts(LARGE)
+    return counts("counting", LARGE)
+
+
+@pytest.fixture(scope="session")
+def few(counts):
+    """The requests for 500 rows in DynamoDB and S3."""
+    return counts("cloud", FEW)
+
+
+@pytest.fixture(scope="session")
+def many(counts):
+    """The requests for 5,000 rows there."""
+    return counts("cloud", MANY)

@@ -9,7 +9,6 @@ prints the counts as JSON. Each command has been imported before it is counted.
 import contextlib
 import io
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -81,7 +80,8 @@ def count_everything(archive: Path) -> None:
         finally:
             is_looking = False
 
-    decompress, zstd.decompress = zstd.decompress, unpacked
+    decompress = zstd.decompress
+    setattr(zstd, "decompress", unpacked)  # noqa: B010
     sys.addaudithook(opened)
     connection_created.connect(connected, weak=False)
 
@@ -98,21 +98,24 @@ def counting() -> Iterator[dict[str, Any]]:
 
 def command(*words: str) -> dict[str, Any]:
     """Run a command; its counts, exit status and summary."""
+    with counting() as found:
+        ended = run(*words)
+    return found | ended
+
+
+def run(*words: str) -> dict[str, Any]:
+    """Run a command in this process; its exit status and summary, and what it said of an error."""
     from config.commands import Utility
 
     printed, errors, status = io.StringIO(), io.StringIO(), 0
-    with (
-        counting() as found,
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(errors),
-    ):
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
         try:
             Utility(["manage.py", *words]).execute()
         except SystemExit as end:
             status = int(end.code or 0)
     lines = printed.getvalue().splitlines()
     said = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return found | {"status": status, "said": said, "error": errors.getvalue()[-500:]}
+    return {"status": status, "said": said, "error": errors.getvalue()[-500:]}
 
 
 def read_cold(content: Content) -> dict[str, Any]:
@@ -128,25 +131,34 @@ def read_cold(content: Content) -> dict[str, Any]:
 
 
 def pages(content: Content, user_id: str | None) -> dict[str, Any]:
-    """All pages of 20 of a month of the archive, or of everyone's the first one."""
+    """All of a user's pages of 20 in a month of the archive, or everyone's first one."""
+    with counting() as found:
+        lengths = page_lengths(content, user_id)
+    return found | {"lengths": lengths}
+
+
+def page_lengths(content: Content, user_id: str | None) -> list[int]:
+    """The rows on each of these pages."""
     from storage import get_storage
     from storage.records.pages import PageQuery
 
     end = content.end - timedelta(days=filling.HOT_DAYS + 1)
-    period = {"created_after": end - timedelta(days=31), "created_before": end, "tier": "archive"}
+    period: Any = {
+        "created_after": end - timedelta(days=31),
+        "created_before": end,
+        "tier": "archive",
+    }
     lengths, cursor = [], None
-    with counting() as found:
-        while True:
-            query = PageQuery(limit=20, cursor=cursor, **period)
-            if user_id is None:
-                page = get_storage().list_interactions_sync(query)
-            else:
-                page = get_storage().list_user_interactions_sync(user_id, query)
-            lengths.append(len(page.interactions))
-            cursor = page.next_cursor
-            if cursor is None or user_id is None:
-                break
-    return found | {"lengths": lengths}
+    while True:
+        query = PageQuery(limit=20, cursor=cursor, **period)
+        if user_id is None:
+            page = get_storage().list_interactions_sync(query)
+        else:
+            page = get_storage().list_user_interactions_sync(user_id, query)
+        lengths.append(len(page.interactions))
+        cursor = page.next_cursor
+        if cursor is None or user_id is None:
+            return lengths
 
 
 def request_erasures(first: int, last: int) -> dict[str, Any]:
@@ -225,7 +237,7 @@ def main() -> None:
     """Make the store, count, and print."""
     import config  # noqa: F401  (before Django: see config/__init__.py)
 
-    os.fsync = lambda descriptor: None
+    filling.skip_syncs()
     import django
 
     django.setup()

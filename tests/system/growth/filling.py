@@ -57,14 +57,16 @@ class Content:
     rows: int
     end: datetime
     """Just after the last row."""
+    users: int = USERS
+    days: int = DAYS
 
     @property
     def cold(self) -> int:
         """How many of them are cold: these come first."""
-        return self.rows * (DAYS - HOT_DAYS) // DAYS
+        return self.rows * (self.days - HOT_DAYS) // self.days
 
     def time(self, number: int) -> datetime:
-        return self.end - timedelta(days=DAYS) * ((self.rows - number) / self.rows)
+        return self.end - timedelta(days=self.days) * ((self.rows - number) / self.rows)
 
     def identifier(self, number: int) -> str:
         """As UUIDv7: later ones sort after earlier ones."""
@@ -74,7 +76,7 @@ class Content:
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
     def user_of(self, number: int) -> str:
-        return self._rare.get(number) or user(number * 2_654_435_761 % 2**32 % USERS)
+        return self._rare.get(number) or user(number * 2_654_435_761 % 2**32 % self.users)
 
     def values(self, number: int) -> Values:
         time = self.time(number)
@@ -97,7 +99,7 @@ def days_of(content: Content) -> Iterator[range]:
     first = 0
     while first < content.cold:
         last, day = first, content.time(first).date()
-        step = max(content.rows // DAYS, 1)
+        step = max(content.rows // content.days, 1)
         while last < content.cold and content.time(last).date() == day:
             last = min(last + step, content.cold)
         while content.time(last - 1).date() != day:
@@ -218,12 +220,17 @@ def fill(content: Content, *, processes: int = 1) -> None:
         database.close()
 
 
+def skip_syncs() -> None:
+    """Wait for no disk in this process: what is lost with the power is made again."""
+    setattr(os, "fsync", lambda descriptor: None)  # noqa: B010
+
+
 def main() -> None:
     """Fill what the environment names."""
     import config  # noqa: F401  (before Django: see config/__init__.py)
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    os.fsync = lambda descriptor: None  # what is lost with the power is made again
+    skip_syncs()
     import django
 
     django.setup()

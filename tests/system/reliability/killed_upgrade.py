@@ -1,4 +1,4 @@
-"""An upgrade that is killed when the index of a large table is built, and not recorded yet."""
+"""An upgrade that is killed once it has built the index of a large table, and more."""
 
 import os
 import signal
@@ -17,12 +17,12 @@ from storage.startup.schema import migrate_under_lock  # noqa: E402
 record = MigrationRecorder.record_applied
 
 
-def killed(recorder: MigrationRecorder, app: str, name: str) -> Any:
+def killed(recorder: Any, app: str, name: str) -> None:
     """`kill -9` in the place of the record of one migration."""
-    if (app, name) == ("storage", "0002_answers"):
+    if (app, name) == ("storage", "0003_lifecycle"):
         os.kill(os.getpid(), signal.SIGKILL)
     record(recorder, app, name)
 
 
-MigrationRecorder.record_applied = killed
+setattr(MigrationRecorder, "record_applied", killed)  # noqa: B010
 migrate_under_lock()
