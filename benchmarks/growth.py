@@ -30,6 +30,7 @@ from urllib.parse import urlencode, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from harness import cloud
 from harness.contestants import PROJECT, cache_folder
 from harness.cost import Cost, size_of
 from harness.grown import Figure, Grown, asked, copied, make
@@ -58,7 +59,7 @@ ROW_BYTES = 900
 
 STEPS = [
     *("status", "cold_read", "lists", "exports", "backups", "erasures", "heavy", "night"),
-    *("restore", "holds", "pending", "migration"),
+    *("restore", "holds", "pending", "migration", "cloud"),
 ]
 
 Figures = dict[str, Figure]
@@ -567,15 +568,30 @@ def main() -> int:
             for rows in sizes:
                 make(place / str(rows), rows)
                 found[rows] = measure(place / str(rows), Path(work), rows, arguments.only)
+            requests_hold = in_cloud(Path(work), arguments)
         finally:
             if arguments.keep is None:
                 for rows in sizes:
                     shutil.rmtree(place / str(rows), ignore_errors=True)
-    return report(found, sizes, arguments.json)
+    figures_hold = report(found, sizes, arguments.json)
+    return 0 if figures_hold and requests_hold else 1
 
 
-def report(found: dict[int, tuple[Figures, int]], sizes: list[int], file: Path | None) -> int:
-    """Print the table, and write the figures to a file."""
+def in_cloud(work: Path, arguments: argparse.Namespace) -> bool:
+    """Count requests to DynamoDB and S3, and print them. Returns whether all conditions hold."""
+    if arguments.small_only or (arguments.only and "cloud" not in arguments.only):
+        return True
+    found = []
+    for rows in cloud.SIZES:
+        with _empty(work / "cloud") as store:
+            found.append(cloud.counts(store, rows))
+    text, all_hold = cloud.table(*found)
+    print(f"\nDynamoDB and S3, {cloud.SIZES[0]:,} rows and {cloud.SIZES[1]:,}\n\n{text}")
+    return all_hold
+
+
+def report(found: dict[int, tuple[Figures, int]], sizes: list[int], file: Path | None) -> bool:
+    """Print the table, and write the figures to a file. Returns whether all conditions hold."""
     small, (large, database) = found[sizes[0]][0], found[sizes[-1]]
     text, all_hold = table(small, large if len(sizes) > 1 else {}, database)
     print(f"\n{sizes[0]:,} rows and {sizes[-1]:,} ({database / MB:,.0f} MB of database)\n\n{text}")
@@ -585,7 +601,7 @@ def report(found: dict[int, tuple[Figures, int]], sizes: list[int], file: Path |
             for rows in sizes
         }
         file.write_text(json.dumps(figures, indent=1))
-    return 0 if all_hold else 1
+    return all_hold
 
 
 if __name__ == "__main__":

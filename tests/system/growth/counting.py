@@ -143,11 +143,8 @@ def page_lengths(content: Content, user_id: str | None) -> list[int]:
     from storage.records.pages import PageQuery
 
     end = content.end - timedelta(days=filling.HOT_DAYS + 1)
-    period: Any = {
-        "created_after": end - timedelta(days=31),
-        "created_before": end,
-        "tier": "archive",
-    }
+    start = end - timedelta(days=31)
+    period: Any = {"created_after": start, "created_before": end, "tier": "archive"}
     lengths, cursor = [], None
     while True:
         query = PageQuery(limit=20, cursor=cursor, **period)

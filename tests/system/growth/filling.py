@@ -14,7 +14,7 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 DAYS = 91
@@ -137,26 +137,35 @@ def _make_texts() -> list[tuple[str, str]]:
 _TEXTS = _make_texts()
 
 
-def write_day(content: Content, numbers: range) -> list[tuple[str, range]]:
-    """Archive the rows of one day; returns the segments with the rows in them."""
+Segment = tuple[str, list[int]]
+"""A segment's name, and the numbers of the rows in it."""
+
+
+def cut(rows: list[Any]) -> Iterator[list[Any]]:
+    """The rows of a day in the segments that `archive_interactions` makes."""
+    return (rows[first : first + SEGMENT_ROWS] for first in range(0, len(rows), SEGMENT_ROWS))
+
+
+def write_day(content: Content, numbers: range) -> list[Segment]:
+    """Archive the rows of one day."""
     from storage import get_storage
     from storage.models import ChatInteraction
     from storage.models.interaction import FIELDS
 
-    archive = get_storage().archive
-    day: date = content.time(numbers[0]).date()
+    archive, day = get_storage().archive, content.time(numbers[0]).date()
+    values = (dict(zip(FIELDS, content.values(number), strict=True)) for number in numbers)
+    rows = list(map(ChatInteraction.from_stored, values))
+    number_of = {row.interaction_id: n for row, n in zip(rows, numbers, strict=True)}
     written = []
-    for first in range(numbers.start, numbers.stop, SEGMENT_ROWS):
-        part = range(first, min(first + SEGMENT_ROWS, numbers.stop))
+    for batch in cut(rows):
         segment = archive.new_segment(day)
-        values = (dict(zip(FIELDS, content.values(number), strict=True)) for number in part)
-        archive.write(segment, map(ChatInteraction.from_stored, values))
-        written.append((segment, part))
+        archive.write(segment, batch)
+        written.append((segment, [number_of[row.interaction_id] for row in batch]))
     return written
 
 
-def write_archive(content: Content, processes: int) -> list[tuple[str, range]]:
-    """Archive all cold rows; returns the segments with the rows in them."""
+def write_archive(content: Content, processes: int) -> list[Segment]:
+    """Archive all cold rows."""
     days = list(days_of(content))
     if processes == 1:
         written = [write_day(content, day) for day in days]
@@ -171,18 +180,18 @@ def to_text(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def insert(database: Any, content: Content, segments: Sequence[tuple[str, range]]) -> None:
+def insert(database: Any, content: Content, segments: Sequence[Segment]) -> None:
     """Put the hot rows and the stubs of the others into a database with tables."""
     database.execute("PRAGMA synchronous=OFF")
     database.execute("PRAGMA cache_size=-262144")
     database.execute("BEGIN")
     database.executemany(INSERT_ROW, (parameters(content, n) for n in hot(content)))
+    stubs = sorted((number, segment) for segment, numbers in segments for number in numbers)
     database.executemany(
         INSERT_STUB,
         (
             (content.identifier(number), to_text(content.time(number)), segment)
-            for segment, numbers in segments
-            for number in numbers
+            for number, segment in stubs
         ),
     )
     database.execute("COMMIT")

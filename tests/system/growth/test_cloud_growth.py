@@ -1,4 +1,4 @@
-"""The same rule on DynamoDB and S3: ten times the rows, and the requests are those of the answer."""
+"""The same rule on DynamoDB and S3: ten times the rows, and the same requests for an answer."""
 
 import pytest
 
