@@ -51,6 +51,10 @@ class Figure:
         return sum(sum(waits.failed.values()) for waits in both)
 
 
+Figures = dict[str, Figure]
+"""By the title of the line."""
+
+
 class Grown:
     """A store in a folder that may be changed, and will be deleted."""
 
