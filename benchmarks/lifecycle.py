@@ -33,7 +33,7 @@ DATABASE = "chat.sqlite3"
 MIGRATE = """
 import os; os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 import django; django.setup()
-from storage.migrate import migrate_under_lock; migrate_under_lock()
+from storage.startup.schema import migrate_under_lock; migrate_under_lock()
 """
 DUMP = 'sqlite3 "$0" .dump | zstd -q -6 -T1 > "$1"'
 

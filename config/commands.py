@@ -8,6 +8,7 @@ from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from storage.exceptions import StorageError
 from storage.startup import schema
 
 WITHOUT_DATABASE = {
@@ -42,13 +43,13 @@ def _prepared(execute: Callable[..., Any], name: str) -> Callable[..., Any]:
         try:
             if name == "migrate":
                 with schema.prepared_under_lock():  # Django's own would set up nothing
-                    pass
+                    schema.announce_long_waits()
             elif name not in WITHOUT_DATABASE | PREPARES_ITSELF:
                 schema.bring_up_to_date()
             return execute(*args, **options)
         except BrokenPipeError:
             raise
-        except (DatabaseError, OSError) as error:
+        except (DatabaseError, OSError, StorageError) as error:
             raise CommandError(_in_one_line(error)) from error
 
     return prepared

@@ -84,6 +84,15 @@ def alone(database: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_used(database: str) -> bool:
+    """Whether another process has the database open. Close it in this process first."""
+    try:
+        with alone(database):
+            return False
+    except DatabaseInUse:
+        return True
+
+
 def _open(database: str) -> int:
     try:
         return modes.open_lock(database, SUFFIX)

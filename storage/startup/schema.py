@@ -4,6 +4,7 @@
 """
 
 import fcntl
+import logging
 import os
 import pkgutil
 from collections.abc import Iterator
@@ -15,13 +16,19 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections, transaction
+from django.db.migrations import Migration as DjangoMigration
 from django.db.migrations.recorder import MigrationRecorder
 
-from storage.sqlite import modes, space
+from storage.sqlite import base, in_use, modes, space
+from storage.sqlite.in_use import DatabaseInUse
 from storage.sqlite.statements import Statements
+from storage.startup import upgrades
 
 if TYPE_CHECKING:
+    from django.db.migrations.executor import MigrationExecutor
     from django.db.migrations.loader import MigrationLoader
+
+logger = logging.getLogger(__name__)
 
 Migration = tuple[str, str]
 """An application's label and the name of one of its migrations."""
@@ -32,14 +39,17 @@ def migrated_under_lock(alias: str = "default") -> Iterator[None]:
     """Apply missing migrations. Until the block ends, other processes wait to do the same.
 
     The lock is a file beside the database. The operating system releases it when the process ends.
-    Raises ImproperlyConfigured if a later version has migrated the database.
+    Raises ImproperlyConfigured if a later version has migrated the database, and DatabaseInUse if
+    others would have to wait long: servers must be stopped first. Call it before other threads use
+    the database.
     """
     from django.db.migrations.executor import MigrationExecutor  # most commands need none
 
     with prepared_under_lock(alias):
         executor = MigrationExecutor(connections[alias])
         _refuse_later_version(executor.loader, alias)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        if plan := _plan(executor):
+            _refuse_long_waits(plan, executor.loader, alias)
             # In one transaction, because Django commits some migrations before it records them. If
             # a crash or a full disk comes in between, they can never be applied again. SQLite
             # cannot turn foreign keys off inside a transaction, so that is done before.
@@ -60,6 +70,7 @@ def prepared_under_lock(alias: str = "default") -> Iterator[None]:
 
     Raises ImproperlyConfigured if it cannot be where it is to be.
     """
+    _let_go(alias)  # who waits here does not use it
     with _lock_file(_file(alias)) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         space.prepare(Statements(alias))
@@ -81,6 +92,48 @@ def bring_up_to_date(alias: str = "default") -> None:
     """As `migrate_under_lock`, and if there is nothing to do, without waiting for others."""
     if not (_file(alias).exists() and _applied(alias) == _on_disk()):
         migrate_under_lock(alias)
+
+
+def announce_long_waits(alias: str = "default") -> None:
+    """Log what missing migrations will take, if others have to wait long for them."""
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connections[alias])
+    if words := _long_waits(_plan(executor), executor.loader, alias):
+        logger.warning("The database is being upgraded: %s", words)
+
+
+def _plan(executor: "MigrationExecutor") -> list[DjangoMigration]:
+    """The missing migrations, in their order."""
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [migration for migration, _ in plan]
+
+
+def _refuse_long_waits(plan: list[DjangoMigration], loader: "MigrationLoader", alias: str) -> None:
+    if not (words := _long_waits(plan, loader, alias)):
+        return
+    _let_go(alias)
+    if in_use.is_used(str(_file(alias))):
+        raise DatabaseInUse(
+            f"The database must be upgraded, and a server or another command has it open. {words} "
+            "Stop them, then run this again. Or run manage.py migrate, and those that save wait."
+        )
+    logger.warning("The database is being upgraded: %s", words)
+
+
+def _long_waits(plan: list[DjangoMigration], loader: "MigrationLoader", alias: str) -> str:
+    work = upgrades.large_work(plan, loader, alias)
+    return upgrades.in_words(work) if work else ""
+
+
+def _let_go(alias: str) -> None:
+    """Close the database in this process, until it is next used."""
+    connection = connections[alias]
+    if connection.in_atomic_block:
+        return
+    connection.close()
+    base.close_pool(str(connection.settings_dict["NAME"]))
+    in_use.release(str(connection.settings_dict["NAME"]))
 
 
 def _file(alias: str) -> Path:

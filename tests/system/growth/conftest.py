@@ -1,0 +1,79 @@
+"""The counts of both stores: made once, whichever test processes ask for them."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.chat import processes
+
+SMALL, LARGE = 2_000, 200_000
+FEW, MANY = 500, 5_000
+
+
+@pytest.fixture(scope="session")
+def _shared(tmp_path_factory):
+    """A folder that all test processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "growth"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def counts(_shared):
+    """Gives what one of the programs has counted in a store with so many rows, by operation."""
+
+    def of(program, rows, *more):
+        name = f"{program}-{rows}"
+        result = _shared / f"{name}.json"
+        with (_shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not result.exists():
+                result.write_text(count(_shared / name, program, str(rows), *more))
+        return json.loads(result.read_text())
+
+    return of
+
+
+def count(folder, program, *arguments):
+    """Run a program of this package in a folder of its own."""
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.system.growth.{program}", *arguments],
+        cwd=processes.ROOT,
+        env=processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings")
+        | {"RETENTION_TOTAL_DAYS": "90"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="session")
+def small(counts):
+    """The counts of 2,000 rows."""
+    return counts("counting", SMALL, "numbers")
+
+
+@pytest.fixture(scope="session")
+def large(counts):
+    """The counts of 200,000 rows of the same users."""
+    return counts("counting", LARGE)
+
+
+@pytest.fixture(scope="session")
+def few(counts):
+    """The requests for 500 rows in DynamoDB and S3."""
+    return counts("cloud", FEW)
+
+
+@pytest.fixture(scope="session")
+def many(counts):
+    """The requests for 5,000 rows there."""
+    return counts("cloud", MANY)
