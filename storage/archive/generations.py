@@ -17,8 +17,8 @@ def complete(archive: Archive) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for day in archive.days():
         for file in archive.files.list(day.isoformat()):
-            if segment := names.segment_of(day, file):
-                found.setdefault(segment, []).append(file)
+            if parsed := names.parsed(file):
+                found.setdefault(f"{day.isoformat()}/{parsed[0]}", []).append(file)
     marked |= archive.marked()
     return {segment: _digest(files) for segment, files in found.items() if segment not in marked}
 

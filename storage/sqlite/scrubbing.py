@@ -90,7 +90,7 @@ def scrub(statements: Statements, since: datetime, check_time: CheckTime) -> dat
     if connection.is_in_memory_db():
         return max(datetime.now(UTC), since)
     database = str(connection.settings_dict["NAME"])
-    statements.connection()  # makes the file, and registers as its user
+    statements.rows("PRAGMA schema_version", {})  # makes the file, and registers as its user
     try:
         return _Pass(statements, database, check_time).complete(since)
     except OSError as error:

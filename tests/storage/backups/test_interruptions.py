@@ -14,7 +14,7 @@ from storage.backups import inspection
 from storage.backups.folder import BackupFolder
 from storage.sqlite import in_use
 from tests.chat import fork_server
-from tests.chat.processes import ROOT, environment
+from tests.chat.processes import environment
 from tests.storage.backups.conftest import ALL, KEEP, NOW, ids, plain
 from tests.storage.backups.interruptions import COMPLETE, KILLED, REFUSED
 from tests.storage.backups.test_replacing import OLDER, of_schema

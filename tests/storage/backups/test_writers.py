@@ -5,8 +5,6 @@ BACKUP_ROUNDS=100 python -m pytest -s tests/storage/backups/test_writers.py
 
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
