@@ -22,8 +22,8 @@ class ShortWay(ClientHandler):
         self.taken = 0
 
     def load_middleware(self, is_async: bool = False) -> None:
-        super().load_middleware(is_async)
         self._entrance = Entrance(type(self))
+        super().load_middleware(is_async)  # after which other threads use this handler
 
     def get_response(self, request: HttpRequest) -> HttpResponseBase:
         reply = self._entrance.answer(request.META)

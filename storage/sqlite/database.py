@@ -15,7 +15,7 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
 from storage.records.cursors import Position
-from storage.records.json import Record
+from storage.records.json import Record, from_json
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
@@ -167,17 +167,18 @@ class SqliteDatabase(Database):
         return found, len(rows) > wanted.limit
 
     def newest_json(self, wanted: Slice) -> tuple[list[bytes], bool]:
-        left = wanted.max_text
         items: list[bytes] = []
+        left = wanted.max_text
+        size_of: Callable[[bytes], int] = len  # bytes are at least as many as characters
         sql, parameters = self._newest(wanted, wanted.limit + 1, queries.select_newest_json)
         with translated, self._statements.cursor(sql, parameters) as cursor:
             for (item,) in cursor:
-                items.append(item)
-                left -= len(item)
+                if left <= 0 and size_of is len:  # it may be too long: count characters
+                    left, size_of = wanted.max_text - sum(map(_text, items)), _text
                 if left <= 0:
-                    break
-        if left <= 0:  # it may be too long; these are bytes, and characters count
-            return super().newest_json(wanted)
+                    return items, True
+                items.append(item)
+                left -= size_of(item)
         return items[: wanted.limit], len(items) > wanted.limit
 
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
@@ -417,6 +418,12 @@ class SqliteDatabase(Database):
         except (sqlite3.Error, DatabaseError, OSError) as error:
             # The interaction is saved, so this is no error of the call.
             logger.warning("Saved, but the write-ahead log was not checked: %s", error)
+
+
+def _text(item: bytes) -> int:
+    """The characters of both texts in a record as JSON."""
+    interaction = from_json(item)
+    return len(interaction.message) + len(interaction.response)
 
 
 def _cutoff() -> str:
