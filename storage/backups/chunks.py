@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 BYTES = 16 * 1024
 """Of a database in one chunk: see docs/decisions/0034-backups-of-chunks.md."""
 
+LONGEST = 1024 * 1024
+"""That a chunk may ever be, so that BYTES can change, and damage cannot fill the memory."""
+
 SUFFIX = ".zst"
 LEVEL = 3
 THREADS = 32
@@ -110,8 +113,8 @@ class Chunks:
 
 
 def _decompressed(stored: bytes) -> bytes | None:
-    """None if it is damaged. Damage cannot make it longer than a chunk by more than a byte."""
+    """None if it is damaged; not more than LONGEST."""
     try:
-        return zstd.ZstdDecompressor().decompress(stored, BYTES + 1)
+        return zstd.ZstdDecompressor().decompress(stored, LONGEST)
     except zstd.ZstdError:
         return None

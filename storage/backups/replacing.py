@@ -26,6 +26,9 @@ SIDE_FILES = ("-wal", "-shm", "-journal")
 ALIAS = "restoring"
 """Django's name for the copy while it is changed."""
 
+OF_A_COPY = "PRAGMA synchronous=OFF;PRAGMA cache_size=-65536;PRAGMA wal_autocheckpoint=16000"
+"""Each page is written once or twice, however many stubs are corrected on it: 64 MB of both."""
+
 WAIT_SECONDS = 2.0
 """How long to wait for another program that reads the database."""
 
@@ -98,7 +101,7 @@ def _as_database(copy: Path) -> Iterator[None]:
     It is synced as a whole when it is complete, and until then nobody needs it after a crash.
     """
     default = connections.settings["default"]
-    pragmas = f"{default['OPTIONS']['init_command']};PRAGMA synchronous=OFF"
+    pragmas = f"{default['OPTIONS']['init_command']};{OF_A_COPY}"
     options = default["OPTIONS"] | {"init_command": pragmas}
     connections.settings[ALIAS] = default | {"NAME": str(copy), "OPTIONS": options}
     try:

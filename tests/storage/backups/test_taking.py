@@ -51,13 +51,6 @@ def test_it_can_be_put_together_without_this_software(backups, backup, folder, d
     assert b"".join(map(zstd.decompress, stored)) == database.read_bytes()
 
 
-@pytest.fixture
-def _small_chunks(monkeypatch):
-    """The database of these tests would be one or two."""
-    monkeypatch.setattr(module, "BYTES", 16 * 1024)
-
-
-@pytest.mark.usefixtures("_small_chunks")
 def test_only_what_has_changed_is_written_again(backups, database, folder):
     backup = backups.take(database, NOW).backup
     before = chunks(folder)
@@ -74,7 +67,13 @@ def test_only_what_has_changed_is_written_again(backups, database, folder):
         backups.verify(name)
 
 
-@pytest.mark.usefixtures("_small_chunks")
+def test_chunks_of_another_size_stay_readable(backups, database, monkeypatch):
+    monkeypatch.setattr(module, "BYTES", 256 * 1024)
+    backups.take(database, NOW)
+    monkeypatch.undo()
+    backups.verify(NAME)
+
+
 def test_what_has_been_damaged_since_is_written_again(backups, database, folder, caplog):
     backups.take(database, NOW)
     damaged = sorted((folder / "chunks").iterdir())
