@@ -64,7 +64,7 @@ def table(few: dict[str, Any], many: dict[str, Any]) -> tuple[str, bool]:
 def condition(title: str, small: dict[str, Any], large: dict[str, Any]) -> tuple[str, bool]:
     """What must hold of one operation."""
     if large.get("status"):
-        return f"done: {large['error']}", False
+        return f"done: {' '.join(large['error'].split())}", False
     if title in SAME:
         is_same = _requests(large) <= 1.1 * _requests(small) + 4
         few_bytes = large.get("s3 bytes", 0) <= 2 * small.get("s3 bytes", 0) + 64 * 1024
