@@ -1,9 +1,9 @@
 """What each operation asks of DynamoDB and S3: requests, and the bytes that S3 answers.
 
-    python -m tests.system.growth.cloud ROWS [DYNAMODB_URL S3_URL]
+    python -m tests.system.growth.cloud ROWS [--servers DYNAMODB_URL S3_URL]
 
-fills a table and a bucket, in moto's memory unless addresses are given, and prints the counts as
-JSON. There is no Redis.
+fills a table and a bucket for each number of rows, such as 500,5000, in moto's memory unless there
+are addresses, and prints the counts as JSON. There is no Redis.
 """
 
 import json
@@ -24,7 +24,6 @@ USERS, DAYS = 50, 41
 """Ten of these days are archived: moto takes milliseconds for each file."""
 
 AVERAGE = user(7)
-BUCKET = "growth"
 AT_ONCE = 25
 
 asked: Counter[str] = Counter()
@@ -137,6 +136,32 @@ def servers(urls: list[str]) -> Iterator[tuple[str, str]]:
         yield "", ""
 
 
+def counts(content: Content, dynamodb: str, s3: str) -> dict[str, Any]:
+    """The counts of a store in a table and a bucket of its own."""
+    from django.conf import settings
+    from django.core.cache.backends.dummy import DummyCache
+
+    from chat.maintenance.identity import confirm_archive
+    from storage.archive.archive import Archive
+    from storage.archive.bucket import ArchiveBucket
+    from storage.dynamodb import mirror
+    from storage.startup import selection
+    from tests import clouds
+
+    bucket = ArchiveBucket(f"growth-{content.rows}", clouds.REGION, s3 or None)
+    place = {"LocationConstraint": clouds.REGION}
+    client = bucket.connection.meta.client
+    client.create_bucket(Bucket=bucket.bucket_name, CreateBucketConfiguration=place)
+    model = mirror.bound("unused", clouds.REGION, dynamodb, clouds.CONNECTIONS)
+    storage = clouds.make_storage(model, DummyCache("", {}), Archive(bucket))
+    setattr(selection, "_storage_of", lambda process_id: storage)  # noqa: B010
+    confirm_archive(storage)
+    fill(storage.database.client, content)
+    folder = settings.DATA_DIR / str(content.rows)
+    folder.mkdir()
+    return dict(everything(content, folder))
+
+
 def main() -> None:
     """Fill, count, and print."""
     import config  # noqa: F401  (before Django: see config/__init__.py)
@@ -145,31 +170,17 @@ def main() -> None:
     import django
 
     django.setup()
-    from django.conf import settings
-    from django.core.cache.backends.dummy import DummyCache
-
-    from chat.maintenance.identity import confirm_archive
-    from storage.archive.archive import Archive
-    from storage.archive.bucket import ArchiveBucket
-    from storage.dynamodb import mirror
     from storage.dynamodb.database import DynamoDBDatabase
-    from storage.startup import schema, selection
-    from tests import clouds
+    from storage.startup import schema
 
     schema.migrate_under_lock()
-    content = Content(int(sys.argv[1]), datetime.now(UTC), USERS, DAYS)
-    with servers(sys.argv[2:]) as (dynamodb, s3):
-        bucket = ArchiveBucket(BUCKET, clouds.REGION, s3 or None)
-        place = {"LocationConstraint": clouds.REGION}
-        bucket.connection.meta.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
-        model = mirror.bound("unused", clouds.REGION, dynamodb, clouds.CONNECTIONS)
-        storage = clouds.make_storage(model, DummyCache("", {}), Archive(bucket))
-        DynamoDBDatabase.index_lag_seconds = 0
-        setattr(selection, "_storage_of", lambda process_id: storage)  # noqa: B010
-        confirm_archive(storage)
-        fill(storage.database.client, content)
+    DynamoDBDatabase.index_lag_seconds = 0
+    now = datetime.now(UTC)
+    stores = [Content(int(rows), now, USERS, DAYS) for rows in sys.argv[1].split(",")]
+    with servers(sys.argv[3:]) as urls:
+        counting.run("storage_status")  # imports what it needs
         count_requests()
-        print(json.dumps({"rows": content.rows} | dict(everything(content, settings.DATA_DIR))))
+        print(json.dumps({content.rows: counts(content, *urls) for content in stores}))
 
 
 if __name__ == "__main__":

@@ -70,10 +70,10 @@ def large(counts):
 @pytest.fixture(scope="session")
 def few(counts):
     """The requests for 500 rows in DynamoDB and S3."""
-    return counts("cloud", FEW)
+    return counts("cloud", f"{FEW},{MANY}")[str(FEW)]
 
 
 @pytest.fixture(scope="session")
 def many(counts):
     """The requests for 5,000 rows there."""
-    return counts("cloud", MANY)
+    return counts("cloud", f"{FEW},{MANY}")[str(MANY)]

@@ -1,6 +1,7 @@
 """A migration that goes through a large table: it says so first, and nobody waits unprepared."""
 
 import fcntl
+import functools
 import subprocess
 import sys
 from contextlib import closing, contextmanager
@@ -119,7 +120,6 @@ def test_alone_it_goes_on_and_says_so(old):
     status, said = run(folder, "storage_status")
     assert (status, is_upgraded(folder)) == (0, True)
     assert "The database is being upgraded: storage.0002_answers goes through" in said
-    assert run(folder, "storage_status") == (0, "")
 
 
 def test_migrate_goes_on_beside_others_and_says_so(old):
@@ -180,14 +180,17 @@ NAME = "chatinteraction"
 TABLE = "storage_chatinteraction"
 
 
+@functools.cache
+def known_migrations():
+    loader = MigrationLoader(connection)
+    return loader, loader.project_state(loader.graph.leaf_nodes("storage")[0])
+
+
 def found(monkeypatch, *operations):
     """The tables that a migration with these operations goes through, if all are large."""
     migration = migrations.Migration("9999_next", "storage")
     migration.operations = operations
-    loader = MigrationLoader(connection)
-    last = loader.graph.leaf_nodes("storage")[0]
-    migration.dependencies = [last]
-    state = loader.project_state(last)
+    loader, state = known_migrations()
     monkeypatch.setattr(loader, "project_state", lambda *args, **kwargs: state.clone())
     monkeypatch.setattr(upgrades, "ROWS_PER_SECOND", 0.5)
     tables = connection.introspection.table_names()
