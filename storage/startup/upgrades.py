@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.db.migrations.loader import MigrationLoader
 
 ROWS_PER_SECOND = 30_000
-"""That go into an index or another table. `benchmarks/growth.py`: 45,000 on two busy cores."""
+"""That go into an index or another table. Two busy cores managed 44,000, idle ones 140,000."""
 
 WORTH_SAYING = 1.0
 """Seconds. A client waits for that long without harm."""
