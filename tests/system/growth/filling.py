@@ -26,8 +26,6 @@ ROWS_OF_RARE = 3
 
 TEXTS = 4_999
 MESSAGE_WORDS, RESPONSE_WORDS = 20, 80
-SEGMENT_ROWS = 5_000
-"""As `archive_interactions` makes them."""
 
 Values = tuple[str, str, str, str, str, int, int, datetime, datetime]
 COLUMNS = (
@@ -141,13 +139,9 @@ Segment = tuple[str, list[int]]
 """A segment's name, and the numbers of the rows in it."""
 
 
-def cut(rows: list[Any]) -> Iterator[list[Any]]:
-    """The rows of a day in the segments that `archive_interactions` makes."""
-    return (rows[first : first + SEGMENT_ROWS] for first in range(0, len(rows), SEGMENT_ROWS))
-
-
 def write_day(content: Content, numbers: range) -> list[Segment]:
     """Archive the rows of one day."""
+    from chat.maintenance.archiving import cut
     from storage import get_storage
     from storage.models import ChatInteraction
     from storage.models.interaction import FIELDS

@@ -2,9 +2,8 @@
 
 import pytest
 
-MB = 1_000_000
-
-archive = pytest.mark.xfail(strict=True, reason="B: rows of an archived day lie by time")
+SEGMENT = 130_000
+"""Bytes of a segment of 500 rows like these, which is a full one."""
 
 
 def requests(found):
@@ -36,13 +35,13 @@ def test_a_page_of_everyone_s_archive_takes_no_more_requests(few, many):
     assert requests(many["everyone's page"]) <= requests(few["everyone's page"])
 
 
-@archive
 @pytest.mark.parametrize("name", ["export rare", "erase rare"])
 def test_three_rows_take_as_many_bytes(few, many, name):
-    assert many[name]["s3 bytes"] <= 2 * few[name]["s3 bytes"]
+    """Of each segment that has one of them, an erasure keeps the rest, which is read and written."""
+    segments = 3 * SEGMENT if name == "erase rare" else 0
+    assert many[name]["s3 bytes"] <= 2 * few[name]["s3 bytes"] + segments
 
 
-@archive
 def test_a_user_s_pages_take_the_bytes_of_the_rows(many):
     rows = sum(many["user's pages"]["lengths"])
     assert many["user's pages"]["s3 bytes"] <= 5_000 * rows + 50_000
