@@ -345,9 +345,7 @@ def _run(words: list[str]) -> None:
 
 def _end_with(status: int) -> None:
     """End as Python does, but for taking all modules apart, which takes as long as the command."""
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.main_thread():
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]  # ends idle pools, and waits for threads
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
