@@ -37,7 +37,7 @@ def test_a_page_of_everyone_s_archive_takes_no_more_requests(few, many):
 
 @pytest.mark.parametrize("name", ["export rare", "erase rare"])
 def test_three_rows_take_as_many_bytes(few, many, name):
-    """Of each segment that has one of them, an erasure keeps the rest, which is read and written."""
+    """An erasure reads and writes what is left of each segment that has one of them."""
     segments = 3 * SEGMENT if name == "erase rare" else 0
     assert many[name]["s3 bytes"] <= 2 * few[name]["s3 bytes"] + segments
 
