@@ -93,7 +93,7 @@ def test_reading_twice_is_a_miss_and_a_hit(client):
     interaction_id = saved(client)["interaction_id"]
     client.get(
         one(interaction_id)
-    )  # takes note of what others have committed, the fixtures as well
+    )  # learns what others have committed: the fixtures
     cache.clear()  # which a write fills
     before = scraped(client)
     for _ in range(2):
