@@ -4,6 +4,7 @@ The manifest has the time of each row, so rows of all users can be read by time 
 its frame.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -45,9 +46,12 @@ def newest(
     A time announces the rows of that time, before their frames are read.
     """
     times = contents.manifest.times or ()
-    numbers = list(range(len(times))) if sought is None else _numbers(contents.manifest, sought)
-    rows_read = _Rows(contents, numbers if sought is not None else ())
-    wanted = _between(contents.manifest, numbers, before, after)
+    numbers = () if sought is None else _numbers(contents.manifest, sought)
+    in_order = contents.manifest.by_time
+    if sought is not None:
+        in_order = sorted(numbers, key=times.__getitem__, reverse=True)
+    rows_read = _Rows(contents, numbers)
+    wanted = _between(contents.manifest, in_order, before, after)
     day = day_of(contents.manifest.segment)
     for time, alike in groupby(wanted, key=times.__getitem__):
         yield time_of(day, time)
@@ -118,15 +122,18 @@ def _numbers(manifest: Manifest, sought: Sought) -> list[int]:
 
 
 def _between(
-    manifest: Manifest, numbers: Sequence[int], before: Position | None, after: datetime | None
-) -> list[int]:
-    """Those of the rows that were created at `after` or later and not behind `before`, by time."""
+    manifest: Manifest, in_order: Sequence[int], before: Position | None, after: datetime | None
+) -> Sequence[int]:
+    """Those of the rows, newest first, created at `after` or later and not behind `before`."""
     times = manifest.times or ()
     start = time_of(day_of(manifest.segment), 0)
     first = -1 if after is None else _microseconds(after - start)
     last = DAY if before is None else _microseconds(before[0] - start)
-    chosen = [number for number in numbers if first <= times[number] <= last]
-    return sorted(chosen, key=times.__getitem__, reverse=True)
+
+    def age(number: int) -> int:
+        return -times[number]
+
+    return in_order[bisect_left(in_order, -last, key=age) : bisect_right(in_order, -first, key=age)]
 
 
 def _microseconds(time: timedelta) -> int:
