@@ -280,9 +280,10 @@ class Archive:
         self.files.delete_all(list(markers))
 
     def _reader(self, segment: str, data: str | None = None) -> Reader:
-        names.day_of(segment)
         remembered = None
-        if data is not None:
+        if data is None:
+            names.day_of(segment)
+        else:
             with suppress(Rewritten):
                 remembered = self._naming(segment, data)
         return Reader(self.files, segment, self.manifest, remembered)

@@ -120,7 +120,7 @@ class ArchiveBucket(S3Storage):
             for batch in batched(names, DELETED_AT_ONCE):
                 deleted = self._delete_objects([{"Key": name} for name in batch], "DeleteObject")
                 if any(map(_has_versions, deleted)):
-                    versions = self._versions(commonprefix(batch))
+                    versions = self._versions(commonprefix(batch))  # noqa: RUF071
                     self._delete_versions(each for each in versions if each["Key"] in set(batch))
 
     def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None:
@@ -128,7 +128,7 @@ class ArchiveBucket(S3Storage):
         with _as_os_errors():
             versions = [
                 version
-                for version in self._versions(commonprefix(prefixes))
+                for version in self._versions(commonprefix(prefixes))  # noqa: RUF071
                 if version["Key"].startswith(prefixes)
             ]
             current = {

@@ -22,6 +22,8 @@ from storage.records.cursors import Position
 DAY = 86_400_000_000
 """Microseconds."""
 
+MICROSECOND = timedelta(microseconds=1)
+
 READ_AHEAD = 64 * 1024
 """Bytes of a user's frames that are read at once."""
 
@@ -46,15 +48,17 @@ def newest(
     A time announces the rows of that time, before their frames are read.
     """
     times = contents.manifest.times or ()
+    midnight = time_of(day_of(contents.manifest.segment), 0)
     numbers = () if sought is None else _numbers(contents.manifest, sought)
     in_order = contents.manifest.by_time
     if sought is not None:
         in_order = sorted(numbers, key=times.__getitem__, reverse=True)
     rows_read = _Rows(contents, numbers)
-    wanted = _between(contents.manifest, in_order, before, after)
-    day = day_of(contents.manifest.segment)
+    last = DAY if before is None else (before[0] - midnight) // MICROSECOND
+    first = 0 if after is None else (after - midnight) // MICROSECOND
+    wanted = _between(times, in_order, first, last)
     for time, alike in groupby(wanted, key=times.__getitem__):
-        yield time_of(day, time)
+        yield midnight + time * MICROSECOND
         rows_then = sorted(map(rows_read.row, alike), key=lambda row: row.position, reverse=True)
         yield from (row for row in rows_then if before is None or row.position < before)
 
@@ -121,20 +125,10 @@ def _numbers(manifest: Manifest, sought: Sought) -> list[int]:
     return sorted({number for span in spans for number in span})
 
 
-def _between(
-    manifest: Manifest, in_order: Sequence[int], before: Position | None, after: datetime | None
-) -> Sequence[int]:
-    """Those of the rows, newest first, created at `after` or later and not behind `before`."""
-    times = manifest.times or ()
-    start = time_of(day_of(manifest.segment), 0)
-    first = -1 if after is None else _microseconds(after - start)
-    last = DAY if before is None else _microseconds(before[0] - start)
+def _between(times: Sequence[int], in_order: Sequence[int], first: int, last: int) -> Sequence[int]:
+    """Those of the rows, newest first, that were created from `first` to `last`."""
 
     def age(number: int) -> int:
         return -times[number]
 
     return in_order[bisect_left(in_order, -last, key=age) : bisect_right(in_order, -first, key=age)]
-
-
-def _microseconds(time: timedelta) -> int:
-    return time // timedelta(microseconds=1)

@@ -9,6 +9,7 @@ rows.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from storage.archive import names
 from storage.archive.pseudonyms import Sought
@@ -103,7 +104,12 @@ def microseconds(time: datetime) -> int:
 
 def time_of(day: date, microseconds: int) -> datetime:
     """The inverse of `microseconds`."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(microseconds=microseconds)
+    return _midnight(day) + timedelta(microseconds=microseconds)
+
+
+@lru_cache
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _only(day: date, files: Sequence[tuple[str, str]]) -> tuple[Head | None, str | None]:
