@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date, datetime
 from functools import lru_cache
 from typing import IO, Any, cast
@@ -56,7 +56,7 @@ class Archive:
     def __init__(self, files: Backend) -> None:
         self.files = Files(files)
         """Also for documents that others keep there, under names of their own."""
-        self._naming = lru_cache(MANIFESTS_KEPT)(self._read_naming)
+        self._remembered = lru_cache(MANIFESTS_KEPT)(self._read_with)
 
     # Segments.
 
@@ -280,23 +280,18 @@ class Archive:
         self.files.delete_all(list(markers))
 
     def _reader(self, segment: str, data: str | None = None) -> Reader:
-        remembered = None
         if data is None:
             names.day_of(segment)
-        else:
-            with suppress(Rewritten):
-                remembered = self._naming(segment, data)
-        return Reader(self.files, segment, self.manifest, remembered)
+            return Reader(self.files, segment, self.manifest)
+        return Reader(self.files, segment, self.manifest, self._remembered(segment, data))
 
-    def _read_naming(self, segment: str, data: str) -> Manifest:
-        """The manifest that names a data file; there is never another one that does.
+    def _read_with(self, segment: str, data: str) -> Manifest | None:
+        """The manifest that names a data file: there is never another one that does.
 
-        Raises Rewritten if the segment has another file by now, or none.
+        If the segment was rewritten before it could be read, a later one, which is as good: what
+        has become of it since, the reader notices by its missing file.
         """
-        manifest = self.manifest(segment)
-        if manifest is None or manifest.data != data:
-            raise Rewritten
-        return manifest
+        return self.manifest(segment)
 
     def _replace(
         self, segment: str, before: Manifest | None, after: Manifest | None, file: IO[bytes]
