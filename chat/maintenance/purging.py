@@ -41,7 +41,9 @@ class Purged:
     segments: int = 0
     """Segments deleted as a whole."""
     unreadable: int = 0
-    """Segments deleted whose manifest was damaged or lost. Their rows are in no count."""
+    """Segments deleted whose manifest was lost, or damaged where only it tells the number of rows
+    (earlier versions). Their rows are in no count.
+    """
     hot: int = 0
     """Interactions deleted from the database."""
     held: int = 0
