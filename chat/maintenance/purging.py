@@ -4,8 +4,10 @@ A damaged file keeps nothing else from being deleted, but the run fails at its e
 is deleted unread once all of its day is past the cutoff, if nothing can be under a legal hold.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import groupby
 
 from chat.maintenance.compaction import Compaction, SegmentCounts
 from chat.maintenance.damage import Damage
@@ -13,6 +15,7 @@ from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage.archive import names
+from storage.batched import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 
@@ -22,6 +25,9 @@ PAGE = 100
 COUNTED_AT_MOST = 1_000_000
 
 RECORDS_AT_ONCE = 500
+
+SEGMENTS_AT_ONCE = 100
+"""Segments that are removed at once, with one list of the files of their day."""
 
 
 @dataclass
@@ -35,7 +41,9 @@ class Purged:
     segments: int = 0
     """Segments deleted as a whole."""
     unreadable: int = 0
-    """Segments deleted whose manifest was damaged or lost. Their rows are in no count."""
+    """Segments deleted whose manifest was lost, or damaged where only it tells the number of rows
+    (earlier versions). Their rows are in no count.
+    """
     hot: int = 0
     """Interactions deleted from the database."""
     held: int = 0
@@ -73,8 +81,10 @@ class _Purge:
     run: Run
     report: Purged
     damage: Damage
-    due: dict[str, int] = field(default_factory=dict)
-    """How many rows are past the cutoff, by segment; of earlier versions, about."""
+    whole: dict[str, int] = field(default_factory=dict)
+    """How many rows there are in the segments that go as a whole."""
+    partly: dict[str, int] = field(default_factory=dict)
+    """How many rows are past the cutoff in those that are rewritten; of earlier versions, about."""
     unreadable: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -93,11 +103,14 @@ class _Purge:
             if day <= self.cutoff.date():
                 self._examine_day(day, marked)
         hot = self.storage.database.count_oldest(self.cutoff, COUNTED_AT_MOST)
-        self.report.remaining = sum(self.due.values()) + hot
-        for segment in self.due:
+        self.report.remaining = sum(self.whole.values()) + sum(self.partly.values()) + hot
+        for segments in _of_one_day(self.whole):
+            self._step()
+            self._purge_whole(segments, marked)
+        for segment in self.partly:
             self._step()
             with self.damage.passed_over():
-                self._purge_segment(segment, marked)
+                self._purge_partly(segment, marked)
         self._purge_unreadable()
         self._purge_hot()
         self._purge_records()
@@ -107,54 +120,64 @@ class _Purge:
             self._end()
 
     def _examine_day(self, day: date, marked: set[str]) -> None:
-        segments, lost = self.archive.segments_and_lost(day)
+        found, lost = self.archive.listed(day)
         is_unheld = day not in self.holds.days and not self.holds.users
         nothing_stays = is_unheld and day < self.cutoff.date()
-        for segment in segments:
+        for each in found:
             self.run.check_time()
+            if nothing_stays and each.head is not None:
+                self.whole[each.segment] = each.head.count
+                continue
             try:
-                manifest = self.archive.manifest(segment)
+                manifest = self.archive.manifest(each.segment)
             except DamagedArchive as error:
-                lost.append(segment)
+                lost.append(each.segment)
                 if not nothing_stays:
                     self.damage.found.append(error)
                 continue
             if manifest is not None and manifest.oldest <= self.cutoff:
-                self.due[segment] = manifest.count_until(self.cutoff)
+                is_whole = manifest.newest <= self.cutoff and not self.holds.may_hold(manifest)
+                due = self.whole if is_whole else self.partly
+                due[each.segment] = manifest.count_until(self.cutoff)
         if nothing_stays:
             self.unreadable += sorted(set(lost) - marked)
 
-    def _purge_segment(self, segment: str, marked: set[str]) -> None:
-        counts = self.compaction.examine(segment) if self.run.dry_run else self._removed(segment)
-        report = self.report
-        report.held += counts.held
-        if segment not in marked:  # completing a marked one would drop the rest
-            report.cold += counts.dropped
-            report.segments += not counts.kept
-        report.remaining = max(report.remaining - self.due[segment], 0)
+    def _purge_whole(self, segments: Sequence[str], marked: set[str]) -> None:
+        if not self.run.dry_run:
+            markers = self.archive.mark_all(segments)
+            self.archive.remove_all(segments)
+            self.archive.unmark(markers)
+        for segment in segments:
+            self._count(segment, SegmentCounts(kept=0, dropped=self.whole[segment], held=0), marked)
+            self.report.remaining = max(self.report.remaining - self.whole[segment], 0)
 
-    def _removed(self, segment: str) -> SegmentCounts:
+    def _purge_partly(self, segment: str, marked: set[str]) -> None:
+        counts = self.compaction.examine(segment) if self.run.dry_run else self._compacted(segment)
+        self._count(segment, counts, marked)
+        self.report.remaining = max(self.report.remaining - self.partly[segment], 0)
+
+    def _compacted(self, segment: str) -> SegmentCounts:
         marker = self.archive.mark(segment)
-        manifest = self.archive.manifest(segment)
-        is_over = manifest and manifest.newest <= self.cutoff and not self.holds.may_hold(manifest)
-        if manifest is not None and is_over:
-            self.archive.remove(segment)
-            counts = SegmentCounts(kept=0, dropped=manifest.count, held=0)
-        else:
-            try:
-                counts = self.compaction.compact(segment)
-            except DamagedArchive:
-                self.archive.unmark([marker])  # nothing of it was changed
-                raise
+        try:
+            counts = self.compaction.compact(segment)
+        except DamagedArchive:
+            self.archive.unmark([marker])  # nothing of it was changed
+            raise
         self.archive.unmark([marker])
         return counts
 
+    def _count(self, segment: str, counts: SegmentCounts, marked: set[str]) -> None:
+        self.report.held += counts.held
+        if segment not in marked:  # completing a marked one would drop the rest
+            self.report.cold += counts.dropped
+            self.report.segments += not counts.kept
+
     def _purge_unreadable(self) -> None:
-        for segment in self.unreadable:
+        for segments in _of_one_day(self.unreadable):
             self._step()
             if not self.run.dry_run:
-                self.archive.remove(segment)
-            self.report.unreadable += 1
+                self.archive.remove_all(segments)
+            self.report.unreadable += len(segments)
 
     def _purge_hot(self) -> None:
         report, after = self.report, None
@@ -194,3 +217,9 @@ class _Purge:
 
     def _step(self) -> None:
         self.run.step(self.report.cold + self.report.hot)
+
+
+def _of_one_day(segments: Iterable[str]) -> Iterator[list[str]]:
+    """Segments, which come day by day, in lists of one day."""
+    for _, of_day in groupby(segments, names.day_of):
+        yield from batched(of_day, SEGMENTS_AT_ONCE)

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
+from functools import lru_cache
 from typing import IO, Any, cast
 
 from django.conf import settings
@@ -23,6 +24,11 @@ from storage.records.cursors import Position
 
 SPOOL_BYTES = 1024 * 1024
 """How much of a new data file is kept in memory; the rest goes to a file in DATA_DIR."""
+
+MANIFESTS_KEPT = 512
+"""Manifests that a process keeps in memory for lists, of some 20 KB each: of four days, if a day
+has 22,000 rows.
+"""
 
 ABANDONED_SECONDS = 3600
 """A file that was not written to for so long was abandoned."""
@@ -50,6 +56,7 @@ class Archive:
     def __init__(self, files: Backend) -> None:
         self.files = Files(files)
         """Also for documents that others keep there, under names of their own."""
+        self._remembered = lru_cache(MANIFESTS_KEPT)(self._read_with)
 
     # Segments.
 
@@ -99,8 +106,12 @@ class Archive:
 
     def remove(self, segment: str) -> None:
         """Delete a segment, if it exists, with all files that ever had rows of it."""
-        self.files.delete(names.manifest_of(segment))
-        self._delete(self._data_files(segment), segment)
+        self.remove_all([segment])
+
+    def remove_all(self, segments: Sequence[str]) -> None:
+        """The same for some segments of one day, with one list of its files."""
+        self.files.delete_all([names.manifest_of(segment) for segment in segments])
+        self._delete(self._data_files(segments), segments)
 
     def days(self) -> list[date]:
         """The days that have segments, sorted."""
@@ -158,12 +169,14 @@ class Archive:
         before: Position | None = None,
         after: datetime | None = None,
         sought: Sought | None = None,
+        data: str | None = None,
     ) -> Iterator[ChatInteraction | datetime]:
         """The same, with times in between: no row that follows is newer.
 
-        So whoever merges segments reads no frame before it is its turn.
+        So whoever merges segments reads no frame before it is its turn. With `data`, the data file
+        in a list of just now, the manifest is not read if this process still knows it.
         """
-        return self._reader(segment).newest(before, after, sought)
+        return self._reader(segment, data).newest(before, after, sought)
 
     def find(self, segment: str, wanted: Sequence[Position]) -> dict[str, ChatInteraction]:
         """The rows at these positions, by id. Those that the segment does not have are left out."""
@@ -219,7 +232,7 @@ class Archive:
         """The data files of a segment that its manifest does not name, sorted."""
         manifest = self.manifest(segment)
         named = None if manifest is None else manifest.data
-        return [file for file in self._data_files(segment) if file != named]
+        return [file for file in self._data_files([segment]) if file != named]
 
     def orphaned_ids(self, segment: str) -> Iterator[list[str]]:
         """The ids of the rows in the orphans, file by file. Raises DamagedArchive."""
@@ -234,7 +247,7 @@ class Archive:
         Nobody may be writing the segment.
         """
         orphans = self.orphans(segment)
-        self._delete(orphans, segment)
+        self._delete(orphans, [segment])
         return len(orphans)
 
     def tidy(self, folders: Iterable[str] = (names.PENDING,)) -> None:
@@ -246,9 +259,13 @@ class Archive:
 
     def mark(self, segment: str) -> str:
         """Mark a segment: some of its rows may not count any more. Returns the marker's name."""
-        marker = names.new_marker(segment)
-        self.files.write(marker, b"")
-        return marker
+        return self.mark_all([segment])[0]
+
+    def mark_all(self, segments: Iterable[str]) -> list[str]:
+        """Mark some segments. Returns the names of the markers."""
+        markers = [names.new_marker(segment) for segment in segments]
+        self.files.create_all(markers)
+        return markers
 
     def marked(self) -> dict[str, list[str]]:
         """The marked segments, sorted, with the names of their markers."""
@@ -260,12 +277,21 @@ class Archive:
 
     def unmark(self, markers: Iterable[str]) -> None:
         """Delete these markers. Those that are gone are no error."""
-        for marker in markers:
-            self.files.delete(marker)
+        self.files.delete_all(list(markers))
 
-    def _reader(self, segment: str) -> Reader:
-        names.day_of(segment)
-        return Reader(self.files, segment, self.manifest)
+    def _reader(self, segment: str, data: str | None = None) -> Reader:
+        if data is None:
+            names.day_of(segment)
+            return Reader(self.files, segment, self.manifest)
+        return Reader(self.files, segment, self.manifest, self._remembered(segment, data))
+
+    def _read_with(self, segment: str, data: str) -> Manifest | None:
+        """The manifest that names a data file: there is never another one that does.
+
+        If the segment was rewritten before it could be read, a later one, which is as good: what
+        has become of it since, the reader notices by its missing file.
+        """
+        return self.manifest(segment)
 
     def _replace(
         self, segment: str, before: Manifest | None, after: Manifest | None, file: IO[bytes]
@@ -294,15 +320,15 @@ class Archive:
         name = names.manifest_of(manifest.segment)
         self.files.write(name, manifests.to_document(manifest))
 
-    def _data_files(self, segment: str) -> list[str]:
-        folder = names.day_of(segment).isoformat()
+    def _data_files(self, segments: Sequence[str]) -> list[str]:
+        """All files that have, or once had, rows of some segments of one day."""
+        folder = names.day_of(segments[0]).isoformat()
         files = (f"{folder}/{file}" for file in self.files.list(folder))
-        return [file for file in files if names.is_data_of(file, segment)]
+        return names.data_of(files, segments)
 
-    def _delete(self, files: Iterable[str], segment: str) -> None:
-        for file in files:
-            self.files.delete(file)
-        self.files.remove_leftovers(segment)
+    def _delete(self, files: Sequence[str], segments: Sequence[str]) -> None:
+        self.files.delete_all(files)
+        self.files.remove_leftovers(tuple(segments))
 
 
 def _overtaken(segment: str) -> StorageUnavailable:

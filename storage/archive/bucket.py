@@ -6,10 +6,11 @@ as well. This needs s3:ListBucketVersions and s3:DeleteObjectVersion.
 
 import errno
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from os.path import commonprefix
 from typing import Any
 
 from botocore.config import Config
@@ -107,10 +108,29 @@ class ArchiveBucket(S3Storage):
                     version for version in self._versions(name) if version["Key"] == name
                 )
 
+    def create_all(self, names: Sequence[str]) -> None:
+        """Create empty objects. Their names are new, so there are no earlier versions."""
+        with _as_os_errors():
+            for name in names:
+                self._client.put_object(**self._at(name), Body=b"")
+
+    def delete_all(self, names: Sequence[str]) -> None:
+        """Delete objects with all their versions, many in one request."""
+        with _as_os_errors():
+            for batch in batched(names, DELETED_AT_ONCE):
+                deleted = self._delete_objects([{"Key": name} for name in batch], "DeleteObject")
+                if any(map(_has_versions, deleted)):
+                    versions = self._versions(commonprefix(batch))  # noqa: RUF071
+                    self._delete_versions(each for each in versions if each["Key"] in set(batch))
+
     def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None:
         """Delete earlier versions of objects whose names begin with one of these prefixes."""
         with _as_os_errors():
-            versions = [version for prefix in prefixes for version in self._versions(prefix)]
+            versions = [
+                version
+                for version in self._versions(commonprefix(prefixes))  # noqa: RUF071
+                if version["Key"].startswith(prefixes)
+            ]
             current = {
                 version["Key"] for version in versions if version["IsLatest"] and "Size" in version
             }
@@ -151,11 +171,17 @@ class ArchiveBucket(S3Storage):
         found = sorted(versions, key=lambda version: "Size" not in version)
         for batch in batched(found, DELETED_AT_ONCE):
             objects = [{name: version[name] for name in ("Key", "VersionId")} for version in batch]
-            answer = self._client.delete_objects(
-                Bucket=self.bucket_name, Delete={"Objects": objects, "Quiet": True}
-            )
-            if errors := answer.get("Errors"):
-                raise OSError(None, f"S3 answered {errors[0]['Code']} to DeleteObjectVersion")
+            self._delete_objects(objects, "DeleteObjectVersion")
+
+    def _delete_objects(self, objects: list[dict[str, str]], action: str) -> list[dict[str, Any]]:
+        """Delete up to DELETED_AT_ONCE objects, or versions of objects. Returns S3's answers."""
+        answer = self._client.delete_objects(
+            Bucket=self.bucket_name, Delete={"Objects": objects, "Quiet": False}
+        )
+        if errors := answer.get("Errors"):
+            raise OSError(None, f"S3 answered {errors[0]['Code']} to {action}")
+        deleted: list[dict[str, Any]] = answer.get("Deleted", [])
+        return deleted
 
 
 def _config(endpoint_url: str | None) -> Config:

@@ -4,6 +4,7 @@ The manifest has the time of each row, so rows of all users can be read by time 
 its frame.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -20,6 +21,8 @@ from storage.records.cursors import Position
 
 DAY = 86_400_000_000
 """Microseconds."""
+
+MICROSECOND = timedelta(microseconds=1)
 
 READ_AHEAD = 64 * 1024
 """Bytes of a user's frames that are read at once."""
@@ -45,12 +48,17 @@ def newest(
     A time announces the rows of that time, before their frames are read.
     """
     times = contents.manifest.times or ()
-    numbers = list(range(len(times))) if sought is None else _numbers(contents.manifest, sought)
-    rows_read = _Rows(contents, numbers if sought is not None else ())
-    wanted = _between(contents.manifest, numbers, before, after)
-    day = day_of(contents.manifest.segment)
+    midnight = time_of(day_of(contents.manifest.segment), 0)
+    numbers = () if sought is None else _numbers(contents.manifest, sought)
+    in_order = contents.manifest.by_time
+    if sought is not None:
+        in_order = sorted(numbers, key=times.__getitem__, reverse=True)
+    rows_read = _Rows(contents, numbers)
+    last = DAY if before is None else (before[0] - midnight) // MICROSECOND
+    first = 0 if after is None else (after - midnight) // MICROSECOND
+    wanted = _between(times, in_order, first, last)
     for time, alike in groupby(wanted, key=times.__getitem__):
-        yield time_of(day, time)
+        yield midnight + time * MICROSECOND
         rows_then = sorted(map(rows_read.row, alike), key=lambda row: row.position, reverse=True)
         yield from (row for row in rows_then if before is None or row.position < before)
 
@@ -117,17 +125,10 @@ def _numbers(manifest: Manifest, sought: Sought) -> list[int]:
     return sorted({number for span in spans for number in span})
 
 
-def _between(
-    manifest: Manifest, numbers: Sequence[int], before: Position | None, after: datetime | None
-) -> list[int]:
-    """Those of the rows that were created at `after` or later and not behind `before`, by time."""
-    times = manifest.times or ()
-    start = time_of(day_of(manifest.segment), 0)
-    first = -1 if after is None else _microseconds(after - start)
-    last = DAY if before is None else _microseconds(before[0] - start)
-    chosen = [number for number in numbers if first <= times[number] <= last]
-    return sorted(chosen, key=times.__getitem__, reverse=True)
+def _between(times: Sequence[int], in_order: Sequence[int], first: int, last: int) -> Sequence[int]:
+    """Those of the rows, newest first, that were created from `first` to `last`."""
 
+    def age(number: int) -> int:
+        return -times[number]
 
-def _microseconds(time: timedelta) -> int:
-    return time // timedelta(microseconds=1)
+    return in_order[bisect_left(in_order, -last, key=age) : bisect_right(in_order, -first, key=age)]

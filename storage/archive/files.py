@@ -4,7 +4,7 @@ This is the one place that knows what can go wrong with files.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import IO, Any, Protocol
@@ -29,6 +29,10 @@ class Backend(Protocol):
 
     def delete(self, name: str) -> None: ...
 
+    def create_all(self, names: Sequence[str]) -> None: ...
+
+    def delete_all(self, names: Sequence[str]) -> None: ...
+
     def listdir(self, path: str) -> tuple[list[str], list[str]]: ...
 
     def read_range(self, name: str, offset: int, length: int | None) -> bytes: ...
@@ -51,6 +55,12 @@ class Unchanging:
         return name
 
     def delete(self, name: str) -> None:
+        """Deletes nothing."""
+
+    def create_all(self, names: Sequence[str]) -> None:
+        """Creates nothing."""
+
+    def delete_all(self, names: Sequence[str]) -> None:
         """Deletes nothing."""
 
     def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None:
@@ -81,6 +91,18 @@ class Files:
         """Delete a file, if it exists, and earlier versions of it."""
         with translated(name, "deleted"):
             self.backend.delete(name)
+
+    def create_all(self, names: Sequence[str]) -> None:
+        """Create empty files of new names, as durably as `write`. A failure may leave some."""
+        if names:
+            with translated(names[0], "written"):
+                self.backend.create_all(names)
+
+    def delete_all(self, names: Sequence[str]) -> None:
+        """Delete files as `delete` does, in no order. A failure may leave some."""
+        if names:
+            with translated(names[0], "deleted"):
+                self.backend.delete_all(names)
 
     def folders(self, folder: str = "") -> list[str]:
         """The names of the folders in a folder, without its own name, sorted."""

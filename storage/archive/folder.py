@@ -5,6 +5,7 @@ import io
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,10 +56,24 @@ class ArchiveFolder(FileSystemStorage):
 
     def delete(self, name: str) -> None:
         """Delete a file if it exists."""
-        path = Path(self.path(name))
-        path.unlink(missing_ok=True)
-        # Also if it is gone: a process that crashed may have deleted it in memory only.
-        durable.sync_folder(path.parent)
+        self.delete_all([name])
+
+    def create_all(self, names: Sequence[str]) -> None:
+        """Create empty files: with their names on the disk, nothing of them is missing."""
+        paths = [Path(self.path(name)) for name in names]
+        for path in paths:
+            self._created(path).close()
+        for folder in {path.parent for path in paths}:
+            durable.sync_folder(folder)
+
+    def delete_all(self, names: Sequence[str]) -> None:
+        """Delete files if they exist. Each folder is written to the disk once."""
+        paths = [Path(self.path(name)) for name in names]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        # Also if they are gone: a process that crashed may have deleted them in memory only.
+        for folder in {path.parent for path in paths}:
+            durable.sync_folder(folder)
 
     def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None:
         """Delete what crashes have left of writing files whose names begin with one of `prefixes`.

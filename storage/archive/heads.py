@@ -6,9 +6,10 @@ reads a head that is out of date learns of rows too many, never of too few: rewr
 rows.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from storage.archive import names
 from storage.archive.pseudonyms import Sought
@@ -62,6 +63,8 @@ class Listed:
     segment: str
     head: Head | None
     """None if only the manifest tells: it is of an earlier version, or just being rewritten."""
+    data: str | None
+    """The data file with this head."""
 
 
 def to_text(
@@ -74,7 +77,8 @@ def to_text(
 
 def listed(day: date, files: Iterable[str]) -> tuple[list[Listed], list[str]]:
     """The segments of a day, by the files in its folder; and those without a manifest. Sorted."""
-    heads: dict[str, list[str]] = {}
+    folder = day.isoformat()
+    data: dict[str, list[tuple[str, str]]] = {}
     with_manifest = set()
     for file in files:
         if (parsed := names.parsed(file)) is None:
@@ -83,13 +87,12 @@ def listed(day: date, files: Iterable[str]) -> tuple[list[Listed], list[str]]:
         if head is None:
             with_manifest.add(name)
         else:
-            heads.setdefault(name, []).append(head)
-    folder = day.isoformat()
+            data.setdefault(name, []).append((head, f"{folder}/{file}"))
     segments = [
-        Listed(f"{folder}/{name}", _only(day, heads.get(name, ())))
+        Listed(f"{folder}/{name}", *_only(day, data.get(name, ())))
         for name in sorted(with_manifest)
     ]
-    return segments, [f"{folder}/{name}" for name in sorted(heads.keys() - with_manifest)]
+    return segments, [f"{folder}/{name}" for name in sorted(data.keys() - with_manifest)]
 
 
 def microseconds(time: datetime) -> int:
@@ -101,10 +104,17 @@ def microseconds(time: datetime) -> int:
 
 def time_of(day: date, microseconds: int) -> datetime:
     """The inverse of `microseconds`."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(microseconds=microseconds)
+    return _midnight(day) + timedelta(microseconds=microseconds)
 
 
-def _only(day: date, heads: Collection[str]) -> Head | None:
-    """The head of a segment with one data file. With several, only the manifest tells which."""
-    text = next(iter(heads)) if len(heads) == 1 else ""
-    return Head(day, text) if text else None
+@lru_cache
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _only(day: date, files: Sequence[tuple[str, str]]) -> tuple[Head | None, str | None]:
+    """The head of a segment with one data file, and the file. Of several only the manifest tells
+    which counts.
+    """
+    text, file = files[0] if len(files) == 1 else ("", "")
+    return (Head(day, text), file) if text else (None, None)

@@ -101,14 +101,17 @@ def _rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction]]:
     sought = None if wanted.user_id is None else Sought([wanted.user_id])
 
     def read(segment: str) -> Iterator[Found[ChatInteraction | None]]:
-        for found in archive.announced(segment, before, wanted.created_after, sought):
+        after, file = wanted.created_after, data.get(segment)
+        for found in archive.announced(segment, before, after, sought, file):
             if isinstance(found, ChatInteraction):
                 yield found.position, found, segment
             else:
                 yield (found, LAST_ID), None, segment
 
     for day in _days(archive, wanted):
-        for position, row, segment in merged(_segments(archive, day, wanted, sought), read):
+        listed = archive.listed(day)[0]
+        data = {each.segment: each.data for each in listed}
+        for position, row, segment in merged(_segments(archive, listed, wanted, sought), read):
             if row is not None:
                 yield position, row, segment
 
@@ -127,13 +130,13 @@ def _days(archive: Archive, wanted: Slice) -> list[date]:
 
 
 def _segments(
-    archive: Archive, day: date, wanted: Slice, sought: Sought | None
+    archive: Archive, listed: Iterable[Listed], wanted: Slice, sought: Sought | None
 ) -> dict[str, datetime]:
-    """The segments of a day that may have rows of a slice, with the times of their newest."""
+    """Those of some segments that may have rows of a slice, with the times of their newest."""
     before = _before(wanted)
     return {
         segment: newest
-        for segment, oldest, newest in times(archive, archive.listed(day)[0], sought)
+        for segment, oldest, newest in times(archive, listed, sought)
         if newest >= wanted.created_after and (before is None or oldest <= before[0])
     }
 

@@ -93,6 +93,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, di
         return dict(zip(users, accumulate(users.values()), strict=True))
 
     @cached_property
+    def by_time(self) -> list[int]:
+        """In format 2, the numbers of all rows, newest first."""
+        times = self.times or ()
+        return sorted(range(len(times)), key=times.__getitem__, reverse=True)
+
+    @cached_property
     def starts(self) -> list[int]:
         """The number of the first row of each frame."""
         return [0, *accumulate(frame.count for frame in self.frames)][:-1]

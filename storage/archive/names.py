@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Collection, Iterable
 from datetime import date
 
 from uuid_utils import uuid7
@@ -44,7 +45,19 @@ def new_data(segment: str, head: str = "") -> str:
 
 def is_data_of(name: str, segment: str) -> bool:
     """Whether a file has, or once had, rows of the segment."""
-    return name.startswith(f"{segment}-") and parsed(name.rpartition("/")[2]) is not None
+    return bool(data_of([name], [segment]))
+
+
+def data_of(files: Iterable[str], segments: Collection[str]) -> list[str]:
+    """Those of the files that have, or once had, rows of some segments."""
+    wanted = set(segments)
+    found = []
+    for file in files:
+        folder, _, name = file.rpartition("/")
+        of = parsed(name)
+        if of and of[1] is not None and f"{folder}/{of[0]}" in wanted:
+            found.append(file)
+    return found
 
 
 def head_of(data: str) -> str:

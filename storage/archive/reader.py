@@ -22,12 +22,22 @@ from storage.records.cursors import Position
 
 
 class Reader:
-    """One reading of one segment."""
+    """One reading of one segment, from the manifest that `load` returns.
 
-    def __init__(self, files: Files, segment: str, load: Callable[[str], Manifest | None]) -> None:
+    It begins with `remembered`, if given: what is no longer true of it is read anew.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        segment: str,
+        load: Callable[[str], Manifest | None],
+        remembered: Manifest | None = None,
+    ) -> None:
         self._files = files
         self._segment = segment
         self._load = load
+        self._remembered = remembered
         self._known: str | None = None
 
     def rows(self) -> Iterator[ChatInteraction]:
@@ -97,8 +107,10 @@ class Reader:
 
     def _attempts(self) -> Iterator[Contents]:
         """What the current manifest names, and anew whenever the caller finds that file gone."""
-        while manifest := self._load(self._segment):
+        manifest = self._remembered or self._load(self._segment)
+        while manifest is not None:
             if manifest.data == self._known:
                 raise DamagedArchive(manifest.data, "it is not there")
             self._known = manifest.data
             yield Contents(self._files, manifest)
+            manifest = self._load(self._segment)

@@ -35,7 +35,16 @@ BATCH = 3
 EVERY_STEP = switches.value("LIFECYCLE_KILLS") == "all"
 """Otherwise some: each kind of kill takes other steps, and those of DynamoDB take longer."""
 
-FILES = ("read", "write", "delete", "list", "folders", "remove_leftovers")
+FILES = (
+    "read",
+    "write",
+    "create_all",
+    "delete",
+    "delete_all",
+    "list",
+    "folders",
+    "remove_leftovers",
+)
 LOCAL = (
     "oldest",
     "count_oldest",

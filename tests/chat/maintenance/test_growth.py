@@ -16,6 +16,7 @@ from chat.maintenance.export.exporting import pages_of
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage.archive import segments
+from storage.archive.archive import Archive
 from storage.archive.files import Files
 from storage.batched import batched
 from storage.models import ChatInteraction
@@ -31,8 +32,9 @@ SMALL, LARGE = 2_000, 200_000
 class Cost(dict):
     """What is read from files, written to them, and decompressed; and how many files are opened."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch, storage):
         self.reset()
+        self._monkeypatch, self._storage = monkeypatch, storage
         read, write, lines_of = Files.read, Files.write, segments.lines_of
 
         def counted_read(files, name, *args):
@@ -60,7 +62,9 @@ class Cost(dict):
         self.update(reads=0, read=0, written=0, unpacked=0)
 
     def of(self, action):
-        """What an action costs, and what it returns."""
+        """What an action costs a process that remembers nothing, and what it returns."""
+        archive = Archive(self._storage.archive.files.backend)
+        self._monkeypatch.setattr(self._storage, "archive", archive)
         self.reset()
         result = action()
         return dict(self), result
@@ -131,8 +135,8 @@ def costs(store, settings, monkeypatch):
     """What each operation costs, and returns, among few rows and among many."""
     settings.RETENTION_TOTAL_DAYS = 91
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    cost = Cost(monkeypatch)
     archive, storage = store.archive, store.storage
+    cost = Cost(monkeypatch, storage)
     store.run("archive_interactions", now=datetime.now(UTC))  # the archive has its identity
     month = {
         "created_after": FIRST + timedelta(days=20),

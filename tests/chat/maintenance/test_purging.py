@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from django.db import connection
 from chat.maintenance import holds
 from chat.maintenance.holds import Hold
 from storage.archive.archive import Archive
+from storage.archive.files import Files
 from storage.models import ArchivedInteraction, IdempotencyRecord
 from storage.sqlite.base import close_pool
 from tests.chat.maintenance.tiers import LAST, MICROSECOND
@@ -124,8 +126,9 @@ class TestDamage:
         store.archive.files.write(f"{damaged}.json", b"damaged")
         told = store.run("purge_interactions", "--dry-run", now=NOW + 9 * DAY)
         done = store.run("purge_interactions", now=NOW + 9 * DAY)
-        assert told["unreadable"] == done["unreadable"] == 2
-        assert told["cold"] == done["cold"] < len(archived)
+        assert told["unreadable"] == done["unreadable"] == 1
+        # How many rows the damaged one has, the name of its file tells.
+        assert told["cold"] == done["cold"] == len(archived) - 10
         assert store.state()[1].keys() == {"archive.json"}
 
     def test_of_a_day_that_is_not_over(self, store, archived):
@@ -162,20 +165,77 @@ def test_stopped_at_its_bound_it_tells_what_is_left(store, archived, monkeypatch
     summary = store.run("purge_interactions", "--max-seconds", "0", now=NOW + 9 * DAY, status=3)
     assert (summary["status"], summary["cold"]) == ("stopped", 0)
     assert summary["remaining"] is None  # there was no time to count
-    remove, removed = Archive.remove, []
+    remove_all, removed = Archive.remove_all, []
 
-    def stopping(self, segment):
-        remove(self, segment)
-        removed.append(segment)
+    def stopping(self, segments):
+        remove_all(self, segments)
+        removed.append(segments)
         if len(removed) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Archive, "remove", stopping)
+    monkeypatch.setattr(Archive, "remove_all", stopping)
     summary = store.run("purge_interactions", now=NOW + 9 * DAY, status=130)
-    assert summary["remaining"] + summary["cold"] == 73
-    monkeypatch.setattr(Archive, "remove", remove)
-    assert store.run("purge_interactions", now=NOW + 9 * DAY)["finished"] == 1
+    assert 0 < summary["cold"] == 73 - summary["remaining"]
+    monkeypatch.setattr(Archive, "remove_all", remove_all)
+    assert store.run("purge_interactions", now=NOW + 9 * DAY)["finished"] == len(removed[1])
     assert store.archive.days() == []
+
+
+@pytest.mark.on_sqlite("S3 deletes many files in one request")
+def test_killed_between_any_two_files_that_go_together(store, archived, monkeypatch):
+    """Whatever it leaves, any next run settles, and nothing is lost or taken for damage."""
+    unlink, left = Path.unlink, []
+
+    def dying(path, missing_ok=False):
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        unlink(path, missing_ok)
+
+    found_lost = 0
+    for number in range(5):
+        left[:] = range(number)
+        with monkeypatch.context() as killed:
+            killed.setattr(Path, "unlink", dying)
+            store.run("purge_interactions", now=NOW, status=130)
+        found_lost += sum(len(store.archive.listed(day)[1]) for day in store.archive.days())
+        store.run("archive_interactions", now=NOW)
+        assert store.archive.marked() == {}
+        for day in store.archive.days():
+            assert store.archive.listed(day)[1] == []
+        for segment in store.segments():
+            store.archive.verify(segment)
+        store.check_readable(archived[49:])
+    assert found_lost > 2
+    store.run("purge_interactions", now=NOW)
+    assert store.cold() == archived[49:]
+
+
+def test_a_day_that_is_over_goes_at_once(store, monkeypatch):
+    """Its segments are not read, listed or deleted one by one, however many they are."""
+    days = [datetime(2026, 8, day, tzinfo=UTC) for day in (1, 3, 5)]
+    for day, count in zip(days, (5, 10, 40), strict=True):
+        store.fill(*(day + number * timedelta(minutes=1) for number in range(count)))
+    store.run("archive_interactions", "--batch-size", "5", now=days[2] + 40 * DAY)
+    used = Counter()
+    for name in ("read", "list", "create_all", "delete_all", "remove_leftovers"):
+        monkeypatch.setattr(Files, name, counting(used, name, getattr(Files, name)))
+    counts = []
+    for day, segments in zip(days, (1, 2, 8), strict=True):
+        used.clear()
+        summary = store.run("purge_interactions", now=day + 91 * DAY)
+        assert summary["segments"] == segments
+        counts.append(dict(used))
+    assert counts[1] == counts[2]
+    assert counts[2]["create_all"] == 1
+
+
+def counting(used, name, function):
+    def count(*args, **kwargs):
+        used[name] += 1
+        return function(*args, **kwargs)
+
+    return count
 
 
 @pytest.mark.on_sqlite("DynamoDB deletes them by its TTL")

@@ -4,7 +4,15 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-OPERATIONS = ("save", "delete", "listdir", "read_range", "remove_leftovers")
+OPERATIONS = (
+    "save",
+    "create_all",
+    "delete",
+    "delete_all",
+    "listdir",
+    "read_range",
+    "remove_leftovers",
+)
 
 
 class Failing:

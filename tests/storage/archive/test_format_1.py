@@ -56,7 +56,7 @@ def archive(tmp_path, settings):
 
 
 def test_what_an_earlier_version_wrote_is_read(archive):
-    assert archive.listed(DAY) == ([Listed(SEGMENT, None)], [])
+    assert archive.listed(DAY) == ([Listed(SEGMENT, None, None)], [])
     assert archive.verify(SEGMENT).format == BY_TIME
     assert fields(archive.rows(SEGMENT)) == fields(archive.verified_rows(SEGMENT)) == fields(ROWS)
     assert fields(archive.newest(SEGMENT)) == fields(ROWS[::-1])

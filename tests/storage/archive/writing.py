@@ -42,10 +42,10 @@ class RoundTripsContract:
 
     def test_the_largest_row_is_a_frame_alone(self, archive, segment):
         rows = [
-            row(0),
-            row(1, message="\x01" * TEXT_MAX),
-            row(2, message="é" * (TEXT_MAX // 2)),
-            row(3),
+            row(0, user_id="ada"),
+            row(1, user_id="ada", message="\x01" * TEXT_MAX),
+            row(2, user_id="ada", message="é" * (TEXT_MAX // 2)),
+            row(3, user_id="ada"),
         ]
         manifest = archive.write(segment, rows)
         assert [frame.count for frame in manifest.frames] == [1, 1, 1, 1]
