@@ -100,10 +100,12 @@ def _of_heavy(parameters: tuple[Any, ...]) -> tuple[Any, ...]:
 def restored(*users: str) -> Any:
     """What a restored database has of users who were erased, and archived rows that it lacks.
 
-    Each archived row has a stub, or is hot again if it was archived since the backup.
+    Each archived row that has not expired has a stub, or is hot again if it was archived since the
+    backup.
     """
-    from storage import get_storage
+    from storage import expiry, get_storage
 
+    cutoff = expiry.cutoff()
     archive, database = get_storage().archive, _database()
     manifests = [manifest for day in archive.days() for manifest in archive.manifests(day)]
     newest = filling.to_text(max(manifest.newest for manifest in manifests))
@@ -114,10 +116,10 @@ def restored(*users: str) -> Any:
         return int(database.execute(sql, parameters).fetchone()[0])
 
     hot_again = count("chatinteraction", "created_at <= ?", newest)
-    stubs = count("archivedinteraction", "true")
+    stubs = count("archivedinteraction", "created_at > ?", filling.to_text(cutoff))
     erased = count("chatinteraction", f"user_id IN ({places})", *users)
     database.close()
-    cold = sum(manifest.count for manifest in manifests)
+    cold = sum(manifest.count - manifest.count_until(cutoff) for manifest in manifests)
     return {"erased": erased, "missing": cold - stubs - hot_again}
 
 
