@@ -132,8 +132,9 @@ class SqlBackups(Backups):
                 try:
                     backup = self._folder.verify(name, check_time)
                 except BackupDamaged as error:
-                    report.damaged.append(error.name)
-                    problems.append(str(error))
+                    if error.name not in report.damaged:  # backups share chunks
+                        report.damaged.append(error.name)
+                    problems.append(f"{name} cannot be restored: {error}")
                 else:
                     report.verified += 1
                     report.rows += backup.content.row_count

@@ -50,16 +50,31 @@ def bring_up_to_date(
         _correct_stubs(storage, policy, restored.segments)
         if archive_lost:
             _drop_stubs_of_lost(storage)
-        if erasures.any:
-            # Stubs of theirs may have gone, too, and the backup may be older than an earlier scrub.
-            storage.database.scrub()
     if restored.alias is not None:
-        for user_id in sorted(accounts.possible_users(restored.alias)):
-            until = erasures.erased(user_id)
-            if until is not None:
-                forgotten = accounts.forget_user(user_id, restored.alias, until)
-                erased += sum(forgotten.values())
+        erased += _erase_accounts(restored.alias, erasures)
+    if erasures.any:
+        _scrub(restored)
     return erased
+
+
+def _erase_accounts(alias: str, erasures: Erasures) -> int:
+    erased = 0
+    for user_id in sorted(accounts.possible_users(alias)):
+        until = erasures.erased(user_id)
+        if until is not None:
+            erased += sum(accounts.forget_user(user_id, alias, until).values())
+    return erased
+
+
+def _scrub(restored: RestoredDatabase) -> None:
+    """Last, as it is for all that was erased, stubs and API keys included.
+
+    It is needed if nothing was erased now, too: the backup may be older than an earlier scrub.
+    """
+    if restored.storage is not None:
+        restored.storage.database.scrub()
+    elif restored.alias is not None:
+        accounts.scrub(restored.alias)
 
 
 def _erase_interactions(storage: Storage, erasures: Erasures) -> int:

@@ -2,23 +2,29 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from chat.maintenance.erasure.after_restore import bring_up_to_date
 from chat.maintenance.policy import Policy
+from storage import accounts
 from storage.archive import generations
 from storage.archive.archive import Archive
 from storage.archive.files import Unchanging
 from storage.backups.base import RestoredDatabase
 from storage.dynamodb.client import Client
-from storage.models import ArchivedInteraction, ChatInteraction, Lock
+from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock
+from storage.sqlite.checkpoints import empty_log
+from storage.sqlite.file_format import Layout
+from storage.sqlite.statements import Statements
 from tests import switches
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 POLICY = Policy(NOW, 30, 90)
+MARKER = b"left of an API key"
 MODELS = (ChatInteraction, ArchivedInteraction, Lock)
 EVERY = 1 if switches.value("LIFECYCLE_KILLS") == "all" else 4
 CHANGES = {
@@ -122,3 +128,29 @@ def test_requests_in_dynamodb(store, monkeypatch):
     bring_up_to_date(restored, POLICY)
     assert used["PutItem"] <= 1
     assert used.total() <= 3 + 5
+
+
+@pytest.mark.parametrize("has_interactions", [True, False], ids=["development", "production"])
+def test_nothing_is_left_of_api_keys_either(store, monkeypatch, has_interactions):
+    store.fill(NOW - DAY, user_id="bob")
+    store.run("erase_user", "bob", now=NOW)
+    ApiKey.objects.create(name="k", prefix="p", hashed_key="h", user_id="bob")
+    file = Path(connection.settings_dict["NAME"])
+
+    def forget(*_):
+        """As if what was deleted had been on pages that were divided."""
+        empty_log(Statements("default"))
+        content = bytearray(file.read_bytes())
+        layout = Layout.of(bytes(content[:100]), len(content))
+        for page in set(range(2, layout.pages + 1)) - layout.skipped():
+            begin, end = layout.gap(content, (page - 1) * layout.page_size) or (0, 0)
+            if end - begin > len(MARKER):
+                content[begin : begin + len(MARKER)] = MARKER
+        with file.open("r+b") as opened:
+            opened.write(content)
+        return {"api_keys": 1}
+
+    monkeypatch.setattr(accounts, "forget_user", forget)
+    storage = store.storage if has_interactions else None
+    assert bring_up_to_date(RestoredDatabase(storage, "default", store.archive), POLICY) == 1
+    assert MARKER not in file.read_bytes()

@@ -142,6 +142,18 @@ def test_every_damaged_backup_is_named(data):
     assert [name for name in damaged for line in lines if f"{name} is damaged" in line] == damaged
 
 
+def test_each_backup_that_needs_a_damaged_chunk_is_named(data):
+    names = [summary(run(data, "backup"))[0]["name"] for _ in range(2)]
+    lists = [(data / "backups" / f"{name}.parts").read_text() for name in names]
+    shared = next(each for each in json.loads(lists[0])["chunks"] if each in lists[1])
+    (data / "backups" / "chunks" / f"{shared}.zst").unlink()
+    result = run(data, "verify_backup", "--all")
+    found, status = summary(result)
+    assert (found["damaged"], status) == ([f"chunks/{shared}.zst"], 1)
+    said = result.stderr.decode()
+    assert all(f"{name} cannot be restored: chunks/{shared}.zst" in said for name in names)
+
+
 def test_while_a_server_runs_nothing_is_restored(tmp_path):
     server = Server(tmp_path).wait_until_it_answers()
     try:
