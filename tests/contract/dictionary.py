@@ -38,7 +38,9 @@ class Changes:
     def version(self) -> str:
         return str(self.commits)
 
-    def of_others(self) -> None:
+    last_version = version
+
+    def committed_as(self) -> None:
         """Not known, so writes are not cached; the first read after a write is."""
 
     def erasures(self) -> int:

@@ -191,7 +191,7 @@ class Job:
         except (LockLost, OutOfTime):
             raise
         except StorageError as error:
-            problems.append(f"{len(waiting)} erasures are not scrubbed: {in_one_line(error)}")
+            problems.append(f"Not scrubbed ({len(waiting)}): {in_one_line(error)}")
 
     def _scrub(self, waiting: list[Erasure]) -> list[Erasure]:
         """Leave no bytes in the files of the databases either, and complete the receipts."""

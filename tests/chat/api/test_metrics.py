@@ -91,9 +91,7 @@ def test_the_schema_of_the_api_is_without_it(client):
 
 def test_reading_twice_is_a_miss_and_a_hit(client):
     interaction_id = saved(client)["interaction_id"]
-    client.get(
-        one(interaction_id)
-    )  # learns what others have committed: the fixtures
+    client.get(one(interaction_id))  # learns what others have committed: the fixtures
     cache.clear()  # which a write fills
     before = scraped(client)
     for _ in range(2):

@@ -12,7 +12,7 @@ import pytest
 from django.db import DatabaseError, connections, transaction
 
 from storage.exceptions import StorageUnavailable
-from storage.models import ChatInteraction, Lock
+from storage.models import ChatInteraction
 from storage.records.pages import PageQuery
 from storage.sqlite.base import close_idle_connections
 from storage.sqlite.open_files import OpenFiles
@@ -79,8 +79,6 @@ WRITES = {
 @pytest.fixture
 def database(other, other_storage, make_interaction):
     """A database with one interaction, to which this thread is connected."""
-    with other.schema_editor() as editor:
-        editor.create_model(Lock)
     other_storage.create_interaction_sync(make_interaction(interaction_id="kept"))
     return Path(other.settings_dict["NAME"])
 
