@@ -161,7 +161,8 @@ def test_no_new_file_is_made_and_nothing_is_read_any_more(
 
 
 def test_a_thread_that_connects_afterwards_makes_no_new_file(other, other_storage, database):
-    remove_everything(database)  # nobody has noticed yet, and this thread has its connection
+    other.ensure_connection()  # which the other thread cannot borrow, so it opens one
+    remove_everything(database)  # nobody has noticed yet
     with (
         ThreadPoolExecutor(1) as executor,
         pytest.raises(StorageUnavailable, match="was removed or replaced"),

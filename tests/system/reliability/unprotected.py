@@ -11,12 +11,14 @@ from typing import Any
 
 from config.settings import *  # noqa: F403
 from config.settings import DATABASES, MIDDLEWARE
+from storage.sqlite.writer import Writer
 
 _WITHOUT = os.environ["WITHOUT"]
 
 if _WITHOUT == "immediate_transactions":
     options: Any = DATABASES["default"]["OPTIONS"]
     options["transaction_mode"] = "DEFERRED"
+    Writer._begin = lambda self, connection, seconds: connection.execute("BEGIN")
 else:
     # As middleware, because that is loaded in each worker, once the applications are.
     MIDDLEWARE = [f"{__name__}.{_WITHOUT}", *MIDDLEWARE]
