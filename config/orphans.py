@@ -1,6 +1,7 @@
 """A worker ends when its main process has gone, so that the next start finds the port free."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -12,8 +13,13 @@ LOOK_SECONDS = 1.0
 
 
 def watch_parent() -> None:
-    """Start the thread that ends this process, as SIGTERM does, once its parent was killed."""
-    threading.Thread(target=_watch, args=(os.getppid(),), name="orphans", daemon=True).start()
+    """Start the thread that ends this process, as SIGTERM does, once its parent was killed.
+
+    The parent may be gone by now: the process that started this one has told who it is.
+    """
+    parent = multiprocessing.parent_process()
+    pid = os.getppid() if parent is None else parent.pid
+    threading.Thread(target=_watch, args=(pid,), name="orphans", daemon=True).start()
 
 
 def _watch(parent: int) -> None:
