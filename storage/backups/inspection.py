@@ -48,7 +48,7 @@ def connected(
     """A connection to an existing file without Django, in autocommit mode.
 
     It has the function that the index of answers called in older backups: see
-    docs/decisions/0038-answers-without-sha256.md.
+    docs/decisions/0037-answers-without-sha256.md.
     """
     with closing(
         sqlite3.connect(
