@@ -18,7 +18,7 @@ _WITHOUT = os.environ["WITHOUT"]
 if _WITHOUT == "immediate_transactions":
     options: Any = DATABASES["default"]["OPTIONS"]
     options["transaction_mode"] = "DEFERRED"
-    Writer._begin = lambda self, connection, seconds: connection.execute("BEGIN")
+    setattr(Writer, "_begin", lambda _, connection, seconds: connection.execute("BEGIN"))  # noqa: B010
 else:
     # As middleware, because that is loaded in each worker, once the applications are.
     MIDDLEWARE = [f"{__name__}.{_WITHOUT}", *MIDDLEWARE]
