@@ -15,6 +15,10 @@ A span has about a page of hot rows. Steps 2 to 4 return only what moved during 
 it last. A row of a segment is a candidate: it counts if its stub names the segment.
 Otherwise it is looked up by its id, which finds it in whichever tier it is now.
 
+Whatever makes a row of a segment invalid marks the segment before, and the mark stays until the
+row is gone from it. So if a segment was not marked when the reading began, nor after its rows were
+read, each of them has counted at some moment of the reading, and no stub needs to be looked up.
+
 Step 1 misses an interaction that was cold when its turn among the hot rows came, in a segment that
 was written after its day was listed, or rewritten before it was read. Step 2 finds it in its new
 segment, or it has been restored. Then step 3 finds it hot, or it has been archived once more. Then
@@ -136,6 +140,7 @@ class _Reading:
 
     def __post_init__(self) -> None:
         self.sought = Sought([self.user_id])
+        self.marked_before = set(self.storage.archive.marked())
 
     def pages(self, before: Position | None) -> Iterator[list[ChatInteraction]]:
         """All pages: those from `before` downwards, and then what has moved meanwhile."""
@@ -206,12 +211,20 @@ class _Reading:
         """Pages of those of the rows that count and were not returned before."""
         for some in self._paged(found):
             rows = [(row, segment) for _, row, segment in some if row and self._may_return(row)]
-            ids = [row.interaction_id for row, segment in rows if segment]
+            doubtful = self._doubtful({segment for _, segment in rows if segment})
+            ids = [row.interaction_id for row, segment in rows if segment in doubtful]
             stubs = self.storage.database.stubs(ids) if ids else {}
-            new = [new for row, segment in rows if (new := self._current(row, segment, stubs))]
+            places = [(row, segment if segment in doubtful else "") for row, segment in rows]
+            new = [new for row, segment in places if (new := self._current(row, segment, stubs))]
             if not self.progress.is_closing:
                 self.progress.reached = some[-1][0]
             yield new
+
+    def _doubtful(self, segments: set[str]) -> set[str]:
+        """Those of the segments that were read whose rows need not all count."""
+        if not segments:
+            return segments
+        return segments & (self.marked_before | self.storage.archive.marked().keys())
 
     def _paged(self, found: Iterable[Found]) -> Iterator[list[Found]]:
         page = []
@@ -231,7 +244,10 @@ class _Reading:
     def _current(
         self, row: ChatInteraction, segment: str, stubs: Mapping[str, Stub]
     ) -> ChatInteraction | None:
-        """The row in its present state. None if it was returned before, or is gone."""
+        """The row in its present state. None if it was returned before, or is gone.
+
+        `segment` is that of a row that may not count.
+        """
         if row.interaction_id in self.returned:
             return None  # two segments have it, or it is hot as well
         stub = stubs.get(row.interaction_id)

@@ -332,7 +332,7 @@ def test_interactions_move_all_the_time(storage, save, tiers, steps, make_old):
 
     def move():
         nonlocal turn
-        if steps.number % 3:
+        if steps.number % 2:
             return
         chosen = {rows[turn * 7 % len(rows)].interaction_id}
         is_cold = bool(storage.database.stubs(list(chosen)))
