@@ -35,6 +35,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,25 @@ class _Pass:
         empty_log(self.statements, self.check_time)
         if self._schema_version() != progress.schema_version:
             raise StorageUnavailable("Tables were made or dropped meanwhile. Try again.")
-        end_pass(self.statements.alias)  # its commit also makes the end of the old log durable
+        self._end()
         return progress.began
 
+    def _end(self) -> None:
+        """The commit also makes the end of the old log durable."""
+        if self._keeps_progress:
+            end_pass(self.statements.alias)
+        else:
+            ((version,),) = self.statements.rows("PRAGMA user_version", {})
+            self.statements.write(f"PRAGMA user_version = {version}", {})
+
+    @cached_property
+    def _keeps_progress(self) -> bool:
+        """Whether there are locks. In production the SQL database, which is small, has none."""
+        return Lock._meta.db_table in self.statements.tables()
+
     def _resumed(self, since: datetime) -> _Progress | None:
+        if not self._keeps_progress:
+            return None
         row = Lock.objects.using(self.statements.alias).filter(name=NAME).first()
         if row is None or not since <= row.until <= datetime.now(UTC):
             return None
@@ -158,6 +174,8 @@ class _Pass:
         return progress
 
     def _note(self, progress: _Progress) -> None:
+        if not self._keeps_progress:
+            return
         Lock.objects.using(self.statements.alias).update_or_create(
             name=NAME,
             defaults={

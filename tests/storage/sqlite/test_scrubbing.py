@@ -174,6 +174,13 @@ def test_nothing_of_what_was_deleted_is_left(divided):
     assert divided.is_sound()
 
 
+def test_a_database_without_locks_as_that_of_accounts_in_production(planted):
+    planted.statements.write("DROP TABLE storage_lock", {})
+    assert planted.found() > 0
+    planted.scrub()
+    assert planted.in_file() == 0
+
+
 def without_checkpoints(divided):
     connections[divided.statements.alias].connection.execute("PRAGMA wal_autocheckpoint = 0")
 
