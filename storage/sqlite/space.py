@@ -7,19 +7,17 @@ for new rows. Only VACUUM returns them, which rewrites the whole file and blocks
 
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 from storage.sqlite.statements import Statements
 
-PAGES_AT_ONCE = 1000
-"""Pages of one call: 4 MB."""
+PAGES_AT_ONCE = 64
+"""Pages of one step.
 
-PAGES_AT_FIRST = 64
-
-STEP_SECONDS = 0.05
-"""How long other writers should wait for one step."""
+SQLite searches the list of free pages for each page that it returns. With 100,000 free pages that
+takes some milliseconds a page, during which other writers wait.
+"""
 
 
 def prepare(statements: Statements) -> None:
@@ -52,25 +50,11 @@ def reclaim(statements: Statements) -> int:
     """
     before = _value(statements, "page_count")
     if _value(statements, "auto_vacuum"):
-        _return_pages(statements)
+        statements.write(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})", {})
     returned = max(before - _value(statements, "page_count"), 0)
     if not returned:
         statements.write("PRAGMA wal_checkpoint(TRUNCATE)", {})
     return int(returned * _value(statements, "page_size"))
-
-
-def _return_pages(statements: Statements) -> None:
-    """Return free pages in steps that take about STEP_SECONDS each.
-
-    SQLite searches the list of free pages for each page that it returns. With 100,000 free pages
-    that may take 10 ms a page, and with few next to nothing.
-    """
-    left, step = PAGES_AT_ONCE, PAGES_AT_FIRST
-    while left > 0 and free_pages(statements):
-        began = time.monotonic()
-        statements.write(f"PRAGMA incremental_vacuum({min(step, left)})", {})
-        left -= step
-        step = step * 2 if time.monotonic() - began < STEP_SECONDS else max(step // 2, 1)
 
 
 def free_pages(statements: Statements) -> int:
