@@ -1,7 +1,9 @@
 """A maintenance command for tests: it does what it is made with."""
 
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,13 @@ def work_until_told(run: Any, report: Any) -> None:
 
 
 def copy_database(folder: Path) -> None:
-    """The migrated, empty database of the tests, for processes with their data in `folder`."""
+    """The migrated, empty database of the tests, for processes with their data in `folder`.
+
+    It has a write-ahead log: of processes that all open it for the first time, only one can turn
+    the log on, and SQLite lets no other wait for that.
+    """
+    copy = folder / "data.sqlite3"
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM INTO %s", [str(folder / "data.sqlite3")])
+        cursor.execute("VACUUM INTO %s", [str(copy)])
+    with closing(sqlite3.connect(copy)) as copied:
+        copied.execute("PRAGMA journal_mode = WAL")
