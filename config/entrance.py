@@ -22,7 +22,7 @@ from django.urls import URLPattern, resolve
 from django.utils.log import log_response
 
 from chat.api.authentication import ApiKeyAuthentication, caller_with_key
-from chat.api.calls import JSON, Answer, Call
+from chat.api.exchange import JSON, Answer, Call
 from chat.api.urls import urlpatterns
 from chat.api.views import StoreView
 from config.headers import SecurityHeaders

@@ -4,51 +4,13 @@
 Whoever calls one has authenticated the caller and counted the call.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-from django.http import HttpRequest
-
 from chat.api import bodies, parameters
-from chat.api.authentication import Caller
+from chat.api.exchange import Answer, Call
 from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
 from storage import expiry, get_storage
 from storage.records.json import dumps, format_time, to_json
 from storage.records.pages import JsonPage, PageQuery
-
-JSON = "application/json"
-"""The media type of every answer."""
-
-
-@dataclass(slots=True)
-class Call:
-    """A request to the API whose caller is known."""
-
-    caller: Caller
-    environ: Mapping[str, Any]
-    """Headers, query string and body, as WSGI has them (PEP 3333)."""
-    path: str
-    origin: str
-    """Scheme and host, under which the client knows this server."""
-    encoding: str | None = None
-    """That of the query string, UTF-8 by default."""
-
-    @classmethod
-    def of(cls, request: HttpRequest, caller: Caller) -> "Call":
-        """The call in a request of Django."""
-        origin = f"{request.scheme}://{request.get_host()}"
-        return cls(caller, request.META, request.path, origin, request.encoding)
-
-
-class Answer(NamedTuple):
-    """A response to a call: its body is JSON, or empty."""
-
-    body: bytes
-    status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-    """What this call adds to the headers of every response."""
 
 
 def list_interactions(call: Call) -> Answer:

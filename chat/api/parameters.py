@@ -3,19 +3,17 @@
 import functools
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import QueryDict
 from django.utils.encoding import escape_uri_path
 
+from chat.api.exchange import Call
 from chat.api.mistakes import Mistakes
 from chat.api.problems import InvalidRequest
 from chat.times import parse_time
 from storage.records.pages import PageQuery
-
-if TYPE_CHECKING:
-    from chat.api.calls import Call
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
@@ -28,7 +26,7 @@ Given = Mapping[str, Any]
 """Query parameters as a client has sent them."""
 
 
-def page_query(call: "Call") -> tuple[PageQuery, Given]:
+def page_query(call: Call) -> tuple[PageQuery, Given]:
     """The page that a call asks for, and in what words.
 
     Raises InvalidRequest naming all bad parameters, and TooManyFieldsSent.
@@ -71,7 +69,7 @@ def _check_range(values: dict[str, Any], mistakes: Mistakes) -> None:
         mistakes.add_parameter("created_before", detail)
 
 
-def refuse_parameters(call: "Call") -> None:
+def refuse_parameters(call: Call) -> None:
     """Raise InvalidRequest if there are any; for calls that take no query parameters."""
     if query_string := call.environ.get("QUERY_STRING"):
         mistakes = Mistakes()
@@ -85,7 +83,7 @@ def _refuse(mistakes: Mistakes) -> None:
         raise InvalidRequest("A query parameter is invalid; see errors.", mistakes)
 
 
-def next_url(call: "Call", given: Given, cursor: str | None) -> str | None:
+def next_url(call: Call, given: Given, cursor: str | None) -> str | None:
     """The URL of the next page; None for the last page."""
     if cursor is None:
         return None

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from chat.api import calls, operations
 from chat.api.authentication import Caller, caller_of
-from chat.api.calls import JSON, Answer, Call
+from chat.api.exchange import JSON, Answer, Call
 from chat.api.idempotency import HEADER
 from chat.api.problems import InvalidRequest
 from chat.api.rate_limits import count_call
