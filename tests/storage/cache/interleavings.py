@@ -7,6 +7,7 @@ is one interleaving, chosen at random, and can be repeated from its seed.
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -118,16 +119,24 @@ class Turns:
 
 
 class _Time:
-    """In place of the module `time`: a step takes a moment, and to sleep is a step."""
+    """In place of the module `time`: a step takes a moment, and to sleep is a step.
+
+    A thread that an earlier test has left behind finds it, too, and gets the real one.
+    """
 
     @staticmethod
     def monotonic() -> Any:
-        turns = getcurrent().turns
-        return 1e6 + turns.now * turns.second
+        task = getcurrent()
+        if not isinstance(task, Task):
+            return time.monotonic()
+        return 1e6 + task.turns.now * task.turns.second
 
     @staticmethod
     def sleep(seconds: float) -> None:
-        step()
+        if isinstance(getcurrent(), Task):
+            step()
+        else:
+            time.sleep(seconds)
 
 
 class _Threading:
