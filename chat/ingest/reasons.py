@@ -1,0 +1,37 @@
+"""Why something that a tool sent was not stored, and what its user can do about it."""
+
+from enum import Enum
+
+
+class Reason(Enum):
+    """A reason: its name in metrics, and the remedy as a sentence for people."""
+
+    NO_TEXT = (
+        "no_text",
+        "The tool sent no text. OpenTelemetry's instrumentations: set "
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY.",
+    )
+    NO_MODEL = ("no_model", "Name the model of the call.")
+    NO_USER = (
+        "no_user",
+        "Say whose call it is: use an API key that is bound to the user, or send a user id.",
+    )
+    REDACTED = ("redacted", "The tool replaced the text by a mark. Turn its redaction off.")
+    CUT = (
+        "cut",
+        "The text was cut on its way. Raise or unset the tool's limit "
+        "(OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT).",
+    )
+    TOO_LONG = ("too_long", "Message and response together may have 390,000 bytes.")
+    NO_END = ("no_end", "The call had not ended when it was sent.")
+    FAILED = ("failed", "The call failed, so there is no answer to store.")
+    TOOL_STEP = ("tool_step", "A step that only calls a tool is no interaction; nothing to do.")
+    NO_CALL = ("no_call", "It is no call of a model; nothing to do.")
+    EXPIRED = ("expired", "It is older than interactions are kept.")
+    ERASED = ("erased", "Its user was erased after it was created.")
+    CONFLICT = ("conflict", "An interaction with this id exists with other content.")
+    INVALID = ("invalid", "It breaks a limit of an interaction, or is not in the tool's format.")
+
+    def __init__(self, label: str, remedy: str) -> None:
+        self.label = label
+        self.remedy = remedy
