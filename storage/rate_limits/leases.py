@@ -73,7 +73,9 @@ class LeasedWindows:
             if now < client.until and client.verdict is not None:
                 if client.leased:
                     client.leased -= 1
-                    return client.verdict
+                    known = client.verdict
+                    # One that was taken back may come after a refusal.
+                    return known if known.allowed else known._replace(allowed=True)
                 if not client.verdict.allowed:
                     return client.verdict
             request, counts = _request(digest, quota, client, now), client.counts

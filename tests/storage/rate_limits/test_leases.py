@@ -148,6 +148,17 @@ def test_a_call_that_is_taken_back_can_be_made_by_another(make, counts, clock, r
     assert not process.take(WHO, 1).allowed
 
 
+def test_one_that_was_taken_back_after_a_refusal_can_be_made_at_once(
+    make, counts, clock, returning
+):
+    process = make()
+    assert process.take(WHO, 1).allowed
+    assert not process.take(WHO, 1).allowed
+    process.give_back(WHO)
+    assert process.take(WHO, 1).allowed
+    assert not process.take(WHO, 1).allowed
+
+
 def test_while_the_counts_are_away_this_machine_counts(make, counts, clock, returning):
     process, other = make(), make()
     assert taken(process, 10, quota=5) == 5
