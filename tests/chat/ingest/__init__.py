@@ -1,0 +1,1 @@
+"""What tools send, and what becomes of it."""
