@@ -81,7 +81,7 @@ class IngestView(StoreView):
 def _temporary(response: HttpResponse) -> HttpResponse:
     if response.status_code not in TEMPORARY:
         return response
-    seconds = min(int(response.get("Retry-After", 1)), RETRY_SECONDS_MAX)
+    seconds = min(int(response.get("Retry-After", "1")), RETRY_SECONDS_MAX)
     again = problem_response(503, Unavailable.title, detail_of(response), Unavailable.slug)
     again["Retry-After"] = str(seconds)
     return again
