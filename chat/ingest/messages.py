@@ -4,7 +4,7 @@ A message is a dictionary: with `content`, a text or a list of parts, as OpenAI 
 it; or with `parts`, as in OpenTelemetry's semantic conventions and Google's API.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class Question:
     """What a model was asked."""
 
     text: str
-    """Of the last message of a user; empty if that has no text."""
+    """Of the last message of a user; empty if that has an image only."""
     first_tool_call: str
     """The id of the first tool call after it, or empty."""
 
@@ -41,11 +41,12 @@ class Answer:
 
 
 def question_in(messages: Sequence[Message]) -> Question | None:
-    """What the last message of a user asks, or None if there is no such message."""
+    """What the last message of a user asks, or None if there is no such message, or it is empty."""
     first_tool_call = ""
     for message in reversed(messages):
         if _is_question(message):
-            return Question(text_of(message, "\n"), first_tool_call)
+            text = text_of(message, "\n")
+            return Question(text, first_tool_call) if text or _parts(message) else None
         first_tool_call = next(iter(_tool_calls(message)), first_tool_call)
     return None
 
@@ -59,7 +60,7 @@ def answer_in(messages: Sequence[Message]) -> Answer:
 
 def text_of(message: Message, between: str = "") -> str:
     """The text of a message, whose parts are joined by `between`."""
-    content = message.get("parts") or message.get("content")
+    content = _parts(message)
     if isinstance(content, Mapping):
         content = [content]
     if isinstance(content, list):
@@ -70,12 +71,17 @@ def text_of(message: Message, between: str = "") -> str:
     return content if isinstance(content, str) else ""
 
 
+def _parts(message: Message) -> Any:
+    """The content of a message: a text or a list of parts."""
+    return message.get("parts") or message.get("content")
+
+
 def _text_of_part(part: Any) -> str | None:
     if isinstance(part, str):
         return part
     if not isinstance(part, Mapping) or part.get("thought"):
         return None
-    if part.get("type", "text") not in TEXT_TYPES:
+    if "type" in part and not _is_one(part["type"], TEXT_TYPES):
         return None
     for name in ("text", "content", "refusal"):
         if isinstance(text := part.get(name), str):
@@ -85,12 +91,12 @@ def _text_of_part(part: Any) -> str | None:
 
 def _is_question(message: Message) -> bool:
     """Whether a user says something. Anthropic's API has results of tools as the user's, too."""
-    if message.get("role") not in USER_ROLES:
+    if not _is_one(message.get("role"), USER_ROLES):
         return False
-    parts = message.get("parts") or message.get("content")
+    parts = _parts(message)
     if not isinstance(parts, list) or not parts:
         return True
-    return not all(_type(part) in TOOL_RESULT_TYPES for part in parts)
+    return not all(_has_type(part, TOOL_RESULT_TYPES) for part in parts)
 
 
 def _tool_calls(message: Message) -> list[str]:
@@ -100,14 +106,19 @@ def _tool_calls(message: Message) -> list[str]:
         calls += listed
     for name in ("parts", "content"):
         if isinstance(parts := message.get(name), list):
-            calls += [part for part in parts if _type(part) in TOOL_CALL_TYPES]
-    if message.get("type") in TOOL_CALL_TYPES or isinstance(message.get("function_call"), Mapping):
+            calls += [part for part in parts if _has_type(part, TOOL_CALL_TYPES)]
+    if _has_type(message, TOOL_CALL_TYPES) or isinstance(message.get("function_call"), Mapping):
         calls.append(message)
     return [_id(call) for call in calls]
 
 
-def _type(part: Any) -> Any:
-    return part.get("type") if isinstance(part, Mapping) else None
+def _has_type(part: Any, types: Collection[str]) -> bool:
+    return isinstance(part, Mapping) and _is_one(part.get("type"), types)
+
+
+def _is_one(value: Any, values: Collection[str]) -> bool:
+    """Whether it is one of the texts. A client can send anything, also what has no hash."""
+    return isinstance(value, str) and value in values
 
 
 def _id(call: Any) -> str:

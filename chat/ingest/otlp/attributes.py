@@ -13,7 +13,7 @@ Names = Mapping[str, str]
 
 # What is a call of a model.
 
-OPERATION = "gen_ai.operation.name"  # genai 1.3b0, openai-v2 1.0b0, Traceloop 0.62.4
+OPERATION = "gen_ai.operation.name"  # genai 1.3b0, openai-v2 2.4b0, Traceloop 0.62.4
 OPERATIONS = frozenset({"chat", "text_completion", "generate_content"})
 REQUEST_TYPE = "llm.request.type"  # Traceloop up to 0.52
 REQUEST_TYPES = frozenset({"chat", "completion"})
@@ -24,6 +24,9 @@ MLFLOW_TYPES = frozenset({"CHAT_MODEL", "LLM"})
 
 # Who, which model, how many tokens.
 
+RESPONSE_ID = "gen_ai.response.id"  # genai 1.3b0, openai-v2 2.2b0, Traceloop 0.62.4
+ERROR = "error.type"  # genai 1.3b0, openai-v2 2.4b0, also in log records, Traceloop 0.62.4
+
 USER: Names = {
     "user.id": "OpenInference 0.1.66, Langfuse 5.0.4, opentelemetry-processor-baggage 0.66b1",
     "enduser.id": "semantic conventions 1.27",
@@ -32,19 +35,19 @@ USER: Names = {
     "mlflow.trace.user": "MLflow 3.17.2, if the application says so",
 }
 MODEL: Names = {
-    "gen_ai.response.model": "genai 1.3b0, openai-v2 1.0b0, Traceloop 0.62.4",
+    "gen_ai.response.model": "genai 1.3b0, openai-v2 2.4b0, Traceloop 0.62.4",
     "llm.model_name": "OpenInference 0.1.66",
     "langfuse.observation.model.name": "Langfuse 5.0.4",
-    "gen_ai.request.model": "genai 1.3b0, openai-v2 1.0b0, Traceloop 0.62.4",
+    "gen_ai.request.model": "genai 1.3b0, openai-v2 2.4b0, Traceloop 0.62.4",
     "mlflow.llm.model": "MLflow 3.17.2",
 }
 INPUT_TOKENS: Names = {
-    "gen_ai.usage.input_tokens": "genai 1.3b0, openai-v2 1.0b0, Traceloop 0.62.4",
+    "gen_ai.usage.input_tokens": "genai 1.3b0, openai-v2 2.4b0, Traceloop 0.62.4",
     "gen_ai.usage.prompt_tokens": "Traceloop up to 0.49",
     "llm.token_count.prompt": "OpenInference 0.1.66",
 }
 OUTPUT_TOKENS: Names = {
-    "gen_ai.usage.output_tokens": "genai 1.3b0, openai-v2 1.0b0, Traceloop 0.62.4",
+    "gen_ai.usage.output_tokens": "genai 1.3b0, openai-v2 2.4b0, Traceloop 0.62.4",
     "gen_ai.usage.completion_tokens": "Traceloop up to 0.49",
     "llm.token_count.completion": "OpenInference 0.1.66",
 }
@@ -58,13 +61,13 @@ USAGE_OUTPUT = ("output_tokens", "completion_tokens", "output")
 # What was said.
 
 INPUT: Names = {
-    "gen_ai.input.messages": "genai 1.3b0, openai-v2 1.0b0, Traceloop 0.62.4",
+    "gen_ai.input.messages": "genai 1.3b0, openai-v2 2.4b0, Traceloop 0.62.4",
     "langfuse.observation.input": "Langfuse 5.0.4",
     "mlflow.spanInputs": "MLflow 3.17.2",
     "gen_ai.prompt": "semantic conventions 1.27, in the event gen_ai.content.prompt",
 }
 OUTPUT: Names = {
-    "gen_ai.output.messages": "genai 1.3b0, openai-v2 1.0b0, Traceloop 0.62.4",
+    "gen_ai.output.messages": "genai 1.3b0, openai-v2 2.4b0, Traceloop 0.62.4",
     "langfuse.observation.output": "Langfuse 5.0.4",
     "mlflow.spanOutputs": "MLflow 3.17.2",
     "gen_ai.completion": "semantic conventions 1.27, in the event gen_ai.content.completion",
@@ -82,6 +85,8 @@ OUTPUT_LISTS: Names = {
 REQUEST = "input.value"  # OpenInference 0.1.66: the whole request, as JSON
 ANSWER = "output.value"  # OpenInference 0.1.66: the whole answer, as JSON
 
+TEXT_EVENT = "gen_ai.choice"  # openai-v2 2.2b0: a log record with one text, and no model
+
 EVENTS = frozenset(
     {
         "gen_ai.client.inference.operation.details",  # genai 1.3b0 with EVENT_ONLY
@@ -93,7 +98,15 @@ EVENTS = frozenset(
 
 _READ = frozenset(
     {
-        *(OPERATION, REQUEST_TYPE, OPENINFERENCE_KIND, LANGFUSE_TYPE, MLFLOW_TYPE),
+        *(
+            OPERATION,
+            REQUEST_TYPE,
+            OPENINFERENCE_KIND,
+            LANGFUSE_TYPE,
+            MLFLOW_TYPE,
+            RESPONSE_ID,
+            ERROR,
+        ),
         *(*USER, *MODEL, *INPUT_TOKENS, *OUTPUT_TOKENS, *USAGE),
         *(*INPUT, *OUTPUT, REQUEST, ANSWER),
     }

@@ -23,7 +23,7 @@ from chat.ingest.otlp.spans import (
 from chat.ingest.reasons import Reason
 
 OBJECTS_MAX = 2_000_000
-"""Objects in a body, which take some 100 bytes each while it is read. Braces in texts count, too."""
+"""Objects in a body, which take some 100 bytes each meanwhile. Braces in texts count, too."""
 
 Whole = int | str
 """A number of 64 bits may be a string (https://protobuf.dev/programming-guides/json/)."""
@@ -218,7 +218,7 @@ def _span(raw: Raw, resource: Attributes) -> Span:
         resource,
         found.status is not None and found.status.code in (2, "STATUS_CODE_ERROR"),
         found.dropped_attributes_count,
-        [
+        events=[
             (event.name, _attributes(event.attributes))
             for event in found.events
             if event.name in EVENTS
@@ -230,6 +230,7 @@ def _log_record(raw: Raw, resource: Attributes) -> Span:
     found = _LOG_RECORD.decode(raw)
     time = _whole(found.time_unix_nano) or _whole(found.observed_time_unix_nano)
     span = Span(found.trace_id.lower(), found.span_id.lower(), time, time, {}, resource)
+    span.event = found.event_name
     if found.event_name in EVENTS:
         span.attributes = _attributes(found.attributes)
         span.dropped = found.dropped_attributes_count

@@ -157,7 +157,7 @@ def _span(data: bytes, resource: Attributes) -> Span:
         resource,
         found.status.code == Status.STATUS_CODE_ERROR,
         found.dropped_attributes_count,
-        [
+        events=[
             (event.name, _attributes(event.attributes))
             for event in found.events
             if event.name in EVENTS
@@ -169,6 +169,7 @@ def _log_record(data: bytes, resource: Attributes) -> Span:
     found = LogRecord.FromString(data)
     time = found.time_unix_nano or found.observed_time_unix_nano
     span = Span(found.trace_id.hex(), found.span_id.hex(), time, time, {}, resource)
+    span.event = found.event_name
     if found.event_name in EVENTS:
         span.attributes = _attributes(found.attributes)
         span.dropped = found.dropped_attributes_count

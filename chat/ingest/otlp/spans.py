@@ -37,4 +37,6 @@ class Span:
     failed: bool = False
     dropped: int = 0
     """How many of its attributes a limit of the SDK dropped."""
+    event: str = ""
+    """The name of the event, if it is a log record."""
     events: list[tuple[str, Attributes]] = field(default_factory=list)
