@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from chat.ingest.reasons import Reason
-from chat.ingest.remedies import NOTHING_TO_DO
+from chat.ingest.reasons import NOTHING_LOST, Reason
 from chat.ingest.sources import source_named
 from storage.accounts import intake
 from storage.accounts.intake import Count
@@ -18,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 60.0
 
-WORTH_TELLING = {reason.label: reason for reason in Reason if reason not in NOTHING_TO_DO}
+WORTH_TELLING = {reason.label: reason for reason in Reason if reason not in NOTHING_LOST}
 
 
 class Lines:

@@ -13,9 +13,6 @@ class Snippet:
     text: str
 
 
-NOTHING_TO_DO = frozenset({Reason.NO_CALL, Reason.TOOL_STEP})
-"""Reasons that are as they should be: tools send much that is no interaction."""
-
 ENVIRONMENT = "the environment of your program"
 LITELLM_CONFIG = "LiteLLM's config.yaml"
 IMPORT = "the command"
@@ -36,6 +33,10 @@ _USER_OF_OTLP = Snippet(
 _SNIPPETS = {
     ("otlp", Reason.NO_TEXT): Snippet(
         ENVIRONMENT, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY"
+    ),
+    ("otlp", Reason.TEXT_APART): Snippet(
+        ENVIRONMENT,
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY",
     ),
     ("otlp", Reason.NO_USER): _USER_OF_OTLP,
     ("otlp", Reason.REDACTED): Snippet(

@@ -7,8 +7,8 @@ from itertools import groupby
 from operator import attrgetter
 
 from chat.ingest.counts import KEPT, UNCHANGED
-from chat.ingest.reasons import Reason
-from chat.ingest.remedies import NOTHING_TO_DO, Snippet, snippet
+from chat.ingest.reasons import NOTHING_LOST, Reason
+from chat.ingest.remedies import Snippet, snippet
 from chat.ingest.sources import source_named
 from storage.accounts import intake
 from storage.accounts.intake import Total
@@ -82,6 +82,6 @@ def _left_out(source: str, counts: dict[str, int]) -> Iterator[LeftOutFor]:
         if reason is None:  # another version has counted it
             yield LeftOutFor(label, count, "", None, is_expected=False)
         else:
-            is_expected = reason in NOTHING_TO_DO
+            is_expected = reason in NOTHING_LOST
             found = snippet(source, reason)
             yield LeftOutFor(label, count, reason.remedy, found, is_expected)

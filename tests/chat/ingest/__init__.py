@@ -1,1 +1,1 @@
-"""What tools send, and what becomes of it."""
+"""The ways in for what other tools report: the rules for all formats, and each format."""
