@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from chat.ingest import counts, lines
 from chat.ingest import hours as module
+from chat.ingest.counts import record
 from chat.ingest.hours import Hours
 from storage.accounts import intake
 from storage.accounts.intake import Count
@@ -61,11 +62,11 @@ def broken(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 class TestHours:
     def test_numbers_add_up_hour_by_hour(self, hours, clock):
-        counts.record("otlp", taken(2, 1, no_text=3))
-        counts.record("otlp", taken(1, no_text=1, no_user=1))
+        record("otlp", taken(2, 1, no_text=3))
+        record("otlp", taken(1, no_text=1, no_user=1))
         hours.flush()
-        counts.record("otlp", taken(1))
-        counts.record("litellm", taken(unchanged=1))
+        record("otlp", taken(1))
+        record("litellm", taken(unchanged=1))
         hours.flush()
         assert stored() == {
             ("otlp", "received"): 10,
@@ -79,7 +80,7 @@ class TestHours:
         row = IntakeCount.objects.get(source="otlp", outcome="kept")
         assert (row.hour, row.last_at) == (HOUR, START)
         clock.passes(3600)
-        counts.record("otlp", taken(5))
+        record("otlp", taken(5))
         hours.flush()
         kept = IntakeCount.objects.filter(source="otlp", outcome="kept").order_by("hour")
         assert [(row.hour, row.count) for row in kept] == [
@@ -94,12 +95,12 @@ class TestHours:
 
     def test_a_request_never_asks_the_database(self, broken, monkeypatch, hours):
         monkeypatch.setattr(hours, "flush", None)
-        counts.record("otlp", taken(2))
+        record("otlp", taken(2))
         assert stored() == {}
 
     def test_what_cannot_be_written_is_written_later_and_once(self, hours, broken, caplog):
         for _ in range(3):
-            counts.record("otlp", taken(2, no_text=1))
+            record("otlp", taken(2, no_text=1))
             hours.flush()
         assert stored() == {}
         broken.is_broken = False
@@ -121,11 +122,11 @@ class TestHours:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(intake, "add", hang)
-            counts.record("otlp", taken(1))
+            record("otlp", taken(1))
             writer = threading.Thread(target=hours.flush)
             writer.start()
             inside.wait()
-            counts.record("otlp", taken(1))  # would never end
+            record("otlp", taken(1))  # would never end
             go.set()
             writer.join()
         broken.is_broken = False
@@ -137,7 +138,7 @@ class TestHours:
     ):
         monkeypatch.setattr(module, "MOST_WAITING", 4)
         for _ in range(5):
-            counts.record("otlp", taken(1))
+            record("otlp", taken(1))
             hours.flush()
             clock.passes(3600)
         broken.is_broken = False
@@ -146,13 +147,13 @@ class TestHours:
         assert sorted(found) == [HOUR + timedelta(hours=hour) for hour in (3, 4)]
 
     def test_a_mistake_in_counting_harms_no_request(self, caplog):
-        counts.record("otlp", None)
+        record("otlp", None)
         assert "What came from otlp could not be counted." in caplog.text
 
     def test_threads_that_count_while_another_writes_lose_nothing(self, hours):
         def count():
             for _ in range(200):
-                counts.record("otlp", taken(1))
+                record("otlp", taken(1))
 
         threads = [threading.Thread(target=count) for _ in range(4)]
         for thread in threads:
@@ -275,7 +276,7 @@ def test_metrics_count_by_source_and_reason():
         ]
 
     before = all_()
-    counts.record("otlp", taken(3, 2, no_text=4))
+    record("otlp", taken(3, 2, no_text=4))
     assert [after - once for after, once in zip(all_(), before, strict=True)] == [9, 3, 2, 4]
 
 
@@ -300,7 +301,7 @@ def said(caplog):
 @pytest.mark.django_db(transaction=True)
 class TestLog:
     def test_one_line_says_what_was_left_out_and_what_to_do(self, hours, clock, said):
-        counts.record("otlp", taken(2, 1, no_text=3, tool_step=4))
+        record("otlp", taken(2, 1, no_text=3, tool_step=4))
         hours.flush()
         (line,) = said()
         assert line.startswith(
@@ -312,7 +313,7 @@ class TestLog:
 
     def test_the_next_line_of_a_source_comes_a_minute_later(self, hours, clock, said):
         for _ in range(59):
-            counts.record("otlp", taken(no_text=1))
+            record("otlp", taken(no_text=1))
             hours.flush()
             clock.passes(1)
         assert len(said()) == 1
@@ -326,8 +327,8 @@ class TestLog:
         assert said() == []
 
     def test_each_source_has_a_line_of_its_own(self, hours, clock, said):
-        counts.record("otlp", taken(no_text=1))
-        counts.record("litellm", taken(no_user=1))
+        record("otlp", taken(no_text=1))
+        record("litellm", taken(no_user=1))
         hours.flush()
         assert len(said()) == 2
 
@@ -349,7 +350,7 @@ class TestLog:
     def test_a_new_hour_does_not_hurry_the_next_line(self, hours, clock, said):
         clock.passes(39 * 60 + 50)  # ten seconds before the hour ends
         for _ in range(30):
-            counts.record("otlp", taken(no_text=1))
+            record("otlp", taken(no_text=1))
             hours.flush()
             clock.passes(1)
         assert len(said()) == 1
@@ -365,6 +366,6 @@ class TestLog:
     def test_where_nothing_is_wrong_or_a_command_says_it_the_log_is_silent(
         self, hours, clock, said, sent
     ):
-        counts.record(*sent)
+        record(*sent)
         hours.flush()
         assert said() == []
