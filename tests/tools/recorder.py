@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ENDINGS = {"application/x-protobuf": "pb", "application/json": "json"}
+COMPRESSED = {"identity": "", "gzip": ".gz", "deflate": ".deflate"}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -36,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         for folder in self.private:
             body = body.replace(folder, b"/" + b"x" * (len(folder) - 1))  # protobuf counts bytes
         media_type = self.headers.get_content_type()
-        compressed = ".gz" if self.headers.get("Content-Encoding") == "gzip" else ""
+        compressed = COMPRESSED[self.headers.get("Content-Encoding", "identity")]
         ending = ENDINGS[media_type] + compressed
         if not self.path.endswith(("/traces", "/logs", "/litellm/")):
             self.answer(404, b"{}", "application/json")

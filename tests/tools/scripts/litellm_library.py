@@ -8,6 +8,7 @@ import asking
 import litellm
 from asking import Conversation
 from litellm.integrations.generic_api.generic_api_callback import GenericAPILogger
+
 from tests.tools import conversations as c
 
 litellm.turn_off_message_logging = os.environ.get("REDACT") == "1"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asking
 from asking import Conversation
+
 from tests.tools import conversations as c
 
 LLM = Path(sys.executable).parent / "llm"
