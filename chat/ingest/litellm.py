@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chat.ingest.calls import LeftOut, ModelCall, Translated
+from chat.ingest.moments import from_epoch
 from chat.ingest.openai_shapes import answer, question, whole
 from chat.ingest.reasons import Reason
 from storage import limits
@@ -32,8 +32,6 @@ REDACTED = "redacted-by-litellm"
 CUT = "truncated by litellm, this logger does not support large content"
 """How a text ends that a logger of LiteLLM has cut."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def translate(record: Any, place: str) -> Translated:
     """The call in a record, or why there is none."""
@@ -47,7 +45,7 @@ def translate(record: Any, place: str) -> Translated:
     call_id = _call_id(record)
     if not call_id:
         return LeftOut(Reason.INVALID, "It has no litellm_call_id.", place)
-    started_at, ended_at = _time(record.get("startTime")), _time(record.get("endTime"))
+    started_at, ended_at = from_epoch(record.get("startTime")), from_epoch(record.get("endTime"))
     if started_at is None:
         return LeftOut(Reason.INVALID, "startTime must be in seconds since 1970.", place)
     asked, answered = question(record.get("messages")), answer(record.get("response"))
@@ -99,16 +97,6 @@ def _model(record: Mapping[str, Any]) -> str:
     """
     answered = "" if record.get("stream") else _text(_mapping(record, "response").get("model"))
     return answered or _text(record.get("model_group")) or _text(record.get("model"))
-
-
-def _time(seconds: Any) -> datetime | None:
-    """A time of so many seconds since 1970, cut to microseconds."""
-    if type(seconds) not in (int, float):
-        return None
-    try:
-        return _EPOCH + timedelta(microseconds=int(seconds * 1_000_000))
-    except (OverflowError, ValueError):  # too far away, infinite, or NaN
-        return None
 
 
 def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
