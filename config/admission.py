@@ -57,7 +57,7 @@ HUGE_BODIES = 4
 """Of the large bodies, those that are huge, or of unknown size."""
 
 INGEST_BODIES = 2
-"""Bodies of tools that are taken in at the same time: a small one may be huge once it is unpacked."""
+"""Bodies of tools that are taken in at the same time. A small one may be huge when unpacked."""
 
 INGEST = ("/api/otlp/", "/api/public/otel/", "/api/v1/ingest/")
 """How the paths begin to which tools send."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from chat.ingest.calls import LeftOut, ModelCall, Translated
+from chat.ingest.exchanges import exchange, whole
 from chat.ingest.moments import from_epoch
-from chat.ingest.openai_shapes import answer, question, whole
 from chat.ingest.reasons import Reason
 from storage import limits
 
@@ -48,24 +48,26 @@ def translate(record: Any, place: str) -> Translated:
     started_at, ended_at = from_epoch(record.get("startTime")), from_epoch(record.get("endTime"))
     if started_at is None:
         return LeftOut(Reason.INVALID, "startTime must be in seconds since 1970.", place)
-    asked, answered = question(record.get("messages")), answer(record.get("response"))
-    texts = asked.text or "", answered.text or ""
+    said = exchange(record.get("messages"), record.get("response"))
+    if isinstance(said, Reason):
+        return LeftOut(said, place=place)
+    texts = (said.message, said.response)
     if any(text.endswith(CUT) for text in texts):
         return LeftOut(Reason.CUT, place=place)
-    if any(text and set(text.split("\n")) == {REDACTED} for text in texts):
+    if any(text and not text.replace(REDACTED, "").strip() for text in texts):
         return LeftOut(Reason.REDACTED, place=place)
     return ModelCall(
         call_id=call_id,
         user_id=_user(record),
-        message=asked.text,
-        response=answered.text,
+        message=said.message,
+        response=said.response,
         model=_model(record),
         started_at=started_at,
         ended_at=ended_at or started_at,
         input_tokens=whole(record.get("prompt_tokens")),
         output_tokens=whole(record.get("completion_tokens")),
-        turn=asked.tool_call or answered.tool_call,
-        is_tool_step=answered.is_tool_step,
+        turn=said.turn,
+        is_tool_step=said.is_tool_step,
         place=place,
     )
 

@@ -11,7 +11,16 @@ class Reason(Enum):
         "The tool sent no text. OpenTelemetry's instrumentations: set "
         "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY.",
     )
-    NO_MESSAGE = ("no_message", "The call has no message of a user; nothing to do.")
+    TEXT_APART = (
+        "text_apart",
+        "The texts came as log records, apart from their call. Replace "
+        "opentelemetry-instrumentation-openai-v2 by opentelemetry-instrumentation-genai-openai and "
+        "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY.",
+    )
+    NO_MESSAGE = (
+        "no_message",
+        "There is no message of a user in it. Traceloop and openai-v2 leave one with an inline image out.",
+    )
     NO_MODEL = ("no_model", "Name the model of the call.")
     NO_USER = (
         "no_user",
@@ -43,5 +52,5 @@ class Reason(Enum):
         self.remedy = remedy
 
 
-NOTHING_LOST = frozenset({Reason.NO_CALL, Reason.TOOL_STEP, Reason.NO_MESSAGE})
+NOTHING_LOST = frozenset({Reason.NO_CALL, Reason.TOOL_STEP})
 """Reasons that no user has to do anything about."""

@@ -63,10 +63,10 @@ class IngestView(StoreView):
         counts.record(self.source, taken)
         return self.answer(taken)
 
-    def handle_exception(self, exc: Exception) -> HttpResponse:
+    def handle_exception(self, exc: Exception) -> Any:
         """The response to an error: 503 if it may go well the next time."""
         try:
-            response = super().handle_exception(exc)
+            response: HttpResponse = super().handle_exception(exc)
         except Exception:
             logger.exception("A mistake of ours while taking in what came from %s.", self.source)
             response = problem_response(500, "Server error", "The server made a mistake.")
@@ -74,14 +74,14 @@ class IngestView(StoreView):
             counts.record(self.source, Taken(1, left_out=[LeftOut(Reason.UNREADABLE)]))
         found = self.problem(_temporary(response))
         if isinstance(exc, QuotaExceeded):
-            found._has_been_logged = True  # a client can send any number
+            vars(found)["_has_been_logged"] = True  # a client can send any number
         return found
 
 
 def _temporary(response: HttpResponse) -> HttpResponse:
     if response.status_code not in TEMPORARY:
         return response
-    seconds = min(int(response.get("Retry-After", 1)), RETRY_SECONDS_MAX)
+    seconds = min(int(response.get("Retry-After", "1")), RETRY_SECONDS_MAX)
     again = problem_response(503, Unavailable.title, detail_of(response), Unavailable.slug)
     again["Retry-After"] = str(seconds)
     return again

@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+import msgspec
+
 from chat.ingest.calls import LeftOut, ModelCall, Translated
+from chat.ingest.exchanges import exchange, tokens_in, whole
 from chat.ingest.files.entries import (
     ENTRY_LIMIT,
     BrokenFile,
@@ -19,13 +22,12 @@ from chat.ingest.files.entries import (
     peekable,
     skip_to_start,
 )
-from chat.ingest.json_records import decoded
 from chat.ingest.moments import from_text
-from chat.ingest.openai_shapes import Answer, Question, answer, question, tokens, whole
+from chat.ingest.payloads import CutOff, decoded
 from chat.ingest.reasons import Reason
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_MESSAGES = re.compile(r'\s*(?:\[\s*)?\{\s*"(?:role|messages|choices|content)"\s*:')
+_ANSWERS = ("role", "content", "choices", "output", "candidates", "type")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
@@ -68,24 +70,24 @@ def _call(place: str, observation: Any, user_id: str | None) -> Translated:
     call_id = _call_id(observation)
     if started_at is None or not call_id:
         return LeftOut(Reason.INVALID, "An observation must have an id and a startTime.", place)
-    asked, answered = _question(observation.get("input")), _answer(observation.get("output"))
-    if _is_cut(asked.text) or _is_cut(answered.text):
-        return LeftOut(Reason.CUT, place=place)
-    if ended_at is None and answered.text is None:
+    if ended_at is None and not observation.get("output"):
         return LeftOut(Reason.NO_END, place=place)
+    said = exchange(_as_sent(observation.get("input")), _answer(observation.get("output")))
+    if isinstance(said, Reason):
+        return LeftOut(said, place=place)
     input_tokens, output_tokens = _tokens(observation)
     return ModelCall(
         call_id=call_id,
         user_id=_string(_get(observation, "userId", "user_id")) or user_id,
-        message=asked.text,
-        response=answered.text,
+        message=said.message,
+        response=said.response,
         model=_string(_get(observation, "providedModelName", "provided_model_name", "model")),
         started_at=started_at,
         ended_at=ended_at or started_at,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        turn=asked.tool_call or answered.tool_call,
-        is_tool_step=answered.is_tool_step,
+        turn=said.turn,
+        is_tool_step=said.is_tool_step,
         place=place,
     )
 
@@ -100,42 +102,25 @@ def _call_id(observation: Mapping[str, Any]) -> str:
     return f"{'otel' if is_span else 'langfuse'}-{trace_id}-{found}"
 
 
-def _question(value: Any) -> Question:
-    found = question(_parsed(value))
-    return question(value) if found.text is None and isinstance(value, str) and value else found
+def _answer(output: Any) -> Any:
+    """An answer. An object of another form is what a model says that was asked for JSON."""
+    if isinstance(output, Mapping) and output and not any(name in output for name in _ANSWERS):
+        return msgspec.json.encode(output).decode()
+    return _as_sent(output)
 
 
-def _answer(value: Any) -> Answer:
-    """A bare text may be JSON, too: what a model says that was asked for JSON."""
-    found = answer(_parsed(value))
-    is_unknown = found.text is None and not found.calls_tools
-    return answer(value) if is_unknown and isinstance(value, str) and value else found
-
-
-def _parsed(value: Any) -> Any:
-    """The value of a text that is JSON; all others as they are, and None instead of nothing."""
-    if not isinstance(value, str):
-        return value
-    if not value.lstrip().startswith(("{", "[", '"')):
-        return value or None
-    try:
-        return decoded(value.encode(errors="surrogatepass"))
-    except ValueError:
-        return value
-
-
-def _is_cut(text: str | None) -> bool:
-    """Whether it is messages in JSON that has no end."""
-    return text is not None and _MESSAGES.match(text) is not None and _parsed(text) is text
+def _as_sent(value: Any) -> Any:
+    """A text as it was. Langfuse reads it as JSON, if it can: then `42` is a number."""
+    if isinstance(value, bool | int | float):
+        return msgspec.json.encode(value).decode()
+    return value or None
 
 
 def _tokens(observation: Mapping[str, Any]) -> tuple[int, int]:
     """The tokens, added up as Langfuse does: it has taken those of the cache out of the input."""
-    usage = _parsed(_get(observation, "usageDetails", "usage_details"))
-    if not isinstance(usage, dict):
-        usage = {}
+    usage = _usage(_get(observation, "usageDetails", "usage_details"))
     if "prompt_tokens" in usage:
-        return tokens(usage)
+        return tokens_in(usage)
     added = [
         sum(whole(number) for name, number in usage.items() if kind in name)
         for kind in ("input", "output")
@@ -145,6 +130,15 @@ def _tokens(observation: Mapping[str, Any]) -> tuple[int, int]:
         _get(observation, "completionTokens", "outputUsage"),
     ]
     return added[0] or whole(_number(named[0])), added[1] or whole(_number(named[1]))
+
+
+def _usage(value: Any) -> Mapping[str, Any]:
+    """An object, which is a JSON text in CSV."""
+    try:
+        found = decoded(value)
+    except CutOff:
+        return {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def _number(value: Any) -> Any:

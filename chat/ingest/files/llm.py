@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from chat.ingest.calls import LeftOut, ModelCall, Translated
+from chat.ingest.exchanges import whole
 from chat.ingest.files.entries import entries
+from chat.ingest.messages import answer_in
 from chat.ingest.moments import from_text, later
-from chat.ingest.openai_shapes import answer, whole
+from chat.ingest.payloads import answer_messages
 from chat.ingest.reasons import Reason
 
 OPEN_TURNS = 10_000
@@ -47,7 +49,7 @@ def _call(entry: Any, place: str, user_id: str | None, turns: "_Turns") -> Trans
         )
     response = entry.get("response")
     if not response:  # of a refusal, llm has only what the model sent
-        response = answer(entry.get("response_json")).text or response
+        response = _refusal(entry.get("response_json")) or response
     input_tokens = whole(entry.get("input_tokens"))
     output_tokens = whole(entry.get("output_tokens"))
     if entry.get("tool_calls"):
@@ -70,6 +72,13 @@ def _call(entry: Any, place: str, user_id: str | None, turns: "_Turns") -> Trans
     )
     turn.input_tokens = turn.output_tokens = 0
     return call
+
+
+def _refusal(answered: Any) -> str:
+    """What is in the whole answer. Only that of a call that was not streamed is there."""
+    if not isinstance(answered, dict):
+        return ""
+    return answer_in(answer_messages(answered) or ()).text
 
 
 def _model(entry: dict[str, Any]) -> str:

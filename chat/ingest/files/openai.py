@@ -11,10 +11,10 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from chat.ingest.calls import LeftOut, ModelCall, Translated
+from chat.ingest.exchanges import exchange, tokens_in
 from chat.ingest.files.entries import lines
 from chat.ingest.json_records import decoded
 from chat.ingest.moments import from_epoch
-from chat.ingest.openai_shapes import answer, question, tokens
 from chat.ingest.reasons import Reason
 
 NO_CALLS = ("list", "moderation")
@@ -81,20 +81,22 @@ def _call(place: str, line: Any, user_id: str | None, requests: Requests | None)
     call_id = line.get("id") or response.get("id")
     if started_at is None or not isinstance(call_id, str):
         return LeftOut(Reason.INVALID, "The answer must have an id, and created in seconds.", place)
-    asked, answered = question(_body(request)), answer(response)
-    input_tokens, output_tokens = tokens(response.get("usage"))
+    said = exchange(_body(request), response)
+    if isinstance(said, Reason):
+        return LeftOut(said, place=place)
+    input_tokens, output_tokens = tokens_in(response.get("usage"))
     return ModelCall(
         call_id=call_id,
         user_id=_user(_body(request)) or user_id,
-        message=asked.text,
-        response=answered.text,
+        message=said.message,
+        response=said.response,
         model=_model(response) or _model(_body(request)),
         started_at=started_at,
         ended_at=started_at,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        turn=asked.tool_call or answered.tool_call,
-        is_tool_step=answered.is_tool_step,
+        turn=said.turn,
+        is_tool_step=said.is_tool_step,
         place=place,
     )
 
