@@ -12,6 +12,8 @@ from chat.metrics.views import MetricsView
 
 READ = ["get", "head"]
 
+admin.autodiscover()  # not in `ready`: see `chat.apps.AdminConfig`
+
 urlpatterns = [
     *api_urls.urlpatterns,
     path("api/schema/", SpectacularAPIView.as_view(http_method_names=READ), name="schema"),
