@@ -6,6 +6,10 @@ from typing import Any
 import msgspec
 
 
+class BrokenFile(ValueError):
+    """A file that cannot be read from some place on. Quotes nothing of it."""
+
+
 def decoded(raw: bytes | msgspec.Raw) -> Any:
     """The value in `raw`. Raises ValueError, which says what is wrong and quotes nothing.
 

@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 import ijson
 
 from chat.ingest.calls import LeftOut
-from chat.ingest.json_records import decoded
+from chat.ingest.json_records import BrokenFile, decoded
 from chat.ingest.reasons import Reason
 
 ENTRY_LIMIT = 64 * 1024 * 1024
@@ -24,10 +24,6 @@ _SPREAD = re.compile(rb"\{[ \t]*\r?\n")
 
 Entry = tuple[str, Any]
 """A value, and its place in the file."""
-
-
-class BrokenFile(ValueError):
-    """A file that cannot be read from some place on. Quotes nothing of it."""
 
 
 def entries(file: IO[bytes], pages: str = "") -> Iterator[Entry | LeftOut]:

@@ -16,12 +16,12 @@ from chat.ingest.calls import LeftOut, ModelCall, Translated
 from chat.ingest.exchanges import exchange, tokens_in, whole
 from chat.ingest.files.entries import (
     ENTRY_LIMIT,
-    BrokenFile,
     Entry,
     entries,
     peekable,
     skip_to_start,
 )
+from chat.ingest.json_records import BrokenFile
 from chat.ingest.moments import from_text
 from chat.ingest.payloads import CutOff, decoded
 from chat.ingest.reasons import Reason

@@ -6,7 +6,6 @@ Or both in one line, as `request` and `response`.
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -16,6 +15,7 @@ from chat.ingest.files.entries import lines
 from chat.ingest.json_records import decoded
 from chat.ingest.moments import from_epoch
 from chat.ingest.reasons import Reason
+from chat.interchange import opened_for_reading
 
 NO_CALLS = ("list", "moderation")
 """The values of `object` in answers that are none of a model's: embeddings, moderations."""
@@ -48,21 +48,23 @@ class Requests:
         return _decoded(self._file.readline())
 
 
-@contextmanager
-def requests_in(file: IO[bytes]) -> Iterator[Requests]:
-    """The requests in a file, which may be compressed or a pipe: it is copied to the disk."""
-    with TemporaryFile() as copy:
-        shutil.copyfileobj(file, copy)
-        copy.seek(0)
-        yield Requests(copy)
-
-
 def read(
-    file: IO[bytes], user_id: str | None, requests: Requests | None = None
+    file: IO[bytes], user_id: str | None, requests_file: str | None = None
 ) -> Iterator[Translated]:
-    """The calls in a file, with `user_id` where a request names no user."""
-    for found in lines(file):
-        yield found if isinstance(found, LeftOut) else _call(*found, user_id, requests)
+    """The calls in a file, with `user_id` where a request names no user.
+
+    `requests_file` names the file of requests. It is copied to the disk, because it may be
+    compressed. Raises OSError.
+    """
+    with TemporaryFile() as copy:
+        requests = None
+        if requests_file is not None:
+            with opened_for_reading(requests_file) as (source, _):
+                shutil.copyfileobj(source, copy)
+            copy.seek(0)
+            requests = Requests(copy)
+        for found in lines(file):
+            yield found if isinstance(found, LeftOut) else _call(*found, user_id, requests)
 
 
 def _call(place: str, line: Any, user_id: str | None, requests: Requests | None) -> Translated:
