@@ -6,7 +6,7 @@ peculiar to a tool and its release stands by its name below.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.tools.conversations import (
     ANSWERED_BY,
@@ -38,7 +38,7 @@ class Outcome:
     """
 
     kept: Kept | None = None
-    left_out: Mapping[str, int] = Counter()
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 NOT_SENT = Outcome()
