@@ -13,6 +13,8 @@ from chat.metrics.views import MetricsView
 
 READ = ["get", "head"]
 
+admin.autodiscover()  # not in `ready`: see `chat.apps.AdminConfig`
+
 urlpatterns = [
     *api_urls.urlpatterns,
     *ingest_urls.urlpatterns,

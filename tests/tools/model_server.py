@@ -1,4 +1,4 @@
-"""A server on loopback that answers like those of OpenAI and Anthropic, with known texts and counts.
+"""Answers on loopback like OpenAI and Anthropic, with known texts and counts.
 
     python -m tests.tools.model_server PORT
 
@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.tools import conversations as c
-from tests.tools.conversations import Conversation
 
 CREATED = 1790000000
 numbers = itertools.count(1)

@@ -145,9 +145,12 @@ def error(response: Any) -> tuple[int, str]:
     return response.status_code, status.error_message
 
 
+def contents(interaction: Any) -> tuple[str, str, str, int, int]:
+    """Texts, model and tokens."""
+    one = interaction
+    return one.message, one.response, one.model_used, one.input_tokens, one.output_tokens
+
+
 def stored(storage: Any, user_id: str = "ada") -> list[tuple[str, str, str, int, int]]:
-    """What is stored of a user, oldest first: texts, model and tokens."""
-    return [
-        (one.message, one.response, one.model_used, one.input_tokens, one.output_tokens)
-        for one in reversed(storage.get_user_interactions_sync(user_id, 1000))
-    ]
+    """What is stored of a user, oldest first."""
+    return [contents(one) for one in reversed(storage.get_user_interactions_sync(user_id, 1000))]
