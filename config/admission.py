@@ -50,6 +50,18 @@ LARGE = 1024 * 1024
 LARGE_BODIES = 8
 """Requests with a large body. One takes about six times its size while it is saved."""
 
+HUGE = 16 * 1024 * 1024
+"""Bytes of a body that only tools send, up to `UNPACKED_LIMIT` in `chat.ingest.bodies`."""
+
+HUGE_BODIES = 4
+"""Of the large bodies, those that are huge, or of unknown size."""
+
+INGEST_BODIES = 2
+"""Bodies of tools that are taken in at the same time. A small one may be huge when unpacked."""
+
+INGEST = ("/api/otlp/", "/api/public/otel/", "/api/v1/ingest/")
+"""How the paths begin to which tools send."""
+
 LARGE_RESPONSES = 32
 """Large responses. Each waits for its reader."""
 
@@ -114,6 +126,8 @@ class Admission:
         self.exports = Room(EXPORTS)
         self.large_responses = Room(LARGE_RESPONSES)
         self._large_bodies = Room(LARGE_BODIES)
+        self._huge_bodies = Room(HUGE_BODIES)
+        self._ingest = Room(INGEST_BODIES)
         self._forms_of: dict[str, int] = {}
         self._forms_lock = threading.Lock()
         self.files = Room(FILES)
@@ -127,19 +141,25 @@ class Admission:
         if path.startswith("/api/"):
             if path.endswith("/export/"):
                 return self.requests, self.exports
-            if int(environ.get("CONTENT_LENGTH") or 0) > LARGE:
-                return self.requests, self._large_bodies
-            return (self.requests,)
+            return self.requests, *self._rooms_of_size(environ, path)
         if path.startswith("/static/"):
             return self.requests, self.files
         if path == "/readyz":
             return (self.readiness_checks,)
         return () if path == "/healthz" else (self.requests,)
 
+    def _rooms_of_size(self, environ: dict[str, Any], path: str) -> tuple[Room, ...]:
+        size = int(environ.get("CONTENT_LENGTH") or 0)
+        if size > HUGE or ("HTTP_TRANSFER_ENCODING" in environ and path.startswith(INGEST)):
+            return self._large_bodies, self._huge_bodies
+        return (self._large_bodies,) if size > LARGE else ()
+
     def places_to_work(self, method: str, path: str) -> tuple[Room, ...]:
         """Where a request needs a place while it works. All wait for them in the same order."""
         if method in SAFE_METHODS or (method, path) == LOOKUP:
             return (self.work,)
+        if path.startswith(INGEST):
+            return self._ingest, self._writes, self.work
         return self._writes, self.work
 
     def enter_form(self, address: str) -> bool:

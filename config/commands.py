@@ -4,7 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management import ManagementUtility
+from django.core.checks import Tags
+from django.core.management import ManagementUtility, get_commands
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
@@ -23,12 +24,22 @@ PREPARES_ITSELF = {"serve", "restore", "showmigrations"}
 """They migrate it, replace it, or tell its state as it is."""
 
 
+OWN_CHECKS = [Tags.caches, Tags.compatibility, Tags.database, Tags.files]
+"""The system checks before this application's own commands: those of the settings that these use.
+The others import the URLs, the admin and the templates, which takes half of the start. They run
+before `serve` and all commands of Django's.
+"""
+
+
 class Utility(ManagementUtility):
     """Runs commands as `manage.py` does, and brings the database up to date before."""
 
     def fetch_command(self, subcommand: str) -> BaseCommand:
         """Returns a command that does so when it is executed, not for its --help."""
         command = super().fetch_command(subcommand)
+        is_own = get_commands().get(subcommand) in ("chat", "storage") and subcommand != "serve"
+        if is_own and command.requires_system_checks:
+            command.requires_system_checks = OWN_CHECKS
         command.execute = _prepared(command.execute, subcommand)  # type: ignore[method-assign]
         return command
 

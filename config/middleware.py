@@ -28,6 +28,9 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 HEALTH = ("/healthz", "/readyz")
 
+CALLS = ("/api/v1/", "/api/otlp/", "/api/public/otel/")
+"""How the paths of all calls begin. The last is where Langfuse's SDK sends."""
+
 _exits: list[GetResponse] = []
 
 
@@ -40,7 +43,7 @@ class ShortcutEntrance:
 
     def __call__(self, request: HttpRequest) -> Any:
         """Return the response, made with or without the middleware for web pages."""
-        if "HTTP_AUTHORIZATION" in request.META and request.path_info.startswith("/api/v1/"):
+        if "HTTP_AUTHORIZATION" in request.META and request.path_info.startswith(CALLS):
             past = _has_allowed_host(request)  # otherwise CommonMiddleware refuses it
             return self._past_all(request) if past else self._through_all(request)
         if request.path_info in HEALTH:  # a load balancer names this machine's address as host

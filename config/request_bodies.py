@@ -15,6 +15,7 @@ from chat.api.problems import (
     UnsupportedMediaType,
 )
 from config.admission import Admission, ApiBody, too_many_senders
+from config.middleware import CALLS
 
 FORM_LIMIT = 256 * 1024
 """Bytes in a form of the admin."""
@@ -40,7 +41,7 @@ def admit(environ: dict[str, Any], admission: Admission) -> Problem | None:
     if method not in METHODS:  # answered with 405, unread
         environ |= {"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
         return None
-    if path.startswith("/api/v1/") and method in ("POST", "PATCH"):
+    if path.startswith(CALLS) and method in ("POST", "PATCH"):
         places = admission.places_to_work(method, path)
         environ["wsgi.input"] = ApiBody(environ["wsgi.input"], admission, places)
         return None

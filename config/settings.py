@@ -166,13 +166,15 @@ DYNAMODB_ENDPOINT_URL = env.DYNAMODB_ENDPOINT_URL.value
 DYNAMODB_CONNECTIONS = env.DYNAMODB_CONNECTIONS.value
 REDIS_URL = env.REDIS_URL.value
 
+HAS_THEME = find_spec("unfold") is not None  # the admin also works without it
+
 INSTALLED_APPS = [
-    *(["unfold"] if find_spec("unfold") else []),  # the admin also works without it
+    *(["chat.apps.UnfoldConfig"] if HAS_THEME else []),  # its templates come before Django's
     "django_otp",
     "django_otp.plugins.otp_totp",
-    "chat",
+    "chat.apps.ChatConfig",
     "storage",
-    "django.contrib.admin",
+    "chat.apps.ThemedAdminConfig" if HAS_THEME else "chat.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -8,12 +8,16 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from chat import health
 from chat.admin.login import login
 from chat.api import urls as api_urls
+from chat.ingest import urls as ingest_urls
 from chat.metrics.views import MetricsView
 
 READ = ["get", "head"]
 
+admin.autodiscover()  # not in `ready`: see `chat.apps.AdminConfig`
+
 urlpatterns = [
     *api_urls.urlpatterns,
+    *ingest_urls.urlpatterns,
     path("api/schema/", SpectacularAPIView.as_view(http_method_names=READ), name="schema"),
     path(
         "api/docs/",

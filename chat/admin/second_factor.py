@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django_otp import match_token, user_has_device
+from django_otp.plugins.otp_totp import admin as otp_admin  # noqa: F401  (registers it)
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from chat.admin.theme import ThemedLoginForm

@@ -16,7 +16,7 @@ class ModelCall:
     message: str | None
     """The text of the last user message; None if the tool sent no text."""
     response: str | None
-    """The text of the first choice; None if the tool sent no text."""
+    """The text of the first choice, empty if the model said nothing; None if the tool sent none."""
     model: str
     """The model that answered or, if that is not known, that was asked for."""
     started_at: datetime
@@ -26,9 +26,12 @@ class ModelCall:
     output_tokens: int = 0
     """Those for reasoning included."""
     turn: str = ""
-    """The same for the calls in which an agent answers one message, by way of tools."""
+    """The same for the calls in which an agent answers one message by way of tools. The id of the
+    first tool call after that message is a good choice: each of these calls has seen or made it."""
     is_tool_step: bool = False
     """Whether the answer only calls tools."""
+    place: str = ""
+    """Where it stands in what was sent: the id of a span, a number of a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class LeftOut:
     reason: Reason
     detail: str = ""
     place: str = ""
-    """Where it stands in what was sent: the id of a span, a number of a line."""
+    """As that of a call."""
 
 
 Translated = ModelCall | LeftOut

@@ -1,11 +1,19 @@
-"""Makes interactions of the calls of models, and saves them."""
+"""Saves the calls of models that a tool reported in one request."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chat.ingest.calls import LeftOut, Translated
+from chat.ingest.interactions import Made, interactions
 from chat.ingest.reasons import Reason
+from storage import get_storage
+from storage.models import ChatInteraction
+from storage.records.outcomes import Outcome
+
+BATCH_ITEMS = 1000
+BATCH_BYTES = 16 * 1024 * 1024
+"""Of text. At most so much is saved in one step: memory, and how long others wait to write."""
 
 
 @dataclass(slots=True)
@@ -31,4 +39,53 @@ def keep(translated: Iterable[Translated], user_id: str | None) -> Taken:
     `user_id` is that of a key that is bound to a user, whatever the calls say. Raises StorageError
     if not all could be saved: then sending all again is safe.
     """
-    raise NotImplementedError
+    taken = Taken()
+    accepted: list[Made] = []
+    for one in interactions(translated, user_id):
+        taken.received += 1
+        if isinstance(one, LeftOut):
+            taken.left_out.append(one)
+        else:
+            accepted.append(one)
+    for batch in _batches(accepted):
+        _save(batch, taken)
+    return taken
+
+
+def _batches(accepted: Iterable[Made]) -> Iterator[list[Made]]:
+    batch: list[Made] = []
+    size = 0
+    for made in accepted:
+        text_bytes = made[1].text_bytes
+        if batch and (len(batch) == BATCH_ITEMS or size + text_bytes > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(made)
+        size += text_bytes
+    if batch:
+        yield batch
+
+
+def _save(batch: Sequence[Made], taken: Taken) -> None:
+    outcomes = get_storage().create_interactions_sync([interaction for _, interaction in batch])
+    for (call, interaction), outcome in zip(batch, outcomes, strict=True):
+        if outcome is Outcome.CREATED:
+            taken.created += 1
+        elif outcome is Outcome.UNCHANGED or _is_stored(interaction):
+            taken.unchanged += 1
+        else:
+            taken.left_out.append(LeftOut(Reason.CONFLICT, place=call.place))
+
+
+SAME = ("user_id", "message", "response", "model_used")
+
+
+def _is_stored(interaction: ChatInteraction) -> bool:
+    """Whether only the tokens differ from what is stored.
+
+    An answer that comes again without the steps of its turn, or with them, has others.
+    """
+    stored = get_storage().get_interaction_sync(interaction.interaction_id)
+    return stored is not None and all(
+        getattr(stored, name) == getattr(interaction, name) for name in SAME
+    )

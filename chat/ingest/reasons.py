@@ -11,6 +11,16 @@ class Reason(Enum):
         "The tool sent no text. OpenTelemetry's instrumentations: set "
         "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY.",
     )
+    TEXT_APART = (
+        "text_apart",
+        "The texts came as log records, apart from their call. Replace "
+        "opentelemetry-instrumentation-openai-v2 by opentelemetry-instrumentation-genai-openai and "
+        "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY.",
+    )
+    NO_MESSAGE = (
+        "no_message",
+        "It has no message of a user. Traceloop and openai-v2 leave out what has an inline image.",
+    )
     NO_MODEL = ("no_model", "Name the model of the call.")
     NO_USER = (
         "no_user",
@@ -30,8 +40,17 @@ class Reason(Enum):
     EXPIRED = ("expired", "It is older than interactions are kept.")
     ERASED = ("erased", "Its user was erased after it was created.")
     CONFLICT = ("conflict", "An interaction with this id exists with other content.")
+    UNREADABLE = (
+        "unreadable",
+        "A whole request could not be read, and its answer said why: the wrong format, cut off, or "
+        "too large. Send it as the tool's page of the documentation says.",
+    )
     INVALID = ("invalid", "It breaks a limit of an interaction, or is not in the tool's format.")
 
     def __init__(self, label: str, remedy: str) -> None:
         self.label = label
         self.remedy = remedy
+
+
+NOTHING_LOST = frozenset({Reason.NO_CALL, Reason.TOOL_STEP})
+"""Reasons that no user has to do anything about."""

@@ -1,36 +1,58 @@
-"""`manage.py import_interactions FILE`: save interactions from lines of JSON."""
+"""`manage.py import_interactions FILE`: save interactions from a file."""
 
+import functools
 import sys
 import zlib
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import interchange
-from chat.maintenance.erasure.known import Erasures
-from chat.maintenance.identity import check_archive
+from chat.importing import Import
+from chat.ingest.json_records import BrokenFile
+from chat.management import arguments
+from chat.management.dry_import import DryStorage
+from chat.management.import_formats import Format, FormOfTool, OwnForm
 from chat.management.interrupts import ctrl_c
-from chat.progress import Report, progress
-from storage import expiry, get_storage
+from chat.progress import progress
+from storage import get_storage
 from storage.compat import zstd
 from storage.exceptions import StorageError
-from storage.models import ChatInteraction
-from storage.records.outcomes import Outcome
+from storage.interface import Storage
 
-BATCH_SIZE = 500
-"""Interactions saved in one step. An interrupted import has saved whole batches."""
+OWN = "own"
+TOOLS = ("llm", "litellm", "openai", "langfuse")
+"""Each is a module of `chat.ingest.files`."""
+
+WITHOUT_USERS = ("llm",)
+"""Formats that never say whose an interaction is."""
 
 
 class Command(BaseCommand):
-    """Saves the interaction of each line. What exists already is not changed."""
+    """Saves the interactions in a file. What exists already is not changed."""
 
-    help = "Import interactions from a file with lines of JSON, which may be .gz or .zst."
+    help = "Import interactions from a file of this project or of another tool (.gz, .zst, or -)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", help="the file, or - for standard input")
+        parser.add_argument(
+            "--format",
+            choices=(OWN, *TOOLS),
+            default=OWN,
+            help="who wrote the file: this project (own, the default), llm logs --json, LiteLLM's "
+            "loggers, OpenAI's Batch API, or Langfuse (its observations)",
+        )
+        parser.add_argument(
+            "--user", type=arguments.user, help="whose they are, where the file does not say"
+        )
+        parser.add_argument(
+            "--requests", metavar="FILE", help="with --format openai, the input file of the batch"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="read everything, write nothing")
         parser.add_argument(
             "--even-if-erased",
             action="store_true",
@@ -38,11 +60,17 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.counts = dict.fromkeys(["created", "unchanged", "conflict", "bad", "erased"], 0)
+        _check(options)
+        name, self._is_dry = options["file"], options["dry_run"]
+        self._format = _format(options, self.stderr.write)
+        self._saving = Import(
+            _dry(get_storage()) if self._is_dry else get_storage(),
+            self._format.tell,
+            even_if_erased=options["even_if_erased"],
+        )
         try:
-            self._erasures = None if options["even_if_erased"] else _erasures_on_record()
-            with ctrl_c(), interchange.opened_for_reading(options["file"]) as (file, raw):
-                self._import(file, raw, options["file"])
+            with ctrl_c(), interchange.opened_for_reading(name) as (file, raw):
+                self._import(file, raw, name)
         except KeyboardInterrupt:
             raise CommandError(
                 f"Stopped. {self._summary()} Whole batches are saved; run it again to go on.",
@@ -50,91 +78,59 @@ class Command(BaseCommand):
             ) from None
         except StorageError as error:
             raise CommandError(f"{error} {self._summary()} Run it again to go on.") from error
-        except (OSError, EOFError, zlib.error, zstd.ZstdError) as error:
-            raise CommandError(f"{options['file']}: {error}. {self._summary()}") from error
-        self.stdout.write(self._summary())
-        if self.counts["bad"] or self.counts["conflict"] or self.counts["erased"]:
+        except (OSError, EOFError, zlib.error, zstd.ZstdError, BrokenFile) as error:
+            raise CommandError(f"{name}: {error}. {self._summary()}") from error
+        self.stdout.write("\n".join([self._summary(), *self._format.summary()[1]]))
+        counts = self._saving.counts
+        if counts["conflict"] or counts["erased"] or not self._format.is_sound:
             sys.exit(1)
 
     def _import(self, file: IO[bytes], raw: IO[bytes], name: str) -> None:
         size = Path(name).stat().st_size if Path(name).is_file() else 0
-        batch: list[tuple[int, ChatInteraction]] = []
-        with progress("importing") as report:
-            for number, line in enumerate(interchange.lines(file), start=1):
-                self._parse(number, line, batch)
-                if len(batch) == BATCH_SIZE:
-                    self._save(batch, report, raw.tell() / size if size else None)
-            self._save(batch, report, 1.0)
-
-    def _parse(self, number: int, line: bytes, batch: list[tuple[int, ChatInteraction]]) -> None:
-        if not line.strip():
-            return
         try:
-            batch.append((number, interchange.parse(line)))
-        except interchange.BadLine as error:
-            self.counts["bad"] += 1
-            self.stderr.write(f"line {number}: {error}")
+            with progress("reading" if self._is_dry else "importing") as report:
+                for _ in self._saving.steps(self._format.placed(file)):
+                    report(self._count(), raw.tell() / size if size else None)
+                report(self._count(), 1.0)
+        finally:
+            self._format.saved(self._saving.counts)
 
-    def _save(
-        self, batch: list[tuple[int, ChatInteraction]], report: Report, share: float | None
-    ) -> None:
-        self._refuse_erased(batch)
-        outcomes = get_storage().create_interactions_sync([interaction for _, interaction in batch])
-        for (number, interaction), outcome in zip(batch, outcomes, strict=True):
-            self.counts[outcome] += 1
-            if outcome is Outcome.CONFLICT:
-                self.stderr.write(
-                    f"line {number}: interaction_id {interaction.interaction_id} exists with "
-                    "other content; it was left as it is."
-                )
-        self._take_back(batch, outcomes)
-        batch.clear()
-        report(sum(self.counts.values()), share)
-
-    def _refuse_erased(self, batch: list[tuple[int, ChatInteraction]]) -> None:
-        """Take out of a batch what was created before its user was erased."""
-        kept = []
-        for number, interaction in batch:
-            if self._erasures is not None and self._erasures.cover(interaction):
-                self._tell_erased(number)
-            else:
-                kept.append((number, interaction))
-        batch[:] = kept
-
-    def _take_back(
-        self, batch: list[tuple[int, ChatInteraction]], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Delete what was saved of users whose erasure began, and maybe ended, meanwhile.
-
-        An erasure that is not requested by now will find these rows itself.
-        """
-        erasures = self._erasures
-        if erasures is None or not erasures.look():
-            return
-        for (number, interaction), outcome in zip(batch, outcomes, strict=True):
-            if outcome is Outcome.CREATED and erasures.cover(interaction):
-                get_storage().erase_hot([interaction], interaction.user_id)
-                self.counts[outcome] -= 1
-                self._tell_erased(number)
-
-    def _tell_erased(self, number: int) -> None:
-        self.counts["erased"] += 1
-        self.stderr.write(
-            f"line {number}: its user was erased after it was created; it was left out. If it has "
-            "to be imported all the same: --even-if-erased"
-        )
+    def _count(self) -> int:
+        return self._saving.counts.total() + self._format.left_out
 
     def _summary(self) -> str:
-        counts = self.counts
+        counts = self._saving.counts
         erased = f", {counts['erased']} of erased users left out" if counts["erased"] else ""
+        dry = " Nothing was written: this was a dry run." if self._is_dry else ""
         return (
             f"{counts['created']} created, {counts['unchanged']} unchanged, "
-            f"{counts['conflict']} in conflict, {counts['bad']} bad lines{erased}."
+            f"{counts['conflict']} in conflict, {self._format.summary()[0]}{erased}.{dry}"
         )
 
 
-def _erasures_on_record() -> Erasures:
-    """The erasures on record. Raises ArchiveMismatch if it is not this database's record."""
-    storage = get_storage()
-    check_archive(storage, adopt=True)
-    return Erasures(expiry.cutoff(), storage.archive)
+def _check(options: dict[str, Any]) -> None:
+    """Raise CommandError for options that do not go together."""
+    name, user = options["format"], options["user"]
+    if name == OWN and user is not None:
+        problem = "--user is for files of other tools: a line of our own form names its user."
+    elif name in WITHOUT_USERS and user is None:
+        problem = f"Say whose interactions they are: --format {name} needs --user USER."
+    elif options["requests"] is not None and name != "openai":
+        problem = "--requests is for --format openai."
+    else:
+        return
+    raise CommandError(problem, returncode=2)
+
+
+def _format(options: dict[str, Any], write: Callable[[str], None]) -> Format:
+    name = options["format"]
+    if name == OWN:
+        return OwnForm(write)
+    read = import_module(f"chat.ingest.files.{name}").read  # only what is needed
+    arguments = {"requests_file": options["requests"]} if options["requests"] else {}
+    reader = functools.partial(read, user_id=options["user"], **arguments)
+    return FormOfTool(reader, None if options["dry_run"] else f"file:{name}", write)
+
+
+def _dry(storage: Storage) -> Storage:
+    return cast(Storage, DryStorage(storage))

@@ -1,0 +1,90 @@
+"""Saving interactions that come from a file, in steps, whatever the format of the file."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from chat.maintenance.erasure.known import Erasures
+from chat.maintenance.identity import check_archive
+from storage import expiry
+from storage.batched import batched
+from storage.interface import Storage
+from storage.models import ChatInteraction
+from storage.records.outcomes import Outcome
+
+STEP = 500
+"""Interactions saved in one step. An import that is interrupted has saved whole steps."""
+
+Placed = tuple[str, ChatInteraction]
+"""An interaction and its place in the file, such as `line 3`."""
+
+
+class Import:
+    """Saves interactions, except those of users who were erased after they were created.
+
+    What exists already is not changed. `tell` is called with the place of what was not saved, and
+    the reason as a sentence.
+    """
+
+    def __init__(
+        self, storage: Storage, tell: Callable[[str, str], None], *, even_if_erased: bool = False
+    ) -> None:
+        self.counts = Counter(created=0, unchanged=0, conflict=0, erased=0)
+        """What has become of the interactions so far."""
+        self._storage = storage
+        self._tell = tell
+        self._even_if_erased = even_if_erased
+        self._erasures: Erasures | None = None
+
+    def steps(self, interactions: Iterable[Placed]) -> Iterator[None]:
+        """Save the interactions, and yield after each step. Raises StorageError.
+
+        Steps that are done stay done. Saving everything again is safe. Raises ArchiveMismatch if
+        the storage's archive has the erasures of another database, and UnknownKey.
+        """
+        if not self._even_if_erased:
+            check_archive(self._storage, adopt=True)
+            self._erasures = Erasures(expiry.cutoff(), self._storage.archive)
+        for step in batched(interactions, STEP):
+            self._save(list(self._not_erased(step)))
+            yield
+
+    def _save(self, step: Sequence[Placed]) -> None:
+        outcomes = self._storage.create_interactions_sync([interaction for _, interaction in step])
+        self.counts.update(outcome.value for outcome in outcomes)
+        for (place, interaction), outcome in zip(step, outcomes, strict=True):
+            if outcome is Outcome.CONFLICT:
+                self._tell(
+                    place,
+                    f"interaction_id {interaction.interaction_id} exists with other content; it "
+                    "was left as it is.",
+                )
+        self._take_back(step, outcomes)
+
+    def _not_erased(self, step: Sequence[Placed]) -> Iterator[Placed]:
+        for place, interaction in step:
+            if self._erasures is not None and self._erasures.cover(interaction):
+                self._leave_out(place)
+            else:
+                yield place, interaction
+
+    def _take_back(self, step: Sequence[Placed], outcomes: Sequence[Outcome]) -> None:
+        """Delete what was saved of users whose erasure began, and maybe ended, meanwhile.
+
+        An erasure that is not requested by now will find these rows itself.
+        """
+        erasures = self._erasures
+        if erasures is None or not erasures.look():
+            return
+        for (place, interaction), outcome in zip(step, outcomes, strict=True):
+            if outcome is Outcome.CREATED and erasures.cover(interaction):
+                self._storage.erase_hot([interaction], interaction.user_id)
+                self.counts[outcome.value] -= 1
+                self._leave_out(place)
+
+    def _leave_out(self, place: str) -> None:
+        self.counts["erased"] += 1
+        self._tell(
+            place,
+            "its user was erased after it was created; it was left out. If it has to be imported "
+            "all the same: --even-if-erased",
+        )

@@ -1,0 +1,127 @@
+"""Reads the values in a file of JSON: an array, one value a line, or values over several lines.
+
+Files may be larger than memory; no value may be larger than ENTRY_LIMIT.
+"""
+
+import codecs
+import io
+import re
+from collections.abc import Iterator
+from typing import IO, Any, cast
+
+import ijson
+
+from chat.ingest.calls import LeftOut
+from chat.ingest.json_records import BrokenFile, decoded
+from chat.ingest.reasons import Reason
+
+ENTRY_LIMIT = 64 * 1024 * 1024
+"""The most bytes in a value. Requests with images have some millions."""
+
+_BUFFER = 256 * 1024
+_SPREAD = re.compile(rb"\{[ \t]*\r?\n")
+"""How an object begins that goes on in the next line."""
+
+Entry = tuple[str, Any]
+"""A value, and its place in the file."""
+
+
+def entries(file: IO[bytes], pages: str = "") -> Iterator[Entry | LeftOut]:
+    """Yields each value with its place in the file, and lines that are no JSON as left out.
+
+    If the file begins with an object whose first name is `pages`, the values are in the array of
+    that name, and the same in all objects that follow. Raises BrokenFile: in an array nothing can
+    be read after a mistake.
+    """
+    reader = peekable(file)
+    start = skip_to_start(reader)
+    if start.startswith(b"["):
+        yield from _parsed(reader, "item")
+    elif pages and re.match(rb'\{\s*"%s"\s*:\s*\[' % pages.encode(), start):
+        yield from _parsed(reader, f"{pages}.item")
+    elif _SPREAD.match(start):
+        yield from _parsed(reader, "")
+    else:
+        yield from lines(reader)
+
+
+def peekable(file: IO[bytes]) -> io.BufferedReader:
+    """The same file, of which one can see the next bytes without reading them."""
+    if isinstance(file, io.BufferedReader):
+        return file
+    return io.BufferedReader(cast(io.RawIOBase, file))  # all that it needs is `readinto`
+
+
+def skip_to_start(reader: io.BufferedReader) -> bytes:
+    """Skip a byte order mark and white space. Returns some bytes that come next, unread."""
+    while head := reader.peek(1):
+        rest = head.removeprefix(codecs.BOM_UTF8).lstrip()
+        reader.read(len(head) - len(rest))
+        if rest:
+            return rest
+    return b""
+
+
+def lines(file: IO[bytes]) -> Iterator[Entry | LeftOut]:
+    """Yields the value in each line that is not blank."""
+    number = 0
+    while line := file.readline(ENTRY_LIMIT + 1):
+        number += 1
+        place = f"line {number}"
+        if len(line) > ENTRY_LIMIT:
+            _skip_line(file, line)
+            yield LeftOut(Reason.INVALID, f"It is longer than {ENTRY_LIMIT} bytes.", place)
+            continue
+        line = line.removeprefix(codecs.BOM_UTF8)
+        if not line.strip():
+            continue
+        try:
+            value = decoded(line)
+        except ValueError as error:
+            yield LeftOut(Reason.INVALID, str(error), place)
+        else:
+            yield place, value
+
+
+def _skip_line(file: IO[bytes], read: bytes) -> None:
+    while read and not read.endswith(b"\n"):
+        read = file.readline(_BUFFER)
+
+
+def _parsed(file: IO[bytes], prefix: str) -> Iterator[Entry]:
+    """The values under a prefix of ijson."""
+    limited = _Limited(file)
+    found = ijson.items(limited, prefix, multiple_values=True, use_float=True, buf_size=_BUFFER)
+    number = 0
+    while True:
+        try:
+            value = next(found)
+        except StopIteration:
+            return
+        except (ijson.JSONError, UnicodeError) as error:
+            # What follows the first line quotes the file.
+            reason = str(error).partition("\n")[0]
+            raise BrokenFile(f"After entry {number} it is not JSON: {reason}") from None
+        number += 1
+        limited.restart()
+        yield f"entry {number}", value
+
+
+class _Limited:
+    """A file of which only so much is read for one value."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._read = 0
+
+    def restart(self) -> None:
+        """Begin to count anew: a value is complete."""
+        self._read = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes. Raises BrokenFile if the value is too large."""
+        if self._read > ENTRY_LIMIT:
+            raise BrokenFile(f"It has an entry of more than {ENTRY_LIMIT} bytes.")
+        data = self._file.read(size)
+        self._read += len(data)
+        return data

@@ -1,0 +1,156 @@
+"""Reads observations that Langfuse has exported, from its interface, its API or to a bucket.
+
+By the source of Langfuse of August 2026. Its interface and API write `startTime`, its exports to
+buckets `start_time`. In CSV, objects are JSON in a cell.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+import msgspec
+
+from chat.ingest.calls import LeftOut, ModelCall, Translated
+from chat.ingest.exchanges import exchange, tokens_in, whole
+from chat.ingest.files.entries import (
+    ENTRY_LIMIT,
+    Entry,
+    entries,
+    peekable,
+    skip_to_start,
+)
+from chat.ingest.json_records import BrokenFile
+from chat.ingest.moments import from_text
+from chat.ingest.payloads import CutOff, decoded
+from chat.ingest.reasons import Reason
+
+_TRACE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_ANSWERS = ("role", "content", "choices", "output", "candidates", "type")
+_SPAN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
+
+
+def read(file: IO[bytes], user_id: str | None) -> Iterator[Translated]:
+    """The calls in a file, with `user_id` where it names no user. Raises BrokenFile."""
+    for found in _observations(peekable(file)):
+        yield found if isinstance(found, LeftOut) else _call(*found, user_id)
+
+
+def _observations(reader: io.BufferedReader) -> Iterator[Entry | LeftOut]:
+    start = skip_to_start(reader)
+    yield from entries(reader, "data") if start[:1] in (b"[", b"{", b"") else _rows(reader)
+
+
+def _rows(reader: io.BufferedReader) -> Iterator[Entry]:
+    csv.field_size_limit(ENTRY_LIMIT)
+    text = io.TextIOWrapper(reader, "utf-8", newline="")
+    rows = csv.DictReader(text)
+    try:
+        for number, row in enumerate(rows, start=1):
+            yield f"row {number}", row
+    except (csv.Error, UnicodeError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeError) else error
+        raise BrokenFile(f"After row {rows.line_num} it is no CSV: {reason}.") from None
+    finally:
+        text.detach()  # whoever has opened the file closes it
+
+
+def _call(place: str, observation: Any, user_id: str | None) -> Translated:
+    if not isinstance(observation, dict):
+        return LeftOut(Reason.INVALID, "An observation must be an object of JSON.", place)
+    if "type" not in observation:
+        return LeftOut(Reason.INVALID, "It has no type. Export observations, not traces.", place)
+    if observation["type"] not in ("GENERATION", "generation"):
+        return LeftOut(Reason.NO_CALL, place=place)
+    if observation.get("level") == "ERROR":
+        return LeftOut(Reason.FAILED, place=place)
+    started_at = from_text(_get(observation, "startTime", "start_time"))
+    ended_at = from_text(_get(observation, "endTime", "end_time"))
+    call_id = _call_id(observation)
+    if started_at is None or not call_id:
+        return LeftOut(Reason.INVALID, "An observation must have an id and a startTime.", place)
+    if ended_at is None and not observation.get("output"):
+        return LeftOut(Reason.NO_END, place=place)
+    said = exchange(_as_sent(observation.get("input")), _answer(observation.get("output")))
+    if isinstance(said, Reason):
+        return LeftOut(said, place=place)
+    input_tokens, output_tokens = _tokens(observation)
+    return ModelCall(
+        call_id=call_id,
+        user_id=_string(_get(observation, "userId", "user_id")) or user_id,
+        message=said.message,
+        response=said.response,
+        model=_string(_get(observation, "providedModelName", "provided_model_name", "model")),
+        started_at=started_at,
+        ended_at=ended_at or started_at,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        turn=said.turn,
+        is_tool_step=said.is_tool_step,
+        place=place,
+    )
+
+
+def _call_id(observation: Mapping[str, Any]) -> str:
+    """The id; the same as of the span, if OpenTelemetry has brought it and brings it here, too."""
+    trace_id = _string(_get(observation, "traceId", "trace_id"))
+    found = _string(observation.get("id"))
+    if not found:
+        return ""
+    is_span = _TRACE_ID.fullmatch(trace_id) and _SPAN_ID.fullmatch(found)
+    return f"{'otel' if is_span else 'langfuse'}-{trace_id}-{found}"
+
+
+def _answer(output: Any) -> Any:
+    """An answer. An object of another form is what a model says that was asked for JSON."""
+    if isinstance(output, Mapping) and output and not any(name in output for name in _ANSWERS):
+        return msgspec.json.encode(output).decode()
+    return _as_sent(output)
+
+
+def _as_sent(value: Any) -> Any:
+    """A text as it was. Langfuse reads it as JSON, if it can: then `42` is a number."""
+    if isinstance(value, bool | int | float):
+        return msgspec.json.encode(value).decode()
+    return value or None
+
+
+def _tokens(observation: Mapping[str, Any]) -> tuple[int, int]:
+    """The tokens, added up as Langfuse does: it has taken those of the cache out of the input."""
+    usage = _usage(_get(observation, "usageDetails", "usage_details"))
+    if "prompt_tokens" in usage:
+        return tokens_in(usage)
+    added = [
+        sum(whole(number) for name, number in usage.items() if kind in name)
+        for kind in ("input", "output")
+    ]
+    named = [
+        _get(observation, "promptTokens", "inputUsage"),
+        _get(observation, "completionTokens", "outputUsage"),
+    ]
+    return added[0] or whole(_number(named[0])), added[1] or whole(_number(named[1]))
+
+
+def _usage(value: Any) -> Mapping[str, Any]:
+    """An object, which is a JSON text in CSV."""
+    try:
+        found = decoded(value)
+    except CutOff:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _number(value: Any) -> Any:
+    """A number in a cell of CSV is a text."""
+    is_number = isinstance(value, str) and re.fullmatch(r"\d{1,16}", value, re.ASCII)
+    return int(value) if is_number else value
+
+
+def _get(observation: Mapping[str, Any], *names: str) -> Any:
+    """The first of these that is there and not empty."""
+    return next((value for name in names if (value := observation.get(name))), None)
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
