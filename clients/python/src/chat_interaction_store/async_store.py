@@ -77,7 +77,8 @@ class AsyncStore:
         """
         results: list[Saved] = []
         for items in calls.batches(interactions):
-            results += await self.send(calls.batch(items))
+            saved = await self.send(calls.batch(items))
+            results += saved
         return results
 
     async def complete(

@@ -93,7 +93,7 @@ class BackgroundStore:
     ) -> str:
         """Have an interaction saved soon. Returns its id at once, whatever will become of it.
 
-        Raises TypeError for a value that JSON has not.
+        Raises TypeError or ValueError for what JSON has not.
         """
         new = NewInteraction(
             user_id=user_id,

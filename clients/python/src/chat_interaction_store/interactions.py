@@ -72,7 +72,7 @@ class NewInteraction:
         return f"NewInteraction(interaction_id={self.interaction_id!r})"
 
     def to_json(self) -> bytes:
-        """Returns it as the API takes it. Raises TypeError for a value that JSON has not."""
+        """Returns it as the API takes it. Raises TypeError or ValueError for what JSON has not."""
         return encode({name.name: getattr(self, name.name) for name in fields(self)})
 
 
@@ -88,13 +88,11 @@ class Saved:
 
 
 def encode(value: Any) -> bytes:
-    """Returns JSON. What UTF-8 cannot express is escaped, so that the store can say what is wrong
-    with it.
-    """
+    """Returns JSON in UTF-8. Raises TypeError or ValueError for what that cannot express."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # which has the whole text
+        raise ValueError("A text must not contain lone surrogates (U+D800 to U+DFFF).") from None
 
 
 def _time(text: str) -> datetime:

@@ -82,12 +82,8 @@ class StoreCallbackHandler(BaseCallbackHandler):
         parameters = rest.get("invocation_params") or {}
         named = metadata.get("user_id")
         user_id = str(named) if named else self._recorder.user()
-        models = (
-            parameters.get("model"),
-            parameters.get("model_name"),
-            metadata.get("ls_model_name"),
-        )
-        model = next((model for model in models if isinstance(model, str) and model), "")
+        model = parameters.get("model") or parameters.get("model_name")
+        model = str(model or metadata.get("ls_model_name") or "")
         self._runs.put([run_id], _Run(user_id, question, model))
 
     def _end(self, run_id: UUID, result: LLMResult | None, *, is_whole: bool = True) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -78,6 +77,23 @@ class _Step:
     output_tokens: int
 
 
+class Guard:
+    """Ends a block at an error: whoever talks to a model must not notice."""
+
+    def __init__(self, store: BackgroundStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> bool:
+        if kind is None or not issubclass(kind, Exception):
+            return False
+        # By its name alone: its text might be a message's.
+        self._store.leave_out(f"not recorded ({kind.__name__})")
+        return True
+
+
 class Recorder:
     """Puts what was asked and answered into the queue of a store. It never raises, nor waits."""
 
@@ -91,14 +107,9 @@ class Recorder:
         user_id = self._user_id() if callable(self._user_id) else self._user_id
         return user_id or (otherwise if isinstance(otherwise, str) and otherwise else None)
 
-    @contextlib.contextmanager
-    def guard(self) -> Iterator[None]:
-        """Counts an error, and goes on: whoever talks to a model must not notice."""
-        try:
-            yield
-        except Exception as error:
-            # Its text might be a message's.
-            self._store.leave_out(f"not recorded ({type(error).__name__})")
+    def guard(self) -> Guard:
+        """Returns a context in which an error is counted, and goes no further."""
+        return Guard(self._store)
 
     def leave_out(self, reason: str) -> None:
         """Count a call that is not recorded."""

@@ -69,5 +69,5 @@ def _seconds(header: str) -> float | None:
     except ValueError:
         return None
     if when.tzinfo is None:
-        when = when.replace(tzinfo=timezone.utc)  # noqa: UP017  # 3.10
-    return max(0.0, (when - datetime.now(timezone.utc)).total_seconds())  # noqa: UP017
+        when = when.replace(tzinfo=timezone.utc)
+    return max(0.0, (when - datetime.now(timezone.utc)).total_seconds())
