@@ -114,5 +114,9 @@ def _answer(result: LLMResult | None) -> Answer:
     tools = [call["id"] for call in value(message, "tool_calls") or () if call.get("id")]
     metadata = value(message, "response_metadata")
     usage = value(message, "usage_metadata") or value(result, "llm_output", "token_usage")
-    model = value(metadata, "model_name") or value(metadata, "model")
+    model = (
+        value(metadata, "model_name")
+        or value(metadata, "model")
+        or value(result, "llm_output", "model_name")
+    )
     return with_usage(Answer(spoken, tools=tuple(tools)), {"model": model, "usage": usage})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -134,10 +133,10 @@ class _Call:
             result = result.parse()  # the caller's `parse` returns the same object
         if isinstance(result, Stream):
             result._iterator = self._chunks(result._iterator)
-            result.close = partial(_close, weakref.ref(result), self)  # type: ignore[method-assign]
+            result.close = partial(_close, result, self)  # type: ignore[method-assign]
         elif isinstance(result, AsyncStream):
             result._iterator = self._chunks_async(result._iterator)
-            result.close = partial(_aclose, weakref.ref(result), self)  # type: ignore[method-assign]
+            result.close = partial(_aclose, result, self)  # type: ignore[method-assign]
         else:
             self._save(chat_answer(result) if self._is_chat else response_answer(result))
 
@@ -175,20 +174,16 @@ class _Call:
         self._recorder.record(self._user_id, self._question, answer, self._model)
 
 
-# The `close` of a stream that is left half-way. It refers to the stream weakly, so that a stream
-# that is merely forgotten is freed at once, as it is without us.
-
-
-def _close(reference: weakref.ref[Any], call: _Call) -> None:
-    stream: Any = reference()
+def _close(stream: Any, call: _Call) -> None:
+    """The `close` of a stream, which may be left half-way."""
     try:
         type(stream).close(stream)
     finally:
         call.end()
 
 
-async def _aclose(reference: weakref.ref[Any], call: _Call) -> None:
-    stream: Any = reference()
+async def _aclose(stream: Any, call: _Call) -> None:
+    """The same of an asynchronous one."""
     try:
         await type(stream).close(stream)
     finally:
