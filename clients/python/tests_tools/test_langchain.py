@@ -32,7 +32,7 @@ def chat(request, model):
 
 
 @pytest.mark.parametrize("asked", ["Hi", "refuse", "think"])
-def test_whole_streamed_and_asynchronous(chat, handler, kept, asked):
+def test_whole_streamed_and_asynchronous(chat, handler, store, kept, asked):
     messages, config = [*HISTORY, HumanMessage(asked)], {"callbacks": [handler]}
     chat.invoke(messages, config)
     for _ in chat.stream(messages, config):
@@ -45,7 +45,10 @@ def test_whole_streamed_and_asynchronous(chat, handler, kept, asked):
 
     asyncio.run(main())
     answer = "I will not." if asked == "refuse" else "Hello Ada."
-    assert kept() == [(asked, answer, "m-2026", 111, 22)] * 4
+    # langchain-openai passes over a refusal that is streamed in a chat completion.
+    lost = 2 if asked == "refuse" and not chat.use_responses_api else 0
+    assert kept() == [(asked, answer, "m-2026", 111, 22)] * (4 - lost)
+    assert store.background().dropped == ({"no text of an answer": lost} if lost else {})
 
 
 def test_a_chain_and_the_user_of_a_call(chat, store, user, kept):
