@@ -75,7 +75,7 @@ def quick(monkeypatch):
 
 
 def test_it_saves_in_the_store(server, url, user):
-    with Store(url, server.key) as store:
+    with Store(url, server.key, verify=False) as store:
         queue = store.background()
         ids = [queue.save(**question(number, user_id=user)) for number in range(300)]
         assert queue.flush(PATIENCE)
@@ -84,9 +84,9 @@ def test_it_saves_in_the_store(server, url, user):
 
 
 def test_the_end_of_the_block_saves_what_is_left(server, url, user):
-    with Store(url, server.key) as store:
+    with Store(url, server.key, verify=False) as store:
         store.background().save(**question(user_id=user))
-    with Store(url, server.key) as store:
+    with Store(url, server.key, verify=False) as store:
         assert [one.message for one in store.list(user)] == ["Secret 0"]
 
 
@@ -133,7 +133,7 @@ def test_a_store_that_is_away_is_waited_for(make_queue, quick):
 
 
 def test_one_that_is_refused_does_not_take_others_with_it(server, url, user, caplog):
-    with Store(url, server.key) as store:
+    with Store(url, server.key, verify=False) as store:
         queue = store.background()
         for number in range(20):
             queue.save(**question(number, user_id=user))
@@ -146,7 +146,7 @@ def test_one_that_is_refused_does_not_take_others_with_it(server, url, user, cap
 
 
 def test_those_of_another_user_do_not_take_others_with_them(server, url, key_of_ada):
-    with Store(url, key_of_ada) as store:
+    with Store(url, key_of_ada, verify=False) as store:
         queue = store.background()
         for number in range(4):
             queue.save(**question(number, user_id="ada"))
@@ -157,7 +157,7 @@ def test_those_of_another_user_do_not_take_others_with_them(server, url, key_of_
 
 
 def test_a_conflict_is_told(server, url, user):
-    with Store(url, server.key) as store:
+    with Store(url, server.key, verify=False) as store:
         store.save(**question(1, user_id=user, interaction_id=user))
         store.background().save(**question(2, user_id=user, interaction_id=user))
         assert store.background().flush(PATIENCE)
@@ -223,7 +223,7 @@ def test_many_threads(make_queue):
 
 def test_an_event_loop_goes_on_meanwhile(server, url, user):
     async def main():
-        async with AsyncStore(url, server.key) as store:
+        async with AsyncStore(url, server.key, verify=False) as store:
             queue = store.background()
             queue.save(**question(user_id=user))
             assert await queue.aflush(PATIENCE)
@@ -234,7 +234,7 @@ def test_an_event_loop_goes_on_meanwhile(server, url, user):
 
 def test_a_forked_child_has_a_queue_of_its_own(server, url, user):
     """The parent's thread is not in the child, and its lock may be locked there."""
-    with Store(url, server.key) as store:
+    with Store(url, server.key, verify=False) as store:
         queue = store.background()
         queue.save(**question(0, user_id=user))
         assert queue.flush(PATIENCE)
@@ -268,5 +268,5 @@ for number in range(3):
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    with Store(url, server.key) as store:
+    with Store(url, server.key, verify=False) as store:
         assert sorted(one.message for one in store.list(user)) == ["0", "1", "2"]

@@ -131,12 +131,13 @@ class _Call:
                 self._recorder.leave_out("with_streaming_response is not recorded")
                 return
             result = result.parse()  # the caller's `parse` returns the same object
+        stream: Any = result
         if isinstance(result, Stream):
-            result._iterator = self._chunks(result._iterator)
-            result.close = partial(_close, result, self)  # type: ignore[method-assign]
+            stream._iterator = self._chunks(stream._iterator)
+            stream.close = partial(_close, stream, self)
         elif isinstance(result, AsyncStream):
-            result._iterator = self._chunks_async(result._iterator)
-            result.close = partial(_aclose, result, self)  # type: ignore[method-assign]
+            stream._iterator = self._chunks_async(stream._iterator)
+            stream.close = partial(_aclose, stream, self)
         else:
             self._save(chat_answer(result) if self._is_chat else response_answer(result))
 

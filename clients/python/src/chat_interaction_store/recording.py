@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
@@ -45,27 +44,25 @@ class Answer:
 class Bounded(Generic[V]):
     """A dictionary that forgets its oldest values, so that what never ends takes no memory.
 
-    A value can have several keys. Threads can share it.
+    A value can have several keys. Threads can share it: each step is atomic by itself. It has no
+    lock, which a fork might leave locked for ever.
     """
 
     def __init__(self, size: int = 1000) -> None:
         self._size = size
         self._values: OrderedDict[Hashable, V] = OrderedDict()
-        self._lock = threading.Lock()
 
     def put(self, keys: Iterable[Hashable], value: V) -> None:
         """Keep a value under these keys."""
-        with self._lock:
-            for key in keys:
-                self._values[key] = value
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
+        for key in keys:
+            self._values[key] = value
+        while len(self._values) > self._size:
+            self._values.popitem(last=False)
 
     def take(self, keys: Iterable[Hashable]) -> list[V]:
         """Remove and return what is kept under these keys, each value once."""
-        with self._lock:
-            found = [self._values.pop(key) for key in keys if key in self._values]
-        return list({id(value): value for value in found}.values())
+        found = {id(value): value for key in keys if (value := self._values.pop(key, None))}
+        return list(found.values())
 
 
 @dataclass(frozen=True, repr=False)
