@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run lint fix test test-all soak bench pictures platforms client test-client-tools requirements setup clean
+.PHONY: help run lint fix test test-all soak bench pictures platforms client test-clients requirements setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ client: .venv/.base  ## Write the types of clients/typescript again, and compile
 	@$(BIN)/python clients/typescript/generate.py
 	cd clients/typescript && npm run --silent check
 
-test-client-tools: .venv/.base  ## Test clients/python with the real openai, LangChain and Agents SDK
+test-clients: .venv/.base  ## Test clients/python with the real openai, LangChain and Agents SDK
 	@clients/python/tests_tools/run $(T)
 
 requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt

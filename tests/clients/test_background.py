@@ -121,7 +121,7 @@ def test_a_full_queue_drops_what_is_new_and_says_so_once(make_queue, bound, capl
     queue.close()
     assert [
         record.getMessage() for record in caplog.records if record.levelno == logging.WARNING
-    ] == [f"{dropped} interactions were not saved: {dropped} queue full"]
+    ] == [f"Interactions not saved: {dropped} ({dropped} queue full)"]
 
 
 def test_a_store_that_is_away_is_waited_for(make_queue, quick):
@@ -193,7 +193,7 @@ def test_closing_ends_in_time_and_counts_what_is_left(make_queue, caplog):
     assert queue.dropped == {"not confirmed before the end": 5}
     queue.save(**question())
     assert queue.dropped["closed"] == 1
-    assert "5 interactions were not saved: 5 not confirmed before the end" in caplog.text
+    assert "Interactions not saved: 5 (5 not confirmed before the end)" in caplog.text
     assert queue.flush(timeout=0) is True
     assert queue.pending == 0
 

@@ -1,5 +1,6 @@
 """`Store` and `AsyncStore` against a real server."""
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -190,3 +191,14 @@ def test_a_prefix_of_the_url_is_kept(make_store):
 
     make_store("https://a.test/chat/", transport=httpx.MockTransport(handle)).delete("a/b")
     assert seen == [b"/chat/api/v1/interactions/a%2Fb/"]
+
+
+def test_ids_that_are_made_later_sort_later(monkeypatch):
+    from chat_interaction_store import interactions
+
+    start = 1_800_000_000_000_000_000
+    moments = [start, start + 500, start + 999_999, start + 1_000_000, start + 10**15]
+    monkeypatch.setattr(interactions.time, "time_ns", iter(moments).__next__)
+    ids = [interactions.new_interaction_id() for _ in moments]
+    assert ids == sorted(ids)
+    assert {uuid.UUID(one).version for one in ids} == {7}

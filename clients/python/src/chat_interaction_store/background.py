@@ -169,15 +169,15 @@ class BackgroundStore:
     def close(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Send what is left, for up to `timeout` seconds. Returns whether nothing was left.
 
-        What is saved later is dropped.
+        What is saved later is dropped. Closing again waits no longer.
         """
         with self._changed:
             if self._deadline is None:
                 self._deadline = time.monotonic() + timeout
-            thread = self._thread
+            deadline, thread = self._deadline, self._thread
             self._changed.notify_all()
         if thread is not None:
-            thread.join(timeout)
+            thread.join(max(0.0, deadline - time.monotonic()))
         with self._changed:
             left = len(self._queue) + self._sending
             self._drop(left, "not confirmed before the end")
@@ -318,7 +318,7 @@ class BackgroundStore:
         words = [f"{count} {reason}" for reason, count in new.most_common(5)]
         if detail:
             words.append(f"the store said: {detail}")
-        logger.warning("%d interactions were not saved: %s", new.total(), "; ".join(words))
+        logger.warning("Interactions not saved: %d (%s)", new.total(), "; ".join(words))
 
 
 _ALL: weakref.WeakSet[BackgroundStore] = weakref.WeakSet()

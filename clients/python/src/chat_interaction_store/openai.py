@@ -19,7 +19,7 @@ from chat_interaction_store.openai_formats import (
 )
 from chat_interaction_store.recording import Answer, AnyStore, Recorder, UserId
 
-C = TypeVar("C", OpenAI, AsyncOpenAI)
+C = TypeVar("C", bound=OpenAI | AsyncOpenAI)
 
 CHAT, RESPONSES = "/chat/completions", "/responses"
 
