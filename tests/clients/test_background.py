@@ -199,6 +199,21 @@ def test_closing_ends_in_time_and_counts_what_is_left(make_queue, caplog):
     assert queue.pending == 0
 
 
+def test_what_the_thread_gives_up_is_counted_once(make_queue, monkeypatch):
+    """The thread sees that the time to close is over before `close` does."""
+    clock = background.time.monotonic
+
+    def ahead():
+        return clock() + 1000 * (threading.current_thread().name == "chat-interaction-store")
+
+    monkeypatch.setattr(background.time, "monotonic", ahead)
+    queue = make_queue(Script(httpx.ConnectError("refused")))
+    for number in range(5):
+        queue.save(**question(number))
+    assert queue.close(timeout=PATIENCE) is False
+    assert (queue.dropped, queue.pending) == ({"not confirmed before the end": 5}, 0)
+
+
 def test_what_cannot_be_json_is_the_callers_mistake(make_queue):
     queue = make_queue(Script(all_saved))
     with pytest.raises(TypeError):
