@@ -275,6 +275,30 @@ def delete_unchanged(alias: str) -> str:
 
 
 @functools.cache
+def select_by_ids(alias: str) -> str:
+    """Rows in any order. Parameters: ids (in JSON). Columns: FIELDS."""
+    return _sql(ChatInteraction.objects.order_by(), alias) + _of_ids(ChatInteraction, alias)
+
+
+@functools.cache
+def select_stubs(alias: str) -> str:
+    """Stubs in any order. Parameters: ids (in JSON). Columns: those of ArchivedInteraction."""
+    return _sql(ArchivedInteraction.objects.order_by(), alias) + _of_ids(ArchivedInteraction, alias)
+
+
+def _of_ids(model: type[models.Model], alias: str) -> str:
+    quote = connections[alias].ops.quote_name
+    key = f"{quote(model._meta.db_table)}.{quote('interaction_id')}"
+    return f" WHERE {key} IN (SELECT value FROM json_each(:ids))"  # noqa: S608  (names)
+
+
+@functools.cache
+def insert_stub(alias: str) -> str:
+    """Insert a stub. Parameters: interaction_id, created_at, segment."""
+    return _insert_sql(InsertQuery(ArchivedInteraction), alias)
+
+
+@functools.cache
 def select_stub(alias: str) -> str:
     """Parameters: interaction_id. Columns: those of ArchivedInteraction."""
     found = ArchivedInteraction.objects.filter(interaction_id=parameter("interaction_id"))
@@ -342,8 +366,8 @@ def to_stored(row: tuple[Any, ...]) -> Stored:
     return Stored(interaction_id, user_id, to_time(created_at), json=json)
 
 
-_NAMES = [field.name for field in FIELDS]
-MESSAGE, RESPONSE = _NAMES.index("message"), _NAMES.index("response")
+NAMES = [field.name for field in FIELDS]
+MESSAGE, RESPONSE = NAMES.index("message"), NAMES.index("response")
 
 
 def to_record(row: tuple[Any, ...]) -> Record:
@@ -391,7 +415,8 @@ def _sql(queryset: "models.QuerySet[Any]", alias: str) -> str:
 
 
 def _insert_sql(query: InsertQuery, alias: str) -> str:
-    row = ChatInteraction(**{field.name: parameter(field.name) for field in FIELDS})
-    query.insert_values(FIELDS, [row])
+    meta = query.get_meta()
+    row = meta.model(**{field.name: Parameter(field.name, field) for field in meta.concrete_fields})
+    query.insert_values(meta.concrete_fields, [row])
     ((sql, _),) = query.get_compiler(alias).as_sql()
     return sql
