@@ -96,11 +96,11 @@ class SqliteDatabase(Database):
         def insert() -> tuple[ChatInteraction | None, bool]:
             if idempotency is None:
                 return self._insert_or_find(interaction, parameters)
-            made_before = idempotency_keys.find(self._alias, idempotency)
+            made_before = idempotency_keys.find(self._statements, idempotency)
             if made_before is not None:
                 return self._made(made_before), False
             stored, created = self._insert_or_find(interaction, parameters)
-            idempotency_keys.remember(self._alias, idempotency, stored)
+            idempotency_keys.remember(self._statements, idempotency, stored)
             return stored, created
 
         with translated:
