@@ -102,8 +102,10 @@ def select_by_id(alias: str) -> str:
 
 @functools.cache
 def select_json_by_id(alias: str) -> str:
-    """Parameters: interaction_id. Columns: interaction_id, user_id, created_at, and the record as
-    JSON, for the reason of `select_newest_json`."""
+    """Parameters: interaction_id. Columns: interaction_id, user_id, created_at, record as JSON.
+
+    For the reason of `select_newest_json`.
+    """
     found = ChatInteraction.objects.filter(interaction_id=parameter("interaction_id"))
     outline = "interaction_id", "user_id", "created_at"
     return sql_of(found.annotate(json=_JSON).values_list(*outline, "json").order_by(), alias)
@@ -384,7 +386,7 @@ def to_stub(row: tuple[Any, ...]) -> Stub:
 
 
 def sql_of(queryset: "models.QuerySet[Any]", alias: str) -> str:
-    """The SQL of a query, with constants as literals: SQLite matches an index on an expression by its text."""
+    """The SQL, with constants as literals: SQLite matches an index on an expression by its text."""
     sql, constants = queryset.query.get_compiler(alias).as_sql()
     quote = connections[alias].schema_editor().quote_value
     return sql % tuple(map(quote, constants))
