@@ -1,4 +1,4 @@
-"""One process writes at a time: with several workers, and where the library has the WAL-reset bug."""
+"""One process writes at a time: with several workers, and where SQLite has the WAL-reset bug."""
 
 import fcntl
 import os
