@@ -306,6 +306,8 @@ def question_parameters(question: Question) -> dict[str, Any]:
 
 def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
     """Returns the values of all FIELDS as SQLite keeps them."""
+    created_at, updated_at = interaction.created_at, interaction.updated_at
+    created = to_text(created_at)
     return {
         "interaction_id": interaction.interaction_id,
         "user_id": interaction.user_id,
@@ -314,8 +316,8 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
         "model_used": interaction.model_used,
         "input_tokens": interaction.input_tokens,
         "output_tokens": interaction.output_tokens,
-        "created_at": to_text(interaction.created_at),
-        "updated_at": to_text(interaction.updated_at),
+        "created_at": created,
+        "updated_at": created if updated_at is created_at else to_text(updated_at),
     }
 
 
