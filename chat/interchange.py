@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,9 @@ from storage.models import ChatInteraction
 
 LINE_LIMIT = 4 * 1024 * 1024
 """The most bytes in a line. The largest record needs 2.4 MB, with every character escaped."""
+
+GZIP_LEVEL = 6
+"""As of `gzip`. Python's default, 9, saves another 0.2 % of real texts at a quarter more time."""
 
 
 class BadLine(ValueError):
@@ -113,7 +117,7 @@ def opened_for_writing(name: str) -> Iterator[IO[bytes]]:
 
 def _compressed(name: str, raw: IO[bytes]) -> Any:
     if name.endswith(".gz"):
-        return gzip.GzipFile(filename="", fileobj=raw, mode="wb")
+        return gzip.GzipFile("", "wb", GZIP_LEVEL, raw)
     if name.endswith(".zst"):
         checksum: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
         return zstd.ZstdFile(raw, "wb", options=checksum)
@@ -126,9 +130,11 @@ def _interaction(record: Record) -> tuple[ChatInteraction, dict[str, str]]:
     if record.updated_at is UNSET:
         values["updated_at"] = record.created_at
     problems = {}
+    times: dict[str, datetime] = {}
     for name in ("created_at", "updated_at"):
-        try:
-            values[name] = parse_time(values[name])
+        text = values[name]
+        try:  # most often both are the same
+            values[name] = times[text] = times.get(text) or parse_time(text)
         except ValueError as error:
             problems[name] = str(error)
     return ChatInteraction.from_values(values), problems

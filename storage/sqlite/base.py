@@ -121,9 +121,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         Raises OperationalError in a forked child that may not use the database.
         """
         found = _pools.get(self.settings_dict["NAME"])
-        options = self.settings_dict["OPTIONS"].get("pool")
-        if found is not None or not options or self.is_in_memory_db():
+        if found is not None:
             return found
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if not options or self.is_in_memory_db():
+            return None
         return _new_pool(str(self.settings_dict["NAME"]), options, self._timeout)
 
     def open(self) -> Connection:
@@ -158,13 +160,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             and self._loan is not None
         )
 
-    @contextmanager
-    def lend(self, connection: Connection) -> Iterator[None]:
-        """In this context, statements of the thread run on this connection, in a transaction."""
+    def run_on(self, connection: Connection, work: Callable[[], Any]) -> Any:
+        """Returns the result of `work`, whose statements run on this connection.
+
+        It is in a transaction, which `work` leaves open.
+        """
         held, self.connection = self.connection, connection
         self.in_atomic_block = True
         try:
-            yield
+            return work()
         finally:
             self.connection, self.in_atomic_block, self.needs_rollback = held, False, False
 
