@@ -1,6 +1,7 @@
 """The data set: the same rows for every server, with real or made-up texts."""
 
 import gzip
+import hashlib
 import json
 import random
 import sqlite3
@@ -77,6 +78,18 @@ class DataSet:
         """All rows, oldest first."""
         return map(self.row, range(self.count))
 
+    def new(self, number: int) -> dict[str, Any]:
+        """The body of an interaction to save; the same for every server."""
+        text = self.texts[number % len(self.texts)]
+        return {
+            "user_id": self.users[number * 7 % USERS],
+            "message": text.message,
+            "response": text.response,
+            "model_used": "example-70b-instruct",
+            "input_tokens": len(text.message) // 4,
+            "output_tokens": len(text.response) // 4,
+        }
+
     def newest_ids(self, user_id: str, limit: int) -> list[str]:
         """The ids of a user's newest rows, newest first."""
         number = self.users.index(user_id)
@@ -123,8 +136,11 @@ def fill(database: Path, table: str, data_set: DataSet) -> None:
     columns = ", ".join(Row._fields)
     places = ", ".join("?" * len(Row._fields))
     connection = sqlite3.connect(database, isolation_level=None)
+    # Builds of this project before 0.3 have an index with it.
+    connection.create_function("SHA256", 1, _sha256, deterministic=True)
     try:
         connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA cache_size=-524288")
         connection.execute("BEGIN")
         connection.executemany(
             f"INSERT INTO {table} ({columns}) VALUES ({places})",
@@ -136,16 +152,28 @@ def fill(database: Path, table: str, data_set: DataSet) -> None:
         connection.close()
 
 
-def count_rows(database: Path, table: str) -> int:
-    """How many interactions a database holds."""
+def rows_since(database: Path, table: str, time: datetime) -> tuple[int, int]:
+    """How many interactions are newer than a time, and how many characters their texts have."""
     connection = sqlite3.connect(database)
     try:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        sql = (
+            f"SELECT count(*), total(length(message) + length(response)) FROM {table} "
+            "WHERE created_at >= ?"
+        )
+        count, characters = connection.execute(sql, (_time_text(time),)).fetchone()
+        return int(count), int(characters)
     finally:
         connection.close()
 
 
 def _stored(row: Row) -> tuple[Any, ...]:
     """Times as Django and SQLAlchemy keep them in SQLite: UTC, no offset, microseconds."""
-    created_at, updated_at = (f"{time:%Y-%m-%d %H:%M:%S.%f}" for time in row[-2:])
-    return (*row[:-2], created_at, updated_at)
+    return (*row[:-2], *map(_time_text, row[-2:]))
+
+
+def _time_text(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S.%f}"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
