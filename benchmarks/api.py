@@ -26,7 +26,7 @@ from harness.contestants import (
     build,
     cache_folder,
 )
-from harness.data import DataSet, load_texts, make_texts
+from harness.data import DataSet, texts_of
 from harness.measure import OPERATIONS, Lines, running
 from harness.ratios import Ratios, save
 from harness.report import Results, ratios, tables
@@ -65,8 +65,7 @@ def main(words: list[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, stop)
     signal.alarm(arguments.time_limit)
-    texts = load_texts(arguments.data) if arguments.data else make_texts()
-    data_set = DataSet(texts, arguments.rows)
+    data_set = DataSet(texts_of(arguments.data), arguments.rows)
     contestants = [CONTESTANTS[slug] for slug in arguments.only] + list(map(build, arguments.build))
     cache_folder().mkdir(parents=True, exist_ok=True)
     found: Ratios = {}

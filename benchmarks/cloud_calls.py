@@ -17,7 +17,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from storage_calls import BATCH, MESSAGE, PAGE, RESPONSE, Operation, cost, report
+from harness import calls
+from harness.calls import BATCH, MESSAGE, PAGE, RESPONSE, Figures, Operation, report
+from harness.ratios import save
 
 import config  # noqa: F401  (before sqlite3)
 
@@ -35,13 +37,14 @@ COUNTS = {
 }
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="also write the ratios there")
+    arguments = parser.parse_args(words)
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "AWS_ACCESS_KEY_ID": "benchmark",
@@ -58,10 +61,11 @@ def main() -> None:
     finally:
         dynamodb.stop()
         valkey.terminate()
-    report(figures, "by hand")
+    print(report(figures, "by hand"))
+    save(calls.ratios(figures, "cloud"), arguments.json)
 
 
-def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, float]]]:
+def measure(url: str, port: int, rounds: int) -> Figures:
     """CPU microseconds (ours, raw) of each operation in each round."""
     from django.core.cache.backends.dummy import DummyCache
 
@@ -77,11 +81,8 @@ def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, flo
         clouds.storage_of(storage.database.client, cache)
     )
     raw = raw_operations(url, storage.database.client.table) | raw_cache(port)
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in COUNTS}
-    for _ in range(rounds + 1):
-        for name, count in COUNTS.items():
-            figures[name].append((cost(ours[name], count), cost(raw[name](made), count)))
-    return {name: values[1:] for name, values in figures.items()}  # the first warms up
+    by_hand = {name: make(made) for name, make in raw.items()}
+    return calls.measure(ours, by_hand, COUNTS, rounds)
 
 
 def new(number: int = 0) -> Any:

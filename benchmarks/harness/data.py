@@ -107,6 +107,11 @@ def end_of_data(today: datetime) -> datetime:
     return today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
+def texts_of(path: Path | None) -> list[Text]:
+    """The texts of a file, or made-up ones."""
+    return make_texts() if path is None else load_texts(path)
+
+
 def load_texts(path: Path) -> list[Text]:
     """The texts of a JSONL file, which may be compressed with gzip.
 

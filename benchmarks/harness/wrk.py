@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 60
 
 
 class Load(NamedTuple):
-    """What wrk sends: a method, and a path that a line of a file is put into, or follows as body."""
+    """A method, and a path into which a line of a file is put; with POST, it is the body."""
 
     method: str
     before: str
@@ -76,6 +76,4 @@ def send(
     unanswered = found["sent"] - found["answered"]
     if found["refused"] or found["broken"] or unanswered or not found["answered"]:
         raise LoadError(f"{load.method} {load.before}: {found}")
-    return Outcome(
-        found["answered"], found["seconds"], found["p50"] / 1e6, found["p99"] / 1e6
-    )
+    return Outcome(found["answered"], found["seconds"], found["p50"] / 1e6, found["p99"] / 1e6)
