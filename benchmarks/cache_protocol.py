@@ -29,7 +29,6 @@ from harness.ratios import Ratios, ratio, save, table
 import config  # noqa: F401  (before sqlite3)
 
 TTL = 300
-COUNT = 300
 Operation = Callable[[Any], Any]
 Cost = tuple[float, float]
 """Of one call, in microseconds: CPU, and the time that passes."""
@@ -41,6 +40,7 @@ def main(words: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--count", type=int, default=300, help="calls in a round")
     parser.add_argument("--json", type=Path, help="also write the ratios there")
     arguments = parser.parse_args(words)
     os.environ |= {
@@ -55,32 +55,34 @@ def main(words: list[str] | None = None) -> None:
 
     dynamodb, valkey = servers.DynamoDB(), servers.start_valkey()
     try:
-        figures = measure(dynamodb.url, valkey.port, arguments.rounds)
+        figures = measure(dynamodb.url, valkey.port, arguments.rounds, arguments.count)
     finally:
         dynamodb.stop()
         valkey.terminate()
     save(report(figures), arguments.json)
 
 
-def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[Cost, Cost]]]:
+def measure(url: str, port: int, rounds: int, count: int) -> dict[str, list[tuple[Cost, Cost]]]:
     """The costs (ours, plain) of each operation in each round."""
     ours, plain = our_operations(url, port), plain_operations(port)
     figures: dict[str, list[tuple[Cost, Cost]]] = {name: [] for name in ours}
     numbers = itertools.count()
     for _ in range(rounds + 1):
         for name in ours:
-            figures[name].append((cost(ours[name], numbers), cost(plain[name], numbers)))
+            figures[name].append(
+                (cost(ours[name], numbers, count), cost(plain[name], numbers, count))
+            )
     return {name: values[1:] for name, values in figures.items()}  # the first warms up
 
 
-def cost(operation: Operation, numbers: "itertools.count[int]") -> Cost:
-    """Of one call in COUNT, each with an interaction of its own, made before."""
-    some = [new(f"interaction-{next(numbers)}") for _ in range(COUNT)]
+def cost(operation: Operation, numbers: "itertools.count[int]", count: int) -> Cost:
+    """Of one call in `count`, each with an interaction of its own, made before."""
+    some = [new(f"interaction-{next(numbers)}") for _ in range(count)]
     cpu, started = time.process_time(), time.perf_counter()
     for interaction in some:
         operation(interaction)
     passed = time.perf_counter() - started
-    return (time.process_time() - cpu) / COUNT * 1e6, passed / COUNT * 1e6
+    return (time.process_time() - cpu) / count * 1e6, passed / count * 1e6
 
 
 def new(interaction_id: str) -> Any:

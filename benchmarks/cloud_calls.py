@@ -24,7 +24,6 @@ from harness.ratios import save
 import config  # noqa: F401  (before sqlite3)
 
 USERS = 10
-ROWS = 2_000
 REGION = "eu-central-1"
 COUNTS = {
     "get by id": 100,
@@ -43,6 +42,8 @@ def main(words: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rows", type=int, default=2_000)
+    parser.add_argument("--share", type=float, default=1, help="of the usual calls in a round")
     parser.add_argument("--json", type=Path, help="also write the ratios there")
     arguments = parser.parse_args(words)
     os.environ |= {
@@ -57,7 +58,7 @@ def main(words: list[str] | None = None) -> None:
 
     dynamodb, valkey = servers.DynamoDB(), servers.start_valkey()
     try:
-        figures = measure(dynamodb.url, valkey.port, arguments.rounds)
+        figures = measure(dynamodb.url, valkey.port, arguments)
     finally:
         dynamodb.stop()
         valkey.terminate()
@@ -65,7 +66,7 @@ def main(words: list[str] | None = None) -> None:
     save(calls.ratios(figures, "cloud"), arguments.json)
 
 
-def measure(url: str, port: int, rounds: int) -> Figures:
+def measure(url: str, port: int, arguments: argparse.Namespace) -> Figures:
     """CPU microseconds (ours, raw) of each operation in each round."""
     from django.core.cache.backends.dummy import DummyCache
 
@@ -76,13 +77,14 @@ def measure(url: str, port: int, rounds: int) -> Figures:
     model = mirror.bound("unused", REGION, url, clouds.CONNECTIONS)
     # Interactions past Redis: raw botocore has no cache either.
     storage = clouds.make_storage(model, DummyCache("", {}))
-    made = fill(storage)
+    made = fill(storage, arguments.rows)
     ours = our_operations(storage, made) | our_cache(
         clouds.storage_of(storage.database.client, cache)
     )
     raw = raw_operations(url, storage.database.client.table) | raw_cache(port)
     by_hand = {name: make(made) for name, make in raw.items()}
-    return calls.measure(ours, by_hand, COUNTS, rounds)
+    counts = calls.share_of(COUNTS, arguments.share)
+    return calls.measure(ours, by_hand, counts, arguments.rounds)
 
 
 def new(number: int = 0) -> Any:
@@ -99,9 +101,9 @@ def new(number: int = 0) -> Any:
     )
 
 
-def fill(storage: Any) -> list[str]:
-    """Store ROWS interactions; gives their ids."""
-    made = [new(number) for number in range(ROWS)]
+def fill(storage: Any, rows: int) -> list[str]:
+    """Store so many interactions; gives their ids."""
+    made = [new(number) for number in range(rows)]
     storage.create_interactions_sync(made)
     return [interaction.interaction_id for interaction in made]
 

@@ -17,7 +17,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from harness.calls import BATCH, PAGE, Figures, Operation, measure, ratios, report
+from harness.calls import BATCH, PAGE, Figures, Operation, measure, ratios, report, share_of
 from harness.data import Text, texts_of
 from harness.local import COLUMNS, INSERT, Rows, connect, identifier, random_user, set_up
 from harness.ratios import Ratio, Ratios, save, table
@@ -33,6 +33,7 @@ def main(words: list[str] | None = None) -> None:
     )
     parser.add_argument("--rows", type=int, nargs="+", default=[200_000])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--share", type=float, default=1, help="of the usual calls in a round")
     parser.add_argument("--data", type=Path, help="JSONL with texts to use, may be .gz")
     parser.add_argument("--short", action="store_true", help="texts of 100 bytes, for many rows")
     parser.add_argument("--directory", help="where the database is made (default: temporary)")
@@ -47,7 +48,7 @@ def main(words: list[str] | None = None) -> None:
         for filled, count in itertools.pairwise([0, *sorted(arguments.rows)]):
             rows.fill(path, filled, count)
             print(f"\n### {count:,} rows, {path.stat().st_size / 2**20:,.0f} MiB\n", flush=True)
-            figures = measure_all(path, rows, count, arguments.rounds)
+            figures = measure_all(path, rows, count, arguments)
             print(report(figures, "raw sqlite3"), flush=True)
             found |= ratios(figures, f"storage/{kind}/{count}")
     if len(arguments.rows) > 1:
@@ -69,11 +70,12 @@ def growth_of(found: Ratios, prefix: str, few: int, many: int) -> Ratios:
     return grown
 
 
-def measure_all(path: Path, rows: Rows, count: int, rounds: int) -> Figures:
+def measure_all(path: Path, rows: Rows, count: int, arguments: argparse.Namespace) -> Figures:
     """The costs of each operation in each round."""
     connection = connect(path)
     by_hand = raw_operations(connection, rows, count)
-    figures = measure(our_operations(rows, count), by_hand, COUNTS, rounds)
+    counts = share_of(COUNTS, arguments.share)
+    figures = measure(our_operations(rows, count), by_hand, counts, arguments.rounds)
     connection.close()
     return figures
 

@@ -33,6 +33,11 @@ def measure(
     return {name: pairs[1:] for name, pairs in figures.items()}  # the first warms up
 
 
+def share_of(counts: Mapping[str, int], share: float) -> dict[str, int]:
+    """A part of the usual calls in a round, and at least one of each."""
+    return {name: max(1, int(count * share)) for name, count in counts.items()}
+
+
 def cost(operation: Operation, count: int) -> float:
     """CPU microseconds of one call."""
     started = time.process_time()

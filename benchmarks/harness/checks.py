@@ -4,7 +4,7 @@ import http.client
 import json
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from harness.contestants import Contestant
@@ -30,7 +30,13 @@ class Checker:
         self._contestant = contestant
         self._data_set = data_set
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
-        self._headers = {"Authorization": authorization, "Accept": "application/json"}
+        self._authorization = authorization
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
 
     def wait(self) -> None:
         """Ask for one interaction; raises ConnectionError while the server does not answer."""
@@ -47,11 +53,7 @@ class Checker:
             expected = self._data_set.newest_ids(user, 2 * PAGE_SIZE)
             first = self._page(self._contestant.paths["page"].format(user=user), expected)
             self._page(first["next"], expected[PAGE_SIZE:])
-        self._connection.close()
-        self._headers, headers = {"Accept": "application/json"}, self._headers
-        self._ask("GET", self._path(0), 401, lambda _: True)
-        self._headers = headers
-        self._connection.close()
+        self._ask("GET", self._path(0), 401, lambda _: True, authorized=False)
 
     def check_writes(self) -> list[int]:
         """A save and a batch, read again. Returns the numbers of what was saved."""
@@ -67,7 +69,6 @@ class Checker:
         )
         for place in (0, BATCH_SIZE - 1):
             self._saved(answer["results"][place], many[place])
-        self._connection.close()
         return [0, *numbers]
 
     def _get(self, index: int) -> None:
@@ -93,9 +94,20 @@ class Checker:
         return self._ask("POST", self._contestant.paths[operation], status, check, body)
 
     def _ask(
-        self, method: str, path: str, status: int, check: Callable[[Any], Any], body: Any = None
+        self,
+        method: str,
+        path: str,
+        status: int,
+        check: Callable[[Any], Any],
+        body: Any = None,
+        *,
+        authorized: bool = True,
     ) -> Any:
-        headers = self._headers | ({} if body is None else {"Content-Type": "application/json"})
+        headers = {"Accept": "application/json"}
+        if authorized:
+            headers["Authorization"] = self._authorization
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         self._connection.request(method, path, content, headers)
         response = self._connection.getresponse()

@@ -49,13 +49,13 @@ class Row(NamedTuple):
 class DataSet:
     """`count` rows in the order of their times; a row is made when it is asked for."""
 
-    def __init__(self, texts: list[Text], count: int) -> None:
+    def __init__(self, texts: list[Text], count: int, users: int = USERS) -> None:
         generator = random.Random(SEED)
         self.texts = texts
         self.count = count
-        self.users = [f"user-{number:03d}" for number in range(USERS)]
+        self.users = [f"user-{number:03d}" for number in range(users)]
         self.ids = [str(uuid.UUID(int=generator.getrandbits(128), version=4)) for _ in range(count)]
-        self._user_of_row = [generator.randrange(USERS) for _ in range(count)]
+        self._user_of_row = [generator.randrange(users) for _ in range(count)]
         self.end = end_of_data(datetime.now(UTC))
 
     def row(self, index: int) -> Row:
@@ -82,7 +82,7 @@ class DataSet:
         """The body of an interaction to save; the same for every server."""
         text = self.texts[number % len(self.texts)]
         return {
-            "user_id": self.users[number * 7 % USERS],
+            "user_id": self.users[number * 7 % len(self.users)],
             "message": text.message,
             "response": text.response,
             "model_used": "example-70b-instruct",

@@ -99,10 +99,10 @@ class Runner:
     def start(self, authorization: str) -> None:
         """Wait until it answers, and check its answers."""
         self._authorization = authorization
-        checker = Checker(self.contestant, self._data_set, self._port, authorization)
-        self.server.wait(checker.wait)
-        checker.check_reads()
-        self._count(checker.check_writes())
+        with Checker(self.contestant, self._data_set, self._port, authorization) as checker:
+            self.server.wait(checker.wait)
+            checker.check_reads()
+            self._count(checker.check_writes())
         self.server.fix_tree()
 
     def send(self, operation: Operation, connections: int, **until: float) -> wrk.Outcome:
