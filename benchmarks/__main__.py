@@ -35,11 +35,12 @@ def steps(data: list[str], quick: bool) -> list[Step]:
             ("cache_protocol.py", ["--rounds", "1"]),
             ("cache_latency.py", ["--rounds", "2", "--requests", "50", *data]),
             ("capacity.py", ["--interactions", "100", *data]),
-            ("lifecycle.py", [*FEW, "40000", "--rounds", "1", "--whole", "5000", *data]),
+            ("lifecycle.py", [*FEW, "40000", "--rounds", "1", "--whole", "2000", "5000", *data]),
             ("memory.py", [*FEW, "--requests", "10000", *data]),
             ("api.py", [*api, *data]),
         ]
-    made_up: list[Step] = [("api.py", ["--rounds", "3"])] if data else []
+    api = ["--seconds", "1.5"]
+    made_up: list[Step] = [("api.py", [*api, "--rounds", "3"])] if data else []
     return [
         ("storage_calls.py", data),
         ("storage_calls.py", ["--short", *MANY, "--rounds", "5"]),
@@ -50,8 +51,8 @@ def steps(data: list[str], quick: bool) -> list[Step]:
         ("capacity.py", data),
         ("lifecycle.py", ["--rows", "10000", "100000", "--rounds", "2", *data]),
         ("memory.py", data),
-        ("api.py", ["--build", PREDECESSOR, *data]),
-        ("api.py", ["--rounds", "3", "--workers", "2", "4", *data]),
+        ("api.py", [*api, "--build", PREDECESSOR, *data]),
+        ("api.py", [*api, "--rounds", "3", "--workers", "2", "4", *data]),
         *made_up,
     ]
 

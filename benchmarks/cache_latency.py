@@ -157,7 +157,7 @@ class Contestant:
     """One server, and the requests to it."""
 
     def __init__(self, port: int, key: str, rows: list[dict[str, Any]]) -> None:
-        self._connection = Connection(port)
+        self._port = port
         self._key = key
         newest = {
             (row["user_id"], row["message"]): row["interaction_id"]
@@ -174,16 +174,12 @@ class Contestant:
     def warm_up(self) -> None:
         """Each request once."""
         for name in CALLS:
-            for request in self.requests[name]:
-                self.seconds(request)
+            self.times(self.requests[name])
 
-    def seconds(self, request: Request) -> float:
-        """How long the answer took."""
-        seconds, status, body = self._connection.ask(request.data)
-        found = json.loads(body).get("interaction_id")
-        if status != request.status or found != request.interaction_id:
-            raise RuntimeError(f"{request.data!r}: {status} {body[:1000]!r}")
-        return seconds
+    def times(self, requests: list[Request]) -> list[float]:
+        """How long each answer took, in seconds, on one connection."""
+        with contextlib.closing(Connection(self._port)) as connection:
+            return [_seconds(connection, request) for request in requests]
 
     def _get(self, interaction_id: str, key: str) -> bytes:
         return self._request("GET", f"/api/v1/interactions/{interaction_id}/", key)
@@ -201,6 +197,14 @@ class Contestant:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def _seconds(connection: Connection, request: Request) -> float:
+    seconds, status, body = connection.ask(request.data)
+    found = json.loads(body).get("interaction_id")
+    if status != request.status or found != request.interaction_id:
+        raise RuntimeError(f"{request.data!r}: {status} {body[:1000]!r}")
+    return seconds
+
+
 Round = dict[str, tuple[list[float], list[float]]]
 """By call: seconds of each request, with the cache and without."""
 
@@ -215,7 +219,7 @@ def measure(contestants: list[Contestant], rounds: int, requests: int) -> list[R
             for place in (0, 1) if number % 2 else (1, 0):
                 contestant = contestants[place]
                 some = random.choices(contestant.requests[name], k=requests)
-                times[place] = [contestant.seconds(request) for request in some]
+                times[place] = contestant.times(some)
             one_round[name] = (times[0], times[1])
         found.append(one_round)
     return found

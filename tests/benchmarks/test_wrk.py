@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,6 +12,9 @@ import pytest
 pytestmark = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 
 CONNECTIONS = 4
+SLOW = 0
+SECONDS = 0.3
+"""Longer than wrk waits for answers by itself once it ends."""
 
 
 class Server(ThreadingHTTPServer):
@@ -27,6 +31,8 @@ def answering(status=201, closes=False):
 
         def do_POST(self):
             got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            if got[-1]["line"] == SLOW:
+                time.sleep(SECONDS)
             self.close_connection = closes
             end = b"Connection: close\r\n\r\n" if closes else b"\r\n"
             self.wfile.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n" % status + end)
@@ -37,9 +43,11 @@ def answering(status=201, closes=False):
     with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server.server_port, got
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_port, got
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def send(port, folder, **until):
