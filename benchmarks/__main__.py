@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness import wrk
 from harness.goals import PREDECESSOR, summary, verdicts
 from harness.ratios import Ratios, load, save
 
@@ -33,7 +34,10 @@ def steps(data: list[str], quick: bool) -> list[Step]:
             ("writers.py", ["--rounds", "2"]),
             ("cloud_calls.py", ["--rounds", "1"]),
             ("cache_protocol.py", ["--rounds", "1"]),
-            ("cache_latency.py", ["--rounds", "2", "--requests", "50", *data]),
+            (
+                "cache_latency.py",
+                ["--rounds", "2", "--requests", "50", "--interactions", "50", *data],
+            ),
             ("capacity.py", ["--interactions", "100", *data]),
             ("lifecycle.py", [*FEW, "40000", "--rounds", "1", "--whole", "2000", "5000", *data]),
             ("memory.py", [*FEW, "--requests", "10000", *data]),
@@ -67,6 +71,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write all ratios there")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="programs, such as api.py")
     arguments = parser.parse_args()
+    wrk.require()
     data = ["--data", str(arguments.data.resolve())] if arguments.data else []
     found: Ratios = {}
     failed = []
