@@ -33,7 +33,7 @@ class Text(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One interaction. The names are those of the columns in all three databases."""
+    """One interaction. The names are those of the columns in all databases."""
 
     interaction_id: str
     user_id: str
