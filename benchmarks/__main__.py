@@ -3,7 +3,8 @@
     python benchmarks [--quick] [--data FILE.jsonl.gz] [--json FILE] [--only NAME ...]
 
 Prints what each of them prints, then every goal and whether it holds, and the table of ratios for
-the README. The file has all ratios. The exit status is 1 if a benchmark fails, or a goal.
+the README. The file has all ratios. The exit status is 1 if a benchmark fails or, but for
+--quick, a goal.
 """
 
 import argparse
@@ -87,7 +88,7 @@ def main() -> int:
     save(found, arguments.json)
     if failed:
         print(f"\nFAILED: {', '.join(failed)}")
-    return 0 if all_hold and not failed else 1
+    return 0 if (all_hold or arguments.quick) and not failed else 1
 
 
 def run(name: str, words: list[str]) -> Ratios | None:

@@ -227,11 +227,16 @@ def build(name: str) -> Contestant:
             unfinished.rename(folder)
     return replace(
         CHAT_STORE,
-        slug=f"build-{folder.name}",
+        slug=build_slug(name),
         title=f"build {name}",
         folder=folder,
         requirements="requirements/base.txt",
     )
+
+
+def build_slug(name: str) -> str:
+    """By which a build is known in files and in ratios."""
+    return f"build-{Path(name).name}"
 
 
 def _git(*words: str) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from harness.contestants import CONTESTANTS, PLAIN_DRF, TUNED
+from harness.contestants import CONTESTANTS, PLAIN_DRF, TUNED, build_slug
 from harness.measure import OPERATIONS
 from harness.ratios import Ratios, table
 
@@ -13,7 +13,7 @@ PREDECESSOR = "9cc4661"
 CPU_AT_LEAST = {
     PLAIN_DRF.slug: (32, 36, 12, 14, 16),
     TUNED.slug: (2.5, 1.8, 1.4, 1.6, 1.2),
-    PREDECESSOR: (4, 3, 2, 2.2, 1.5),
+    build_slug(PREDECESSOR): (4, 3, 2, 2.2, 1.5),
 }
 """The server CPU of others divided by ours, by operation."""
 

@@ -43,3 +43,28 @@ def test_growth_is_compared_with_that_of_raw():
 
     found = {"s/10/get": Ratio(1.5, 1.0, 2.0), "s/20/get": Ratio(3.0, 2.0, 4.0)}
     assert growth_of(found, "s", 10, 20) == {"s/growth/get": Ratio(2.0, 1.0, 4.0)}
+
+
+def test_every_goal_of_the_api_is_one_of_its_ratios():
+    from dataclasses import replace
+
+    from harness.contestants import CHAT_STORE, CONTESTANTS, build_slug
+    from harness.goals import PREDECESSOR, goals
+    from harness.measure import OPERATIONS, Round
+    from harness.report import ratios
+
+    predecessor = replace(CHAT_STORE, slug=build_slug(PREDECESSOR))
+    results = {
+        (contestant, operation): [Round(1.0, 1.0, 1.0, 1.0)]
+        for contestant in (*CONTESTANTS.values(), predecessor)
+        for operation in OPERATIONS
+    }
+    found = {name for workers in (1, 2, 4) for name in ratios(results, f"api/real/{workers}")}
+    assert {goal.name for goal in goals("real") if goal.name.startswith("api/")} <= found
+
+
+def test_every_other_goal_is_of_a_call_that_is_measured():
+    from harness.goals import STORAGE_AT_MOST
+    from storage_calls import COUNTS
+
+    assert {name.partition(" as ")[0] for name in STORAGE_AT_MOST} == {*COUNTS}
