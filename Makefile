@@ -28,14 +28,8 @@ soak: .venv/.dev  ## Load, faults and commands at random, on each backend for MI
 	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend sqlite
 	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend cloud
 
-bench: .venv/.dev  ## Measure storage and API beside others, in one run
-	@$(BIN)/python benchmarks/storage_calls.py
-	@$(BIN)/python benchmarks/cloud_calls.py
-	@$(BIN)/python benchmarks/cache_latency.py
-	@$(BIN)/python benchmarks/cache_protocol.py
-	@$(BIN)/python benchmarks/capacity.py
-	@$(BIN)/python benchmarks/lifecycle.py
-	@$(BIN)/python benchmarks/api.py
+bench: .venv/.dev  ## Measure everything beside others (20 minutes); DATA=texts.jsonl.gz QUICK=1
+	@$(BIN)/python benchmarks --json $(or $(JSON),benchmarks.json) $(if $(DATA),--data $(DATA)) $(if $(QUICK),--quick)
 
 pictures: .venv/.dev  ## Take the README's pictures of the running server (needs Chromium)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/pictures.txt

@@ -16,34 +16,27 @@ import argparse
 import contextlib
 import gzip
 import json
-import multiprocessing
 import os
 import random
-import socket
 import statistics
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness.data import make_texts
+from harness.delays import Connection, Proxy, calibrate, http_ping, redis_ping
+from harness.ratios import Ratios, ratio, save
 
 from tests import servers
 from tests.chat import processes
 
 DYNAMODB_SECONDS = 0.004
 REDIS_SECONDS = 0.0004
-PINGS = 300
-CORRECTIONS = 5
-CLOSE_ENOUGH = 0.03
 USERS = 48
 SLOW_PART = 0.95
 CALLS = ("read by id", "lookup", "401")
@@ -57,12 +50,14 @@ SETTINGS = {
     "AWS_SECRET_ACCESS_KEY": "benchmark",
     "DYNAMODB_TABLE": "benchmark",
     "CACHE_TTL": "3600",
+    "RATE_LIMIT_PER_KEY": "0",
+    "RATE_LIMIT_PER_ADDRESS": "0",
 }
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Measure and print."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(words)
     rows = sample(arguments.data, arguments.interactions)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cache-latency-")))
@@ -83,14 +78,15 @@ def main() -> None:
             server.wait_until_it_answers()
             contestants.append(Contestant(server.port, key, rows))
         for contestant in contestants:
-            has_lookup = contestant.warm_up()
+            contestant.warm_up()
         misses = misses_of(valkey.port)
-        rounds = measure(contestants, arguments.rounds, arguments.requests, has_lookup)
+        rounds = measure(contestants, arguments.rounds, arguments.requests)
         report(rounds)
         print(f"\nMisses in Redis meanwhile: {misses_of(valkey.port) - misses}.")
+    save(ratios(rounds), arguments.json)
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -103,7 +99,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--interactions", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--requests", type=int, default=200, help="of each call in each round")
-    return parser.parse_args()
+    parser.add_argument("--json", type=Path, help="also write the ratios there")
+    return parser.parse_args(words)
 
 
 def sample(data: str | None, count: int) -> list[dict[str, Any]]:
@@ -147,149 +144,6 @@ def prepare(folder: Path, url: str, rows: list[dict[str, Any]]) -> str:
     return run("create_api_key", "benchmark").split()[-1]
 
 
-class Proxy:
-    """Passes bytes on to `port`, the first of each request after a delay.
-
-    A process of its own with two threads for each connection, because asyncio rounds what it
-    waits up to whole milliseconds.
-    """
-
-    def __init__(self, port: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.target = port
-        self._delay = context.Value("d", 0.0, lock=False)
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_pass_all, args=(port, self._delay, other))
-        self._process.daemon = True
-
-    def __enter__(self) -> Self:
-        self._process.start()
-        self.port: int = self._pipe.recv()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.terminate()
-        self._process.join()
-
-    def wait(self, seconds: float) -> None:
-        """From now on each request waits so long."""
-        self._delay.value = seconds
-
-
-def _pass_all(target: int, delay: Any, pipe: Pipe) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-    pipe.send(listener.getsockname()[1])
-    while True:
-        client, _ = listener.accept()
-        server = socket.create_connection(("127.0.0.1", target))
-        for each in (client, server):
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        answered = threading.Event()  # what comes after an answer is a new request
-        answered.set()
-        for function in (_pass_requests, _pass_answers):
-            arguments = (client, server, answered, delay)
-            threading.Thread(target=function, args=arguments, daemon=True).start()
-
-
-def _pass_requests(
-    client: socket.socket, server: socket.socket, answered: threading.Event, delay: Any
-) -> None:
-    with contextlib.suppress(OSError):
-        while data := client.recv(65536):
-            if answered.is_set():
-                answered.clear()
-                time.sleep(delay.value)
-            server.sendall(data)
-        server.shutdown(socket.SHUT_WR)
-
-
-def _pass_answers(
-    client: socket.socket, server: socket.socket, answered: threading.Event, delay: Any
-) -> None:
-    with client, server, contextlib.suppress(OSError):
-        while data := server.recv(65536):
-            answered.set()
-            client.sendall(data)
-
-
-def calibrate(name: str, proxy: Proxy, wanted: float, ping: "Ping") -> None:
-    """Make it add `wanted` seconds, its own work included; print what it adds."""
-    delay = wanted
-    for _ in range(CORRECTIONS):
-        proxy.wait(delay)
-        added = added_by(proxy, ping)
-        if abs(added - wanted) < CLOSE_ENOUGH * wanted:
-            break
-        delay = max(0.0, delay + wanted - added)
-    print(f"The proxy before {name} adds {added * 1000:.2f} ms to each request.", flush=True)
-
-
-def added_by(proxy: Proxy, ping: "Ping") -> float:
-    """Seconds that a round trip takes longer through the proxy, in the median."""
-    times: list[list[float]] = [[], []]
-    with ping(proxy.target) as direct, ping(proxy.port) as through:
-        for _ in range(PINGS):
-            for each, call in zip(times, (direct, through), strict=True):
-                started = time.perf_counter()
-                call()
-                each.append(time.perf_counter() - started)
-    return statistics.median(times[1]) - statistics.median(times[0])
-
-
-Ping = Callable[[int], contextlib.AbstractContextManager[Callable[[], Any]]]
-
-
-@contextlib.contextmanager
-def redis_ping(port: int) -> Iterator[Callable[[], Any]]:
-    """A PING, on a connection of its own."""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-
-        def ping() -> None:
-            connection.sendall(b"PING\r\n")
-            if connection.recv(100) != b"+PONG\r\n":
-                raise RuntimeError("Redis does not answer.")
-
-        yield ping
-
-
-@contextlib.contextmanager
-def http_ping(port: int) -> Iterator[Callable[[], Any]]:
-    """Any request, on a connection of its own."""
-    connection = Connection(port)
-    yield lambda: connection.ask(b"GET /_ministack/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    connection.close()
-
-
-class Connection:
-    """Asks over one connection that stays open, with next to no work of its own."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def close(self) -> None:
-        """The server sees the end."""
-        self._socket.close()
-
-    def ask(self, request: bytes) -> tuple[float, int, bytes]:
-        """Seconds from sending to the last byte, status and body."""
-        started = time.perf_counter()
-        self._socket.sendall(request)
-        head, end, body = b"", b"", b""
-        while not end:
-            head, end, body = self._more(head + end + body).partition(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-        while len(body) < length:
-            body = self._more(body)
-        return time.perf_counter() - started, int(head.split(b" ", 2)[1]), body
-
-    def _more(self, data: bytes) -> bytes:
-        received = self._socket.recv(65536)
-        if not received:
-            raise ConnectionError(f"The server hung up after {data!r}")
-        return data + received
-
-
 @dataclass(frozen=True)
 class Request:
     """What is sent, and what the answer must be."""
@@ -303,7 +157,7 @@ class Contestant:
     """One server, and the requests to it."""
 
     def __init__(self, port: int, key: str, rows: list[dict[str, Any]]) -> None:
-        self._connection = Connection(port)
+        self._port = port
         self._key = key
         newest = {
             (row["user_id"], row["message"]): row["interaction_id"]
@@ -317,22 +171,15 @@ class Contestant:
             "401": [Request(self._get(each, ""), 401) for each in ids],
         }
 
-    def warm_up(self) -> bool:
-        """Each request once; gives whether there are lookups."""
-        has_lookup = self._connection.ask(self.requests["lookup"][0].data)[1] not in (404, 405)
+    def warm_up(self) -> None:
+        """Each request once."""
         for name in CALLS:
-            if has_lookup or name != "lookup":
-                for request in self.requests[name]:
-                    self.seconds(request)
-        return has_lookup
+            self.times(self.requests[name])
 
-    def seconds(self, request: Request) -> float:
-        """How long the answer took."""
-        seconds, status, body = self._connection.ask(request.data)
-        found = json.loads(body).get("interaction_id")
-        if status != request.status or found != request.interaction_id:
-            raise RuntimeError(f"{request.data!r}: {status} {body[:1000]!r}")
-        return seconds
+    def times(self, requests: list[Request]) -> list[float]:
+        """How long each answer took, in seconds, on one connection."""
+        with contextlib.closing(Connection(self._port)) as connection:
+            return [_seconds(connection, request) for request in requests]
 
     def _get(self, interaction_id: str, key: str) -> bytes:
         return self._request("GET", f"/api/v1/interactions/{interaction_id}/", key)
@@ -350,27 +197,29 @@ class Contestant:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def _seconds(connection: Connection, request: Request) -> float:
+    seconds, status, body = connection.ask(request.data)
+    found = json.loads(body).get("interaction_id")
+    if status != request.status or found != request.interaction_id:
+        raise RuntimeError(f"{request.data!r}: {status} {body[:1000]!r}")
+    return seconds
+
+
 Round = dict[str, tuple[list[float], list[float]]]
 """By call: seconds of each request, with the cache and without."""
 
 
-def measure(
-    contestants: list[Contestant], rounds: int, requests: int, has_lookup: bool
-) -> list[Round]:
+def measure(contestants: list[Contestant], rounds: int, requests: int) -> list[Round]:
     """The servers take turns within each call of each round, now the one first, now the other."""
-    if not has_lookup:
-        print("Lookup is not there.")
     found = []
     for number in range(rounds):
         one_round: Round = {}
         for name in CALLS:
-            if name == "lookup" and not has_lookup:
-                continue
             times: list[list[float]] = [[], []]
             for place in (0, 1) if number % 2 else (1, 0):
                 contestant = contestants[place]
                 some = random.choices(contestant.requests[name], k=requests)
-                times[place] = [contestant.seconds(request) for request in some]
+                times[place] = contestant.times(some)
             one_round[name] = (times[0], times[1])
         found.append(one_round)
     return found
@@ -400,6 +249,17 @@ def report(rounds: list[Round]) -> None:
                 f"{fastest / statistics.median(sides[0]):.0%}",
             ]
         print(f"| {' | '.join(cells)} |")
+
+
+def ratios(rounds: list[Round]) -> Ratios:
+    """How many times as long an answer takes with the cache, in the median."""
+    return {
+        f"latency/{name}": ratio(
+            (statistics.median(with_cache), statistics.median(without))
+            for with_cache, without in (one_round[name] for one_round in rounds)
+        )
+        for name in CALLS
+    }
 
 
 def _all(rounds: list[Round], name: str, place: int) -> list[float]:

@@ -2,7 +2,8 @@
 
     python benchmarks/cache_protocol.py [--rounds 9]
 
-Starts a Redis (valkey) of its own; `make test` installs it. Both sides ask the same server, in
+Starts a Redis (valkey) of its own, and a DynamoDB (ministack), which keeps the cache's
+generations; `make test` installs both. Both sides ask the same server, in
 turns within one run. Plain redis-py gets and sets bytes that are there already: it makes no JSON,
 looks at nothing that it gets, and serves what is old when a reader fills after a writer.
 
@@ -22,24 +23,26 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from storage_calls import MESSAGE, RESPONSE
+from harness.calls import MESSAGE, RESPONSE
+from harness.ratios import Ratios, ratio, save, table
 
 import config  # noqa: F401  (before sqlite3)
 
 TTL = 300
-COUNT = 300
 Operation = Callable[[Any], Any]
 Cost = tuple[float, float]
 """Of one call, in microseconds: CPU, and the time that passes."""
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=9)
-    arguments = parser.parse_args()
+    parser.add_argument("--count", type=int, default=300, help="calls in a round")
+    parser.add_argument("--json", type=Path, help="also write the ratios there")
+    arguments = parser.parse_args(words)
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "AWS_ACCESS_KEY_ID": "benchmark",
@@ -50,32 +53,36 @@ def main() -> None:
     django.setup()
     from tests import servers
 
-    valkey = servers.start_valkey()
+    dynamodb, valkey = servers.DynamoDB(), servers.start_valkey()
     try:
-        report(measure(valkey.port, arguments.rounds))
+        figures = measure(dynamodb.url, valkey.port, arguments.rounds, arguments.count)
     finally:
+        dynamodb.stop()
         valkey.terminate()
+    save(report(figures), arguments.json)
 
 
-def measure(port: int, rounds: int) -> dict[str, list[tuple[Cost, Cost]]]:
+def measure(url: str, port: int, rounds: int, count: int) -> dict[str, list[tuple[Cost, Cost]]]:
     """The costs (ours, plain) of each operation in each round."""
-    ours, plain = our_operations(port), plain_operations(port)
+    ours, plain = our_operations(url, port), plain_operations(port)
     figures: dict[str, list[tuple[Cost, Cost]]] = {name: [] for name in ours}
     numbers = itertools.count()
     for _ in range(rounds + 1):
         for name in ours:
-            figures[name].append((cost(ours[name], numbers), cost(plain[name], numbers)))
+            figures[name].append(
+                (cost(ours[name], numbers, count), cost(plain[name], numbers, count))
+            )
     return {name: values[1:] for name, values in figures.items()}  # the first warms up
 
 
-def cost(operation: Operation, numbers: "itertools.count[int]") -> Cost:
-    """Of one call in COUNT, each with an interaction of its own, made before."""
-    some = [new(f"interaction-{next(numbers)}") for _ in range(COUNT)]
+def cost(operation: Operation, numbers: "itertools.count[int]", count: int) -> Cost:
+    """Of one call in `count`, each with an interaction of its own, made before."""
+    some = [new(f"interaction-{next(numbers)}") for _ in range(count)]
     cpu, started = time.process_time(), time.perf_counter()
     for interaction in some:
         operation(interaction)
     passed = time.perf_counter() - started
-    return (time.process_time() - cpu) / COUNT * 1e6, passed / COUNT * 1e6
+    return (time.process_time() - cpu) / count * 1e6, passed / count * 1e6
 
 
 def new(interaction_id: str) -> Any:
@@ -93,15 +100,14 @@ def new(interaction_id: str) -> Any:
     )
 
 
-def our_operations(port: int) -> dict[str, Operation]:
+def our_operations(url: str, port: int) -> dict[str, Operation]:
     """As CloudStorage reads and writes through its cache, with nothing behind it."""
     from storage.dynamodb import mirror
-    from storage.dynamodb.client import Client
     from tests import clouds
 
-    model = mirror.bound("unused", clouds.REGION, "http://127.0.0.1:1", 1)
-    redis_cache = clouds.make_cache(f"redis://127.0.0.1:{port}/0")
-    cache = clouds.storage_of(Client(model, 1), redis_cache).cache
+    model = mirror.bound("unused", clouds.REGION, url, clouds.CONNECTIONS)
+    redis_cache = clouds.make_cache(f"redis://127.0.0.1:{port}/0", **clouds.PATIENT)
+    cache = clouds.make_storage(model, redis_cache).cache
     cached = new("cached")
 
     def hit(_: Any) -> None:
@@ -160,22 +166,18 @@ def plain_operations(port: int) -> dict[str, Operation]:
     }
 
 
-def report(figures: dict[str, list[tuple[Cost, Cost]]]) -> None:
-    """One Markdown row for each operation: medians, and the median ratio of the pairs."""
-    print("| µs | CPU | plain | ratio (min to max) | passes | plain | ratio (min to max) |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for name, pairs in figures.items():
-        cells = [name]
-        for place in (0, 1):
-            ours = [pair[0][place] for pair in pairs]
-            plain = [pair[1][place] for pair in pairs]
-            ratios = [a / b for a, b in zip(ours, plain, strict=True)]
-            cells += [
-                f"{statistics.median(ours):,.0f}",
-                f"{statistics.median(plain):,.0f}",
-                f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})",
-            ]
-        print(f"| {' | '.join(cells)} |")
+def report(figures: dict[str, list[tuple[Cost, Cost]]]) -> Ratios:
+    """Print one table of CPU and one of the time that passes; medians, and the ratio of pairs."""
+    found: Ratios = {}
+    for place, title in enumerate(("CPU", "passes")):
+        rows: list[list[object]] = []
+        for name, pairs in figures.items():
+            values = [(ours[place], plain[place]) for ours, plain in pairs]
+            medians = (f"{statistics.median(column):,.0f}" for column in zip(*values, strict=True))
+            found[f"cache/{title}/{name}"] = ratio(values)
+            rows.append([name, *medians, ratio(values)])
+        print(f"\n{table(f'µs, {title}', ['ours', 'plain', 'ratio (min..max)'], rows)}")
+    return found
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from harness.calls import MESSAGE, RESPONSE
 from harness.contestants import cache_folder
-from storage_calls import MESSAGE, RESPONSE
+from harness.ratios import Ratios, ratio, save
 
 import config  # noqa: F401  (before sqlite3)
 
@@ -68,6 +69,7 @@ def main() -> None:
     )
     parser.add_argument("--data", help="JSON lines with message and response, gzipped")
     parser.add_argument("--interactions", type=int, default=500)
+    parser.add_argument("--json", type=Path, help="also write the ratios there")
     arguments = parser.parse_args()
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -85,7 +87,7 @@ def main() -> None:
         designs = measure(server.url, interactions)
     finally:
         server.stop()
-    show(designs)
+    save(show(designs), arguments.json)
 
 
 def install(requirement: str) -> Path:
@@ -203,17 +205,19 @@ def mean(values: Any) -> float:
     return statistics.fmean(values)
 
 
-def show(designs: dict[str, dict[str, float]]) -> None:
+def show(designs: dict[str, dict[str, float]]) -> Ratios:
     """Units for each operation, then a million interactions a day."""
     ours, naive = designs["ours"], designs["naive"]
+    ratios: Ratios = {}
     print("| operation | units | ours | naive mirror | ours / naive |")
     print("|---|---|---|---|---|")
     for operation in (*WRITES, "read by id", "page of 50"):
         kind = "write" if operation in WRITES else "read"
-        ratio = ours[operation] / naive[operation]
+        units = ratio([(ours[operation], naive[operation])])
+        ratios[f"capacity/{operation}"] = units
         print(
             f"| {operation} | {kind} | {ours[operation]:.2f} | {naive[operation]:.2f} "
-            f"| {ratio:.2f} |"
+            f"| {units.median:.2f} |"
         )
     print("\n| a million interactions a day | ours | naive mirror |")
     print("|---|---|---|")
@@ -227,6 +231,7 @@ def show(designs: dict[str, dict[str, float]]) -> None:
         "kept for 30 days": lambda d: d["bytes stored"] * 30e6 / 1e9 * STORED_PER_GB_AND_MONTH / 30,
     }.items():
         print(f"| {name}, $ a day | {cost(ours):.2f} | {cost(naive):.2f} |")
+    return ratios
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from storage_calls import BATCH, MESSAGE, PAGE, RESPONSE, Operation, cost, report
+from harness import calls
+from harness.calls import BATCH, MESSAGE, PAGE, RESPONSE, Figures, Operation, report
+from harness.ratios import save
 
 import config  # noqa: F401  (before sqlite3)
 
 USERS = 10
-ROWS = 2_000
 REGION = "eu-central-1"
 COUNTS = {
     "get by id": 100,
@@ -35,13 +36,16 @@ COUNTS = {
 }
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    parser.add_argument("--rows", type=int, default=2_000)
+    parser.add_argument("--share", type=float, default=1, help="of the usual calls in a round")
+    parser.add_argument("--json", type=Path, help="also write the ratios there")
+    arguments = parser.parse_args(words)
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "AWS_ACCESS_KEY_ID": "benchmark",
@@ -54,14 +58,15 @@ def main() -> None:
 
     dynamodb, valkey = servers.DynamoDB(), servers.start_valkey()
     try:
-        figures = measure(dynamodb.url, valkey.port, arguments.rounds)
+        figures = measure(dynamodb.url, valkey.port, arguments)
     finally:
         dynamodb.stop()
         valkey.terminate()
-    report(figures, "by hand")
+    print(report(figures, "by hand"))
+    save(calls.ratios(figures, "cloud"), arguments.json)
 
 
-def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, float]]]:
+def measure(url: str, port: int, arguments: argparse.Namespace) -> Figures:
     """CPU microseconds (ours, raw) of each operation in each round."""
     from django.core.cache.backends.dummy import DummyCache
 
@@ -72,16 +77,14 @@ def measure(url: str, port: int, rounds: int) -> dict[str, list[tuple[float, flo
     model = mirror.bound("unused", REGION, url, clouds.CONNECTIONS)
     # Interactions past Redis: raw botocore has no cache either.
     storage = clouds.make_storage(model, DummyCache("", {}))
-    made = fill(storage)
+    made = fill(storage, arguments.rows)
     ours = our_operations(storage, made) | our_cache(
         clouds.storage_of(storage.database.client, cache)
     )
     raw = raw_operations(url, storage.database.client.table) | raw_cache(port)
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in COUNTS}
-    for _ in range(rounds + 1):
-        for name, count in COUNTS.items():
-            figures[name].append((cost(ours[name], count), cost(raw[name](made), count)))
-    return {name: values[1:] for name, values in figures.items()}  # the first warms up
+    by_hand = {name: make(made) for name, make in raw.items()}
+    counts = calls.share_of(COUNTS, arguments.share)
+    return calls.measure(ours, by_hand, counts, arguments.rounds)
 
 
 def new(number: int = 0) -> Any:
@@ -98,9 +101,9 @@ def new(number: int = 0) -> Any:
     )
 
 
-def fill(storage: Any) -> list[str]:
-    """Store ROWS interactions; gives their ids."""
-    made = [new(number) for number in range(ROWS)]
+def fill(storage: Any, rows: int) -> list[str]:
+    """Store so many interactions; gives their ids."""
+    made = [new(number) for number in range(rows)]
     storage.create_interactions_sync(made)
     return [interaction.interaction_id for interaction in made]
 

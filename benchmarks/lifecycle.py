@@ -24,7 +24,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness.contestants import CHAT_STORE, cache_folder
-from harness.data import load_texts, make_texts
+from harness.data import texts_of
+from harness.ratios import Ratios, ratio, save
 
 import config  # noqa: F401  (before sqlite3)
 from tests.sqlite import connect
@@ -64,13 +65,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--whole", type=int, nargs=2, default=[10_000, 50_000])
     parser.add_argument("--data", type=Path, help="JSON lines with message and response")
+    parser.add_argument("--json", type=Path, help="also write the ratios there")
     arguments = parser.parse_args()
-    texts = load_texts(arguments.data) if arguments.data else make_texts()
-    what_is_due(arguments.rows, arguments.due, arguments.rounds, texts)
-    whole(arguments.whole, arguments.rounds, texts)
+    texts = texts_of(arguments.data)
+    found = what_is_due(arguments.rows, arguments.due, arguments.rounds, texts)
+    found |= whole(arguments.whole, arguments.rounds, texts)
+    save(found, arguments.json)
 
 
-def what_is_due(sizes: list[int], due: int, rounds: int, texts: list[Any]) -> None:
+def what_is_due(sizes: list[int], due: int, rounds: int, texts: list[Any]) -> Ratios:
     """The same number of rows archived, and purged, out of few and out of many."""
     folders = [filled(rows, due, texts) for rows in sizes]
     figures: dict[str, list[list[float]]] = {}
@@ -88,13 +91,16 @@ def what_is_due(sizes: list[int], due: int, rounds: int, texts: list[Any]) -> No
             figures.setdefault(name, []).append(seconds)
     few, many = (f"{rows:,} rows, s" for rows in sizes)
     print(f"\n| {due:,} due among | {few} | {many} | ratio (min to max) |\n|---|---:|---:|---:|")
+    ratios: Ratios = {}
     for name, pairs in figures.items():
-        ratios = [second / first for first, second in pairs]
+        many_to_few = ratio((second, first) for first, second in pairs)
+        ratios[f"lifecycle/due/{name}"] = many_to_few
         seconds = [statistics.median(each) for each in zip(*pairs, strict=True)]
-        print(f"| `{name}` | {seconds[0]:.2f} | {seconds[1]:.2f} | {spread(ratios)} |", flush=True)
+        print(f"| `{name}` | {seconds[0]:.2f} | {seconds[1]:.2f} | {many_to_few} |", flush=True)
+    return ratios
 
 
-def whole(sizes: list[int], rounds: int, texts: list[Any]) -> None:
+def whole(sizes: list[int], rounds: int, texts: list[Any]) -> Ratios:
     """All rows archived, exported and purged, beside a dump of the same database."""
     figures: dict[tuple[str, int], list[Figure]] = {}
     for _ in range(rounds):
@@ -115,17 +121,15 @@ def whole(sizes: list[int], rounds: int, texts: list[Any]) -> None:
         f"| MiB, {few} rows | MiB, {many} rows |\n|{rule}|"
     )
     dump = figures["sqlite3 .dump \\| zstd", sizes[1]]
+    ratios: Ratios = {}
     for name in dict.fromkeys(name for name, _ in figures):
         small, large = figures[name, sizes[0]], figures[name, sizes[1]]
-        ratios = [a.seconds / b.seconds for a, b in zip(dump, large, strict=True)]
+        speed_to_dump = ratio((a.seconds, b.seconds) for a, b in zip(dump, large, strict=True))
+        ratios[f"lifecycle/whole/{name.strip('`')}"] = speed_to_dump
         speed = statistics.median(sizes[1] / each.seconds for each in large)
         memory = [max(each.memory for each in some) for some in (small, large)]
-        print(f"| {name} | {speed:,.0f} | {spread(ratios)} | {memory[0]:.0f} | {memory[1]:.0f} |")
-
-
-def spread(ratios: list[float]) -> str:
-    """The median, with the lowest and the highest."""
-    return f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"| {name} | {speed:,.0f} | {speed_to_dump} | {memory[0]:.0f} | {memory[1]:.0f} |")
+    return ratios
 
 
 def filled(rows: int, due: int, texts: list[Any]) -> Path:

@@ -1,4 +1,4 @@
-"""The three servers: how each is installed, filled and started, and its addresses."""
+"""The servers: how each is installed, filled and started, and its addresses."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.data import DataSet, fill
@@ -23,7 +23,7 @@ PROJECT_API = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contestant:
     """One server. `create_key` makes the schema too and gives the Authorization header."""
 
@@ -33,14 +33,16 @@ class Contestant:
     table: str
     schema_files: str
     create_key: Callable[["Contestant", Path], str]
-    serve: Callable[["Contestant", int], list[str]]
+    serve: Callable[["Contestant", int, int], list[str]]
+    """Its command, for a port and a number of worker processes."""
     paths: dict[str, str] = field(default_factory=PROJECT_API.copy)
     batch_status: int = 201
+    requirements: str = "requirements.txt"
 
     @property
     def python(self) -> Path:
         """Its interpreter: the project's own, or one in a virtual environment of the cache."""
-        requirements = self.folder / "requirements.txt"
+        requirements = self.folder / self.requirements
         if not requirements.exists():
             return Path(sys.executable)
         digest = _digest(requirements.read_bytes(), sys.version.encode())
@@ -50,7 +52,7 @@ class Contestant:
         """A command that its environment has."""
         return str(self.python.parent / name)
 
-    def environment(self, database: Path, port: int = 8000) -> dict[str, str]:
+    def environment(self, database: Path, port: int = 8000, workers: int = 1) -> dict[str, str]:
         """The environment variables its commands run with."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         return kept | {
@@ -60,7 +62,8 @@ class Contestant:
             "ENVIRONMENT": "development",
             "SECRET_KEY": "only-for-the-benchmark-" + "x" * 40,
             "PORT": str(port),
-            "WORKERS": "1",
+            "WORKERS": str(workers),
+            "RATE_LIMIT_PER_KEY": "1000000",  # counted, and never reached
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
@@ -88,7 +91,7 @@ class Contestant:
         print(f"Installing {self.title} ...", file=sys.stderr)
         for command in (
             [sys.executable, "-m", "venv", str(environment)],
-            [str(self.python), "-m", "pip", "install", "-qq", "-r", "requirements.txt"],
+            [str(self.python), "-m", "pip", "install", "-qq", "-r", self.requirements],
         ):
             subprocess.run(command, cwd=self.folder, timeout=COMMAND_SECONDS, check=True)
         (environment / "complete").touch()
@@ -139,26 +142,33 @@ def _chat_store_key(contestant: Contestant, database: Path) -> str:
     return f"Api-Key {printed.split()[-1]}"
 
 
-def _gunicorn(contestant: Contestant, port: int) -> list[str]:
+def _gunicorn(contestant: Contestant, port: int, workers: int) -> list[str]:
     return [
         contestant.tool("gunicorn"),
-        *("--workers", "1", "--bind", f"127.0.0.1:{port}", "--no-control-socket"),
+        *("--workers", str(workers), "--bind", f"127.0.0.1:{port}", "--no-control-socket"),
         "project.wsgi",
     ]
 
 
-def _uvicorn(contestant: Contestant, port: int) -> list[str]:
+def _uvicorn(contestant: Contestant, port: int, workers: int) -> list[str]:
     return [
         contestant.tool("uvicorn"),
-        *("--host", "127.0.0.1", "--port", str(port), "--no-access-log"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)),
+        *("--no-access-log", "--log-level", "warning"),
         "main:app",
     ]
 
 
-def _serve(contestant: Contestant, _port: int) -> list[str]:
-    return [str(contestant.python), "manage.py", "serve"]  # PORT is in the environment
+def _serve(contestant: Contestant, _port: int, _workers: int) -> list[str]:
+    return [str(contestant.python), "manage.py", "serve"]  # both are in the environment
 
 
+FASTAPI_PATHS = {
+    "get": "/api/v1/interactions/{id}",
+    "page": "/api/v1/users/{user}/interactions?limit=50",
+    "save": "/api/v1/interactions",
+    "batch": "/api/v1/interactions/batch",
+}
 CHAT_STORE = Contestant(
     slug="chat_store",
     title="this project",
@@ -179,6 +189,16 @@ PLAIN_DRF = Contestant(
     serve=_gunicorn,
     paths=PROJECT_API | {"page": "/api/v1/interactions/?user_id={user}"},
 )
+TUNED = Contestant(
+    slug="fastapi_aiosqlite",
+    title="FastAPI + aiosqlite, tuned",
+    folder=BASELINES / "fastapi_aiosqlite",
+    table="chat_interactions",
+    schema_files="database.py",
+    create_key=_fastapi_key,
+    serve=_uvicorn,
+    paths=FASTAPI_PATHS,
+)
 FASTAPI = Contestant(
     slug="fastapi_sqlalchemy",
     title="FastAPI + SQLAlchemy",
@@ -187,14 +207,40 @@ FASTAPI = Contestant(
     schema_files="database.py",
     create_key=_fastapi_key,
     serve=_uvicorn,
-    paths={
-        "get": "/api/v1/interactions/{id}",
-        "page": "/api/v1/users/{user}/interactions?limit=50",
-        "save": "/api/v1/interactions",
-        "batch": "/api/v1/interactions/batch",
-    },
+    paths=FASTAPI_PATHS,
 )
-CONTESTANTS = {each.slug: each for each in (CHAT_STORE, PLAIN_DRF, FASTAPI)}
+CONTESTANTS = {each.slug: each for each in (CHAT_STORE, PLAIN_DRF, TUNED, FASTAPI)}
+
+
+def build(name: str) -> Contestant:
+    """Another build of this project: a checkout, or a revision, of which the files are taken."""
+    folder = Path(name).resolve()
+    if not (folder / "manage.py").exists():
+        revision = _git("rev-parse", "--short=12", f"{name}^{{commit}}").decode().strip()
+        folder = cache_folder() / "builds" / revision
+        if not folder.exists():
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            files = _git("archive", revision)
+            subprocess.run(["tar", "-x", "-C", str(unfinished)], input=files, check=True)
+            unfinished.rename(folder)
+    return replace(
+        CHAT_STORE,
+        slug=build_slug(name),
+        title=f"build {name}",
+        folder=folder,
+        requirements="requirements/base.txt",
+    )
+
+
+def build_slug(name: str) -> str:
+    """By which a build is known in files and in ratios."""
+    return f"build-{Path(name).name}"
+
+
+def _git(*words: str) -> bytes:
+    return subprocess.run(["git", *words], cwd=PROJECT, check=True, capture_output=True).stdout
 
 
 def cache_folder() -> Path:

@@ -1,6 +1,7 @@
 """The data set: the same rows for every server, with real or made-up texts."""
 
 import gzip
+import hashlib
 import json
 import random
 import sqlite3
@@ -32,7 +33,7 @@ class Text(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One interaction. The names are those of the columns in all three databases."""
+    """One interaction. The names are those of the columns in all databases."""
 
     interaction_id: str
     user_id: str
@@ -48,13 +49,13 @@ class Row(NamedTuple):
 class DataSet:
     """`count` rows in the order of their times; a row is made when it is asked for."""
 
-    def __init__(self, texts: list[Text], count: int) -> None:
+    def __init__(self, texts: list[Text], count: int, users: int = USERS) -> None:
         generator = random.Random(SEED)
         self.texts = texts
         self.count = count
-        self.users = [f"user-{number:03d}" for number in range(USERS)]
+        self.users = [f"user-{number:03d}" for number in range(users)]
         self.ids = [str(uuid.UUID(int=generator.getrandbits(128), version=4)) for _ in range(count)]
-        self._user_of_row = [generator.randrange(USERS) for _ in range(count)]
+        self._user_of_row = [generator.randrange(users) for _ in range(count)]
         self.end = end_of_data(datetime.now(UTC))
 
     def row(self, index: int) -> Row:
@@ -77,6 +78,18 @@ class DataSet:
         """All rows, oldest first."""
         return map(self.row, range(self.count))
 
+    def new(self, number: int) -> dict[str, Any]:
+        """The body of an interaction to save; the same for every server."""
+        text = self.texts[number % len(self.texts)]
+        return {
+            "user_id": self.users[number * 7 % len(self.users)],
+            "message": text.message,
+            "response": text.response,
+            "model_used": "example-70b-instruct",
+            "input_tokens": len(text.message) // 4,
+            "output_tokens": len(text.response) // 4,
+        }
+
     def newest_ids(self, user_id: str, limit: int) -> list[str]:
         """The ids of a user's newest rows, newest first."""
         number = self.users.index(user_id)
@@ -92,6 +105,11 @@ class DataSet:
 def end_of_data(today: datetime) -> datetime:
     """The start of the month, so that databases stay in use for that long and are never old."""
     return today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def texts_of(path: Path | None) -> list[Text]:
+    """The texts of a file, or made-up ones."""
+    return make_texts() if path is None else load_texts(path)
 
 
 def load_texts(path: Path) -> list[Text]:
@@ -123,8 +141,11 @@ def fill(database: Path, table: str, data_set: DataSet) -> None:
     columns = ", ".join(Row._fields)
     places = ", ".join("?" * len(Row._fields))
     connection = sqlite3.connect(database, isolation_level=None)
+    # Builds of this project before 0.3 have an index with it.
+    connection.create_function("SHA256", 1, _sha256, deterministic=True)
     try:
         connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA cache_size=-524288")
         connection.execute("BEGIN")
         connection.executemany(
             f"INSERT INTO {table} ({columns}) VALUES ({places})",
@@ -136,16 +157,28 @@ def fill(database: Path, table: str, data_set: DataSet) -> None:
         connection.close()
 
 
-def count_rows(database: Path, table: str) -> int:
-    """How many interactions a database holds."""
+def rows_since(database: Path, table: str, time: datetime) -> tuple[int, int]:
+    """How many interactions are newer than a time, and how many characters their texts have."""
     connection = sqlite3.connect(database)
     try:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        sql = (
+            f"SELECT count(*), total(length(message) + length(response)) FROM {table} "
+            "WHERE created_at >= ?"
+        )
+        count, characters = connection.execute(sql, (_time_text(time),)).fetchone()
+        return int(count), int(characters)
     finally:
         connection.close()
 
 
 def _stored(row: Row) -> tuple[Any, ...]:
     """Times as Django and SQLAlchemy keep them in SQLite: UTC, no offset, microseconds."""
-    created_at, updated_at = (f"{time:%Y-%m-%d %H:%M:%S.%f}" for time in row[-2:])
-    return (*row[:-2], created_at, updated_at)
+    return (*row[:-2], *map(_time_text, row[-2:]))
+
+
+def _time_text(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S.%f}"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

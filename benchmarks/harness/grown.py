@@ -19,7 +19,7 @@ from harness.traffic import Traffic, Waits
 from tests.system.growth.filling import Content
 
 DATABASE = "chat.sqlite3"
-START_SECONDS = 120
+TIMEOUT_SECONDS = 120
 MADE = "made.json"
 AGE = timedelta(hours=20)
 """A store that was made longer ago has more due than a night's work."""
@@ -142,11 +142,7 @@ class Grown:
             log=self.folder / f"server-{port}.log",
         )
         with server:
-            deadline = time.monotonic() + START_SECONDS
-            while not _answers(port):
-                if time.monotonic() > deadline or server.process.poll() is not None:
-                    raise RuntimeError(f"The server does not answer: {server.log_tail()}")
-                time.sleep(0.1)
+            server.wait(lambda: _ready(port))
             server.fix_tree()
             yield server
 
@@ -154,7 +150,7 @@ class Grown:
         """The answer of a server; raises RuntimeError if it is no success."""
         import http.client
 
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
         try:
             connection.request("GET", path, headers={"Authorization": f"Api-Key {self._key}"})
             response = connection.getresponse()
@@ -166,14 +162,11 @@ class Grown:
         return json.loads(body)
 
 
-def _answers(port: int) -> bool:
+def _ready(port: int) -> None:
+    """Raises OSError if the server is not ready."""
     import urllib.request
 
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10).close()
 
 
 @contextmanager

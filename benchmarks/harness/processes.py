@@ -6,11 +6,12 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+START_SECONDS = 120
 STOP_SECONDS = 10
 LOG_TAIL = 3000
 
@@ -43,12 +44,7 @@ class Server:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         process = self.process
         if process.poll() is None:
             process.terminate()
@@ -66,6 +62,18 @@ class Server:
         if self._process is None:
             raise RuntimeError("The server is not started.")
         return self._process
+
+    def wait(self, answers: Callable[[], object]) -> None:
+        """Wait until `answers` raises no OSError; raises it if the server has ended or is late."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                answers()
+                return
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise
+                time.sleep(0.1)
 
     def log_tail(self) -> str:
         """The end of what the server printed."""
@@ -113,6 +121,11 @@ def process_cpu_seconds(process: int) -> float:
     if error:
         raise OSError(error, os.strerror(error))
     return time.clock_gettime(clock.value)
+
+
+def resident_bytes(process: int) -> int:
+    """The memory that a process has resident."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def free_port() -> int:

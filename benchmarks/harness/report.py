@@ -1,58 +1,83 @@
-"""The measurements as Markdown tables."""
+"""The rounds of the API benchmark as Markdown tables and as ratios."""
 
-from collections.abc import Callable, Iterable
-from statistics import median, quantiles
+from collections.abc import Callable
+from statistics import median
 
 from harness.contestants import CHAT_STORE, Contestant
-from harness.measure import OPERATIONS, Round
+from harness.measure import OPERATIONS, Operation, Round
+from harness.ratios import Ratio, Ratios, ratio, table
 
-Results = dict[tuple[str, str], list[Round]]
-"""The rounds, by the contestant's slug and the operation's title."""
+Results = dict[tuple[Contestant, Operation], list[Round]]
 
-
-def cpu_table(results: Results, contestants: list[Contestant]) -> str:
-    """CPU per request as median (min..max) of the rounds, and the baselines' as multiples."""
-
-    def cost(slug: str, operation: str) -> str:
-        costs = _cpu_microseconds(results[slug, operation])
-        return f"{median(costs):,.0f} ({min(costs):,.0f}..{max(costs):,.0f})"
-
-    def ratio(slug: str, operation: str) -> str:
-        theirs = _cpu_microseconds(results[slug, operation])
-        ours = _cpu_microseconds(results[CHAT_STORE.slug, operation])
-        return f"{median(a / b for a, b in zip(theirs, ours, strict=True)):.1f} x"
-
-    rows = [_row(each.title, each.slug, cost) for each in contestants]
-    if CHAT_STORE in contestants:
-        rows.extend(
-            _row(f"{each.title} / {CHAT_STORE.title}", each.slug, ratio)
-            for each in contestants
-            if each is not CHAT_STORE
-        )
-    return _table("Server CPU per request, µs", rows)
+TITLES = [operation.title for operation in OPERATIONS]
 
 
-def latency_table(results: Results, contestants: list[Contestant]) -> str:
-    """Wall latency of requests sent one at a time, over all rounds."""
-
-    def latency(slug: str, operation: str) -> str:
-        seconds = [each for one in results[slug, operation] for each in one.latencies]
-        percentiles = quantiles(seconds, n=100, method="inclusive")
-        return f"{percentiles[49] * 1e3:.2f} / {percentiles[98] * 1e3:.2f}"
-
-    rows = [_row(each.title, each.slug, latency) for each in contestants]
-    return _table("Latency, ms: p50 / p99", rows)
-
-
-def _cpu_microseconds(rounds: list[Round]) -> list[float]:
-    return [each.cpu * 1e6 for each in rounds]
+def tables(results: Results) -> str:
+    """Figures of each server, then how many times better than the others this project is."""
+    parts = [
+        _table(results, "Server CPU per request, µs", _cpu),
+        _table(results, "Requests a second; p50 / p99 in ms", _rate),
+    ]
+    parts += [
+        table(f"{kind}: this project is better by", TITLES, rows)
+        for kind in BETTER
+        if (rows := list(_rows_of_ratios(results, kind)))
+    ]
+    return "\n\n".join(parts)
 
 
-def _row(title: str, slug: str, cell: Callable[[str, str], str]) -> list[str]:
-    return [title, *(cell(slug, operation.title) for operation in OPERATIONS)]
+def ratios(results: Results, prefix: str) -> Ratios:
+    """How many times better than the others this project is, by kind and operation."""
+    return {
+        f"{prefix}/{other.slug}/{kind}/{operation.title}": _ratio(results, other, operation, kind)
+        for other in _others(results)
+        for kind in BETTER
+        for operation in OPERATIONS
+    }
 
 
-def _table(title: str, rows: Iterable[list[str]]) -> str:
-    header = [title, *(operation.title for operation in OPERATIONS)]
-    rule = ["---", *("---:" for _ in OPERATIONS)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+BETTER: dict[str, Callable[[Round, Round], tuple[float, float]]] = {
+    "cpu": lambda ours, theirs: (theirs.cpu, ours.cpu),
+    "rate": lambda ours, theirs: (ours.rate, theirs.rate),
+    "p99": lambda ours, theirs: (theirs.p99, ours.p99),
+}
+"""Figures of which the first divided by the second is large if this project is good."""
+
+
+def _rows_of_ratios(results: Results, kind: str) -> "list[list[object]]":
+    return [
+        [other.title, *(_ratio(results, other, operation, kind) for operation in OPERATIONS)]
+        for other in _others(results)
+    ]
+
+
+def _ratio(results: Results, other: Contestant, operation: Operation, kind: str) -> Ratio:
+    rounds = zip(results[CHAT_STORE, operation], results[other, operation], strict=True)
+    return ratio(BETTER[kind](ours, theirs) for ours, theirs in rounds)
+
+
+def _others(results: Results) -> list[Contestant]:
+    found = _contestants(results)
+    return [other for other in found if other is not CHAT_STORE] if CHAT_STORE in found else []
+
+
+def _contestants(results: Results) -> list[Contestant]:
+    return list(dict.fromkeys(contestant for contestant, _ in results))
+
+
+def _table(results: Results, title: str, cell: Callable[[list[Round]], str]) -> str:
+    rows = [
+        [contestant.title, *(cell(results[contestant, operation]) for operation in OPERATIONS)]
+        for contestant in _contestants(results)
+    ]
+    return table(title, TITLES, rows)
+
+
+def _cpu(rounds: list[Round]) -> str:
+    costs = [one.cpu * 1e6 for one in rounds]
+    return f"{median(costs):,.0f} ({min(costs):,.0f}..{max(costs):,.0f})"
+
+
+def _rate(rounds: list[Round]) -> str:
+    rate, p50, p99 = (median(column) for column in list(zip(*rounds, strict=True))[1:])
+    return f"{rate:,.0f}; {p50 * 1e3:.1f} / {p99 * 1e3:.1f}"

@@ -50,7 +50,7 @@ TEMPLATES = [
 ]
 
 # Django's defaults: a rollback journal with synchronous=FULL, so an acknowledged save
-# survives a power loss here as it does in the other two servers; and a new connection
+# survives a power loss here as it does in the other servers; and a new connection
 # for each request, because CONN_MAX_AGE is 0.
 DATABASES = {
     "default": {

@@ -1,0 +1,1 @@
+"""The benchmarks start, and notice what would make their figures wrong."""

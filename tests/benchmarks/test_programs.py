@@ -1,0 +1,63 @@
+"""Each benchmark starts; those that need no other virtual environment also run, in a tiny size."""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.benchmarks.conftest import FOLDER
+
+PROGRAMS = [path.stem for path in FOLDER.glob("*.py") if path.stem != "__main__"]
+TINY = {
+    "storage_calls": "--rows 2000 4000 --rounds 1 --short --share 0.05",
+    "writers": "--rows 100 --writers 4 --each 5 --rounds 1 --fsync-ms 2",
+    "cloud_calls": "--rows 500 --rounds 1 --share 0.1",
+    "cache_protocol": "--rounds 1 --count 10",
+    "wal": "--processes 1 --readers 1 --seconds 1",
+}
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_it_can_be_imported(name):
+    assert callable(importlib.import_module(name).main)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="writers.py compiles a library")
+def test_it_runs_with_a_slow_disk(tmp_path):
+    assert {*run("writers", tmp_path)} == {"writers/2 ms/rate", "writers/2 ms/p99"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["storage_calls", "cache_protocol", pytest.param("cloud_calls", marks=pytest.mark.exhaustive)],
+)
+def test_it_runs(name, tmp_path):
+    ratios = run(name, tmp_path)
+    assert ratios
+    assert all(low <= median <= high for median, low, high in ratios.values())
+
+
+@pytest.mark.exhaustive
+def test_the_log_is_watched(tmp_path):
+    program = [sys.executable, FOLDER / "wal.py", *TINY["wal"].split()]
+    done = subprocess.run(program, env=environment(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "cap 128 MiB" in done.stdout
+
+
+def run(name, folder):
+    """The ratios that it writes."""
+    file = folder / "ratios.json"
+    program = [sys.executable, FOLDER / f"{name}.py", *TINY[name].split(), "--json", file]
+    done = subprocess.run(program, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(file.read_text())
+
+
+def environment(folder):
+    """Nothing is kept, or found, outside the folder."""
+    return os.environ | {"TMPDIR": str(folder), "BENCH_CACHE": str(folder / "cache")}
