@@ -30,7 +30,6 @@ LISTED = 100
 _NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?(?:NaN|Infinity)', re.DOTALL)
 
 
-_OBJECT = {"type": "object"}
 _COUNT = {"type": "integer", "minimum": 0}
 
 
@@ -43,7 +42,7 @@ _COUNT = {"type": "integer", "minimum": 0}
         description="An array of records, one record a line, or a single one; gzip if you say so. "
         "Sending them again changes nothing. A record that is not stored is no error: the answer "
         "says why.",
-        request={"application/json": {"oneOf": [{"type": "array", "items": _OBJECT}, _OBJECT]}},
+        request={"application/json": {}},
         responses={
             (200, "application/json"): {
                 "type": "object",
