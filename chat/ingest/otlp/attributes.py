@@ -31,6 +31,7 @@ USER: Names = {
     "user.id": "OpenInference 0.1.66, Langfuse 5.0.4, opentelemetry-processor-baggage 0.66b1",
     "enduser.id": "semantic conventions 1.27",
     "gen_ai.user": "Traceloop 0.62.4",
+    "llm.user": "Traceloop 0.48.1",
     "langfuse.user.id": "Langfuse 3.0",
     "mlflow.trace.user": "MLflow 3.17.2, if the application says so",
 }
