@@ -31,8 +31,8 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 def recorded(name: str) -> bytes:
     """A recorded body, unpacked."""
     path = BODIES / name
-    content = path.read_bytes()
-    return gzip.decompress(content) if path.suffix == ".gz" else content
+    unpack = {".gz": gzip.decompress, ".deflate": zlib.decompress}.get(path.suffix, bytes)
+    return unpack(path.read_bytes())
 
 
 def post(
