@@ -67,8 +67,9 @@ def _made(call: ModelCall) -> Made | LeftOut:
         return LeftOut(reason, place=call.place)
     interaction = _interaction(call)
     problems = interaction.violations()
-    if ahead := expiry.ahead_violation(call.started_at):
-        problems["created_at"] = ahead
+    for name in ("created_at", "updated_at"):
+        if ahead := expiry.ahead_violation(getattr(interaction, name)):
+            problems[name] = ahead
     return _refused(call, problems) if problems else (call, interaction)
 
 

@@ -19,7 +19,7 @@ class Reason(Enum):
     )
     NO_MESSAGE = (
         "no_message",
-        "There is no message of a user in it. Traceloop and openai-v2 leave one with an inline image out.",
+        "It has no message of a user. Traceloop and openai-v2 leave out what has an inline image.",
     )
     NO_MODEL = ("no_model", "Name the model of the call.")
     NO_USER = (

@@ -14,11 +14,13 @@ from chat.api.problems import InvalidRequest, TooLarge
 from chat.ingest.calls import LeftOut
 from chat.ingest.otlp.attributes import EVENTS, is_read
 from chat.ingest.otlp.spans import (
+    ITEMS_MAX,
     RECORD_BYTES_MAX,
     RECORDS_MAX,
     TOO_LARGE,
     Attributes,
     Span,
+    bounded,
 )
 from chat.ingest.reasons import Reason
 
@@ -121,6 +123,7 @@ class _Logs(_Struct):
 _TRACES = msgspec.json.Decoder(_Traces)
 _LOGS = msgspec.json.Decoder(_Logs)
 _SPAN = msgspec.json.Decoder(_Span)
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _LOG_RECORD = msgspec.json.Decoder(_LogRecord)
 
 
@@ -154,7 +157,7 @@ def log_records(body: bytes) -> Iterator[Span | LeftOut]:
 
 def _none_in(body: bytes, name: str) -> list[Any]:
     """An empty request, which OTLP allows. Raises InvalidRequest if it is something else."""
-    if msgspec.json.decode(body, type=dict[str, Raw]):
+    if _decoded(_OBJECT, body):
         raise InvalidRequest(f"The body is not OTLP in JSON: it has no {name}.")
     return []
 
@@ -203,8 +206,8 @@ def _spans(
 def _of_resource(resource: _Resource | None) -> Attributes:
     try:
         return _attributes(resource.attributes) if resource else {}
-    except RecursionError:
-        raise InvalidRequest("A resource is nested too deeply.") from None
+    except (RecursionError, ValueError):
+        raise InvalidRequest("A resource has too many attributes, or too deep ones.") from None
 
 
 def _span(raw: Raw, resource: Attributes) -> Span:
@@ -220,7 +223,7 @@ def _span(raw: Raw, resource: Attributes) -> Span:
         found.dropped_attributes_count,
         events=[
             (event.name, _attributes(event.attributes))
-            for event in found.events
+            for event in found.events[:ITEMS_MAX]
             if event.name in EVENTS
         ],
     )
@@ -246,16 +249,16 @@ def _whole(number: Whole) -> int:
 
 
 def _attributes(pairs: list[_Pair]) -> Attributes:
-    return {pair.key: _value(pair.value) for pair in pairs if is_read(pair.key)}
+    return {pair.key: _value(pair.value) for pair in bounded(pairs) if is_read(pair.key)}
 
 
 def _value(value: _Value | None) -> Any:
     if value is None:
         return None
     if value.array_value is not None:
-        return [_value(item) for item in value.array_value.values]
+        return [_value(item) for item in bounded(value.array_value.values)]
     if value.kvlist_value is not None:
-        return {pair.key: _value(pair.value) for pair in value.kvlist_value.values}
+        return {pair.key: _value(pair.value) for pair in bounded(value.kvlist_value.values)}
     for found in (value.string_value, value.bool_value, value.int_value, value.double_value):
         if found is not None:
             return found

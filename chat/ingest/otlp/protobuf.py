@@ -5,7 +5,8 @@ So the groups around the spans are walked through here, and protobuf reads each 
 What is wrong with one then harms no other.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -19,11 +20,13 @@ from chat.api.problems import InvalidRequest, TooLarge
 from chat.ingest.calls import LeftOut
 from chat.ingest.otlp.attributes import EVENTS, is_read
 from chat.ingest.otlp.spans import (
+    ITEMS_MAX,
     RECORD_BYTES_MAX,
     RECORDS_MAX,
     TOO_LARGE,
     Attributes,
     Span,
+    bounded,
 )
 from chat.ingest.reasons import Reason
 
@@ -59,6 +62,8 @@ def _read(
                 yield read(body[start:end], resource)
             except (DecodeError, RecursionError):
                 yield _UNREADABLE
+            except ValueError as error:
+                yield LeftOut(Reason.INVALID, f"{error}.")
 
 
 def _groups(body: bytes) -> Iterator[tuple[Attributes, list[Range]]]:
@@ -142,7 +147,7 @@ def _resource(body: bytes, place: Range) -> Attributes:
         raise TooLarge(f"A resource may have {RECORD_BYTES_MAX} bytes.")
     try:
         return _attributes(Resource.FromString(body[start:end]).attributes)
-    except (DecodeError, RecursionError):
+    except (DecodeError, RecursionError, ValueError):
         raise _malformed() from None
 
 
@@ -159,7 +164,7 @@ def _span(data: bytes, resource: Attributes) -> Span:
         found.dropped_attributes_count,
         events=[
             (event.name, _attributes(event.attributes))
-            for event in found.events
+            for event in islice(found.events, ITEMS_MAX)
             if event.name in EVENTS
         ],
     )
@@ -176,8 +181,8 @@ def _log_record(data: bytes, resource: Attributes) -> Span:
     return span
 
 
-def _attributes(pairs: Iterable[KeyValue]) -> Attributes:
-    return {key: _value(pair.value) for pair in pairs if is_read(key := pair.key)}
+def _attributes(pairs: Sequence[KeyValue]) -> Attributes:
+    return {key: _value(pair.value) for pair in bounded(pairs) if is_read(key := pair.key)}
 
 
 def _value(value: AnyValue) -> Any:
@@ -185,7 +190,7 @@ def _value(value: AnyValue) -> Any:
         return text
     kind = value.WhichOneof("value")
     if kind == "array_value":
-        return [_value(item) for item in value.array_value.values]
+        return [_value(item) for item in bounded(value.array_value.values)]
     if kind == "kvlist_value":
-        return {pair.key: _value(pair.value) for pair in value.kvlist_value.values}
+        return {pair.key: _value(pair.value) for pair in bounded(value.kvlist_value.values)}
     return None if kind is None else getattr(value, kind)

@@ -1,7 +1,8 @@
 """A span, as both encodings of OTLP are read."""
 
+from collections.abc import Sized
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from chat.ingest.calls import LeftOut
 from chat.ingest.reasons import Reason
@@ -12,10 +13,15 @@ RECORDS_MAX = 100_000
 RECORD_BYTES_MAX = 8 * 1024 * 1024
 """Bytes of one span. Read by protobuf it took 33 times as much memory, at worst."""
 
+ITEMS_MAX = 10_000
+"""Attributes or events of a span, or items of a list. An SDK has 128 of each, if not told more."""
+
 TOO_LARGE = LeftOut(
     Reason.TOO_LONG,
     f"A span or log record may have {RECORD_BYTES_MAX} bytes; images belong elsewhere.",
 )
+
+Items = TypeVar("Items", bound=Sized)
 
 Attributes = dict[str, Any]
 """Those that `attributes.is_read`. A value is a string, number, list or dictionary."""
@@ -40,3 +46,10 @@ class Span:
     event: str = ""
     """The name of the event, if it is a log record."""
     events: list[tuple[str, Attributes]] = field(default_factory=list)
+
+
+def bounded(items: Items) -> Items:
+    """The same items. Raises ValueError if there are too many."""
+    if len(items) > ITEMS_MAX:
+        raise ValueError(f"It has more than {ITEMS_MAX} attributes, or items in a list")
+    return items
