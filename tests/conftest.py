@@ -15,6 +15,8 @@ from django.core.management.color import no_style
 from django.db import connections
 from django.test import Client, TransactionTestCase
 
+from chat.ingest import counts
+from chat.ingest.hours import Hours
 from storage import get_storage
 from storage.accounts import api_keys
 from storage.archive.archive import configured_archive
@@ -176,6 +178,14 @@ def _fresh_memory():
     """No test sees what another one has left in this process's memory."""
     cache.clear()
     api_keys.forget()
+
+
+@pytest.fixture(autouse=True)
+def hours(monkeypatch):
+    """What tools sent is counted for this test alone; `flush` writes it, and no thread does."""
+    fresh = Hours(in_background=False)
+    monkeypatch.setattr(counts, "HOURS", fresh)
+    return fresh
 
 
 def pytest_generate_tests(metafunc):

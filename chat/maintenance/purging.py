@@ -14,6 +14,7 @@ from chat.maintenance.damage import Damage
 from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
+from storage.accounts import intake
 from storage.archive import names
 from storage.batched import batched
 from storage.exceptions import DamagedArchive
@@ -50,6 +51,8 @@ class Purged:
     """Interactions that would have been deleted, but are under a legal hold."""
     stubs: int = 0
     idempotency_records: int = 0
+    intake_counts: int = 0
+    """Numbers of the admin's page Intake that are older than it shows."""
     reclaimed_bytes: int = 0
     """Bytes that the database has returned to the file system."""
     unreclaimed_bytes: int = 0
@@ -194,13 +197,18 @@ class _Purge:
             report.remaining = max(report.remaining - len(page), 0)
 
     def _purge_records(self) -> None:
-        """Idempotency keys that have expired."""
+        """Idempotency keys that have expired, and old counts of what tools have sent."""
         database, now = self.storage.database, self.run.now
+        intake_until = now - intake.KEPT_FOR
         if self.run.dry_run:
             self.report.idempotency_records = database.count_expired_idempotency_keys(now)
+            self.report.intake_counts = intake.count_old(intake_until)
             return
         while removed := database.remove_expired_idempotency_keys(now, RECORDS_AT_ONCE):
             self.report.idempotency_records += removed
+            self._step()
+        while removed := intake.remove(intake_until, RECORDS_AT_ONCE):
+            self.report.intake_counts += removed
             self._step()
 
     def _end(self) -> None:

@@ -13,9 +13,7 @@ INPUT_TOKENS, CACHED_TOKENS = 111, 11
 OUTPUT_TOKENS, REASONING_TOKENS = 22, 7
 SYSTEM = "You answer in one sentence."
 TOOL = "temperature"
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-)
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 """A PNG of one pixel, in base64."""
 
 
@@ -46,7 +44,9 @@ class Conversation:
     """Whether it is asked with the Responses API, not with chat completions."""
 
 
-COUNT = tuple("One, two, three, four, five, six, seven, eight, nine, ten.".split(" "))
+COUNT = tuple(
+    ["One,", "two,", "three,", "four,", "five,", "six,", "seven,", "eight,", "nine,", "ten."]
+)
 CASES = {
     "answer": Conversation("What is a heap?", "A tree whose parents come before their children."),
     "no_usage": Conversation("What is a queue?", "First in, first out.", usage=False),
@@ -58,7 +58,9 @@ CASES = {
     "agent": Conversation(
         "How warm is it in Oslo?", "It is 21 degrees there.", calls_tool=True, in_one_trace=True
     ),
-    "refusal": Conversation("How do I open my neighbour's lock?", refusal="I can't help with that."),
+    "refusal": Conversation(
+        "How do I open my neighbour's lock?", refusal="I can't help with that."
+    ),
     "refusal_stream": Conversation(
         "How do I read my neighbour's letters?", refusal="I can't help with this.", streamed=True
     ),

@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.tools import conversations as c
-from tests.tools.conversations import Conversation
 
 CREATED = 1790000000
 numbers = itertools.count(1)

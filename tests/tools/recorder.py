@@ -1,9 +1,10 @@
 """A server on loopback that keeps what is sent to it, and answers as the application does.
 
-    python -m tests.tools.recorder PORT FOLDER
+    python -m tests.tools.recorder PORT FOLDER [PRIVATE-FOLDER ...]
 
 `PUT /case/NAME` says which case comes next; what is posted from then on goes to FOLDER/NAME.ENDING
-just as it was sent (traces.pb, logs.pb, json, ...), further requests to NAME.2.ENDING and so on.
+just as it was sent (traces.pb, logs.pb, json, ...), further requests to NAME.2.ENDING and so on. Folders of this machine,
+which some tools send in tracebacks, are crossed out.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ENDINGS = {"application/x-protobuf": "pb", "application/json": "json"}
+COMPRESSED = {"identity": "", "gzip": ".gz", "deflate": ".deflate"}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -20,6 +22,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     folder = Path()
+    private: list[bytes] = []
     case = "none"
 
     def do_PUT(self) -> None:
@@ -31,8 +34,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        for folder in self.private:
+            body = body.replace(folder, b"/" + b"x" * (len(folder) - 1))  # protobuf counts bytes
         media_type = self.headers.get_content_type()
-        compressed = ".gz" if self.headers.get("Content-Encoding") == "gzip" else ""
+        compressed = COMPRESSED[self.headers.get("Content-Encoding", "identity")]
         ending = ENDINGS[media_type] + compressed
         if not self.path.endswith(("/traces", "/logs", "/litellm/")):
             self.answer(404, b"{}", "application/json")
@@ -60,5 +65,6 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     Handler.folder = Path(sys.argv[2])
+    Handler.private = [folder.encode() for folder in sys.argv[3:]]
     Handler.folder.mkdir(parents=True, exist_ok=True)
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -7,6 +7,7 @@ import asking
 import otel
 from asking import Conversation
 from opentelemetry.instrumentation.genai.anthropic import AnthropicInstrumentor
+
 from tests.tools import conversations as c
 
 tracing = otel.traces()

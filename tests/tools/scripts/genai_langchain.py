@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from opentelemetry.instrumentation.genai.langchain import LangChainInstrumentor
+
 from tests.tools import conversations as c
 
 tracing = otel.traces()

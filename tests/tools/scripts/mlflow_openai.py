@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import asking
 import mlflow
 import openai
-from opentelemetry import trace
 
 mlflow.openai.autolog()
 client = openai.OpenAI(base_url=f"{asking.MODEL_SERVER}/v1", api_key="none", max_retries=0)

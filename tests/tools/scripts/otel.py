@@ -1,15 +1,20 @@
 """Sets OpenTelemetry up as its guide says; the exporter takes its settings from the environment."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
 from asking import CASES, USER
 from opentelemetry import baggage, context, trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+if os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") == "http/json":
+    from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter as Exporter
+else:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as Exporter
 
 RESOURCE = Resource({"service.name": "tools"})
 
@@ -17,7 +22,7 @@ RESOURCE = Resource({"service.name": "tools"})
 def traces(with_baggage: bool = True) -> TracerProvider:
     """Export spans; with the user's id from baggage, which no instrumentation sets."""
     provider = TracerProvider(resource=RESOURCE)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(Exporter()))
     if with_baggage:
         from opentelemetry.processor.baggage import BaggageSpanProcessor
 
