@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chat import importing
 from chat.ingest import counts
+from chat.maintenance.erasure import ledger
 from chat.management import import_formats
 from storage.compat import zstd
 from storage.exceptions import StorageUnavailable
+from storage.records.json import format_time
 from storage.records.pages import PageQuery
 from tests.chat.ingest.otlp import BODIES
 from tests.chat.ingest.test_files import entry, observation, output, request, step
@@ -216,7 +219,8 @@ def test_an_array_that_is_broken_keeps_what_came_before(file, storage):
 
 
 def test_an_interrupted_import_goes_on_where_it_ended(file, storage, monkeypatch):
-    path = file(*(entry(id=f"{number:04}") for number in range(1200)))
+    monkeypatch.setattr(importing, "STEP", 10)
+    path = file(*(entry(id=f"{number:04}") for number in range(25)))
     create, calls = storage.create_interactions_sync, []
 
     def fail_once(interactions):
@@ -228,13 +232,14 @@ def test_an_interrupted_import_goes_on_where_it_ended(file, storage, monkeypatch
     monkeypatch.setattr(storage, "create_interactions_sync", fail_once)
     status, _, errors = of_llm(path)
     assert (status, "Run it again to go on." in errors) == (1, True)
-    assert summary(created=500).rstrip(".") in errors
-    assert of_llm(path)[:2] == (0, summary(created=700, unchanged=500) + "\n")
+    assert summary(created=10).rstrip(".") in errors
+    assert of_llm(path)[:2] == (0, summary(created=15, unchanged=10) + "\n")
 
 
 def test_who_was_erased_does_not_come_back(file, storage):
     path = file(entry(), entry(id="other"))
-    assert command("erase_user", "ada")[0] == 0
+    receipt = {"finished_at": format_time(datetime.now(UTC))}
+    ledger.finish(storage.archive, ledger.request(storage.archive, "ada"), receipt)
     for options in (("--dry-run",), ()):
         status, said, errors = of_llm(path, *options)
         assert (status, "2 of erased users left out" in said) == (1, True)

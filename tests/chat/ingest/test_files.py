@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.ingest.calls import LeftOut, ModelCall
@@ -114,7 +114,8 @@ def test_no_value_may_be_larger_than_a_limit(monkeypatch):
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
-@given(values=st.lists(VALUES, max_size=3), form=st.sampled_from(sorted(FORMS)))
+@settings(max_examples=50)
+@given(values=st.lists(VALUES, max_size=2), form=st.sampled_from(sorted(FORMS)))
 def test_any_json_is_a_call_or_left_out(reader, values, form):
     try:
         found = read(reader, FORMS[form](values))
@@ -143,6 +144,7 @@ SOUND = {
 
 
 @pytest.mark.parametrize("name", READERS)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_sound_entry_with_any_fields_is_a_call_or_left_out(name, data):
     sound = SOUND[name]()
