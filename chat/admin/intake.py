@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.views.decorators.http import require_safe
 
 from chat.admin.theme import ThemedModelAdmin
 from chat.ingest.summary import since, summary
@@ -37,7 +38,7 @@ class IntakeAdmin(BaseAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """The page alone: a single count tells nobody anything."""
-        view = self.admin_site.admin_view(self.changelist_view)
+        view = self.admin_site.admin_view(require_safe(self.changelist_view))
         return [path("", view, name="storage_intakecount_changelist")]
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from msgspec import UNSET, Raw, UnsetType
 
 from chat.api.problems import InvalidRequest, TooLarge
@@ -26,7 +26,6 @@ RECORDS = 10_000
 LISTED = 100
 """The most records that an answer says it left out, one by one."""
 
-_OBJECT = {"type": "object"}
 _COUNT = {"type": "integer", "minimum": 0}
 
 
@@ -39,28 +38,31 @@ _COUNT = {"type": "integer", "minimum": 0}
         description="An array of records, one record a line, or a single one; gzip if you say so. "
         "Sending them again changes nothing. A record that is not stored is no error: the answer "
         "says why.",
-        request={"application/json": {"oneOf": [{"type": "array", "items": _OBJECT}, _OBJECT]}},
+        request={"application/json": {}},
         responses={
-            (200, "application/json"): {
-                "type": "object",
-                "properties": {
-                    "received": _COUNT,
-                    "created": _COUNT,
-                    "unchanged": _COUNT,
-                    "left_out_count": _COUNT,
-                    "left_out": {
-                        "type": "array",
-                        "maxItems": LISTED,
-                        "items": {
-                            "type": "object",
-                            "properties": {
-                                name: {"type": "string"}
-                                for name in ("place", "reason", "detail", "remedy")
+            (200, "application/json"): OpenApiResponse(
+                {
+                    "type": "object",
+                    "properties": {
+                        "received": _COUNT,
+                        "created": _COUNT,
+                        "unchanged": _COUNT,
+                        "left_out_count": _COUNT,
+                        "left_out": {
+                            "type": "array",
+                            "maxItems": LISTED,
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    name: {"type": "string"}
+                                    for name in ("place", "reason", "detail", "remedy")
+                                },
                             },
                         },
                     },
                 },
-            },
+                "Read. `left_out` says what is not stored, and why.",
+            ),
             **responses((400, 401, 403, 413, 415, 503)),
         },
     )

@@ -19,6 +19,7 @@ ADMIN = [
     "/admin/login/",
     "/admin/storage/chatinteraction/",
     "/admin/storage/apikey/add/",
+    "/admin/storage/intakecount/",
     "/admin/auth/user/",
 ]
 

@@ -13,7 +13,10 @@ INPUT_TOKENS, CACHED_TOKENS = 111, 11
 OUTPUT_TOKENS, REASONING_TOKENS = 22, 7
 SYSTEM = "You answer in one sentence."
 TOOL = "temperature"
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "YPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
 """A PNG of one pixel, in base64."""
 
 
@@ -44,9 +47,7 @@ class Conversation:
     """Whether it is asked with the Responses API, not with chat completions."""
 
 
-COUNT = tuple(
-    ["One,", "two,", "three,", "four,", "five,", "six,", "seven,", "eight,", "nine,", "ten."]
-)
+COUNT = "One, two, three, four, five, six, seven, eight, nine, ten."
 CASES = {
     "answer": Conversation("What is a heap?", "A tree whose parents come before their children."),
     "no_usage": Conversation("What is a queue?", "First in, first out.", usage=False),
@@ -71,7 +72,7 @@ CASES = {
         "「ヒープ」と言います。",
         history=(("user", "Wie heißt „heap“ auf Deutsch?"), ("assistant", "Man sagt „Halde“.")),
     ),
-    "left": Conversation("Count to ten.", " ".join(COUNT), streamed=True, read=3),
+    "left": Conversation("Count to ten.", COUNT, streamed=True, read=3),
     "choices": Conversation("Name a colour.", "Blue.", second_answer="Green."),
     "failure": Conversation("Does this fail?", fails=True),
     "responses": Conversation("What is a trie?", "A tree of prefixes.", responses=True),

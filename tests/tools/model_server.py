@@ -1,4 +1,4 @@
-"""A server on loopback that answers like those of OpenAI and Anthropic, with known texts and counts.
+"""Answers on loopback like OpenAI and Anthropic, with known texts and counts.
 
     python -m tests.tools.model_server PORT
 

@@ -3,8 +3,8 @@
     python -m tests.tools.recorder PORT FOLDER [PRIVATE-FOLDER ...]
 
 `PUT /case/NAME` says which case comes next; what is posted from then on goes to FOLDER/NAME.ENDING
-just as it was sent (traces.pb, logs.pb, json, ...), further requests to NAME.2.ENDING and so on. Folders of this machine,
-which some tools send in tracebacks, are crossed out.
+just as it was sent (traces.pb, logs.pb, json, ...), further requests to NAME.2.ENDING and so on.
+Folders of this machine, which some tools send in tracebacks, are crossed out.
 """
 
 import json

@@ -7,6 +7,9 @@ CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 OTLP = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "{store}/api/otlp",
     "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Api-Key {key}",
+    # Only what a script flushes is sent, however slow the machine is: a case is one request.
+    "OTEL_BSP_SCHEDULE_DELAY": "600000",
+    "OTEL_BLRP_SCHEDULE_DELAY": "600000",
 }
 SPANS = OTLP | {CAPTURE: "SPAN_ONLY"}
 EVENTS = OTLP | {CAPTURE: "EVENT_ONLY"}
@@ -15,14 +18,17 @@ MLFLOW = {
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "{store}/api/otlp/v1/traces",
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "Authorization=Api-Key {key}",
+    "OTEL_BSP_SCHEDULE_DELAY": "600000",
 }
 LANGFUSE = {
     "LANGFUSE_PUBLIC_KEY": "chat",
     "LANGFUSE_SECRET_KEY": "{key}",
     "LANGFUSE_BASE_URL": "{store}",
     "LANGFUSE_HOST": "{store}",  # its name in 3.x
+    "LANGFUSE_FLUSH_INTERVAL": "600",
 }
 LITELLM = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+BOTH = ("traces", "logs")
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Run:
     settings: Mapping[str, str]
     source: str = "otlp"
     """Its name in metrics."""
+    signals: tuple[str, ...] = ("traces",)
+    """What it sends, if that is OTLP."""
     is_bound: bool = False
     """Whether the tool cannot name the user, so that it gets a key bound to the user."""
     cases: tuple[str, ...] = field(default=())
@@ -48,7 +56,9 @@ def of(requirements: str, script: str, settings: Mapping[str, str], *cases: str)
 
 RUNS = {
     "genai-openai-1.3b0-span": of("genai-openai", "genai_openai", SPANS),
-    "genai-openai-1.3b0-event": Run("genai-openai", "genai_openai", EVENTS, is_bound=True),
+    "genai-openai-1.3b0-event": Run(
+        "genai-openai", "genai_openai", EVENTS, signals=BOTH, is_bound=True
+    ),
     "genai-openai-1.3b0-default": of("genai-openai", "genai_openai", OTLP, "answer", "stream"),
     "genai-openai-1.3b0-true": of(
         "genai-openai", "genai_openai", OTLP | {CAPTURE: "true"}, "answer", "stream"
@@ -78,8 +88,10 @@ RUNS = {
     "genai-langchain-1.3b0-span": of("genai-langchain", "genai_langchain", SPANS),
     "openai-agents-0.24.0": of("openai-agents", "openai_agents", SPANS),
     "openai-v2-2.4b0-span": of("openai-v2", "openai_v2", SPANS),
-    "openai-v2-2.4b0-event": Run("openai-v2", "openai_v2", EVENTS, is_bound=True),
-    "openai-v2-2.2b0": of("openai-v2-2.2", "openai_v2", OTLP | {CAPTURE: "true"}),
+    "openai-v2-2.4b0-event": Run("openai-v2", "openai_v2", EVENTS, signals=BOTH, is_bound=True),
+    "openai-v2-2.2b0": Run(
+        "openai-v2-2.2", "openai_v2", OTLP | {CAPTURE: "true"}, signals=BOTH, is_bound=True
+    ),
     "traceloop-0.62.4": of("traceloop", "traceloop", OTLP),
     "traceloop-0.62.4-untraced": of(
         "traceloop", "traceloop", OTLP | {"TRACELOOP_TRACE_CONTENT": "false"}, "answer", "stream"
@@ -101,6 +113,7 @@ RUNS = {
         "litellm_library",
         LITELLM | {"REDACT": "1"},
         source="litellm",
+        signals=("records",),
         cases=("answer", "stream", "failure"),
     ),
     "litellm-proxy-1.110.2": Run("litellm-proxy", "litellm_proxy", LITELLM, source="litellm"),

@@ -67,11 +67,13 @@ def _is_call(attributes: Attributes) -> bool:
     operation = _text(attributes.get(names.OPERATION))
     if operation:
         return operation in names.OPERATIONS
+    if request_type := _text(attributes.get(names.REQUEST_TYPE)):
+        return request_type in names.REQUEST_TYPES
     return (
         attributes.get(names.OPENINFERENCE_KIND) == "LLM"
         or attributes.get(names.LANGFUSE_TYPE) == "generation"
         or _text(attributes.get(names.MLFLOW_TYPE)) in names.MLFLOW_TYPES
-        or _text(attributes.get(names.REQUEST_TYPE)) in names.REQUEST_TYPES
+        or names.FIRST_ROLE in attributes
     )
 
 

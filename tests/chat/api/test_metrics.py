@@ -11,6 +11,8 @@ from django.test import Client
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
+from chat.ingest.reasons import Reason
+from chat.ingest.sources import SOURCES
 from chat.metrics.files import leave_metrics
 from storage.cache.metrics import BREAKERS_OPEN
 from tests.chat import fork_server
@@ -20,8 +22,9 @@ from tests.servers import wait_for
 
 LABELS = {
     "kind": {"interaction", "answer"},
-    "result": {"hit", "miss", "waited", "busy", "done", "refused"},
-    "reason": {"unfit", "outdated"},
+    "result": {"hit", "miss", "waited", "busy", "done", "refused", "kept", "unchanged"},
+    "reason": {"unfit", "outdated"} | {reason.label for reason in Reason},
+    "source": set(SOURCES),
     "limit": {"key", "address", "login", "busy"},
 }
 
@@ -183,7 +186,7 @@ def test_files_that_are_no_metrics_are_left_out(client, data_folder, caplog):
     (folder / "other.txt").write_text("chat_bad 1")
     (folder / "partial.prom.1.2").write_text("chat_bad 1")
     os.mkfifo(folder / "pipe.prom")
-    assert {name for name, *_ in scraped(client) if not re.search("cache|limit", name)} == {
+    assert {name for name, *_ in scraped(client) if not re.search("cache|limit|intake", name)} == {
         "chat_some"
     }
     assert "\n" not in "".join(record.getMessage() for record in caplog.records)

@@ -7,10 +7,12 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
+from chat.ingest import counts as intake_metrics  # noqa: F401  (registers its metrics)
+from chat.ingest.reasons import Reason
 from chat.management.commands import cache_audit
 from chat.metrics import maintenance
 from chat.metrics.cache_servers import CacheServers
-from storage.cache import metrics as cache_metrics  # noqa: F401  (registers its metrics)
+from storage.cache import metrics as cache_metrics  # noqa: F401  (as well)
 from storage.rate_limits import metrics as limit_metrics  # noqa: F401  (as well)
 from storage.records.audit import Audit, Kind
 from tests.chat.processes import ROOT
@@ -74,3 +76,8 @@ def test_alerts_are_about_metrics_that_there_are():
 def test_every_call_of_the_audit_is_one(line):
     parser = cache_audit.Command().create_parser("manage.py", "cache_audit")
     assert parser.parse_args(line.split())
+
+
+def test_every_reason_is_there_with_its_remedy():
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|$", GUIDE, re.MULTILINE)
+    assert rows == [(reason.label, reason.remedy) for reason in Reason]

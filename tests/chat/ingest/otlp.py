@@ -31,19 +31,21 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 def recorded(name: str) -> bytes:
     """A recorded body, unpacked."""
     path = BODIES / name
-    content = path.read_bytes()
-    return gzip.decompress(content) if path.suffix == ".gz" else content
+    unpack = {".gz": gzip.decompress, ".deflate": zlib.decompress}.get(path.suffix, bytes)
+    return unpack(path.read_bytes())
 
 
-def post(client: Any, body: bytes, path: str = TRACES, media_type: str = PROTOBUF, **headers: Any):
+def post(
+    client: Any, body: bytes, path: str = TRACES, media_type: str = PROTOBUF, **headers: Any
+) -> Any:
     """Send a body as an exporter does."""
     return client.post(path, body, content_type=media_type, CONTENT_TYPE=media_type, **headers)
 
 
 def packed(client: Any, body: bytes, encoding: str, **options: Any) -> Any:
     """Send a compressed body."""
-    pack = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
-    return post(client, pack(body), HTTP_CONTENT_ENCODING=encoding, **options)
+    content = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
+    return post(client, content, HTTP_CONTENT_ENCODING=encoding, **options)
 
 
 def said(text: str, role: str = "user") -> str:
@@ -69,7 +71,7 @@ def chat(**attributes: Any) -> dict[str, Any]:
 
 def span(number: int = 1, attributes: dict[str, Any] | None = None, **fields: Any) -> Span:
     """A span with an id of its own."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "trace_id": bytes.fromhex(TRACE),
         "span_id": number.to_bytes(8, "big"),
         "name": "chat m",

@@ -1,11 +1,14 @@
 """What is counted arrives in the database once: from threads, processes, and after failures."""
 
+import sqlite3
+import sys
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
@@ -57,6 +60,15 @@ def broken(monkeypatch):
 
     monkeypatch.setattr(intake, "add", fail_or_add)
     return state
+
+
+@pytest.fixture
+def hasty():
+    """Threads take turns after every few instructions."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -150,7 +162,7 @@ class TestHours:
         record("otlp", None)
         assert "What came from otlp could not be counted." in caplog.text
 
-    def test_threads_that_count_while_another_writes_lose_nothing(self, hours):
+    def test_threads_that_count_while_another_writes_lose_nothing(self, hours, hasty):
         def count():
             for _ in range(200):
                 record("otlp", taken(1))
@@ -185,6 +197,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps=STEPS)
 def test_whatever_fails_each_is_written_once(steps):
     hours, written, sent = Hours(in_background=False), {}, {}
@@ -213,7 +226,7 @@ def test_whatever_fails_each_is_written_once(steps):
 
 
 PROGRAM = """
-import config, django, json, multiprocessing, os
+import config, django, multiprocessing
 django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
@@ -242,13 +255,11 @@ for process in processes:
 @pytest.mark.parametrize("writes_between", [False, True])
 def test_processes_that_end_at_once_have_all_been_counted(tmp_path, writes_between):
     """Each process writes what waits when it ends, and none what its parent counted."""
-    import sqlite3
-
     values = environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings")
     program = PROGRAM.replace("{writes_between}", str(writes_between))
     result = fork_server.run(["-c", program], values)
     assert result.returncode == 0, result.stderr
-    with sqlite3.connect(tmp_path / "data.sqlite3") as database:
+    with closing(sqlite3.connect(tmp_path / "data.sqlite3")) as database:
         found = dict(
             database.execute(
                 "SELECT outcome, SUM(count) FROM storage_intakecount WHERE outcome != 'told'"

@@ -7,6 +7,7 @@ import asking
 import otel
 from agents import (
     Agent,
+    ModelSettings,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     Runner,
@@ -37,6 +38,7 @@ async def ask(conversation: Conversation) -> None:
         name="assistant",
         instructions=c.SYSTEM,
         model=kind(model=c.MODEL, openai_client=client),
+        model_settings=ModelSettings(include_usage=conversation.asks_usage),
         tools=[temperature] if conversation.calls_tool else [],
     )
     said: list[Any] = [{"role": role, "content": text} for role, text in conversation.history]

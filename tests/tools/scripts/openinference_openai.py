@@ -1,4 +1,4 @@
-"""openinference-instrumentation-openai, by Arize. The user that OpenAI is told is in the request."""
+"""openinference-instrumentation-openai, by Arize. The request tells the user."""
 
 import asking
 import openai
