@@ -26,7 +26,16 @@ def environment_of(run: Run) -> Path:
     made = folder / "made-from"
     if not (made.exists() and made.read_text() == wanted.read_text()):
         subprocess.run([UV, "venv", "--quiet", "--clear", folder], check=True)
-        install = [UV, "pip", "install", "--quiet", "--python", python, "-r", wanted]
+        install: list[str | Path] = [
+            UV,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            python,
+            "-r",
+            wanted,
+        ]
         subprocess.run(install, check=True)
         made.write_text(wanted.read_text())
     return python
