@@ -21,6 +21,9 @@ from storage.models import ChatInteraction
 LINE_LIMIT = 4 * 1024 * 1024
 """The most bytes in a line. The largest record needs 2.4 MB, with every character escaped."""
 
+GZIP_LEVEL = 6
+"""As of `gzip`. Python's default, 9, saves another 0.2 % of real texts at a quarter more time."""
+
 
 class BadLine(ValueError):
     """A line that is not a valid record. The message says why."""
@@ -113,7 +116,7 @@ def opened_for_writing(name: str) -> Iterator[IO[bytes]]:
 
 def _compressed(name: str, raw: IO[bytes]) -> Any:
     if name.endswith(".gz"):
-        return gzip.GzipFile(filename="", fileobj=raw, mode="wb")
+        return gzip.GzipFile("", "wb", GZIP_LEVEL, raw)
     if name.endswith(".zst"):
         checksum: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
         return zstd.ZstdFile(raw, "wb", options=checksum)

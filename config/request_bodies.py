@@ -14,7 +14,7 @@ from chat.api.problems import (
     TooLarge,
     UnsupportedMediaType,
 )
-from config.admission import Admission, ApiBody, too_many_senders
+from config.admission import INGEST, Admission, ApiBody, too_many_senders
 from config.middleware import CALLS
 
 FORM_LIMIT = 256 * 1024
@@ -38,7 +38,8 @@ def admit(environ: dict[str, Any], admission: Admission) -> Problem | None:
     read by its view, which first wants to know the caller.
     """
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-    if method not in METHODS:  # answered with 405, unread
+    if method not in METHODS or (method != "POST" and path.startswith(INGEST)):
+        # answered with 405, unread
         environ |= {"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
         return None
     if path.startswith(CALLS) and method in ("POST", "PATCH"):

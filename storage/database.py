@@ -25,7 +25,7 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import CHECKS_OF_STORED
 from storage.records.cursors import Position
-from storage.records.json import Record, dumps, from_record
+from storage.records.json import Record, Stored, dumps, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
@@ -73,6 +73,11 @@ class Database(ABC):
     @abstractmethod
     def read(self, interaction_id: str) -> ChatInteraction | None:
         """The hot interaction with this id, or None."""
+
+    def read_stored(self, interaction_id: str) -> Stored | None:
+        """As `read`. A backend that can write JSON itself does so."""
+        interaction = self.read(interaction_id)
+        return None if interaction is None else Stored.of(interaction)
 
     @abstractmethod
     def save(self, interaction: ChatInteraction) -> None:

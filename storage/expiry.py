@@ -11,13 +11,19 @@ from django.conf import settings
 
 MICROSECOND = timedelta(microseconds=1)
 
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+"""The earliest time."""
+
 AHEAD = timedelta(days=1)
 """How far ahead of the clock a row may be dated before it counts as dated in the future."""
 
 
 def cutoff() -> datetime:
     """The retention cutoff: interactions created at this time or earlier have expired."""
-    return days_before(datetime.now(UTC), settings.RETENTION_TOTAL_DAYS)
+    try:
+        return datetime.now(UTC) - timedelta(settings.RETENTION_TOTAL_DAYS)
+    except OverflowError:
+        return BEGINNING
 
 
 def hot_since() -> datetime:
@@ -65,6 +71,7 @@ def days_before(moment: datetime, days: int) -> datetime:
     """The time so many days of 24 hours earlier, in UTC; the earliest time if it is before that."""
     try:
         # In UTC: elsewhere a day may have 23 or 25 hours, and Python would count it as one.
-        return moment.astimezone(UTC) - timedelta(days=days)
+        in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        return in_utc - timedelta(days)
     except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
+        return BEGINNING

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from storage import limits
+from storage import expiry, limits
 from storage.archive.archive import Archive
 from storage.archive.cold import ATTEMPTS, ColdStorage
 from storage.cache.base import Cache
@@ -35,8 +35,6 @@ from storage.records.outcomes import Outcome
 from storage.records.pages import JsonPage, Page, PageQuery, Slice
 from storage.records.questions import Question
 from storage.records.stubs import Segments, TakenByStub
-
-BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Storage:
@@ -77,7 +75,10 @@ class Storage:
         return await self.runner.run(self.get_interaction_sync, interaction_id)
 
     def get_interaction_sync(self, interaction_id: str) -> ChatInteraction | None:
-        found = self._found(interaction_id)
+        if limits.identifier_violation(interaction_id):
+            return None
+        found = self.cache.get(interaction_id, self.database.read)
+        found = found or self._cold.read(interaction_id)
         return None if found is None else found.interaction
 
     async def get_user_interactions(self, user_id: str, limit: int) -> list[ChatInteraction]:
@@ -111,11 +112,14 @@ class Storage:
     def get_json_sync(self, interaction_id: str, *, user_id: str | None = None) -> bytes | None:
         """The interaction with this id as `storage.records.json` writes it, or None.
 
-        Cheaper than `get_interaction` and `to_json`: a cached value is returned unchanged. With
-        `user_id`, an interaction of another user counts as unknown.
+        Cheaper than `get_interaction` and `to_json`: it goes past objects. With `user_id`, an
+        interaction of another user counts as unknown.
         """
-        found = self._found(interaction_id)
-        if found is None or (user_id is not None and user_id != found.interaction.user_id):
+        if limits.identifier_violation(interaction_id):
+            return None
+        found = self.cache.get_stored(interaction_id, self.database.read_stored)
+        found = found or self._cold.read(interaction_id)
+        if found is None or (user_id is not None and user_id != found.user_id):
             return None
         return found.json
 
@@ -272,7 +276,7 @@ class Storage:
         self, user_id: str, limit: int, before: Position | None = None
     ) -> list[ChatInteraction]:
         """The newest hot interactions of a user (before a time and id), expired ones among them."""
-        return self.database.newest_interactions(Slice(user_id, limit, BEGINNING, before))
+        return self.database.newest_interactions(Slice(user_id, limit, expiry.BEGINNING, before))
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
         """Replace interactions by stubs that name `segment`, which has them; returns the count.
@@ -327,18 +331,12 @@ class Storage:
             outcomes = self.database.create_many(interactions)
         return self._cold.compared(interactions, outcomes)
 
-    def _found(self, interaction_id: str) -> Stored | None:
-        if limits.identifier_violation(interaction_id):
-            return None
-        hot = self.cache.get(interaction_id, self.database.read)
-        return hot or self._cold.read(interaction_id)
-
     def _found_answer(self, question: Question) -> Stored | None:
         if not question.can_be_answered():
             return None
         found = self.cache.answer(question, self.database.find_answer, self.database.read)
         # If the newest is not recent, none is.
-        return found if found is not None and question.is_recent(found.interaction) else None
+        return found if found is not None and question.is_recent(found.created_at) else None
 
     def _page(self, user_id: str | None, query: PageQuery) -> Page:
         wanted = query.slice(user_id, pages.PAGE_TEXT)

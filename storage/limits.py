@@ -11,7 +11,9 @@ before this rule can still be read, exported and erased.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 IDENTIFIER_MAX_LENGTH = 255
 """Characters in `interaction_id` and `user_id`."""
@@ -39,6 +41,41 @@ for a slash, and percent signs that a client left as they are for an encoding.""
 
 _CONTROL = re.compile(rf"[{_CONTROLS}]")
 _DOT_SEGMENT = re.compile(DOT_SEGMENT_PATTERN)
+
+
+def is_sound(row: Mapping[str, Any]) -> bool:
+    """Whether a row with all fields keeps the limits below, by a test that nearly every row passes.
+
+    The limits field by field take five times as long, and decide about the rows that do not pass.
+    """
+    interaction_id, user_id = row["interaction_id"], row["user_id"]
+    message, response, model = row["message"], row["response"], row["model_used"]
+    inputs, outputs = row["input_tokens"], row["output_tokens"]
+    return (
+        type(interaction_id)
+        is type(user_id)
+        is type(message)
+        is type(response)
+        is type(model)
+        is str
+        and type(inputs) is type(outputs) is int
+        and 1 <= len(interaction_id) <= IDENTIFIER_MAX_LENGTH
+        and 1 <= len(user_id) <= IDENTIFIER_MAX_LENGTH
+        and 1 <= len(model) <= MODEL_MAX_LENGTH
+        and (ids := interaction_id + user_id).isascii()
+        and ids.isprintable()
+        and not (has_dot_segment(interaction_id) or has_dot_segment(user_id))
+        and model.isascii()
+        and model.isprintable()
+        and (message.isascii() or is_utf8(message))
+        and (response.isascii() or is_utf8(response))
+        and not ("\0" in message or "\0" in response)
+        and 4 * (len(message) + len(response)) <= TEXT_MAX_BYTES
+        and 0 <= inputs <= TOKENS_MAX
+        and 0 <= outputs <= TOKENS_MAX
+        and getattr(row["created_at"], "tzinfo", None) is UTC
+        and getattr(row["updated_at"], "tzinfo", None) is UTC
+    )
 
 
 def identifier_violation(value: object) -> str | None:

@@ -37,8 +37,7 @@ def translate(record: Any, place: str) -> Translated:
     """The call in a record, or why there is none."""
     if not isinstance(record, Mapping):
         return LeftOut(Reason.INVALID, "A record must be an object of JSON.", place)
-    call_type = record.get("call_type") or "completion"
-    if call_type not in CALL_TYPES:
+    if (_text(record.get("call_type", "completion")) or "?") not in CALL_TYPES:
         return LeftOut(Reason.NO_CALL, place=place)
     if record.get("status", "success") != "success":
         return LeftOut(Reason.FAILED, place=place)
@@ -93,11 +92,13 @@ def _user(record: Mapping[str, Any]) -> str | None:
 
 
 def _model(record: Mapping[str, Any]) -> str:
-    """The model that answered. Of a stream LiteLLM knows only the one that was asked for.
+    """The model that answered. Of a streamed chat, LiteLLM knows only what was asked for.
 
     The proxy's name of that one is the group; its `model` has the provider's name in front.
     """
-    answered = "" if record.get("stream") else _text(_mapping(record, "response").get("model"))
+    response = _mapping(record, "response")
+    is_known = not record.get("stream") or response.get("object") == "response"
+    answered = _text(response.get("model")) if is_known else ""
     return answered or _text(record.get("model_group")) or _text(record.get("model"))
 
 

@@ -1,21 +1,20 @@
 """`POST /api/v1/ingest/litellm/`: what LiteLLM's callback `generic_api` sends."""
 
 import functools
-import re
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any
 
 import msgspec
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from msgspec import UNSET, Raw, UnsetType
 
 from chat.api.problems import InvalidRequest, TooLarge
 from chat.api.schema import API_KEY_ONLY, responses
 from chat.api.views import json_response
 from chat.ingest.calls import LeftOut, Translated
-from chat.ingest.json_records import decoded
+from chat.ingest.json_records import decoded, mended
 from chat.ingest.keeping import Taken
 from chat.ingest.litellm import translate
 from chat.ingest.reasons import Reason
@@ -27,10 +26,6 @@ RECORDS = 10_000
 LISTED = 100
 """The most records that an answer says it left out, one by one."""
 
-_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?(?:NaN|Infinity)', re.DOTALL)
-
-
-_OBJECT = {"type": "object"}
 _COUNT = {"type": "integer", "minimum": 0}
 
 
@@ -43,28 +38,31 @@ _COUNT = {"type": "integer", "minimum": 0}
         description="An array of records, one record a line, or a single one; gzip if you say so. "
         "Sending them again changes nothing. A record that is not stored is no error: the answer "
         "says why.",
-        request={"application/json": {"oneOf": [{"type": "array", "items": _OBJECT}, _OBJECT]}},
+        request={"application/json": {}},
         responses={
-            (200, "application/json"): {
-                "type": "object",
-                "properties": {
-                    "received": _COUNT,
-                    "created": _COUNT,
-                    "unchanged": _COUNT,
-                    "left_out_count": _COUNT,
-                    "left_out": {
-                        "type": "array",
-                        "maxItems": LISTED,
-                        "items": {
-                            "type": "object",
-                            "properties": {
-                                name: {"type": "string"}
-                                for name in ("place", "reason", "detail", "remedy")
+            (200, "application/json"): OpenApiResponse(
+                {
+                    "type": "object",
+                    "properties": {
+                        "received": _COUNT,
+                        "created": _COUNT,
+                        "unchanged": _COUNT,
+                        "left_out_count": _COUNT,
+                        "left_out": {
+                            "type": "array",
+                            "maxItems": LISTED,
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    name: {"type": "string"}
+                                    for name in ("place", "reason", "detail", "remedy")
+                                },
                             },
                         },
                     },
                 },
-            },
+                "Read. `left_out` says what is not stored, and why.",
+            ),
             **responses((400, 401, 403, 413, 415, 503)),
         },
     )
@@ -126,8 +124,8 @@ def _items(body: bytes) -> Iterator[Raw]:
     """The items of an array, not decoded yet: all of them at once would take too much memory."""
     try:
         array = _array_decoder().decode(body)
-    except ValueError:
-        array = _decoded_again(_NUMBERS.sub(_as_null, body))
+    except (ValueError, RecursionError):
+        array = _decoded_again(mended(body))
     return (item for item in msgspec.structs.astuple(array) if item is not UNSET)
 
 
@@ -136,11 +134,6 @@ def _decoded_again(body: bytes) -> Any:
         return _array_decoder().decode(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"The body is not JSON that can be read: {error}") from None
-
-
-def _as_null(token: re.Match[bytes]) -> bytes:
-    """A number that Python writes and JSON does not have, as null; a string as it is."""
-    return token[0] if token[0][:1] == b'"' else b"null"
 
 
 def _is_one_value(body: bytes) -> bool:

@@ -61,7 +61,7 @@ def answer_in(messages: Sequence[Message]) -> Answer:
 def text_of(message: Message, between: str = "") -> str:
     """The text of a message, whose parts are joined by `between`."""
     content = _parts(message)
-    if isinstance(content, Mapping):
+    if isinstance(content, dict):
         content = [content]
     if isinstance(content, list):
         texts = [text for part in content if (text := _text_of_part(part)) is not None]
@@ -79,7 +79,7 @@ def _parts(message: Message) -> Any:
 def _text_of_part(part: Any) -> str | None:
     if isinstance(part, str):
         return part
-    if not isinstance(part, Mapping) or part.get("thought"):
+    if not isinstance(part, dict) or part.get("thought"):
         return None
     if "type" in part and not _is_one(part["type"], TEXT_TYPES):
         return None
@@ -107,13 +107,13 @@ def _tool_calls(message: Message) -> list[str]:
     for name in ("parts", "content"):
         if isinstance(parts := message.get(name), list):
             calls += [part for part in parts if _has_type(part, TOOL_CALL_TYPES)]
-    if _has_type(message, TOOL_CALL_TYPES) or isinstance(message.get("function_call"), Mapping):
+    if _has_type(message, TOOL_CALL_TYPES) or isinstance(message.get("function_call"), dict):
         calls.append(message)
     return [_id(call) for call in calls]
 
 
 def _has_type(part: Any, types: Collection[str]) -> bool:
-    return isinstance(part, Mapping) and _is_one(part.get("type"), types)
+    return isinstance(part, dict) and _is_one(part.get("type"), types)
 
 
 def _is_one(value: Any, values: Collection[str]) -> bool:
@@ -122,5 +122,5 @@ def _is_one(value: Any, values: Collection[str]) -> bool:
 
 
 def _id(call: Any) -> str:
-    found = (call.get("call_id") or call.get("id")) if isinstance(call, Mapping) else None
+    found = (call.get("call_id") or call.get("id")) if isinstance(call, dict) else None
     return found if isinstance(found, str) else "?"

@@ -4,7 +4,7 @@ A tool may have either as JSON, or as a bare text, which may happen to be JSON a
 is not as an API has it counts as it stands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -42,7 +42,7 @@ def request_in(value: Any) -> Any:
 
 def request_messages(request: Any) -> list[Message] | None:
     """The messages in a request, in whatever form; None if there are none."""
-    if isinstance(request, Mapping) and "role" not in request:
+    if isinstance(request, dict) and "role" not in request:
         request = next((found for name in INPUTS if (found := request.get(name))), None)
     return _messages(request, "user")
 
@@ -78,11 +78,11 @@ def _of_choice(choice: Any) -> Any:
 
 
 def _field(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, Mapping) else None
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _messages(value: Any, role: str) -> list[Message] | None:
-    if isinstance(value, (str, Mapping)):
+    if isinstance(value, (str, dict)):
         value = [value]
     if not isinstance(value, list):
         return None
@@ -91,7 +91,7 @@ def _messages(value: Any, role: str) -> list[Message] | None:
 
 def _with_roles(values: Sequence[Any], role: str) -> list[Message]:
     return [
-        value if isinstance(value, Mapping) else {"role": role, "content": value}
+        value if isinstance(value, dict) else {"role": role, "content": value}
         for value in values
-        if isinstance(value, (str, Mapping))
+        if isinstance(value, (str, dict))
     ]

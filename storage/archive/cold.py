@@ -37,13 +37,13 @@ class ColdStorage:
         for _ in range(ATTEMPTS):
             found = self.database.look(interaction_id)
             if not isinstance(found, Stub):
-                return None if found is None else Stored(interaction=found)
+                return None if found is None else Stored.of(found)
             stub = found
             if stub.has_expired:
                 return None
             archived = self._rows([stub]).get(interaction_id)
             if archived is not None:
-                return Archived(interaction=archived)
+                return Archived.of(archived)
         assert stub is not None
         self._report_missing(stub)
         return None
@@ -107,7 +107,7 @@ class ColdStorage:
         if isinstance(found, ChatInteraction):
             return found if found.user_id == user_id else None
         stored = self.read(interaction_id)
-        return found if stored is not None and stored.interaction.user_id == user_id else None
+        return found if stored is not None and stored.user_id == user_id else None
 
     def _rows(self, stubs: Sequence[Stub]) -> dict[str, ChatInteraction]:
         """The rows that stubs name, by id; without those that have moved meanwhile."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Read = Callable[[str], ChatInteraction | None]
 """Returns the interaction that the database has under an id now, all commits included."""
 
+ReadStored = Callable[[str], Stored | None]
+"""As `Read`, for a database that can write the JSON itself."""
+
 Find = Callable[[Question, Read], ChatInteraction | None]
 """Returns the newest answer to a question, or None. `Database.find_answer` is one."""
 
@@ -53,9 +56,18 @@ class Cache(ABC):
     write raises StorageUnavailable, as if its outcome were unknown.
     """
 
-    @abstractmethod
     def get(self, interaction_id: str, read: Read) -> Stored | None:
         """Returns the cached interaction, or calls `read` and caches what it returns."""
+
+        def read_stored(interaction_id: str) -> Stored | None:
+            interaction = read(interaction_id)
+            return None if interaction is None else Stored.of(interaction)
+
+        return self.get_stored(interaction_id, read_stored)
+
+    @abstractmethod
+    def get_stored(self, interaction_id: str, read: ReadStored) -> Stored | None:
+        """As `get`."""
 
     @abstractmethod
     def answer(self, question: Question, find: Find, read: Read) -> Stored | None:

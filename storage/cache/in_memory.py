@@ -21,24 +21,25 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from django.core.cache.backends.base import BaseCache
 
 from storage import expiry
 from storage.cache import keys, metrics
-from storage.cache.base import Cache, Find, Read, Writing
+from storage.cache.base import Cache, Find, Read, ReadStored, Writing
 from storage.cache.metrics import Counts
 from storage.exceptions import NoSharedCache, StorageError
 from storage.models import ChatInteraction
 from storage.records.audit import Audit
-from storage.records.json import Stored, to_json
+from storage.records.json import Stored
 from storage.records.questions import Question
 
+T = TypeVar("T")
 Version = tuple[int, ...]
 
-Entry = tuple[Version, bytes]
-"""The version of the database, and the JSON of the interaction."""
+Entry = tuple[Version, Stored]
+"""The version of the database, and the interaction."""
 
 LONGEST_WITHOUT_LOOK = 1.0
 """Seconds until a read asks for the version, if only to learn of an erasure by another process."""
@@ -84,12 +85,15 @@ class InMemoryCache(Cache):
         """How often memory was emptied. What was read before the last time is not cached."""
         self._lock = threading.Lock()
 
-    def get(self, interaction_id: str, read: Read) -> Stored | None:
-        key = keys.interaction_key(interaction_id)
-        return self._through(_BY_ID, key, lambda: read(interaction_id))
+    def get_stored(self, interaction_id: str, read: ReadStored) -> Stored | None:
+        return self._through(_BY_ID, _key(interaction_id), read, interaction_id)
 
     def answer(self, question: Question, find: Find, read: Read) -> Stored | None:
-        return self._through(_ANSWERS, keys.answer_key(question), lambda: find(question, read))
+        def found(question: Question) -> Stored | None:
+            interaction = find(question, read)
+            return None if interaction is None else Stored.of(interaction)
+
+        return self._through(_ANSWERS, keys.answer_key(question), found, question)
 
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
         if self._known_erasures is None:
@@ -100,8 +104,8 @@ class InMemoryCache(Cache):
         """Cache what this thread has just committed."""
         version = self._changes.committed_as()
         if version is not None:
-            key = keys.interaction_key(interaction.interaction_id)
-            self._keep(key, (version, to_json(interaction)), clears)
+            key = _key(interaction.interaction_id)
+            self._keep(key, (version, Stored.of(interaction)), clears)
 
     def erase_user(self, user_id: str) -> None:
         """Clear everything, of other users too: keys in memory cannot be listed."""
@@ -156,23 +160,19 @@ class InMemoryCache(Cache):
         self.clears += 1
 
     def _through(
-        self, counts: Counts, key: str, read: Callable[[], ChatInteraction | None]
+        self, counts: Counts, key: str, read: Callable[[T], Stored | None], asked: T
     ) -> Stored | None:
         entry: Entry | None = self._values.get(key)
         version = self._last_version() if entry is None else self._version()
         clears = self.clears
-        found = None if entry is None else self._hit(entry, version)
-        if found is not None:
+        if entry is not None and entry[0] == version and not _has_expired(entry):
             counts.hit.inc()
-            return found
+            return entry[1]
+        found = read(asked)
         if version is not None:
             counts.miss.inc()
-        interaction = read()
-        if interaction is None:
-            return None
-        found = Stored(interaction=interaction)
-        if version is not None:
-            self._keep(key, (version, found.json), clears)
+            if found is not None:
+                self._keep(key, (version, found), clears)
         return found
 
     def _last_version(self) -> Version | None:
@@ -184,16 +184,19 @@ class InMemoryCache(Cache):
             return self._version()
         return self._changes.last_version()
 
-    def _hit(self, entry: Entry, version: Version | None) -> Stored | None:
-        if entry[0] != version:
-            return None
-        found = Stored(json=entry[1])
-        return None if expiry.has_expired(found.interaction.created_at) else found
-
     def _keep(self, key: str, entry: Entry, clears: int) -> None:
         with self._lock:
             if clears == self.clears:  # otherwise its user may have been erased
                 self._values.set(key, entry, self._ttl)
+
+
+def _key(interaction_id: str) -> str:
+    """Without a hash, unlike those of `keys`: nobody else sees it, and it equals none of them."""
+    return f"interaction:{interaction_id}"
+
+
+def _has_expired(entry: Entry) -> bool:
+    return expiry.has_expired(entry[1].created_at)
 
 
 class _Writing(Writing):

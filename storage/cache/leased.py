@@ -8,6 +8,7 @@ keys of its message.
 
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from django_redis.cache import RedisCache
 from storage import expiry, limits
 from storage.cache import keys, metrics
 from storage.cache.audit import audit_cache
-from storage.cache.base import Cache, Find, Read, Writing
+from storage.cache.base import Cache, Find, Read, ReadStored, Writing
 from storage.cache.guarded import GuardedCache, Guards
 from storage.cache.leases import LEASE_SECONDS, VALUE_MAX_BYTES
 from storage.cache.read_through import Reading, ReadThrough, Unreadable, new_token
@@ -25,7 +26,7 @@ from storage.cache.reliable_cells import ReliableCells
 from storage.exceptions import CacheNotErased, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.records.audit import Audit
-from storage.records.json import Stored
+from storage.records.json import Stored, to_json
 from storage.records.questions import Question
 
 
@@ -46,7 +47,7 @@ class LeasedCache(Cache):
         """The circuit breakers of the server. Whoever else asks it shares them."""
         return self._strings.guards
 
-    def get(self, interaction_id: str, read: Read) -> Stored | None:
+    def get_stored(self, interaction_id: str, read: ReadStored) -> Stored | None:
         return self.through.get(_ById(self, interaction_id, read))
 
     def answer(self, question: Question, find: Find, read: Read) -> Stored | None:
@@ -103,9 +104,9 @@ class LeasedCache(Cache):
         if not self.cells.confirmed_mark(marked):
             raise CacheNotErased
 
-    def seconds_for(self, interaction: ChatInteraction) -> float:
-        """How long it may be cached, in seconds."""
-        return min(self._ttl, expiry.seconds_left(interaction.created_at))
+    def seconds_for(self, created_at: datetime) -> float:
+        """How long an interaction of that time may be cached, in seconds."""
+        return min(self._ttl, expiry.seconds_left(created_at))
 
 
 class _Writing(Writing):
@@ -139,37 +140,36 @@ class _Writing(Writing):
         elif error is not None or self.committed is None or self._token is None:
             self._cells.end(self._key, self._token or b"", None, 0, self._marked)
         else:
-            seconds = self._cache.seconds_for(self.committed)
-            value = Stored(interaction=self.committed).json
+            seconds = self._cache.seconds_for(self.committed.created_at)
+            value = to_json(self.committed)
             self._cells.end(self._key, self._token, value, seconds, self._marked)
 
 
 class _ById(Reading[Stored]):
     counts = metrics.counts_of("interaction")
 
-    def __init__(self, cache: LeasedCache, interaction_id: str, read: Read) -> None:
+    def __init__(self, cache: LeasedCache, interaction_id: str, read: ReadStored) -> None:
         self.key = keys.interaction_key(interaction_id)
         self._cache = cache
         self._interaction_id = interaction_id
         self._read = read
 
     def from_cache(self, value: bytes) -> Stored | None:
-        found = Stored(json=value)
+        if len(value) > VALUE_MAX_BYTES:
+            raise Unreadable
         try:
-            if len(value) > VALUE_MAX_BYTES or (
-                found.interaction.interaction_id != self._interaction_id
-            ):
-                raise Unreadable
+            found = Stored.from_json(value)
         except (ValueError, RecursionError) as error:
             raise Unreadable from error
-        return None if expiry.has_expired(found.interaction.created_at) else found
+        if found.interaction_id != self._interaction_id:
+            raise Unreadable
+        return None if expiry.has_expired(found.created_at) else found
 
     def from_database(self) -> Stored | None:
-        interaction = self._read(self._interaction_id)
-        return None if interaction is None else Stored(interaction=interaction)
+        return self._read(self._interaction_id)
 
     def to_cache(self, found: Stored) -> tuple[bytes, float]:
-        return found.json, self._cache.seconds_for(found.interaction)
+        return found.json, self._cache.seconds_for(found.created_at)
 
 
 class _Answer(Reading[Stored]):
@@ -197,7 +197,7 @@ class _Answer(Reading[Stored]):
 
     def from_database(self) -> Stored | None:
         interaction = self._find(self._question, self._by_id)
-        return None if interaction is None else Stored(interaction=interaction)
+        return None if interaction is None else Stored.of(interaction)
 
     def _by_id(self, interaction_id: str) -> ChatInteraction | None:
         """Through the cache: whoever is given this answer by the cache reads it by id next."""
@@ -205,5 +205,4 @@ class _Answer(Reading[Stored]):
         return None if found is None else found.interaction
 
     def to_cache(self, found: Stored) -> tuple[bytes, float]:
-        interaction = found.interaction
-        return orjson.dumps(interaction.interaction_id), self._cache.seconds_for(interaction)
+        return orjson.dumps(found.interaction_id), self._cache.seconds_for(found.created_at)

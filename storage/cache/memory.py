@@ -19,12 +19,16 @@ class MemoryCache(LocMemCache):
     _cache: OrderedDict[str, Any]
     _lock: AbstractContextManager[Any]
     _has_expired: Callable[[str], bool]
+    _cull: Callable[[], None]
+    _expire_info: dict[str, float | None]
+    _max_entries: int
     _set: Callable[[str, Any, Any], None]
     _delete: Callable[[str], bool]
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Returns the value, or `default` if there is none or it has expired."""
-        key = self.make_and_validate_key(key, version)
+        if key not in self._cache:  # Django would raise and catch an error for each
+            return default
         with self._lock:
             if self._has_expired(key):
                 self._delete(key)
@@ -36,9 +40,13 @@ class MemoryCache(LocMemCache):
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> None:
         """Keep a value for `timeout` seconds."""
-        key = self.make_and_validate_key(key, version)
+        expires = self.get_backend_timeout(timeout)
         with self._lock:
-            self._set(key, value, timeout)
+            if len(self._cache) >= self._max_entries:
+                self._cull()
+            self._cache[key] = value
+            self._cache.move_to_end(key, last=False)
+            self._expire_info[key] = expires
 
     def add(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None

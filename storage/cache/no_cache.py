@@ -1,6 +1,6 @@
 """No cache: the database answers every read. CloudStorage has it when REDIS_URL is not set."""
 
-from storage.cache.base import Cache, Find, Read, Writing
+from storage.cache.base import Cache, Find, Read, ReadStored, Writing
 from storage.exceptions import NoSharedCache
 from storage.models import ChatInteraction
 from storage.records.audit import Audit
@@ -11,11 +11,12 @@ from storage.records.questions import Question
 class NoCache(Cache):
     """Keeps nothing, so there is nothing to keep in step with writes."""
 
-    def get(self, interaction_id: str, read: Read) -> Stored | None:
-        return _stored(read(interaction_id))
+    def get_stored(self, interaction_id: str, read: ReadStored) -> Stored | None:
+        return read(interaction_id)
 
     def answer(self, question: Question, find: Find, read: Read) -> Stored | None:
-        return _stored(find(question, read))
+        found = find(question, read)
+        return None if found is None else Stored.of(found)
 
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
         return Writing()
@@ -31,7 +32,3 @@ class NoCache(Cache):
 
     def audit(self, read: Read, find: Find, sample: int | None) -> Audit:
         raise NoSharedCache("There is no cache: REDIS_URL is not set.")
-
-
-def _stored(interaction: ChatInteraction | None) -> Stored | None:
-    return None if interaction is None else Stored(interaction=interaction)

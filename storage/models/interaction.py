@@ -138,8 +138,10 @@ class ChatInteraction(models.Model):
     @classmethod
     def from_stored(cls, values: dict[str, Any]) -> "ChatInteraction":
         """Returns an interaction that is stored. `values` as for `from_values`."""
-        interaction = cls.from_values(values)
-        interaction._state.adding = False
+        interaction = cls.__new__(cls)
+        state = values["_state"] = ModelState()
+        state.adding = False
+        interaction.__dict__ = values
         return interaction
 
     def clean(self) -> None:
@@ -149,7 +151,10 @@ class ChatInteraction(models.Model):
 
     def violations(self, checks: Checks = CHECKS) -> dict[str, str]:
         """Returns the limits that it breaks (`storage.limits`), as a sentence per field."""
-        return violations_in(self.__dict__, checks)
+        values = self.__dict__
+        if limits.is_sound(values) and not expiry.has_expired(values["created_at"]):
+            return {}
+        return violations_in(values, checks)
 
     @property
     def text_bytes(self) -> int:

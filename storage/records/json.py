@@ -4,8 +4,9 @@ Times are RFC 3339 in UTC, always with six digits of microseconds. So equal time
 and strings sort as the times do.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 import orjson
@@ -83,33 +84,65 @@ def from_record(record: Record) -> ChatInteraction:
 
 
 class Stored:
-    """A stored interaction, as an object or as JSON. Converts one into the other when needed."""
+    """A stored interaction, as its fields or as JSON. It never changes, so threads may share it."""
+
+    __slots__ = ("_fields", "_json", "created_at", "interaction_id", "user_id")
 
     def __init__(
-        self, *, interaction: ChatInteraction | None = None, json: bytes | None = None
+        self,
+        interaction_id: str,
+        user_id: str,
+        created_at: datetime,
+        *,
+        fields: Mapping[str, Any] | None = None,
+        json: bytes | None = None,
     ) -> None:
-        self._interaction = interaction
+        self.interaction_id = interaction_id
+        self.user_id = user_id
+        self.created_at = created_at
+        self._fields = fields
         self._json = json
+
+    @classmethod
+    def of(cls, interaction: ChatInteraction) -> Self:
+        """Keeps a copy: what becomes of the interaction does not matter."""
+        given = interaction.__dict__
+        fields = {name: given[name] for name in FIELDS}
+        for name in ("created_at", "updated_at"):
+            if fields[name].tzinfo is not UTC:
+                fields[name] = fields[name].astimezone(UTC)
+        return cls(*(fields[name] for name in _OUTLINE), fields=fields)
+
+    @classmethod
+    def from_json(cls, json: bytes) -> Self:
+        """Raises ValueError for what `to_json` has not written."""
+        fields = from_json(json).__dict__
+        return cls(*(fields[name] for name in _OUTLINE), fields=fields, json=json)
 
     @property
     def interaction(self) -> ChatInteraction:
-        """The interaction as an object."""
-        if self._interaction is None:
-            assert self._json is not None
-            self._interaction = from_json(self._json)
-        return self._interaction
+        """The interaction as an object, a new one each time."""
+        if self._fields is not None:
+            return ChatInteraction.from_stored({**self._fields})
+        assert self._json is not None
+        return from_json(self._json)
 
     @property
     def json(self) -> bytes:
         """The interaction as `to_json` writes it."""
         if self._json is None:
-            assert self._interaction is not None
-            self._json = to_json(self._interaction)
+            self._json = to_json(self.interaction)
         return self._json
+
+
+_OUTLINE = ("interaction_id", "user_id", "created_at")
+"""What is looked at without the rest."""
 
 
 class Archived(Stored):
     """A cold interaction."""
+
+    __slots__ = ()
 
     @property
     def json(self) -> bytes:

@@ -34,6 +34,6 @@ class Question:
             and self.model_used in (None, interaction.model_used)
         )
 
-    def is_recent(self, interaction: ChatInteraction) -> bool:
-        """Whether the interaction was created within `max_age`."""
-        return self.max_age is None or datetime.now(UTC) - interaction.created_at <= self.max_age
+    def is_recent(self, created_at: datetime) -> bool:
+        """Whether an interaction of that time was created within `max_age`."""
+        return self.max_age is None or datetime.now(UTC) - created_at <= self.max_age

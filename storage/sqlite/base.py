@@ -121,9 +121,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         Raises OperationalError in a forked child that may not use the database.
         """
         found = _pools.get(self.settings_dict["NAME"])
-        options = self.settings_dict["OPTIONS"].get("pool")
-        if found is not None or not options or self.is_in_memory_db():
+        if found is not None:
             return found
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if not options or self.is_in_memory_db():
+            return None
         return _new_pool(str(self.settings_dict["NAME"]), options, self._timeout)
 
     def open(self) -> Connection:

@@ -15,7 +15,7 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import COMPLETED_FIELDS
 from storage.records.cursors import Position
-from storage.records.json import Record, from_json
+from storage.records.json import Record, Stored, from_json
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
@@ -60,6 +60,13 @@ class SqliteDatabase(Database):
     def read(self, interaction_id: str) -> ChatInteraction | None:
         with translated:
             return self._read(interaction_id)
+
+    def read_stored(self, interaction_id: str) -> Stored | None:
+        sql = queries.select_json_by_id(self._alias)
+        with translated:
+            rows = self._rows(sql, {"interaction_id": interaction_id})
+        found = queries.to_stored(rows[0]) if rows else None
+        return None if found is None or expiry.has_expired(found.created_at) else found
 
     def save(self, interaction: ChatInteraction) -> None:
         interaction_id = interaction.interaction_id

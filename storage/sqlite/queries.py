@@ -18,7 +18,7 @@ from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 from storage import expiry
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS, HAS_RESPONSE, message_parts
-from storage.records.json import Record
+from storage.records.json import Record, Stored
 from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub
@@ -85,6 +85,8 @@ _RECORD = JSONObject(
 )
 """The record of a row, with its fields in the order of the data model."""
 
+_JSON = Cast(_RECORD, models.BinaryField())
+
 
 def parameter(name: str, field_name: str | None = None) -> Parameter:
     """Returns a parameter with the type of a field, by default the field of the same name."""
@@ -96,6 +98,15 @@ def select_by_id(alias: str) -> str:
     """Parameters: interaction_id. Columns: FIELDS."""
     found = ChatInteraction.objects.filter(interaction_id=parameter("interaction_id"))
     return _sql(found.order_by(), alias)
+
+
+@functools.cache
+def select_json_by_id(alias: str) -> str:
+    """Parameters: interaction_id. Columns: interaction_id, user_id, created_at, and the record as
+    JSON, for the reason of `select_newest_json`."""
+    found = ChatInteraction.objects.filter(interaction_id=parameter("interaction_id"))
+    outline = "interaction_id", "user_id", "created_at"
+    return _sql(found.annotate(json=_JSON).values_list(*outline, "json").order_by(), alias)
 
 
 @functools.cache
@@ -111,7 +122,7 @@ def select_newest_json(alias: str, *, of_user: bool, before: bool, until: bool) 
     It is bytes, so that no text is decoded only to be encoded again. For ASCII that takes next to
     no time, but for texts with emoji a third of a page.
     """
-    found = _newest(of_user, before, until).annotate(json=Cast(_RECORD, models.BinaryField()))
+    found = _newest(of_user, before, until).annotate(json=_JSON)
     return _sql(found.values_list("json"), alias) + " LIMIT :limit"
 
 
@@ -309,6 +320,7 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
 def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
     """Returns the interaction in a row with the columns FIELDS."""
     identifier, user, message, response, model, inputs, outputs, created, updated = row
+    created_at = to_time(created)
     return ChatInteraction.from_stored(
         {
             "interaction_id": identifier,
@@ -318,10 +330,16 @@ def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
             "model_used": model,
             "input_tokens": inputs,
             "output_tokens": outputs,
-            "created_at": to_time(created),
-            "updated_at": to_time(updated),
+            "created_at": created_at,
+            "updated_at": created_at if updated == created else to_time(updated),
         }
     )
+
+
+def to_stored(row: tuple[Any, ...]) -> Stored:
+    """Returns what is in a row of `select_json_by_id`."""
+    interaction_id, user_id, created_at, json = row
+    return Stored(interaction_id, user_id, to_time(created_at), json=json)
 
 
 _NAMES = [field.name for field in FIELDS]

@@ -15,8 +15,9 @@ Names = Mapping[str, str]
 
 OPERATION = "gen_ai.operation.name"  # genai 1.3b0, openai-v2 2.4b0, Traceloop 0.62.4
 OPERATIONS = frozenset({"chat", "text_completion", "generate_content"})
-REQUEST_TYPE = "llm.request.type"  # Traceloop up to 0.52
+REQUEST_TYPE = "llm.request.type"  # Traceloop 0.48.1
 REQUEST_TYPES = frozenset({"chat", "completion"})
+FIRST_ROLE = "gen_ai.prompt.0.role"  # Traceloop 0.48.1, which has no type for the Responses API
 OPENINFERENCE_KIND = "openinference.span.kind"  # OpenInference 0.1.66
 LANGFUSE_TYPE = "langfuse.observation.type"  # Langfuse 5.0.4
 MLFLOW_TYPE = "mlflow.spanType"  # MLflow 3.17.2
@@ -25,7 +26,7 @@ MLFLOW_TYPES = frozenset({"CHAT_MODEL", "LLM"})
 # Who, which model, how many tokens.
 
 RESPONSE_ID = "gen_ai.response.id"  # genai 1.3b0, openai-v2 2.2b0, Traceloop 0.62.4
-ERROR = "error.type"  # genai 1.3b0, openai-v2 2.4b0, also in log records, Traceloop 0.62.4
+ERROR = "error.type"  # genai 1.3b0, openai-v2 2.4b0, in log records, Traceloop 0.62.4
 
 USER: Names = {
     "user.id": "OpenInference 0.1.66, Langfuse 5.0.4, opentelemetry-processor-baggage 0.66b1",
@@ -75,11 +76,11 @@ OUTPUT: Names = {
 }
 INPUT_LISTS: Names = {
     "llm.input_messages.": "OpenInference 0.1.66",
-    "gen_ai.prompt.": "Traceloop up to 0.52",
+    "gen_ai.prompt.": "Traceloop 0.48.1",
 }
 OUTPUT_LISTS: Names = {
     "llm.output_messages.": "OpenInference 0.1.66",
-    "gen_ai.completion.": "Traceloop up to 0.52",
+    "gen_ai.completion.": "Traceloop 0.48.1",
 }
 """How the names of attributes begin that have one field of one message each."""
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -67,11 +67,13 @@ def _is_call(attributes: Attributes) -> bool:
     operation = _text(attributes.get(names.OPERATION))
     if operation:
         return operation in names.OPERATIONS
+    if request_type := _text(attributes.get(names.REQUEST_TYPE)):
+        return request_type in names.REQUEST_TYPES
     return (
         attributes.get(names.OPENINFERENCE_KIND) == "LLM"
         or attributes.get(names.LANGFUSE_TYPE) == "generation"
         or _text(attributes.get(names.MLFLOW_TYPE)) in names.MLFLOW_TYPES
-        or _text(attributes.get(names.REQUEST_TYPE)) in names.REQUEST_TYPES
+        or names.FIRST_ROLE in attributes
     )
 
 
@@ -199,10 +201,10 @@ def _user(span: Span) -> str | None:
 
 
 def _user_in_request(attributes: Attributes, request: Any) -> str | None:
-    if not isinstance(request, Mapping):
+    if not isinstance(request, dict):
         with suppress(CutOff):
             request = decoded(attributes.get(names.REQUEST))
-    return _name(request.get("user")) if isinstance(request, Mapping) else None
+    return _name(request.get("user")) if isinstance(request, dict) else None
 
 
 def _name(value: Any) -> str | None:
@@ -221,7 +223,7 @@ def _text(value: Any) -> str:
 
 def _tokens(attributes: Attributes, tables: Names, usage: Any, fields: Sequence[str]) -> int:
     value = first(attributes, tables)
-    if value is None and isinstance(usage, Mapping):
+    if value is None and isinstance(usage, dict):
         value = next((usage[name] for name in fields if usage.get(name)), None)
     if isinstance(value, str) and value.isdecimal() and len(value) < 20:
         value = int(value)

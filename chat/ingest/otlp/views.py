@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema, extend_schema_view
 
 from chat.api.authentication import StaffSessionAuthentication
 from chat.api.problems import UnsupportedMediaType
@@ -13,6 +14,7 @@ from chat.ingest.keeping import Taken
 from chat.ingest.otlp import answers, json, protobuf
 from chat.ingest.otlp.answers import JSON, PROTOBUF
 from chat.ingest.otlp.conventions import calls
+from chat.ingest.otlp.operations import exporting
 from chat.ingest.otlp.spans import Span
 from chat.ingest.views import IngestView, detail_of
 
@@ -52,6 +54,7 @@ class OtlpView(IngestView):
         return PROTOBUF if _media_type(self.request.META) == PROTOBUF else JSON
 
 
+@exporting("export_traces", "spans", "ExportTraceServiceRequest")
 class TracesView(OtlpView):
     """Spans."""
 
@@ -59,6 +62,7 @@ class TracesView(OtlpView):
     rejected = "rejectedSpans"
 
 
+@exporting("export_logs", "log records", "ExportLogsServiceRequest")
 class LogsView(OtlpView):
     """Log records."""
 
@@ -66,8 +70,9 @@ class LogsView(OtlpView):
     rejected = "rejectedLogRecords"
 
 
+@extend_schema_view(post=extend_schema(exclude=True))
 class LangfuseView(TracesView):
-    """Spans of Langfuse's SDK, which shows its keys as HTTP Basic."""
+    """Spans of Langfuse's SDK, which shows its keys as HTTP Basic. Nobody else sends there."""
 
     source = "langfuse"
     authentication_classes = [PasswordAuthentication, StaffSessionAuthentication]

@@ -15,8 +15,9 @@ from chat.management.notes import note
 from chat.progress import progress
 from storage import get_storage
 from storage.exceptions import StorageError
+from storage.interface import Storage
 from storage.records.json import to_json
-from storage.records.pages import Page, PageQuery
+from storage.records.pages import PageQuery
 
 PAGE_SIZE = 200
 
@@ -77,22 +78,38 @@ class Command(BaseCommand):
     def _export(self, name: str, user_id: str | None, query: PageQuery) -> int:
         count = 0
         with interchange.opened_for_writing(name) as file, progress("exporting") as report:
-            for page in _pages(user_id, query):
-                for interaction in page.interactions:
-                    file.write(to_json(interaction) + b"\n")
-                count += len(page.interactions)
+            for lines in _pages(user_id, query):
+                file.write(b"".join(line + b"\n" for line in lines))
+                count += len(lines)
                 report(count)
         return count
 
 
-def _pages(user_id: str | None, query: PageQuery) -> Iterator[Page]:
-    storage = get_storage()
-    while True:
-        if user_id is None:
-            page = storage.list_interactions_sync(query)
-        else:
-            page = storage.list_user_interactions_sync(user_id, query)
-        yield page
-        if page.next_cursor is None:
-            return
-        query = replace(query, cursor=page.next_cursor)
+def _pages(user_id: str | None, query: PageQuery) -> Iterator[list[bytes]]:
+    read = _hot_page if query.tier == "hot" else _cold_page
+    cursor: str | None = ""
+    while cursor is not None:
+        lines, cursor = read(get_storage(), user_id, replace(query, cursor=cursor or None))
+        yield lines
+
+
+def _hot_page(
+    storage: Storage, user_id: str | None, query: PageQuery
+) -> tuple[list[bytes], str | None]:
+    """The lines of a page and the cursor of the next one; on SQLite without making objects."""
+    if user_id is None:
+        page = storage.list_interactions_json_sync(query)
+    else:
+        page = storage.list_user_interactions_json_sync(user_id, query)
+    return page.items, page.next_cursor
+
+
+def _cold_page(
+    storage: Storage, user_id: str | None, query: PageQuery
+) -> tuple[list[bytes], str | None]:
+    """The same of archived interactions, whose JSON in the API has a tier, and a line has none."""
+    if user_id is None:
+        page = storage.list_interactions_sync(query)
+    else:
+        page = storage.list_user_interactions_sync(user_id, query)
+    return [to_json(interaction) for interaction in page.interactions], page.next_cursor

@@ -58,6 +58,8 @@ ADMIN_NOTHING = "302 302 302 302 302 302 302 404 404 302"
 ADMIN_LOGIN = "200 200 200 200 200 200 200 302 302 200"
 ADMIN_NOT_SO = "302 302 302 302 302 302 302 405 405 302"
 
+INGEST = "401 401 401 401 200 200 200 403 403 401"
+
 READING = ("GET", "HEAD")
 
 INTERACTION = "api/v1/interactions/<interaction_id>/"
@@ -82,6 +84,10 @@ TABLE = {
     "api/v1/users/<user_id>/export/": {"GET": ERASE, "HEAD": ERASE},
     "api/v1/users/<user_id>/": {"DELETE": ERASE},
     "api/v1/erasures/<erasure_id>/": {"GET": ERASE, "HEAD": ERASE},
+    "^api/otlp/v1/traces/?$": {"POST": INGEST},
+    "^api/otlp/v1/logs/?$": {"POST": INGEST},
+    "^api/public/otel/v1/traces/?$": {"POST": INGEST},
+    "^api/v1/ingest/litellm/?$": {"POST": INGEST},
     "api/schema/": {"GET": EVERYONE, "HEAD": EVERYONE},
     "api/docs/": {"GET": EVERYONE, "HEAD": EVERYONE},
     "healthz": {"GET": EVERYONE, "POST": EVERYONE},
@@ -107,6 +113,8 @@ TABLE = {
 }
 if apps.is_installed("unfold"):
     TABLE["admin/search/"] = {"GET": ADMIN, "POST": ADMIN}
+
+OTLP = ("/api/otlp/v1/traces", "/api/otlp/v1/logs", "/api/public/otel/v1/traces")
 
 SEEN = "admin/storage/chatinteraction/"
 TABLE |= {
@@ -183,6 +191,8 @@ class World:
             path = path.replace(placeholder, value)
         if method not in READING:
             self.make()  # the caller before may have deleted it
+        if path in OTLP:
+            return self.client(caller).generic(method, path, CONTENT_TYPE="application/x-protobuf")
         if not path.startswith("/api/v1/"):
             return self.client(caller).generic(method, path)
         body = {"response": "r"} if method == "PATCH" else new()
@@ -223,6 +233,8 @@ def world(storage, make_interaction):
         "<id>": str(viewer.pk),
         "^(?P<app_label>auth|storage)/$": "storage/",
         "(?P<url>.*)$": "no/such/page/",
+        "^api/": "api/",
+        "/?$": "",
     }
 
     def make():

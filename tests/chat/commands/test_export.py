@@ -10,7 +10,6 @@ from chat.management.commands import export_interactions
 from storage.compat import zstd
 from storage.exceptions import StorageUnavailable
 from storage.interface import Storage
-from storage.records.json import to_json
 from tests.chat.lines import command, lines, record
 from tests.chat.processes import COMMAND_SECONDS, run, start
 
@@ -136,15 +135,21 @@ def test_a_path_that_cannot_be_written_is_an_error(fill, tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def stops_after_one(monkeypatch, error):
-    write = to_json
+@pytest.fixture
+def before_each_page(storage, monkeypatch):
+    """Calls a function before each page is read. A page has one interaction."""
 
-    def fail(interaction):
-        if interaction.interaction_id != "i000002":
-            raise error
-        return write(interaction)
+    def call(function):
+        read_page = storage.database.newest_json
 
-    monkeypatch.setattr(export_interactions, "to_json", fail)
+        def called(wanted):
+            function(wanted)
+            return read_page(wanted)
+
+        monkeypatch.setattr(export_interactions, "PAGE_SIZE", 1)
+        monkeypatch.setattr(storage.database, "newest_json", called)
+
+    return call
 
 
 @pytest.mark.parametrize("name", ["file.jsonl", "file.jsonl.gz", "file.jsonl.zst"])
@@ -154,12 +159,17 @@ def stops_after_one(monkeypatch, error):
     ids=["ctrl-c", "disk full"],
 )
 def test_an_export_that_is_cut_short_leaves_what_was_there(
-    fill, tmp_path, monkeypatch, name, error, status
+    fill, before_each_page, tmp_path, name, error, status
 ):
     fill(3)
     path = tmp_path / name
     path.write_text("what was there before")
-    stops_after_one(monkeypatch, error)
+
+    def stop_after_one(wanted):
+        if wanted.before is not None:
+            raise error
+
+    before_each_page(stop_after_one)
     found, _, errors = command("export_interactions", path)
     assert (found, bool(errors)) == (status, True)
     assert path.read_text() == "what was there before"
@@ -172,7 +182,7 @@ def test_a_store_that_is_away_is_an_error(fill, tmp_path, monkeypatch):
     def fail(*args):
         raise StorageUnavailable("The store is away.")
 
-    monkeypatch.setattr(Storage, "list_interactions_sync", fail)
+    monkeypatch.setattr(Storage, "list_interactions_json_sync", fail)
     status, _, errors = command("export_interactions", tmp_path / "file.jsonl")
     assert (status, errors) == (1, "The store is away.\n")
     assert list(tmp_path.iterdir()) == []
@@ -203,18 +213,13 @@ def test_the_shell_gets_the_status_and_no_traceback(folder):
     assert b"Traceback" not in finished.stderr
 
 
-def test_a_file_that_is_read_by_others_is_never_half_written(fill, tmp_path, monkeypatch):
+def test_a_file_that_is_read_by_others_is_never_half_written(fill, before_each_page, tmp_path):
     """A reader sees the old file or the new one: it is put in place in one step."""
     fill(3)
     path = tmp_path / "file.jsonl"
     path.write_text("old")
-    write, seen = to_json, []
-
-    def look(interaction):
-        seen.append(path.read_text())
-        return write(interaction)
-
-    monkeypatch.setattr(export_interactions, "to_json", look)
+    seen = []
+    before_each_page(lambda wanted: seen.append(path.read_text()))
     command("export_interactions", path)
     assert seen == ["old"] * 3
     assert len(read(path)) == 3

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chat import output
+from storage.interface import Storage
 from tests.chat.lines import command, lines, record
 
 COUNT = 3
@@ -182,6 +183,6 @@ def test_a_pipe_whose_export_fails_is_told_to_be_incomplete(tmp_path, monkeypatc
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("chat.management.commands.export_interactions.to_json", stop)
+    monkeypatch.setattr(Storage, "list_interactions_json_sync", stop)
     status, _, errors = export(Path("/dev/null"))
     assert (status, errors) == (130, "Stopped; the export is not complete.\n")

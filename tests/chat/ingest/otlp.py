@@ -37,15 +37,17 @@ def recorded(name: str) -> bytes:
     return zlib.decompress(content) if path.suffix == ".deflate" else content
 
 
-def post(client: Any, body: bytes, path: str = TRACES, media_type: str = PROTOBUF, **headers: Any):
+def post(
+    client: Any, body: bytes, path: str = TRACES, media_type: str = PROTOBUF, **headers: Any
+) -> Any:
     """Send a body as an exporter does."""
     return client.post(path, body, content_type=media_type, CONTENT_TYPE=media_type, **headers)
 
 
 def packed(client: Any, body: bytes, encoding: str, **options: Any) -> Any:
     """Send a compressed body."""
-    pack = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
-    return post(client, pack(body), HTTP_CONTENT_ENCODING=encoding, **options)
+    content = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
+    return post(client, content, HTTP_CONTENT_ENCODING=encoding, **options)
 
 
 def said(text: str, role: str = "user") -> str:
@@ -71,7 +73,7 @@ def chat(**attributes: Any) -> dict[str, Any]:
 
 def span(number: int = 1, attributes: dict[str, Any] | None = None, **fields: Any) -> Span:
     """A span with an id of its own."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "trace_id": bytes.fromhex(TRACE),
         "span_id": number.to_bytes(8, "big"),
         "name": "chat m",

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import urljoin
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from storage import limits
 from storage.models import ApiKey
+from storage.models.interaction import violations_in
 
 QUICK = settings(max_examples=100, derandomize=True, database=None, deadline=None)
 
@@ -79,6 +81,40 @@ def test_a_type_that_is_wrong_is_named():
 
 def test_a_sound_interaction_has_no_violations(make_interaction):
     assert make_interaction().violations() == {}
+
+
+IDS = st.sampled_from(["a", "a" * 255, "ada@example.com", "", "a" * 256, "é", "a/../b", "\n", 1])
+TEXTS = st.sampled_from(["", "a", "é" * 9, "a\0", "\ud800", "a" * 97_500, "é" * 195_001, None])
+COUNTS = st.sampled_from([0, 1, 2**53 - 1, 2**53, -1, 1.0, True, "1"])
+NOW = datetime.now(UTC)
+TIMES = st.sampled_from(
+    [NOW, NOW.replace(tzinfo=None), NOW.astimezone(timezone(timedelta(1 / 24)))]
+)
+
+
+@settings(QUICK, max_examples=1000)
+@given(
+    row=st.fixed_dictionaries(
+        {name: IDS for name in ("interaction_id", "user_id")}
+        | {name: TEXTS for name in ("message", "response", "model_used")}
+        | {name: COUNTS for name in ("input_tokens", "output_tokens")}
+        | {name: TIMES for name in ("created_at", "updated_at")}
+    )
+)
+def test_a_row_that_passes_at_once_breaks_no_limit(row):
+    assert not (limits.is_sound(row) and violations_in(row))
+
+
+@pytest.mark.parametrize("text", ["How?", "Wie heißt das? 😀", ""])
+def test_ordinary_rows_pass_at_once(make_interaction, text):
+    row = make_interaction(user_id="ada@example.com", message=text, response=text).__dict__
+    assert limits.is_sound(row)
+
+
+@pytest.mark.parametrize("name", ["interaction_id", "user_id", "message", "response", "model_used"])
+@pytest.mark.parametrize("value", ["a/../b\0", "a" * 400_000, "\ud800", None])
+def test_a_row_with_one_unsound_field_does_not(make_interaction, name, value):
+    assert not limits.is_sound(make_interaction().__dict__ | {name: value})
 
 
 def test_each_field_has_its_own_violation(make_interaction):

@@ -246,7 +246,7 @@ def test_what_is_read_while_its_user_is_erased_does_not_stay_in_memory(other_sto
         return found
 
     other_storage.cache.get("i", read_and_be_erased)
-    assert not any(b"old" in json for _, json in caches["default"]._cache.values())
+    assert not any(b"old" in entry.json for _, entry in caches["default"]._cache.values())
 
 
 def save_ours(storage, make_interaction):

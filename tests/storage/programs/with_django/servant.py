@@ -33,7 +33,8 @@ def remembers(text: str) -> bool:
     """Whether it is anywhere in the memory of the cache, expired or not."""
     memory: Any = caches["default"]
     kept = [
-        value if isinstance(value, str) else value[1].decode() for value in memory._cache.values()
+        value if isinstance(value, str) else value[1].json.decode()
+        for value in memory._cache.values()
     ]
     return any(text in value for value in kept)
 
