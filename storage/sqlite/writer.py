@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from sqlite3 import Connection, OperationalError
 from typing import Any, Protocol
 
@@ -34,8 +34,8 @@ class Wrapper(Protocol):
     def let_go(self) -> None:
         """Give back the connection that this thread holds outside a transaction."""
 
-    def lend(self, connection: Connection) -> AbstractContextManager[None]:
-        """In this context, statements of the thread run on this connection, in a transaction."""
+    def run_on(self, connection: Connection, work: Work) -> Any:
+        """Returns the result of `work`, whose statements run on this connection."""
 
 
 class Writer:
@@ -185,8 +185,9 @@ class Writer:
 
         Raises sqlite3.Error if nothing was committed.
         """
-        outcomes = [_outcome(wrapper, connection, write, len(writes) == 1) for write in writes]
-        if len(writes) == 1 and outcomes[0][1] is not None:
+        is_alone = len(writes) == 1
+        outcomes = [_outcome(wrapper, connection, write, is_alone) for write in writes]
+        if is_alone and outcomes[0][1] is not None:
             _roll_back(connection)
             return outcomes
         connection.execute("COMMIT")
@@ -219,8 +220,7 @@ def _outcome(
         connection.execute("SAVEPOINT one_write")
     result, failure = None, None
     try:
-        with wrapper.lend(connection):
-            result = write.work()
+        result = wrapper.run_on(connection, write.work)
     except Exception as error:
         failure = error
         if not is_alone:  # raises if SQLite has undone the whole transaction
