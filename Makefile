@@ -26,6 +26,7 @@ test-all: .venv/.dev  ## The same with the strongest tests turned up, and covera
 
 test-tools: .venv/.dev  ## Real tools fill the application (needs the network); RUNS="...", RECORD=1
 	@$(BIN)/python -m tests.tools $(if $(RECORD),--record) $(RUNS)
+	@$(if $(RECORD)$(RUNS),,$(BIN)/python -m tests.tools --pages)
 
 soak: .venv/.dev  ## Load, faults and commands at random, on each backend for MINUTES=20
 	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend sqlite

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +74,3 @@ def run_script(run: Run, **values: str) -> subprocess.CompletedProcess[str]:
         timeout=SCRIPT_SECONDS,
         check=False,
     )
-
-
-def seconds_since(start: float) -> str:
-    return f"{time.monotonic() - start:.0f} s"
