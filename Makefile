@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run lint fix test test-all soak bench pictures platforms client test-clients requirements setup clean
+.PHONY: help run lint fix test test-all test-tools soak bench pictures platforms client test-clients requirements requirements-tools setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ test: .venv/.dev  ## Set up and pass every check and test; T=path runs one file 
 
 test-all: .venv/.dev  ## The same with the strongest tests turned up, and coverage; takes long
 	@$(BIN)/python -m tests all
+
+test-tools: .venv/.dev  ## Real tools fill the application (needs the network); RUNS="...", RECORD=1
+	@$(BIN)/python -m tests.tools $(if $(RECORD),--record) $(RUNS)
+	@$(if $(RECORD)$(RUNS),,$(BIN)/python -m tests.tools --pages)
 
 soak: .venv/.dev  ## Load, faults and commands at random, on each backend for MINUTES=20
 	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend sqlite
@@ -50,6 +54,11 @@ requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt
 	cd requirements && for name in uv base dev pictures; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --custom-compile-command "make requirements" $$name.in -o $$name.txt; done
+
+requirements-tools: .venv/.uv  ## Pin the releases of the tools that test-tools runs
+	cd tests/tools/requirements && for name in *.in; do \
+	  ../../../$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url \
+	    --custom-compile-command "make requirements-tools" $$name -o $${name%.in}.txt; done
 
 setup: .venv/.base  ## Make .venv with what the application needs
 

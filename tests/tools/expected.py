@@ -12,6 +12,7 @@ from tests.tools.conversations import (
     ANSWERED_BY,
     CASES,
     INPUT_TOKENS,
+    MODEL,
     OUTPUT_TOKENS,
     left_text,
 )
@@ -104,7 +105,13 @@ WITHOUT_RESPONSES = _not_sent("responses", "responses_stream")
 OPENAI_V2 = (
     WITHOUT_RESPONSES | _lost("refusal", "refusal_stream") | {"image": left_out("no_message")}
 )
-LITELLM_STREAMS = ("stream", "stream_usage", "refusal_stream", "left")
+LITELLM_STREAMS = {
+    # Of a stream it says which model was asked for, and counts tokens itself unless asked not to.
+    "stream": _kept("stream", tokens=(22, 6), model=MODEL),
+    "stream_usage": _kept("stream_usage", model=MODEL),
+    "refusal_stream": _kept("refusal_stream", response="", tokens=(26, 0), model=MODEL),
+    "responses_stream": _kept("responses_stream", model=MODEL),
+}
 
 PECULIAR: dict[str, Mapping[str, Outcome]] = {
     "genai-openai-1.3b0-default": {case: _without_text(case) for case in CASES},
@@ -129,7 +136,7 @@ PECULIAR: dict[str, Mapping[str, Outcome]] = {
     "langfuse-5.0.4": _lost("refusal", "refusal_stream"),
     "langfuse-3.10.0": _lost("refusal", "refusal_stream")
     | {"responses_stream": _kept("responses_stream", tokens=(0, 0))},
-    "litellm-1.110.2": _not_sent("left"),
+    "litellm-1.110.2": _not_sent("left") | LITELLM_STREAMS,
     "litellm-1.110.2-redacted": _all("redacted", "litellm-1.110.2-redacted")
     | {"failure": left_out("failed")},
     "llm-0.36": _not_sent("no_usage", "failure", "left", "choices", "responses", "responses_stream")

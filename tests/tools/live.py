@@ -3,6 +3,8 @@
 import re
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,6 +75,16 @@ class Application:
         pattern = rf'^chat_intake_left_out_total{{reason="(\w+)",source="{source}"}} (\S+)$'
         found = re.findall(pattern, body.decode(), re.MULTILINE)
         return Counter({reason: int(float(count)) for reason, count in found if float(count)})
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Application]:
+    """The application, until the block ends."""
+    application = Application(folder)
+    try:
+        yield application
+    finally:
+        application.stop()
 
 
 def _kept(one: dict[str, Any]) -> Kept:
