@@ -31,8 +31,10 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 def recorded(name: str) -> bytes:
     """A recorded body, unpacked."""
     path = BODIES / name
-    unpack = {".gz": gzip.decompress, ".deflate": zlib.decompress}.get(path.suffix, bytes)
-    return unpack(path.read_bytes())
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        return gzip.decompress(content)
+    return zlib.decompress(content) if path.suffix == ".deflate" else content
 
 
 def post(
