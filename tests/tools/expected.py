@@ -7,6 +7,7 @@ peculiar to a tool and its release stands by its name below.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from tests.tools.conversations import (
     ANSWERED_BY,
@@ -15,6 +16,7 @@ from tests.tools.conversations import (
     MODEL,
     OUTPUT_TOKENS,
     left_text,
+    pieces,
 )
 from tests.tools.runs import RUNS
 
@@ -39,6 +41,8 @@ class Outcome:
 
     kept: Kept | None = None
     left_out: Counter[str] = field(default_factory=Counter)
+    or_kept: tuple[Kept, ...] = ()
+    """What is right as well: it depends on how fast the tool was."""
 
 
 NOT_SENT = Outcome()
@@ -113,6 +117,33 @@ LITELLM_STREAMS = {
     "responses_stream": _kept("responses_stream", model=MODEL),
 }
 
+PROXY = {
+    case: _kept(case, tokens=(0, 0) if case == "no_usage" else None, model=MODEL)
+    for case in CASES
+    if not CASES[case].fails
+}
+PROXY |= {
+    # It asks for the token counts of each stream.
+    "stream": _kept("stream", tokens=COUNTED, model=MODEL),
+    "refusal_stream": _kept("refusal_stream", "", COUNTED, MODEL),
+    # What it has got from the model when it learns that its client has left.
+    "left": Outcome(
+        or_kept=tuple(
+            Kept(CASES["left"].question, text, MODEL, *COUNTED)
+            for text in accumulate(pieces(CASES["left"].answer))
+        )
+    ),
+    # Its callback may send the steps of a turn one by one.
+    **{
+        case: Outcome(
+            _kept(case, model=MODEL).kept,
+            _usual(case).left_out,
+            (Kept(CASES[case].question, CASES[case].answer, MODEL),),
+        )
+        for case in ("tool", "agent")
+    },
+}
+
 PECULIAR: dict[str, Mapping[str, Outcome]] = {
     "genai-openai-1.3b0-default": {case: _without_text(case) for case in CASES},
     "genai-openai-1.3b0-true": {case: _without_text(case) for case in CASES},
@@ -139,9 +170,12 @@ PECULIAR: dict[str, Mapping[str, Outcome]] = {
     "litellm-1.110.2": _not_sent("left") | LITELLM_STREAMS,
     "litellm-1.110.2-redacted": _all("redacted", "litellm-1.110.2-redacted")
     | {"failure": left_out("failed")},
+    "litellm-proxy-1.110.2": PROXY,
     "llm-0.36": _not_sent("no_usage", "failure", "left", "choices", "responses", "responses_stream")
-    | _lost("refusal", "refusal_stream")
-    | {case: _kept(case, tokens=COUNTED) for case in ("stream",)},
+    | {
+        "stream": _kept("stream", tokens=COUNTED),
+        "refusal_stream": _kept("refusal_stream", "", COUNTED),
+    },
 }
 
 
