@@ -159,7 +159,7 @@ PECULIAR: dict[str, Mapping[str, Outcome]] = {
     "openai-v2-2.4b0-event": OPENAI_V2,
     "traceloop-0.62.4": _lost("refusal_stream") | {"image": left_out("no_message")},
     "traceloop-0.48.1": _lost("refusal_stream", "left")
-    | WITHOUT_RESPONSES  # such a span does not say that it is a call of a model
+    | {case: left_out("no_user") for case in ("responses", "responses_stream")}
     | {"image": left_out("no_message")},
     "traceloop-0.62.4-untraced": {case: _without_text(case) for case in CASES},
     "openinference-0.1.66-hidden": _all("redacted", "openinference-0.1.66-hidden"),

@@ -30,7 +30,7 @@ from chat.ingest.otlp.attributes import (
     USER,
 )
 from chat.ingest.otlp.conventions import calls
-from chat.ingest.otlp.spans import RECORD_BYTES_MAX, RECORDS_MAX
+from chat.ingest.otlp.spans import RECORD_BYTES_MAX
 from chat.ingest.otlp.spans import Span as OtlpSpan
 from tests.chat.ingest.otlp import (
     JSON,
@@ -242,7 +242,7 @@ BOMBS = {
     "attributes": field(2, b"\x4a\x00" * EMPTY),
     "values": field(2, field(9, field(1, b"user.id") + field(2, field(5, b"\x0a\x00" * EMPTY)))),
     "events": field(2, b"\x5a\x00" * EMPTY),
-    "spans": field(2, b"") * (RECORDS_MAX // 2),
+    "spans": field(2, b"") * 2 * EMPTY,
     "one attribute": field(2, b"\x4a" + b"\x00\x4a" * EMPTY),
 }
 """Spans that are small, and would become large."""
@@ -261,9 +261,10 @@ def test_memory_is_bounded_by_the_body(kind):
     body = in_groups(BOMBS[kind])
     peak()
     before = peak()
-    for one in calls(protobuf.spans(body)):
-        assert isinstance(one, LeftOut)
-    assert peak() - before < 40 * len(body) / 2**20 + 50
+    with suppress(TooLarge):
+        for one in calls(protobuf.spans(body)):
+            assert isinstance(one, LeftOut)
+    assert peak() - before < 40 * len(body) / 2**20 + 20
 
 
 TOO_LARGE = "x" * RECORD_BYTES_MAX
