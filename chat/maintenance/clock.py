@@ -16,6 +16,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from storage import expiry
 from storage.exceptions import StorageError
+from storage.expiry import BEGINNING
 from storage.interface import Storage
 from storage.records.pages import Slice
 
@@ -109,6 +110,6 @@ def _newest(storage: Storage, now: datetime) -> datetime | None:
 def _newest_hot(storage: Storage, before: datetime) -> datetime | None:
     """When the newest hot interaction before a moment was created; None if there is none."""
     page = storage.database.newest_interactions(
-        Slice(None, 1, expiry.BEGINNING, None, created_before=before)
+        Slice(None, 1, BEGINNING, None, created_before=before)
     )
     return page[0].created_at if page else None

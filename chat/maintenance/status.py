@@ -15,6 +15,7 @@ from storage.archive.heads import Head
 from storage.archive.manifests import Manifest
 from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
+from storage.expiry import BEGINNING
 from storage.interface import Storage
 from storage.records.json import format_time
 from storage.records.pages import Slice
@@ -105,7 +106,7 @@ def _look_at_clock(storage: Storage, status: Status) -> None:
     server, now = clock.server_time(storage), datetime.now(UTC)
     status.clock_skew_seconds = None if server is None else round((now - server).total_seconds())
     status.clock = clock.problem_of(storage, now)
-    newest = storage.database.newest_interactions(Slice(None, 1, expiry.BEGINNING))
+    newest = storage.database.newest_interactions(Slice(None, 1, BEGINNING))
     status.newest_hot = format_time(newest[0].created_at) if newest else None
     if newest and newest[0].created_at > expiry.latest():
         status.future = len(storage.oldest(LATEST, FUTURE_AT_MOST, (expiry.latest(), "")))

@@ -102,8 +102,10 @@ def select_by_id(alias: str) -> str:
 
 @functools.cache
 def select_json_by_id(alias: str) -> str:
-    """Parameters: interaction_id. Columns: interaction_id, user_id, created_at, and the record as
-    JSON, for the reason of `select_newest_json`."""
+    """Parameters: interaction_id. Columns: interaction_id, user_id, created_at, record as JSON.
+
+    For the reason of `select_newest_json`.
+    """
     found = ChatInteraction.objects.filter(interaction_id=parameter("interaction_id"))
     outline = "interaction_id", "user_id", "created_at"
     return sql_of(found.annotate(json=_JSON).values_list(*outline, "json").order_by(), alias)
@@ -330,6 +332,8 @@ def question_parameters(question: Question) -> dict[str, Any]:
 
 def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
     """Returns the values of all FIELDS as SQLite keeps them."""
+    created_at, updated_at = interaction.created_at, interaction.updated_at
+    created = to_text(created_at)
     return {
         "interaction_id": interaction.interaction_id,
         "user_id": interaction.user_id,
@@ -338,8 +342,8 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
         "model_used": interaction.model_used,
         "input_tokens": interaction.input_tokens,
         "output_tokens": interaction.output_tokens,
-        "created_at": to_text(interaction.created_at),
-        "updated_at": to_text(interaction.updated_at),
+        "created_at": created,
+        "updated_at": created if updated_at is created_at else to_text(updated_at),
     }
 
 
@@ -410,7 +414,7 @@ def to_stub(row: tuple[Any, ...]) -> Stub:
 
 
 def sql_of(queryset: "models.QuerySet[Any]", alias: str) -> str:
-    """The SQL of a query, with constants as literals: SQLite matches an index on an expression by its text."""
+    """The SQL, with constants as literals: SQLite matches an index on an expression by its text."""
     sql, constants = queryset.query.get_compiler(alias).as_sql()
     quote = connections[alias].schema_editor().quote_value
     return sql % tuple(map(quote, constants))

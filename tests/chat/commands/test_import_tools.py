@@ -9,7 +9,7 @@ import pytest
 from chat import importing
 from chat.ingest import counts
 from chat.maintenance.erasure import ledger
-from chat.management import import_formats
+from chat.management import import_of_tool
 from storage.compat import zstd
 from storage.exceptions import StorageUnavailable
 from storage.records.json import format_time
@@ -174,7 +174,7 @@ def test_options_that_do_not_go_together(file, storage, options, reason):
 
 
 def test_at_most_some_lines_about_a_reason_and_none_about_what_nobody_can_mend(file, monkeypatch):
-    monkeypatch.setattr(import_formats, "DETAILS", 3)
+    monkeypatch.setattr(import_of_tool, "DETAILS", 3)
     nameless = [entry(id=f"{number}", model="", response_json={}) for number in range(2)]
     path = file(*[b"bad\n"] * 5, *nameless, *map(step, range(9)))
     status, said, errors = of_llm(path)

@@ -1,4 +1,4 @@
-"""With several server processes, and where the library has the WAL-reset bug, one writes at a time."""
+"""One process writes at a time: with several workers, and where SQLite has the WAL-reset bug."""
 
 import fcntl
 import os
