@@ -1,6 +1,7 @@
 """The queue: it never blocks, has bounds, and says what it dropped."""
 
 import asyncio
+import http.server
 import logging
 import os
 import subprocess
@@ -198,6 +199,21 @@ def test_closing_ends_in_time_and_counts_what_is_left(make_queue, caplog):
     assert queue.pending == 0
 
 
+def test_what_the_thread_gives_up_is_counted_once(make_queue, monkeypatch):
+    """The thread sees that the time to close is over before `close` does."""
+    clock = background.time.monotonic
+
+    def ahead():
+        return clock() + 1000 * (threading.current_thread().name == "chat-interaction-store")
+
+    monkeypatch.setattr(background.time, "monotonic", ahead)
+    queue = make_queue(Script(httpx.ConnectError("refused")))
+    for number in range(5):
+        queue.save(**question(number))
+    assert queue.close(timeout=PATIENCE) is False
+    assert (queue.dropped, queue.pending) == ({"not confirmed before the end": 5}, 0)
+
+
 def test_what_cannot_be_json_is_the_callers_mistake(make_queue):
     queue = make_queue(Script(all_saved))
     with pytest.raises(TypeError):
@@ -254,6 +270,43 @@ def test_a_forked_child_has_a_queue_of_its_own(server, url, user):
         assert sorted(one.message for one in store.list(user)) == [
             f"Secret {number}" for number in range(4)
         ]
+
+
+class Connections(http.server.BaseHTTPRequestHandler):
+    """Knows nothing, and notes on which connection it was asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.ports.append(self.client_address[1])
+        self.send_response(404)
+        self.send_header("Content-Type", "application/problem+json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *words):
+        pass
+
+
+def test_a_forked_child_has_connections_of_its_own():
+    """Two processes on one connection would read each other's answers."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Connections) as server:
+        server.ports, server.daemon_threads = [], True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Store(f"http://127.0.0.1:{server.server_port}", "some.key", verify=False) as store:
+            assert store.get("x") is None
+            child = os.fork()
+            if child == 0:
+                try:
+                    unknown = store.get("x") is None
+                finally:
+                    os._exit(0 if unknown else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert store.get("x") is None
+        server.shutdown()
+    first, of_child, last = server.ports
+    assert first == last != of_child
 
 
 def test_the_end_of_a_process_saves_what_is_left(server, url, user):

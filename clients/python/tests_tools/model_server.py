@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
         asked, has_results = last_user(body)
         if asked == "bad" or (asked == "old" and "stream_options" in body):
             self.answer(400, {"error": {"message": "Unknown field.", "type": "invalid"}})
-        elif self.path.endswith("/chat/completions"):
+        elif self.path.partition("?")[0].endswith("/chat/completions"):
             self.chat(body, asked, has_results)
         else:
             self.response(body, asked, has_results)

@@ -88,3 +88,9 @@ def test_without_sensitive_data_nothing_is_stored(agent, store, kept):
     run(agent, "Hi", False, trace_include_sensitive_data=False)
     assert kept() == []
     assert store.background().dropped == {"no text of a user": 1}
+
+
+def test_streamed_usage_if_it_is_asked_for(agent, kept):
+    agent.model_settings = agents.ModelSettings(include_usage=True)
+    run(agent, "Hi", True)
+    assert [one[3:] for one in kept()] == [(111, 22)]

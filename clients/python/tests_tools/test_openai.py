@@ -280,3 +280,11 @@ def test_an_embedding_or_another_call_is_left_alone(make, model):
     client = make().client
     assert client.embeddings is not None
     assert client.models is not None
+
+
+def test_a_client_for_azure_stays_one(store, model, user, kept):
+    azure = openai.AzureOpenAI(azure_endpoint=model.url, api_key="x", api_version="2026-01-01")
+    client = record(azure, store=store, user_id=user)
+    assert type(client) is openai.AzureOpenAI
+    client.chat.completions.create(**asking("Hi"))
+    assert kept() == [HELLO]

@@ -185,7 +185,8 @@ class BackgroundStore:
             self._sending = self._bytes = 0
             self._ended += left
             self._changed.notify_all()
-        self._log_drops(at_once=True)
+            news = self._news(at_once=True)
+        self._log(news)
         return left == 0
 
     async def aflush(self, timeout: float | None = None) -> bool:
@@ -249,6 +250,8 @@ class BackgroundStore:
                     parts += [part[half:], part[:half]]
                 else:
                     self._end(part, 0, f"refused ({error.status} {error.title})", str(error))
+            except _Abandoned:
+                raise
             except Refused as error:
                 self._end(part, 0, f"refused ({error.status} {error.title})", str(error))
             except StoreError as error:
@@ -306,19 +309,29 @@ class BackgroundStore:
             return None
         return max(0.0, self._told_at + LOG_INTERVAL - time.monotonic())
 
-    def _log_drops(self, *, at_once: bool = False) -> None:
+    def _log_drops(self) -> None:
         with self._changed:
-            wait = self._until_next_log()
-            if wait is None or (wait > 0 and not at_once):
-                return
-            new = self._dropped - self._told
-            self._told = self._dropped.copy()
-            self._told_at = time.monotonic()
-            detail, self._detail = self._detail, ""
+            news = self._news()
+        self._log(news)
+
+    def _news(self, *, at_once: bool = False) -> str:
+        """What was dropped since the last log line; empty if it is not time for another."""
+        wait = self._until_next_log()
+        if wait is None or (wait > 0 and not at_once):
+            return ""
+        new = self._dropped - self._told
+        self._told = self._dropped.copy()
+        self._told_at = time.monotonic()
+        detail, self._detail = self._detail, ""
         words = [f"{count} {reason}" for reason, count in new.most_common(5)]
         if detail:
             words.append(f"the store said: {detail}")
-        logger.warning("Interactions not saved: %d (%s)", new.total(), "; ".join(words))
+        return f"{new.total()} ({'; '.join(words)})"
+
+    def _log(self, news: str) -> None:
+        # Without the lock: a handler may take its time.
+        if news:
+            logger.warning("Interactions not saved: %s", news)
 
 
 _ALL: weakref.WeakSet[BackgroundStore] = weakref.WeakSet()
