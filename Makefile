@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run lint fix test test-all soak bench pictures platforms requirements setup clean
+.PHONY: help run lint fix test test-all test-tools soak bench pictures platforms client test-clients requirements requirements-tools setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ test: .venv/.dev  ## Set up and pass every check and test; T=path runs one file 
 
 test-all: .venv/.dev  ## The same with the strongest tests turned up, and coverage; takes long
 	@$(BIN)/python -m tests all
+
+test-tools: .venv/.dev  ## Real tools fill the application (needs the network); RUNS="...", RECORD=1
+	@$(BIN)/python -m tests.tools $(if $(RECORD),--record) $(RUNS)
+	@$(if $(RECORD)$(RUNS),,$(BIN)/python -m tests.tools --pages)
 
 soak: .venv/.dev  ## Load, faults and commands at random, on each backend for MINUTES=20
 	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend sqlite
@@ -44,15 +48,28 @@ pictures: .venv/.dev  ## Take the README's pictures of the running server (needs
 platforms: .venv/.uv  ## Ask the package index for wheels on every platform (needs the network)
 	@$(BIN)/python -m tests.platforms
 
+client: .venv/.base  ## Write the types of clients/typescript again, and compile them (needs Node)
+	cd clients/typescript && npm ci --no-audit --no-fund --ignore-scripts
+	@$(BIN)/python clients/typescript/generate.py
+	cd clients/typescript && npm run --silent check
+
+test-clients: .venv/.base  ## Test clients/python with the real openai, LangChain and Agents SDK
+	@clients/python/tests_tools/run $(T)
+
 requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt
 	cd requirements && for name in uv base dev pictures; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --custom-compile-command "make requirements" $$name.in -o $$name.txt; done
 
+requirements-tools: .venv/.uv  ## Pin the releases of the tools that test-tools runs
+	cd tests/tools/requirements && for name in *.in; do \
+	  ../../../$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url \
+	    --custom-compile-command "make requirements-tools" $$name -o $${name%.in}.txt; done
+
 setup: .venv/.base  ## Make .venv with what the application needs
 
 clean:  ## Remove .venv and caches; the data in var/ stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv clients/python/.venv clients/typescript/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/.uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 ...")'

@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -129,9 +130,11 @@ def _interaction(record: Record) -> tuple[ChatInteraction, dict[str, str]]:
     if record.updated_at is UNSET:
         values["updated_at"] = record.created_at
     problems = {}
+    times: dict[str, datetime] = {}
     for name in ("created_at", "updated_at"):
-        try:
-            values[name] = parse_time(values[name])
+        text = values[name]
+        try:  # most often both are the same
+            values[name] = times[text] = times.get(text) or parse_time(text)
         except ValueError as error:
             problems[name] = str(error)
     return ChatInteraction.from_values(values), problems

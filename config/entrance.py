@@ -44,6 +44,21 @@ AROUND = [
 ]
 """The middleware around all calls with a key: up to where they go past the rest."""
 
+PAST = [
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "chat.api.middleware.AddressLimit",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "chat.admin.sessions.SessionLimits",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.middleware.shortcut_exit",
+]
+"""The middleware that does nothing to these calls. Django calls methods such as `process_view` of
+all middleware, and what stands after the exit is not passed, so the whole list must be known."""
+
 STATUS_LINES = {int(status): f"{status:d} {phrase}" for status, phrase in responses.items()}
 
 
@@ -114,7 +129,7 @@ class Entrance:
 
 def _schemes() -> tuple[str, ...]:
     """The schemes under which calls are taken: none if settings ask for what is not done here."""
-    as_known = settings.MIDDLEWARE[: len(AROUND)] == AROUND
+    as_known = list(settings.MIDDLEWARE) == [*AROUND, *PAST]
     if not as_known or settings.DEBUG or settings.USE_X_FORWARDED_HOST:
         return ()
     if settings.FORCE_SCRIPT_NAME is not None:

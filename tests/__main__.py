@@ -23,6 +23,7 @@ CHECKS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
+    "mypy of the client": ["mypy", "--config-file", "clients/python/pyproject.toml"],
     "import-linter": ["lint-imports"],
     "hadolint": ["hadolint", "Dockerfile"],
     "system check": ["python", "manage.py", "check", "--fail-level", "WARNING"],

@@ -55,7 +55,7 @@ class Lines:
 def line(source: str, hour: datetime, totals: Mapping[str, int]) -> str:
     """What came in this hour, and why some of it was left out, with the remedies."""
     reasons = "; ".join(
-        f"{label} {totals[label]}: {reason.remedy}"
+        f"{label} {totals[label]}: {reason.remedy.rstrip('.')}"
         for label, reason in WORTH_TELLING.items()
         if label in totals
     )

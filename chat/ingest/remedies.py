@@ -15,7 +15,6 @@ class Snippet:
 
 ENVIRONMENT = "the environment of your program"
 LITELLM_CONFIG = "LiteLLM's config.yaml"
-IMPORT = "the command"
 
 _REDACTION_OFF = Snippet(LITELLM_CONFIG, "litellm_settings:\n  turn_off_message_logging: false")
 _USER_OF_OTLP = Snippet(
@@ -35,8 +34,10 @@ _SNIPPETS = {
         ENVIRONMENT, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY"
     ),
     ("otlp", Reason.TEXT_APART): Snippet(
-        ENVIRONMENT,
-        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY",
+        "the shell that starts your program",
+        "pip uninstall --yes opentelemetry-instrumentation-openai-v2\n"
+        "pip install opentelemetry-instrumentation-genai-openai\n"
+        "export OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY",
     ),
     ("otlp", Reason.NO_USER): _USER_OF_OTLP,
     ("otlp", Reason.REDACTED): Snippet(
@@ -64,5 +65,5 @@ _SNIPPETS = {
 def snippet(source: str, reason: Reason) -> Snippet | None:
     """What to paste if calls from this source are left out for this reason."""
     if source.startswith("file:") and reason is Reason.NO_USER:
-        return Snippet(IMPORT, "--user ada")
+        return Snippet("the command", "--user ada")
     return _SNIPPETS.get((source, reason))

@@ -16,7 +16,8 @@ from datetime import UTC, datetime, time, timedelta
 
 from storage import expiry
 from storage.exceptions import StorageError
-from storage.interface import BEGINNING, Storage
+from storage.expiry import BEGINNING
+from storage.interface import Storage
 from storage.records.pages import Slice
 
 CREDIBLE = timedelta(days=2)

@@ -15,7 +15,8 @@ from storage.archive.heads import Head
 from storage.archive.manifests import Manifest
 from storage.backups.selection import sql_backups
 from storage.exceptions import DamagedArchive
-from storage.interface import BEGINNING, Storage
+from storage.expiry import BEGINNING
+from storage.interface import Storage
 from storage.records.json import format_time
 from storage.records.pages import Slice
 

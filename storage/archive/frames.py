@@ -46,9 +46,10 @@ class FrameWriter:
         self.whole = hashlib.sha256() if whole is None else whole
         self._file = file
         self._frame_bytes = FRAME_BYTES if frame_bytes is None else frame_bytes
-        self._options: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
+        options: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
         if level is not None:
-            self._options[zstd.CompressionParameter.compression_level] = level
+            options[zstd.CompressionParameter.compression_level] = level
+        self._compressor = zstd.ZstdCompressor(options=options)
         self._lines: list[bytes] = []
         self._size = 0
 
@@ -67,10 +68,15 @@ class FrameWriter:
 
     def end_frame(self) -> WrittenFrame:
         """Write the lines since the last frame as one; without lines, as an empty one."""
-        content = zstd.compress(b"".join(self._lines), options=self._options)
+        content = self._compressed(b"".join(self._lines))
         count = len(self._lines)
         self._lines, self._size = [], 0
         return self.append(content, count, hashlib.sha256(content).hexdigest())
+
+    def _compressed(self, text: bytes) -> bytes:
+        """The same bytes as of `zstd.compress`, which makes a compressor for each frame."""
+        self._compressor.set_pledged_input_size(len(text))
+        return self._compressor.compress(text, zstd.ZstdCompressor.FLUSH_FRAME)
 
     def append(self, content: bytes, count: int, sha256: str) -> WrittenFrame:
         """Write a frame that is compressed already, with so many lines and this SHA-256."""

@@ -160,13 +160,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             and self._loan is not None
         )
 
-    @contextmanager
-    def lend(self, connection: Connection) -> Iterator[None]:
-        """In this context, statements of the thread run on this connection, in a transaction."""
+    def run_on(self, connection: Connection, work: Callable[[], Any]) -> Any:
+        """Returns the result of `work`, whose statements run on this connection.
+
+        It is in a transaction, which `work` leaves open.
+        """
         held, self.connection = self.connection, connection
         self.in_atomic_block = True
         try:
-            yield
+            return work()
         finally:
             self.connection, self.in_atomic_block, self.needs_rollback = held, False, False
 

@@ -21,6 +21,9 @@ from storage.sqlite.statements import Statements
 ROWS_AT_ONCE = 500
 """Rows per transaction, which takes about 20 ms."""
 
+Row = dict[str, Any]
+"""The values of a row, as `queries.to_parameters` returns them."""
+
 T = TypeVar("T")
 
 
@@ -61,19 +64,34 @@ def move(
     """See `Database.move_to_cold`."""
 
     def move_rows(rows: Sequence[ChatInteraction]) -> int:
-        sql = queries.delete_unchanged(statements.alias)
-        unchanged = [row for row in rows if statements.changed(sql, queries.to_parameters(row))]
-        _stub_rows(statements.alias).bulk_create(
-            ArchivedInteraction(
-                interaction_id=row.interaction_id,
-                created_at=row.created_at,
-                segment=segment_of(segments, row.interaction_id),
-            )
-            for row in unchanged
-        )
-        return len(unchanged)
+        found = [queries.to_parameters(row) for row in rows]
+        try:
+            with transaction.atomic(statements.alias):
+                _delete_all(statements, found)
+                _put_stubs(statements, found, segments)
+            return len(found)
+        except _SomeChanged:
+            sql = queries.delete_unchanged(statements.alias)
+            unchanged = [row for row in found if statements.changed(sql, row)]
+            _put_stubs(statements, unchanged, segments)
+            return len(unchanged)
 
     return _in_transactions(statements.alias, move_rows, interactions)
+
+
+class _SomeChanged(Exception):
+    """Not all rows are as they were read."""
+
+
+def _delete_all(statements: Statements, rows: Sequence[Row]) -> None:
+    """Delete all rows. Raises _SomeChanged if one is not exactly as given: then take it back."""
+    if statements.many(queries.delete_unchanged(statements.alias), rows) != len(rows):
+        raise _SomeChanged
+
+
+def _put_stubs(statements: Statements, rows: Sequence[Row], segments: Segments) -> None:
+    put = [row | {"segment": segment_of(segments, row["interaction_id"])} for row in rows]
+    statements.many(queries.insert_stub(statements.alias), put)
 
 
 def bring_back(

@@ -24,6 +24,7 @@ from storage.sql_errors import translated
 from storage.sqlite import (
     answers,
     cold,
+    creating,
     idempotency_keys,
     last_runs,
     locks,
@@ -75,7 +76,7 @@ class SqliteDatabase(Database):
         def replace() -> str:
             saved = self._upserted(parameters)
             if not saved:
-                self._delete_expired(interaction_id)
+                creating.delete_expired(self._statements, [interaction_id])
                 saved = self._upserted(parameters)
             if not saved:
                 raise self._conflict(interaction_id)
@@ -95,11 +96,11 @@ class SqliteDatabase(Database):
         def insert() -> tuple[ChatInteraction | None, bool]:
             if idempotency is None:
                 return self._insert_or_find(interaction, parameters)
-            made_before = idempotency_keys.find(self._alias, idempotency)
+            made_before = idempotency_keys.find(self._statements, idempotency)
             if made_before is not None:
                 return self._made(made_before), False
             stored, created = self._insert_or_find(interaction, parameters)
-            idempotency_keys.remember(self._alias, idempotency, stored)
+            idempotency_keys.remember(self._statements, idempotency, stored)
             return stored, created
 
         with translated:
@@ -109,22 +110,13 @@ class SqliteDatabase(Database):
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
         rows = [queries.to_parameters(interaction) for interaction in interactions]
-
-        def insert() -> list[Outcome | Stub]:
-            self._statements.many(queries.insert(self._alias), rows)
-            return [Outcome.CREATED] * len(rows)
-
-        def insert_or_find() -> list[Outcome | Stub]:
-            return [
-                self._outcome(interaction, row)
-                for interaction, row in zip(interactions, rows, strict=True)
-            ]
-
         with translated:
             try:
-                outcomes = self._transaction(insert)
-            except IntegrityError:  # some exist, so save them one by one
-                outcomes = self._transaction(insert_or_find)
+                outcomes = self._transaction(lambda: creating.insert(self._statements, rows))
+            except IntegrityError:  # some exist
+                outcomes = self._transaction(
+                    lambda: creating.insert_missing(self._statements, rows)
+                )
             self._keep_log_bounded()
             return outcomes
 
@@ -370,23 +362,6 @@ class SqliteDatabase(Database):
             raise TakenByStub(stub, replayed=True)
         return interaction
 
-    def _delete_expired(self, interaction_id: str) -> None:
-        """Free the id if its row, or its stub, has expired."""
-        parameters = {"interaction_id": interaction_id, "cutoff": _cutoff()}
-        self._rows(queries.delete_expired(self._alias), parameters)
-        cold.free_expired(self._alias, interaction_id, expiry.cutoff())
-
-    def _outcome(
-        self, interaction: ChatInteraction, parameters: Mapping[str, Any]
-    ) -> Outcome | Stub:
-        try:
-            _, created = self._insert_or_find(interaction, parameters)
-        except TakenByStub as taken:
-            return taken.stub
-        except InteractionConflict:
-            return Outcome.CONFLICT
-        return Outcome.CREATED if created else Outcome.UNCHANGED
-
     def _insert_or_find(
         self, interaction: ChatInteraction, parameters: Mapping[str, Any]
     ) -> tuple[ChatInteraction, bool]:
@@ -399,7 +374,7 @@ class SqliteDatabase(Database):
             if stub is not None and not stub.has_expired:
                 raise TakenByStub(stub) from None
             if stored is None:  # it has expired
-                self._delete_expired(interaction.interaction_id)
+                creating.delete_expired(self._statements, [interaction.interaction_id])
                 self._rows(queries.insert(self._alias), parameters)
                 return interaction, True
             if not stored.same_content(interaction):

@@ -3,53 +3,50 @@
 Called inside the transaction that saves the interaction, so that both are written or neither is.
 """
 
+import functools
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.constants import OnConflict
+from django.db.models.sql import DeleteQuery, InsertQuery
 from django.utils import timezone
 
 from storage.exceptions import IdempotencyKeyReused
 from storage.models import ChatInteraction, IdempotencyRecord
 from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
+from storage.sqlite.queries import Parameter, insert_sql, sql_of, to_text
+from storage.sqlite.statements import Statements
 
 EXPIRED_PER_WRITE = 2
 """Expired records that are deleted with each new one. So the table shrinks without a job."""
 
 
-def find(alias: str, idempotency: Idempotency) -> str | None:
+def find(statements: Statements, idempotency: Idempotency) -> str | None:
     """Returns the id that this key created, or None.
 
     Raises IdempotencyKeyReused if the key came with another request.
     """
-    requests = {known.key: known.request for known in idempotency.known_as}
-    records = IdempotencyRecord.objects.using(alias)
-    record = records.filter(key__in=requests, expires_at__gt=timezone.now()).first()
-    if record is None:
-        return None
-    if record.request != requests[record.key]:
-        raise IdempotencyKeyReused("This idempotency key came with another request before.")
-    return record.interaction_id
+    sql, now = _select(statements.alias), to_text(timezone.now())
+    for known in idempotency.known_as:
+        for request, interaction_id in statements.rows(sql, {"key": known.key, "now": now}):
+            if request != known.request:
+                raise IdempotencyKeyReused("This idempotency key came with another request before.")
+            return str(interaction_id)
+    return None
 
 
-def remember(alias: str, idempotency: Idempotency, made: ChatInteraction) -> None:
+def remember(statements: Statements, idempotency: Idempotency, made: ChatInteraction) -> None:
     """Record what this key created, and delete a few expired records."""
-    now, records = timezone.now(), IdempotencyRecord.objects.using(alias)
-    records.bulk_create(
-        [
-            IdempotencyRecord(
-                key=idempotency.key,
-                request=idempotency.request,
-                interaction_id=made.interaction_id,
-                user_id=made.user_id,
-                expires_at=now + IDEMPOTENCY_LIFETIME,
-            )
-        ],
-        update_conflicts=True,
-        unique_fields=["key"],
-        update_fields=["request", "interaction_id", "user_id", "expires_at"],
-    )
-    expired = records.filter(expires_at__lte=now).order_by("expires_at")
-    records.filter(key__in=expired.values("key")[:EXPIRED_PER_WRITE]).delete()
+    now = timezone.now()
+    record = {
+        "key": idempotency.key,
+        "request": idempotency.request,
+        "interaction_id": made.interaction_id,
+        "user_id": made.user_id,
+        "expires_at": to_text(now + IDEMPOTENCY_LIFETIME),
+    }
+    statements.rows(_upsert(statements.alias), record)
+    statements.rows(_delete_expired(statements.alias), {"now": to_text(now)})
 
 
 def forget_user(alias: str, user_id: str) -> int:
@@ -71,3 +68,38 @@ def count_expired(alias: str, until: datetime) -> int:
 
 def _expired(alias: str, until: datetime) -> "QuerySet[IdempotencyRecord]":
     return IdempotencyRecord.objects.using(alias).filter(expires_at__lte=until)
+
+
+def _now() -> Parameter:
+    return Parameter("now", IdempotencyRecord._meta.get_field("expires_at"))
+
+
+@functools.cache
+def _select(alias: str) -> str:
+    """Parameters: key, now. Columns: request, interaction_id."""
+    key = Parameter("key", IdempotencyRecord._meta.pk)
+    found = IdempotencyRecord.objects.filter(key=key, expires_at__gt=_now())
+    return sql_of(found.values_list("request", "interaction_id"), alias)
+
+
+@functools.cache
+def _upsert(alias: str) -> str:
+    """Parameters: the fields."""
+    key, *others = IdempotencyRecord._meta.concrete_fields
+    query = InsertQuery(
+        IdempotencyRecord,
+        on_conflict=OnConflict.UPDATE,
+        update_fields=others,
+        unique_fields=[key],
+    )
+    return insert_sql(query, alias)
+
+
+@functools.cache
+def _delete_expired(alias: str) -> str:
+    """Parameters: now."""
+    records = IdempotencyRecord.objects.using(alias)
+    expired = records.filter(expires_at__lte=_now()).order_by("expires_at")
+    query = DeleteQuery(IdempotencyRecord)
+    query.add_q(Q(key__in=expired.values("key")[:EXPIRED_PER_WRITE]))
+    return query.get_compiler(alias).as_sql()[0]

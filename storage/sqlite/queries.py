@@ -97,22 +97,24 @@ def parameter(name: str, field_name: str | None = None) -> Parameter:
 def select_by_id(alias: str) -> str:
     """Parameters: interaction_id. Columns: FIELDS."""
     found = ChatInteraction.objects.filter(interaction_id=parameter("interaction_id"))
-    return _sql(found.order_by(), alias)
+    return sql_of(found.order_by(), alias)
 
 
 @functools.cache
 def select_json_by_id(alias: str) -> str:
-    """Parameters: interaction_id. Columns: interaction_id, user_id, created_at, and the record as
-    JSON, for the reason of `select_newest_json`."""
+    """Parameters: interaction_id. Columns: interaction_id, user_id, created_at, record as JSON.
+
+    For the reason of `select_newest_json`.
+    """
     found = ChatInteraction.objects.filter(interaction_id=parameter("interaction_id"))
     outline = "interaction_id", "user_id", "created_at"
-    return _sql(found.annotate(json=_JSON).values_list(*outline, "json").order_by(), alias)
+    return sql_of(found.annotate(json=_JSON).values_list(*outline, "json").order_by(), alias)
 
 
 @functools.cache
 def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> str:
     """Newest rows first. Parameters: those of `slice_parameters`, limit. Columns: FIELDS."""
-    return _sql(_newest(of_user, before, until), alias) + " LIMIT :limit"
+    return sql_of(_newest(of_user, before, until), alias) + " LIMIT :limit"
 
 
 @functools.cache
@@ -123,7 +125,7 @@ def select_newest_json(alias: str, *, of_user: bool, before: bool, until: bool) 
     no time, but for texts with emoji a third of a page.
     """
     found = _newest(of_user, before, until).annotate(json=_JSON)
-    return _sql(found.values_list("json"), alias) + " LIMIT :limit"
+    return sql_of(found.values_list("json"), alias) + " LIMIT :limit"
 
 
 def _newest(of_user: bool, before: bool, until: bool) -> "models.QuerySet[ChatInteraction]":
@@ -170,13 +172,13 @@ def select_answer(alias: str, *, of_model: bool) -> str:
     )
     newest_first = ("-created_at", "-interaction_id")
     order = newest_first if of_model else ("-model_used", *newest_first)
-    return _sql(found.order_by(*order), alias) + " LIMIT 1"
+    return sql_of(found.order_by(*order), alias) + " LIMIT 1"
 
 
 @functools.cache
 def insert(alias: str) -> str:
     """Insert a row. Raises IntegrityError if the id exists. Parameters: FIELDS."""
-    return _insert_sql(InsertQuery(ChatInteraction), alias)
+    return insert_sql(InsertQuery(ChatInteraction), alias)
 
 
 @functools.cache
@@ -197,7 +199,7 @@ def upsert(alias: str) -> str:
     quote = connections[alias].ops.quote_name
     table, user, created = map(quote, (ChatInteraction._meta.db_table, "user_id", "created_at"))
     return (
-        _insert_sql(query, alias)
+        insert_sql(query, alias)
         + f" WHERE {table}.{user} = EXCLUDED.{user} AND {table}.{created} > :cutoff"
         f" RETURNING {table}.{created}"
     )
@@ -262,7 +264,7 @@ def select_oldest(alias: str, *, after: bool) -> str:
                 F("interaction_id"),
             )
         )
-    return _sql(found.order_by("created_at", "interaction_id"), alias) + " LIMIT :limit"
+    return sql_of(found.order_by("created_at", "interaction_id"), alias) + " LIMIT :limit"
 
 
 @functools.cache
@@ -275,10 +277,36 @@ def delete_unchanged(alias: str) -> str:
 
 
 @functools.cache
+def select_by_ids(alias: str) -> str:
+    """Rows in any order. Parameters: ids (in JSON). Columns: FIELDS."""
+    return sql_of(ChatInteraction.objects.order_by(), alias) + _of_ids(ChatInteraction, alias)
+
+
+@functools.cache
+def select_stubs(alias: str) -> str:
+    """Stubs in any order. Parameters: ids (in JSON). Columns: those of ArchivedInteraction."""
+    return sql_of(ArchivedInteraction.objects.order_by(), alias) + _of_ids(
+        ArchivedInteraction, alias
+    )
+
+
+def _of_ids(model: type[models.Model], alias: str) -> str:
+    quote = connections[alias].ops.quote_name
+    key = f"{quote(model._meta.db_table)}.{quote('interaction_id')}"
+    return f" WHERE {key} IN (SELECT value FROM json_each(:ids))"  # noqa: S608  (names)
+
+
+@functools.cache
+def insert_stub(alias: str) -> str:
+    """Insert a stub. Parameters: interaction_id, created_at, segment."""
+    return insert_sql(InsertQuery(ArchivedInteraction), alias)
+
+
+@functools.cache
 def select_stub(alias: str) -> str:
     """Parameters: interaction_id. Columns: those of ArchivedInteraction."""
     found = ArchivedInteraction.objects.filter(interaction_id=parameter("interaction_id"))
-    return _sql(found.order_by(), alias)
+    return sql_of(found.order_by(), alias)
 
 
 def slice_parameters(wanted: Slice) -> dict[str, Any]:
@@ -304,6 +332,8 @@ def question_parameters(question: Question) -> dict[str, Any]:
 
 def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
     """Returns the values of all FIELDS as SQLite keeps them."""
+    created_at, updated_at = interaction.created_at, interaction.updated_at
+    created = to_text(created_at)
     return {
         "interaction_id": interaction.interaction_id,
         "user_id": interaction.user_id,
@@ -312,8 +342,8 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
         "model_used": interaction.model_used,
         "input_tokens": interaction.input_tokens,
         "output_tokens": interaction.output_tokens,
-        "created_at": to_text(interaction.created_at),
-        "updated_at": to_text(interaction.updated_at),
+        "created_at": created,
+        "updated_at": created if updated_at is created_at else to_text(updated_at),
     }
 
 
@@ -342,8 +372,8 @@ def to_stored(row: tuple[Any, ...]) -> Stored:
     return Stored(interaction_id, user_id, to_time(created_at), json=json)
 
 
-_NAMES = [field.name for field in FIELDS]
-MESSAGE, RESPONSE = _NAMES.index("message"), _NAMES.index("response")
+NAMES = [field.name for field in FIELDS]
+MESSAGE, RESPONSE = NAMES.index("message"), NAMES.index("response")
 
 
 def to_record(row: tuple[Any, ...]) -> Record:
@@ -383,15 +413,18 @@ def to_stub(row: tuple[Any, ...]) -> Stub:
     return Stub(interaction_id, to_time(created_at), segment)
 
 
-def _sql(queryset: "models.QuerySet[Any]", alias: str) -> str:
-    """The SQL with constants as literals: SQLite matches an index on an expression by its text."""
+def sql_of(queryset: "models.QuerySet[Any]", alias: str) -> str:
+    """The SQL, with constants as literals: SQLite matches an index on an expression by its text."""
     sql, constants = queryset.query.get_compiler(alias).as_sql()
     quote = connections[alias].schema_editor().quote_value
     return sql % tuple(map(quote, constants))
 
 
-def _insert_sql(query: InsertQuery, alias: str) -> str:
-    row = ChatInteraction(**{field.name: parameter(field.name) for field in FIELDS})
-    query.insert_values(FIELDS, [row])
+def insert_sql(query: InsertQuery, alias: str) -> str:
+    """The SQL of an insertion, with the fields of its model as parameters."""
+    model: Any = query.get_meta().model
+    fields = model._meta.concrete_fields
+    row = model(**{field.name: Parameter(field.name, field) for field in fields})
+    query.insert_values(fields, [row])
     ((sql, _),) = query.get_compiler(alias).as_sql()
     return sql

@@ -52,10 +52,13 @@ class Statements:
         with self._borrowed() as connection, closing(connection.execute(sql, parameters)) as cursor:
             yield cursor
 
-    def many(self, sql: str, parameters: Sequence[Mapping[str, Any]]) -> None:
-        """Run a statement that writes once for each of the parameters. Call it in a transaction."""
+    def many(self, sql: str, parameters: Sequence[Mapping[str, Any]]) -> int:
+        """Run a statement that writes once for each of the parameters. Call it in a transaction.
+
+        Returns how many rows it changed in all.
+        """
         with self._borrowed() as connection:
-            connection.executemany(sql, parameters)
+            return int(connection.executemany(sql, parameters).rowcount)
 
     def write(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """As `rows`, for a statement that writes."""

@@ -34,7 +34,7 @@ class Turn:
         self._place.acquire()
         self._line.append(self._place)
         self._ended = False
-        self._is_locked = False
+        self._lock: int | None = None
 
     def come(self, seconds: float) -> bool:
         """Wait until it comes. Returns whether it came within that time.
@@ -44,17 +44,18 @@ class Turn:
         end = time.monotonic() + seconds
         if self._line[0] is not self._place and not self._place.acquire(timeout=seconds):
             return False
-        if write_lock.NEEDED:
-            self._is_locked = write_lock.take(self._database, max(end - time.monotonic(), 0))
-        return self._is_locked or not write_lock.NEEDED
+        if not write_lock.is_taken():
+            return True
+        self._lock = write_lock.take(self._database, max(end - time.monotonic(), 0))
+        return self._lock is not None
 
     def end(self) -> None:
         """Let the next one write. Ending it again does nothing."""
         if self._ended:
             return
         self._ended = True
-        if self._is_locked:
-            write_lock.give_back(self._database)
+        if self._lock is not None:
+            write_lock.give_back(self._lock)
         self._line.remove(self._place)
         with suppress(IndexError, RuntimeError):  # nobody waits, or it has been woken already
             self._line[0].release()

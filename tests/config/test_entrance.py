@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from chat.api import bodies
 from chat.api import urls as api_urls
 from config import urls
+from config.entrance import Entrance
 from config.handler import Handler
 from storage import get_storage
 from storage.accounts import api_keys
@@ -149,6 +150,7 @@ def both(transactional_db, make_interaction, limits, clock, monkeypatch):
         return found
 
     made = SimpleNamespace(short=Handler(), long=through_django(limits), send=send)
+    made.service = shown["service"]
     return made
 
 
@@ -160,6 +162,30 @@ def through_django(settings):
         return Handler()
     finally:
         settings.MIDDLEWARE = middleware
+
+
+def test_calls_are_taken_with_the_middleware_of_the_settings(both):
+    assert answer_of(both, Entrance(Handler))[0] == "200 OK"
+
+
+def test_middleware_that_is_not_known_sends_calls_through_django(both, settings):
+    known = settings.MIDDLEWARE
+    for place in range(len(known) + 1):
+        settings.MIDDLEWARE = [*known[:place], "tests.entrances.unknown", *known[place:]]
+        assert answer_of(both, Entrance(Handler)) is None, place
+
+
+def test_and_so_does_a_list_that_lacks_what_is_known(both, settings):
+    known = settings.MIDDLEWARE
+    for place in range(len(known)):
+        settings.MIDDLEWARE = known[:place] + known[place + 1 :]
+        assert answer_of(both, Entrance(Handler)) is None, place
+
+
+def answer_of(both, entrance):
+    """The reply to a list."""
+    _, _, environ = request()
+    return entrance.answer(environ | {"HTTP_AUTHORIZATION": both.service})
 
 
 class logged:  # noqa: N801  # used as a function

@@ -2,6 +2,7 @@
 
     python -m tests.tools [RUN ...]            the runs of `runs.py`: all, or those that are named
     python -m tests.tools --record [RUN ...]   keep what the tools send in tests/chat/ingest/bodies
+    python -m tests.tools --pages [PAGE ...]   the examples of docs/how-to/connect
 
 Needs the package index, for the tools' own virtual environments; so no other test does this.
 """
@@ -11,11 +12,13 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.chat.processes import ROOT
 from tests.tools import programs
-from tests.tools.live import Application, differences
+from tests.tools.live import Application, differences, serving
+from tests.tools.pages import ENVIRONMENTS, try_page
 from tests.tools.runs import RUNS
 
 BODIES = ROOT / "tests/chat/ingest/bodies"
@@ -64,33 +67,35 @@ def compare(name: str, model_server: str, application: Application) -> list[str]
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tools")
-    parser.add_argument("runs", nargs="*", metavar="RUN", help=", ".join(RUNS))
-    parser.add_argument("--record", action="store_true", help="keep what the tools send")
+    parser.add_argument("names", nargs="*", metavar="RUN", help=", ".join(RUNS))
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--record", action="store_true", help="keep what the tools send")
+    way.add_argument("--pages", action="store_true", help="run the examples of the documentation")
     arguments = parser.parse_args()
-    unknown = set(arguments.runs) - set(RUNS)
+    known = ENVIRONMENTS if arguments.pages else RUNS
+    unknown = set(arguments.names) - set(known)
     if unknown:
-        parser.error(f"no such run: {', '.join(sorted(unknown))}; there are {', '.join(RUNS)}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    names = arguments.names or list(known)
+    with programs.loopback_server("model_server") as model_server:
+        if arguments.record:
+            return report(names, lambda name: record(name, model_server))
+        one = try_page if arguments.pages else compare
+        with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as application:
+            return report(names, lambda name: one(name, model_server, application))
+
+
+def report(names: list[str], one: Callable[[str], list[str]]) -> int:
+    """Print what is wrong with each; returns the exit status."""
     failed = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        programs.loopback_server("model_server") as model_server,
-    ):
-        application = None if arguments.record else Application(Path(folder))
-        try:
-            for name in arguments.runs or RUNS:
-                started = time.monotonic()
-                if application is None:
-                    wrong = record(name, model_server)
-                else:
-                    wrong = compare(name, model_server, application)
-                outcome = "differs" if wrong else "as expected"
-                print(f"{name}: {outcome}, {programs.seconds_since(started)}", flush=True)
-                for line in wrong:
-                    print(f"    {line}", flush=True)
-                failed += [name] if wrong else []
-        finally:
-            if application:
-                application.stop()
+    for name in names:
+        started = time.monotonic()
+        wrong = one(name)
+        outcome = "differs" if wrong else "as expected"
+        print(f"{name}: {outcome}, {time.monotonic() - started:.0f} s", flush=True)
+        for line in wrong:
+            print(f"    {line}", flush=True)
+        failed += [name] if wrong else []
     print(f"\nDiffers: {', '.join(failed)}" if failed else "\nAll as expected.")
     return 1 if failed else 0
 

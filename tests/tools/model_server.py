@@ -238,7 +238,11 @@ class Messages:
         for index, block in enumerate(self.blocks()):
             place = {"index": index}
             kind = block["type"]
-            empty = {"text": {"text": ""}, "tool_use": {"input": {}}, "thinking": {"thinking": ""}}
+            empty: dict[str, dict[str, Any]] = {
+                "text": {"text": ""},
+                "tool_use": {"input": {}},
+                "thinking": {"thinking": ""},
+            }
             yield {"type": "content_block_start", "content_block": block | empty[kind]} | place
             for delta in self.deltas(block):
                 yield {"type": "content_block_delta", "delta": delta} | place

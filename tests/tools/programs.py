@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,16 @@ def environment_of(run: Run) -> Path:
     made = folder / "made-from"
     if not (made.exists() and made.read_text() == wanted.read_text()):
         subprocess.run([UV, "venv", "--quiet", "--clear", folder], check=True)
-        install = [UV, "pip", "install", "--quiet", "--python", python, "-r", wanted]
+        install: list[str | Path] = [
+            UV,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            python,
+            "-r",
+            wanted,
+        ]
         subprocess.run(install, check=True)
         made.write_text(wanted.read_text())
     return python
@@ -66,7 +74,3 @@ def run_script(run: Run, **values: str) -> subprocess.CompletedProcess[str]:
         timeout=SCRIPT_SECONDS,
         check=False,
     )
-
-
-def seconds_since(start: float) -> str:
-    return f"{time.monotonic() - start:.0f} s"

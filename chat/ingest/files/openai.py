@@ -1,7 +1,7 @@
-"""Reads requests to OpenAI's API with their answers, one pair a line.
+"""Reads requests to OpenAI's API with their answers.
 
 As the Batch API has them: a file of requests, a file of answers, and a `custom_id` that joins them.
-Or both in one line, as `request` and `response`.
+Or both in one object, as `request` and `response`.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from chat.ingest.calls import LeftOut, ModelCall, Translated
 from chat.ingest.exchanges import exchange, tokens_in
-from chat.ingest.files.entries import lines
+from chat.ingest.files.entries import entries
 from chat.ingest.json_records import decoded
 from chat.ingest.moments import from_epoch
 from chat.ingest.reasons import Reason
@@ -63,13 +63,13 @@ def read(
                 shutil.copyfileobj(source, copy)
             copy.seek(0)
             requests = Requests(copy)
-        for found in lines(file):
+        for found in entries(file):
             yield found if isinstance(found, LeftOut) else _call(*found, user_id, requests)
 
 
 def _call(place: str, line: Any, user_id: str | None, requests: Requests | None) -> Translated:
     if not isinstance(line, dict):
-        return LeftOut(Reason.INVALID, "A line must be an object of JSON.", place)
+        return LeftOut(Reason.INVALID, "It must be an object of JSON.", place)
     custom_id = _custom_id(line)
     request = line.get("request") or (requests.find(custom_id) if requests else None)
     if request is None:

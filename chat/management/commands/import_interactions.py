@@ -16,7 +16,7 @@ from chat.importing import Import
 from chat.ingest.json_records import BrokenFile
 from chat.management import arguments
 from chat.management.dry_import import DryStorage
-from chat.management.import_formats import Format, FormOfTool, OwnForm
+from chat.management.import_formats import Format, OwnForm
 from chat.management.interrupts import ctrl_c
 from chat.progress import progress
 from storage import get_storage
@@ -126,7 +126,9 @@ def _format(options: dict[str, Any], write: Callable[[str], None]) -> Format:
     name = options["format"]
     if name == OWN:
         return OwnForm(write)
-    read = import_module(f"chat.ingest.files.{name}").read  # only what is needed
+    from chat.management.import_of_tool import FormOfTool  # takes a while, and is not always needed
+
+    read = import_module(f"chat.ingest.files.{name}").read
     arguments = {"requests_file": options["requests"]} if options["requests"] else {}
     reader = functools.partial(read, user_id=options["user"], **arguments)
     return FormOfTool(reader, None if options["dry_run"] else f"file:{name}", write)

@@ -11,9 +11,11 @@ from django.db import connection
 
 from chat.maintenance import holds
 from chat.maintenance.holds import Hold
+from storage.accounts import intake
+from storage.accounts.intake import Count
 from storage.archive.archive import Archive
 from storage.archive.files import Files
-from storage.models import ArchivedInteraction, IdempotencyRecord
+from storage.models import ArchivedInteraction, IdempotencyRecord, IntakeCount
 from storage.sqlite.base import close_pool
 from tests.chat.maintenance.tiers import LAST, MICROSECOND
 
@@ -248,6 +250,15 @@ def test_idempotency_keys_past_their_day(store):
     assert IdempotencyRecord.objects.count() == 5
     assert store.run("purge_interactions", now=NOW)["idempotency_records"] == 3
     assert set(IdempotencyRecord.objects.values_list("key", flat=True)) == {"1", "2"}
+
+
+def test_counts_of_the_intake_past_their_31_days(store):
+    ages = [timedelta(days=31, microseconds=number) for number in (-1, 0, 1)]
+    intake.add([Count(NOW - age, "otlp", "received", 1, NOW - age) for age in ages])
+    assert store.run("purge_interactions", "--dry-run", now=NOW)["intake_counts"] == 2
+    assert IntakeCount.objects.count() == 3
+    assert store.run("purge_interactions", now=NOW)["intake_counts"] == 2
+    assert IntakeCount.objects.get().hour == NOW - ages[0]
 
 
 @pytest.mark.on_sqlite("it is about the file of the database")

@@ -95,10 +95,10 @@ TIMES = st.sampled_from(
 @settings(QUICK, max_examples=1000)
 @given(
     row=st.fixed_dictionaries(
-        {name: IDS for name in ("interaction_id", "user_id")}
-        | {name: TEXTS for name in ("message", "response", "model_used")}
-        | {name: COUNTS for name in ("input_tokens", "output_tokens")}
-        | {name: TIMES for name in ("created_at", "updated_at")}
+        dict.fromkeys(("interaction_id", "user_id"), IDS)
+        | dict.fromkeys(("message", "response", "model_used"), TEXTS)
+        | dict.fromkeys(("input_tokens", "output_tokens"), COUNTS)
+        | dict.fromkeys(("created_at", "updated_at"), TIMES)
     )
 )
 def test_a_row_that_passes_at_once_breaks_no_limit(row):

@@ -1,9 +1,13 @@
-"""With a SQLite library that has the WAL-reset bug, one process at a time writes."""
+"""One process writes at a time: with several workers, and where SQLite has the WAL-reset bug."""
 
 import fcntl
 import os
+import signal
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError, transaction
@@ -18,9 +22,13 @@ READS = ("SELECT", "PRAGMA", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "--")
 CHECKPOINTS = ("wal_checkpoint", "incremental_vacuum")
 
 
-@pytest.fixture(autouse=True)
-def _affected_library(monkeypatch):
-    monkeypatch.setattr(write_lock, "NEEDED", True)
+@pytest.fixture(autouse=True, params=["an affected library", "two workers"])
+def _one_at_a_time(request, monkeypatch, settings):
+    if request.param == "two workers":
+        monkeypatch.setattr(write_lock, "NEEDED", False)
+        settings.WORKERS = 2
+    else:
+        monkeypatch.setattr(write_lock, "NEEDED", True)
     yield
     write_lock.forget()
 
@@ -68,6 +76,80 @@ def test_a_writer_gets_an_error_when_it_waits_too_long(add_database, make_intera
             make_interaction().save(using="hasty", force_insert=True)
         fcntl.flock(lock, fcntl.LOCK_UN)
         make_interaction().save(using="hasty", force_insert=True)
+
+
+def test_who_gave_up_waiting_does_not_keep_the_lock_that_comes_later(add_database):
+    connection = add_database("hasty", timeout=0.05)
+    name = connection.settings_dict["NAME"]
+    with lock_of(connection) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for _ in range(3):
+            assert write_lock.take(name, 0.01) is None
+        waiters = [thread for thread in threading.enumerate() if thread.name == "write-lock"]
+        assert len(waiters) == 3
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        for waiter in waiters:
+            waiter.join(PATIENT)
+            assert not waiter.is_alive()
+        assert is_free(lock)
+    assert not write_lock._waiting
+
+
+def test_a_waiter_has_the_lock_once_it_comes_and_gives_it_back(patient):
+    name = patient.settings_dict["NAME"]
+    with lock_of(patient) as lock, ThreadPoolExecutor(1) as executor:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = executor.submit(write_lock.take, name, PATIENT)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        taken = waiting.result(PATIENT)
+        assert not is_free(lock)
+        write_lock.give_back(taken)
+        assert is_free(lock)
+
+
+def test_a_child_of_a_waiter_does_not_keep_its_lock(patient):
+    name = patient.settings_dict["NAME"]
+    with lock_of(patient) as lock, ThreadPoolExecutor(1) as executor:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = executor.submit(write_lock.take, name, PATIENT)
+        while not write_lock._waiting:
+            time.sleep(0.001)
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            write_lock.give_back(waiting.result(PATIENT))
+            assert is_free(lock)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def test_the_lock_of_a_process_that_is_killed_is_free(patient):
+    name = patient.settings_dict["NAME"]
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        write_lock.take(name, PATIENT)
+        os.write(writable, b"taken")
+        signal.pause()
+    assert os.read(readable, 5) == b"taken"
+    with lock_of(patient) as lock:
+        assert not is_free(lock)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert is_free(lock)
+    os.close(readable)
+    os.close(writable)
+
+
+def test_a_process_alone_takes_no_lock(add_database, make_interaction, monkeypatch, settings):
+    monkeypatch.setattr(write_lock, "NEEDED", False)
+    settings.WORKERS = 1
+    connection = add_database("alone")
+    make_interaction().save(using="alone", force_insert=True)
+    assert not Path(f"{connection.settings_dict['NAME']}{write_lock.SUFFIX}").exists()
 
 
 def test_whatever_writes_or_checkpoints_holds_the_lock(

@@ -1,0 +1,188 @@
+"""`AsyncStore`: the same calls as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import httpx
+
+from chat_interaction_store import calls
+from chat_interaction_store.background import BackgroundStore
+from chat_interaction_store.connection import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Connection
+from chat_interaction_store.interactions import Interaction, NewInteraction, Saved
+from chat_interaction_store.retries import Attempts, no_answer, try_later
+from chat_interaction_store.store import Store
+
+T = TypeVar("T")
+
+
+class AsyncStore:
+    """A chat interaction store for asyncio. Options and errors are those of `Store`.
+
+    Use it in one event loop. `background()` can be used anywhere.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int = DEFAULT_RETRIES,
+        **http: Any,
+    ) -> None:
+        self._connection = Connection(url, key, timeout, retries, http)
+        self._client = httpx.AsyncClient(**self._connection.options)
+        self._store = Store(url, key, timeout=timeout, retries=retries, **http)
+
+    def __repr__(self) -> str:
+        return f"AsyncStore(url={self._connection.url!r})"
+
+    async def save(
+        self,
+        *,
+        user_id: str,
+        message: str,
+        model_used: str,
+        response: str = "",
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        interaction_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Interaction:
+        """Save an interaction. Returns it as stored.
+
+        Calling again with the same `interaction_id` and content, or within 24 hours with the same
+        `idempotency_key`, changes nothing. Raises Conflict if there is another with this id.
+        """
+        fields = {
+            "interaction_id": interaction_id,
+            "user_id": user_id,
+            "message": message,
+            "model_used": model_used,
+            "response": response,
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+        }
+        return await self.send(calls.save(fields, idempotency_key))
+
+    async def save_many(self, interactions: Iterable[NewInteraction]) -> list[Saved]:
+        """Save any number, 1,000 in one call. Returns what has become of each, in their order.
+
+        What is there already is left as it is, so repeating is safe. If one of a call's is invalid,
+        InvalidRequest is raised; what earlier calls saved stays.
+        """
+        results: list[Saved] = []
+        for items in calls.batches(interactions):
+            saved = await self.send(calls.batch(items))
+            results += saved
+        return results
+
+    async def complete(
+        self,
+        interaction_id: str,
+        *,
+        response: str | None = None,
+        model_used: str | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+    ) -> Interaction:
+        """Set what arrived after the interaction was saved. Returns it as stored.
+
+        Raises NotFound for an unknown one, and Conflict for an archived one.
+        """
+        changes = {
+            "response": response,
+            "model_used": model_used,
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+        }
+        return await self.send(calls.complete(interaction_id, changes))
+
+    async def get(self, interaction_id: str) -> Interaction | None:
+        """Returns one, or None if there is none, or if it belongs to another user."""
+        return await self.send(calls.get(interaction_id))
+
+    async def delete(self, interaction_id: str) -> bool:
+        """Delete one. Returns False if there is none, or none any more."""
+        return await self.send(calls.delete(interaction_id))
+
+    async def lookup(
+        self,
+        *,
+        user_id: str,
+        message: str,
+        model_used: str | None = None,
+        max_age: int | None = None,
+    ) -> Interaction | None:
+        """Returns the newest with this user and exactly this message that has a response, or None.
+
+        `max_age` is in seconds, since it was created.
+        """
+        question = {
+            "user_id": user_id,
+            "message": message,
+            "model_used": model_used,
+            "max_age": max_age,
+        }
+        return await self.send(calls.lookup(question))
+
+    async def list(
+        self,
+        user_id: str | None = None,
+        *,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        archived: bool = False,
+        page_size: int = 100,
+    ) -> AsyncIterator[Interaction]:
+        """Yields those of one user, or of all users, newest first, reading page by page.
+
+        `archived` lists the archive, within a period of at most 31 days. A page has up to 200.
+        """
+        call = calls.page(user_id, created_after, created_before, archived, page_size)
+        cursor: str | None = ""
+        while cursor is not None:
+            found = await self.send(calls.next_page(call, cursor) if cursor else call)
+            for interaction in found.interactions:
+                yield interaction
+            cursor = found.cursor
+
+    def background(self) -> BackgroundStore:
+        """Returns this store's queue, which saves without blocking its callers."""
+        return self._store.background()
+
+    async def send(self, call: calls.Call[T], *, retries: int | None = None) -> T:
+        """Send a call, up to `retries` times again. Raises StoreError."""
+        attempts = Attempts(self._connection.retries if retries is None else retries)
+        while True:
+            try:
+                response = await self._client.request(
+                    call.method,
+                    call.path,
+                    content=call.body,
+                    params=call.parameters,
+                    headers=call.headers,
+                )
+            except httpx.TransportError as error:
+                problem = no_answer(error)
+            else:
+                later = try_later(response)
+                if later is None:
+                    return call.result(response)
+                problem = later
+            await asyncio.sleep(attempts.next_delay(problem))
+
+    async def aclose(self, timeout: float = 5.0) -> None:
+        """Save what is in its queue, for up to `timeout` seconds, and close its connections."""
+        await asyncio.to_thread(self._store.close, timeout)
+        await self._client.aclose()
+
+    async def __aenter__(self) -> AsyncStore:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()

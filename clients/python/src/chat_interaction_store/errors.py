@@ -1,0 +1,120 @@
+"""The errors of the store. None has the text of a message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+
+class StoreError(Exception):
+    """The store did not do what it was asked for."""
+
+
+class StoreUnavailable(StoreError):
+    """There was no answer, or one that says to try again later, as often as it was tried.
+
+    Repeating the call is safe. `status` is None if no answer came; `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self, detail: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong with a request, and where: a JSON Pointer or a parameter's name."""
+
+    detail: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.detail}" if self.place else self.detail
+
+
+class Refused(StoreError):
+    """The store refused a request, and repeating it would not help.
+
+    `detail` is what the store said, and `mistakes` has at most 100 of what is wrong.
+    """
+
+    def __init__(
+        self, status: int, title: str, detail: str, mistakes: tuple[Mistake, ...] = ()
+    ) -> None:
+        words = [f"{status} {title}: {detail}", *map(str, mistakes[:3])]
+        if len(mistakes) > 3:
+            words.append(f"and {len(mistakes) - 3} more.")
+        super().__init__(" ".join(words))
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.mistakes = mistakes
+
+
+class InvalidRequest(Refused):
+    """A value is outside its limits; see `mistakes`."""
+
+
+class NotAuthenticated(Refused):
+    """The API key is missing, unknown, revoked or expired."""
+
+
+class NotAllowed(Refused):
+    """The API key may not do this, such as write for another user."""
+
+
+class NotFound(Refused):
+    """There is no such interaction, or it is another user's."""
+
+
+class Conflict(Refused):
+    """There is an interaction with this id and other content, or it is archived."""
+
+
+_CLASSES: dict[int, type[Refused]] = {
+    400: InvalidRequest,
+    401: NotAuthenticated,
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    413: InvalidRequest,
+    422: InvalidRequest,
+}
+
+
+def refusal(response: httpx.Response) -> StoreError:
+    """Returns the error for an answer that is no success."""
+    status = response.status_code
+    if not response.headers.get("Content-Type", "").startswith("application/problem+json"):
+        return StoreError(_not_the_store(response))
+    problem = _decoded(response)
+    mistakes = tuple(_mistake(error) for error in problem.get("errors", ()))
+    title, detail = str(problem.get("title", "")), str(problem.get("detail", ""))
+    return _CLASSES.get(status, Refused)(status, title, detail, mistakes)
+
+
+def _not_the_store(response: httpx.Response) -> str:
+    status = response.status_code
+    if location := response.headers.get("Location"):
+        return f"{status}: redirected to {httpx.URL(location).copy_with(query=None)}; use that URL."
+    return f"{status}, and no problem details: is this the URL of a chat interaction store?"
+
+
+def _decoded(response: httpx.Response) -> dict[str, Any]:
+    try:
+        problem = json.loads(response.content)
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _mistake(error: Mapping[str, Any]) -> Mistake:
+    place = error.get("pointer") or error.get("parameter") or ""
+    return Mistake(str(error.get("detail", "")), str(place))

@@ -1,0 +1,204 @@
+"""`Store` and `AsyncStore` against a real server."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from chat_interaction_store import (
+    Conflict,
+    InvalidRequest,
+    NewInteraction,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    StoreError,
+)
+
+
+def new(user, number=0, **fields):
+    values = {"user_id": user, "message": f"Question {number}", "model_used": "model-1"} | fields
+    return NewInteraction(**values)
+
+
+def test_what_is_saved_is_read(store, user):
+    saved = store.save(
+        user_id=user,
+        message="What is a B-tree?\n🌳",
+        response="A balanced tree.",
+        model_used="model-1",
+        input_tokens=6,
+        output_tokens=4,
+    )
+    assert store.get(saved.interaction_id) == saved
+    assert (saved.message, saved.response) == ("What is a B-tree?\n🌳", "A balanced tree.")
+    assert (saved.user_id, saved.model_used) == (user, "model-1")
+    assert (saved.input_tokens, saved.output_tokens, saved.archived) == (6, 4, False)
+    assert saved.created_at.utcoffset() == timedelta(0)
+    assert abs(saved.created_at - datetime.now(UTC)) < timedelta(hours=1)
+
+
+def test_saving_again_with_the_same_id_or_key_changes_nothing(store, user):
+    question = {"user_id": user, "message": "Hi", "model_used": "model-1"}
+    first = store.save(**question, interaction_id=f"{user}/1")
+    assert store.save(**question, interaction_id=f"{user}/1") == first
+    with pytest.raises(Conflict) as caught:
+        store.save(**question | {"message": "Ho"}, interaction_id=f"{user}/1")
+    assert caught.value.status == 409
+    second = store.save(**question, idempotency_key=user)
+    assert store.save(**question, idempotency_key=user) == second
+    assert len(list(store.list(user))) == 2
+
+
+def test_an_answer_that_comes_later_completes(store, user):
+    saved = store.save(user_id=user, message="Hi", model_used="model-1")
+    done = store.complete(saved.interaction_id, response="Hello.", output_tokens=0, input_tokens=3)
+    assert (done.response, done.input_tokens, done.model_used) == ("Hello.", 3, "model-1")
+    assert store.get(saved.interaction_id) == done
+    with pytest.raises(NotFound):
+        store.complete(f"{user}-unknown", response="Hello.")
+
+
+def test_an_unknown_one_is_none(store, user):
+    assert store.get(user) is None
+    assert store.lookup(user_id=user, message="Hi") is None
+    assert store.delete(user) is False
+
+
+def test_a_deleted_one_is_gone(store, user):
+    saved = store.save(user_id=user, message="Hi", model_used="model-1")
+    assert store.delete(saved.interaction_id) is True
+    assert store.get(saved.interaction_id) is None
+
+
+def test_a_list_goes_through_all_pages(store, user):
+    store.save_many(new(user, number) for number in range(7))
+    found = list(store.list(user, page_size=3))
+    assert sorted(one.message for one in found) == [f"Question {number}" for number in range(7)]
+    assert found == sorted(found, key=lambda one: (one.created_at, one.interaction_id))[::-1]
+    assert any(one.user_id == user for one in store.list(page_size=200))
+
+
+def test_a_list_of_a_period(store, user):
+    saved = store.save(user_id=user, message="Hi", model_used="model-1")
+    moment, later = saved.created_at, saved.created_at + timedelta(microseconds=1)
+    assert list(store.list(user, created_after=moment, created_before=later)) == [saved]
+    assert list(store.list(user, created_after=later)) == []
+    assert list(store.list(user, created_after=moment, created_before=later, archived=True)) == []
+    with pytest.raises(ValueError, match="created_before must have a time zone"):
+        list(store.list(user, created_before=datetime(2026, 1, 1)))
+
+
+def test_an_id_with_odd_characters(store, user):
+    name = f"{user}/ä?#%2F;🌳"
+    saved = store.save(user_id=name, message="Hi", model_used="m", interaction_id=f"{name}-1")
+    assert store.get(saved.interaction_id) == saved
+    assert list(store.list(name)) == [saved]
+    assert store.complete(saved.interaction_id, response="x").response == "x"
+
+
+def test_the_newest_answer_is_looked_up(store, user):
+    store.save(user_id=user, message="Hi", response="One", model_used="m-1")
+    newest = store.save(user_id=user, message="Hi", response="Two", model_used="m-2")
+    assert store.lookup(user_id=user, message="Hi") == newest
+    found = store.lookup(user_id=user, message="Hi", model_used="m-1", max_age=86400)
+    assert found.response == "One"
+
+
+def test_many_are_saved_in_several_calls(store, user):
+    many = [new(user, number, response="x" * 100) for number in range(1001)]
+    outcomes = store.save_many(many)
+    assert [one.interaction_id for one in outcomes] == [one.interaction_id for one in many]
+    assert {one.status for one in outcomes} == {"created"}
+    again = [many[0], new(user, 5000, interaction_id=many[1].interaction_id)]
+    assert [one.status for one in store.save_many(again)] == ["unchanged", "conflict"]
+    assert store.save_many([]) == []
+
+
+def test_long_texts_are_divided_by_their_size(store, user):
+    many = [new(user, number, response="ä" * 190_000) for number in range(21)]  # 8 MB
+    assert {one.status for one in store.save_many(many)} == {"created"}
+
+
+def test_mistakes_say_where_they_are(store, user):
+    with pytest.raises(InvalidRequest) as caught:
+        store.save(user_id="", message="Hi", model_used="m" * 256)
+    assert {one.place for one in caught.value.mistakes} == {"#/user_id", "#/model_used"}
+    assert "user_id" in str(caught.value)
+    assert "1 to 255" in str(caught.value)
+    with pytest.raises(InvalidRequest) as caught:
+        store.save_many([new(user), new(user, input_tokens=-1)])
+    assert [one.place for one in caught.value.mistakes] == ["#/interactions/1/input_tokens"]
+    assert list(store.list(user)) == []
+
+
+def test_a_text_that_utf8_cannot_express(store, user):
+    with pytest.raises(ValueError, match="lone surrogates") as caught:
+        store.save_many([new(user, response="secret \ud800")])
+    assert "secret" not in str(caught.value)
+
+
+def test_a_wrong_key(make_store, url):
+    with pytest.raises(NotAuthenticated):
+        make_store(url, "wrong.key").get("x")
+
+
+def test_a_key_that_is_bound_to_a_user(make_store, url, key_of_ada):
+    bound = make_store(url, key_of_ada)
+    bound.save(user_id="ada", message="Hi", model_used="m")
+    with pytest.raises(NotAllowed):
+        bound.save(user_id="somebody else", message="Hi", model_used="m")
+    with pytest.raises(NotAllowed):
+        list(bound.list())
+
+
+@pytest.mark.parametrize("wrong", ["", "chat.example.org", "ftp://chat.example.org", "http://"])
+def test_a_url_that_cannot_be_right(make_store, wrong):
+    with pytest.raises(ValueError, match=r"url must be .* https://chat\.example\.org"):
+        make_store(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["", "secret\n", " secret", "sécret"])
+def test_a_key_that_cannot_be_right_is_not_shown(make_store, wrong):
+    with pytest.raises(ValueError, match="key must be") as caught:
+        make_store(key=wrong)
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"status_code": 200, "html": "<p>Welcome</p>"}, "URL of a chat interaction store"),
+        ({"status_code": 404, "html": "<p>Nothing</p>"}, "URL of a chat interaction store"),
+        (
+            {"status_code": 301, "headers": {"Location": "https://a.test/x?y"}},
+            "redirected to https://a.test/x;",
+        ),
+    ],
+)
+def test_another_server_is_noticed(make_store, answer, said):
+    store = make_store(transport=httpx.MockTransport(lambda request: httpx.Response(**answer)))
+    with pytest.raises(StoreError, match=said):
+        store.get("x")
+
+
+def test_a_prefix_of_the_url_is_kept(make_store):
+    seen = []
+
+    def handle(request):
+        seen.append(request.url.raw_path)
+        return httpx.Response(204)
+
+    make_store("https://a.test/chat/", transport=httpx.MockTransport(handle)).delete("a/b")
+    assert seen == [b"/chat/api/v1/interactions/a%2Fb/"]
+
+
+def test_ids_that_are_made_later_sort_later(monkeypatch):
+    from chat_interaction_store import interactions
+
+    start = 1_800_000_000_000_000_000
+    moments = [start, start + 500, start + 999_999, start + 1_000_000, start + 10**15]
+    monkeypatch.setattr(interactions.time, "time_ns", iter(moments).__next__)
+    ids = [interactions.new_interaction_id() for _ in moments]
+    assert ids == sorted(ids)
+    assert {uuid.UUID(one).version for one in ids} == {7}
