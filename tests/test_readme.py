@@ -75,8 +75,16 @@ OF_THIS_PROJECT = {".venv/bin/python", ".venv/bin/pip"}
 OF_THE_GUIDE = {
     "README.md": {"curl", "docker"},
     "backup-and-restore.md": {"chgrp", "chmod", "grep", "rsync", "sqlite3", "xargs"},
+    "import-and-export.md": {"llm"},
+    "llm.md": {"llm", "rm"},
     "other-programs.md": {"datasette", "litestream", "sqlite-utils", "sqlite3", "umask"},
     "production.md": {"aws", "docker", "curl"},
+    "langfuse.md": {"pip"},
+    "mlflow.md": {"pip"},
+    "openai-agents.md": {"pip"},
+    "openinference.md": {"pip"},
+    "opentelemetry.md": {"pip"},
+    "traceloop.md": {"pip"},
 }
 """What a guide is about, or has told its reader to have."""
 

@@ -7,6 +7,7 @@ peculiar to a tool and its release stands by its name below.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from tests.tools.conversations import (
     ANSWERED_BY,
@@ -15,6 +16,7 @@ from tests.tools.conversations import (
     MODEL,
     OUTPUT_TOKENS,
     left_text,
+    pieces,
 )
 from tests.tools.runs import RUNS
 
@@ -39,6 +41,8 @@ class Outcome:
 
     kept: Kept | None = None
     left_out: Counter[str] = field(default_factory=Counter)
+    or_kept: tuple[Kept, ...] = ()
+    """What is right as well: it depends on how fast the tool was."""
 
 
 NOT_SENT = Outcome()
@@ -113,6 +117,33 @@ LITELLM_STREAMS = {
     "responses_stream": _kept("responses_stream", model=MODEL),
 }
 
+PROXY = {
+    case: _kept(case, tokens=(0, 0) if case == "no_usage" else None, model=MODEL)
+    for case in CASES
+    if not CASES[case].fails
+}
+PROXY |= {
+    # It asks for the token counts of each stream.
+    "stream": _kept("stream", tokens=COUNTED, model=MODEL),
+    "refusal_stream": _kept("refusal_stream", "", COUNTED, MODEL),
+    # What it has got from the model when it learns that its client has left.
+    "left": Outcome(
+        or_kept=tuple(
+            Kept(CASES["left"].question, text, MODEL, *COUNTED)
+            for text in accumulate(pieces(CASES["left"].answer))
+        )
+    ),
+    # Its callback may send the steps of a turn one by one.
+    **{
+        case: Outcome(
+            _kept(case, model=MODEL).kept,
+            _usual(case).left_out,
+            (Kept(CASES[case].question, CASES[case].answer, MODEL),),
+        )
+        for case in ("tool", "agent")
+    },
+}
+
 PECULIAR: dict[str, Mapping[str, Outcome]] = {
     "genai-openai-1.3b0-default": {case: _without_text(case) for case in CASES},
     "genai-openai-1.3b0-true": {case: _without_text(case) for case in CASES},
@@ -126,6 +157,7 @@ PECULIAR: dict[str, Mapping[str, Outcome]] = {
     "openai-agents-0.24.0": _not_sent("image", "choices", "left"),
     "openai-v2-2.4b0-span": OPENAI_V2,
     "openai-v2-2.4b0-event": OPENAI_V2,
+    "openai-v2-2.2b0": WITHOUT_RESPONSES,
     "traceloop-0.62.4": _lost("refusal_stream") | {"image": left_out("no_message")},
     "traceloop-0.48.1": _lost("refusal_stream", "left")
     | {case: left_out("no_user") for case in ("responses", "responses_stream")}
@@ -139,22 +171,25 @@ PECULIAR: dict[str, Mapping[str, Outcome]] = {
     "litellm-1.110.2": _not_sent("left") | LITELLM_STREAMS,
     "litellm-1.110.2-redacted": _all("redacted", "litellm-1.110.2-redacted")
     | {"failure": left_out("failed")},
+    "litellm-proxy-1.110.2": PROXY,
     "llm-0.36": _not_sent("no_usage", "failure", "left", "choices", "responses", "responses_stream")
-    | _lost("refusal", "refusal_stream")
-    | {case: _kept(case, tokens=COUNTED) for case in ("stream",)},
+    | {
+        "stream": _kept("stream", tokens=COUNTED),
+        "refusal_stream": _kept("refusal_stream", "", COUNTED),
+    },
 }
 
 
 def expected(run: str, case: str, signal: str) -> Outcome:
     """What should become of what a run sends of a case in traces, logs, or another request."""
-    wanted = RUNS[run].cases
-    if wanted and case not in wanted:
+    wanted, peculiar = RUNS[run].cases, PECULIAR.get(run, {}).get(case)
+    if peculiar is NOT_SENT or (wanted and case not in wanted):
         return NOT_SENT
     if signal == "traces" and "logs" in RUNS[run].signals:
         return _without_text(case)
     if run == "openai-v2-2.2b0":
         return Outcome(left_out=_texts_apart(case))
-    return PECULIAR.get(run, {}).get(case) or _usual(case)
+    return peculiar or _usual(case)
 
 
 def _texts_apart(case: str) -> Counter[str]:

@@ -1,6 +1,6 @@
 """Runs the examples of docs/how-to/connect/ as they stand, each in the environment of its tool.
 
-Of a page, the lines with `export` are the settings and each block of Python is a program. Each has to
+Of a page, the lines with `export` are the settings and each block of Python is a program. Each must
 leave one more interaction of `ada`, with the answer of the model server.
 """
 

@@ -33,7 +33,7 @@ NANOSECONDS_MAX = 253_402_300_800 * 10**9
 
 def calls(spans: Iterable[Span | LeftOut]) -> Iterator[Translated]:
     """The calls in some spans that came together, and what is no call or lacks something."""
-    found: list[tuple[ModelCall | LeftOut, Span]] = []
+    found: list[tuple[ModelCall | LeftOut, str, str]] = []  # no span: most of one is history
     users: defaultdict[str, set[str]] = defaultdict(set)
     for span in spans:
         if isinstance(span, LeftOut):
@@ -44,14 +44,14 @@ def calls(spans: Iterable[Span | LeftOut]) -> Iterator[Translated]:
         if (left_out := _no_call(span)) is not None:
             yield left_out
         else:
-            found.append((_call(span), span))
-    told = {_response_id(span) for one, span in found if not _has_no_text(one)}
-    for one, span in found:
-        if _has_no_text(one) and _response_id(span) in told - {""}:
+            found.append((_call(span), _response_id(span), span.trace_id))
+    told = {answer for one, answer, _ in found if answer and not _has_no_text(one)}
+    for one, answer, trace in found:
+        if _has_no_text(one) and answer in told:
             # Anthropic's SDK has a span of its own, inside that of an instrumentation.
-            yield LeftOut(Reason.NO_CALL, place=span.span_id)
+            yield LeftOut(Reason.NO_CALL, place=one.place)
         elif isinstance(one, ModelCall) and one.user_id is None:
-            yield replace(one, user_id=_only(users[span.trace_id]))
+            yield replace(one, user_id=_only(users[trace]))
         else:
             yield one
 
