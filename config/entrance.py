@@ -7,6 +7,7 @@ tell the ways apart: routes from `chat.api.urls`, headers from the middleware, a
 views.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import responses
@@ -15,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIRequest
-from django.core.signals import request_finished, request_started
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.middleware.security import SecurityMiddleware
 from django.urls import URLPattern, resolve
@@ -74,11 +75,14 @@ class Route:
             if (function := getattr(method, "call", None))
         }
         self.headers = tuple(self.view().default_response_headers.items())
+        self._beginning = str(pattern.pattern).partition("<")[0]
         self._match = pattern.pattern.match
         self._defaults = pattern.default_args
 
     def arguments(self, path: str) -> Mapping[str, Any] | None:
         """The arguments of a view at this path, or None if it is another one's."""
+        if not path.startswith(self._beginning):  # cheaper than its regular expression
+            return None
         found = self._match(path)
         return None if found is None else found[2] | self._defaults
 
@@ -94,11 +98,28 @@ class Taken:
     around: Headers
 
 
-class Entrance:
-    """Answers calls with an API key. `sender` is that of the signals around a request."""
+class _Connections(threading.local):
+    """Django's connections of the calling thread. To look them up takes longer than a hit."""
 
-    def __init__(self, sender: type) -> None:
-        self._sender = sender
+    def __init__(self) -> None:
+        self._all = connections.all()
+
+    def close_old(self) -> None:
+        """Close what a call has left open, as Django does at the end of each request."""
+        for connection in self._all:
+            if connection.connection is not None:
+                connection.close_if_unusable_or_obsolete()
+
+
+class Entrance:
+    """Answers calls with an API key.
+
+    It does not send the signals of a request: of their receivers, only the one that closes
+    connections had anything to do, and the signals took a third of a read by id from the cache.
+    """
+
+    def __init__(self) -> None:
+        self._connections = _Connections()
         self._routes = [Route(pattern) for pattern in urlpatterns]
         self._around = {scheme: _around(scheme) for scheme in _schemes()}
 
@@ -107,11 +128,10 @@ class Entrance:
         taken = self._taken(environ) if self._around and _is_plain(environ) else None
         if taken is None:
             return None
-        request_started.send(sender=self._sender, environ=environ)
         try:
             return _reply(environ, taken)
         finally:
-            request_finished.send(sender=self._sender)
+            self._connections.close_old()
 
     def _taken(self, environ: dict[str, Any]) -> Taken | None:
         scheme = _scheme(environ)

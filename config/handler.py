@@ -32,7 +32,7 @@ class Handler(WSGIHandler):
     def __init__(self) -> None:
         super().__init__()
         self.admission = Admission(settings.THREADS)
-        self._entrance = Entrance(type(self))
+        self._entrance = Entrance()
 
     def __call__(  # type: ignore[override]  # a response is one kind of iterable
         self, environ: dict[str, Any], start_response: Any

@@ -22,7 +22,7 @@ class ShortWay(ClientHandler):
         self.taken = 0
 
     def load_middleware(self, is_async: bool = False) -> None:
-        self._entrance = Entrance(type(self))
+        self._entrance = Entrance()
         super().load_middleware(is_async)  # after which other threads use this handler
 
     def get_response(self, request: HttpRequest) -> HttpResponseBase:

@@ -165,21 +165,21 @@ def through_django(settings):
 
 
 def test_calls_are_taken_with_the_middleware_of_the_settings(both):
-    assert answer_of(both, Entrance(Handler))[0] == "200 OK"
+    assert answer_of(both, Entrance())[0] == "200 OK"
 
 
 def test_middleware_that_is_not_known_sends_calls_through_django(both, settings):
     known = settings.MIDDLEWARE
     for place in range(len(known) + 1):
         settings.MIDDLEWARE = [*known[:place], "tests.entrances.unknown", *known[place:]]
-        assert answer_of(both, Entrance(Handler)) is None, place
+        assert answer_of(both, Entrance()) is None, place
 
 
 def test_and_so_does_a_list_that_lacks_what_is_known(both, settings):
     known = settings.MIDDLEWARE
     for place in range(len(known)):
         settings.MIDDLEWARE = known[:place] + known[place + 1 :]
-        assert answer_of(both, Entrance(Handler)) is None, place
+        assert answer_of(both, Entrance()) is None, place
 
 
 def answer_of(both, entrance):
