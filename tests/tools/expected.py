@@ -114,7 +114,6 @@ LITELLM_STREAMS = {
     "stream": _kept("stream", tokens=(22, 6), model=MODEL),
     "stream_usage": _kept("stream_usage", model=MODEL),
     "refusal_stream": _kept("refusal_stream", response="", tokens=(26, 0), model=MODEL),
-    "responses_stream": _kept("responses_stream", model=MODEL),
 }
 
 PROXY = {

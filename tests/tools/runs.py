@@ -25,7 +25,6 @@ LANGFUSE = {
     "LANGFUSE_SECRET_KEY": "{key}",
     "LANGFUSE_BASE_URL": "{store}",
     "LANGFUSE_HOST": "{store}",  # its name in 3.x
-    "LANGFUSE_FLUSH_INTERVAL": "600",
 }
 LITELLM = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 BOTH = ("traces", "logs")
