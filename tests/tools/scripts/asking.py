@@ -1,6 +1,7 @@
 """Asks the model server every question of `conversations.py`, by way of the openai client."""
 
 import contextlib
+import gc
 import os
 import sys
 import urllib.request
@@ -105,6 +106,10 @@ def ask_openai(client: Any, conversation: Conversation, **options: Any) -> None:
     answer = client.chat.completions.create(model=c.MODEL, messages=said, **options)
     if conversation.streamed:
         read(answer, conversation)
+        del answer
+        # Langfuse 3 leaves the connection open until then, and httpcore, closing it within its
+        # next request, would wait for itself.
+        gc.collect()
 
 
 def read(stream: Any, conversation: Conversation) -> None:
