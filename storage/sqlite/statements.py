@@ -52,7 +52,7 @@ class Statements:
         with self._borrowed() as connection, closing(connection.execute(sql, parameters)) as cursor:
             yield cursor
 
-    def many(self, sql: str, parameters: Sequence[Mapping[str, Any]]) -> int:
+    def many(self, sql: str, parameters: Sequence[Mapping[str, Any] | Sequence[Any]]) -> int:
         """Run a statement that writes once for each of the parameters. Call it in a transaction.
 
         Returns how many rows it changed in all.
