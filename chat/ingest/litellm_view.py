@@ -23,6 +23,11 @@ from chat.ingest.views import IngestView
 RECORDS = 10_000
 """The most records in a body. With 7 kB each before any text, more do not fit into 64 MB."""
 
+RECORD_BYTES_MAX = 8 * 1024 * 1024
+"""Bytes of a record. Decoded it may take 25 times as much memory."""
+
+_TOO_LARGE = f"A record may have {RECORD_BYTES_MAX} bytes; images belong elsewhere."
+
 LISTED = 100
 """The most records that an answer says it left out, one by one."""
 
@@ -79,6 +84,9 @@ class LiteLLMView(IngestView):
                 raise TooLarge(
                     f"A body may have {RECORDS} records. Set DEFAULT_BATCH_SIZE=64 for LiteLLM."
                 )
+            if memoryview(raw).nbytes > RECORD_BYTES_MAX:
+                yield LeftOut(Reason.TOO_LONG, _TOO_LARGE, place)
+                continue
             try:
                 record = decoded(raw)
             except ValueError as error:
