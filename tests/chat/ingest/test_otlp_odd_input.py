@@ -292,9 +292,9 @@ def test_what_is_no_span_takes_no_memory():
     body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"1," * 5 * EMPTY + b"1]}]}]}"
     peak()
     before = peak()
-    with pytest.raises(TooLarge, match="commas"):
+    with pytest.raises(TooLarge):
         json.spans(body)
-    assert peak() - before < 20
+    assert peak() - before < 50
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
