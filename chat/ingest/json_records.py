@@ -6,26 +6,36 @@ from typing import Any
 
 import msgspec
 
-_STRING_OR_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?(?:NaN|Infinity)', re.DOTALL)
-_ESCAPE = re.compile(
-    rb"(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
-    rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+_TOKEN = re.compile(
+    rb'(?P<sound>(?:[^"NI-]|"(?:[^"\\]|\\[^u])*+")++)'
+    rb'|(?P<text>"(?:[^"\\]|\\.)*+"?)|-?(?:NaN|Infinity)',
     re.DOTALL,
 )
+"""What is sound is passed over in one go. A text without an end is one, too: otherwise each quote
+in it would be tried as a beginning, which takes the square of its length."""
+_LONE = re.compile(
+    rb"((?:[^\\]|\\[^u]|\\u(?![dD][89a-fA-F])"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++)"
+    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}",
+    re.DOTALL,
+)
+"""A lone surrogate; what is sound before it is passed over in one go, here too."""
 
 
 class BrokenFile(ValueError):
     """A file that cannot be read from some place on. Quotes nothing of it."""
 
 
-def decoded(raw: bytes | msgspec.Raw) -> Any:
+def decoded(raw: bytes | str | msgspec.Raw) -> Any:
     """The value in `raw`, mended if need be. Raises ValueError, which quotes nothing."""
     try:
         return msgspec.json.decode(raw)
     except (ValueError, RecursionError):
         pass
     try:
-        return json.loads(mended(bytes(raw)))  # reads numbers beyond 64 bits, too
+        return json.loads(
+            mended(raw.encode() if isinstance(raw, str) else bytes(raw))
+        )  # reads numbers beyond 64 bits, too
     except RecursionError:
         raise ValueError("It is nested too deeply.") from None
     except UnicodeError:
@@ -40,15 +50,16 @@ def mended(raw: bytes) -> bytes:
     NaN and infinite numbers become null, and a lone surrogate, which is no character and cannot be
     stored, U+FFFD. Otherwise a single text could spoil all that comes with it.
     """
-    return _STRING_OR_NUMBER.sub(_mended_token, raw)
+    return _TOKEN.sub(_mended_token, raw)
 
 
 def _mended_token(token: re.Match[bytes]) -> bytes:
-    found = token[0]
-    if found[:1] != b'"':
+    if token.lastgroup is None:
         return b"null"
-    return _ESCAPE.sub(_mended_escape, found) if b"\\u" in found else found
+    found = token[0]
+    is_sound = token.lastgroup == "sound" or b"\\u" not in found
+    return found if is_sound else _LONE.sub(_mended_escape, found)
 
 
 def _mended_escape(escape: re.Match[bytes]) -> bytes:
-    return rb"\ufffd" if escape["lone"] else escape[0]
+    return escape[1] or rb"\ufffd"

@@ -1,8 +1,8 @@
 """`POST /api/v1/ingest/litellm/`: what LiteLLM's callback `generic_api` sends."""
 
 import functools
+import re
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -22,6 +22,11 @@ from chat.ingest.views import IngestView
 
 RECORDS = 10_000
 """The most records in a body. With 7 kB each before any text, more do not fit into 64 MB."""
+
+RECORD_BYTES_MAX = 8 * 1024 * 1024
+"""Bytes of a record. Decoded it may take 25 times as much memory."""
+
+_TOO_LARGE = f"A record may have {RECORD_BYTES_MAX} bytes; images belong elsewhere."
 
 LISTED = 100
 """The most records that an answer says it left out, one by one."""
@@ -79,6 +84,9 @@ class LiteLLMView(IngestView):
                 raise TooLarge(
                     f"A body may have {RECORDS} records. Set DEFAULT_BATCH_SIZE=64 for LiteLLM."
                 )
+            if memoryview(raw).nbytes > RECORD_BYTES_MAX:
+                yield LeftOut(Reason.TOO_LONG, _TOO_LARGE, place)
+                continue
             try:
                 record = decoded(raw)
             except ValueError as error:
@@ -117,7 +125,7 @@ def _records(body: bytes) -> Iterator[bytes | Raw]:
     elif _is_one_value(body):
         yield body
     else:
-        yield from (line for line in BytesIO(body) if line.strip())
+        yield from (line[0] for line in _LINE.finditer(body))
 
 
 def _items(body: bytes) -> Iterator[Raw]:
@@ -145,6 +153,8 @@ def _is_one_value(body: bytes) -> bool:
 
 
 _VALUE = msgspec.json.Decoder(Raw)
+_LINE = re.compile(rb"\S[^\n]*")
+"""A line that is not blank. Of blank ones, a body may have millions."""
 
 
 @functools.cache

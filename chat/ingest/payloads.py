@@ -7,8 +7,7 @@ is not as an API has it counts as it stands.
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
+from chat.ingest import json_records
 from chat.ingest.messages import Message
 
 INPUTS = ("messages", "input", "prompt", "contents")
@@ -27,7 +26,7 @@ def decoded(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(("{", "[")):
         return value
     try:
-        return msgspec.json.decode(value)
+        return json_records.decoded(value)
     except (ValueError, RecursionError):
         if value.startswith(('{"', '[{"')):
             raise CutOff from None

@@ -53,7 +53,12 @@ def peekable(file: IO[bytes]) -> io.BufferedReader:
 
 
 def skip_to_start(reader: io.BufferedReader) -> bytes:
-    """Skip a byte order mark and white space. Returns some bytes that come next, unread."""
+    """Skip a byte order mark and white space. Returns some bytes that come next, unread.
+
+    Raises BrokenFile if the mark is of UTF-16, as Windows PowerShell writes what is sent to a file.
+    """
+    if reader.peek(2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BrokenFile("It is UTF-16; convert it to UTF-8, such as with iconv -f UTF-16 -t UTF-8")
     while head := reader.peek(1):
         rest = head.removeprefix(codecs.BOM_UTF8).lstrip()
         reader.read(len(head) - len(rest))

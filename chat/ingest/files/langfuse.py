@@ -51,7 +51,7 @@ def _rows(reader: io.BufferedReader) -> Iterator[Entry]:
             yield f"row {number}", row
     except (csv.Error, UnicodeError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeError) else error
-        raise BrokenFile(f"After row {rows.line_num} it is no CSV: {reason}.") from None
+        raise BrokenFile(f"After row {rows.line_num} it is no CSV: {reason}") from None
     finally:
         text.detach()  # whoever has opened the file closes it
 

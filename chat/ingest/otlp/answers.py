@@ -22,6 +22,9 @@ JSON = "application/json"
 DETAILS_MAX = 5
 """Details that an answer has for each reason."""
 
+PLACE_MAX = 64
+"""Characters of a place in an answer. A client can call a span whatever it likes, at any length."""
+
 CODES = {400: 3, 401: 16, 403: 7, 413: 8, 503: 14}
 """Codes of `google.rpc.Status` (google/rpc/code.proto)."""
 
@@ -67,6 +70,8 @@ def _explanation(lost: Sequence[LeftOut]) -> str:
 
 def _details(found: Sequence[LeftOut]) -> str:
     details = [
-        f"{one.place}: {one.detail}" if one.place else one.detail for one in found if one.detail
+        f"{one.place[:PLACE_MAX]}: {one.detail}" if one.place else one.detail
+        for one in found
+        if one.detail
     ]
     return f" ({'; '.join(details[:DETAILS_MAX])})" if details else ""

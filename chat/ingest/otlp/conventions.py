@@ -24,6 +24,7 @@ from chat.ingest.payloads import (
     request_messages,
 )
 from chat.ingest.reasons import Reason
+from storage import limits
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -227,7 +228,7 @@ def _tokens(attributes: Attributes, tables: Names, usage: Any, fields: Sequence[
         value = next((usage[name] for name in fields if usage.get(name)), None)
     if isinstance(value, str) and value.isdecimal() and len(value) < 20:
         value = int(value)
-    return int(value) if isinstance(value, (int, float)) and 0 <= value < 2**63 else 0
+    return int(value) if isinstance(value, (int, float)) and 0 <= value <= limits.TOKENS_MAX else 0
 
 
 _FIELD = re.compile(

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from chat.api.problems import InvalidRequest, TooLarge
 from chat.ingest.calls import LeftOut
+from chat.ingest.json_records import mended
 from chat.ingest.otlp.attributes import EVENTS, is_read
 from chat.ingest.otlp.spans import (
     ITEMS_MAX,
@@ -26,6 +27,10 @@ from chat.ingest.reasons import Reason
 
 OBJECTS_MAX = 2_000_000
 """Objects in a body, which take some 100 bytes each meanwhile. Braces in texts count, too."""
+
+COMMAS_MAX = 4_000_000
+"""Commas in a body: between two may be one byte, which takes 40 until it is seen to be no span. The
+largest body may have one for each 16 bytes, and exporters write fewer."""
 
 Whole = int | str
 """A number of 64 bits may be a string (https://protobuf.dev/programming-guides/json/)."""
@@ -165,8 +170,10 @@ def _none_in(body: bytes, name: str) -> list[Any]:
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     if body.count(b"{") > OBJECTS_MAX:
         raise TooLarge(f"The body must have at most {OBJECTS_MAX} objects. Send smaller batches.")
+    if body.count(b",") > COMMAS_MAX:
+        raise TooLarge(f"The body must have at most {COMMAS_MAX} commas. Send smaller batches.")
     try:
-        return decoder.decode(body)
+        return _decoded_or_mended(decoder, body)
     except UnicodeError:
         reason = "not UTF-8"
     except RecursionError:
@@ -174,6 +181,15 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     except ValueError as error:  # its text quotes no value
         reason = str(error)
     raise InvalidRequest(f"The body is not OTLP in JSON: {reason}.")
+
+
+def _decoded_or_mended(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:  # JavaScript cuts texts in the middle of a character
+        return decoder.decode(mended(body))
 
 
 def _read(

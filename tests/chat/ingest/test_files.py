@@ -527,3 +527,11 @@ def test_times_far_away_are_left_out_or_cut():
     assert only(read(llm, entry(duration_ms=1.5))).ended_at - far.started_at == timedelta(
         microseconds=1500
     )
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(reader, encoding):
+    """Windows PowerShell writes what a program prints in it."""
+    with pytest.raises(BrokenFile, match="UTF-16; convert it to UTF-8"):
+        list(reader.read(io.BytesIO("\ufeff[]".encode(encoding)), "ada"))

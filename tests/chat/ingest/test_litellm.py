@@ -281,6 +281,12 @@ def test_too_many_records_are_too_large(client, storage, monkeypatch):
     litellm_view._array_decoder.cache_clear()
 
 
+def test_a_record_that_is_too_large_harms_no_other(client, storage):
+    large = record(litellm_call_id="c1", note="x" * litellm_view.RECORD_BYTES_MAX)
+    assert told(post(client, [large, record(litellm_call_id="c2")])) == (1, 0, ["too_long"])
+    assert len(stored(storage)) == 1
+
+
 @pytest.mark.parametrize("error", [StorageUnavailable(), StorageFull(), KeyError()])
 def test_our_own_faults_ask_to_come_again_soon(client, monkeypatch, storage, error):
     def fail(*arguments):

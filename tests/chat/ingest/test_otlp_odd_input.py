@@ -171,6 +171,38 @@ def test_a_span_with_text_that_is_no_unicode_harms_no_other(client, storage):
     assert len(stored(storage)) == 2
 
 
+HALF = '"What is \\ud83d"'
+"""A text as JavaScript has it that was cut in the middle of a character."""
+
+
+def test_half_a_character_harms_nothing_else(client, storage):
+    body = traces_json(json_span(1), json_span(2, chat(user__id="HALF")))
+    body = body.replace(b'"HALF"', HALF.encode())
+    assert partial(post(client, body, media_type=JSON)) == (0, "")
+    assert len(stored(storage)) == 1
+    assert len(stored(storage, "What is \ufffd")) == 1
+
+
+@pytest.mark.parametrize("odd", [HALF, '"What is ?","n":NaN', '"What is ?","n":1' + "0" * 99])
+def test_json_in_an_attribute_that_no_other_reader_takes(client, storage, odd):
+    asked = '[{"role":"user","content":' + odd + "}]"
+    assert partial(post(client, traces(span(1, chat(gen_ai__input__messages=asked))))) == (0, "")
+    assert stored(storage)[0][0].startswith("What is ")
+
+
+def test_an_answer_quotes_little_of_a_long_id(client):
+    body = traces_json(*[json_span(1, spanId="5" * 100_000)] * 6)
+    response = post(client, body, media_type=JSON)
+    assert partial(response)[0] == 6
+    assert len(response.content) < 2000
+
+
+def test_more_tokens_than_there_can_be_are_unknown(client, storage):
+    attributes = chat(gen_ai__usage__input_tokens=2**53)
+    assert partial(post(client, traces(span(1, attributes)))) == (0, "")
+    assert stored(storage)[0][3] == 0
+
+
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
@@ -253,6 +285,16 @@ def peak():
     status = Path("/proc/self/status").read_text()
     Path("/proc/self/clear_refs").write_text("5")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_is_no_span_takes_no_memory():
+    body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"1," * 5 * EMPTY + b"1]}]}]}"
+    peak()
+    before = peak()
+    with pytest.raises(TooLarge):
+        json.spans(body)
+    assert peak() - before < 50
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
