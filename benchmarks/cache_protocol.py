@@ -147,7 +147,7 @@ def plain_operations(port: int) -> dict[str, Operation]:
     from storage.records.json import Stored
 
     client = redis.Redis(port=port, db=1)
-    value = Stored(interaction=new("cached")).json
+    value = Stored.of(new("cached")).json
     key = keys.interaction_key("cached")
     client.set(key, value, TTL)
 

@@ -34,6 +34,7 @@ def commands(out):
         ["unlock_login", "root"],
         ["second_factor", "root"],
         ["storage_status"],
+        ["intake"],
         ["cache_audit"],
         ["dynamodb_table", "create"],
         ["migrate_storage", "--from=local", "--to=cloud"],
