@@ -92,6 +92,23 @@ def test_an_unknown_address_of_the_api_is_a_problem(client, path):
         assert "ends with a slash" in problem(caller.get(path), 404)["detail"]
 
 
+@pytest.mark.parametrize("path", ["/api/otlp/v1/traces/v1/traces", "/api/v1/otlp/v1/logs"])
+def test_an_exporter_at_a_wrong_address_is_told_the_right_one(client, path, caplog):
+    answer = problem(client.post(path, b"x", content_type="application/x-protobuf"), 404)
+    assert "/api/otlp/v1/traces" in answer["detail"]
+    assert answer["detail"] in caplog.text
+
+
+def test_an_exporter_of_metrics_is_told_that_none_are_taken(client):
+    answer = client.post("/api/otlp/v1/metrics", b"x", content_type="application/x-protobuf")
+    assert "OTEL_METRICS_EXPORTER=none" in problem(answer, 404)["detail"]
+
+
+def test_a_call_without_a_key_is_told_to_send_one(db):
+    for path in (INTERACTIONS, "/api/v1/ingest/litellm/"):
+        assert "Authorization: Api-Key" in problem(Client().post(path), 401)["detail"]
+
+
 def test_an_unknown_address_elsewhere_is_a_page(client):
     assert client.get("/unknown/")["Content-Type"].startswith("text/html")
 
