@@ -24,6 +24,7 @@ def problem(response, status):
 
 OPERATIONS = (
     "read",
+    "read_stored",
     "create",
     "create_many",
     "update",
