@@ -14,8 +14,8 @@ class Reason(Enum):
     TEXT_APART = (
         "text_apart",
         "The texts came as log records, apart from their call. Replace "
-        "opentelemetry-instrumentation-openai-v2 with opentelemetry-instrumentation-genai-openai and "
-        "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY.",
+        "opentelemetry-instrumentation-openai-v2 with opentelemetry-instrumentation-genai-openai "
+        "and set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY.",
     )
     NO_MESSAGE = (
         "no_message",
