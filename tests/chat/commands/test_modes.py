@@ -35,6 +35,7 @@ def commands(out):
         ["second_factor", "root"],
         ["storage_status"],
         ["cache_audit"],
+        ["intake"],
         ["dynamodb_table", "create"],
         ["migrate_storage", "--from=local", "--to=cloud"],
         ["restore", "latest", "--yes", "--keep-old"],
