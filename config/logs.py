@@ -14,7 +14,7 @@ class RouteInsteadOfPath(logging.Filter):
         request = getattr(record, "request", None)
         if request is not None and isinstance(record.args, tuple) and len(record.args) == 2:
             route = getattr(request.resolver_match, "route", None) or "(no route)"
-            record.args = (record.args[0], route)
+            record.args = (record.args[0], route.strip("^$?"))
         return True
 
 

@@ -10,10 +10,12 @@ from chat.api.addresses import address_of
 from chat.api.problems import (
     InvalidRequest,
     LengthRequired,
+    NotFound,
     Problem,
     TooLarge,
     UnsupportedMediaType,
 )
+from chat.api.strays import stray_exporter
 from config.admission import INGEST, Admission, ApiBody, too_many_senders
 from config.middleware import CALLS
 
@@ -47,7 +49,7 @@ def admit(environ: dict[str, Any], admission: Admission) -> Problem | None:
         environ["wsgi.input"] = ApiBody(environ["wsgi.input"], admission, places)
         return None
     if not (path.startswith("/admin/") and method == "POST"):
-        return TooLarge("A body is not expected here. Send the request without one.")
+        return _unexpected(path)
     if problem := _form_problem(environ):
         return problem
     address = address_of(environ)
@@ -63,6 +65,12 @@ def admit(environ: dict[str, Any], admission: Admission) -> Problem | None:
         return InvalidRequest("The body ended too soon.")
     environ["wsgi.input"] = BytesIO(body)
     return None
+
+
+def _unexpected(path: str) -> Problem:
+    if advice := stray_exporter(path):
+        return NotFound(advice)
+    return TooLarge("A body is not expected here. Send the request without one.")
 
 
 def _form_problem(environ: dict[str, Any]) -> Problem | None:

@@ -83,7 +83,7 @@ OF_THE_GUIDE = {
     "mlflow.md": {"pip"},
     "openai-agents.md": {"pip"},
     "openinference.md": {"pip"},
-    "opentelemetry.md": {"pip"},
+    "opentelemetry.md": {"opentelemetry-instrument", "pip"},
     "traceloop.md": {"pip"},
 }
 """What a guide is about, or has told its reader to have."""

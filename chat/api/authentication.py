@@ -20,6 +20,8 @@ from storage.models import ApiKey
 if TYPE_CHECKING:
     from rest_framework.views import APIView
 
+NO_KEY = "Send the header 'Authorization: Api-Key <your key>'."
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -71,7 +73,7 @@ def key_of(authorization: str, environ: Mapping[str, Any]) -> ApiKey:
     scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "api-key" or not key.strip():
         count()
-        raise AuthenticationFailed("Send the header 'Authorization: Api-Key <your key>'.")
+        raise AuthenticationFailed(NO_KEY)
     found = api_keys.find(key.strip(), count)
     if found is None:
         raise AuthenticationFailed("This API key is unknown, revoked or expired.")

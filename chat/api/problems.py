@@ -14,8 +14,10 @@ from django.views import defaults
 from rest_framework import exceptions as drf
 from rest_framework.views import set_rollback
 
+from chat.api.authentication import NO_KEY
 from chat.api.mistakes import Mistakes
 from chat.api.rate_limits import QuotaExceeded
+from chat.api.strays import stray_exporter
 from storage import exceptions as storage
 from storage.exceptions import StorageError
 from storage.sql_errors import translate
@@ -23,6 +25,8 @@ from storage.sql_errors import translate
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+
+NOTHING_HERE = "There is nothing at this address; every address of the API ends with a slash."
 
 ErrorHandler = Callable[[HttpRequest, Exception], HttpResponse]
 
@@ -180,6 +184,9 @@ def _from_storage(error: Exception) -> Problem | None:
 
 def _from_framework(error: Exception) -> drf.APIException | None:
     match error:
+        case drf.NotAuthenticated() if getattr(error, "auth_header", None) == "Api-Key":
+            error.detail = drf.ErrorDetail(NO_KEY, error.default_code)
+            return error
         case drf.APIException():
             return error
         case Http404():
@@ -209,12 +216,14 @@ def _handler(page: ErrorHandler, status: int, title: str, detail: str) -> ErrorH
 # Named in `config.urls`. 400 is what Django itself refuses, such as a wrong Host.
 bad_request = _handler(defaults.bad_request, 400, "Bad request", "The request cannot be read.")
 permission_denied = _handler(defaults.permission_denied, 403, "Permission denied", "Not allowed.")
-page_not_found = _handler(
-    defaults.page_not_found,
-    404,
-    "Not found",
-    "There is nothing at this address; every address of the API ends with a slash.",
-)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler404."""
+    if not _is_api(request):
+        return defaults.page_not_found(request, exception)
+    detail = stray_exporter(request.path) if request.method == "POST" else None
+    return problem_response(404, "Not found", detail or NOTHING_HERE)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

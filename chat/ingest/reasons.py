@@ -14,8 +14,8 @@ class Reason(Enum):
     TEXT_APART = (
         "text_apart",
         "The texts came as log records, apart from their call. Replace "
-        "opentelemetry-instrumentation-openai-v2 by opentelemetry-instrumentation-genai-openai and "
-        "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY.",
+        "opentelemetry-instrumentation-openai-v2 with opentelemetry-instrumentation-genai-openai "
+        "and set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY.",
     )
     NO_MESSAGE = (
         "no_message",
@@ -26,13 +26,16 @@ class Reason(Enum):
         "no_user",
         "Say whose call it is: use an API key that is bound to the user, or send a user id.",
     )
-    REDACTED = ("redacted", "The tool replaced the text by a mark. Turn its redaction off.")
+    REDACTED = (
+        "redacted",
+        "The tool replaced the text with a placeholder. Turn its redaction off.",
+    )
     CUT = (
         "cut",
         "The text was cut on its way. Raise or unset the tool's limit "
         "(OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT).",
     )
-    TOO_LONG = ("too_long", "Message and response together may have 390,000 bytes.")
+    TOO_LONG = ("too_long", "Message and response together may have at most 390,000 bytes.")
     NO_END = ("no_end", "The call had not ended when it was sent.")
     FAILED = ("failed", "The call failed, so there is no answer to store.")
     TOOL_STEP = ("tool_step", "A step that only calls a tool is no interaction; nothing to do.")

@@ -58,7 +58,7 @@ _SNIPPETS = {
     ),
     ("litellm", Reason.NO_TEXT): _REDACTION_OFF,
     ("litellm", Reason.REDACTED): _REDACTION_OFF,
-    ("litellm", Reason.NO_USER): Snippet("each call through the proxy", 'user="ada"'),
+    ("litellm", Reason.NO_USER): Snippet("each call of a model", 'user="ada"'),
 }
 
 

@@ -34,11 +34,17 @@ class Format(Protocol):
         """Whether nothing was left out that somebody could mend."""
 
 
+ANOTHER_TOOL = (
+    "  Did another tool write the file? Then say which: --format llm, litellm, openai or langfuse."
+)
+
+
 class OwnForm:
     """Lines as `export_interactions` writes them. Each bad one is named."""
 
     def __init__(self, write: Tell) -> None:
         self._bad = 0
+        self._has_good = False
         self._write = write
 
     @property
@@ -50,7 +56,9 @@ class OwnForm:
             if not line.strip():
                 continue
             try:
-                yield f"line {number}", interchange.parse(line)
+                record = interchange.parse(line)
+                self._has_good = True
+                yield f"line {number}", record
             except interchange.BadLine as error:
                 self._bad += 1
                 self.tell(f"line {number}", str(error))
@@ -62,7 +70,8 @@ class OwnForm:
         pass
 
     def summary(self) -> tuple[str, list[str]]:
-        return f"{self._bad} bad lines", []
+        strange = self._bad and not self._has_good
+        return f"{self._bad} bad lines", [ANOTHER_TOOL] if strange else []
 
     @property
     def is_sound(self) -> bool:

@@ -85,6 +85,14 @@ def test_a_body_where_none_is_expected_is_refused_unread(handler, method, path, 
     assert answer.headers["Content-Type"] == expected
 
 
+@pytest.mark.parametrize("path", ["/v1/traces", "/v1/logs/", "/api/otlp", "/api/public/otel"])
+def test_an_exporter_that_sends_elsewhere_is_told_where(handler, path, caplog):
+    answer = ask(handler, "POST", path, Unread(), CONTENT_LENGTH="5")
+    assert answer.status == 404
+    assert b"/api/otlp/v1/traces" in answer.content[0]
+    assert "/api/otlp/v1/traces" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("status", "environ"),
     [

@@ -24,6 +24,7 @@ def problem(response, status):
 
 OPERATIONS = (
     "read",
+    "read_stored",
     "create",
     "create_many",
     "update",
@@ -90,6 +91,23 @@ def test_each_kind_of_error_is_a_problem_of_its_own_type(client, make_client):
 def test_an_unknown_address_of_the_api_is_a_problem(client, path):
     for caller in (client, Client()):
         assert "ends with a slash" in problem(caller.get(path), 404)["detail"]
+
+
+@pytest.mark.parametrize("path", ["/api/otlp/v1/traces/v1/traces", "/api/v1/otlp/v1/logs"])
+def test_an_exporter_at_a_wrong_address_is_told_the_right_one(client, path, caplog):
+    answer = problem(client.post(path, b"x", content_type="application/x-protobuf"), 404)
+    assert "/api/otlp/v1/traces" in answer["detail"]
+    assert answer["detail"] in caplog.text
+
+
+def test_an_exporter_of_metrics_is_told_that_none_are_taken(client):
+    answer = client.post("/api/otlp/v1/metrics", b"x", content_type="application/x-protobuf")
+    assert "OTEL_METRICS_EXPORTER=none" in problem(answer, 404)["detail"]
+
+
+def test_a_call_without_a_key_is_told_to_send_one(db):
+    for path in (INTERACTIONS, "/api/v1/ingest/litellm/"):
+        assert "Authorization: Api-Key" in problem(Client().post(path), 401)["detail"]
 
 
 def test_an_unknown_address_elsewhere_is_a_page(client):

@@ -115,6 +115,13 @@ def test_a_dry_run_of_our_own_form(file, storage):
     assert kept(storage) == []
 
 
+def test_a_file_of_a_tool_without_format_is_told_of_it(file, storage):
+    of_a_tool = command("import_interactions", file(b"[\n", b"{}\n", b"]\n"))
+    assert (of_a_tool[0], "--format llm" in of_a_tool[1]) == (1, True)
+    with_a_bad_line = command("import_interactions", file(lines(1), b"bad\n"))
+    assert (with_a_bad_line[0], "--format" in with_a_bad_line[1]) == (1, False)
+
+
 def test_records_of_litellm_and_their_users(file, storage):
     records = [record(litellm_call_id="a"), record(litellm_call_id="b", end_user=None)]
     path = file(*records, *recorded(LIBRARY, "failure"))

@@ -36,6 +36,7 @@ def commands(out):
         ["storage_status"],
         ["intake"],
         ["cache_audit"],
+        ["intake"],
         ["dynamodb_table", "create"],
         ["migrate_storage", "--from=local", "--to=cloud"],
         ["restore", "latest", "--yes", "--keep-old"],

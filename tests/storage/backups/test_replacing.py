@@ -303,6 +303,7 @@ def of_schema(backups, database, sql):
 
 NEWER = "INSERT INTO django_migrations (app, name, applied) VALUES ('storage', '9999_x', '2026')"
 OLDER = """
+    DROP TABLE storage_intakecount;
     ALTER TABLE storage_apikey DROP COLUMN may_erase;
     DELETE FROM django_migrations WHERE app = 'storage' AND name >= '0005';
 """
