@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chat.ingest.calls import LeftOut, Translated
+from chat.ingest.erased import erasures_before
 from chat.ingest.interactions import Made, interactions
 from chat.ingest.reasons import Reason
 from storage import get_storage
@@ -47,9 +48,19 @@ def keep(translated: Iterable[Translated], user_id: str | None) -> Taken:
             taken.left_out.append(one)
         else:
             accepted.append(one)
-    for batch in _batches(accepted):
+    for batch in _batches(_not_erased(accepted, taken)):
         _save(batch, taken)
     return taken
+
+
+def _not_erased(accepted: Sequence[Made], taken: Taken) -> Iterator[Made]:
+    made = (interaction for _, interaction in accepted)
+    erasures = erasures_before(made, get_storage().archive)
+    for call, interaction in accepted:
+        if erasures is not None and erasures.cover(interaction):
+            taken.left_out.append(LeftOut(Reason.ERASED, place=call.place))
+        else:
+            yield call, interaction
 
 
 def _batches(accepted: Iterable[Made]) -> Iterator[list[Made]]:

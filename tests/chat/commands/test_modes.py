@@ -34,7 +34,6 @@ def commands(out):
         ["unlock_login", "root"],
         ["second_factor", "root"],
         ["storage_status"],
-        ["intake"],
         ["cache_audit"],
         ["intake"],
         ["dynamodb_table", "create"],

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from io import StringIO
 from itertools import product
 
 import pytest
+from django.core.management import call_command
 
 from chat.ingest import keeping
 from chat.ingest.calls import LeftOut
@@ -48,6 +50,18 @@ def test_a_call_becomes_an_interaction(storage):
         START,
         START + timedelta(seconds=1),
     ]
+
+
+def test_what_comes_again_of_an_erased_user_is_left_out(storage):
+    past = datetime.now(UTC) - timedelta(hours=1)
+    old = model_call("old", started_at=past, ended_at=past)
+    other = model_call("other", user_id="eve", started_at=past, ended_at=past)
+    assert counted(keep([old, other], None)) == (2, 0, {})
+    call_command("erase_user", "ada", stdout=StringIO())
+    new = model_call("new", started_at=datetime.now(UTC), ended_at=datetime.now(UTC))
+    assert counted(keep([old, other, new], None)) == (1, 1, {"erased": 1})
+    assert [each.interaction_id for each in of_ada(storage)] == ["new"]
+    assert counted(keep([old], None)) == (0, 0, {"erased": 1})
 
 
 def test_what_comes_again_changes_nothing(storage):
