@@ -62,12 +62,14 @@ def insert_missing(statements: Statements, rows: Sequence[Row]) -> list[Outcome 
 def _insert_all(statements: Statements, rows: Sequence[Row]) -> None:
     """Insert rows, ROWS_AT_ONCE with each statement."""
     whole = len(rows) - len(rows) % ROWS_AT_ONCE
-    values = list(map(_values, rows[:whole]))
-    statements.many(
-        queries.insert_many(statements.alias, ROWS_AT_ONCE),
-        [[*chain(*values[at : at + ROWS_AT_ONCE])] for at in range(0, whole, ROWS_AT_ONCE)],
-    )
-    statements.many(queries.insert(statements.alias), rows[whole:])
+    if whole:
+        values = list(map(_values, rows[:whole]))
+        statements.many(
+            queries.insert_many(statements.alias, ROWS_AT_ONCE),
+            [[*chain(*values[at : at + ROWS_AT_ONCE])] for at in range(0, whole, ROWS_AT_ONCE)],
+        )
+    if whole < len(rows):
+        statements.many(queries.insert(statements.alias), rows[whole:])
 
 
 def delete_expired(statements: Statements, interaction_ids: Iterable[str]) -> None:
