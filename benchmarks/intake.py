@@ -112,12 +112,12 @@ def _set(target: object, values: dict[str, str | int]) -> None:
 # The servers.
 
 
-def _mlflow(contestant: Contestant, port: int) -> list[str]:
+def _mlflow(contestant: Contestant, port: int, _workers: int) -> list[str]:
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     return [contestant.tool("mlflow"), "server", *address]
 
 
-def _phoenix(contestant: Contestant, _port: int) -> list[str]:
+def _phoenix(contestant: Contestant, _port: int, _workers: int) -> list[str]:
     return [contestant.tool("phoenix"), "serve"]
 
 
@@ -136,7 +136,7 @@ def peers() -> list[Peer]:
             CHAT_STORE,
             lambda folder, port: CHAT_STORE.environment(folder / "db.sqlite3", port),
             "db.sqlite3",
-            "SELECT count(*) FROM storage_chatinteraction",
+            "SELECT count(*) FROM storage_chatinteraction WHERE interaction_id GLOB 'otel-*'",
             path="/api/otlp/v1/traces",
         ),
         Peer(
@@ -180,7 +180,7 @@ class Running:
             peer.headers["Authorization"] = key
         kept = {"PATH": os.environ["PATH"], "HOME": str(folder)}
         self._server = Server(
-            peer.contestant.serve(peer.contestant, self._port),
+            peer.contestant.serve(peer.contestant, self._port, 1),
             folder=peer.contestant.folder,
             environment=kept | peer.environment(folder, self._port),
             log=folder / "log",

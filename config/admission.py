@@ -7,12 +7,15 @@ time, those that wait are limited by what they wait for, and what is left is for
 Whoever finds no place is told so at once, without being read. `config.stalled` ends the waiting.
 
 Writers may have to wait for another program that has SQLite's write lock. So they get three
-quarters of the places to work, and reads go on in the others.
+quarters of the places to work, and reads go on in the others. Where a read waits for nobody, more
+than two at a time are no faster: each statement lets another thread have the interpreter, and 16
+threads spent as much time on taking turns as on the reads (docs/decisions/0036).
 """
 
 import io
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
@@ -71,6 +74,8 @@ FILES = 64
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 """Methods of requests that write nothing (RFC 9110, section 9.2.1)."""
 
+API = "/api/v1/"
+
 LOOKUP = ("POST", "/api/v1/interactions/lookup/")
 """A read whose question is in its body."""
 
@@ -103,6 +108,45 @@ class Room:
         self._free.put(None)
 
 
+class Queue(Room):
+    """A room whose places go to those that wait, in the order in which they came.
+
+    Without an order, whoever leaves may be the next to enter, and some wait five times as long.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._line: deque[threading.Lock] = deque()
+        self._mutex = threading.Lock()
+
+    def wait(self) -> None:
+        """Enter as soon as it is this thread's turn."""
+        with self._mutex:
+            if self._places:
+                self._places -= 1
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            self._line.append(turn)
+        turn.acquire()
+
+    def enter(self) -> bool:
+        """Enter if there is a place now. Returns whether there was one."""
+        with self._mutex:
+            if not self._places:
+                return False
+            self._places -= 1
+            return True
+
+    def leave(self) -> None:
+        """Give a place to the first in line, or back."""
+        with self._mutex:
+            if self._line:
+                self._line.popleft().release()
+            else:
+                self._places += 1
+
+
 def wait(rooms: Sequence[Room]) -> None:
     """Enter all of these, as soon as there are places."""
     for room in rooms:
@@ -118,8 +162,9 @@ def leave(rooms: Sequence[Room]) -> None:
 class Admission:
     """The places of a process, by what they are for."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, reads: int) -> None:
         self.work = Room(threads)
+        self._reads = Queue(reads)
         self._writes = Room(max(1, threads * 3 // 4))
         self.requests = Room(REQUESTS)
         self.forms = Room(FORMS)
@@ -157,7 +202,7 @@ class Admission:
     def places_to_work(self, method: str, path: str) -> tuple[Room, ...]:
         """Where a request needs a place while it works. All wait for them in the same order."""
         if method in SAFE_METHODS or (method, path) == LOOKUP:
-            return (self.work,)
+            return (self._reads, self.work) if path.startswith(API) else (self.work,)
         if path.startswith(INGEST):
             return self._ingest, self._writes, self.work
         return self._writes, self.work

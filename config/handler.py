@@ -31,7 +31,7 @@ class Handler(WSGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.admission = Admission(settings.THREADS)
+        self.admission = Admission(settings.THREADS, settings.READS_AT_ONCE)
         self._entrance = Entrance()
 
     def __call__(  # type: ignore[override]  # a response is one kind of iterable

@@ -146,6 +146,8 @@ HOST = env.HOST.value
 PORT = env.PORT.value
 WORKERS = env.WORKERS.value
 THREADS = env.THREADS.value or (8 if PRODUCTION else 16)
+# Calls that read at the same time, in each server process, unless they wait for other servers.
+READS_AT_ONCE = THREADS if PRODUCTION or env.ARCHIVE_BUCKET.value else 2
 SERVER_THREADS = 560  # of each process; most of them can only wait, see config.admission
 CLIENT_TIMEOUT = env.CLIENT_TIMEOUT.value
 NUM_PROXIES = env.NUM_PROXIES.value

@@ -3,13 +3,14 @@
 import io
 import json
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 from django.db import connection
 from django.test import RequestFactory
 
-from config.admission import FORMS_OF_ONE, Admission, Room
+from config.admission import FORMS_OF_ONE, Admission, Room, leave, wait
 from config.handler import Handler
 from config.request_bodies import FORM_LIMIT
 from storage.models import ApiKey
@@ -155,7 +156,7 @@ def test_reads_go_on_while_all_writers_wait(handler, key, monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2, 16])
 def test_some_places_to_work_are_for_reads_alone(threads):
-    places = Admission(threads).places_to_work("POST", INTERACTIONS)
+    places = Admission(threads, 2).places_to_work("POST", INTERACTIONS)
     taken = [0, 0]
     for number, room in enumerate(places):
         while room.enter():
@@ -163,8 +164,38 @@ def test_some_places_to_work_are_for_reads_alone(threads):
     assert taken == [max(1, threads * 3 // 4), threads]
 
 
+def test_calls_that_read_work_in_the_order_in_which_they_came():
+    (reads, work) = Admission(16, 1).places_to_work("GET", INTERACTIONS)
+    came, worked = [], []
+
+    def read(number):
+        came.append(number)
+        wait((reads, work))
+        worked.append(number)
+        leave((reads, work))
+
+    wait((reads, work))
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(5)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        while len(reads._line) <= number:
+            time.sleep(0.001)
+    assert not reads.enter()
+    leave((reads, work))
+    for thread in threads:
+        thread.join()
+    assert worked == came == [0, 1, 2, 3, 4]
+    assert reads.enter()
+    assert not reads.enter()
+
+
+def test_pages_of_the_admin_do_not_wait_for_calls():
+    admission = Admission(16, 1)
+    assert admission.places_to_work("GET", "/admin/") == (admission.work,)
+
+
 def test_only_the_lookup_of_answers_is_a_read_among_posts():
-    admission = Admission(16)
+    admission = Admission(16, 2)
     for method, path in (("DELETE", LOOKUP), ("PATCH", LOOKUP), ("DELETE", one("a/lookup"))):
         assert len(admission.places_to_work(method, path)) == 2
 
