@@ -232,7 +232,8 @@ THREADS = Variable(
     "number or empty",
     "",
     "Requests that each server process works on at the same time. Empty: 16 with SQLite, and 8 in "
-    "production. Clients that send or read slowly do not count.",
+    "production. Two of them may be calls that read SQLite; the others wait in line. Clients that "
+    "send or read slowly do not count.",
 )
 CLIENT_TIMEOUT = Variable(
     "CLIENT_TIMEOUT",
