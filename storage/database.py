@@ -276,6 +276,17 @@ class Database(ABC):
     def count_expired_idempotency_keys(self, until: datetime) -> int:
         """How many `remove_expired_idempotency_keys` would delete without a limit."""
 
+    # Usage.
+
+    @abstractmethod
+    def count_usage(self, seconds: float) -> datetime | None:
+        """Bring `UsageOfModel` and `UsageOfUser` up to date, within so many seconds.
+
+        Returns the time (UTC) up to which they are complete, or None if something is missing that
+        only `manage.py rebuild_usage` can count. Each change of an interaction is counted exactly
+        once, whatever is killed meanwhile.
+        """
+
     # Locks.
 
     @abstractmethod

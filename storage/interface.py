@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from storage import expiry, limits
+from storage import expiry, limits, searching
 from storage.archive.archive import Archive
 from storage.archive.cold import ATTEMPTS, ColdStorage
 from storage.cache.base import Cache
@@ -34,6 +34,7 @@ from storage.records.json import Stored, dumps, from_json, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import JsonPage, Page, PageQuery, Slice
 from storage.records.questions import Question
+from storage.records.searches import Search, SearchPage
 from storage.records.stubs import Segments, TakenByStub
 
 
@@ -257,6 +258,15 @@ class Storage:
         return self._json_page(None, query)
 
     list_interactions_json = coroutine(list_interactions_json_sync)
+
+    def search_interactions_sync(self, search: Search) -> SearchPage:
+        """One page of a search, in a bounded number of steps (`SearchPage`).
+
+        Raises InvalidCursor for a cursor of another search.
+        """
+        return searching.search(self._cold, search)
+
+    search_interactions = coroutine(search_interactions_sync)
 
     # For maintenance; synchronous only, as its commands are.
 

@@ -11,59 +11,24 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern
 from django.utils.text import Truncator
 
+from chat.admin import conversation, user_pages
+from chat.admin.listing import PAGE_SIZE, InteractionList
+from chat.admin.pages import unavailable
 from chat.admin.theme import ThemedModelAdmin
-from storage import get_storage
 from storage.exceptions import InvalidCursor, StorageError
 from storage.models import ChatInteraction
-from storage.records.pages import Page, PageQuery
 
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[ChatInteraction]
 else:
     BaseAdmin = ThemedModelAdmin
 
-PAGE_SIZE = 50
 PREVIEW_LENGTH = 80
-
-
-class InteractionList(ChangeList):
-    """Django's change list, showing a page of the storage instead of the results of a query."""
-
-    def get_queryset(
-        self, request: HttpRequest, exclude_parameters: Any = None
-    ) -> QuerySet[ChatInteraction]:
-        """An unused query set; `get_results` asks the storage."""
-        self.clear_all_filters_qs = self.get_query_string(remove=["q", "cursor"])
-        return self.root_queryset
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page for the parameters `q` (a user id) and `cursor`."""
-        page = self._page(request)
-        self.result_list = page.interactions
-        self.result_count = self.full_result_count = len(page.interactions)
-        self.show_full_result_count = self.show_admin_actions = False
-        self.can_show_all = self.multi_page = False
-        self.paginator = Paginator(page.interactions, PAGE_SIZE)
-        self.newest_url = self.get_query_string(remove=["cursor"]) if self._cursor(request) else ""
-        self.older_url = self.get_query_string({"cursor": page.next_cursor}, ["cursor"])
-        if page.next_cursor is None:
-            self.older_url = ""
-
-    def _page(self, request: HttpRequest) -> Page:
-        query = PageQuery(limit=PAGE_SIZE, cursor=self._cursor(request))
-        if self.query:
-            return get_storage().list_user_interactions_sync(self.query, query)
-        return get_storage().list_interactions_sync(query)
-
-    def _cursor(self, request: HttpRequest) -> str | None:
-        return request.GET.get("cursor") or None
 
 
 @admin.register(ChatInteraction)
@@ -99,6 +64,13 @@ class InteractionAdmin(BaseAdmin):
         """Empty on purpose, so that no part of Django reads interactions with the ORM."""
         return ChatInteraction.objects.none()
 
+    def get_urls(self) -> list[URLPattern]:
+        """The pages of users besides the list and the conversations."""
+        pages = user_pages.urls()
+        for each in pages:
+            each.callback = self.admin_site.admin_view(each.callback)
+        return [*pages, *super().get_urls()]
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return InteractionList
 
@@ -124,7 +96,7 @@ class InteractionAdmin(BaseAdmin):
             )
             return HttpResponseRedirect(request.path)
         except StorageError as error:
-            return self._unavailable(request, error)
+            return unavailable(request, error)
 
     def change_view(
         self,
@@ -135,21 +107,10 @@ class InteractionAdmin(BaseAdmin):
     ) -> HttpResponse:
         """One interaction, as a conversation."""
         self._require_view_permission(request)
-        interaction_id = unquote(object_id)
         try:
-            interaction = get_storage().get_interaction_sync(interaction_id)
+            return conversation.show(request, unquote(object_id))
         except StorageError as error:
-            return self._unavailable(request, error)
-        if interaction is None:
-            return self._unknown(request, interaction_id)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "Interaction",
-            "subtitle": interaction.interaction_id,
-            "interaction": interaction,
-        }
-        return TemplateResponse(request, "admin/storage/chatinteraction/conversation.html", context)
+            return unavailable(request, error)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -160,17 +121,3 @@ class InteractionAdmin(BaseAdmin):
     def _require_view_permission(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
             raise PermissionDenied
-
-    def _unknown(self, request: HttpRequest, interaction_id: str) -> HttpResponse:
-        messages.warning(request, f"There is no interaction {interaction_id}; was it deleted?")
-        return HttpResponseRedirect(reverse("admin:storage_chatinteraction_changelist"))
-
-    def _unavailable(self, request: HttpRequest, error: StorageError) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "The store did not answer",
-            "error": str(error),
-        }
-        template = "admin/storage/chatinteraction/unavailable.html"
-        return TemplateResponse(request, template, context, status=503)

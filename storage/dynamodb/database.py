@@ -184,6 +184,9 @@ class DynamoDBDatabase(Database):
     def count_expired_idempotency_keys(self, until: datetime) -> int:
         return 0
 
+    def count_usage(self, seconds: float) -> datetime | None:
+        return None
+
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         return locks.acquire(self.client, name, owner, seconds)
 

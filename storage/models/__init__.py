@@ -1,17 +1,25 @@
 """The models of the SQL database: API keys and, where it is the backend, interactions."""
 
-from storage.models.api_key import ApiKey
+from storage.models.api_key import ApiKey, ApiKeyUse
 from storage.models.archived import ArchivedInteraction
+from storage.models.audit_entry import AuditEntry
 from storage.models.idempotency import IdempotencyRecord
 from storage.models.intake import IntakeCount
 from storage.models.interaction import ChatInteraction
 from storage.models.lock import Lock
+from storage.models.usage import ModelPrice, StreamPosition, UsageOfModel, UsageOfUser
 
 __all__ = [
     "ApiKey",
+    "ApiKeyUse",
     "ArchivedInteraction",
+    "AuditEntry",
     "ChatInteraction",
     "IdempotencyRecord",
     "IntakeCount",
     "Lock",
+    "ModelPrice",
+    "StreamPosition",
+    "UsageOfModel",
+    "UsageOfUser",
 ]

@@ -26,6 +26,10 @@ class ApiKey(AbstractAPIKey):
         help_text="Whether this key, which must be service-wide, may erase and export users.",
     )
 
+    last_used_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="To the minute, about."
+    )
+
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"
         permissions = [
@@ -43,3 +47,19 @@ class ApiKey(AbstractAPIKey):
             raise ValidationError(
                 {"may_erase": "Only a service-wide key, without a user id, may erase users."}
             )
+
+
+class ApiKeyUse(models.Model):
+    """How many calls came with a key on a day (UTC), and how many of them were refused."""
+
+    prefix = models.CharField(max_length=8, help_text="The prefix of the key.")
+    day = models.DateField()
+    calls = models.PositiveBigIntegerField(default=0)
+    refused = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["prefix", "day"], name="api_key_use_once")]
+
+    def __str__(self) -> str:
+        return f"{self.prefix} {self.day}"

@@ -104,6 +104,13 @@ class ChatInteraction(models.Model):
         verbose_name = "interaction"
         ordering = ["-created_at", "-interaction_id"]
         default_permissions = ("view",)
+        permissions = [
+            ("read_texts", "Can read messages and responses"),
+            ("export_user", "Can export all data of a user"),
+            ("erase_user", "Can erase all data of a user"),
+            ("hold_user", "Can put on and lift a legal hold"),
+            ("restore_day", "Can make an archived day hot again"),
+        ]
         indexes = [
             models.Index(
                 fields=["user_id", "created_at", "interaction_id"], name="interaction_of_user"

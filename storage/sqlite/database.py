@@ -262,6 +262,9 @@ class SqliteDatabase(Database):
         with translated:
             return idempotency_keys.count_expired(self._alias, until)
 
+    def count_usage(self, seconds: float) -> datetime | None:
+        return None
+
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         with translated:
             return locks.acquire(self._alias, name, owner, seconds)

@@ -222,6 +222,9 @@ class DictionaryDatabase(Database):
         with self._lock:
             return sum(made.expires_at <= until for made in self._made.values())
 
+    def count_usage(self, seconds):
+        return None
+
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         now = datetime.now(UTC).timestamp()
         with self._lock:

@@ -1,0 +1,108 @@
+"""What was used, day by day: roll-ups of all interactions, and the prices of models.
+
+They are in the SQL database, whichever backend keeps them. `Database.count_usage` brings
+them up to date, and `manage.py rebuild_usage` counts everything again. Days are those of
+`created_at`, in UTC.
+"""
+
+from django.db import models
+
+from storage import limits
+
+
+class UsageOfModel(models.Model):
+    """The interactions of one model on one day. It is about nobody, and outlives all of them."""
+
+    day = models.DateField()
+    model_used = models.CharField(max_length=limits.MODEL_MAX_LENGTH)
+    interactions = models.BigIntegerField(
+        default=0, help_text="All that there ever were, whatever has become of them."
+    )
+    unanswered = models.BigIntegerField(
+        default=0, help_text="Those among them that had no response, as far as is known."
+    )
+    input_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    hot = models.BigIntegerField(default=0, help_text="Those that are hot now.")
+    cold = models.BigIntegerField(default=0, help_text="Those that are archived now.")
+
+    class Meta:
+        verbose_name = verbose_name_plural = "usage"
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["day", "model_used"], name="usage_of_model_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model_used}"
+
+
+class UsageOfUser(models.Model):
+    """The interactions of one user with one model on one day. It ends with the user's data.
+
+    An erasure deletes it, and so does the purge of its day.
+    """
+
+    day = models.DateField()
+    user_id = models.CharField(max_length=limits.IDENTIFIER_MAX_LENGTH)
+    model_used = models.CharField(max_length=limits.MODEL_MAX_LENGTH)
+    interactions = models.BigIntegerField(default=0)
+    unanswered = models.BigIntegerField(default=0)
+    input_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "user_id", "model_used"], name="usage_of_user_once"
+            )
+        ]
+        indexes = [models.Index(fields=["user_id", "day"], name="usage_of_user")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model_used}"
+
+
+class StreamPosition(models.Model):
+    """How far the changes of a shard of a DynamoDB table's stream are counted."""
+
+    stream = models.CharField(max_length=255, help_text="The stream's ARN.")
+    shard = models.CharField(max_length=128)
+    sequence = models.CharField(max_length=64, blank=True, default="")
+    counted_until = models.DateTimeField(null=True)
+    is_closed = models.BooleanField(default=False)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "shard"], name="stream_position_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.shard
+
+
+class ModelPrice(models.Model):
+    """What a model costs from a day on. Costs are computed when they are asked for."""
+
+    model_used = models.CharField(
+        max_length=limits.MODEL_MAX_LENGTH, help_text="As interactions name it."
+    )
+    valid_from = models.DateField(help_text="The first day (UTC) that has this price.")
+    input_price = models.DecimalField(
+        max_digits=14, decimal_places=6, help_text="Of a million input tokens, in CURRENCY."
+    )
+    output_price = models.DecimalField(
+        max_digits=14, decimal_places=6, help_text="Of a million output tokens, in CURRENCY."
+    )
+
+    class Meta:
+        verbose_name = "price"
+        ordering = ["model_used", "-valid_from"]
+        constraints = [
+            models.UniqueConstraint(fields=["model_used", "valid_from"], name="price_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_used} from {self.valid_from}"
