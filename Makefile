@@ -36,7 +36,6 @@ bench: .venv/.dev  ## Measure everything beside others (20 minutes); DATA=texts.
 	@$(BIN)/python benchmarks --json $(or $(JSON),benchmarks.json) $(if $(DATA),--data $(DATA)) $(if $(QUICK),--quick)
 
 pictures: .venv/.dev  ## Take the README's pictures of the running server (needs Chromium)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/pictures.txt
 	@$(BIN)/python docs/pictures/make.py
 
 platforms: .venv/.uv  ## Ask the package index for wheels on every platform (needs the network)
@@ -51,7 +50,7 @@ test-clients: .venv/.base  ## Test clients/python with the real openai, LangChai
 	@clients/python/tests_tools/run $(T)
 
 requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt
-	cd requirements && for name in uv base dev pictures; do \
+	cd requirements && for name in uv base dev; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --custom-compile-command "make requirements" $$name.in -o $$name.txt; done
 

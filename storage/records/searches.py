@@ -17,9 +17,9 @@ class Search:
     """What is looked for. All that is set must hold.
 
     `text` is words, each of which must begin a word of the message or the response; case and
-    accents do not count. `tokens_min` and `tokens_max`, both inclusive, are about the sum of both counts.
-    With tier `all`, hot and cold interactions are in one list. `created_after` is inclusive,
-    `created_before` exclusive. `cursor` continues after the page that returned it.
+    accents do not count. `tokens_min` and `tokens_max`, both inclusive, are about the sum of both
+    counts. With tier `all`, hot and cold interactions are in one list. `created_after` is
+    inclusive, `created_before` exclusive. `cursor` continues after the page that returned it.
     """
 
     text: str = field(default="", repr=False)  # texts and users stay out of logs
