@@ -52,6 +52,8 @@ class DynamoDBDatabase(Database):
         self.client = client
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dynamodb")
+        # Two of the calls stay for others, whatever comes in batches.
+        self._batches = ThreadPoolExecutor(max(threads - 2, 1), thread_name_prefix="batches")
         self._rounds = Rounds(client, self._executor)
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
@@ -71,7 +73,7 @@ class DynamoDBDatabase(Database):
         return interaction if created else writes.same(interaction, found), created
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
-        return saves.create_many(self.client, interactions)
+        return saves.create_many(self.client, interactions, self._batches)
 
     def update(
         self,

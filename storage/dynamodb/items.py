@@ -36,6 +36,8 @@ SORT_KEY_BYTES = 1024
 
 def to_item(interaction: ChatInteraction, version: str) -> Item:
     """Returns all attributes of an interaction."""
+    created_at = format_time(interaction.created_at)
+    updated_at = interaction.updated_at
     item = {
         "interaction_id": {"S": interaction.interaction_id},
         "user_id": {"S": interaction.user_id},
@@ -44,15 +46,19 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
         "model_used": {"S": interaction.model_used},
         "input_tokens": {"N": str(interaction.input_tokens)},
         "output_tokens": {"N": str(interaction.output_tokens)},
-        "created_at": {"S": format_time(interaction.created_at)},
-        "updated_at": {"S": format_time(interaction.updated_at)},
-        "position": {"S": position(interaction.created_at, interaction.interaction_id)},
+        "created_at": {"S": created_at},
+        "updated_at": {
+            "S": created_at if updated_at == interaction.created_at else format_time(updated_at)
+        },
+        "position": {"S": _sort_key(created_at, interaction.interaction_id)},
         "shard": {"S": shard(interaction.interaction_id)},
         "expires_at": {"N": str(math.ceil(interaction.created_at.timestamp() + _lifetime()))},
         "version": {"S": version},
         "saved_as": {"S": version},
     }
-    return item | _answer(interaction) if interaction.response else item
+    if interaction.response:
+        item |= _answer(interaction, created_at)
+    return item
 
 
 def to_interaction(item: Item) -> ChatInteraction:
@@ -131,17 +137,18 @@ def position(created_at: datetime, interaction_id: str) -> str:
     after a model's hash: about 250 characters, nearly all outside the Basic Multilingual Plane. Two
     such ids with equal times and the same first 230 characters are ordered by hash.
     """
-    return _sort_key("", created_at, interaction_id)
+    return _sort_key(format_time(created_at), interaction_id)
 
 
-def _sort_key(prefix: str, created_at: datetime, interaction_id: str) -> str:
-    whole = f"{prefix}{format_time(created_at)}#{interaction_id}"
+def _sort_key(beginning: str, interaction_id: str) -> str:
+    whole = f"{beginning}#{interaction_id}"
+    if 4 * len(whole) <= SORT_KEY_BYTES:
+        return whole
     encoded = whole.encode()
     if len(encoded) <= SORT_KEY_BYTES:
         return whole
     digest = hashlib.sha256(encoded).hexdigest()
-    beginning = encoded[: SORT_KEY_BYTES - len(digest)].decode(errors="ignore")
-    return beginning + digest
+    return encoded[: SORT_KEY_BYTES - len(digest)].decode(errors="ignore") + digest
 
 
 def shard(interaction_id: str) -> str:
@@ -149,11 +156,11 @@ def shard(interaction_id: str) -> str:
     return str(zlib.crc32(interaction_id.encode()) % SHARDS)
 
 
-def _answer(interaction: ChatInteraction) -> Item:
-    model, created_at = model_hash(interaction.model_used), interaction.created_at
+def _answer(interaction: ChatInteraction, created_at: str) -> Item:
+    model = model_hash(interaction.model_used)
     return {
         "question": {"S": question(interaction.user_id, interaction.message)},
-        "answer": {"S": _sort_key(f"{model}#", created_at, interaction.interaction_id)},
+        "answer": {"S": _sort_key(f"{model}#{created_at}", interaction.interaction_id)},
     }
 
 

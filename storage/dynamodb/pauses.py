@@ -16,18 +16,19 @@ class Pauses:
     https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
     """
 
-    def __init__(self) -> None:
-        self._deadline = time.monotonic() + SECONDS
+    def __init__(self, deadline: float | None = None) -> None:
+        """The deadline is a time of `time.monotonic`, by default in SECONDS. Not thread-safe."""
+        self.deadline = time.monotonic() + SECONDS if deadline is None else deadline
         self._longest = FIRST_PAUSE
 
     def over(self) -> bool:
         """Whether the deadline has passed."""
-        return time.monotonic() > self._deadline
+        return time.monotonic() > self.deadline
 
     def wait(self) -> bool:
         """Wait before the next attempt. Returns False at once if the deadline would pass."""
         pause = random.uniform(0, self._longest)  # noqa: S311  (spreads load, guards nothing)
-        if time.monotonic() + pause > self._deadline:
+        if time.monotonic() + pause > self.deadline:
             return False
         time.sleep(pause)
         self._longest = min(2 * self._longest, LONGEST_PAUSE)

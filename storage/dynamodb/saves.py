@@ -1,6 +1,7 @@
 """Saves interactions in DynamoDB: replaces one, creates one, or creates many."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 
 from storage.dynamodb import batches, expressions, items, writes
 from storage.dynamodb.client import Client, ConditionFailed
@@ -69,14 +70,16 @@ def put_or_find(client: Client, item: Item) -> tuple[Item, bool]:
     return item, True
 
 
-def create_many(client: Client, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
+def create_many(
+    client: Client, interactions: Sequence[ChatInteraction], executor: Executor
+) -> list[Outcome | Stub]:
     """See `Database.create_many`."""
     stored: dict[str, Item] = {}
     for interaction in interactions:
         item = items.to_item(interaction, items.new_version())
         stored.setdefault(interaction.interaction_id, item)
     pauses = Pauses()
-    taken = batches.insert(client, list(stored.values()), pauses)
+    taken = batches.insert(client, list(stored.values()), pauses.deadline, executor)
     created = stored.keys() - taken
     unsettled = set(taken)
     try:

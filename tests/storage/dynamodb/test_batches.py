@@ -1,0 +1,105 @@
+"""A batch is written in several requests at the same time, and whatever is not written is named."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from storage.dynamodb import batches, items
+from storage.dynamodb.database import DynamoDBDatabase
+from storage.exceptions import BatchUnfinished, StorageUnavailable
+from storage.models import ChatInteraction
+from storage.records.outcomes import Outcome
+
+SECONDS = 60
+
+
+class Table:
+    """A client whose table is a dictionary. `meet` is called within each request of a batch."""
+
+    table = "table"
+
+    def __init__(self, meet=lambda part: None):
+        self.written = []
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+        self._meet = meet
+
+    def request(self, operation, parameters):
+        assert operation == "BatchExecuteStatement"
+        part = [statement["Parameters"][0]["S"] for statement in parameters["Statements"]]
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            self._meet(part)
+        finally:
+            with self._lock:
+                self.at_once -= 1
+        self.written += part
+        return {"Responses": [{}] * len(part)}
+
+
+def rows(count, **fields):
+    defaults = {"user_id": "ada", "message": "Hi", "response": "", "model_used": "m"}
+    return [
+        ChatInteraction(interaction_id=f"i{number:04}", **(defaults | fields))
+        for number in range(count)
+    ]
+
+
+def ids(interactions):
+    return [interaction.interaction_id for interaction in interactions]
+
+
+def test_four_requests_are_under_way_at_the_same_time():
+    barrier = threading.Barrier(4)
+    table = Table(lambda part: barrier.wait(SECONDS))
+    outcomes = DynamoDBDatabase(table, 6).create_many(rows(100))
+    assert outcomes == [Outcome.CREATED] * 100
+    assert sorted(table.written) == ids(rows(100))
+
+
+def test_batches_leave_two_calls_for_others():
+    wait_a_little = threading.Event().wait
+    table = Table(lambda part: wait_a_little(0.01))
+    database = DynamoDBDatabase(table, 6)
+    with ThreadPoolExecutor(5) as callers:
+        list(callers.map(database.create_many, [rows(200)] * 5))
+    assert table.most_at_once == 4
+
+
+def test_one_request_fails_and_what_is_not_known_to_be_written_is_named():
+    first_four = threading.Barrier(4)
+
+    def meet(part):
+        if part[0] < "i0100":
+            first_four.wait(SECONDS)
+        if part[0] == "i0025":
+            raise StorageUnavailable("DynamoDB did not answer.")
+
+    table = Table(meet)
+    with pytest.raises(BatchUnfinished) as raised:
+        DynamoDBDatabase(table, 6).create_many(rows(1000))
+    named = raised.value.interaction_ids
+    assert set(named) >= {f"i{number:04}" for number in range(25, 50)}
+    assert sorted([*named, *table.written]) == ids(rows(1000))
+    assert table.at_once == 0
+
+
+def test_a_batch_that_is_too_slow_names_all_of_its_rest(monkeypatch):
+    monkeypatch.setattr("storage.dynamodb.pauses.SECONDS", -1)
+    with pytest.raises(BatchUnfinished) as raised:
+        DynamoDBDatabase(Table(), 6).create_many(rows(60))
+    assert sorted(raised.value.interaction_ids) == ids(rows(60))
+
+
+@pytest.mark.parametrize("letter", ['"', "é", "😀"])
+def test_no_request_is_too_large(letter):
+    made = [
+        items.to_item(row, "v") for row in rows(12, message=letter * 90_000, response=letter * 500)
+    ]
+    for part in batches._parts_to_write(made):
+        size = len(json.dumps(part))
+        assert size <= batches.WRITE_BYTES + 12 * 1024 or len(part) == 1
