@@ -11,6 +11,8 @@ from pynamodb.constants import PAY_PER_REQUEST_BILLING_MODE
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
+from storage.dynamodb.transport import DirectConnection
+
 CONNECT_SECONDS = 1
 READ_SECONDS = 2
 RETRIES = 2
@@ -122,4 +124,15 @@ def bound(
             max_retry_attempts = RETRIES
             max_pool_connections = connections
 
+    table_connection = BoundItem._get_connection()
+    meta_table = table_connection.get_meta_table()
+    table_connection.connection = DirectConnection(
+        region=aws_region,
+        host=endpoint_url or None,
+        connect_timeout_seconds=CONNECT_SECONDS,
+        read_timeout_seconds=READ_SECONDS,
+        max_retry_attempts=RETRIES,
+        max_pool_connections=connections,
+    )
+    table_connection.connection.add_meta_table(meta_table)
     return BoundItem

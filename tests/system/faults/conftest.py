@@ -9,7 +9,7 @@ from botocore.retries.quota import RetryQuota
 from django.core.cache.backends.dummy import DummyCache
 
 from storage.cache import breaker
-from storage.dynamodb import mirror, pauses
+from storage.dynamodb import mirror, pauses, transport
 from storage.dynamodb.client import Client
 from tests import clouds
 from tests.clocks import Clock
@@ -43,7 +43,7 @@ def _impatient_model(_open_proxy):
 def clock(monkeypatch):
     """The clock of pauses and breakers. Pauses and what hangs take time by it, and nothing else."""
     clock = Clock()
-    for module in (endpoint, pauses, breaker):
+    for module in (endpoint, transport, pauses, breaker):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from storage.cache.breaker import CircuitBreaker
-from storage.dynamodb import batches, expressions, mirror, pauses, saves
+from storage.dynamodb import batches, expressions, mirror, pauses, saves, transport
 from storage.dynamodb import database as cloud
 from storage.dynamodb.client import Client
 from storage.exceptions import BatchUnfinished, InteractionConflict, StorageUnavailable
@@ -176,14 +176,39 @@ def test_answers_that_are_always_cut_in_two_are_told(storage, direct, proxy, tim
     assert isinstance(error, StorageUnavailable), error
 
 
-def test_without_a_look_at_its_length_half_an_answer_hides_an_item(
-    behind, hurry, proxy, dynamodb_model, monkeypatch
-):
-    monkeypatch.setattr(Client, "_guard", lambda self: None)
+@pytest.fixture
+def by_botocore(monkeypatch):
+    """Calls go through botocore, as they do where libcurl is missing."""
+    monkeypatch.setattr(transport, "OPERATIONS", frozenset())
+
+
+def cut_twice(behind, proxy):
+    """What a read finds if the answers to both of its looks are cut in two."""
     made = behind(mirror.bound("unused", clouds.REGION, proxy.url, clouds.CONNECTIONS))
     made.save_interaction_sync(new())
     proxy.fail("GetItem", faults.cut_inside, faults.cut_inside)  # an unknown id is looked at twice
-    assert made.get_interaction_sync("i") is None
+    return made.get_interaction_sync("i")
+
+
+def test_by_botocore_an_answer_that_is_cut_in_two_is_asked_for_again(
+    by_botocore, behind, hurry, proxy, dynamodb_model
+):
+    assert cut_twice(behind, proxy) == new()
+
+
+def test_by_botocore_half_an_answer_hides_an_item_without_a_look_at_its_length(
+    by_botocore, behind, hurry, proxy, dynamodb_model, monkeypatch
+):
+    monkeypatch.setattr(Client, "_guard", lambda self: None)
+    assert cut_twice(behind, proxy) is None
+
+
+def test_half_an_answer_hides_an_item_without_a_look_at_its_length(
+    behind, hurry, proxy, dynamodb_model, monkeypatch
+):
+    monkeypatch.setattr(transport, "_is_whole", lambda reply: True)
+    monkeypatch.setattr(transport, "_check", lambda reply: None)
+    assert cut_twice(behind, proxy) is None
 
 
 # Batches.
