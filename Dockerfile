@@ -6,8 +6,9 @@ FROM python:3.11.16-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c96
 FROM base AS build
 WORKDIR /app
 RUN python -m venv /app/.venv
-COPY requirements/base.txt requirements/base.txt
-RUN /app/.venv/bin/pip install --no-cache-dir --require-hashes -r requirements/base.txt
+COPY requirements/base.txt requirements/production.txt requirements/
+RUN /app/.venv/bin/pip install --no-cache-dir --require-hashes \
+    -r requirements/base.txt -r requirements/production.txt
 
 FROM base
 ENV PYTHONUNBUFFERED=1 \

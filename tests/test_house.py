@@ -12,6 +12,23 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 OF_LIBRARIES = {"_meta", "_state", "_request", "_replace", "_get_connection"}
 """Names of Django, DRF, named tuples and PynamoDB for which there is no public way."""
 
+OF_BOTOCORE = {
+    f"storage/dynamodb/transport.py: {name}"
+    for name in (
+        "client._endpoint",
+        "client._endpoint.http_session._verify",
+        "client._request_signer",
+        "client._request_signer._credentials",
+        "client._request_signer._signature_version",
+        "client._resolve_endpoint_ruleset",
+        "self.client._endpoint",
+        "self.client._make_api_call",
+        "self.client._request_signer",
+        "self.client._request_signer._credentials",
+    )
+}
+"""What goes past botocore needs these; it steps aside where one is missing (decision 0045)."""
+
 
 def is_private(name):
     return name.startswith("_") and not name.startswith("__")
@@ -38,7 +55,7 @@ def test_nothing_private_is_used_from_outside():
         for path in MODULES
         for name in private_uses(path.read_text(encoding="utf-8"))
     }
-    assert found == set()
+    assert found == OF_BOTOCORE
 
 
 @pytest.mark.parametrize(
