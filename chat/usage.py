@@ -152,6 +152,20 @@ def top_users(question: Question, limit: int) -> list[Line]:
     return sorted(lines, key=lambda line: (-line.tokens, line.user_id))[:limit]
 
 
+def total(lines: Iterable[Line]) -> Line:
+    """The sum of lines."""
+    found = Line(None, None, None)
+    for line in lines:
+        found.interactions += line.interactions
+        found.unanswered += line.unanswered
+        found.input_tokens += line.input_tokens
+        found.output_tokens += line.output_tokens
+        found.unpriced_interactions += line.unpriced_interactions
+        if line.cost is not None:
+            found.cost = line.cost if found.cost is None else found.cost + line.cost
+    return found
+
+
 def priced(
     used: Iterable[Usage],
     known: Prices,

@@ -177,7 +177,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_totp",
     "chat.apps.ChatConfig",
     "storage",
-    "chat.apps.ThemedAdminConfig" if HAS_THEME else "chat.apps.AdminConfig",
+    "chat.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

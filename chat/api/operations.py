@@ -195,10 +195,10 @@ get_usage = extend_schema(
     operation_id="get_usage",
     tags=["usage"],
     summary="Interactions, tokens and costs, by day, model and user",
-    description="Days are those of `created_at`, in UTC. A day costs what the price list says of it "
-    "now. An API key that is bound to a user gets the usage of this user. What is said of users ends "
-    "with their data: after an erasure, or when the retention is over. What is said of all users "
-    "together stays.",
+    description="Days are those of `created_at`, in UTC. A day costs what the price list says of "
+    "it now. An API key that is bound to a user gets the usage of this user. What is said of users "
+    "ends with their data: after an erasure, or when the retention is over. What is said of all "
+    "users together stays.",
     parameters=[
         OpenApiParameter(
             "start_date", OpenApiTypes.DATE, description="The first day. Default: 30 days in all."

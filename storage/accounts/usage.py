@@ -31,13 +31,20 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Ages:
+    """What is due: hot ones of days before the first date, cold ones of days before the second."""
+
+    archived_before: date
+    deleted_before: date
+
+
+@dataclass(frozen=True)
 class Tiers:
-    """How many interactions are hot and cold, as of the roll-ups."""
+    """How many interactions there are now, and how many of them are due, by whole days."""
 
     hot: int
     cold: int
     due: int
-    """Hot ones of days that are due to be archived completely."""
     overdue: int
 
 
@@ -84,7 +91,10 @@ def sums_of_users(
     sums = {f"{name}_sum": Sum(name) for name in SUMS}
     with translated:
         found = rows.annotate(span=span).values_list(*key).annotate(**sums).order_by(*key)
-        return [Usage(day, model, *counts, user_id) for user_id, day, model, *counts in found]
+        return [
+            Usage(day, model, interactions, unanswered, inputs, outputs, user_id)
+            for user_id, day, model, interactions, unanswered, inputs, outputs in found
+        ]
 
 
 def users(
@@ -112,20 +122,22 @@ def leaders(first: date, last: date, limit: int, model_used: str | None = None) 
         return [user_id for (user_id,) in cursor.fetchall()]
 
 
-def tiers(due_before: date, overdue_before: date) -> Tiers:
-    """What is hot and cold now. Both arguments are the first days that are not due yet.
-
-    Raises StorageError.
-    """
+def tiers(due: Ages, overdue: Ages) -> Tiers:
+    """What there is now. Raises StorageError."""
     left = UsageOfModel.objects.filter(Q(hot__gt=0) | Q(cold__gt=0))
     with translated:
         found = left.aggregate(
-            all_hot=Sum("hot"),
-            all_cold=Sum("cold"),
-            due=Sum("hot", filter=Q(day__lt=due_before)),
-            overdue=Sum("hot", filter=Q(day__lt=overdue_before)),
+            all_hot=Sum("hot", default=0),
+            all_cold=Sum("cold", default=0),
+            due=_old(due),
+            overdue=_old(overdue),
         )
-    return Tiers(**{name.removeprefix("all_"): count or 0 for name, count in found.items()})
+    return Tiers(**{name.removeprefix("all_"): count for name, count in found.items()})
+
+
+def _old(ages: Ages) -> Any:
+    hot = Sum("hot", filter=Q(day__lt=ages.archived_before), default=0)
+    return hot + Sum("cold", filter=Q(day__lt=ages.deleted_before), default=0)
 
 
 def _usage(

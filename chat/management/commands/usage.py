@@ -133,10 +133,15 @@ def _cells(lines: list[Line], question: Question) -> Iterator[list[Any]]:
     yield [*(names[group] for group in question.group_by), *numbers, "currency"]
     for line in lines:
         record = line.as_record()
-        groups = [
-            f"'{text}" if text.startswith(FORMULA) else text for text in _groups(line, question)
+        yield [
+            *map(_no_formula, _groups(line, question)),
+            *(record[name] for name in numbers),
+            settings.CURRENCY,
         ]
-        yield [*groups, *(record[name] for name in numbers), settings.CURRENCY]
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _printable(text: str) -> str:
