@@ -13,7 +13,7 @@ from storage.sql_errors import translated
 
 SUMS = ("interactions", "unanswered", "input_tokens", "output_tokens")
 
-LEADERS_AT_MOST = 5_000
+LEADERS_AT_MOST = 2_000
 """Rows from which the users with most tokens are chosen."""
 
 
