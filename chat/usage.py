@@ -147,10 +147,9 @@ def _of_users(question: Question, names: Sequence[str], known: Prices) -> list[U
 def top_users(question: Question, limit: int) -> list[Line]:
     """The users with most tokens, most first. `storage.accounts.usage.leaders` chooses them."""
     known = prices()
-    candidates = limit + limit // 2
-    chosen = usage.leaders(question.first, question.last, candidates, question.model_used)
+    chosen = usage.leaders(question.first, question.last, limit, question.model_used)
     lines = priced(_of_users(question, chosen, known), known, question.group_by).lines
-    return sorted(lines, key=lambda line: (-line.tokens, line.user_id))[:limit]
+    return sorted(lines, key=lambda line: (-line.tokens, line.user_id))
 
 
 def total(lines: Iterable[Line]) -> Line:
