@@ -3,6 +3,7 @@
 const COLOURS = ["#2563eb", "#ea580c", "#059669", "#9333ea", "#ca8a04", "#0891b2", "#db2777", "#6b7280"];
 const DARK_COLOURS = ["#60a5fa", "#fb923c", "#34d399", "#c084fc", "#facc15", "#22d3ee", "#f472b6", "#9ca3af"];
 const DAY = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", timeZone: "UTC" });
+const SHORT = new Intl.NumberFormat("en", { notation: "compact" });
 
 function isDark() {
   return document.documentElement.classList.contains("dark");
@@ -30,7 +31,7 @@ function options(series) {
     },
     scales: {
       x: { stacked: true, grid: { display: false }, ticks: { color: text, maxRotation: 0, autoSkipPadding: 12 } },
-      y: { stacked: true, beginAtZero: true, grid, ticks: { color: text, maxTicksLimit: 6 } },
+      y: { stacked: true, beginAtZero: true, grid, ticks: { color: text, maxTicksLimit: 6, callback: SHORT.format } },
     },
   };
 }
@@ -58,8 +59,4 @@ if (window.Chart) {
   const charts = [...document.querySelectorAll("canvas[data-plot]")].map(draw);
   const themes = new MutationObserver(() => charts.forEach(recolour));
   themes.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
-}
-
-for (const form of document.querySelectorAll(".store form.model")) {
-  form.addEventListener("change", () => form.requestSubmit());
 }
