@@ -121,12 +121,15 @@ def period(first: date | None, last: date | None) -> tuple[date, date]:
     return first, last
 
 
-def report(question: Question, after: str = "", users: int = 20) -> Report:
+def report(
+    question: Question, after: str = "", users: int = 20, known: Prices | None = None
+) -> Report:
     """The usage that is asked for. Raises StorageError.
 
     Grouped by users, it is of up to `users` of them after the user `after`; otherwise complete.
+    `known` are the prices, if they have been read already.
     """
-    known = prices()
+    known = known or prices()
     names = [question.user_id] if question.user_id is not None else None
     if names is None and "user" in question.group_by:
         names = usage.users(question.first, question.last, after, users + 1, question.model_used)
@@ -144,12 +147,13 @@ def _of_users(question: Question, names: Sequence[str], known: Prices) -> list[U
     return usage.sums_of_users(names, *days, known.changes(*days), question.model_used)
 
 
-def top_users(question: Question, limit: int) -> list[Line]:
-    """The users with most tokens, most first. `storage.accounts.usage.leaders` chooses them."""
-    known = prices()
-    chosen = usage.leaders(question.first, question.last, limit, question.model_used)
-    lines = priced(_of_users(question, chosen, known), known, question.group_by).lines
-    return sorted(lines, key=lambda line: (-line.tokens, line.user_id))
+def top_users(question: Question, limit: int, known: Prices | None = None) -> list[Line]:
+    """The users with most tokens, most first. `sums_of_leaders` says how they are chosen."""
+    known = known or prices()
+    days = question.first, question.last
+    found = usage.sums_of_leaders(limit, *days, known.changes(*days), question.model_used)
+    lines = priced(found, known, ("user",)).lines
+    return sorted(lines, key=lambda line: (-line.tokens, line.user_id or ""))
 
 
 def total(lines: Iterable[Line]) -> Line:

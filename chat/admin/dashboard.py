@@ -18,6 +18,7 @@ from chat.admin import operations
 from chat.admin.pages import page
 from chat.admin.plots import Plot, plots
 from chat.usage import Line, Question, Report
+from storage.accounts.prices import Prices, prices
 from storage.exceptions import StorageError
 
 PERIODS = {7: "7 days", 30: "30 days", 90: "90 days"}
@@ -61,6 +62,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     chosen = _chosen(request)
     if not request.user.has_perm(VIEW_USAGE):
         return {}
+    known = _part(prices).value  # None: what needs them asks again, and says what is wrong
     may_see_users = request.user.has_perm(VIEW_USERS)
     shown: dict[str, Any] = {
         "chosen": chosen,
@@ -70,7 +72,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "may_add_price": request.user.has_perm(ADD_PRICES),
         "origin": request.build_absolute_uri("/").rstrip("/"),
         "counted": _part(usage.count),
-        "usage": _part(lambda: _usage(chosen)),
+        "usage": _part(lambda: _usage(chosen, known)),
         "tiers": _part(lambda: operations.tiers(datetime.now(UTC))),
         "cache": _part(operations.cache),
         "runs": _part(operations.runs),
@@ -78,7 +80,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "backup": _part(operations.backup),
     }
     if may_see_users:
-        shown["top_users"] = _part(lambda: _top_users(chosen))
+        shown["top_users"] = _part(lambda: _top_users(chosen, known))
     if request.user.has_perm(VIEW_INTAKE):
         shown["intake"] = _part(lambda: operations.intake(chosen.days))
     shown["is_empty"] = _is_empty(shown["usage"], shown["tiers"])
@@ -141,9 +143,9 @@ class Used:
         return 100 * total.unanswered / total.interactions if total.interactions else None
 
 
-def _usage(chosen: Chosen) -> Used:
+def _usage(chosen: Chosen, known: Prices | None) -> Used:
     """One read for all models: those to choose from are among them."""
-    found = usage.report(Question(chosen.first, chosen.today))
+    found = usage.report(Question(chosen.first, chosen.today), known=known)
     models = _by_tokens(found)
     shown = [line for line in found.lines if chosen.model_used in (None, line.model_used)]
     total = usage.total(shown)
@@ -175,9 +177,9 @@ def _to_choose(models: list[str], chosen: str | None) -> list[str]:
     return shown if chosen is None or chosen in shown else [chosen, *shown]
 
 
-def _top_users(chosen: Chosen) -> list[Line]:
+def _top_users(chosen: Chosen, known: Prices | None) -> list[Line]:
     question = Question(chosen.first, chosen.today, ("user",), chosen.model_used)
-    return usage.top_users(question, TOP_USERS)
+    return usage.top_users(question, TOP_USERS, known)
 
 
 def _is_empty(used: Part, tiers: Part) -> bool:

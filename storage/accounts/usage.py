@@ -83,13 +83,31 @@ def sums_of_users(
     A span begins on the first day, and on each of `starts`, which are in order and later.
     """
     names = {f"user{index}": user_id for index, user_id in enumerate(user_ids)}
+    users = ", ".join(f"%({name})s" for name in names)
+    return _sums(users, first, last, starts, _parameters(first, last, 0, model_used) | names)
+
+
+def sums_of_leaders(
+    limit: int, first: date, last: date, starts: Sequence[date], model_used: str | None = None
+) -> list[Usage]:
+    """As `sums_of_users`, of those with most tokens, chosen from who had most of a model on a day.
+
+    To sum up every user would take as long as there are users. So one who is never among the first
+    of a day, but is there every day, can be missing. Raises StorageError.
+    """
+    parameters = _parameters(first, last, limit, model_used) | {"rows": LEADERS_AT_MOST}
+    return _sums(_LEADERS, first, last, starts, parameters)
+
+
+def _sums(
+    users: str, first: date, last: date, starts: Sequence[date], parameters: dict[str, Any]
+) -> list[Usage]:
+    """The sums of users, whom `users` names in SQL."""
     begins = {f"start{index}": start.isoformat() for index, start in enumerate(starts)}
     # No annotations of the ORM: to compile them takes longer than to run this.
     span = "+".join(f"(day >= %({name})s)" for name in begins) or "0"
-    sql = _SUMS.format(span=span, users=", ".join(f"%({name})s" for name in names))
-    parameters = {**_parameters(first, last, len(names), model_used), **names, **begins}
     with translated, connections["default"].cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(_SUMS.format(span=span, users=users), parameters | begins)
         rows = cursor.fetchall()
     days = [first, *starts]
     return [Usage(days[number], model, *counts) for number, model, *counts in rows]
@@ -105,18 +123,6 @@ def users(
     parameters = _parameters(first, last, limit, model_used) | {"after": after}
     with translated, connections["default"].cursor() as cursor:
         cursor.execute(_USERS, parameters)
-        return [user_id for (user_id,) in cursor.fetchall()]
-
-
-def leaders(first: date, last: date, limit: int, model_used: str | None = None) -> list[str]:
-    """Users with most tokens, chosen from those who had most of a model on a day.
-
-    To sum up every user would take as long as there are users. So one who is never among the first
-    of a day, but is there every day, can be missing. Raises StorageError.
-    """
-    parameters = _parameters(first, last, limit, model_used) | {"rows": LEADERS_AT_MOST}
-    with translated, connections["default"].cursor() as cursor:
-        cursor.execute(_LEADERS, parameters)
         return [user_id for (user_id,) in cursor.fetchall()]
 
 

@@ -13,7 +13,14 @@ def today() -> date:
     return timezone.now().date()
 
 
-def used(days_ago=0, model="model-1", users=None, *, answered=True, **tiers):
+def used(
+    days_ago: int = 0,
+    model: str = "model-1",
+    users: dict[str, tuple[int, int, int]] | None = None,
+    *,
+    answered: bool = True,
+    **tiers: int,
+) -> None:
     """Interactions of users on a day: {"ada": (interactions, input tokens, output tokens)}.
 
     They count for the model, too, as hot ones unless `hot` and `cold` say otherwise.
@@ -42,7 +49,9 @@ def used(days_ago=0, model="model-1", users=None, *, answered=True, **tiers):
     )
 
 
-def priced(model="model-1", days_ago=1000, inputs="1", outputs="2"):
+def priced(
+    model: str = "model-1", days_ago: int = 1000, inputs: str = "1", outputs: str = "2"
+) -> ModelPrice:
     """A price from a day on, of a million tokens."""
     return ModelPrice.objects.create(
         model_used=model,
