@@ -127,12 +127,13 @@ def report(
     """The usage that is asked for. Raises StorageError.
 
     Grouped by users, it is of up to `users` of them after the user `after`; otherwise complete.
+    Those of other models than the one that is asked for count, but have no line.
     `known` are the prices, if they have been read already.
     """
     known = known or prices()
     names = [question.user_id] if question.user_id is not None else None
     if names is None and "user" in question.group_by:
-        names = usage.users(question.first, question.last, after, users + 1, question.model_used)
+        names = usage.users(question.first, question.last, after, users + 1)
     if names is None:
         found = usage.of_models(question.first, question.last, question.model_used)
         return priced(found, known, question.group_by)
@@ -180,6 +181,8 @@ def priced(
     lines: dict[tuple[str, date, str], Line] = {}
     unpriced = set()
     for one in used:
+        if not one.interactions:
+            continue  # all of them were deleted
         day = one.day if "day" in group_by else None
         model = one.model_used if "model" in group_by else None
         user = one.user_id if "user" in group_by else None

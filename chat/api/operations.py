@@ -226,7 +226,8 @@ get_usage = extend_schema(
         OpenApiParameter(
             "limit",
             {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
-            description="Users on a page, where they are grouped by users.",
+            description="Users on a page, where they are grouped by users. Those without usage of "
+            "`model_used` count too, so a page may have fewer, or none, and `next` goes on.",
         ),
         OpenApiParameter(
             "cursor",

@@ -1,20 +1,18 @@
 """Reading the roll-ups of usage."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from django.db import connections
-from django.db.models import QuerySet
 
 from storage.models import UsageOfModel, UsageOfUser
 from storage.sql_errors import translated
 
-SUMS = ("interactions", "unanswered", "input_tokens", "output_tokens")
-
-LEADERS_AT_MOST = 1_000
-"""Rows from which the users with most tokens are chosen."""
+LEADERS_ROWS = 10_000
+"""Roll-ups among which the users with most tokens are looked for: users x models x days."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +51,20 @@ def of_models(first: date, last: date, model_used: str | None = None) -> list[Us
     rows = UsageOfModel.objects.filter(day__range=(first, last))
     if model_used is not None:
         rows = rows.filter(model_used=model_used)
-    return _usage(rows, ("day", "model_used"))
-
-
-def of_user(user_id: str, first: date, last: date, model_used: str | None = None) -> list[Usage]:
-    """The usage of one user, in the same way."""
-    return of_users([user_id], first, last, model_used)
+    columns = ("day", "model_used", "interactions", "unanswered", "input_tokens", "output_tokens")
+    with translated:
+        return [Usage(*row) for row in rows.order_by("day", "model_used").values_list(*columns)]
 
 
 def of_users(
     user_ids: Sequence[str], first: date, last: date, model_used: str | None = None
 ) -> list[Usage]:
-    """The usage of a few users, by user, then as above."""
-    rows = UsageOfUser.objects.filter(user_id__in=user_ids, day__range=(first, last))
-    if model_used is not None:
-        rows = rows.filter(model_used=model_used)
-    return _usage(rows, ("user_id", "day", "model_used"))
+    """The usage of a few users, by user, day and model. Raises StorageError."""
+    parameters = _parameters(first, last, model_used) | {"users": json.dumps(list(user_ids))}
+    return [
+        Usage(date.fromisoformat(day), *rest)
+        for day, *rest in _rows(_OF_USERS.format(users=_GIVEN), parameters)
+    ]
 
 
 def sums_of_users(
@@ -82,48 +78,40 @@ def sums_of_users(
 
     A span begins on the first day, and on each of `starts`, which are in order and later.
     """
-    names = {f"user{index}": user_id for index, user_id in enumerate(user_ids)}
-    users = ", ".join(f"%({name})s" for name in names)
-    return _sums(users, first, last, starts, _parameters(first, last, 0, model_used) | names)
+    users = {"users": json.dumps(list(user_ids))}
+    return _sums(_GIVEN, first, last, starts, _parameters(first, last, model_used) | users)
 
 
 def sums_of_leaders(
     limit: int, first: date, last: date, starts: Sequence[date], model_used: str | None = None
 ) -> list[Usage]:
-    """As `sums_of_users`, of those with most tokens, chosen from who had most of a model on a day.
+    """As `sums_of_users`, of those with most tokens in the newest LEADERS_ROWS roll-ups.
 
-    To sum up every user would take as long as there are users. So one who is never among the first
-    of a day, but is there every day, can be missing. Raises StorageError.
+    To sum up every user would take as long as there are users. Raises StorageError.
     """
-    parameters = _parameters(first, last, limit, model_used) | {"rows": LEADERS_AT_MOST}
-    return _sums(_LEADERS, first, last, starts, parameters)
+    leaders = {"rows": LEADERS_ROWS, "limit": limit}
+    return _sums(_LEADERS, first, last, starts, _parameters(first, last, model_used) | leaders)
 
 
 def _sums(
     users: str, first: date, last: date, starts: Sequence[date], parameters: dict[str, Any]
 ) -> list[Usage]:
-    """The sums of users, whom `users` names in SQL."""
+    """The sums of users, whom `users` selects."""
     begins = {f"start{index}": start.isoformat() for index, start in enumerate(starts)}
-    # No annotations of the ORM: to compile them takes longer than to run this.
     span = "+".join(f"(day >= %({name})s)" for name in begins) or "0"
-    with translated, connections["default"].cursor() as cursor:
-        cursor.execute(_SUMS.format(span=span, users=users), parameters | begins)
-        rows = cursor.fetchall()
+    # No annotations of the ORM: to compile them takes longer than to run this.
+    rows = _rows(_SUMS.format(span=span, users=users), parameters | begins)
     days = [first, *starts]
-    return [Usage(days[number], model, *counts) for number, model, *counts in rows]
+    return [Usage(days[number], *rest) for number, *rest in rows]
 
 
-def users(
-    first: date, last: date, after: str, limit: int, model_used: str | None = None
-) -> list[str]:
+def users(first: date, last: date, after: str, limit: int) -> list[str]:
     """Up to `limit` users with usage on these days, by code point, after the user `after`.
 
     Raises StorageError.
     """
-    parameters = _parameters(first, last, limit, model_used) | {"after": after}
-    with translated, connections["default"].cursor() as cursor:
-        cursor.execute(_USERS, parameters)
-        return [user_id for (user_id,) in cursor.fetchall()]
+    parameters = _parameters(first, last, None) | {"after": after, "limit": limit}
+    return [user_id for (user_id,) in _rows(_USERS, parameters)]
 
 
 def tiers(due: Ages, overdue: Ages) -> Tiers:
@@ -134,70 +122,63 @@ def tiers(due: Ages, overdue: Ages) -> Tiers:
         "late_to_archive": overdue.archived_before.isoformat(),
         "late_to_delete": overdue.deleted_before.isoformat(),
     }
+    (found,) = _rows(_TIERS, parameters)
+    return Tiers(*(count or 0 for count in found))
+
+
+def _rows(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with translated, connections["default"].cursor() as cursor:
-        cursor.execute(_TIERS, parameters)
-        return Tiers(*(count or 0 for count in cursor.fetchone()))
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
 
 
-def _usage(
-    rows: "QuerySet[UsageOfModel] | QuerySet[UsageOfUser]", key: tuple[str, ...]
-) -> list[Usage]:
-    with translated:
-        return [Usage(**row) for row in rows.order_by(*key).values(*key, *SUMS)]
-
-
-def _parameters(first: date, last: date, limit: int, model: str | None) -> dict[str, Any]:
-    days = {"first": first.isoformat(), "last": last.isoformat()}
-    return {**days, "limit": limit, "model": model}
+def _parameters(first: date, last: date, model_used: str | None) -> dict[str, Any]:
+    return {"first": first.isoformat(), "last": last.isoformat(), "model": model_used}
 
 
 _OF_MODEL = UsageOfModel._meta.db_table
 _OF_USER = UsageOfUser._meta.db_table
+
+# ruff: noqa: S608  (only names of our tables are put into SQL)
+
+# The index of roll-ups of users begins with the day, so a user is found day by day.
+_DAYS = f"SELECT DISTINCT day FROM {_OF_MODEL} WHERE day BETWEEN %(first)s AND %(last)s"
+_GIVEN = "SELECT value FROM json_each(%(users)s)"
 _LEADERS = f"""
-    WITH days AS (
-        SELECT day, model_used FROM {_OF_MODEL}
-        WHERE day BETWEEN %(first)s AND %(last)s
-        AND (%(model)s IS NULL OR model_used = %(model)s)
-    )
-    SELECT used.user_id FROM days CROSS JOIN {_OF_USER} AS used ON used.id IN (
-        SELECT id FROM {_OF_USER} AS one
-        WHERE one.day = days.day AND one.model_used = days.model_used
-        ORDER BY one.input_tokens + one.output_tokens DESC
-        LIMIT (SELECT max(1, %(rows)s / count(*)) FROM days)
-    )
-    GROUP BY used.user_id
-    ORDER BY sum(used.input_tokens + used.output_tokens) DESC, used.user_id
-    LIMIT %(limit)s
-"""  # noqa: S608  (the names of our tables)
+    SELECT user_id FROM (SELECT * FROM {_OF_USER} ORDER BY id DESC LIMIT %(rows)s)
+    WHERE day BETWEEN %(first)s AND %(last)s AND (%(model)s IS NULL OR model_used = %(model)s)
+    GROUP BY user_id ORDER BY sum(input_tokens + output_tokens) DESC, user_id LIMIT %(limit)s
+"""
+_WHERE = f"""
+    FROM {_OF_USER} WHERE day IN ({_DAYS}) AND user_id IN ({{users}})
+    AND (%(model)s IS NULL OR model_used = %(model)s)
+"""
+_OF_USERS = f"""
+    SELECT day, model_used, interactions, unanswered, input_tokens, output_tokens, user_id {_WHERE}
+    ORDER BY user_id, day, model_used
+"""
+_SUMS = f"""
+    SELECT {{span}} AS span, model_used, sum(interactions), sum(unanswered), sum(input_tokens),
+        sum(output_tokens), user_id {_WHERE}
+    GROUP BY user_id, span, model_used
+"""
 
-# From one user to the next: each is one step in the index, however many rows the user has.
+# From one user to the next: a step in the index for each day, however many rows there are.
+_NEXT = f"""
+    SELECT min((SELECT min(user_id) FROM {_OF_USER} AS used
+        WHERE used.day = days.day AND used.user_id > {{after}})) FROM days
+"""
 _USERS = f"""
-    WITH RECURSIVE found(user_id) AS (
-        SELECT min(user_id) FROM {_OF_USER} WHERE user_id > %(after)s
+    WITH RECURSIVE days AS MATERIALIZED ({_DAYS}), found(user_id) AS (
+        SELECT ({_NEXT.format(after="%(after)s")})
         UNION ALL
-        SELECT (SELECT min(user_id) FROM {_OF_USER} AS later WHERE later.user_id > found.user_id)
-        FROM found WHERE found.user_id IS NOT NULL
+        SELECT ({_NEXT.format(after="found.user_id")}) FROM found WHERE found.user_id IS NOT NULL
     )
-    SELECT user_id FROM found WHERE EXISTS (
-        SELECT 1 FROM {_OF_USER} AS used
-        WHERE used.user_id = found.user_id AND used.day BETWEEN %(first)s AND %(last)s
-        AND (%(model)s IS NULL OR used.model_used = %(model)s)
-    )
-    LIMIT %(limit)s
-"""  # noqa: S608  (the name of our table)
-
+    SELECT user_id FROM found WHERE user_id IS NOT NULL LIMIT %(limit)s
+"""
 _TIERS = f"""
     SELECT sum(hot), sum(cold),
         sum(hot * (day < %(archived_before)s) + cold * (day < %(deleted_before)s)),
         sum(hot * (day < %(late_to_archive)s) + cold * (day < %(late_to_delete)s))
     FROM {_OF_MODEL} WHERE hot > 0 OR cold > 0
-"""  # noqa: S608  (the name of our table)
-
-_SUMS = f"""
-    SELECT {{span}} AS span, model_used, sum(interactions), sum(unanswered), sum(input_tokens),
-        sum(output_tokens), user_id
-    FROM {_OF_USER}
-    WHERE user_id IN ({{users}}) AND day BETWEEN %(first)s AND %(last)s
-    AND (%(model)s IS NULL OR model_used = %(model)s)
-    GROUP BY user_id, span, model_used
-"""  # noqa: S608  (the name of our table)
+"""

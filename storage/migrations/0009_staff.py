@@ -120,7 +120,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['user_id', 'day'], name='usage_of_user')],
                 'constraints': [models.UniqueConstraint(fields=('day', 'user_id', 'model_used'), name='usage_of_user_once')],
             },
         ),

@@ -1,13 +1,13 @@
 """What was used, day by day: roll-ups of all interactions, and the prices of models.
 
-They are in the SQL database, whichever backend keeps them. `Database.count_usage` brings
+They are in the SQL database, wherever the interactions are. `Database.count_usage` brings
 them up to date, and `manage.py rebuild_usage` counts everything again. Days are those of
 `created_at`, in UTC.
 """
 
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
 from storage import limits
 
@@ -34,14 +34,6 @@ class UsageOfModel(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["day", "model_used"], name="usage_of_model_once")
         ]
-        # The table has the days of years, and those that still have interactions are few.
-        indexes = [
-            models.Index(
-                fields=["day", "hot", "cold"],
-                name="usage_of_what_is_left",
-                condition=Q(hot__gt=0) | Q(cold__gt=0),
-            )
-        ]
 
     def __str__(self) -> str:
         return f"{self.day} {self.model_used}"
@@ -67,20 +59,24 @@ class UsageOfUser(models.Model):
             models.UniqueConstraint(
                 fields=["day", "user_id", "model_used"], name="usage_of_user_once"
             )
-        ]
-        indexes = [
-            models.Index(fields=["user_id", "day"], name="usage_of_user"),
-            # Whoever used most on a day: a page cannot sum up all users of 90 days.
-            models.Index(
-                "day",
-                "model_used",
-                (F("input_tokens") + F("output_tokens")).desc(),
-                name="usage_by_tokens",
-            ),
-        ]
+        ]  # its only index: each new row would cost a page more, and a user is found day by day
 
     def __str__(self) -> str:
         return f"{self.day} {self.model_used}"
+
+
+class UsageRebuild(models.Model):
+    """The rebuild that is due or under way: one row, or none if the roll-ups are complete."""
+
+    done_until = models.DateField(
+        null=True, help_text="The last day that is counted again; empty before the first."
+    )
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"counted until {self.done_until}"
 
 
 class StreamPosition(models.Model):
