@@ -11,7 +11,7 @@ from django.db import connections
 from storage.models import UsageOfModel, UsageOfUser
 from storage.sql_errors import translated
 
-LEADERS_ROWS = 10_000
+LEADERS_ROWS = 5_000
 """Roll-ups among which the users with most tokens are looked for: users x models x days."""
 
 

@@ -14,6 +14,7 @@ class Command(MaintenanceCommand):
     """Reads everything, day by day; writers go on. Exit status 1 if --verify finds a difference."""
 
     report_class = Rebuilt
+    is_remembered = True
     help = (
         "Count the usage of each day again, and correct its roll-ups. Stopped, it goes on where it "
         "was. It reads all interactions and the archive."
