@@ -1,7 +1,8 @@
 """Two processes write, and are killed at any moment; then others go on. Is usage what is stored?
 
 Argument: `triggers`, or `afterwards` for a control that counts what it creates after the commit, as
-a program does that has no triggers, and is killed in between. Prints what is stored and what is counted, as JSON.
+a program does that has no triggers, and is killed in between. Prints what is stored
+and what is counted, as JSON.
 """
 
 import itertools
@@ -19,7 +20,7 @@ from storage.startup.schema import migrate_under_lock
 from tests.storage.programs.with_django.tables import disconnect
 
 PROCESSES = 2
-ROUNDS = 4
+ROUNDS = 2
 AT = datetime.now(UTC).replace(hour=12)
 SEGMENT = f"{AT:%F}/segment"
 MODELS = "a", "b"
@@ -55,7 +56,7 @@ def write(name: str, told: int, counts: bool) -> None:
         storage.create_interactions_sync(some)
         os.write(told, b".")
         if counts:
-            if name == KILLED_BEFORE_IT_COUNTS and number == 2:
+            if name == KILLED_BEFORE_IT_COUNTS and number == 1:
                 signal.pause()
             with connection.cursor() as cursor:
                 for model in MODELS:
@@ -80,7 +81,7 @@ def kill_two_writers(turn: int, counts: bool) -> None:
         os.close(tells)
         children.append((child, hears))
     for process, (child, hears) in enumerate(children):
-        for _ in range(9 + 5 * turn + process):
+        for _ in range(5 + 5 * turn + process):
             assert os.read(hears, 1), "it has ended by itself"
         os.kill(child, signal.SIGKILL)
         os.close(hears)
