@@ -101,7 +101,7 @@ def test_otlp_has_two_media_types(operations, name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_says_how_to_authenticate(operations, name):
     allowed = {scheme for choice in operations[name]["security"] for scheme in choice}
-    reading = name in ("list_interactions", "get_interaction", "list_user_interactions")
+    reading = name in STAFF_TOO
     assert allowed == ({"ApiKey", "StaffSession"} if reading else {"ApiKey"})
 
 
