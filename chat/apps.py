@@ -20,16 +20,11 @@ class AdminConfig(SimpleAdminConfig):
     """
 
     default = False
+    default_site = "chat.sites.StaffSite"
 
     def ready(self) -> None:
         checks.register(check_dependencies, checks.Tags.admin)
         checks.register(_check_admin, checks.Tags.admin)
-
-
-class ThemedAdminConfig(AdminConfig):
-    """The admin in the look of Unfold."""
-
-    default_site = "unfold.sites.UnfoldAdminSite"
 
 
 class UnfoldConfig(AppConfig):

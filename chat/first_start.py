@@ -3,7 +3,7 @@
 import json
 import secrets
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from django.utils import timezone
 from storage import get_storage
 from storage.accounts import api_keys
 from storage.archive import durable
-from storage.models import ApiKey, ChatInteraction
+from storage.models import ApiKey, ChatInteraction, ModelPrice
 from storage.records.pages import PageQuery
 
 SAMPLE_DATA = Path(__file__).parent / "sample_data.jsonl"
@@ -60,6 +60,21 @@ def load_sample_data() -> None:
         time = now - timedelta(minutes=sample.pop("age_minutes"))
         interactions.append(ChatInteraction(**sample, created_at=time, updated_at=time))
     get_storage().create_interactions_sync(interactions)
+    _make_up_prices({interaction.model_used for interaction in interactions}, now.date())
+
+
+def _make_up_prices(models: set[str], today: date) -> None:
+    """So that the sample conversations cost something. The prices say that they are made up."""
+    for number, model_used in enumerate(sorted(models), 1):
+        ModelPrice.objects.get_or_create(
+            model_used=model_used,
+            valid_from=today - timedelta(days=365),
+            defaults={
+                "input_price": number,
+                "output_price": 4 * number,
+                "note": "Made up, for the sample data",
+            },
+        )
 
 
 def _make_login() -> Login:

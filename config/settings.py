@@ -155,6 +155,7 @@ RATE_LIMIT_PER_KEY = env.RATE_LIMIT_PER_KEY.value
 RATE_LIMIT_PER_ADDRESS = env.RATE_LIMIT_PER_ADDRESS.value
 LOGIN_TRIES = env.LOGIN_TRIES.value
 CACHE_TTL = env.CACHE_TTL.value
+CURRENCY = env.CURRENCY.value
 RETENTION_HOT_DAYS, RETENTION_TOTAL_DAYS = _retention()
 BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"
 PURGE_MAX_PERCENT = env.PURGE_MAX_PERCENT.value
@@ -176,7 +177,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_totp",
     "chat.apps.ChatConfig",
     "storage",
-    "chat.apps.ThemedAdminConfig" if HAS_THEME else "chat.apps.AdminConfig",
+    "chat.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -17,6 +17,7 @@ Methods that take many interactions are atomic for each of them, and need not be
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,7 @@ from storage.records.json import Record, Stored, dumps, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub
 
 Read = Callable[[str], ChatInteraction | None]
@@ -287,6 +289,20 @@ class Database(ABC):
         once, whatever is killed meanwhile.
         """
 
+    def complete_stubs(self, interactions: Sequence[ChatInteraction], segment: str) -> None:
+        """Add to the stubs that name `segment` what usage needs and earlier versions left out.
+
+        Override it where a deletion of a stub could not be counted otherwise.
+        """
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Reads in this block see one state, roll-ups of usage included. Write nothing in it.
+
+        Override it where the database can do that. Without it, what is compared with the roll-ups
+        may have changed since.
+        """
+        return nullcontext()
+
     # Locks.
 
     @abstractmethod
@@ -320,6 +336,17 @@ class Database(ABC):
     @abstractmethod
     def last_runs(self) -> dict[str, datetime]:
         """When each command last ran, by its name."""
+
+    @abstractmethod
+    def record_end(self, command: str, ended: Ended) -> None:
+        """Remember how a command last ended, in place of what is remembered of it.
+
+        It is no trace of the clock, as `record_run` is: only what operators see.
+        """
+
+    @abstractmethod
+    def last_ends(self) -> dict[str, Ended]:
+        """How each command last ended, by its name."""
 
     def server_time(self) -> datetime | None:
         """What the clock of a database server says; None if there is no server or no answer.

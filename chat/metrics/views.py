@@ -1,20 +1,14 @@
 """The page of metrics that Prometheus scrapes."""
 
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
-from pathlib import Path
 
 from django.http import HttpResponse
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
-    REGISTRY,
-    CollectorRegistry,
     Metric,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 from rest_framework.request import Request
 
@@ -22,6 +16,7 @@ from chat.api.authentication import caller_of
 from chat.api.views import StoreView
 from chat.metrics.cache_servers import CacheServers
 from chat.metrics.files import left_by_commands
+from chat.metrics.processes import of_this_server
 from storage import get_storage
 
 
@@ -45,40 +40,8 @@ class _Scrape(Collector):
         """Each metric once, because Prometheus rejects a whole scrape with a duplicate."""
         seen = set()
         for metric in chain(
-            _of_this_server().collect(), CacheServers().collect(), left_by_commands()
+            of_this_server().collect(), CacheServers().collect(), left_by_commands()
         ):
             if metric.name not in seen:
                 seen.add(metric.name)
                 yield metric
-
-
-class _Processes(MultiProcessCollector):
-    """The sum of the processes of this server that are running."""
-
-    def collect(self) -> Iterator[Metric]:
-        # Workers that were killed, or restarted by SIGHUP, leave such files.
-        for file in Path(self._path).glob("gauge_live*.db"):
-            process_id = int(file.stem.rpartition("_")[2])
-            if not _runs(process_id):
-                with suppress(FileNotFoundError):  # another scrape removed it
-                    mark_process_dead(process_id)
-        return super().collect()
-
-
-def _of_this_server() -> Collector:
-    registry = CollectorRegistry()
-    try:
-        _Processes(registry)
-    except ValueError:  # not a server with several processes: this one counts in memory
-        return REGISTRY
-    return registry
-
-
-def _runs(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,7 +1,7 @@
 """What the SQL database keeps of a user besides interactions.
 
 That is API keys that are bound to the user, names of other keys in which the user's id is a word of
-its own ("Ada's phone"), and the admin's log entries about such keys.
+its own ("Ada's phone"), the admin's log entries about such keys, and the roll-ups of usage.
 """
 
 import re
@@ -13,7 +13,7 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from storage.accounts import api_keys
+from storage.accounts import api_keys, roll_ups
 from storage.models import ApiKey
 from storage.sql_errors import translated
 from storage.sqlite import scrubbing
@@ -37,6 +37,7 @@ def possible_users(alias: str = "default") -> set[str]:
         texts = [*keys.values_list("name", flat=True)]
         texts += _log(alias).values_list("object_repr", flat=True)
         found = set(keys.exclude(user_id="").values_list("user_id", flat=True))
+        found |= roll_ups.users(alias)
     words = {word for text in texts for word in _words(text)}
     return found | words | {word.lower() for word in words}
 
@@ -48,16 +49,18 @@ def count_user(user_id: str) -> dict[str, int]:
 
 
 def forget_user(user_id: str, alias: str = "default", until: datetime = LATEST) -> dict[str, int]:
-    """Delete what was made `until` a time. Returns counts by kind.
+    """Delete what was made `until` a time. Returns counts by kind, without those of roll-ups.
 
     A key that is bound to the user is deleted. One that is not goes on, with its prefix as its
-    name: it is not the user's.
+    name: it is not the user's. Roll-ups go with the whole last day, of which what came later has
+    to be counted again.
     """
     with translated, transaction.atomic(alias):
         found = _found(user_id, alias, until)
         _log(alias).filter(pk__in=found["log_entries"]).delete()
         ApiKey.objects.using(alias).filter(pk__in=found["api_keys"]).delete()
         ApiKey.objects.using(alias).filter(pk__in=found["key_names"]).update(name=F("prefix"))
+        roll_ups.rows_of_user(user_id, alias, last=until.date()).delete()
     if found["api_keys"]:
         api_keys.forget()
     return {kind: len(keys) for kind, keys in found.items()}

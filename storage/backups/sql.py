@@ -26,7 +26,7 @@ from storage.backups.base import (
     RestoreReport,
     VerificationReport,
 )
-from storage.backups.files import BackupRefused
+from storage.backups.files import BackupRefused, taken_at
 from storage.backups.folder import ALWAYS_KEPT, LATEST, BackupFolder, translated
 from storage.backups.inspection import CheckTime, connected
 from storage.backups.manifests import Backup, BackupDamaged
@@ -108,6 +108,11 @@ class SqlBackups(Backups):
         """The name of the newest backup, or None if there is none."""
         names = self._folder.names()
         return names[-1] if names else None
+
+    def newest_at(self) -> datetime | None:
+        """When the newest backup was made (UTC), or None if there is none. Raises OSError."""
+        newest = self.newest()
+        return None if newest is None else taken_at(newest)
 
     def verify(
         self,

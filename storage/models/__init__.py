@@ -7,7 +7,13 @@ from storage.models.idempotency import IdempotencyRecord
 from storage.models.intake import IntakeCount
 from storage.models.interaction import ChatInteraction
 from storage.models.lock import Lock
-from storage.models.usage import ModelPrice, StreamPosition, UsageOfModel, UsageOfUser
+from storage.models.usage import (
+    ModelPrice,
+    StreamPosition,
+    UsageOfModel,
+    UsageOfUser,
+    UsageRebuild,
+)
 
 __all__ = [
     "ApiKey",
@@ -22,4 +28,5 @@ __all__ = [
     "StreamPosition",
     "UsageOfModel",
     "UsageOfUser",
+    "UsageRebuild",
 ]

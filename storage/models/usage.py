@@ -1,11 +1,13 @@
 """What was used, day by day: roll-ups of all interactions, and the prices of models.
 
-They are in the SQL database, whichever backend keeps them. `Database.count_usage` brings
+They are in the SQL database, wherever the interactions are. `Database.count_usage` brings
 them up to date, and `manage.py rebuild_usage` counts everything again. Days are those of
 `created_at`, in UTC.
 """
 
+from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models import Q
 
 from storage import limits
 
@@ -57,11 +59,24 @@ class UsageOfUser(models.Model):
             models.UniqueConstraint(
                 fields=["day", "user_id", "model_used"], name="usage_of_user_once"
             )
-        ]
-        indexes = [models.Index(fields=["user_id", "day"], name="usage_of_user")]
+        ]  # its only index: each new row would cost a page more, and a user is found day by day
 
     def __str__(self) -> str:
         return f"{self.day} {self.model_used}"
+
+
+class UsageRebuild(models.Model):
+    """The rebuild that is due or under way: one row, or none if the roll-ups are complete."""
+
+    done_until = models.DateField(
+        null=True, help_text="The last day that is counted again; empty before the first."
+    )
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"counted until {self.done_until}"
 
 
 class StreamPosition(models.Model):
@@ -87,21 +102,39 @@ class ModelPrice(models.Model):
     """What a model costs from a day on. Costs are computed when they are asked for."""
 
     model_used = models.CharField(
-        max_length=limits.MODEL_MAX_LENGTH, help_text="As interactions name it."
+        "model", max_length=limits.MODEL_MAX_LENGTH, help_text="As interactions name it."
     )
-    valid_from = models.DateField(help_text="The first day (UTC) that has this price.")
+    valid_from = models.DateField(
+        help_text="The first day (UTC) with this price. It holds until the next one of the model."
+    )
     input_price = models.DecimalField(
-        max_digits=14, decimal_places=6, help_text="Of a million input tokens, in CURRENCY."
+        max_digits=14,
+        decimal_places=6,
+        validators=[MinValueValidator(0)],
+        help_text="Of a million input tokens.",
     )
     output_price = models.DecimalField(
-        max_digits=14, decimal_places=6, help_text="Of a million output tokens, in CURRENCY."
+        max_digits=14,
+        decimal_places=6,
+        validators=[MinValueValidator(0)],
+        help_text="Of a million output tokens.",
+    )
+    note = models.CharField(
+        max_length=200, blank=True, help_text="Where it is from, such as the provider's page."
     )
 
     class Meta:
         verbose_name = "price"
         ordering = ["model_used", "-valid_from"]
         constraints = [
-            models.UniqueConstraint(fields=["model_used", "valid_from"], name="price_once")
+            models.UniqueConstraint(
+                fields=["model_used", "valid_from"],
+                name="price_once",
+                violation_error_message="This model has a price from that day already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(input_price__gte=0) & Q(output_price__gte=0), name="price_not_negative"
+            ),
         ]
 
     def __str__(self) -> str:

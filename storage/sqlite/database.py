@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from storage.records.json import Record, Stored, from_json
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub
 from storage.sql_errors import translated
 from storage.sqlite import (
@@ -31,6 +33,7 @@ from storage.sqlite import (
     queries,
     scrubbing,
     space,
+    usage,
     wal,
 )
 from storage.sqlite.changes import Changes, count_erasure
@@ -263,7 +266,17 @@ class SqliteDatabase(Database):
             return idempotency_keys.count_expired(self._alias, until)
 
     def count_usage(self, seconds: float) -> datetime | None:
-        return None
+        with translated:
+            return usage.complete_until(self._alias)
+
+    def complete_stubs(self, interactions: Sequence[ChatInteraction], segment: str) -> None:
+        with translated:
+            usage.complete_stubs(self._statements, interactions, segment)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        with translated, self._statements.snapshot():
+            yield
 
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         with translated:
@@ -288,6 +301,14 @@ class SqliteDatabase(Database):
     def last_runs(self) -> dict[str, datetime]:
         with translated:
             return last_runs.times(self._alias)
+
+    def record_end(self, command: str, ended: Ended) -> None:
+        with translated:
+            last_runs.record_end(self._alias, command, ended)
+
+    def last_ends(self) -> dict[str, Ended]:
+        with translated:
+            return last_runs.ends(self._alias)
 
     def check_available(self) -> None:
         self.read("readyz")

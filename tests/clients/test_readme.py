@@ -20,10 +20,11 @@ def test_an_example_works_as_pasted(example, server, url, monkeypatch, capsys):
         "lookup": "A balanced tree.\nmodel-1\n",
         "AsyncStore": "Hello.\n",
         "InvalidRequest": "400 [('#/model_used', ",
+        "store.usage": "USD counted until 2",
         "background": "100 0 {}\n",
     }
     assert [text for name, text in expected.items() if name in example and text in printed]
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5

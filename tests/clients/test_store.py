@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from chat_interaction_store import (
     NotAllowed,
     NotAuthenticated,
     NotFound,
+    Store,
     StoreError,
 )
 
@@ -57,6 +59,36 @@ def test_an_answer_that_comes_later_completes(store, user):
     assert store.get(saved.interaction_id) == done
     with pytest.raises(NotFound):
         store.complete(f"{user}-unknown", response="Hello.")
+
+
+def test_usage_is_read_through_all_pages(store):
+    report = store.usage(group_by=["user", "model"])
+    assert report.end_date - report.start_date == timedelta(days=29)
+    assert report.currency == "USD"
+    day = report.end_date
+    assert store.usage(start_date=day, end_date=day, user_id="nobody").results == []
+    with pytest.raises(InvalidRequest):
+        store.usage(group_by=["week"])
+
+
+def test_pages_of_usage_are_one_report():
+    def answer(request):
+        page = request.url.params.get("cursor", "first")
+        line = {"user_id": page, "interactions": 1, "unanswered": 0, "input_tokens": 2}
+        line |= {"output_tokens": 3, "cost": "0.10", "unpriced_interactions": 0}
+        following = "http://store/api/v1/usage/?cursor=second" if page == "first" else None
+        days = {"start_date": "2026-11-01", "end_date": "2026-11-30"}
+        if page == "second":
+            assert days.items() <= dict(request.url.params).items(), "tomorrow, too"
+        body = {"results": [line], "next": following, "currency": "EUR", "complete_until": None}
+        return httpx.Response(200, json=body | days | {"unpriced_models": [f"of-{page}"]})
+
+    with Store("http://store", "key", transport=httpx.MockTransport(answer)) as store:
+        report = store.usage(group_by=["user"])
+    assert [line.user_id for line in report.results] == ["first", "second"]
+    assert sum(line.cost for line in report.results) == Decimal("0.2")
+    assert report.unpriced_models == ["of-first", "of-second"]
+    assert "first" not in repr(report.results[0]), "users stay out of logs"
 
 
 def test_an_unknown_one_is_none(store, user):

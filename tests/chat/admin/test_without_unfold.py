@@ -21,7 +21,8 @@ staff.force_login(User.objects.create_superuser("grace"))
 (newest,) = get_storage().list_interactions_sync(PageQuery(limit=1)).interactions
 chats = "/admin/storage/chatinteraction/"
 conversation = f"{chats}{newest.interaction_id}/change/"
-for page in (chats, conversation, "/admin/storage/apikey/", "/admin/storage/intakecount/"):
+pages = [chats, conversation, "/admin/storage/apikey/", "/admin/storage/intakecount/"]
+for page in ("/admin/", *pages):
     response = staff.get(page)
     print(response.status_code, "unfold" in response.content.decode())
 """
@@ -30,4 +31,4 @@ for page in (chats, conversation, "/admin/storage/apikey/", "/admin/storage/inta
 def test_pages_are_served_in_djangos_own_look(tmp_path):
     values = environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings")
     result = fork_server.run(["-c", PROBE], values)
-    assert result.stdout.splitlines() == [b"200 False"] * 4, result.stderr[-3000:]
+    assert result.stdout.splitlines() == [b"200 False"] * 5, result.stderr[-3000:]

@@ -21,6 +21,7 @@ from storage.accounts import api_keys
 from storage.models import ApiKey
 from storage.records.json import to_json
 from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, one, seen
+from tests.chat.usage_rows import priced
 
 pytestmark = pytest.mark.every_backend
 
@@ -41,6 +42,7 @@ CALLERS = [
 # three sessions.
 READ = "401 401 401 401 200 200 404 200 403 401"
 READ_USER = "401 401 401 401 200 200 403 200 403 401"
+READ_USAGE = "401 401 401 401 200 200 200 200 403 401"  # a bound key: its own user's
 READ_ALL = "401 401 401 401 200 403 403 200 403 401"
 CREATE = "401 401 401 401 201 201 403 403 403 401"
 CREATE_MANY = "401 401 401 401 200 200 403 403 403 401"
@@ -83,6 +85,7 @@ TABLE = {
     "api/v1/users/<user_id>/interactions/": {"GET": READ_USER, "HEAD": READ_USER},
     "api/v1/users/<user_id>/export/": {"GET": ERASE, "HEAD": ERASE},
     "api/v1/users/<user_id>/": {"DELETE": ERASE},
+    "api/v1/usage/": {"GET": READ_USAGE, "HEAD": READ_USAGE},
     "api/v1/erasures/<erasure_id>/": {"GET": ERASE, "HEAD": ERASE},
     "^api/otlp/v1/traces/?$": {"POST": INGEST},
     "^api/otlp/v1/logs/?$": {"POST": INGEST},
@@ -126,7 +129,7 @@ TABLE |= {
     f"{SEEN}<object_id>/delete/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
     f"{SEEN}<object_id>/change/": {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
 }
-for _model in ("storage/apikey", "auth/user", "auth/group"):
+for _model in ("storage/apikey", "storage/modelprice", "auth/user", "auth/group"):
     for _page in (
         "",
         "add/",
@@ -136,7 +139,13 @@ for _model in ("storage/apikey", "auth/user", "auth/group"):
     ):
         TABLE[f"admin/{_model}/{_page}"] = {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED}
 TABLE["admin/auth/user/<id>/password/"] = {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED}
-for _model in ("storage/chatinteraction", "storage/apikey", "auth/user", "auth/group"):
+for _model in (
+    "storage/chatinteraction",
+    "storage/apikey",
+    "storage/modelprice",
+    "auth/user",
+    "auth/group",
+):
     # Django's redirect from an old address; where it leads is closed to those it is closed to.
     TABLE[f"admin/{_model}/<object_id>/"] = dict.fromkeys(
         ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], REDIRECT
@@ -229,6 +238,7 @@ def world(storage, make_interaction):
         "<user_id>": "ada",
         "storage/chatinteraction/<object_id>": "storage/chatinteraction/one",
         "storage/apikey/<object_id>": f"storage/apikey/{api_key.pk}",
+        "storage/modelprice/<object_id>": f"storage/modelprice/{priced().pk}",
         "auth/group/<object_id>": f"auth/group/{Group.objects.create(name='group').pk}",
         "<content_type_id>": str(ContentType.objects.get_for_model(User).pk),
         "<object_id>": str(viewer.pk),

@@ -23,6 +23,7 @@ WRITING = {*READING, 507}
 BODY = {411, 413, 415}
 INGEST = {200, 400, 401, 403, 413, 415, 503}
 EXPORTS = ["export_traces", "export_logs"]
+STAFF_TOO = ("list_interactions", "get_interaction", "list_user_interactions", "get_usage")
 OPERATIONS = {
     "list_interactions": {200, *READING},
     "create_interaction": {200, 201, *WRITING, *BODY, 409, 410, 422},
@@ -35,6 +36,7 @@ OPERATIONS = {
     "export_user": {200, 404, *READING},
     "erase_user": {200, 202, 404, 409, *WRITING},
     "get_erasure": {200, 404, *READING},
+    "get_usage": {200, *READING},
     "export_traces": INGEST,
     "export_logs": INGEST,
     "ingest_litellm": INGEST,
@@ -99,7 +101,7 @@ def test_otlp_has_two_media_types(operations, name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_says_how_to_authenticate(operations, name):
     allowed = {scheme for choice in operations[name]["security"] for scheme in choice}
-    reading = name in ("list_interactions", "get_interaction", "list_user_interactions")
+    reading = name in STAFF_TOO
     assert allowed == ({"ApiKey", "StaffSession"} if reading else {"ApiKey"})
 
 

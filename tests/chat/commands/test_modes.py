@@ -36,6 +36,8 @@ def commands(out):
         ["storage_status"],
         ["cache_audit"],
         ["intake"],
+        ["usage"],
+        ["rebuild_usage"],
         ["dynamodb_table", "create"],
         ["migrate_storage", "--from=local", "--to=cloud"],
         ["restore", "latest", "--yes", "--keep-old"],

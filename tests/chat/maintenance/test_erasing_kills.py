@@ -6,16 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from chat.maintenance import archiving, compaction
+from chat.maintenance import archiving, compaction, usage
 from chat.maintenance.erasure import erasing, ledger
 from chat.maintenance.erasure.attempt import Attempt
+from chat.maintenance.runs import Run
 from storage import accounts, get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.archive.rewriting import Rewriting
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import InteractionArchived, StorageError
-from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock
+from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock, UsageOfUser
 from storage.records.json import to_json
 from storage.sqlite import scrubbing
 from storage.sqlite.database import SqliteDatabase
@@ -117,6 +118,10 @@ class People(World):
         assert sorted(row.interaction_id for row in rows) == sorted(self.expected)
         assert not self.storage.database.stubs(self.mine)
         assert not ApiKey.objects.exists()
+        assert not UsageOfUser.objects.filter(user_id="ada").exists()
+        if self.storage.database.count_usage(5) is not None:
+            with Run(self.storage, now=NOW, dry_run=True) as looking:
+                assert list(usage.verify(self.storage, looking, usage.Rebuilt())) == []
         assert archive.marked() == {}
         assert ledger.pending_ids(archive) == []
         assert list(ledger.to_scrub(archive)) == []

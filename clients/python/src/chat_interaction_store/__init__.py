@@ -15,6 +15,7 @@ from chat_interaction_store.errors import (
 )
 from chat_interaction_store.interactions import Interaction, NewInteraction, Saved
 from chat_interaction_store.store import Store
+from chat_interaction_store.usage import Usage, UsageReport
 
 __all__ = [
     "AsyncStore",
@@ -32,4 +33,6 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreUnavailable",
+    "Usage",
+    "UsageReport",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -15,6 +15,7 @@ from chat_interaction_store.connection import DEFAULT_RETRIES, DEFAULT_TIMEOUT, 
 from chat_interaction_store.interactions import Interaction, NewInteraction, Saved
 from chat_interaction_store.retries import Attempts, no_answer, try_later
 from chat_interaction_store.store import Store
+from chat_interaction_store.usage import UsageReport
 
 T = TypeVar("T")
 
@@ -150,6 +151,28 @@ class AsyncStore:
             for interaction in found.interactions:
                 yield interaction
             cursor = found.cursor
+
+    async def usage(
+        self,
+        *,
+        start_date: date | None = None,
+        end_date: date | None = None,
+        group_by: Iterable[str] = ("day", "model"),
+        model_used: str | None = None,
+        user_id: str | None = None,
+    ) -> UsageReport:
+        """Returns what was used on these days, both inclusive: by default the last 30, UTC.
+
+        `group_by` has one or more of `day`, `model` and `user`. Grouped by users, it reads page by
+        page. A key that is bound to a user returns the usage of this user.
+        """
+        call: calls.Call[calls.UsagePage] | None
+        call = calls.usage(start_date, end_date, group_by, model_used, user_id)
+        pages = []
+        while call is not None:
+            pages.append(await self.send(call))
+            call = calls.following(call, pages[-1])
+        return calls.joined(pages)
 
     def background(self) -> BackgroundStore:
         """Returns this store's queue, which saves without blocking its callers."""

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 
 from chat_interaction_store.errors import NotFound, StoreError, refusal
-from chat_interaction_store.interactions import Interaction, NewInteraction, Saved, encode
+from chat_interaction_store.interactions import (
+    Interaction,
+    NewInteraction,
+    Saved,
+    encode,
+    parsed_time,
+)
+from chat_interaction_store.usage import Usage, UsageReport
 
 T = TypeVar("T")
 
@@ -42,6 +49,14 @@ class Page:
     """One page of a list. `cursor` is None on the last."""
 
     interactions: list[Interaction]
+    cursor: str | None
+
+
+@dataclass(frozen=True, repr=False)
+class UsagePage:
+    """One page of what was used. `cursor` is None on the last."""
+
+    report: UsageReport
     cursor: str | None
 
 
@@ -112,11 +127,50 @@ def page(
     return Call("GET", path, _page, parameters=parameters)
 
 
-def next_page(call: Call[Page], cursor: str) -> Call[Page]:
+def next_page(call: Call[T], cursor: str) -> Call[T]:
     """The page after one of `call`. Only the cursor of `next` is used: its host is the one that
     the store sees itself as, which need not be the client's.
     """
-    return Call("GET", call.path, _page, parameters={**call.parameters, "cursor": cursor})
+    return replace(call, parameters={**call.parameters, "cursor": cursor})
+
+
+def usage(
+    start_date: date | None,
+    end_date: date | None,
+    group_by: Iterable[str],
+    model_used: str | None,
+    user_id: str | None,
+) -> Call[UsagePage]:
+    """The first page of what was used."""
+    given = {
+        "start_date": None if start_date is None else start_date.isoformat(),
+        "end_date": None if end_date is None else end_date.isoformat(),
+        "group_by": ",".join(group_by),
+        "model_used": model_used,
+        "user_id": user_id,
+    }
+    parameters = {name: value for name, value in given.items() if value is not None}
+    return Call("GET", "/api/v1/usage/", _usage, parameters=parameters)
+
+
+def joined(pages: list[UsagePage]) -> UsageReport:
+    """One report of all its pages."""
+    first = pages[0].report
+    models = {name for page in pages for name in page.report.unpriced_models}
+    return replace(
+        first,
+        results=[line for page in pages for line in page.report.results],
+        unpriced_models=sorted(models),
+    )
+
+
+def following(call: Call[UsagePage], page: UsagePage) -> Call[UsagePage] | None:
+    """The call for the page after this one, about the same days; None after the last."""
+    if page.cursor is None:
+        return None
+    days = {"start_date": page.report.start_date, "end_date": page.report.end_date}
+    dated = {name: day.isoformat() for name, day in days.items()}
+    return next_page(replace(call, parameters={**call.parameters, **dated}), page.cursor)
 
 
 def _given(fields: Mapping[str, Any]) -> bytes:
@@ -171,6 +225,23 @@ def _outcomes(response: httpx.Response) -> list[Saved]:
 
 def _page(response: httpx.Response) -> Page:
     body = _decoded(response)
+    return Page([Interaction.from_json(record) for record in body["results"]], _cursor(body))
+
+
+def _usage(response: httpx.Response) -> UsagePage:
+    body = _decoded(response)
+    until = body["complete_until"]
+    report = UsageReport(
+        results=[Usage.from_json(record) for record in body["results"]],
+        start_date=date.fromisoformat(body["start_date"]),
+        end_date=date.fromisoformat(body["end_date"]),
+        currency=body["currency"],
+        unpriced_models=body["unpriced_models"],
+        complete_until=None if until is None else parsed_time(until),
+    )
+    return UsagePage(report, _cursor(body))
+
+
+def _cursor(body: Mapping[str, Any]) -> str | None:
     following = body["next"]
-    cursor = parse_qs(urlsplit(following).query)["cursor"][0] if following else None
-    return Page([Interaction.from_json(record) for record in body["results"]], cursor)
+    return parse_qs(urlsplit(following).query)["cursor"][0] if following else None

@@ -48,8 +48,8 @@ class Interaction:
         over, so that an older client can read a newer store.
         """
         values = {name: record[name] for name in _STORED}
-        values["created_at"] = _time(record["created_at"])
-        values["updated_at"] = _time(record["updated_at"])
+        values["created_at"] = parsed_time(record["created_at"])
+        values["updated_at"] = parsed_time(record["updated_at"])
         return cls(**values, archived=record.get("tier") == "archive")
 
 
@@ -95,5 +95,6 @@ def encode(value: Any) -> bytes:
         raise ValueError("A text must not contain lone surrogates (U+D800 to U+DFFF).") from None
 
 
-def _time(text: str) -> datetime:
+def parsed_time(text: str) -> datetime:
+    """Returns a time of the API."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

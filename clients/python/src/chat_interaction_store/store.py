@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -15,6 +15,7 @@ from chat_interaction_store.background import BackgroundStore
 from chat_interaction_store.connection import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Connection
 from chat_interaction_store.interactions import Interaction, NewInteraction, Saved
 from chat_interaction_store.retries import Attempts, no_answer, try_later
+from chat_interaction_store.usage import UsageReport
 
 T = TypeVar("T")
 
@@ -154,6 +155,28 @@ class Store:
             found = self.send(calls.next_page(call, cursor) if cursor else call)
             yield from found.interactions
             cursor = found.cursor
+
+    def usage(
+        self,
+        *,
+        start_date: date | None = None,
+        end_date: date | None = None,
+        group_by: Iterable[str] = ("day", "model"),
+        model_used: str | None = None,
+        user_id: str | None = None,
+    ) -> UsageReport:
+        """Returns what was used on these days, both inclusive: by default the last 30, UTC.
+
+        `group_by` has one or more of `day`, `model` and `user`. Grouped by users, it reads page by
+        page. A key that is bound to a user returns the usage of this user.
+        """
+        call: calls.Call[calls.UsagePage] | None
+        call = calls.usage(start_date, end_date, group_by, model_used, user_id)
+        pages = []
+        while call is not None:
+            pages.append(self.send(call))
+            call = calls.following(call, pages[-1])
+        return calls.joined(pages)
 
     def background(self) -> BackgroundStore:
         """Returns this store's queue, which saves without blocking its callers."""

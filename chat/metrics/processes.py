@@ -1,0 +1,43 @@
+"""The metrics that the processes of this server have counted."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from prometheus_client import REGISTRY, CollectorRegistry, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+
+class _Processes(MultiProcessCollector):
+    """The sum of the processes of this server that are running."""
+
+    def collect(self) -> Iterator[Metric]:
+        # Workers that were killed, or restarted by SIGHUP, leave such files.
+        for file in Path(self._path).glob("gauge_live*.db"):
+            process_id = int(file.stem.rpartition("_")[2])
+            if not _runs(process_id):
+                with suppress(FileNotFoundError):  # another scrape removed it
+                    mark_process_dead(process_id)
+        return super().collect()
+
+
+def of_this_server() -> Collector:
+    """The metrics of all processes of this server, as sums."""
+    registry = CollectorRegistry()
+    try:
+        _Processes(registry)
+    except ValueError:  # not a server with several processes: this one counts in memory
+        return REGISTRY
+    return registry
+
+
+def _runs(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
