@@ -152,6 +152,13 @@ class Database(ABC):
         return [dumps(record) for record in records], more
 
     @abstractmethod
+    def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
+        """The hot interaction of a user that follows the position `after`: the next newer one.
+
+        A new one may be missing as in `newest`.
+        """
+
+    @abstractmethod
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         """The newest hot interaction that answers the question (`is_answered_by`), or None.
 

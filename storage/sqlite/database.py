@@ -185,6 +185,17 @@ class SqliteDatabase(Database):
             rows = self._rows(*self._newest(wanted, wanted.limit))
         return [queries.to_interaction(row) for row in rows]
 
+    def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
+        parameters = {
+            "user_id": user_id,
+            "cutoff": _cutoff(),
+            "after_time": queries.to_text(after[0]),
+            "after_id": after[1],
+        }
+        with translated:
+            rows = self._rows(queries.select_next(self._alias), parameters)
+        return queries.to_interaction(rows[0]) if rows else None
+
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with translated:
             newest = answers.newest(self._statements, question)
