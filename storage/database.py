@@ -29,6 +29,7 @@ from storage.records.json import Record, Stored, dumps, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub
 
 Read = Callable[[str], ChatInteraction | None]
@@ -327,6 +328,17 @@ class Database(ABC):
     @abstractmethod
     def last_runs(self) -> dict[str, datetime]:
         """When each command last ran, by its name."""
+
+    @abstractmethod
+    def record_end(self, command: str, ended: Ended) -> None:
+        """Remember how a command last ended, in place of what is remembered of it.
+
+        It is no trace of the clock, as `record_run` is: only what operators see.
+        """
+
+    @abstractmethod
+    def last_ends(self) -> dict[str, Ended]:
+        """How each command last ended, by its name."""
 
     def server_time(self) -> datetime | None:
         """What the clock of a database server says; None if there is no server or no answer.

@@ -37,6 +37,7 @@ from storage.records.json import Record, format_time, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub
 
 logger = logging.getLogger(__name__)
@@ -212,6 +213,12 @@ class DynamoDBDatabase(Database):
 
     def last_runs(self) -> dict[str, datetime]:
         return last_runs.times(self.client)
+
+    def record_end(self, command: str, ended: Ended) -> None:
+        last_runs.record_end(self.client, command, ended)
+
+    def last_ends(self) -> dict[str, Ended]:
+        return last_runs.ends(self.client)
 
     def server_time(self) -> datetime | None:
         return last_runs.server_time(self.client)

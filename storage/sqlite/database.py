@@ -19,6 +19,7 @@ from storage.records.json import Record, Stored, from_json
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub
 from storage.sql_errors import translated
 from storage.sqlite import (
@@ -299,6 +300,14 @@ class SqliteDatabase(Database):
     def last_runs(self) -> dict[str, datetime]:
         with translated:
             return last_runs.times(self._alias)
+
+    def record_end(self, command: str, ended: Ended) -> None:
+        with translated:
+            last_runs.record_end(self._alias, command, ended)
+
+    def last_ends(self) -> dict[str, Ended]:
+        with translated:
+            return last_runs.ends(self._alias)
 
     def check_available(self) -> None:
         self.read("readyz")
