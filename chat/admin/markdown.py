@@ -56,6 +56,14 @@ ATTRIBUTES: dict[str, set[str]] = {
     "th": {"align"},
     "td": {"align"},
 }
+SCROLLED = {
+    "<pre>": '<pre tabindex="0">',
+    "<table>": '<div class="wide" tabindex="0"><table>',
+    "</table>": "</table></div>",
+}
+"""What may be wider than the page is scrolled, with the keyboard, too. A tag that was written by a
+model has become `&lt;table&gt;`, so these are the parser's own."""
+
 _LANGUAGE = re.compile(r"language-[A-Za-z0-9+#.-]{1,32}")
 _LINK = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
 
@@ -177,14 +185,15 @@ def render(text: str) -> SafeString | None:
         html = _PARSER.render(text, {})
     except (_TooCostly, RecursionError):
         return None
-    return mark_safe(  # noqa: S308  (nh3 has cleaned it)
-        nh3.clean(
-            html,
-            tags=TAGS,
-            attributes=ATTRIBUTES,
-            attribute_filter=_kept,
-            url_schemes={"http", "https", "mailto"},
-            url_relative="deny",
-            link_rel="noopener noreferrer nofollow",
-        )
+    cleaned = nh3.clean(
+        html,
+        tags=TAGS,
+        attributes=ATTRIBUTES,
+        attribute_filter=_kept,
+        url_schemes={"http", "https", "mailto"},
+        url_relative="deny",
+        link_rel="noopener noreferrer nofollow",
     )
+    for written, shown in SCROLLED.items():
+        cleaned = cleaned.replace(written, shown)
+    return mark_safe(cleaned)  # noqa: S308  (nh3 has cleaned it)
