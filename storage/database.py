@@ -30,6 +30,7 @@ from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Segments, Stub
+from storage.records.words import Phrase
 
 Read = Callable[[str], ChatInteraction | None]
 """Returns the hot interaction with an id, or None."""
@@ -150,6 +151,24 @@ class Database(ABC):
         """What `newest` returns, as JSON. Override it where the database writes JSON itself."""
         records, more = self.newest(wanted)
         return [dumps(record) for record in records], more
+
+    def find_text(
+        self,
+        phrases: Sequence[Phrase],
+        user_id: str | None,
+        after: datetime,
+        before: Position | None,
+        limit: int,
+    ) -> list[Position] | None:
+        """Up to `limit` positions of interactions, hot or cold, that have all phrases; or None.
+
+        Newest first, created at `after` or later, before the position `before`; fewer than `limit`
+        only if there are no more. `storage.records.words.have` says what it means to have a phrase
+        in message or response. None of an acknowledged write is left out; but some may be changed,
+        gone or another user's, as the caller checks. None if there is no index of words, or none
+        that is complete: then the caller goes through the interactions.
+        """
+        return None
 
     @abstractmethod
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
