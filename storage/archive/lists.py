@@ -3,7 +3,7 @@
 import sys
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from itertools import islice
 from typing import TypeVar
 
@@ -44,9 +44,9 @@ def newest(
     """
     found: list[ChatInteraction] = []
     text = examined = 0
-    rows = _rows(archive, wanted)
+    found_rows = ((at, row, segment) for at, row, segment in rows(archive, wanted) if row)
     # One row more than the page has tells whether another page follows.
-    while batch := list(islice(rows, max(wanted.limit + 1 - len(found), AT_ONCE))):
+    while batch := list(islice(found_rows, max(wanted.limit + 1 - len(found), AT_ONCE))):
         examined += len(batch)
         for row in _cold(stubs, batch, wanted.user_id):
             if len(found) == wanted.limit or text >= wanted.max_text:
@@ -95,8 +95,11 @@ def _cold(
     ]
 
 
-def _rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction]]:
-    """The rows that may be in a slice, newest first."""
+def rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction | None]]:
+    """The rows that may be in a slice, newest first, and after each day its beginning, with None.
+
+    So whoever has little time learns how far it has come where there is nothing.
+    """
     before = _before(wanted)
     sought = None if wanted.user_id is None else Sought([wanted.user_id])
 
@@ -114,6 +117,7 @@ def _rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction]]:
         for position, row, segment in merged(_segments(archive, listed, wanted, sought), read):
             if row is not None:
                 yield position, row, segment
+        yield (datetime.combine(day, time.min, UTC), ""), None, ""
 
 
 def _before(wanted: Slice) -> Position | None:
