@@ -117,7 +117,7 @@ def rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction | No
         for position, row, segment in merged(_segments(archive, listed, wanted, sought), read):
             if row is not None:
                 yield position, row, segment
-        yield (datetime.combine(day, time.min, UTC), ""), None, ""
+        yield _beginning(day), None, ""
 
 
 def _before(wanted: Slice) -> Position | None:
@@ -128,9 +128,14 @@ def _before(wanted: Slice) -> Position | None:
 
 def _days(archive: Archive, wanted: Slice) -> list[date]:
     """The archived days of a slice, newest first."""
-    before = _before(wanted)
-    first, last = wanted.created_after.date(), before[0].date() if before else date.max
-    return [day for day in reversed(archive.days()) if first <= day <= last]
+    before, first = _before(wanted), wanted.created_after.date()
+    days = [day for day in reversed(archive.days()) if day >= first]
+    return [day for day in days if before is None or _beginning(day) < before]
+
+
+def _beginning(day: date) -> Position:
+    """The position before all of a day."""
+    return datetime.combine(day, time.min, UTC), ""
 
 
 def _segments(
