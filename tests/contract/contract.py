@@ -16,6 +16,7 @@ from tests.contract.neighbours import NeighboursContract
 from tests.contract.reading import ReadingContract
 from tests.contract.round_trips import RoundTripsContract
 from tests.contract.saving import SavingContract
+from tests.contract.searching import SearchingContract
 from tests.contract.sequences import SequencesContract
 from tests.contract.stubs import StubsContract
 from tests.contract.tiers import TiersContract
@@ -38,6 +39,7 @@ class StorageContract(
     PagingContract,
     CursorsContract,
     NeighboursContract,
+    SearchingContract,
     LimitsContract,
     CachingContract,
     CachedReadsContract,
