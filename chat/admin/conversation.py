@@ -16,6 +16,7 @@ from django.utils.http import content_disposition_header
 from chat.admin import auditing, masking, panels
 from chat.admin.facts import facts
 from chat.admin.pages import page
+from chat.admin.rows import visible
 from chat.admin.turns import turns
 from storage import get_storage
 from storage.accounts.audit_log import Action
@@ -26,9 +27,6 @@ LIST = "admin:storage_chatinteraction_changelist"
 
 VIEWS = {"text": "Text", "raw": "As written", "json": "JSON"}
 DOWNLOAD = "download"
-
-FROM_LIST = "_changelist_filters"
-"""What the list was filtered by; Django's change list adds it to each link."""
 
 
 class InvalidParameters(ValueError):
@@ -58,10 +56,9 @@ def show(request: HttpRequest, interaction_id: str) -> HttpResponse:
 
 def _asked(request: HttpRequest) -> tuple[str, int]:
     """The view and the number of the part that are asked for. Raises InvalidParameters."""
-    if unknown := sorted(set(request.GET) - {"view", "part", FROM_LIST}):
-        raise InvalidParameters(
-            f"Unknown parameter: {', '.join(unknown)}. The page takes view and part."
-        )
+    if unknown := sorted(set(request.GET) - {"view", "part"}):
+        names = ", ".join(map(visible, unknown))[:200]
+        raise InvalidParameters(f"Unknown parameter: {names}. The page takes view and part.")
     view, part = request.GET.get("view", "text"), request.GET.get("part", "1")
     if view not in (*VIEWS, DOWNLOAD):
         raise InvalidParameters(f"view must be one of {', '.join((*VIEWS, DOWNLOAD))}.")
@@ -112,7 +109,6 @@ def _shown(
         may_reveal=masking.may_reveal(request),
         reveal_minutes=masking.REVEALED_SECONDS // 60,
         form=form or masking.RevealForm(),
-        list_url=_list_url(request),
     )
 
 
@@ -136,8 +132,3 @@ def _audit(request: HttpRequest, action: Action, record: Record, **details: Any)
         interaction_id=record["interaction_id"],
         details=details,
     )
-
-
-def _list_url(request: HttpRequest) -> str:
-    filters = request.GET.get(FROM_LIST, "")
-    return f"{reverse(LIST)}?{filters}" if filters else reverse(LIST)

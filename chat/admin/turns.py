@@ -4,14 +4,12 @@ from dataclasses import dataclass, field
 
 from django.contrib.admin.utils import quote
 from django.urls import reverse
-from django.utils.text import Truncator
 
 from chat.admin import masking
+from chat.admin.rows import preview
 from storage import get_storage
 from storage.exceptions import StorageError
 from storage.models import ChatInteraction
-
-PREVIEW_LENGTH = 80
 
 
 @dataclass(frozen=True)
@@ -46,5 +44,5 @@ def _turn(interaction: ChatInteraction | None, may_see: bool) -> Turn | None:
     if interaction is None:
         return None
     url = reverse("admin:storage_chatinteraction_change", args=[quote(interaction.interaction_id)])
-    words = Truncator(interaction.message).chars(PREVIEW_LENGTH)
-    return Turn(url, interaction, words if may_see else masking.hidden(interaction.message))
+    words = preview(interaction.message) if may_see else masking.hidden(interaction.message)
+    return Turn(url, interaction, words)
