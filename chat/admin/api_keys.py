@@ -193,7 +193,8 @@ class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
 
     def _action(self, how: str, details: dict[str, Any]) -> Action:
         if how == "changed":
-            return Action.KEY_REVOKED if "revoked" in details["fields"] else Action.KEY_CHANGED
+            fields = [name.lower() for name in details["fields"]]  # they are labels
+            return Action.KEY_REVOKED if "revoked" in fields else Action.KEY_CHANGED
         return Action.KEY_MADE if how == "added" else Action.KEY_DELETED
 
     def has_add_permission(self, request: HttpRequest) -> bool:

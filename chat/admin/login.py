@@ -10,11 +10,11 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -25,7 +25,6 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 
 from chat.admin import auditing
-from chat.admin.pages import unavailable
 from chat.api.addresses import address_of
 from storage.accounts import audit_log
 from storage.accounts.audit_log import Action
@@ -81,8 +80,7 @@ def login(request: HttpRequest) -> HttpResponse:
         auditing.record(request, Action.LOGGED_IN)
     except StorageError as error:
         request.session.flush()
-        request.user = AnonymousUser()
-        return unavailable(request, error)
+        return _page(request, 503, "The store did not answer", error=str(error))
     attempt.succeeded(response)
     return response
 
@@ -214,11 +212,12 @@ def _turn() -> Iterator[bool]:
 
 def _refused(request: HttpRequest, status: int, limit: str, seconds: int) -> HttpResponse:
     REFUSED.labels(limit).inc()
-    context = {
-        "site_title": admin.site.site_title,
-        "title": "The login is locked" if status == 429 else "The login is busy",
-        "minutes": -(-seconds // 60) if status == 429 else 0,
-    }
-    response = TemplateResponse(request, "admin/login_refused.html", context, status=status)
+    title = "The login is locked" if status == 429 else "The login is busy"
+    response = _page(request, status, title, minutes=-(-seconds // 60) if status == 429 else 0)
     response["Retry-After"] = str(seconds)
     return response
+
+
+def _page(request: HttpRequest, status: int, title: str, **context: Any) -> HttpResponse:
+    context |= {"site_title": admin.site.site_title, "title": title}
+    return TemplateResponse(request, "admin/login_refused.html", context, status=status)

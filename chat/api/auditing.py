@@ -10,8 +10,6 @@ from chat.api.exchange import Call
 from storage.accounts import audit_log
 from storage.accounts.audit_log import Action
 
-READ_TEXTS = "storage.read_texts"
-
 
 def record_reading(
     request: HttpRequest, call: Call, name: str, arguments: Mapping[str, str]
@@ -22,7 +20,7 @@ def record_reading(
     Raises StorageError: then nothing must be shown.
     """
     has_texts = "usage" not in name  # that is numbers
-    if has_texts and not request.user.has_perm(READ_TEXTS):
+    if has_texts and not call.caller.may_read_texts:
         raise PermissionDenied(
             "Your account lacks the permission to read messages and responses. The admin shows "
             "you interactions without them."

@@ -37,6 +37,7 @@ class Caller:
     """The public part of its API key; empty without one."""
     staff: str = ""
     """The name of the account whose session it is; empty if it has an API key."""
+    may_read_texts: bool = True
 
     def require(self, user_id: str) -> None:
         """Raise PermissionDenied (403) unless this caller may access this user."""
@@ -124,7 +125,11 @@ class StaffSessionAuthentication(BaseAuthentication):
         if not user.has_perm("storage.view_chatinteraction"):
             raise PermissionDenied("Your account lacks the permission to view interactions.")
         name = user.get_username()
-        return Caller(f"staff:{user.pk}", None, may_write=False, staff=name), None
+        may_read_texts = user.has_perm("storage.read_texts")
+        caller = Caller(
+            f"staff:{user.pk}", None, may_write=False, staff=name, may_read_texts=may_read_texts
+        )
+        return caller, None
 
 
 class ReadOrWritePermission(BasePermission):

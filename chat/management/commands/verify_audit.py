@@ -22,14 +22,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--since-digest",
             type=_digest,
-            default="",
             metavar="DIGEST",
             help="the entry with this digest must be there; verify only what came after it",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            found = audit_chain.verify(options["since_digest"])
+            found = audit_chain.verify(options["since_digest"] or "")
         except StorageError as error:
             raise CommandError(" ".join(str(error).split())) from error
         if not found.digest:
