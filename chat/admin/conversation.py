@@ -98,7 +98,7 @@ def _shown(
         TEMPLATE,
         "Interaction",
         status=status,
-        subtitle=interaction.interaction_id,
+        subtitle=visible(interaction.interaction_id),
         interaction=interaction,
         shown=shown,
         facts=facts(interaction, record),

@@ -1,11 +1,12 @@
 """What there is to know of an interaction besides its texts: cost, tier, how long it is kept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
 
+from chat.admin.rows import visible
 from chat.maintenance import holds
 from storage import expiry, get_storage
 from storage.accounts.prices import prices
@@ -16,12 +17,16 @@ from storage.records.json import Record
 
 @dataclass(frozen=True)
 class Facts:
-    """`cost` is in `currency`, and None if the model has no price.
+    """The names are made visible (`chat.admin.rows.visible`).
 
+    `cost` is in `currency`, and None if the model has no price.
     `archived_from` is None for what is archived, and `deleted_from` for what is kept for ever.
     `hold` is None if there is none, or if the archive did not answer (`is_hold_known`).
     """
 
+    user_id: str = field(repr=False)
+    model_used: str
+    interaction_id: str
     cost: Decimal | None
     currency: str
     is_archived: bool
@@ -38,6 +43,9 @@ def facts(interaction: ChatInteraction, record: Record) -> Facts:
     archived_from = _after(interaction, settings.RETENTION_HOT_DAYS)
     hold, is_hold_known = _hold(interaction)
     return Facts(
+        user_id=visible(interaction.user_id),
+        model_used=visible(interaction.model_used),
+        interaction_id=visible(interaction.interaction_id),
         cost=_cost(interaction),
         currency=settings.CURRENCY,
         is_archived=is_archived,

@@ -125,9 +125,9 @@ SEEN = "admin/storage/chatinteraction/"
 TABLE |= {
     SEEN: {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
     f"{SEEN}add/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
-    f"{SEEN}<object_id>/history/": {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
+    f"{SEEN}<object_id>/history/": {"GET": ADMIN_VIEW, "POST": ADMIN_CLOSED},
     f"{SEEN}<object_id>/delete/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
-    f"{SEEN}<object_id>/change/": {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
+    f"{SEEN}<object_id>/change/": {"GET": ADMIN_VIEW, "POST": ADMIN_CLOSED},
 }
 for _model in ("storage/apikey", "auth/user", "auth/group"):
     for _page in (
