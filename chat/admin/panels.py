@@ -61,19 +61,27 @@ def panels(record: Record, view: str, part: int, *, is_masked: bool) -> Shown | 
     """The panels for a view (`text`, `raw` or `json`); None if there is no such part."""
     if is_masked:
         record = record | {name: masking.hidden(record[name]) for name in TEXTS if record[name]}
-    if view == "json":
-        written = json.dumps(record, ensure_ascii=False, indent=2)
-        pieces = {"json": parts.split(written, to_render=False)}
-    elif is_masked:
-        pieces = {name: [record[name]] for name in TEXTS}
-    else:
-        pieces = {name: parts.split(record[name], to_render=view == "text") for name in TEXTS}
+    pieces = _pieces(record, view, is_masked)
     count = max(map(len, pieces.values()))
     if part > count:
         return None
     is_hidden = is_masked and view != "json"
     shown = [_panel(kind, found, view, part, is_hidden) for kind, found in pieces.items()]
     return Shown(tuple(shown), part, count)
+
+
+def _pieces(record: Record, view: str, is_masked: bool) -> dict[str, list[str]]:
+    """The parts of what a view shows."""
+    if view == "json":
+        return {"json": parts.split(json.dumps(record, ensure_ascii=False, indent=2))}
+    texts = [record[name] for name in TEXTS]
+    if is_masked:
+        return {name: [text] for name, text in zip(TEXTS, texts, strict=True)}
+    limits = parts.shares(*texts) if view == "text" else (0, 0)
+    return {
+        name: parts.split(text, to_render=limit)
+        for name, text, limit in zip(TEXTS, texts, limits, strict=True)
+    }
 
 
 def _panel(kind: str, pieces: list[str], view: str, part: int, is_hidden: bool) -> Panel:
