@@ -9,16 +9,19 @@ from django.urls import reverse
 from chat.admin import auditing, filters, masking
 from chat.admin.filters import FilterForm
 from chat.admin.pages import page
-from chat.admin.paging import Trail, cursor_after, cursor_before
+from chat.admin.paging import START, Trail, cursor_before
 from chat.admin.rows import Row, rows, visible
 from storage import get_storage
 from storage.accounts.audit_log import Action
-from storage.exceptions import InvalidCursor
+from storage.exceptions import InvalidCursor, InvalidSearch
 from storage.records.searches import Search, SearchPage
 
 PAGE_SIZE = 50
 CURSOR_LENGTH = 4000
 TEMPLATE = "chatinteraction/change_list.html"
+
+FIELDS = {"text": "q"}
+"""Names of fields in the form, where those of a search are other ones."""
 
 OTHER_PAGE = "That page is not of this list any more. Begin with the newest interactions."
 NO_SUCH_ID = "There is no interaction with this id. It was deleted, has expired, or never was."
@@ -35,12 +38,16 @@ def show(request: HttpRequest) -> HttpResponse:
         return _refused(request, form, mistakes, 400)
     if interaction_id := request.GET.get("interaction_id", ""):
         return _by_id(request, form, interaction_id)
-    search = form.search(trail.cursor or None, PAGE_SIZE + 1)
+    search = form.search(trail.cursor or None, PAGE_SIZE)
     try:
         found = get_storage().search_interactions_sync(search)
     except InvalidCursor:
         return _refused(request, form, [OTHER_PAGE], 400)
-    shown = rows(request, found.records[:PAGE_SIZE])
+    except InvalidSearch as error:
+        for name, told in error.violations.items():
+            form.add_error(FIELDS.get(name, name), f"{told[:1].upper()}{told[1:]}")
+        return _refused(request, form, [], 400)
+    shown = rows(request, found.records)
     _audit(request, form, trail, shown)
     links = _links(form, trail, search, found)
     return _page(request, form, rows=shown, **_hidden(request, shown), **links)
@@ -99,18 +106,17 @@ def _links(form: FilterForm, trail: Trail, search: Search, found: SearchPage) ->
     """Where to go from this page, and what it says of how much there is."""
     given = {name: value for name, value in form.data.items() if value and name in form.fields}
     interactions = found.interactions
-    first_page = not trail.cursor
-    has_more = len(interactions) > PAGE_SIZE
-    following = cursor_after(interactions[PAGE_SIZE - 1], search) if has_more else found.next_cursor
-    here = trail.cursor or (cursor_before(interactions[0], search) if interactions else "0")
+    is_first, following = not trail.cursor, found.next_cursor
+    is_full = len(interactions) == PAGE_SIZE
+    here = trail.cursor or (cursor_before(interactions[0], search) if interactions else START)
     newer = trail.newer
     return {
-        "newest_url": "" if first_page else Trail().url(given),
+        "newest_url": "" if is_first else Trail().url(given),
         "newer_url": newer.url(given) if newer else "",
         "older_url": trail.older(following, here).url(given) if following else "",
-        "searched_until": None if has_more else found.searched_until,
-        "more_than": PAGE_SIZE if has_more and first_page else None,
-        "in_all": len(interactions) if first_page and not following else None,
+        "searched_until": None if is_full else found.searched_until,
+        "more_than": PAGE_SIZE if is_first and is_full and following else None,
+        "in_all": len(interactions) if is_first and not following else None,
         "is_filtered": bool(form.given),
     }
 
