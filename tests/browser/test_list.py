@@ -54,6 +54,7 @@ def follow(page, name):
     pages = [shown(page)]
     while (link := page.get_by_role("link", name=name)).count():
         link.click()
+        page.wait_for_load_state()  # a page is shown before its last row has come
         pages.append(shown(page))
     return pages
 
@@ -116,6 +117,7 @@ def test_filters_alone_and_together(open_page, values, is_wanted):
         field = page.get_by_label(label, exact=True)
         field.select_option(label=value) if label == "Answer" else field.fill(value)
     page.get_by_role("button", name="Filter").click()
+    page.wait_for_load_state()
     assert found(page) == expected(is_wanted)
     check(page)
 
@@ -140,6 +142,7 @@ def test_list_by_keyboard_alone(open_page):
     page.keyboard.type("bob")
     page.keyboard.press("Enter")
     page.wait_for_url("**user_id=bob**")
+    page.wait_for_load_state()
     assert shown(page)[0] == "interaction-001"
     page.locator(".rows .created a").first.focus()
     page.keyboard.press("Enter")
@@ -161,7 +164,7 @@ def test_account_menu_by_keyboard(open_page):
     menu = page.get_by_role("button", name="Account and look")
     menu.focus()
     page.keyboard.press("Enter")
-    assert page.get_by_role("button", name="Log out").is_visible()
+    page.get_by_role("button", name="Log out").wait_for()
 
 
 def test_rows_are_whole_on_a_phone(open_page):
