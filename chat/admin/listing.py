@@ -1,4 +1,10 @@
-"""The list of interactions in the admin: a search of the storage, and the way through its pages."""
+"""The list of interactions in the admin: a search of the storage, and the way through its pages.
+
+Filters are in the address, so that a list can be kept, shared and gone back to. They can be
+personal: user ids, and words that somebody may have said. So pages are never cached (`no-store`),
+no other site is told where a link was followed (`Referrer-Policy`), logs have routes instead of
+addresses (`config.logs`), and the audit log has neither the words nor what was typed as an id.
+"""
 
 from typing import Any
 
@@ -17,7 +23,6 @@ from storage.exceptions import InvalidCursor, InvalidSearch
 from storage.records.searches import Search, SearchPage
 
 PAGE_SIZE = 50
-CURSOR_LENGTH = 4000
 TEMPLATE = "chatinteraction/change_list.html"
 
 FIELDS = {"text": "q"}
@@ -80,8 +85,13 @@ def _trail(request: HttpRequest, mistakes: list[str]) -> Trail:
 
 
 def _by_id(request: HttpRequest, form: FilterForm, interaction_id: str) -> HttpResponse:
-    auditing.record(request, Action.SEARCHED, interaction_id=interaction_id[:255])
-    if get_storage().get_interaction_sync(interaction_id) is None:
+    is_found = get_storage().get_interaction_sync(interaction_id) is not None
+    # What was typed may be anything, so only an id that is one goes into the log.
+    known = interaction_id if is_found else ""
+    auditing.record(
+        request, Action.SEARCHED, interaction_id=known, details={"by_id": True, "found": is_found}
+    )
+    if not is_found:
         return _page(request, form, not_found=NO_SUCH_ID)
     url = reverse("admin:storage_chatinteraction_change", args=[quote(interaction_id)])
     return HttpResponseRedirect(url)

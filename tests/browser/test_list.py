@@ -159,6 +159,7 @@ def tab_to(page, label):
     raise AssertionError(f"the keyboard does not reach {label}")
 
 
+@pytest.mark.exhaustive
 def test_account_menu_by_keyboard(open_page):
     page = open_page(LIST, VIEW)
     menu = page.get_by_role("button", name="Account and look")
