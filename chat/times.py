@@ -5,11 +5,13 @@ microseconds are cut off, never rounded, so that no time moves into the next sec
 """
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 
 from storage import limits
 
 RFC_3339 = "an RFC 3339 date and time with an offset, such as 2026-11-22T09:30:00Z"
+
+A_DAY = "a day, such as 2026-11-22"
 
 _DAY = r"(\d{4}-\d\d-\d\d)"
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
@@ -33,3 +35,13 @@ def parse_time(text: str) -> datetime:
     if problem := limits.time_violation(value):
         raise ValueError(problem)
     return value
+
+
+def parse_day(text: str) -> date:
+    """Returns a day. Raises ValueError, saying what would be right."""
+    try:
+        if re.fullmatch(_DAY, text, re.ASCII):
+            return date.fromisoformat(text)
+    except ValueError:  # such as the 30th of February
+        pass
+    raise ValueError(f"must be {A_DAY}.")

@@ -192,6 +192,10 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
         _matching(r"(rediss?(\+cluster)?://\S+)?"),
         "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://",
     ),
+    "currency": (
+        _matching(r"[A-Z]{3}"),
+        "the code of a currency in ISO 4217: three capital letters, such as EUR",
+    ),
     "level": (_one_of("level"), "DEBUG, INFO, WARNING or ERROR"),
 }
 
@@ -324,6 +328,12 @@ RETENTION_TOTAL_DAYS = Variable(
     "90",
     "How long an interaction can be read after it was created. More than `RETENTION_HOT_DAYS`.",
 )
+AUDIT_KEEP_DAYS = Variable(
+    "AUDIT_KEEP_DAYS",
+    "days",
+    "365",
+    "How long entries of the audit log of staff are kept. `purge_interactions` removes them.",
+)
 PURGE_MAX_PERCENT = Variable(
     "PURGE_MAX_PERCENT",
     "percent",
@@ -395,6 +405,12 @@ REDIS_URL = Variable(
     "Empty: no cache in production.",
 )
 CACHE_TTL = Variable("CACHE_TTL", "seconds", "300", "How long a cached interaction is used.")
+CURRENCY = Variable(
+    "CURRENCY",
+    "currency",
+    "USD",
+    "The currency of the prices of models, and so of all costs: a code of ISO 4217.",
+)
 LOG_LEVEL = Variable("LOG_LEVEL", "level", "INFO", "The least severe level that is logged.")
 
 VARIABLES = [value for value in list(globals().values()) if isinstance(value, Variable)]

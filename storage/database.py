@@ -31,6 +31,7 @@ from storage.records.json import Record, Stored, dumps, from_record, position_of
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub
 from storage.records.words import Phrase
@@ -209,6 +210,13 @@ class Database(ABC):
         return None
 
     @abstractmethod
+    def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
+        """The hot interaction of a user that follows the position `after`: the next newer one.
+
+        A new one may be missing as in `newest`.
+        """
+
+    @abstractmethod
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         """The newest hot interaction that answers the question (`is_answered_by`), or None.
 
@@ -382,6 +390,17 @@ class Database(ABC):
     @abstractmethod
     def last_runs(self) -> dict[str, datetime]:
         """When each command last ran, by its name."""
+
+    @abstractmethod
+    def record_end(self, command: str, ended: Ended) -> None:
+        """Remember how a command last ended, in place of what is remembered of it.
+
+        It is no trace of the clock, as `record_run` is: only what operators see.
+        """
+
+    @abstractmethod
+    def last_ends(self) -> dict[str, Ended]:
+        """How each command last ended, by its name."""
 
     def server_time(self) -> datetime | None:
         """What the clock of a database server says; None if there is no server or no answer.

@@ -13,9 +13,11 @@ from chat.api.schema import (
     ErasureState,
     Interaction,
     InteractionPage,
+    UsageReport,
     body,
     responses,
 )
+from storage import limits
 
 EXPORT_TYPE = "application/x-ndjson"
 
@@ -188,4 +190,49 @@ get_erasure = extend_schema(
     summary="The progress of an erasure",
     parameters=[OpenApiParameter("erasure_id", str, "path", description="The id of the erasure.")],
     responses=responses((*READING, 404), {200: (ErasureState, "Its state, and its receipt.")}),
+)
+get_usage = extend_schema(
+    operation_id="get_usage",
+    tags=["usage"],
+    summary="Interactions, tokens and costs, by day, model and user",
+    description="Days are those of `created_at`, in UTC. A day costs what the price list says of it "
+    "now. An API key that is bound to a user gets the usage of this user. What is said of users ends "
+    "with their data: after an erasure, or when the retention is over. What is said of all users "
+    "together stays.",
+    parameters=[
+        OpenApiParameter(
+            "start_date", OpenApiTypes.DATE, description="The first day. Default: 30 days in all."
+        ),
+        OpenApiParameter(
+            "end_date",
+            OpenApiTypes.DATE,
+            description="The last day, at most 365 days later. Default: today.",
+        ),
+        OpenApiParameter(
+            "group_by",
+            {"type": "string", "default": "day,model", "pattern": "^(day|model|user)(,|$)"},
+            description="One or more of `day`, `model` and `user`, with commas between them.",
+        ),
+        OpenApiParameter(
+            "model_used",
+            {"type": "string", "minLength": 1, "maxLength": limits.MODEL_MAX_LENGTH},
+            description="Only this model.",
+        ),
+        OpenApiParameter(
+            "user_id",
+            {"type": "string", "minLength": 1, "maxLength": limits.IDENTIFIER_MAX_LENGTH},
+            description="Only this user.",
+        ),
+        OpenApiParameter(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+            description="Users on a page, where they are grouped by users.",
+        ),
+        OpenApiParameter(
+            "cursor",
+            {"type": "string", "minLength": 1},
+            description="Where the page starts: the cursor in `next` of the page before.",
+        ),
+    ],
+    responses=responses(READING, {200: (UsageReport, "The usage.")}),
 )

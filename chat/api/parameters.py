@@ -25,6 +25,9 @@ ARCHIVE_RANGE = timedelta(days=31)
 Given = Mapping[str, Any]
 """Query parameters as a client has sent them."""
 
+Parsers = Mapping[str, Callable[[str], Any]]
+"""What reads each parameter: it raises ValueError, saying what would be right."""
+
 
 def page_query(call: Call) -> tuple[PageQuery, Given]:
     """The page that a call asks for, and in what words.
@@ -39,20 +42,34 @@ def page_query(call: Call) -> tuple[PageQuery, Given]:
 
 def _page_query(query_string: str, encoding: str | None) -> tuple[PageQuery, Given]:
     parameters = _parsed(query_string, encoding)
-    values: dict[str, Any] = {"limit": LIMIT_DEFAULT}
     mistakes = Mistakes()
-    for name, given in parameters.lists():
-        try:
-            values[name] = _value(name, given)
-        except ValueError as error:
-            mistakes.add_parameter(name, str(error))
+    values = {"limit": LIMIT_DEFAULT} | _values(parameters, _PARSERS, mistakes)
     if not mistakes.count and values.get("tier") == "archive":
         _check_range(values, mistakes)
-    _refuse(mistakes)
+    refuse(mistakes)
     return PageQuery(**values), parameters.dict()
 
 
 _remembered_page_query = functools.lru_cache(maxsize=256)(_page_query)
+
+
+def values_of(call: Call, parsers: Parsers, mistakes: Mistakes) -> tuple[dict[str, Any], Given]:
+    """The query parameters of a call, each read by its parser, and in what words they came.
+
+    What is wrong is added to `mistakes`; give them to `refuse` then. Raises TooManyFieldsSent.
+    """
+    parameters = _parsed(call.environ.get("QUERY_STRING", ""), call.encoding)
+    return _values(parameters, parsers, mistakes), parameters.dict()
+
+
+def _values(parameters: QueryDict, parsers: Parsers, mistakes: Mistakes) -> dict[str, Any]:
+    values = {}
+    for name, given in parameters.lists():
+        try:
+            values[name] = _value(name, given, parsers)
+        except ValueError as error:
+            mistakes.add_parameter(name, str(error))
+    return values
 
 
 def _parsed(query_string: str, encoding: str | None) -> QueryDict:
@@ -75,10 +92,11 @@ def refuse_parameters(call: Call) -> None:
         mistakes = Mistakes()
         for name in _parsed(query_string, call.encoding):
             mistakes.add_parameter(name, "unknown parameter; this call takes none.")
-        _refuse(mistakes)
+        refuse(mistakes)
 
 
-def _refuse(mistakes: Mistakes) -> None:
+def refuse(mistakes: Mistakes) -> None:
+    """Raise InvalidRequest if there are mistakes."""
     if mistakes.count:
         raise InvalidRequest("A query parameter is invalid; see errors.", mistakes)
 
@@ -92,12 +110,12 @@ def next_url(call: Call, given: Given, cursor: str | None) -> str | None:
     return f"{call.origin}{escape_uri_path(call.path)}?{urlencode(parameters)}"
 
 
-def _value(name: str, given: list[str]) -> Any:
-    if name not in _PARSERS:
-        raise ValueError(f"unknown parameter; the parameters are: {', '.join(_PARSERS)}.")
+def _value(name: str, given: list[str], parsers: Parsers) -> Any:
+    if name not in parsers:
+        raise ValueError(f"unknown parameter; the parameters are: {', '.join(parsers)}.")
     if len(given) != 1:
         raise ValueError("must be given once.")
-    return _PARSERS[name](given[0])
+    return parsers[name](given[0])
 
 
 def _limit(text: str) -> int:
@@ -106,7 +124,8 @@ def _limit(text: str) -> int:
     raise ValueError(f"must be a whole number from 1 to {LIMIT_MAX}.")
 
 
-def _cursor(text: str) -> str:
+def given_cursor(text: str) -> str:
+    """Where a page starts. Raises ValueError if it is empty."""
     if not text:
         raise ValueError("must not be empty; leave it out for the first page.")
     return text
@@ -118,9 +137,9 @@ def _tier(text: str) -> str:
     return text
 
 
-_PARSERS: dict[str, Callable[[str], Any]] = {
+_PARSERS: Parsers = {
     "limit": _limit,
-    "cursor": _cursor,
+    "cursor": given_cursor,
     "created_after": parse_time,
     "created_before": parse_time,
     "tier": _tier,

@@ -58,6 +58,47 @@ class BatchResults(msgspec.Struct):
     results: list[BatchResult]
 
 
+Day = Annotated[str, Meta(description="A day, UTC.", extra_json_schema={"format": "date"})]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Usage(msgspec.Struct):
+    """The usage of one group. `day`, `model_used` and `user_id` are there if it is grouped by them.
+
+    `unanswered` are those of the interactions that have no response. `cost` is a decimal number, or
+    null if nothing of it has a price; `unpriced_interactions` are in no cost.
+    """
+
+    interactions: Count
+    unanswered: Count
+    input_tokens: Count
+    output_tokens: Count
+    cost: Annotated[str, Meta(pattern=r"^\d+(\.\d+)?$")] | None
+    unpriced_interactions: Count
+    day: Day | msgspec.UnsetType = msgspec.UNSET
+    model_used: bodies.ModelUsed | msgspec.UnsetType = msgspec.UNSET
+    user_id: bodies.UserId | msgspec.UnsetType = msgspec.UNSET
+
+
+class UsageReport(msgspec.Struct):
+    """What was used from `start_date` to `end_date`, both inclusive, by user, day and model.
+
+    `next` is null, unless it is grouped by users and more users follow. `complete_until` says up to
+    when interactions are counted; null if some are missing, which only an operator can have
+    counted (`manage.py rebuild_usage`).
+    """
+
+    results: list[Usage]
+    next: str | None
+    start_date: Day
+    end_date: Day
+    currency: Annotated[str, Meta(description="ISO 4217.", pattern="^[A-Z]{3}$")]
+    unpriced_models: Annotated[
+        list[str], Meta(description="Models of which some usage has no price.")
+    ]
+    complete_until: Time | None
+
+
 class Receipt(msgspec.Struct):
     """What was erased, by layer, and which copies remain until when.
 
@@ -127,6 +168,7 @@ _COMPONENTS = [
     InteractionPage,
     BatchResults,
     ErasureState,
+    UsageReport,
     Problem,
 ]
 

@@ -5,7 +5,7 @@ Each URL is written in full: `include` would add one more lookup to each call.
 
 from django.urls import path
 
-from chat.api import exports, users, views
+from chat.api import exports, usage, users, views
 
 urlpatterns = [
     path("api/v1/interactions/", views.InteractionsView.as_view(), name="interactions"),
@@ -33,5 +33,6 @@ urlpatterns = [
     ),
     path("api/v1/users/<path:user_id>/export/", exports.ExportView.as_view(), name="user-export"),
     path("api/v1/users/<path:user_id>/", users.UserView.as_view(), name="user"),
+    path("api/v1/usage/", usage.UsageView.as_view(), name="usage"),
     path("api/v1/erasures/<str:erasure_id>/", users.ErasureView.as_view(), name="erasure"),
 ]

@@ -19,13 +19,9 @@ from chat.api.problems import Conflict, InvalidRequest, NotFound, Unavailable
 from chat.api.views import StoreView, call_of, json_response
 from chat.maintenance.erasure import erasing, ledger
 from chat.maintenance.erasure.attempt import UserHeld
-from chat.maintenance.erasure.erasing import Erased
 from chat.maintenance.erasure.ledger import Erasure
 from chat.maintenance.identity import ArchiveMismatch
-from chat.maintenance.policy import Policy
-from chat.maintenance.runs import LockHeld, OutOfTime, Run
 from storage import get_storage, limits
-from storage.exceptions import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +46,7 @@ class UserView(StoreView):
         except ArchiveMismatch as error:
             logger.error("No erasure was started: %s", error)
             raise Unavailable("The archive is not available.", retry_after=60) from error
-        erasure = _begun(erasure)
+        erasure = erasing.begin(get_storage(), erasure, REQUEST_SECONDS)
         response = _response(erasure)
         if erasure.status != "done":
             response.status_code = 202
@@ -69,19 +65,6 @@ class ErasureView(StoreView):
         if erasure is None:
             raise NotFound("There is no such erasure.")
         return _response(erasure)
-
-
-def _begun(erasure: Erasure) -> Erasure:
-    """The erasure after one attempt, within the time of a request. Cron repeats what fails."""
-    storage = get_storage()
-    try:
-        with Run(storage, max_seconds=REQUEST_SECONDS) as run:
-            return erasing.Job(storage, Policy.at(run.now), run, Erased()).attempt(erasure)
-    except (LockHeld, OutOfTime):
-        pass
-    except StorageError as error:
-        logger.error("The erasure %s is pending: %s", erasure.erasure_id, error)
-    return ledger.find(storage.archive, erasure.erasure_id) or erasure
 
 
 def _response(erasure: Erasure) -> Any:

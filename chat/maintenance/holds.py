@@ -5,7 +5,7 @@ They are kept in the archive, where restoring a backup of the database does not 
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 from typing import Literal
@@ -86,8 +86,20 @@ def find(archive: Archive, kind: Kind, value: str) -> Hold | None:
     return None if document is None else msgspec.convert(document, Hold)
 
 
+def some(archive: Archive, at_most: int) -> tuple[list[Hold], int]:
+    """Up to so many holds, those on days first, and how many there are besides. Lists them all."""
+    files = archive.files.list(FOLDER)
+    return list(_read(archive, files[:at_most])), max(len(files) - at_most, 0)
+
+
+def add(archive: Archive, hold: Hold) -> None:
+    """Hold a user or a day from now on. If it is held already, since then, for the new reason."""
+    known = find(archive, hold.kind, hold.value)
+    put(archive, replace(hold, since=known.since) if known else hold)
+
+
 def put(archive: Archive, hold: Hold) -> None:
-    """Hold a user or a day from now on. If it is held already, the reason is replaced."""
+    """Write a hold, in place of the one there may be."""
     document = asdict(hold) | {"since": format_time(hold.since)}
     archive.files.write_document(hold.name, document)
 

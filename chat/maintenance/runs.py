@@ -216,6 +216,11 @@ class Run:
         return max(now - then for now, then in zip(_clocks(), self._taken_at, strict=True))
 
 
+def is_at_work(storage: Storage) -> bool:
+    """Whether a run has the lock now. Raises StorageError."""
+    return storage.database.lock_owner(LOCK, LOCK_SECONDS) is not None
+
+
 def _clocks() -> tuple[float, float]:
     """Two clocks: one may stand still while the machine sleeps, the other one can be set back."""
     return time.monotonic(), time.time()

@@ -1,10 +1,10 @@
 """The types of command line arguments. Each one raises ArgumentTypeError, saying what to write."""
 
-import re
 from argparse import ArgumentTypeError
 from datetime import UTC, date, datetime
 
-from chat.times import RFC_3339, parse_time
+from chat import usage
+from chat.times import A_DAY, RFC_3339, parse_day, parse_time
 from storage import limits
 
 LARGEST_COUNT = 1_000_000
@@ -28,11 +28,17 @@ def moment(text: str) -> datetime:
 def day(text: str) -> date:
     """A day, written as ISO 8601 does."""
     try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
-            return date.fromisoformat(text)
+        return parse_day(text)
     except ValueError:
-        pass
-    raise ArgumentTypeError("write a day, such as 2026-10-23")
+        raise ArgumentTypeError(f"write {A_DAY}") from None
+
+
+def dimensions(text: str) -> tuple[usage.Dimension, ...]:
+    """What usage is grouped by."""
+    try:
+        return usage.dimensions(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def seconds(text: str) -> float:

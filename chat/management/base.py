@@ -9,7 +9,9 @@ import sys
 import time
 from abc import abstractmethod
 from argparse import ArgumentParser
+from contextlib import suppress
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -24,6 +26,7 @@ from chat.progress import progress
 from storage import get_storage
 from storage.exceptions import StorageError
 from storage.interface import Storage
+from storage.records.runs import Ended
 
 WRONG_USE = 2
 """Exit status for wrong arguments, as in argparse."""
@@ -53,6 +56,9 @@ class MaintenanceCommand(BaseCommand):
 
     locks = True
     """Whether a run acquires the maintenance lock, so that it does not overlap with others."""
+
+    is_remembered = False
+    """Whether staff see how it last ended: for what is to run regularly."""
 
     @abstractmethod
     def work(self, storage: Storage, run: Run, report: Any, options: dict[str, Any]) -> None:
@@ -134,6 +140,7 @@ class MaintenanceCommand(BaseCommand):
         counts = _counts(report, status)
         try:
             if not dry_run:
+                self._remember(status)
                 leave_run_metrics(self.name, status, taken, counts)
         except OSError as error:
             self.stderr.write(f"The metrics of this run could not be left: {_in_one_line(error)}")
@@ -145,6 +152,13 @@ class MaintenanceCommand(BaseCommand):
             **counts,
         }
         self.say(report, summary)
+
+    def _remember(self, status: str) -> None:
+        """Tell the database, which servers on other machines can ask. They miss it if it fails."""
+        if self.is_remembered:
+            with suppress(StorageError):  # what ended the run, most likely
+                ended = Ended(datetime.now(UTC), status)
+                get_storage().database.record_end(self.name, ended)
 
     def say(self, report: Any, summary: dict[str, Any]) -> None:
         """Write what a run has done to standard output."""

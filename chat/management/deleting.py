@@ -29,6 +29,8 @@ class NowNotConfirmed(StorageError):
 class DeletingCommand(MaintenanceCommand):
     """Refuses a clock that may be ahead, and another --now than the present, unless --yes."""
 
+    is_remembered = True
+
     @abstractmethod
     def is_due(self, storage: Storage, run: Run) -> bool:
         """Whether a run would delete anything now."""

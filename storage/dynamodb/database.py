@@ -33,10 +33,11 @@ from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.cursors import Position
-from storage.records.json import Record, format_time
+from storage.records.json import Record, format_time, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub
 
 logger = logging.getLogger(__name__)
@@ -119,6 +120,14 @@ class DynamoDBDatabase(Database):
             kept, more = wanted.cut(found)
             if more or not page:
                 return kept, more
+
+    def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
+        pauses = Pauses()
+        entries = lists.newer(self.client, user_id, after, pauses)
+        while page := list(islice(entries, lists.NEWER_AT_ONCE)):
+            if found := self._records_of(page, user_id, pauses):
+                return from_record(found[0])
+        return None
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         for entry in answers.entries(self.client, question, Pauses()):
@@ -207,6 +216,12 @@ class DynamoDBDatabase(Database):
 
     def last_runs(self) -> dict[str, datetime]:
         return last_runs.times(self.client)
+
+    def record_end(self, command: str, ended: Ended) -> None:
+        last_runs.record_end(self.client, command, ended)
+
+    def last_ends(self) -> dict[str, Ended]:
+        return last_runs.ends(self.client)
 
     def server_time(self) -> datetime | None:
         return last_runs.server_time(self.client)

@@ -5,7 +5,9 @@ them up to date, and `manage.py rebuild_usage` counts everything again. Days are
 `created_at`, in UTC.
 """
 
+from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models import F, Q
 
 from storage import limits
 
@@ -31,6 +33,14 @@ class UsageOfModel(models.Model):
         default_permissions = ("view",)
         constraints = [
             models.UniqueConstraint(fields=["day", "model_used"], name="usage_of_model_once")
+        ]
+        # The table has the days of years, and those that still have interactions are few.
+        indexes = [
+            models.Index(
+                fields=["day", "hot", "cold"],
+                name="usage_of_what_is_left",
+                condition=Q(hot__gt=0) | Q(cold__gt=0),
+            )
         ]
 
     def __str__(self) -> str:
@@ -58,7 +68,16 @@ class UsageOfUser(models.Model):
                 fields=["day", "user_id", "model_used"], name="usage_of_user_once"
             )
         ]
-        indexes = [models.Index(fields=["user_id", "day"], name="usage_of_user")]
+        indexes = [
+            models.Index(fields=["user_id", "day"], name="usage_of_user"),
+            # Whoever used most on a day: a page cannot sum up all users of 90 days.
+            models.Index(
+                "day",
+                "model_used",
+                (F("input_tokens") + F("output_tokens")).desc(),
+                name="usage_by_tokens",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.day} {self.model_used}"
@@ -87,21 +106,39 @@ class ModelPrice(models.Model):
     """What a model costs from a day on. Costs are computed when they are asked for."""
 
     model_used = models.CharField(
-        max_length=limits.MODEL_MAX_LENGTH, help_text="As interactions name it."
+        "model", max_length=limits.MODEL_MAX_LENGTH, help_text="As interactions name it."
     )
-    valid_from = models.DateField(help_text="The first day (UTC) that has this price.")
+    valid_from = models.DateField(
+        help_text="The first day (UTC) with this price. It holds until the next one of the model."
+    )
     input_price = models.DecimalField(
-        max_digits=14, decimal_places=6, help_text="Of a million input tokens, in CURRENCY."
+        max_digits=14,
+        decimal_places=6,
+        validators=[MinValueValidator(0)],
+        help_text="Of a million input tokens.",
     )
     output_price = models.DecimalField(
-        max_digits=14, decimal_places=6, help_text="Of a million output tokens, in CURRENCY."
+        max_digits=14,
+        decimal_places=6,
+        validators=[MinValueValidator(0)],
+        help_text="Of a million output tokens.",
+    )
+    note = models.CharField(
+        max_length=200, blank=True, help_text="Where it is from, such as the provider's page."
     )
 
     class Meta:
         verbose_name = "price"
         ordering = ["model_used", "-valid_from"]
         constraints = [
-            models.UniqueConstraint(fields=["model_used", "valid_from"], name="price_once")
+            models.UniqueConstraint(
+                fields=["model_used", "valid_from"],
+                name="price_once",
+                violation_error_message="This model has a price from that day already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(input_price__gte=0) & Q(output_price__gte=0), name="price_not_negative"
+            ),
         ]
 
     def __str__(self) -> str:

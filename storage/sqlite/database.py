@@ -19,6 +19,7 @@ from storage.records.json import Record, Stored, from_json
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
 from storage.sql_errors import translated
@@ -188,6 +189,17 @@ class SqliteDatabase(Database):
             rows = self._rows(*self._newest(wanted, wanted.limit))
         return [queries.to_interaction(row) for row in rows]
 
+    def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
+        parameters = {
+            "user_id": user_id,
+            "cutoff": _cutoff(),
+            "after_time": queries.to_text(after[0]),
+            "after_id": after[1],
+        }
+        with translated:
+            rows = self._rows(queries.select_next(self._alias), parameters)
+        return queries.to_interaction(rows[0]) if rows else None
+
     def search(
         self, wanted: Slice, filters: Filters, at_most: int, deadline: float
     ) -> tuple[list[Record], Position | None]:
@@ -303,6 +315,14 @@ class SqliteDatabase(Database):
     def last_runs(self) -> dict[str, datetime]:
         with translated:
             return last_runs.times(self._alias)
+
+    def record_end(self, command: str, ended: Ended) -> None:
+        with translated:
+            last_runs.record_end(self._alias, command, ended)
+
+    def last_ends(self) -> dict[str, Ended]:
+        with translated:
+            return last_runs.ends(self._alias)
 
     def check_available(self) -> None:
         self.read("readyz")

@@ -1,13 +1,17 @@
-"""When maintenance last ran, in the SQL database.
+"""When maintenance last ran, and how it ended, in the SQL database.
 
-Kept in the table of locks: a run leaves a lock of this name that ended when the run began.
+Kept in the table of locks: a run leaves a lock of this name that ended when the run began, and
+another one that ended with the run, whose owner is its status.
 """
 
 from datetime import UTC, datetime
 
 from storage.models import Lock
+from storage.records.runs import Ended
 
 PREFIX = "last-run:"
+
+PREFIX_OF_ENDS = "last-end:"
 
 
 def record(alias: str, command: str, at: datetime) -> None:
@@ -23,4 +27,20 @@ def times(alias: str) -> dict[str, datetime]:
     return {
         name.removeprefix(PREFIX): at.astimezone(UTC)
         for name, at in known.values_list("name", "until")
+    }
+
+
+def record_end(alias: str, command: str, ended: Ended) -> None:
+    """Remember how a command last ended."""
+    Lock.objects.using(alias).update_or_create(
+        name=PREFIX_OF_ENDS + command, defaults={"owner": ended.status, "until": ended.at}
+    )
+
+
+def ends(alias: str) -> dict[str, Ended]:
+    """Returns how each command last ended, by its name."""
+    known = Lock.objects.using(alias).filter(name__startswith=PREFIX_OF_ENDS)
+    return {
+        name.removeprefix(PREFIX_OF_ENDS): Ended(at.astimezone(UTC), status)
+        for name, at, status in known.values_list("name", "until", "owner")
     }

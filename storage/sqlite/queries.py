@@ -277,6 +277,22 @@ def select_oldest(alias: str, *, after: bool) -> str:
 
 
 @functools.cache
+def select_next(alias: str) -> str:
+    """The user's next row. Parameters: user_id, cutoff, after_time, after_id. Columns: FIELDS."""
+    found = ChatInteraction.objects.filter(
+        Before(
+            parameter("after_time", "created_at"),
+            parameter("after_id", "interaction_id"),
+            F("created_at"),
+            F("interaction_id"),
+        ),
+        user_id=parameter("user_id"),
+        created_at__gt=parameter("cutoff", "created_at"),
+    )
+    return sql_of(found.order_by("created_at", "interaction_id"), alias) + " LIMIT 1"
+
+
+@functools.cache
 def delete_unchanged(alias: str) -> str:
     """Delete the row whose FIELDS all equal the parameters. Parameters: FIELDS."""
     query = DeleteQuery(ChatInteraction)

@@ -12,6 +12,7 @@ from tests.contract.expiring import ExpiringContract
 from tests.contract.idempotency import IdempotencyContract
 from tests.contract.limits import LimitsContract
 from tests.contract.listing import FilteringContract, ListingContract, PagingContract
+from tests.contract.neighbours import NeighboursContract
 from tests.contract.reading import ReadingContract
 from tests.contract.round_trips import RoundTripsContract
 from tests.contract.saving import SavingContract
@@ -37,6 +38,7 @@ class StorageContract(
     FilteringContract,
     PagingContract,
     CursorsContract,
+    NeighboursContract,
     SearchingContract,
     LimitsContract,
     CachingContract,

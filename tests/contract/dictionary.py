@@ -26,6 +26,7 @@ from storage.records.json import Record, from_record, to_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub, segment_of
 
 
@@ -70,6 +71,7 @@ class DictionaryDatabase(Database):
         self._made: dict[str, Made] = {}
         self._locks: dict[str, tuple[str, float]] = {}
         self._runs: dict[str, datetime] = {}
+        self._ends: dict[str, Ended] = {}
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
         with self._lock:
@@ -140,6 +142,16 @@ class DictionaryDatabase(Database):
             )
         )
         return wanted.cut(map(to_record, reversed(rows)))
+
+    def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
+        newer = self._oldest_first(
+            lambda row: (
+                row.user_id == user_id
+                and row.position > after
+                and not expiry.has_expired(row.created_at)
+            )
+        )
+        return copy_of(newer[0]) if newer else None
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with self._lock:
@@ -250,6 +262,12 @@ class DictionaryDatabase(Database):
 
     def last_runs(self) -> dict[str, datetime]:
         return dict(self._runs)
+
+    def record_end(self, command: str, ended: Ended) -> None:
+        self._ends[command] = ended
+
+    def last_ends(self) -> dict[str, Ended]:
+        return dict(self._ends)
 
     def check_available(self) -> None:
         pass

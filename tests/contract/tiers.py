@@ -10,6 +10,7 @@ from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
 from storage.records.questions import Question
+from storage.records.runs import Ended
 
 DAY = datetime(2026, 10, 3, tzinfo=UTC)
 
@@ -269,6 +270,18 @@ class TiersContract:
             "purge_interactions": DAY - timedelta(microseconds=1),
             "backup": DAY + timedelta(hours=1),
         }
+
+    def test_how_each_command_last_ended(self, storage):
+        assert storage.database.last_ends() == {}
+        storage.database.record_end("purge_interactions", Ended(DAY, "done"))
+        storage.database.record_end("backup", Ended(DAY + timedelta(hours=1), "stopped"))
+        failed = Ended(DAY - timedelta(microseconds=1), "failed")
+        storage.database.record_end("purge_interactions", failed)
+        assert storage.database.last_ends() == {
+            "purge_interactions": failed,
+            "backup": Ended(DAY + timedelta(hours=1), "stopped"),
+        }
+        assert storage.database.last_runs() == {}, "these are traces of the clock"
 
     def test_a_lock_has_one_owner(self, storage):
         assert storage.database.acquire_lock("lifecycle", "first", 60)

@@ -24,7 +24,7 @@ from chat.maintenance.erasure.removal import hot_pages
 from chat.maintenance.holds import Holds
 from chat.maintenance.identity import confirm_archive
 from chat.maintenance.policy import Policy
-from chat.maintenance.runs import LockLost, OutOfTime, Run
+from chat.maintenance.runs import LockHeld, LockLost, OutOfTime, Run
 from storage import accounts
 from storage.batched import batched
 from storage.exceptions import StorageError
@@ -74,6 +74,18 @@ def request(storage: Storage, user_id: str, requested_by: str) -> Erasure:
     confirm_archive(storage)
     refuse_held(storage, user_id, Holds.that_may_concern(storage.archive, user_id))
     return ledger.request(storage.archive, user_id, requested_by)
+
+
+def begin(storage: Storage, erasure: Erasure, seconds: float) -> Erasure:
+    """The erasure after one attempt, within the time of a request. Cron repeats what fails."""
+    try:
+        with Run(storage, max_seconds=seconds) as run:
+            return Job(storage, Policy.at(run.now), run, Erased()).attempt(erasure)
+    except (LockHeld, OutOfTime):
+        pass
+    except StorageError as error:
+        logger.error("The erasure %s is pending: %s", erasure.erasure_id, error)
+    return ledger.find(storage.archive, erasure.erasure_id) or erasure
 
 
 def pending(storage: Storage) -> list[str]:

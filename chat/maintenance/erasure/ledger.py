@@ -91,7 +91,7 @@ class Erasure:
 def request(archive: Archive, user_id: str, requested_by: str | None = None) -> Erasure:
     """Record that a user is to be erased. Returns the pending erasure if there is one already."""
     with suppress(DamagedArchive):  # this request is recorded anyway
-        if known := _pending_of(archive, user_id):
+        if known := pending_of(archive, user_id):
             return known
     erasure = Erasure(
         erasure_id=str(uuid7()),
@@ -209,7 +209,8 @@ def _with_status(archive: Archive, folder: str, status: Status) -> Iterator[Eras
             yield erasure
 
 
-def _pending_of(archive: Archive, user_id: str) -> Erasure | None:
+def pending_of(archive: Archive, user_id: str) -> Erasure | None:
+    """The pending erasure of a user, or None. Raises DamagedArchive."""
     for pseudonym in pseudonyms.all_pseudonyms(user_id):
         known = archive.files.read_document(_name(USERS, pseudonym))
         erasure = known and take_up(archive, str(known["pending"]))

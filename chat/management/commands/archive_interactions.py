@@ -13,6 +13,7 @@ class Command(MaintenanceCommand):
     """Moves what is due, in batches of interactions of one day."""
 
     report_class = Archived
+    is_remembered = True
     help = "Move interactions older than RETENTION_HOT_DAYS from the database to the archive."
 
     def work(self, storage: Storage, run: Run, report: Archived, options: dict[str, Any]) -> None:

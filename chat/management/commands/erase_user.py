@@ -43,6 +43,7 @@ class Command(MaintenanceCommand):
     """
 
     report_class = Erased
+    is_remembered = True
     help = "Erase a user from the database, the archive, the cache and everything else."
 
     def add_options(self, parser: ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from argparse import ArgumentParser
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -64,8 +64,7 @@ class Command(MaintenanceCommand):
     def _add(self, storage: Storage, wanted: Hold, run: Run) -> None:
         if run.dry_run:
             return
-        known = holds.find(storage.archive, wanted.kind, wanted.value)
-        holds.put(storage.archive, replace(wanted, since=known.since) if known else wanted)
+        holds.add(storage.archive, wanted)
         if _another_runs(storage):
             note(
                 self,

@@ -15,6 +15,7 @@ class Command(MaintenanceCommand):
     """The next archive_interactions archives what is past RETENTION_HOT_DAYS again."""
 
     report_class = Restored
+    is_remembered = True
     help = "Move the interactions of a day (UTC) from the archive back to the database."
 
     def add_options(self, parser: ArgumentParser) -> None:

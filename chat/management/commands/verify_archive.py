@@ -15,6 +15,7 @@ class Command(MaintenanceCommand):
     """Exit status 1: a file is damaged, and standard error names it. 3: the next run goes on."""
 
     report_class = Verified
+    is_remembered = True
     help = (
         "Verify the archive: the checksums of all files, and that each row has a stub in the "
         "database. With --max-seconds it takes several runs; each one goes on where the one before "

@@ -15,6 +15,7 @@ class Command(MaintenanceCommand):
     """Exit status 1: a backup is damaged, or there is none. Standard error names the files."""
 
     report_class = VerificationReport
+    is_remembered = True
     help = "Verify a backup in BACKUP_DIR, or all of them."
     locks = False  # it changes nothing
 

@@ -271,22 +271,13 @@ def test_characters_that_turn_the_writing_around_are_shown(staff, storage, make_
     assert ids_of(staff.get(LIST, {"user_id": "a\u202eb"}))
 
 
-def test_conversation_shows_texts_escaped(staff, storage, make_interaction):
-    storage.save_interaction_sync(
-        make_interaction(interaction_id="xss", response="<script>alert(1)</script>")
-    )
-    page = staff.get(detail("xss")).content.decode()
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert "<script>alert(1)" not in page
-
-
 @pytest.mark.parametrize("interaction_id", ["a/b", "a_b", "ü #?%", "batch", "add"])
 def test_list_leads_to_every_conversation(staff, storage, make_interaction, interaction_id):
     storage.save_interaction_sync(make_interaction(interaction_id=interaction_id))
     found = re.search(rf'href="({LIST}[^"]+/change/)[^"]*"', staff.get(LIST).content.decode())
     page = staff.get(found.group(1))
     assert page.status_code == 200
-    assert "A balanced tree for disks." in page.content.decode()
+    assert "26 characters, hidden" in page.content.decode()
 
 
 def test_unfinished_answer_is_told(staff, storage, make_interaction):
@@ -340,6 +331,7 @@ def test_store_that_does_not_answer_is_said_plainly(staff, storage, monkeypatch,
 
     monkeypatch.setattr(type(storage.database), "newest", fail)
     monkeypatch.setattr(type(storage.database), "read", fail)
+    monkeypatch.setattr(type(storage.database), "read_stored", fail)
     response = staff.get(page)
     assert response.status_code == 503
     assert "did not answer" in response.content.decode()

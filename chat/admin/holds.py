@@ -1,0 +1,96 @@
+"""Legal holds in the admin: put one on a user, lift it, and see which there are."""
+
+from datetime import UTC, datetime
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_http_methods, require_safe
+
+from chat.admin import auditing
+from chat.admin.pages import page
+from chat.admin.user_forms import ConfirmedForm, ReasonForm
+from chat.admin.user_requests import guarded, refused, user_of, wrong_user
+from chat.maintenance import holds
+from chat.maintenance.holds import Hold
+from chat.maintenance.identity import confirm_archive
+from chat.maintenance.runs import is_at_work
+from storage import get_storage
+from storage.accounts.audit_log import Action
+
+HOLD = "storage.hold_user"
+
+SHOWN = 100
+"""Holds on one page: each is a file that must be read."""
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@guarded(HOLD)
+def hold_user(request: HttpRequest) -> HttpResponse:
+    """Put a legal hold on a user, for a reason that `legal_hold list` shows."""
+    user_id = user_of(request)
+    if user_id is None:
+        return wrong_user(request)
+    form = ReasonForm(request.POST or None)
+    if not form.is_valid():
+        status = 400 if form.is_bound else 200
+        return page(
+            request, "user/hold.html", "Legal hold", status=status, user_id=user_id, form=form
+        )
+    storage, reason = get_storage(), form.cleaned_data["reason"]
+    confirm_archive(storage)  # one that is not mounted would seem to have no holds
+    auditing.record(request, Action.HELD, user_id=user_id, reason=reason)
+    holds.add(storage.archive, Hold("user", user_id, reason, datetime.now(UTC)))
+    if is_at_work(storage):
+        messages.warning(
+            request,
+            "The hold is in place. A maintenance run that began earlier is at work, and may not "
+            "know of it: stop that run if it may delete what the hold protects.",
+        )
+    else:
+        messages.success(request, "The hold is in place.")
+    return _to_user(user_id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@guarded(HOLD)
+def lift_hold(request: HttpRequest) -> HttpResponse:
+    """Lift the hold on a user. What is past the retention is deleted by the next purge."""
+    user_id = user_of(request)
+    if user_id is None:
+        return wrong_user(request)
+    storage = get_storage()
+    confirm_archive(storage)
+    hold = holds.find(storage.archive, "user", user_id)
+    if hold is None:
+        return refused(request, "There is no legal hold on this user.", 404)
+    form = ConfirmedForm(request.POST or None, user_id=user_id)
+    if not form.is_valid():
+        status = 400 if form.is_bound else 200
+        return page(
+            request,
+            "user/lift.html",
+            "Lift a legal hold",
+            status=status,
+            user_id=user_id,
+            hold=hold,
+            form=form,
+        )
+    auditing.record(request, Action.RELEASED, user_id=user_id, reason=form.cleaned_data["reason"])
+    holds.lift(storage.archive, hold)
+    messages.success(request, "The hold is lifted.")
+    return _to_user(user_id)
+
+
+@require_safe
+@guarded(HOLD)
+def list_holds(request: HttpRequest) -> HttpResponse:
+    """The holds that there are."""
+    found, more = holds.some(get_storage().archive, SHOWN)
+    return page(request, "user/holds.html", "Legal holds", holds=found, more=more)
+
+
+def _to_user(user_id: str) -> HttpResponse:
+    query = urlencode({"user_id": user_id})
+    return HttpResponseRedirect(f"{reverse('admin:chat_user')}?{query}")

@@ -1,0 +1,256 @@
+"""What staff can do for one user, and that nobody else can."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from chat.maintenance import holds
+from chat.maintenance.archiving import Archived, archive
+from chat.maintenance.erasure import ledger
+from chat.maintenance.policy import Policy
+from chat.maintenance.runs import Run
+from storage import get_storage
+from storage.exceptions import StorageUnavailable
+from storage.models import AuditEntry
+from storage.records.searches import Search
+
+pytestmark = pytest.mark.every_backend
+
+ADMIN = "/admin/storage/chatinteraction/"
+ODD = "a/b ?&=\u202eé"
+REASON = "Request 2026-17 of the user"
+ACTIONS = {
+    "user/export/": "export_user",
+    "user/erase/": "erase_user",
+    "user/hold/": "hold_user",
+    "user/lift/": "hold_user",
+}
+
+
+@pytest.fixture
+def staff(transactional_db):
+    """Makes a client that is logged in as staff with these permissions."""
+
+    def make(*codenames):
+        user = User.objects.create_user(f"staff-{User.objects.count()}", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def saved(storage, make_interaction):
+    """Three interactions of a user with an odd id, and one of another user."""
+    for number in range(3):
+        storage.save_interaction_sync(make_interaction(user_id=ODD, message=f"secret {number}"))
+    storage.save_interaction_sync(make_interaction(user_id="bobby", message="of bobby"))
+
+
+def of(name, user_id=ODD):
+    return f"{ADMIN}{name}?user_id={quote(user_id, safe='')}"
+
+
+def text_of(response):
+    return response.content.decode()
+
+
+def entries():
+    return list(AuditEntry.objects.order_by("pk").values_list("action", "user_id", "reason"))
+
+
+def actions():
+    return [action for action, _, _ in entries()]
+
+
+def test_the_page_shows_what_there_is_without_text(staff, saved):
+    response = staff("view_chatinteraction").get(of("user/"))
+    assert response.status_code == 200
+    assert len(re.findall(r"/change/", text_of(response))) == 3
+    assert "secret" not in text_of(response)
+    assert "Erase" not in text_of(response)
+
+
+def test_the_page_shows_only_what_this_member_of_staff_may_do(staff, saved):
+    shown = text_of(staff("view_chatinteraction", "hold_user").get(of("user/")))
+    assert "user/hold/" in shown
+    assert "user/erase/" not in shown
+    assert "user/export/" not in shown
+
+
+def test_a_user_of_whom_nothing_is_stored_is_no_error(staff, saved):
+    response = staff("view_chatinteraction").get(of("user/", "nobody"))
+    assert response.status_code == 200
+    assert "Nothing is stored of this user" in text_of(response)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?user_id=", "?user_id=a&user_id=b", "?user_id=a&x=1", "?user_id=%00"]
+)
+def test_a_request_that_names_no_user_asks_for_one(staff, saved, query):
+    response = staff("view_chatinteraction").get(f"{ADMIN}user/{query}")
+    assert response.status_code == 400
+    assert "Which user?" in text_of(response)
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_each_action_takes_its_own_permission(staff, saved, name):
+    others = [codename for codename in ACTIONS.values() if codename != ACTIONS[name]]
+    client = staff("view_chatinteraction", *others)
+    form = {"reason": REASON, "confirmation": ODD}
+    assert client.get(of(name)).status_code == 403
+    assert client.post(of(name), form).status_code == 403
+    assert get_storage().search_interactions_sync(Search(user_id=ODD)).records != []
+    assert actions() == []
+
+
+@pytest.mark.parametrize("name", [*ACTIONS, "user/"])
+def test_a_get_changes_nothing(staff, saved, name):
+    client = staff("view_chatinteraction", *ACTIONS.values())
+    holds.add(get_storage().archive, holds.Hold("user", ODD, "case 1", datetime.now(UTC)))
+    assert client.get(of(name)).status_code == 200
+    assert holds.find(get_storage().archive, "user", ODD) is not None
+    assert ledger.pending_of(get_storage().archive, ODD) is None
+    assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
+
+
+def test_an_export_has_everything_and_says_that_it_is_complete(staff, saved):
+    response = staff("export_user").post(of("user/export/"), {"reason": REASON})
+    *rows, end = [json.loads(line) for line in b"".join(response).splitlines()]
+    assert sorted(row["message"] for row in rows) == ["secret 0", "secret 1", "secret 2"]
+    assert end["complete"] is True
+    assert end["count"] == 3
+    assert "attachment" in response["Content-Disposition"]
+    assert entries() == [("exported", ODD, REASON)]
+
+
+def test_an_export_without_a_reason_exports_nothing(staff, saved):
+    response = staff("export_user").post(of("user/export/"), {"reason": "short"})
+    assert response.status_code == 400
+    assert "secret" not in text_of(response)
+    assert actions() == []
+
+
+def test_nothing_is_exported_if_it_cannot_be_audited(staff, saved, monkeypatch):
+    def fail(*arguments, **options):
+        raise StorageUnavailable("The disk is full.")
+
+    client = staff("export_user")
+    monkeypatch.setattr("storage.accounts.audit_log.record", fail)
+    response = client.post(of("user/export/"), {"reason": REASON})
+    assert response.status_code == 503
+    assert "secret" not in text_of(response)
+
+
+def test_an_erasure_takes_the_id_exactly(staff, saved):
+    response = staff("erase_user").post(
+        of("user/erase/"), {"reason": REASON, "confirmation": f"{ODD} "}
+    )
+    assert response.status_code == 400
+    assert "This is not the user id" in text_of(response)
+    assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
+
+
+def test_an_erasure_erases_and_shows_its_receipt(staff, saved, monkeypatch):
+    monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 3600)
+    client = staff("erase_user")
+    response = client.post(of("user/erase/"), {"reason": REASON, "confirmation": ODD}, follow=True)
+    assert response.status_code == 200
+    assert "Receipt" in text_of(response)
+    assert ODD not in text_of(response)
+    assert get_storage().search_interactions_sync(Search(user_id=ODD)).records == []
+    assert get_storage().search_interactions_sync(Search(user_id="bobby")).records != []
+    assert "erasure begun" in actions()
+
+
+def test_an_erasure_that_does_not_finish_is_shown_and_goes_on(staff, saved, monkeypatch):
+    monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 0)
+    client = staff("erase_user")
+    form = {"reason": REASON, "confirmation": ODD}
+    shown = client.post(of("user/erase/"), form, follow=True)
+    assert "Being removed" in text_of(shown)
+    again = client.post(of("user/erase/"), form)
+    page = shown.redirect_chain[-1][0]
+    assert again["Location"] == page  # a second request goes to the same erasure
+    monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 3600)
+    assert "Receipt" in text_of(client.post(f"{page}continue/", follow=True))
+
+
+def test_a_user_under_a_legal_hold_is_not_erased(staff, saved):
+    holder, eraser = staff("hold_user", "view_chatinteraction"), staff("erase_user")
+    holder.post(of("user/hold/"), {"reason": REASON})
+    assert "Under a legal hold since" in text_of(holder.get(of("user/")))
+    response = eraser.post(of("user/erase/"), {"reason": REASON, "confirmation": ODD})
+    assert response.status_code == 409
+    assert "legal hold" in text_of(response)
+    assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
+
+
+def test_a_hold_is_listed_and_lifted(staff, saved):
+    client = staff("hold_user")
+    client.post(of("user/hold/"), {"reason": REASON})
+    assert REASON in text_of(client.get(f"{ADMIN}holds/"))
+    wrong = client.post(of("user/lift/"), {"reason": REASON, "confirmation": "x"})
+    assert wrong.status_code == 400
+    assert holds.find(get_storage().archive, "user", ODD) is not None
+    client.post(of("user/lift/"), {"reason": REASON, "confirmation": ODD})
+    assert holds.find(get_storage().archive, "user", ODD) is None
+    assert client.post(of("user/lift/"), {}).status_code == 404
+    assert [(action, user) for action, user, _ in entries()] == [("held", ODD), ("released", ODD)]
+
+
+def test_an_unknown_erasure_is_said_to_be_unknown(staff):
+    response = staff("erase_user").get(f"{ADMIN}erasure/nothing/")
+    assert response.status_code == 404
+    assert "There is no such erasure" in text_of(response)
+
+
+@pytest.fixture
+def day(storage, make_interaction):
+    """A day with two archived interactions."""
+    now = datetime.now(UTC)
+    created_at = now - timedelta(days=40)
+    for number in range(2):
+        old = make_interaction(interaction_id=f"old-{number}", created_at=created_at)
+        storage.create_interaction_sync(old)
+    with Run(storage) as run:
+        archive(storage, Policy.at(now), run, Archived())
+    return created_at.date()
+
+
+def test_a_day_is_restored(staff, day, storage):
+    client = staff("restore_day")
+    assert str(day) in text_of(client.get(f"{ADMIN}restore/"))
+    assert "Up to 2 interactions" in text_of(client.get(f"{ADMIN}restore/?day={day}"))
+    response = client.post(f"{ADMIN}restore/", {"day": str(day), "reason": REASON}, follow=True)
+    assert f"2 interactions of {day} are hot again" in text_of(response)
+    found = storage.search_interactions_sync(Search(tier="hot")).records
+    assert sorted(record["interaction_id"] for record in found) == ["old-0", "old-1"]
+    assert actions() == ["restored"]
+
+
+def test_a_restore_waits_for_no_other_run(staff, day, storage):
+    client = staff("restore_day")
+    with Run(storage):
+        response = client.post(f"{ADMIN}restore/", {"day": str(day), "reason": REASON})
+    assert response.status_code == 409
+    assert "Another maintenance run is at work" in text_of(response)
+
+
+@pytest.mark.parametrize("query", ["day=2026-13-01", "day=x", "days=1", "day=2026-10-01&x=1"])
+def test_a_wrong_day_is_said_to_be_wrong(staff, query):
+    assert staff("restore_day").get(f"{ADMIN}restore/?{query}").status_code == 400
+
+
+def test_restoring_takes_its_permission_and_a_reason(staff, day):
+    assert staff("view_chatinteraction").get(f"{ADMIN}restore/").status_code == 403
+    response = staff("restore_day").post(f"{ADMIN}restore/", {"day": str(day), "reason": ""})
+    assert response.status_code == 400
+    assert actions() == []
