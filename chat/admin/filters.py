@@ -11,17 +11,11 @@ from django.utils import timezone
 from chat.admin.masking import may_reveal
 from storage import limits
 from storage.models import UsageOfModel
-from storage.records.searches import Search, Tier
+from storage.records.searches import TEXT_MAX, Search, Tier
 from storage.sql_errors import translated
 
-TEXT_LENGTH = 200
-"""Characters of a text that is searched for."""
-
-TOKENS_MAX = 2 * limits.TOKENS_MAX
-"""Of input and output together."""
-
 DAY = "Enter a day such as 2026-11-30."
-TOKENS = f"Enter a whole number from 0 to {TOKENS_MAX}."
+TOKENS = f"Enter a whole number from 0 to {limits.TOKENS_MAX:,}."
 
 SUGGESTED_DAYS = 30
 SUGGESTED_AT_MOST = 100
@@ -49,7 +43,7 @@ def _tokens(label: str) -> forms.IntegerField:
         label=label,
         required=False,
         min_value=0,
-        max_value=TOKENS_MAX,
+        max_value=limits.TOKENS_MAX,
         error_messages=errors,
         widget=forms.TextInput(attrs={"inputmode": "numeric"}),
     )
@@ -75,9 +69,7 @@ class FilterForm(forms.Form):
         strip=False,  # with spaces around it, it is another user's
         max_length=limits.IDENTIFIER_MAX_LENGTH,
     )
-    q = forms.CharField(
-        label="Words in message or response", required=False, max_length=TEXT_LENGTH
-    )
+    q = forms.CharField(label="Words in message or response", required=False, max_length=TEXT_MAX)
     model_used = forms.CharField(
         label="Model",
         required=False,

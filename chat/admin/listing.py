@@ -1,4 +1,10 @@
-"""The list of interactions in the admin: a search of the storage, and the way through its pages."""
+"""The list of interactions in the admin: a search of the storage, and the way through its pages.
+
+Filters are in the address, so that a list can be kept, shared and gone back to. They can be
+personal: user ids, and words that somebody may have said. So pages are never cached (`no-store`),
+no other site is told where a link was followed (`Referrer-Policy`), logs have routes instead of
+addresses (`config.logs`), and the audit log has neither the words nor what was typed as an id.
+"""
 
 from typing import Any
 
@@ -9,16 +15,18 @@ from django.urls import reverse
 from chat.admin import auditing, filters, masking
 from chat.admin.filters import FilterForm
 from chat.admin.pages import page
-from chat.admin.paging import Trail, cursor_after, cursor_before
+from chat.admin.paging import START, Trail, cursor_before
 from chat.admin.rows import Row, rows, visible
 from storage import get_storage
 from storage.accounts.audit_log import Action
-from storage.exceptions import InvalidCursor
+from storage.exceptions import InvalidCursor, InvalidSearch
 from storage.records.searches import Search, SearchPage
 
 PAGE_SIZE = 50
-CURSOR_LENGTH = 4000
 TEMPLATE = "chatinteraction/change_list.html"
+
+FIELDS = {"text": "q"}
+"""Names of fields in the form, where those of a search are other ones."""
 
 OTHER_PAGE = "That page is not of this list any more. Begin with the newest interactions."
 NO_SUCH_ID = "There is no interaction with this id. It was deleted, has expired, or never was."
@@ -35,12 +43,16 @@ def show(request: HttpRequest) -> HttpResponse:
         return _refused(request, form, mistakes, 400)
     if interaction_id := request.GET.get("interaction_id", ""):
         return _by_id(request, form, interaction_id)
-    search = form.search(trail.cursor or None, PAGE_SIZE + 1)
+    search = form.search(trail.cursor or None, PAGE_SIZE)
     try:
         found = get_storage().search_interactions_sync(search)
     except InvalidCursor:
         return _refused(request, form, [OTHER_PAGE], 400)
-    shown = rows(request, found.records[:PAGE_SIZE])
+    except InvalidSearch as error:
+        for name, told in error.violations.items():
+            form.add_error(FIELDS.get(name, name), f"{told[:1].upper()}{told[1:]}")
+        return _refused(request, form, [], 400)
+    shown = rows(request, found.records)
     _audit(request, form, trail, shown)
     links = _links(form, trail, search, found)
     return _page(request, form, rows=shown, **_hidden(request, shown), **links)
@@ -73,8 +85,13 @@ def _trail(request: HttpRequest, mistakes: list[str]) -> Trail:
 
 
 def _by_id(request: HttpRequest, form: FilterForm, interaction_id: str) -> HttpResponse:
-    auditing.record(request, Action.SEARCHED, interaction_id=interaction_id[:255])
-    if get_storage().get_interaction_sync(interaction_id) is None:
+    is_found = get_storage().get_interaction_sync(interaction_id) is not None
+    # What was typed may be anything, so only an id that is one goes into the log.
+    known = interaction_id if is_found else ""
+    auditing.record(
+        request, Action.SEARCHED, interaction_id=known, details={"by_id": True, "found": is_found}
+    )
+    if not is_found:
         return _page(request, form, not_found=NO_SUCH_ID)
     url = reverse("admin:storage_chatinteraction_change", args=[quote(interaction_id)])
     return HttpResponseRedirect(url)
@@ -99,18 +116,17 @@ def _links(form: FilterForm, trail: Trail, search: Search, found: SearchPage) ->
     """Where to go from this page, and what it says of how much there is."""
     given = {name: value for name, value in form.data.items() if value and name in form.fields}
     interactions = found.interactions
-    first_page = not trail.cursor
-    has_more = len(interactions) > PAGE_SIZE
-    following = cursor_after(interactions[PAGE_SIZE - 1], search) if has_more else found.next_cursor
-    here = trail.cursor or (cursor_before(interactions[0], search) if interactions else "0")
+    is_first, following = not trail.cursor, found.next_cursor
+    is_full = len(interactions) == PAGE_SIZE
+    here = trail.cursor or (cursor_before(interactions[0], search) if interactions else START)
     newer = trail.newer
     return {
-        "newest_url": "" if first_page else Trail().url(given),
+        "newest_url": "" if is_first else Trail().url(given),
         "newer_url": newer.url(given) if newer else "",
         "older_url": trail.older(following, here).url(given) if following else "",
-        "searched_until": None if has_more else found.searched_until,
-        "more_than": PAGE_SIZE if has_more and first_page else None,
-        "in_all": len(interactions) if first_page and not following else None,
+        "searched_until": None if is_full else found.searched_until,
+        "more_than": PAGE_SIZE if is_first and is_full and following else None,
+        "in_all": len(interactions) if is_first and not following else None,
         "is_filtered": bool(form.given),
     }
 

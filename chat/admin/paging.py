@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from storage.expiry import MICROSECOND
 from storage.models import ChatInteraction
-from storage.records import cursors
 from storage.records.searches import Search
 
 START = "0"
@@ -59,15 +58,10 @@ class Trail:
         return "?" + urlencode({**filters, **{name: value for name, value in own.items() if value}})
 
 
-def cursor_after(interaction: ChatInteraction, search: Search) -> str:
-    """The cursor of what follows an interaction."""
-    return cursors.encode(interaction.position, search.scope)
-
-
 def cursor_before(interaction: ChatInteraction, search: Search) -> str:
     """The cursor of a page that begins with an interaction."""
     try:
         just_before = interaction.created_at + MICROSECOND
     except OverflowError:  # the last microsecond of the year 9999
         return START
-    return cursors.encode((just_before, ""), search.scope)
+    return search.cursor_at((just_before, ""))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.checking import check, check_everywhere
+from tests.browser.checking import check_everywhere
 from tests.browser.site import interaction
 
 LIST = "/admin/storage/chatinteraction/"
@@ -18,17 +18,18 @@ PAGES = {
 }
 
 
+pytestmark = pytest.mark.exhaustive
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _saved(site):
     site.save(interaction(number) for number in range(3))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_sound_everywhere(open_page, name):
     check_everywhere(open_page(PAGES[name]))
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_login_is_sound(open_page, dark):
-    check(open_page("/admin/login/", logged_in=False, dark=dark))
+def test_login_is_sound_everywhere(open_page):
+    check_everywhere(open_page("/admin/login/", logged_in=False))

@@ -219,6 +219,12 @@ def test_texts_are_hidden_until_they_are_revealed(staff, saved):
     assert AuditEntry.objects.latest("pk").details["texts_shown"] is True
 
 
+def test_text_without_words_is_told(staff):
+    response = reader_of("ada").get(f"{LIST}?q=!!!&user_id=ada")
+    assert response.status_code == 400
+    assert "Must have a letter or a digit." in response.content.decode()
+
+
 def reader_of(user_id):
     """A client of staff to whom the texts of a user are revealed."""
     user = User.objects.create_user("reader", is_staff=True)
