@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from django.utils.safestring import SafeString
 
 from chat.admin import masking, parts
-from chat.admin.markdown import render
 from storage.records.json import Record
 
 TEXTS = {"message": "Message", "response": "Response"}
@@ -92,10 +91,16 @@ def _panel(kind: str, pieces: list[str], view: str, part: int, is_hidden: bool) 
     if is_hidden:
         return Panel(title, kind, hidden=text)
     is_first = view == "text" and part == 1
-    html = render(text) if is_first else None
+    html = _rendered(text) if is_first else None
     notes = []
     if is_first and html is None:
         notes.append(UNRENDERED)
     if _TURNS.search(text):
         notes.append(TURNED)
     return Panel(title, kind, text, html, notes=tuple(notes))
+
+
+def _rendered(text: str) -> SafeString | None:
+    from chat.admin.markdown import render  # takes 60 ms, which every command would wait for
+
+    return render(text)

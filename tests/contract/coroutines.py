@@ -51,6 +51,8 @@ class CoroutinesContract:
         of_all = calls.list_interactions_json(PageQuery()).items
         assert [from_json(item).interaction_id for item in of_all] == everyones
         assert calls.list_user_interactions_json("ada", PageQuery()).items == of_all
+        around = calls.neighbours(calls.get_interaction(everyones[1]))
+        assert ids([around.next, around.previous]) == [everyones[0], everyones[2]]
 
         assert calls.update_interaction("s", {"response": "changed"}).response == "changed"
         assert calls.delete_interaction("s") is True
