@@ -41,6 +41,8 @@ def show(request: HttpRequest, interaction_id: str) -> HttpResponse:
     if stored is None:
         messages.warning(request, f"There is no interaction {interaction_id}; was it deleted?")
         return HttpResponseRedirect(reverse(LIST))
+    if request.method == "POST" and not masking.may_reveal(request):
+        raise PermissionDenied
     record: Record = json.loads(stored)
     try:
         view, part = _asked(request)
@@ -68,8 +70,6 @@ def _asked(request: HttpRequest) -> tuple[str, int]:
 
 
 def _reveal(request: HttpRequest, record: Record, view: str, part: int) -> HttpResponse:
-    if not masking.may_reveal(request):
-        raise PermissionDenied
     form = masking.RevealForm(request.POST)
     if not form.is_valid():
         return _shown(request, record, "text", 1, form=form, status=400)

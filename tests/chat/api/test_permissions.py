@@ -53,6 +53,7 @@ REDIRECT = "302 302 302 302 302 302 302 302 302 302"
 # The admin: a key is no login, so all but staff are led to the login page (302).
 ADMIN = "302 302 302 302 302 302 302 200 200 302"
 ADMIN_VIEW = "302 302 302 302 302 302 302 200 403 302"
+ADMIN_REASON = "302 302 302 302 302 302 302 400 403 302"  # revealing takes one
 ADMIN_CLOSED = "302 302 302 302 302 302 302 403 403 302"
 ADMIN_NOTHING = "302 302 302 302 302 302 302 404 404 302"
 ADMIN_LOGIN = "200 200 200 200 200 200 200 302 302 200"
@@ -125,9 +126,9 @@ SEEN = "admin/storage/chatinteraction/"
 TABLE |= {
     SEEN: {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
     f"{SEEN}add/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
-    f"{SEEN}<object_id>/history/": {"GET": ADMIN_VIEW, "POST": ADMIN_CLOSED},
+    f"{SEEN}<object_id>/history/": {"GET": ADMIN_VIEW, "POST": ADMIN_REASON},
     f"{SEEN}<object_id>/delete/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
-    f"{SEEN}<object_id>/change/": {"GET": ADMIN_VIEW, "POST": ADMIN_CLOSED},
+    f"{SEEN}<object_id>/change/": {"GET": ADMIN_VIEW, "POST": ADMIN_REASON},
 }
 for _model in ("storage/apikey", "auth/user", "auth/group"):
     for _page in (
