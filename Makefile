@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run lint fix test test-all test-tools soak bench pictures platforms client test-clients requirements requirements-tools setup clean
+.PHONY: help run lint fix test test-all test-browser test-tools soak bench pictures platforms client test-clients requirements requirements-tools setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: .venv/.dev  ## Set up and pass every check and test; T=path runs one file 
 
 test-all: .venv/.dev  ## The same with the strongest tests turned up, and coverage; takes long
 	@$(BIN)/python -m tests all
+
+test-browser: .venv/.dev  ## Every page in Chromium, on each backend (needs Chromium; CHROMIUM=...)
+	@$(BIN)/python -m tests browser $(T)
 
 test-tools: .venv/.dev  ## Real tools fill the application (needs the network); RUNS="...", RECORD=1
 	@$(BIN)/python -m tests.tools $(if $(RECORD),--record) $(RUNS)

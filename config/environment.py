@@ -328,6 +328,12 @@ RETENTION_TOTAL_DAYS = Variable(
     "90",
     "How long an interaction can be read after it was created. More than `RETENTION_HOT_DAYS`.",
 )
+AUDIT_KEEP_DAYS = Variable(
+    "AUDIT_KEEP_DAYS",
+    "days",
+    "365",
+    "How long entries of the audit log of staff are kept. `purge_interactions` removes them.",
+)
 PURGE_MAX_PERCENT = Variable(
     "PURGE_MAX_PERCENT",
     "percent",

@@ -10,6 +10,8 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
+from django.utils.functional import lazy
 
 from config import environment as env
 
@@ -158,6 +160,7 @@ CACHE_TTL = env.CACHE_TTL.value
 CURRENCY = env.CURRENCY.value
 RETENTION_HOT_DAYS, RETENTION_TOTAL_DAYS = _retention()
 BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"
+AUDIT_KEEP_DAYS = env.AUDIT_KEEP_DAYS.value
 PURGE_MAX_PERCENT = env.PURGE_MAX_PERCENT.value
 BACKUP_KEEP_DAYS = env.BACKUP_KEEP_DAYS.value
 ARCHIVE_DIR = env.ARCHIVE_DIR.value
@@ -285,7 +288,35 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-UNFOLD = {"SITE_TITLE": "Chat interaction store", "SITE_HEADER": "Chat interaction store"}
+SITE_NAME = "Chat interaction store"
+UNFOLD = {
+    "SITE_TITLE": SITE_NAME,
+    "SITE_HEADER": SITE_NAME,
+    "SITE_URL": None,  # there is no site besides the admin; the API's page is in the navigation
+    "SITE_ICON": "chat.admin.theme.mark",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("chat/mark.svg")}
+    ],
+    "STYLES": [lambda request: static("chat/staff.css")],
+    "SCRIPTS": [lambda request: static("chat/staff.js")],
+    "SIDEBAR": {"navigation": "chat.admin.theme.navigation"},
+    # A blue that can be read on white (600) and on the dark background (500): 4.5 to 1 at least.
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(76% .14 253)",
+            "500": "oklch(70.7% .165 254.624)",
+            "600": "oklch(48.8% .243 264.376)",
+            "700": "oklch(42.4% .199 265.638)",
+            "800": "oklch(37.9% .146 265.522)",
+            "900": "oklch(32% .12 266)",
+            "950": "oklch(28.2% .091 267.935)",
+        }
+    },
+}
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -300,7 +331,7 @@ X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_AGE = env.SESSION_HOURS.value * 60 * 60
 SESSION_IDLE_SECONDS = env.SESSION_IDLE_MINUTES.value * 60
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
-OTP_TOTP_ISSUER = "Chat interaction store"
+OTP_TOTP_ISSUER = SITE_NAME
 # Not in a cookie: a message can name an interaction.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 if HTTPS:
@@ -327,7 +358,7 @@ REST_FRAMEWORK = {
 }
 
 SPECTACULAR_SETTINGS = {
-    "TITLE": "Chat interaction store",
+    "TITLE": SITE_NAME,
     "DESCRIPTION": "Keeps what users asked a language model, and what it answered.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
@@ -336,7 +367,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": lazy(static, str)("chat/mark.svg"),
     "PREPROCESSING_HOOKS": ["chat.api.schema.hide_interactions_called_as_calls"],
     "POSTPROCESSING_HOOKS": ["chat.api.schema.add_components"],
 }

@@ -28,6 +28,7 @@ from storage.exceptions import (
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import CHECKS, CHECKS_OF_STORED, COMPLETED_FIELDS, Checks
+from storage.neighbours import Neighbours, neighbours_of
 from storage.records import pages
 from storage.records.cursors import Position
 from storage.records.json import Stored, dumps, from_json, from_record
@@ -267,6 +268,15 @@ class Storage:
         return searching.search(self._cold, search)
 
     search_interactions = coroutine(search_interactions_sync)
+
+    def neighbours_sync(self, interaction: ChatInteraction) -> Neighbours:
+        """What the same user asked before and after an interaction, whatever their tiers.
+
+        One that was saved within the last second may be missing (the lag of an index).
+        """
+        return neighbours_of(self._cold, interaction)
+
+    neighbours = coroutine(neighbours_sync)
 
     # For maintenance; synchronous only, as its commands are.
 

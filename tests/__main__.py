@@ -3,6 +3,7 @@
     python -m tests lint     every check
     python -m tests          every check, then every test
     python -m tests one X    the tests of one file, without checks and extra processes
+    python -m tests browser  every page in Chromium, on each backend
     python -m tests all      every check, then every test with all switches turned up; coverage
 
 Further arguments are passed on to pytest.
@@ -33,6 +34,7 @@ IN_PROCESSES = ["--numprocesses", os.environ.get("TEST_PROCESSES", "auto"), "--d
 SIZES = {
     "lint": CHECKS,
     "one": {"pytest": ["pytest", "-p", "no:xdist"]},
+    "browser": {"pytest": ["pytest", "-p", "no:xdist", "-m", "", "-rs", "tests/browser"]},
     "test": CHECKS | {"pytest": ["pytest", *IN_PROCESSES]},
     "all": CHECKS
     | {

@@ -6,6 +6,7 @@ What only tests of DynamoDB, S3 or Redis need is imported by their fixtures: it 
 import gc
 import os
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from django.test import Client, TransactionTestCase
 from chat.ingest import counts
 from chat.ingest.hours import Hours
 from storage import get_storage
-from storage.accounts import api_keys
+from storage.accounts import api_keys, key_use
+from storage.accounts.key_use import Uses
 from storage.archive.archive import configured_archive
-from storage.models import ApiKey, ChatInteraction
+from storage.models import ApiKey, AuditEntry, ChatInteraction
 from storage.startup import selection
 
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
@@ -78,6 +80,23 @@ def durable(monkeypatch):
 KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
 
 
+@contextmanager
+def append_only_log_can_be_emptied(connection):
+    """Without the triggers of the audit log, if it has entries."""
+    table = AuditEntry._meta.db_table
+    with connection.cursor() as cursor:
+        if not cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone()[0]:
+            yield
+            return
+        sql = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s"
+        triggers = cursor.execute(sql, [table]).fetchall()
+        for name, _ in triggers:
+            cursor.execute(f"DROP TRIGGER {name}")
+        yield
+        for _, statement in triggers:
+            cursor.execute(statement)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quick_flush():
     """After a test every row goes, but for those that Django would make again at once.
@@ -90,7 +109,8 @@ def _quick_flush():
             connection = connections[name]
             found = connection.introspection.django_table_names(only_existing=True)
             tables = [table for table in found if table not in KEPT_TABLES]
-            connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables))
+            with append_only_log_can_be_emptied(connection):
+                connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty_all_tables)
@@ -185,6 +205,14 @@ def hours(monkeypatch):
     """What tools sent is counted for this test alone; `flush` writes it, and no thread does."""
     fresh = Hours(in_background=False)
     monkeypatch.setattr(counts, "HOURS", fresh)
+    return fresh
+
+
+@pytest.fixture(autouse=True)
+def key_uses(monkeypatch):
+    """Calls with API keys are counted for this test alone; `flush` writes them, and no thread."""
+    fresh = Uses(in_background=False)
+    monkeypatch.setattr(key_use, "USES", fresh)
     return fresh
 
 

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.http import HttpRequest
 
+from chat.admin.auditing import Audited
+from chat.admin.pages import unavailable
 from chat.admin.theme import ThemedModelAdmin
+from storage.accounts.audit_log import Action
+from storage.exceptions import StorageError
 
 if TYPE_CHECKING:
     BaseAdmin = object
@@ -31,8 +36,27 @@ def _is_superuser(request: HttpRequest) -> bool:
 
 
 @admin.register(User)
-class StaffAdmin(BaseUserAdmin, BaseAdmin):
+class StaffAdmin(Audited, BaseUserAdmin, BaseAdmin):
     """Users. Whoever is no superuser changes only users without rights, and gives none."""
+
+    audited_as = Action.STAFF_CHANGED
+
+    def about(self, changed: Any) -> dict[str, Any]:
+        """The account, and what it may do now."""
+        names = ("is_active", "is_staff", "is_superuser")
+        rights = [name for name in names if getattr(changed, name)]
+        groups = sorted(changed.groups.values_list("name", flat=True))
+        permissions = sorted(changed.user_permissions.values_list("codename", flat=True))
+        details = {"rights": rights, "groups": groups, "permissions": permissions}
+        return {"details": {"account": changed.get_username(), **details}}
+
+    def user_change_password(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        """Set another one's password, if that is in the audit log, too."""
+        try:
+            with transaction.atomic():
+                return super().user_change_password(request, *args, **options)
+        except StorageError as error:
+            return unavailable(request, error)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The fields with rights, unless a superuser asks."""
@@ -55,8 +79,15 @@ class StaffAdmin(BaseUserAdmin, BaseAdmin):
 
 
 @admin.register(Group)
-class StaffGroupAdmin(GroupAdmin, BaseAdmin):
+class StaffGroupAdmin(Audited, GroupAdmin, BaseAdmin):
     """Groups. Whoever is no superuser cannot change what a group may do."""
+
+    audited_as = Action.STAFF_CHANGED
+
+    def about(self, changed: Any) -> dict[str, Any]:
+        """The group, and what its members may do now."""
+        permissions = sorted(changed.permissions.values_list("codename", flat=True))
+        return {"details": {"group": changed.name, "permissions": permissions}}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The permissions, unless a superuser asks."""

@@ -1,22 +1,33 @@
 """The admin of API keys.
 
-Whoever makes a key sees it, and can read with it. So making one takes the permission to view
-interactions besides the one to add keys, and what a key may do beyond one user's interactions is
-given away only by those who have a permission for that.
+Whoever makes a key sees it, and can read with it. So making one takes the permissions to view
+interactions and to read their texts besides the one to add keys, and what a key may do beyond one
+user's interactions is given away only by those who have a permission for that. Rotating a key
+(`chat.admin.key_rotation`) is making another one.
 """
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
 from rest_framework_api_key.admin import APIKeyModelAdmin
 from rest_framework_api_key.models import APIKey
 
+from chat.admin import key_rotation
+from chat.admin.auditing import Audited
+from chat.admin.key_rotation import audit_of, made
 from chat.admin.theme import ThemedModelAdmin
+from storage.accounts import key_use
+from storage.accounts.audit_log import Action
 from storage.models import ApiKey
 
 if TYPE_CHECKING:
@@ -26,9 +37,11 @@ else:
     BaseAdmin = ThemedModelAdmin
     BaseForm = forms.ModelForm
 
-VIEW = "storage.view_chatinteraction"
+READING = ("storage.view_chatinteraction", "storage.read_texts")
 GRANT_SERVICE_WIDE = "storage.grant_service_wide"
 GRANT_ERASURE = "storage.grant_erasure"
+
+SHOWN_DAYS = 30
 
 # The library's own key cannot be bound to a user; `ApiKey` replaces it.
 admin.site.unregister(APIKey)
@@ -67,9 +80,13 @@ class ApiKeyForm(BaseForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
-    """Creates and revokes keys. A key is shown only once, when it is created."""
+class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
+    """Creates, rotates and revokes keys. A key is shown only once, when it is created."""
 
+    class Media:
+        css = {"all": ["chat/audit.css"]}
+
+    audited_as = Action.KEY_CHANGED
     form = ApiKeyForm
     list_display: tuple[str, ...] = (  # type: ignore[assignment]  # there are more
         "prefix",
@@ -78,6 +95,7 @@ class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
         "may_erase",
         "created",
         "expiry_date",
+        "last_used_at",
         "revoked",
     )
     list_filter = ("revoked",)
@@ -106,7 +124,8 @@ class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
                 fields.remove("service_wide")
             if not _may_grant_erasure(request):
                 fields.remove("may_erase")
-        return [*fields, "revoked", "expiry_date"]
+        shown = [] if obj is None else ["last_used", "use", "rotation"]
+        return [*fields, "revoked", "expiry_date", *shown]
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -122,15 +141,64 @@ class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
         fields = (*super().get_readonly_fields(request, obj),)
         if obj is None:
             return fields
-        fields = (*fields, "user_id")
+        obj.can_be_rotated = self.may_rotate(request, obj)
+        fields = (*fields, "user_id", "last_used", "use", "rotation")
         if not _may_grant_erasure(request):
             fields = (*fields, "may_erase")
         if not self._may_grant(request, obj):
             fields = (*fields, "expiry_date")  # a later one would give it again
         return fields
 
+    @admin.display(description="last used")
+    def last_used(self, api_key: ApiKey) -> str:
+        """To the minute, since it is written about once a minute."""
+        at = api_key.last_used_at
+        return f"{at:%Y-%m-%d %H:%M} UTC, about" if at else "Never"
+
+    @admin.display(description="calls a day")
+    def use(self, api_key: ApiKey) -> str:
+        """The days on which calls came with the key, as a table."""
+        today = timezone.now().date()
+        days = key_use.of_key(api_key.prefix, today - timedelta(days=SHOWN_DAYS - 1), today)
+        context = {"days": days, "shown_days": SHOWN_DAYS}
+        return render_to_string("admin/storage/apikey/use.html", context)
+
+    @admin.display(description="rotation")
+    def rotation(self, api_key: ApiKey) -> str:
+        """The way to a new key in place of this one."""
+        if not getattr(api_key, "can_be_rotated", False):
+            return "Not possible: the key is revoked or expired, or you may not make such a key."
+        url = reverse("admin:storage_apikey_rotate", args=[quote(api_key.pk)])
+        return format_html('<a href="{}">Rotate this key…</a>', url)
+
+    def get_urls(self) -> list[URLPattern]:
+        """The page on which a key is rotated, besides Django's."""
+        view = self.admin_site.admin_view(self.rotate_view)
+        path_of_page = path("<path:object_id>/rotate/", view, name="storage_apikey_rotate")
+        return [path_of_page, *super().get_urls()]
+
+    def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Make a key with the same rights; both work until the old one expires."""
+        return key_rotation.rotate(request, unquote(object_id), self.may_rotate)
+
+    def may_rotate(self, request: HttpRequest, api_key: ApiKey) -> bool:
+        """Whether whoever asks may replace this key, and it can be."""
+        is_usable = not (api_key.revoked or api_key.has_expired)
+        may_change = self.has_change_permission(request, api_key)
+        return is_usable and may_change and self._may_grant(request, api_key)
+
+    def about(self, changed: ApiKey) -> dict[str, Any]:
+        """The key and what it may do. Not its name, which people write users' names into."""
+        return audit_of(changed)
+
+    def _action(self, how: str, details: dict[str, Any]) -> Action:
+        if how == "changed":
+            fields = [name.lower() for name in details["fields"]]  # they are labels
+            return Action.KEY_REVOKED if "revoked" in fields else Action.KEY_CHANGED
+        return Action.KEY_MADE if how == "added" else Action.KEY_DELETED
+
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return super().has_add_permission(request) and request.user.has_perm(VIEW)
+        return super().has_add_permission(request) and request.user.has_perms(READING)
 
     def _may_grant(self, request: HttpRequest, api_key: ApiKey) -> bool:
         """Whether whoever asks could have made this key."""
@@ -152,14 +220,7 @@ class ApiKeyAdmin(APIKeyModelAdmin, BaseAdmin):
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
         """The page with the new key. A message would be kept in a cookie or a session."""
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "The new API key",
-            "api_key": obj,
-            "key": request.new_api_key,  # type: ignore[attr-defined]
-        }
-        return TemplateResponse(request, "admin/storage/apikey/made.html", context)
+        return made(request, obj, request.new_api_key)  # type: ignore[attr-defined]
 
 
 def _may_grant_erasure(request: HttpRequest) -> bool:

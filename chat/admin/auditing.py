@@ -1,12 +1,19 @@
 """Writes what a member of staff does to the audit log."""
 
+import logging
 from typing import Any
 
-from django.http import HttpRequest
+from django.contrib.auth.signals import user_logged_out
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
 
+from chat.admin.pages import unavailable
 from chat.api.addresses import address_of
 from storage.accounts import audit_log
 from storage.accounts.audit_log import Action
+from storage.exceptions import StorageError
+
+logger = logging.getLogger(__name__)
 
 
 def record(request: HttpRequest, action: Action, **about: Any) -> None:
@@ -16,3 +23,74 @@ def record(request: HttpRequest, action: Action, **about: Any) -> None:
     """
     staff = request.user.get_username()
     audit_log.record(action, staff, address=address_of(request.META), **about)
+
+
+@receiver(user_logged_out)
+def _logged_out(request: HttpRequest, user: Any, **about: Any) -> None:
+    """Whoever wants to log out must be able to, whatever has become of the log."""
+    if user is None:
+        return
+    try:
+        address = address_of(request.META)
+        audit_log.record(Action.LOGGED_OUT, user.get_username(), address=address)
+    except StorageError as error:
+        logger.warning("A logout is not in the audit log: %s", error)
+
+
+class Audited:
+    """For a ModelAdmin: its changes take place if they are in the audit log, too.
+
+    Subclasses say in `audited_as` and `about` what is written. Django calls the methods below in
+    the transaction of the change.
+    """
+
+    audited_as: Action
+
+    def about(self, changed: Any) -> dict[str, Any]:
+        """What the entry says of an object, besides what was done: `record`'s arguments."""
+        raise NotImplementedError
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._record(request, obj, "added", message)
+        return super().log_addition(request, obj, message)  # type: ignore[misc]
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._record(request, obj, "changed", message)
+        return super().log_change(request, obj, message)  # type: ignore[misc]
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            self._record(request, obj, "deleted", [])
+        return super().log_deletions(request, queryset)  # type: ignore[misc]
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._or_unavailable(super().changeform_view, request, *args, **options)  # type: ignore[misc]
+
+    def delete_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._or_unavailable(super().delete_view, request, *args, **options)  # type: ignore[misc]
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._or_unavailable(super().changelist_view, request, *args, **options)  # type: ignore[misc]
+
+    def _or_unavailable(self, view: Any, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        try:
+            return view(request, *args, **options)
+        except StorageError as error:
+            return unavailable(request, error)
+
+    def _record(self, request: HttpRequest, obj: Any, how: str, message: Any) -> None:
+        about = self.about(obj)
+        details = {"change": how, "fields": _fields(message), **about.pop("details", {})}
+        record(request, self._action(how, details), details=details, **about)
+
+    def _action(self, how: str, details: dict[str, Any]) -> Action:
+        return self.audited_as
+
+
+def _fields(message: Any) -> list[str]:
+    """The fields in a message of Django's admin: `[{"changed": {"fields": [...]}}]`."""
+    if not isinstance(message, list):
+        return []
+    return [
+        str(field) for part in message for what in part.values() for field in what.get("fields", [])
+    ]

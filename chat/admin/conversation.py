@@ -1,23 +1,134 @@
-"""One interaction in the admin, as a conversation."""
+"""One interaction in the admin, as a conversation.
+
+A text is shown as `chat.admin.masking` allows, in parts of a bounded size, and never before the
+audit log has an entry about it. No text is in a title, a message or the session.
+"""
+
+import json
+from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.http import content_disposition_header
 
+from chat.admin import auditing, masking, panels
+from chat.admin.facts import facts
 from chat.admin.pages import page
+from chat.admin.rows import visible
+from chat.admin.turns import turns
 from storage import get_storage
+from storage.accounts.audit_log import Action
+from storage.records.json import Record, from_record
+
+TEMPLATE = "chatinteraction/conversation.html"
+LIST = "admin:storage_chatinteraction_changelist"
+
+VIEWS = {"text": "Text", "raw": "As written", "json": "JSON"}
+DOWNLOAD = "download"
+
+
+class InvalidParameters(ValueError):
+    """What is wrong with the query parameters, for whoever has sent them."""
 
 
 def show(request: HttpRequest, interaction_id: str) -> HttpResponse:
-    """The page of an interaction. Raises StorageError."""
-    interaction = get_storage().get_interaction_sync(interaction_id)
-    if interaction is None:
+    """The page of an interaction, or a part of it. POST reveals its texts. Raises StorageError."""
+    if request.method not in ("GET", "HEAD", "POST"):
+        return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+    stored = get_storage().get_json_sync(interaction_id)
+    if stored is None:
         messages.warning(request, f"There is no interaction {interaction_id}; was it deleted?")
-        return HttpResponseRedirect(reverse("admin:storage_chatinteraction_changelist"))
+        return HttpResponseRedirect(reverse(LIST))
+    if request.method == "POST" and not masking.may_reveal(request):
+        raise PermissionDenied
+    record: Record = json.loads(stored)
+    try:
+        view, part = _asked(request)
+        if request.method == "POST":
+            return _reveal(request, record, view, part)
+        if view == DOWNLOAD:
+            return _download(request, record, stored)
+        return _shown(request, record, view, part)
+    except InvalidParameters as error:
+        template = "chatinteraction/conversation_refused.html"
+        return page(request, template, "The page cannot be shown", status=400, error=str(error))
+
+
+def _asked(request: HttpRequest) -> tuple[str, int]:
+    """The view and the number of the part that are asked for. Raises InvalidParameters."""
+    if unknown := sorted(set(request.GET) - {"view", "part"}):
+        names = ", ".join(map(visible, unknown))[:200]
+        raise InvalidParameters(f"Unknown parameter: {names}. The page takes view and part.")
+    view, part = request.GET.get("view", "text"), request.GET.get("part", "1")
+    if view not in (*VIEWS, DOWNLOAD):
+        raise InvalidParameters(f"view must be one of {', '.join((*VIEWS, DOWNLOAD))}.")
+    if not (part.isascii() and part.isdecimal() and 1 <= len(part) <= 4 and int(part)):
+        raise InvalidParameters("part must be a whole number from 1 on.")
+    return view, int(part)
+
+
+def _reveal(request: HttpRequest, record: Record, view: str, part: int) -> HttpResponse:
+    form = masking.RevealForm(request.POST)
+    if not form.is_valid():
+        return _shown(request, record, "text", 1, form=form, status=400)
+    reason = form.cleaned_data["reason"]
+    masking.reveal(request, record["user_id"], record["interaction_id"], reason)
+    return HttpResponseRedirect(request.get_full_path())
+
+
+def _shown(
+    request: HttpRequest,
+    record: Record,
+    view: str,
+    part: int,
+    *,
+    form: masking.RevealForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    may_see = masking.may_see(request, record["user_id"])
+    shown = panels.panels(record, view, part, is_masked=not may_see)
+    if shown is None:
+        raise InvalidParameters("There is no such part: the texts are shorter.")
+    _audit(request, Action.READ, record, view=view, part=part, texts=may_see)
+    interaction = from_record(record)
     return page(
         request,
-        "chatinteraction/conversation.html",
+        TEMPLATE,
         "Interaction",
-        subtitle=interaction.interaction_id,
+        status=status,
+        subtitle=visible(interaction.interaction_id),
         interaction=interaction,
+        shown=shown,
+        facts=facts(interaction, record),
+        turns=turns(interaction, may_see=may_see),
+        view=view,
+        views=VIEWS,
+        may_see=may_see,
+        may_reveal=masking.may_reveal(request),
+        reveal_minutes=masking.REVEALED_SECONDS // 60,
+        form=form or masking.RevealForm(),
+    )
+
+
+def _download(request: HttpRequest, record: Record, stored: bytes) -> HttpResponse:
+    if not masking.may_reveal(request):
+        raise PermissionDenied
+    if not masking.may_see(request, record["user_id"]):
+        messages.warning(request, "Reveal the texts before you download them.")
+        return HttpResponseRedirect(request.path)
+    _audit(request, Action.EXPORTED, record, view=DOWNLOAD)
+    name = content_disposition_header(True, f"{record['interaction_id']}.json")
+    headers = {"Content-Disposition": name} if name else {}
+    return HttpResponse(stored, content_type="application/json", headers=headers)
+
+
+def _audit(request: HttpRequest, action: Action, record: Record, **details: Any) -> None:
+    auditing.record(
+        request,
+        action,
+        user_id=record["user_id"],
+        interaction_id=record["interaction_id"],
+        details=details,
     )

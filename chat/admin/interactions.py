@@ -1,26 +1,25 @@
 """The admin of interactions. It is read-only and reads through the Storage interface.
 
-The list is one page of the storage, and the detail view one read by id. So both cost the same
+The list is one search of the storage, and the detail view one read by id. So both cost the same
 however much is stored, and work even if the interactions are not in the SQL database. They are
 read-only because what was said cannot be changed later. Services delete interactions with the API.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
-from django.utils.text import Truncator
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_safe
 
-from chat.admin import conversation, user_pages
-from chat.admin.listing import PAGE_SIZE, InteractionList
+from chat.admin import conversation, listing, user_pages
 from chat.admin.pages import unavailable
 from chat.admin.theme import ThemedModelAdmin
-from storage.exceptions import InvalidCursor, StorageError
+from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 
 if TYPE_CHECKING:
@@ -28,37 +27,10 @@ if TYPE_CHECKING:
 else:
     BaseAdmin = ThemedModelAdmin
 
-PREVIEW_LENGTH = 80
-
 
 @admin.register(ChatInteraction)
 class InteractionAdmin(BaseAdmin):
     """A list and a conversation view, for staff who may view interactions."""
-
-    list_display = [
-        "created",
-        "user_id",
-        "preview",
-        "model_used",
-        "input_tokens",
-        "output_tokens",
-    ]
-    list_per_page = PAGE_SIZE
-    sortable_by = ()
-    actions = None
-    search_fields = ["user_id"]
-    search_help_text = "Enter a full user id to see only this user's interactions."
-    change_list_template = "admin/storage/chatinteraction/change_list.html"
-
-    @admin.display(description="created (UTC)")
-    def created(self, interaction: ChatInteraction) -> str:
-        """The time of creation, always with the same number of characters."""
-        return f"{interaction.created_at:%Y-%m-%d\N{NO-BREAK SPACE}%H:%M}"
-
-    @admin.display(description="message")
-    def preview(self, interaction: ChatInteraction) -> str:
-        """The start of the message."""
-        return Truncator(interaction.message).chars(PREVIEW_LENGTH)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChatInteraction]:
         """Empty on purpose, so that no part of Django reads interactions with the ORM."""
@@ -71,9 +43,6 @@ class InteractionAdmin(BaseAdmin):
             each.callback = self.admin_site.admin_view(each.callback)
         return [*pages, *super().get_urls()]
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return InteractionList
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -83,18 +52,14 @@ class InteractionAdmin(BaseAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    @method_decorator(require_safe)
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The list of interactions, newest first."""
         self._require_view_permission(request)
         try:
-            return super().changelist_view(request, extra_context)
-        except InvalidCursor:
-            messages.warning(
-                request, "That page is no longer valid. These are the newest interactions."
-            )
-            return HttpResponseRedirect(request.path)
+            return listing.show(request)
         except StorageError as error:
             return unavailable(request, error)
 

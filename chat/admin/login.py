@@ -10,6 +10,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
@@ -17,12 +18,17 @@ from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 
+from chat.admin import auditing
 from chat.api.addresses import address_of
+from storage.accounts import audit_log
+from storage.accounts.audit_log import Action
+from storage.exceptions import StorageError
 from storage.rate_limits.digests import digest
 from storage.rate_limits.metrics import REFUSED
 from storage.startup.rate_limits import lockouts
@@ -39,6 +45,10 @@ COOKIE = "known_browser"
 COOKIE_SECONDS = 90 * 24 * 60 * 60
 
 NAME_LENGTH = 150
+
+REFUSALS_A_DAY = 1000
+"""How many refused logins each process writes to the audit log on a day, so that who tries names
+from many addresses cannot fill the disk. All of them are in the process's own log."""
 
 _checking = threading.Lock()
 """A check takes hundreds of milliseconds of CPU time, on purpose: one at a time in a process."""
@@ -63,10 +73,15 @@ def login(request: HttpRequest) -> HttpResponse:
         if wait := attempt.begin():
             return _refused(request, 429, "login", wait)
         response = admin.site.login(request)
-    if response.status_code == 302:
-        attempt.succeeded(response)
-    else:
+    if response.status_code != 302:
         attempt.failed()
+        return response
+    try:
+        auditing.record(request, Action.LOGGED_IN)
+    except StorageError as error:
+        request.session.flush()
+        return _page(request, 503, "The store did not answer", error=str(error))
+    attempt.succeeded(response)
     return response
 
 
@@ -122,8 +137,39 @@ class Attempt:
         # Somebody may have typed a password into the wrong field.
         account = ascii(self._name) if known else "an unknown account"
         logger.warning("Login failed: %s from %s.", account, self._address)
+        _refusals.record(self._name if known else "", self._address)
         if wait := self.wait():
             logger.warning("Login locked for %d s: %s from %s.", wait, account, self._address)
+
+
+class _Refusals:
+    """Writes refused logins to the audit log, up to a number of them a day."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._day = timezone.now().date()
+        self._count = 0
+
+    def record(self, account: str, address: str) -> None:
+        """Write one. It is refused even if that cannot be written."""
+        if not (count := self._counted()):
+            return
+        details = {"further_today": "not written"} if count == REFUSALS_A_DAY else None
+        try:
+            audit_log.record(Action.LOGIN_REFUSED, account, address=address, details=details)
+        except StorageError as error:
+            logger.warning("A refused login is not in the audit log: %s", error)
+
+    def _counted(self) -> int:
+        """The number of this one on its day; 0 if there were too many."""
+        with self._lock:
+            if (today := timezone.now().date()) != self._day:
+                self._day, self._count = today, 0
+            self._count += 1
+            return self._count if self._count <= REFUSALS_A_DAY else 0
+
+
+_refusals = _Refusals()
 
 
 def pair_digest(name: str, address: str) -> bytes:
@@ -166,11 +212,12 @@ def _turn() -> Iterator[bool]:
 
 def _refused(request: HttpRequest, status: int, limit: str, seconds: int) -> HttpResponse:
     REFUSED.labels(limit).inc()
-    context = {
-        "site_title": admin.site.site_title,
-        "title": "The login is locked" if status == 429 else "The login is busy",
-        "minutes": -(-seconds // 60) if status == 429 else 0,
-    }
-    response = TemplateResponse(request, "admin/login_refused.html", context, status=status)
+    title = "The login is locked" if status == 429 else "The login is busy"
+    response = _page(request, status, title, minutes=-(-seconds // 60) if status == 429 else 0)
     response["Retry-After"] = str(seconds)
     return response
+
+
+def _page(request: HttpRequest, status: int, title: str, **context: Any) -> HttpResponse:
+    context |= {"site_title": admin.site.site_title, "title": title}
+    return TemplateResponse(request, "admin/login_refused.html", context, status=status)

@@ -23,6 +23,7 @@ from storage.records.searches import Search
 
 NEWEST = 10
 USAGE_DAYS = 30
+SUMS = ("interactions", "unanswered", "input_tokens", "output_tokens")
 
 
 def urls() -> list[URLPattern]:
@@ -67,5 +68,5 @@ def user(request: HttpRequest) -> HttpResponse:
 def _usage(user_id: str) -> dict[str, Any]:
     """The sums of the last days, of all models together."""
     today = datetime.now(UTC).date()
-    found = usage.of_user(user_id, today - timedelta(days=USAGE_DAYS - 1), today)
-    return {name: sum(getattr(each, name) for each in found) for name in usage.SUMS}
+    found = usage.of_users([user_id], today - timedelta(days=USAGE_DAYS - 1), today)
+    return {name: sum(getattr(each, name) for each in found) for name in SUMS}

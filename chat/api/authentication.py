@@ -14,7 +14,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from chat.api.rate_limits import count_stranger, excuse_stranger
-from storage.accounts import api_keys
+from storage.accounts import api_keys, key_use
 from storage.models import ApiKey
 
 if TYPE_CHECKING:
@@ -35,26 +35,34 @@ class Caller:
     is_authenticated: bool = True
     key_prefix: str = ""
     """The public part of its API key; empty without one."""
+    staff: str = ""
+    """The name of the account whose session it is; empty if it has an API key."""
+    may_read_texts: bool = True
 
     def require(self, user_id: str) -> None:
         """Raise PermissionDenied (403) unless this caller may access this user."""
         if self.user_id not in (None, user_id):
-            raise PermissionDenied("This API key is bound to another user.")
+            raise self._refused("This API key is bound to another user.")
 
     def require_erasure(self) -> None:
         """Raise PermissionDenied (403) unless this caller may erase and export users."""
         if not self.may_erase:
-            raise PermissionDenied(
+            raise self._refused(
                 "Erasing and exporting users needs a service-wide API key with that permission."
             )
 
     def require_every_user(self) -> None:
         """Raise PermissionDenied (403) if this caller is bound to one user."""
         if self.user_id is not None:
-            raise PermissionDenied(
+            raise self._refused(
                 "This API key is bound to one user; everyone's interactions need a "
                 "service-wide key."
             )
+
+    def _refused(self, why: str) -> PermissionDenied:
+        if self.key_prefix:
+            key_use.USES.refused(self.key_prefix)
+        return PermissionDenied(why)
 
 
 def key_of(authorization: str, environ: Mapping[str, Any]) -> ApiKey:
@@ -116,7 +124,12 @@ class StaffSessionAuthentication(BaseAuthentication):
             return None
         if not user.has_perm("storage.view_chatinteraction"):
             raise PermissionDenied("Your account lacks the permission to view interactions.")
-        return Caller(f"staff:{user.pk}", None, may_write=False), None
+        name = user.get_username()
+        may_read_texts = user.has_perm("storage.read_texts")
+        caller = Caller(
+            f"staff:{user.pk}", None, may_write=False, staff=name, may_read_texts=may_read_texts
+        )
+        return caller, None
 
 
 class ReadOrWritePermission(BasePermission):

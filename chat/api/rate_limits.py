@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from chat.api.addresses import address_of
+from storage.accounts import key_use
 from storage.rate_limits.windows import WINDOW_SECONDS, Verdict
 from storage.startup.rate_limits import rate_limits
 
@@ -37,6 +38,7 @@ def count_call(key_prefix: str) -> dict[str, str]:
         return {}
     verdict = rate_limits().take("key", key_prefix, quota)
     if not verdict.allowed:
+        key_use.USES.refused(key_prefix)
         raise QuotaExceeded(
             f"This API key may make {quota} calls a minute. Try again after `Retry-After` seconds.",
             "key",

@@ -10,7 +10,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from chat.api import calls, operations
+from chat.api import auditing, calls, operations
 from chat.api.authentication import Caller, caller_of
 from chat.api.exchange import JSON, Answer, Call
 from chat.api.idempotency import HEADER
@@ -120,7 +120,10 @@ def answering(function: Callable[..., Answer]) -> Callable[..., HttpResponse]:
     """
 
     def method(self: StoreView, request: Request, **arguments: str) -> HttpResponse:
-        answer = function(call_of(request), **arguments)
+        call = call_of(request)
+        if call.caller.staff:
+            auditing.record_reading(request._request, call, function.__name__, arguments)
+        answer = function(call, **arguments)
         response = HttpResponse(answer.body, content_type=JSON, status=answer.status)
         for name, value in answer.headers:
             response[name] = value

@@ -8,13 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import groupby
+from typing import Any
+
+from django.conf import settings
 
 from chat.maintenance.compaction import Compaction, SegmentCounts
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
-from storage.accounts import intake, roll_ups
+from storage import expiry
+from storage.accounts import audit_log, intake, key_use, roll_ups
 from storage.archive import names
 from storage.batched import batched
 from storage.exceptions import DamagedArchive
@@ -53,6 +57,10 @@ class Purged:
     idempotency_records: int = 0
     intake_counts: int = 0
     """Numbers of the admin's page Intake that are older than it shows."""
+    api_key_uses: int = 0
+    """Days of API keys that are older than 90 days."""
+    audit_entries: int = 0
+    """Entries of the audit log that are past AUDIT_KEEP_DAYS."""
     reclaimed_bytes: int = 0
     """Bytes that the database has returned to the file system."""
     unreclaimed_bytes: int = 0
@@ -197,20 +205,28 @@ class _Purge:
             report.remaining = max(report.remaining - len(page), 0)
 
     def _purge_records(self) -> None:
-        """Idempotency keys that have expired, and old counts of what tools have sent."""
+        """Idempotency keys that have expired, and what is old in the SQL database."""
         database, now = self.storage.database, self.run.now
-        intake_until = now - intake.KEPT_FOR
         if self.run.dry_run:
             self.report.idempotency_records = database.count_expired_idempotency_keys(now)
-            self.report.intake_counts = intake.count_old(intake_until)
+            for name, kind, until in self._old_records():
+                setattr(self.report, name, kind.count_old(until))
             return
         while removed := database.remove_expired_idempotency_keys(now, RECORDS_AT_ONCE):
             self.report.idempotency_records += removed
             self._step()
-        while removed := intake.remove(intake_until, RECORDS_AT_ONCE):
-            self.report.intake_counts += removed
-            self._step()
+        for name, kind, until in self._old_records():
+            while removed := kind.remove(until, RECORDS_AT_ONCE):
+                setattr(self.report, name, getattr(self.report, name) + removed)
+                self._step()
         self._purge_usage()
+
+    def _old_records(self) -> Iterator[tuple[str, Any, datetime]]:
+        """The name of a count, the module that removes such records, and how old they get."""
+        now = self.run.now
+        yield "intake_counts", intake, now - intake.KEPT_FOR
+        yield "api_key_uses", key_use, now - key_use.KEPT_FOR
+        yield "audit_entries", audit_log, expiry.days_before(now, settings.AUDIT_KEEP_DAYS)
 
     def _purge_usage(self) -> None:
         """Roll-ups of users on days that are past the cutoff. Those of models are about nobody."""

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from storage.accounts import api_keys, roll_ups
-from storage.models import ApiKey
+from storage.models import ApiKey, ApiKeyUse
 from storage.sql_errors import translated
 from storage.sqlite import scrubbing
 from storage.sqlite.statements import Statements
@@ -58,7 +58,10 @@ def forget_user(user_id: str, alias: str = "default", until: datetime = LATEST) 
     with translated, transaction.atomic(alias):
         found = _found(user_id, alias, until)
         _log(alias).filter(pk__in=found["log_entries"]).delete()
-        ApiKey.objects.using(alias).filter(pk__in=found["api_keys"]).delete()
+        bound = ApiKey.objects.using(alias).filter(pk__in=found["api_keys"])
+        uses = ApiKeyUse.objects.using(alias)
+        uses.filter(prefix__in=list(bound.values_list("prefix", flat=True))).delete()
+        bound.delete()
         ApiKey.objects.using(alias).filter(pk__in=found["key_names"]).update(name=F("prefix"))
         roll_ups.rows_of_user(user_id, alias, last=until.date()).delete()
     if found["api_keys"]:

@@ -3,10 +3,10 @@
 import hashlib
 import time
 from collections.abc import Callable
-from typing import cast
 
 from django.db import connection
 
+from storage.accounts import key_use
 from storage.models import ApiKey
 from storage.sql_errors import translated
 
@@ -31,6 +31,7 @@ def find(key: str, before_lookup: Callable[[], None] = lambda: None) -> ApiKey |
     now = time.monotonic()
     known = _verified.get(digest)
     if known is not None and now < known[0]:
+        key_use.USES.called(known[1].prefix)
         return known[1]
     if known is None:
         before_lookup()
@@ -54,11 +55,15 @@ def _look_up(key: str) -> ApiKey | None:
         return None
     with translated:
         try:
-            found = cast(ApiKey, ApiKey.objects.get_from_key(key))
-        except ApiKey.DoesNotExist:
-            return None
+            found = ApiKey.objects.filter(prefix=key.partition(".")[0]).first()
         finally:
             # A client may send its body slowly; do not hold a connection while it is read.
             if not connection.in_atomic_block:
                 connection.close()
-    return None if found.has_expired else found
+    if found is None:
+        return None  # and counted nowhere, or strangers could fill the memory
+    key_use.USES.called(found.prefix)
+    if found.revoked or found.has_expired or not found.is_valid(key):
+        key_use.USES.refused(found.prefix)
+        return None
+    return found

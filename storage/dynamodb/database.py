@@ -33,7 +33,7 @@ from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.cursors import Position
-from storage.records.json import Record, format_time
+from storage.records.json import Record, format_time, from_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
@@ -123,6 +123,14 @@ class DynamoDBDatabase(Database):
             if more or not page:
                 return kept, more
 
+    def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
+        pauses = Pauses()
+        entries = lists.newer(self.client, user_id, after, pauses)
+        while page := list(islice(entries, lists.NEWER_AT_ONCE)):
+            if found := self._records_of(page, user_id, pauses):
+                return from_record(found[0])
+        return None
+
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         for entry in answers.entries(self.client, question, Pauses()):
             found = read(entry.interaction_id)  # the index lags behind
@@ -150,6 +158,9 @@ class DynamoDBDatabase(Database):
         if stub := items.to_stub(item):
             return stub
         return None if items.has_expired(item) else items.to_interaction(item)
+
+    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
+        return cold.look_at(self.client, interaction_ids)
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         return cold.stubs(self.client, interaction_ids)

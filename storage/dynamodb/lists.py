@@ -20,6 +20,9 @@ from storage.records.pages import Slice
 LARGEST_PAGE = 1000
 """The most entries in one response. A list takes as many responses as it needs."""
 
+NEWER_AT_ONCE = 4
+"""Entries of `newer` in one response. One is wanted, but it may have been deleted."""
+
 
 class Entry(NamedTuple):
     """An entry of an index."""
@@ -68,6 +71,23 @@ def oldest_interactions(
             and item.get("position") == {"S": entry.position}
         ]
     return found[:limit]
+
+
+def newer(client: Client, user_id: str, after: Position, pauses: Pauses) -> Iterator[Entry]:
+    """Yields the entries of a user that follow `after` and have not expired, oldest first."""
+    condition = "#user_id = :user_id AND #position > :after"
+    query = {
+        "IndexName": OfUser.Meta.index_name,
+        "KeyConditionExpression": condition,
+        "ExpressionAttributeNames": names(condition),
+        "ExpressionAttributeValues": {
+            ":user_id": {"S": user_id},
+            # '$' sorts directly after '#', which separates time and id.
+            ":after": {"S": max(items.position(*after), items.cutoff() + "$")},
+        },
+        "Limit": NEWER_AT_ONCE,
+    }
+    return _answers(client, query, pauses)
 
 
 def _oldest(

@@ -40,20 +40,39 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField()),
                 ('action', models.CharField(max_length=32)),
-                ('staff', models.CharField(help_text='The name of the account.', max_length=150)),
+                ('staff', models.CharField(blank=True, help_text='The name of the account; empty if it has none.', max_length=150)),
                 ('address', models.CharField(blank=True, help_text='Where the request came from.', max_length=64)),
-                ('user_id', models.CharField(blank=True, max_length=255)),
+                ('user_pseudonym', models.CharField(blank=True, help_text="A keyed hash of the user's id, which is not kept.", max_length=32)),
                 ('interaction_id', models.CharField(blank=True, max_length=255)),
                 ('reason', models.CharField(blank=True, max_length=500)),
                 ('details', models.JSONField(default=dict, help_text='Filters and counts, never what was said.')),
+                ('key_id', models.CharField(help_text='Which SECRET_KEY made the digest.', max_length=8)),
                 ('digest', models.CharField(max_length=64)),
             ],
             options={
                 'verbose_name': 'audit entry',
                 'verbose_name_plural': 'audit log',
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['staff', 'id'], name='audit_of_staff'), models.Index(fields=['user_id', 'id'], name='audit_of_user')],
+                'indexes': [models.Index(fields=['at'], name='audit_of_time'), models.Index(fields=['staff', 'id'], name='audit_of_staff'), models.Index(fields=['action', 'id'], name='audit_of_action'), models.Index(fields=['user_pseudonym', 'id'], name='audit_of_user')],
             },
+        ),
+        # The audit log is append-only. What the newest mark of the retention names may go.
+        migrations.RunSQL(
+            [
+                """
+                CREATE TRIGGER audit_entry_is_not_changed BEFORE UPDATE ON storage_auditentry
+                BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END
+                """,
+                """
+                CREATE TRIGGER audit_entry_stays BEFORE DELETE ON storage_auditentry
+                WHEN OLD.id > COALESCE((
+                    SELECT json_extract(details, '$.until') FROM storage_auditentry
+                    WHERE action = 'entries removed' ORDER BY id DESC LIMIT 1
+                ), 0)
+                BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END
+                """,
+            ],
+            ["DROP TRIGGER audit_entry_is_not_changed", "DROP TRIGGER audit_entry_stays"],
         ),
         migrations.CreateModel(
             name='ModelPrice',

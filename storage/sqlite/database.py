@@ -21,6 +21,7 @@ from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.runs import Ended
+from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
 from storage.sql_errors import translated
 from storage.sqlite import (
@@ -32,6 +33,7 @@ from storage.sqlite import (
     locks,
     queries,
     scrubbing,
+    searches,
     space,
     usage,
     wal,
@@ -50,6 +52,7 @@ class SqliteDatabase(Database):
 
     kind = "LocalStorage"
     holds_accounts = True
+    examined_at_most = searches.EXAMINED_AT_MOST
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
@@ -188,6 +191,25 @@ class SqliteDatabase(Database):
             rows = self._rows(*self._newest(wanted, wanted.limit))
         return [queries.to_interaction(row) for row in rows]
 
+    def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
+        parameters = {
+            "user_id": user_id,
+            "cutoff": _cutoff(),
+            "after_time": queries.to_text(after[0]),
+            "after_id": after[1],
+        }
+        with translated:
+            rows = self._rows(queries.select_next(self._alias), parameters)
+        return queries.to_interaction(rows[0]) if rows else None
+
+    def search(
+        self, wanted: Slice, filters: Filters, at_most: int, deadline: float
+    ) -> tuple[list[Record], Position | None]:
+        if not filters:  # one statement, and no row is read twice
+            return super().search(wanted, filters, at_most, deadline)
+        with translated:
+            return searches.search(self._statements, wanted, filters, at_most, deadline)
+
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with translated:
             newest = answers.newest(self._statements, question)
@@ -224,6 +246,10 @@ class SqliteDatabase(Database):
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         with translated, self._statements.snapshot():
             return self._read(interaction_id) or cold.stub(self._statements, interaction_id)
+
+    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
+        with translated:
+            return cold.look_at(self._statements, interaction_ids)
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         return cold.stubs(self._alias, interaction_ids)

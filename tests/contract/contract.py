@@ -12,9 +12,11 @@ from tests.contract.expiring import ExpiringContract
 from tests.contract.idempotency import IdempotencyContract
 from tests.contract.limits import LimitsContract
 from tests.contract.listing import FilteringContract, ListingContract, PagingContract
+from tests.contract.neighbours import NeighboursContract
 from tests.contract.reading import ReadingContract
 from tests.contract.round_trips import RoundTripsContract
 from tests.contract.saving import SavingContract
+from tests.contract.searching import SearchingContract
 from tests.contract.sequences import SequencesContract
 from tests.contract.stubs import StubsContract
 from tests.contract.tiers import TiersContract
@@ -37,6 +39,8 @@ class StorageContract(
     FilteringContract,
     PagingContract,
     CursorsContract,
+    NeighboursContract,
+    SearchingContract,
     LimitsContract,
     CachingContract,
     CachedReadsContract,

@@ -143,6 +143,16 @@ class DictionaryDatabase(Database):
         )
         return wanted.cut(map(to_record, reversed(rows)))
 
+    def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
+        newer = self._oldest_first(
+            lambda row: (
+                row.user_id == user_id
+                and row.position > after
+                and not expiry.has_expired(row.created_at)
+            )
+        )
+        return copy_of(newer[0]) if newer else None
+
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with self._lock:
             latest = expiry.latest()

@@ -171,6 +171,6 @@ def test_a_database_that_does_not_answer_is_not_a_wrong_key(made, monkeypatch):
 
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(ApiKey.objects, "get_from_key", fail)
+    monkeypatch.setattr(ApiKey.objects, "filter", fail)
     with pytest.raises(StorageUnavailable):
         api_keys.find(made[1])

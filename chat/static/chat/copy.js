@@ -1,5 +1,7 @@
-// Buttons that copy the code beside them. Without this script they stay hidden.
+// Buttons that copy the code beside them, or what `data-copy` names. Without this script they stay
+// hidden.
 function select(code) {
+  code.hidden = false; // nothing that is hidden can be selected
   const range = document.createRange();
   range.selectNodeContents(code);
   const selection = window.getSelection();
@@ -22,6 +24,7 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     told.textContent = "";
-    told.textContent = await copy(button.parentElement.querySelector("code"));
+    const named = button.dataset.copy && document.getElementById(button.dataset.copy);
+    told.textContent = await copy(named || button.parentElement.querySelector("code"));
   });
 }

@@ -1,24 +1,28 @@
 """API keys in the admin: what is made, who may give what away, and where a new key is shown."""
 
 import re
+from datetime import timedelta
 from itertools import product
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
 from storage.accounts import api_keys
-from storage.models import ApiKey
+from storage.models import ApiKey, AuditEntry
 
 KEYS = "/admin/storage/apikey/"
 
 UNUSUAL_IDS = [" ada", "ada ", "   ", "\N{NO-BREAK SPACE}ada", "ada\N{ZERO WIDTH SPACE}", "a  b"]
-RIGHTS = ["view_chatinteraction", "grant_service_wide", "grant_erasure"]
+RIGHTS = ["read_texts", "grant_service_wide", "grant_erasure"]
 EVERY_SET = [set(rights) - {""} for rights in product(*(["", right] for right in RIGHTS))]
 
 
 def staff(*rights):
     user = User.objects.create_user("grace", is_staff=True)
+    if "read_texts" in rights:  # the page of an interaction comes first
+        rights = (*rights, "view_chatinteraction")
     user.user_permissions.set(Permission.objects.filter(codename__in=rights))
     client = Client()
     client.force_login(user)
@@ -128,7 +132,7 @@ def test_revoked_in_the_admin_stops_working(superuser):
 @pytest.mark.parametrize("rights", EVERY_SET, ids=lambda rights: "+".join(sorted(rights)) or "none")
 def test_who_may_make_which_key(transactional_db, rights):
     client = staff("add_apikey", *rights)
-    views = "view_chatinteraction" in rights
+    views = "read_texts" in rights
     wide = views and "grant_service_wide" in rights
     erasing = wide and "grant_erasure" in rights
     wishes = {
@@ -167,7 +171,7 @@ def test_who_may_give_a_key_more(transactional_db, rights):
     api_key, _ = ApiKey.objects.create_key(name="billing")
     later = {"expiry_date_0": "2036-01-01", "expiry_date_1": "00:00:00"}
     change_key(client, api_key, name="renamed", may_erase="on", **later)
-    wide = {"view_chatinteraction", "grant_service_wide"} <= rights
+    wide = {"read_texts", "grant_service_wide"} <= rights
     assert api_key.name == "renamed"
     assert api_key.may_erase == ({"grant_service_wide", "grant_erasure"} <= rights)
     assert (api_key.expiry_date is not None) == wide
@@ -183,3 +187,81 @@ def test_who_may_change_keys_may_revoke_any(transactional_db, may_erase):
 
 def test_the_key_that_cannot_be_bound_is_not_offered(superuser):
     assert superuser.get("/admin/rest_framework_api_key/").status_code == 404
+
+
+class TestRotation:
+    def rotate(self, client, api_key, overlap="24"):
+        return client.post(f"{KEYS}{api_key.pk}/rotate/", {"overlap": overlap})
+
+    @pytest.mark.parametrize(("overlap", "hours"), [("1", 1), ("24", 24), ("168", 168)])
+    def test_both_keys_work_until_the_old_one_expires(self, superuser, overlap, hours):
+        old, old_key = ApiKey.objects.create_key(name="billing", may_erase=True)
+        assert "24 hours" in superuser.get(f"{KEYS}{old.pk}/rotate/").content.decode()
+        page = self.rotate(superuser, old, overlap)
+        new = api_keys.find(key_on(page))
+        assert (new.name, new.user_id, new.may_erase, new.expiry_date) == (
+            "billing",
+            "",
+            True,
+            None,
+        )
+        old.refresh_from_db()
+        left = old.expiry_date - timezone.now()
+        assert timedelta(hours=hours) - left < timedelta(minutes=5)
+        assert api_keys.find(old_key).pk == old.pk
+        ApiKey.objects.filter(pk=old.pk).update(expiry_date=timezone.now())
+        api_keys.forget()
+        assert api_keys.find(old_key) is None
+        assert api_keys.find(key_on(page)) is not None
+        entry = AuditEntry.objects.get()
+        assert (entry.action, entry.details["replaces"]) == ("key rotated", old.prefix)
+
+    def test_a_key_that_expires_earlier_still_does_and_the_new_one_lives_as_long(self, superuser):
+        soon = timezone.now() + timedelta(minutes=10)
+        old, _ = ApiKey.objects.create_key(name="billing", user_id="ada", expiry_date=soon)
+        new = api_keys.find(key_on(self.rotate(superuser, old)))
+        old.refresh_from_db()
+        assert old.expiry_date == soon
+        assert new.user_id == "ada"
+        assert timedelta(minutes=9) < new.expiry_date - new.created < timedelta(minutes=11)
+
+    @pytest.mark.parametrize("overlap", ["", "2", "x"])
+    def test_another_overlap_is_refused(self, superuser, overlap):
+        old, _ = ApiKey.objects.create_key(name="billing")
+        page = self.rotate(superuser, old, overlap)
+        assert page.status_code == 400
+        assert "Choose 1 hour, 24 hours or 7 days" in page.content.decode()
+        assert ApiKey.objects.count() == 1
+
+    @pytest.mark.parametrize("rights", EVERY_SET, ids=lambda rights: "+".join(sorted(rights)))
+    def test_who_could_make_the_key_may_rotate_it(self, transactional_db, rights):
+        client = staff("add_apikey", "change_apikey", *rights)
+        bound, _ = ApiKey.objects.create_key(name="bound", user_id="ada")
+        wide, _ = ApiKey.objects.create_key(name="wide")
+        erasing, _ = ApiKey.objects.create_key(name="erasing", may_erase=True)
+        may = [self.rotate(client, key).status_code == 200 for key in (bound, wide, erasing)]
+        reads, gives, erases = (right in rights for right in RIGHTS)
+        assert may == [reads, reads and gives, reads and gives and erases]
+        assert ApiKey.objects.count() == 3 + sum(may)
+
+    def test_a_key_that_no_longer_works_is_not_rotated(self, superuser):
+        revoked, _ = ApiKey.objects.create_key(name="billing", revoked=True)
+        assert self.rotate(superuser, revoked).status_code == 403
+        assert superuser.get(f"{KEYS}unknown/rotate/").status_code == 404
+        assert (
+            "Rotate this key" not in superuser.get(f"{KEYS}{revoked.pk}/change/").content.decode()
+        )
+
+
+def test_the_page_of_a_key_shows_its_use(superuser, key_uses):
+    api_key, _ = ApiKey.objects.create_key(name="billing")
+    page = f"{KEYS}{api_key.pk}/change/"
+    assert "No calls in the last 30 days" in superuser.get(page).content.decode()
+    for _ in range(1234):
+        key_uses.called(api_key.prefix)
+    key_uses.refused(api_key.prefix)
+    key_uses.flush()
+    shown = superuser.get(page).content.decode()
+    assert "<td>1,234</td><td>1</td>" in shown
+    assert f"/admin/storage/apikey/{api_key.pk}/rotate/" in shown
+    assert f"{timezone.now():%Y-%m-%d}" in shown

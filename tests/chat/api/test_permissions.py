@@ -55,6 +55,7 @@ REDIRECT = "302 302 302 302 302 302 302 302 302 302"
 # The admin: a key is no login, so all but staff are led to the login page (302).
 ADMIN = "302 302 302 302 302 302 302 200 200 302"
 ADMIN_VIEW = "302 302 302 302 302 302 302 200 403 302"
+ADMIN_REASON = "302 302 302 302 302 302 302 400 403 302"  # revealing takes one
 ADMIN_CLOSED = "302 302 302 302 302 302 302 403 403 302"
 ADMIN_NOTHING = "302 302 302 302 302 302 302 404 404 302"
 ADMIN_LOGIN = "200 200 200 200 200 200 200 302 302 200"
@@ -121,13 +122,16 @@ OTLP = ("/api/otlp/v1/traces", "/api/otlp/v1/logs", "/api/public/otel/v1/traces"
 
 # It has a permission of its own, which none of these has.
 TABLE["admin/storage/intakecount/"] = {"GET": ADMIN_CLOSED, "POST": ADMIN_NOT_SO}
+for _page in ("", "export/"):
+    TABLE[f"admin/storage/auditentry/{_page}"] = {"GET": ADMIN_CLOSED, "POST": ADMIN_NOT_SO}
+TABLE["admin/storage/apikey/<object_id>/rotate/"] = {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED}
 SEEN = "admin/storage/chatinteraction/"
 TABLE |= {
     SEEN: {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
     f"{SEEN}add/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
-    f"{SEEN}<object_id>/history/": {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
+    f"{SEEN}<object_id>/history/": {"GET": ADMIN_VIEW, "POST": ADMIN_REASON},
     f"{SEEN}<object_id>/delete/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
-    f"{SEEN}<object_id>/change/": {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
+    f"{SEEN}<object_id>/change/": {"GET": ADMIN_VIEW, "POST": ADMIN_REASON},
 }
 for _model in ("storage/apikey", "storage/modelprice", "auth/user", "auth/group"):
     for _page in (
@@ -218,7 +222,8 @@ class World:
 def world(storage, make_interaction):
     """An interaction of ada, one of every caller, and one of every object of the admin."""
     viewer = User.objects.create(username="viewer", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_chatinteraction"))
+    rights = Permission.objects.filter(codename__in=["view_chatinteraction", "read_texts"])
+    viewer.user_permissions.set(rights)
     sessions = {
         "staff who may view": viewer,
         "staff who may not": User.objects.create(username="staff", is_staff=True),

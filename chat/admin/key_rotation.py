@@ -1,0 +1,107 @@
+"""Rotating an API key: another one with the same rights, and a while in which both work."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from chat.admin.auditing import record
+from chat.admin.pages import page, unavailable
+from storage.accounts import api_keys
+from storage.accounts.audit_log import Action
+from storage.exceptions import StorageError
+from storage.models import ApiKey
+from storage.sql_errors import translated
+
+OVERLAPS = {"1": "1 hour", "24": "24 hours", "168": "7 days"}
+"""For how many hours the old key still works."""
+
+MayRotate = Callable[[HttpRequest, ApiKey], bool]
+
+
+class RotationForm(forms.Form):
+    """How long the old key goes on working."""
+
+    overlap = forms.ChoiceField(
+        choices=list(OVERLAPS.items()),
+        initial="24",
+        widget=forms.RadioSelect,
+        label="The old key works for another",
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def rotate(request: HttpRequest, key_id: str, may_rotate: MayRotate) -> HttpResponse:
+    """The page that asks for the overlap, and after that the page with the new key."""
+    try:
+        with translated, transaction.atomic():
+            api_key = ApiKey.objects.filter(pk=key_id).first()
+            if api_key is None:
+                raise Http404
+            if not may_rotate(request, api_key):
+                raise PermissionDenied
+            form = RotationForm(request.POST or None)
+            if request.method == "POST" and form.is_valid():
+                hours = int(form.cleaned_data["overlap"])
+                return _rotated(request, api_key, timedelta(hours=hours))
+    except StorageError as error:
+        return unavailable(request, error)
+    return page(
+        request,
+        "apikey/rotate.html",
+        "Rotate an API key",
+        opts=ApiKey._meta,
+        api_key=api_key,
+        form=form,
+        status=400 if form.errors else 200,
+    )
+
+
+def _rotated(request: HttpRequest, old: ApiKey, overlap: timedelta) -> HttpResponse:
+    now = timezone.now()
+    lifetime = old.expiry_date and old.expiry_date - old.created
+    new = ApiKey(name=old.name, user_id=old.user_id, may_erase=old.may_erase)
+    new.expiry_date = now + lifetime if lifetime else None
+    key = ApiKey.objects.assign_key(new)
+    old.expiry_date = min(old.expiry_date or now + overlap, now + overlap)
+    about = audit_of(new)
+    about["details"] |= {"replaces": old.prefix, "overlap_hours": overlap // timedelta(hours=1)}
+    record(request, Action.KEY_ROTATED, **about)
+    new.save()
+    old.save(update_fields=["expiry_date"])
+    transaction.on_commit(api_keys.forget)
+    return made(request, new, key, old)
+
+
+def audit_of(api_key: ApiKey) -> dict[str, Any]:
+    """What the audit log says of a key: its prefix and what it may do, never its name."""
+    expires = api_key.expiry_date and api_key.expiry_date.isoformat(timespec="seconds")
+    details = {
+        "prefix": api_key.prefix,
+        "service_wide": not api_key.user_id,
+        "may_erase": api_key.may_erase,
+        "revoked": api_key.revoked,
+        "expires": expires,
+    }
+    return {"user_id": api_key.user_id, "details": details}
+
+
+def made(
+    request: HttpRequest, api_key: ApiKey, key: str, old: ApiKey | None = None
+) -> HttpResponse:
+    """The page with a new key, which is shown once, and with the old one that it replaces."""
+    return page(
+        request,
+        "apikey/made.html",
+        "The new API key",
+        opts=ApiKey._meta,
+        api_key=api_key,
+        key=key,
+        old=old,
+    )

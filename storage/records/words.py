@@ -1,0 +1,74 @@
+"""What a word is, in texts and in searches. Every backend finds by these words and no others.
+
+A word is a run of letters and digits, without case and accents: NFKD, casefolded, without combining
+marks. Chinese, Japanese, Thai, Lao, Khmer and Burmese put no space between words: there each
+character is a word. A change of this module makes an index of words useless that was made before.
+"""
+
+import re
+from collections.abc import Iterable
+from unicodedata import category, combining, normalize
+
+Phrase = tuple[str, ...]
+"""Words that follow each other in a text. The last one may be the beginning of a word there."""
+
+_ASCII_WORD = re.compile("[a-z0-9]+")
+
+_SPACELESS = re.compile(
+    "["
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Burmese
+    "\u1780-\u17ff"  # Khmer
+    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han; kana and Bopomofo are in the line before
+    "\U00016fe0-\U00018d8f\U0001aff0-\U0001b16f\U00020000-\U0003ffff"
+    "]"
+)
+
+_BETWEEN = "\x1f"
+"""Between words that nothing separates in the text. `str.split` takes it for white space."""
+
+
+def words(text: str) -> list[str]:
+    """Returns the words of a text in their order."""
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
+    return _separated(text).split()
+
+
+def phrases(text: str) -> list[Phrase]:
+    """Returns what a search for `text` looks for: one phrase for each run without a separator.
+
+    Most have one word. `東京タワー` has five, which must follow each other.
+    """
+    runs = (run.split(_BETWEEN) for run in _separated(text).split(" "))
+    found = (tuple(word for word in run if word) for run in runs)
+    return list(dict.fromkeys(phrase for phrase in found if phrase))
+
+
+def have(texts: Iterable[str], wanted: Iterable[Phrase]) -> bool:
+    """Whether each phrase is in one of the texts, which need not be the same one for all."""
+    indexed = [f" {' '.join(words(text))}" for text in texts]
+    return all(
+        any(f" {' '.join(phrase)}" in text_words for text_words in indexed) for phrase in wanted
+    )
+
+
+def _separated(text: str) -> str:
+    """The text in its folded form, with a blank in the place of what belongs to no word."""
+    folded = normalize("NFKD", normalize("NFKD", text).casefold())
+    table = {ord(character): _replacement(character) for character in set(folded)}
+    return folded.translate(table)
+
+
+def _replacement(character: str) -> str:
+    if combining(character):
+        return ""
+    if _SPACELESS.match(character) and _in_words(character):
+        return f"{_BETWEEN}{character}{_BETWEEN}"
+    return character if _in_words(character) else " "
+
+
+def _in_words(character: str) -> bool:
+    # Marks without a combining class are vowels of Indian scripts: no accents, but letters.
+    return character.isalnum() or category(character).startswith("M")
