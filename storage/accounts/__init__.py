@@ -1,12 +1,12 @@
 """What the SQL database keeps of a user besides interactions.
 
 That is API keys that are bound to the user, names of other keys in which the user's id is a word of
-its own ("Ada's phone"), and the admin's log entries about such keys.
+its own ("Ada's phone"), and the admin's log entries about such keys. And the usage of the user.
 """
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
@@ -14,10 +14,14 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from storage.accounts import api_keys
-from storage.models import ApiKey
+from storage.archive.pseudonyms import pseudonym
+from storage.models import ApiKey, ForgottenUser, UsageOfUser
 from storage.sql_errors import translated
 from storage.sqlite import scrubbing
 from storage.sqlite.statements import Statements
+
+FORGOTTEN_FOR = timedelta(days=2)
+"""DynamoDB's streams know what was before for half of that."""
 
 LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -34,11 +38,12 @@ def possible_users(alias: str = "default") -> set[str]:
     """
     with translated:
         keys = ApiKey.objects.using(alias)
+        with_usage = UsageOfUser.objects.using(alias).values_list("user_id", flat=True).distinct()
         texts = [*keys.values_list("name", flat=True)]
         texts += _log(alias).values_list("object_repr", flat=True)
         found = set(keys.exclude(user_id="").values_list("user_id", flat=True))
     words = {word for text in texts for word in _words(text)}
-    return found | words | {word.lower() for word in words}
+    return found | words | {word.lower() for word in words} | set(with_usage)
 
 
 def count_user(user_id: str) -> dict[str, int]:
@@ -51,9 +56,10 @@ def forget_user(user_id: str, alias: str = "default", until: datetime = LATEST) 
     """Delete what was made `until` a time. Returns counts by kind.
 
     A key that is bound to the user is deleted. One that is not goes on, with its prefix as its
-    name: it is not the user's.
+    name: it is not the user's. The usage of the user goes, and is not counted: it is a sum.
     """
     with translated, transaction.atomic(alias):
+        _forget_usage(user_id, alias, until)
         found = _found(user_id, alias, until)
         _log(alias).filter(pk__in=found["log_entries"]).delete()
         ApiKey.objects.using(alias).filter(pk__in=found["api_keys"]).delete()
@@ -61,6 +67,16 @@ def forget_user(user_id: str, alias: str = "default", until: datetime = LATEST) 
     if found["api_keys"]:
         api_keys.forget()
     return {kind: len(keys) for kind, keys in found.items()}
+
+
+def _forget_usage(user_id: str, alias: str, until: datetime) -> None:
+    """Delete it up to the day of `until`, and keep a table's stream from bringing it back."""
+    at = min(until, datetime.now(UTC))
+    usage = UsageOfUser.objects.using(alias)
+    usage.filter(user_id=user_id, day__lte=until.astimezone(UTC).date()).delete()
+    forgotten = ForgottenUser.objects.using(alias)
+    forgotten.filter(at__lt=at - FORGOTTEN_FOR).delete()
+    forgotten.update_or_create(pseudonym=pseudonym(user_id), defaults={"at": at})
 
 
 def _found(user_id: str, alias: str, until: datetime) -> dict[str, list[Any]]:

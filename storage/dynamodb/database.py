@@ -29,6 +29,7 @@ from storage.dynamodb.expressions import condition
 from storage.dynamodb.items import Item, key_of
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import Rounds
+from storage.dynamodb.usage import UsageFollower
 from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -53,6 +54,7 @@ class DynamoDBDatabase(Database):
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dynamodb")
         self._rounds = Rounds(client, self._executor)
+        self._usage = UsageFollower(client)
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
         item = self._hot_item(interaction_id)
@@ -185,7 +187,7 @@ class DynamoDBDatabase(Database):
         return 0
 
     def count_usage(self, seconds: float) -> datetime | None:
-        return None
+        return self._usage.follow(seconds)
 
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         return locks.acquire(self.client, name, owner, seconds)

@@ -7,7 +7,13 @@ from storage.models.idempotency import IdempotencyRecord
 from storage.models.intake import IntakeCount
 from storage.models.interaction import ChatInteraction
 from storage.models.lock import Lock
-from storage.models.usage import ModelPrice, StreamPosition, UsageOfModel, UsageOfUser
+from storage.models.usage import (
+    ForgottenUser,
+    ModelPrice,
+    StreamPosition,
+    UsageOfModel,
+    UsageOfUser,
+)
 
 __all__ = [
     "ApiKey",
@@ -15,6 +21,7 @@ __all__ = [
     "ArchivedInteraction",
     "AuditEntry",
     "ChatInteraction",
+    "ForgottenUser",
     "IdempotencyRecord",
     "IntakeCount",
     "Lock",
