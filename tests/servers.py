@@ -51,7 +51,7 @@ class DynamoDB:
         environment = {
             "GATEWAY_PORT": str(self.port),
             "BIND_HOST": "127.0.0.1",
-            "SERVICES": "dynamodb,s3",
+            "SERVICES": "dynamodb,dynamodbstreams,s3",
             "SFTP_ENABLED": "0",
             "IOT_MTLS_ENABLED": "0",
             "LOG_LEVEL": "ERROR",
