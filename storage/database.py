@@ -17,6 +17,7 @@ Methods that take many interactions are atomic for each of them, and need not be
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -286,6 +287,20 @@ class Database(ABC):
         only `manage.py rebuild_usage` can count. Each change of an interaction is counted exactly
         once, whatever is killed meanwhile.
         """
+
+    def complete_stubs(self, interactions: Sequence[ChatInteraction], segment: str) -> None:
+        """Add to the stubs that name `segment` what usage needs and earlier versions left out.
+
+        Override it where a deletion of a stub could not be counted otherwise.
+        """
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Reads in this block see one state, roll-ups of usage included. Write nothing in it.
+
+        Override it where the database can do that. Without it, what is compared with the roll-ups
+        may have changed since.
+        """
+        return nullcontext()
 
     # Locks.
 

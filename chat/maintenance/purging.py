@@ -14,7 +14,7 @@ from chat.maintenance.damage import Damage
 from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
-from storage.accounts import intake
+from storage.accounts import intake, roll_ups
 from storage.archive import names
 from storage.batched import batched
 from storage.exceptions import DamagedArchive
@@ -210,6 +210,16 @@ class _Purge:
         while removed := intake.remove(intake_until, RECORDS_AT_ONCE):
             self.report.intake_counts += removed
             self._step()
+        self._purge_usage()
+
+    def _purge_usage(self) -> None:
+        """Roll-ups of users on days that are past the cutoff. Those of models are about nobody."""
+        day = roll_ups.oldest_day_of_users()
+        while day is not None and day < self.cutoff.date():
+            kept = None if day in self.holds.days else self.holds.users
+            while kept is not None and roll_ups.remove_users(day, kept, RECORDS_AT_ONCE):
+                self._step()
+            day = roll_ups.oldest_day_of_users(after=day)
 
     def _end(self) -> None:
         report = self.report

@@ -1,7 +1,7 @@
 """What the SQL database keeps of a user besides interactions.
 
 That is API keys that are bound to the user, names of other keys in which the user's id is a word of
-its own ("Ada's phone"), and the admin's log entries about such keys. And the usage of the user.
+its own ("Ada's phone"), the admin's log entries about such keys, and the roll-ups of usage.
 """
 
 import re
@@ -13,14 +13,14 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from storage.accounts import api_keys
+from storage.accounts import api_keys, roll_ups
 from storage.archive.pseudonyms import pseudonym
-from storage.models import ApiKey, ForgottenUser, UsageOfUser
+from storage.models import ApiKey, ForgottenUser
 from storage.sql_errors import translated
 from storage.sqlite import scrubbing
 from storage.sqlite.statements import Statements
 
-FORGOTTEN_FOR = timedelta(days=2)
+REMEMBERED_FOR = timedelta(days=2)
 """DynamoDB's streams know what was before for half of that."""
 
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -38,12 +38,12 @@ def possible_users(alias: str = "default") -> set[str]:
     """
     with translated:
         keys = ApiKey.objects.using(alias)
-        with_usage = UsageOfUser.objects.using(alias).values_list("user_id", flat=True).distinct()
         texts = [*keys.values_list("name", flat=True)]
         texts += _log(alias).values_list("object_repr", flat=True)
         found = set(keys.exclude(user_id="").values_list("user_id", flat=True))
+        found |= roll_ups.users(alias)
     words = {word for text in texts for word in _words(text)}
-    return found | words | {word.lower() for word in words} | set(with_usage)
+    return found | words | {word.lower() for word in words}
 
 
 def count_user(user_id: str) -> dict[str, int]:
@@ -53,29 +53,28 @@ def count_user(user_id: str) -> dict[str, int]:
 
 
 def forget_user(user_id: str, alias: str = "default", until: datetime = LATEST) -> dict[str, int]:
-    """Delete what was made `until` a time. Returns counts by kind.
+    """Delete what was made `until` a time. Returns counts by kind, without those of roll-ups.
 
     A key that is bound to the user is deleted. One that is not goes on, with its prefix as its
-    name: it is not the user's. The usage of the user goes, and is not counted: it is a sum.
+    name: it is not the user's. Roll-ups go with the whole last day, of which what came later has
+    to be counted again.
     """
     with translated, transaction.atomic(alias):
-        _forget_usage(user_id, alias, until)
         found = _found(user_id, alias, until)
         _log(alias).filter(pk__in=found["log_entries"]).delete()
         ApiKey.objects.using(alias).filter(pk__in=found["api_keys"]).delete()
         ApiKey.objects.using(alias).filter(pk__in=found["key_names"]).update(name=F("prefix"))
+        roll_ups.rows_of_user(user_id, alias, last=until.date()).delete()
+        _remember(user_id, alias, min(until, datetime.now(UTC)))
     if found["api_keys"]:
         api_keys.forget()
     return {kind: len(keys) for kind, keys in found.items()}
 
 
-def _forget_usage(user_id: str, alias: str, until: datetime) -> None:
-    """Delete it up to the day of `until`, and keep a table's stream from bringing it back."""
-    at = min(until, datetime.now(UTC))
-    usage = UsageOfUser.objects.using(alias)
-    usage.filter(user_id=user_id, day__lte=until.astimezone(UTC).date()).delete()
+def _remember(user_id: str, alias: str, at: datetime) -> None:
+    """Keep what a table's stream tells later of the time before from bringing roll-ups back."""
     forgotten = ForgottenUser.objects.using(alias)
-    forgotten.filter(at__lt=at - FORGOTTEN_FOR).delete()
+    forgotten.filter(at__lt=at - REMEMBERED_FOR).delete()
     forgotten.update_or_create(pseudonym=pseudonym(user_id), defaults={"at": at})
 
 

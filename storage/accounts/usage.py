@@ -5,6 +5,7 @@ from datetime import date
 
 from django.db.models import QuerySet, Sum
 
+from storage.accounts import roll_ups
 from storage.models import UsageOfModel, UsageOfUser
 from storage.sql_errors import translated
 
@@ -34,7 +35,7 @@ def of_models(first: date, last: date, model_used: str | None = None) -> list[Us
 
 def of_user(user_id: str, first: date, last: date) -> list[Usage]:
     """The usage of one user, in the same way."""
-    rows = UsageOfUser.objects.filter(user_id=user_id, day__range=(first, last))
+    rows = roll_ups.rows_of_user(user_id, "default", first, last)
     return _usage(rows, ("day", "model_used", "user_id"))
 
 

@@ -102,14 +102,10 @@ class UsageFollower:
         """
         with translated:
             rows = usage_rows.positions(current.arn)
-        if not rows and not current.has_everything:
-            return None
         if not rows or self._may_have_others(rows):
             rows = self._with_new_shards(current, rows)
-        if not rows or any(row.is_lost for row in rows.values()):
-            return None
-        if self._missed_changes(rows):
-            self._lose(current)
+        if not rows or self._missed_changes(rows):
+            self._lose()
             return None
         return rows
 
@@ -129,16 +125,18 @@ class UsageFollower:
                 if not self._missed_changes(rows):
                     # DynamoDB has removed them, a day after their last change.
                     usage_rows.close(row for name, row in rows.items() if name not in self._shards)
-            else:
+            elif current.has_everything:
                 usage_rows.begin(current.arn, list(self._shards), current.created_at)
             return usage_rows.positions(current.arn)
 
-    def _lose(self, current: Stream) -> None:
+    def _lose(self) -> None:
         with translated:
-            usage_rows.lose(current.arn)
+            if usage_rows.is_rebuild_due() and not usage_rows.has_positions():
+                return
+            usage_rows.lose()
         logger.warning(
-            "The stream of the table %s was not followed for a day, so usage is missing. "
-            "Count it again: manage.py rebuild_usage",
+            "Changes of the table %s are not in its stream, so usage is missing. The next run of "
+            "manage.py archive_interactions or rebuild_usage counts it again.",
             self._client.table,
         )
 

@@ -14,7 +14,7 @@ from django.db.models import Model
 from storage.archive.pseudonyms import all_pseudonyms
 from storage.dynamodb.stream import Record, Shard
 from storage.dynamodb.usage_changes import IsForgotten, Sums, Totals
-from storage.models import ForgottenUser, StreamPosition, UsageOfModel, UsageOfUser
+from storage.models import ForgottenUser, StreamPosition, UsageOfModel, UsageOfUser, UsageRebuild
 
 ALIAS = "default"
 
@@ -34,9 +34,9 @@ def positions(stream: str) -> Positions:
 
 
 def complete_until(rows: Iterable[StreamPosition]) -> datetime | None:
-    """The time up to which all changes are counted, or None if some never will be."""
+    """The time up to which all changes are counted, or None if a rebuild has to count some."""
     known = list(rows)
-    if not known or any(row.is_lost for row in known):
+    if not known or is_rebuild_due():
         return None
     open_ones = [row.counted_until for row in known if not row.is_closed]
     until = min(open_ones) if open_ones else max(row.counted_until for row in known)
@@ -48,7 +48,7 @@ def begin(stream: str, shards: Collection[str], since: datetime) -> None:
     with transaction.atomic(ALIAS):
         if not any(
             model.objects.using(ALIAS).exists()
-            for model in (StreamPosition, UsageOfModel, UsageOfUser)
+            for model in (StreamPosition, UsageOfModel, UsageOfUser, UsageRebuild)
         ):
             _add(StreamPosition(stream=stream, shard=name, counted_until=since) for name in shards)
 
@@ -62,7 +62,6 @@ def add_shards(stream: str, shards: Sequence[Shard], known: Positions) -> None:
             stream=stream,
             shard=shard.name,
             counted_until=until.get(shard.parent or "", earliest),
-            is_lost=any(row.is_lost for row in known.values()),
         )
         for shard in shards
         if shard.name not in known
@@ -73,19 +72,39 @@ def close(rows: Iterable[StreamPosition]) -> None:
     """Take shards for ended and counted, and forget those that were long ago."""
     keys = [row.pk for row in rows]
     found = StreamPosition.objects.using(ALIAS)
-    found.filter(pk__in=keys, is_lost=False).update(is_closed=True)
+    found.filter(pk__in=keys).update(is_closed=True)
     found.filter(is_closed=True, counted_until__lt=datetime.now(UTC) - OVER).delete()
 
 
-def lose(stream: str) -> None:
-    """Remember that changes are missing."""
-    StreamPosition.objects.using(ALIAS).filter(stream=stream).update(is_lost=True)
+def lose() -> None:
+    """Remember that changes are missing, and that all days have to be counted again."""
+    with transaction.atomic(ALIAS):
+        StreamPosition.objects.using(ALIAS).all().delete()
+        UsageRebuild.objects.using(ALIAS).all().delete()
+        UsageRebuild.objects.using(ALIAS).create()
+
+
+def is_rebuild_due() -> bool:
+    """Whether only a rebuild can count what is missing."""
+    return UsageRebuild.objects.using(ALIAS).exists()
+
+
+def has_positions() -> bool:
+    """Whether any stream is followed."""
+    return StreamPosition.objects.using(ALIAS).exists()
+
+
+def start_again(rows: Iterable[StreamPosition]) -> None:
+    """Follow from these positions on, and forget all others."""
+    with transaction.atomic(ALIAS):
+        StreamPosition.objects.using(ALIAS).all().delete()
+        _add(rows)
 
 
 def move(row: StreamPosition, sequence: str, until: datetime, *, is_closed: bool) -> bool:
     """Move a position. Returns False, and does nothing, if it is elsewhere by now."""
     same = StreamPosition.objects.using(ALIAS).filter(
-        pk=row.pk, sequence=row.sequence, is_closed=False, is_lost=False
+        pk=row.pk, sequence=row.sequence, is_closed=False
     )
     return bool(same.update(sequence=sequence, counted_until=until, is_closed=is_closed))
 

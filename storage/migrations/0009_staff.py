@@ -88,7 +88,6 @@ class Migration(migrations.Migration):
                 ('sequence', models.CharField(blank=True, default='', help_text='The last change that is counted.', max_length=64)),
                 ('counted_until', models.DateTimeField()),
                 ('is_closed', models.BooleanField(default=False, help_text='It has ended, and is counted.')),
-                ('is_lost', models.BooleanField(default=False, help_text='Changes went uncounted: only a rebuild can count them.')),
             ],
             options={
                 'default_permissions': (),
@@ -129,7 +128,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['user_id', 'day'], name='usage_of_user')],
                 'constraints': [models.UniqueConstraint(fields=('day', 'user_id', 'model_used'), name='usage_of_user_once')],
             },
         ),

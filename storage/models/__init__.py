@@ -13,6 +13,7 @@ from storage.models.usage import (
     StreamPosition,
     UsageOfModel,
     UsageOfUser,
+    UsageRebuild,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "StreamPosition",
     "UsageOfModel",
     "UsageOfUser",
+    "UsageRebuild",
 ]

@@ -15,6 +15,11 @@ class ArchivedInteraction(models.Model):
     interaction_id = models.CharField(primary_key=True, max_length=limits.IDENTIFIER_MAX_LENGTH)
     created_at = models.DateTimeField(db_index=True)
     segment = models.CharField(max_length=64)
+    model_used = models.CharField(  # noqa: DJ001  (not known, which no name is)
+        max_length=limits.MODEL_MAX_LENGTH,
+        null=True,
+        help_text="For the roll-ups of usage. Empty in stubs that earlier versions made.",
+    )
 
     class Meta:
         default_permissions = ()

@@ -1,6 +1,6 @@
 """What was used, day by day: roll-ups of all interactions, and the prices of models.
 
-They are in the SQL database, whichever backend keeps them. `Database.count_usage` brings
+They are in the SQL database, wherever the interactions are. `Database.count_usage` brings
 them up to date, and `manage.py rebuild_usage` counts everything again. Days are those of
 `created_at`, in UTC.
 """
@@ -57,11 +57,24 @@ class UsageOfUser(models.Model):
             models.UniqueConstraint(
                 fields=["day", "user_id", "model_used"], name="usage_of_user_once"
             )
-        ]
-        indexes = [models.Index(fields=["user_id", "day"], name="usage_of_user")]
+        ]  # its only index: each new row would cost a page more, and a user is found day by day
 
     def __str__(self) -> str:
         return f"{self.day} {self.model_used}"
+
+
+class UsageRebuild(models.Model):
+    """The rebuild that is due or under way: one row, or none if the roll-ups are complete."""
+
+    done_until = models.DateField(
+        null=True, help_text="The last day that is counted again; empty before the first."
+    )
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"counted until {self.done_until}"
 
 
 class StreamPosition(models.Model):
@@ -74,9 +87,6 @@ class StreamPosition(models.Model):
     )
     counted_until = models.DateTimeField()
     is_closed = models.BooleanField(default=False, help_text="It has ended, and is counted.")
-    is_lost = models.BooleanField(
-        default=False, help_text="Changes went uncounted: only a rebuild can count them."
-    )
 
     class Meta:
         default_permissions = ()

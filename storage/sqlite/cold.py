@@ -15,7 +15,7 @@ from storage.batched import batched
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.stubs import Segments, Stub, segment_of
 from storage.sql_errors import translated
-from storage.sqlite import queries
+from storage.sqlite import queries, usage
 from storage.sqlite.statements import Statements
 
 ROWS_AT_ONCE = 500
@@ -102,8 +102,10 @@ def bring_back(
 
     def bring_rows_back(rows: Sequence[ChatInteraction]) -> int:
         cold = [row for row in rows if _delete_stubs(alias, [row.interaction_id], segment)]
-        for row in cold:
-            statements.rows(queries.insert(alias), queries.to_parameters(row))
+        found = [queries.to_parameters(row) for row in cold]
+        for row in found:
+            statements.rows(queries.insert(alias), row)
+        usage.uncount_returned(statements, found)
         return len(cold)
 
     return _in_transactions(alias, bring_rows_back, interactions)
@@ -121,12 +123,16 @@ def adopt(
         named = dict(_stub_rows(alias).filter(pk__in=ids).values_list("pk", "segment"))
         lost = [each for each in ids if each in named and named[each] not in segments]
         _stub_rows(alias).filter(pk__in=lost).update(segment=segment)
+        taken = hot | named.keys()
+        new = [row for row in rows if row.interaction_id not in taken]
         _stub_rows(alias).bulk_create(
             ArchivedInteraction(
-                interaction_id=row.interaction_id, created_at=row.created_at, segment=segment
+                interaction_id=row.interaction_id,
+                created_at=row.created_at,
+                segment=segment,
+                model_used=row.model_used,
             )
-            for row in rows
-            if row.interaction_id not in hot and row.interaction_id not in named
+            for row in new
         )
         elsewhere = segments - {segment}
         return sum(each not in hot and named.get(each) not in elsewhere for each in ids)

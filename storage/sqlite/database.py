@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,7 @@ from storage.sqlite import (
     queries,
     scrubbing,
     space,
+    usage,
     wal,
 )
 from storage.sqlite.changes import Changes, count_erasure
@@ -263,7 +265,17 @@ class SqliteDatabase(Database):
             return idempotency_keys.count_expired(self._alias, until)
 
     def count_usage(self, seconds: float) -> datetime | None:
-        return None
+        with translated:
+            return usage.complete_until(self._alias)
+
+    def complete_stubs(self, interactions: Sequence[ChatInteraction], segment: str) -> None:
+        with translated:
+            usage.complete_stubs(self._statements, interactions, segment)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        with translated, self._statements.snapshot():
+            yield
 
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         with translated:

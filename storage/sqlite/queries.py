@@ -306,7 +306,7 @@ def _of_ids(model: type[models.Model], alias: str) -> str:
 
 @functools.cache
 def insert_stub(alias: str) -> str:
-    """Insert a stub. Parameters: interaction_id, created_at, segment."""
+    """Insert a stub. Parameters: interaction_id, created_at, segment, model_used."""
     return insert_sql(InsertQuery(ArchivedInteraction), alias)
 
 
@@ -417,7 +417,7 @@ def _to_record_time(text: str) -> str:
 
 def to_stub(row: tuple[Any, ...]) -> Stub:
     """Returns the stub in a row of `select_stub`."""
-    interaction_id, created_at, segment = row
+    interaction_id, created_at, segment, _ = row
     return Stub(interaction_id, to_time(created_at), segment)
 
 

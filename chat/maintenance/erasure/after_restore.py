@@ -16,6 +16,7 @@ from chat.maintenance.erasure.removal import hot_pages
 from chat.maintenance.identity import accept_loss, confirm_archive
 from chat.maintenance.policy import Policy
 from storage import accounts
+from storage.accounts import roll_ups
 from storage.archive import generations
 from storage.backups.base import RestoredDatabase
 from storage.batched import batched
@@ -52,6 +53,7 @@ def bring_up_to_date(
             _drop_stubs_of_lost(storage)
     if restored.alias is not None:
         erased += _erase_accounts(restored.alias, erasures)
+        roll_ups.require_rebuild(restored.alias)  # what the archive has got since is not counted
     if erasures.any:
         _scrub(restored)
     return erased

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chat.maintenance import archiving
+from chat.maintenance import archiving, usage
 from chat.maintenance.archiving import Archived
 from chat.maintenance.runs import Run
 from chat.management.base import MaintenanceCommand, policy_of
@@ -10,10 +10,12 @@ from storage.interface import Storage
 
 
 class Command(MaintenanceCommand):
-    """Moves what is due, in batches of interactions of one day."""
+    """Moves what is due, in batches of one day. Then counts usage again, if that is due."""
 
     report_class = Archived
     help = "Move interactions older than RETENTION_HOT_DAYS from the database to the archive."
 
     def work(self, storage: Storage, run: Run, report: Archived, options: dict[str, Any]) -> None:
         archiving.archive(storage, policy_of(run), run, report)
+        if days := usage.rebuild_if_due(storage, run):
+            self.stderr.write(f"The usage of {days} days was counted again: see rebuild_usage.")
