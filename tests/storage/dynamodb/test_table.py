@@ -102,7 +102,6 @@ def test_describe_shows_the_state_in_aligned_lines(client, call):
         "bytes, some hours ago": "0",
         "indexes": ", ".join(f"{name} (ACTIVE)" for name in INDEXES),
         "stream": "NEW_AND_OLD_IMAGES",
-        "stream": "NEW_AND_OLD_IMAGES",
         "TTL": "expires_at",
         "point-in-time recovery": "on",
         "deletion protection": "on",

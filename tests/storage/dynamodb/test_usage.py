@@ -1,7 +1,5 @@
 """The roll-ups of usage follow the table's stream: each change counts once, whatever happens."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -119,24 +117,19 @@ def test_what_is_no_interaction_does_not_count(database, count):
 
 
 def test_two_processes_write_while_answers_are_lost_and_followers_die(
-    dynamodb_server, cloud, database, make_interaction, monkeypatch
+    dynamodb_server, cloud, database, make_interaction, monkeypatch, start_program
 ):
     kept = [make_interaction(interaction_id=f"kept-{number}") for number in range(6)]
     cloud.create_interactions_sync(kept)
-    program = [sys.executable, "-m", "tests.storage.programs.usage_writer"]
     arguments = [dynamodb_server.url, database.client.table]
-    writers = [subprocess.Popen([*program, *arguments, seed]) for seed in ("1", "2")]
+    program = "with_django.usage_writer"
+    writers = [start_program(program, *arguments, seed) for seed in ("1", "2")]
     deaths = Counter()
-    try:
-        followers = [UsageFollower(database.client) for _ in range(2)]
-        with monkeypatch.context() as patch:
-            die_now_and_then(patch, deaths)
-            follow_until(followers, lambda: all(each.poll() is not None for each in writers))
-    finally:
-        for writer in writers:
-            writer.kill()
-            writer.wait()
-    assert [writer.returncode for writer in writers] == [0, 0]
+    followers = [UsageFollower(database.client) for _ in range(2)]
+    with monkeypatch.context() as patch:
+        die_now_and_then(patch, deaths)
+        follow_until(followers, lambda: all(each.poll() is not None for each in writers))
+    assert [writer.returncode for writer in writers] == [0, 0], writers[0].stderr.read()
     assert min(deaths["before"], deaths["after"]) > 0
     assert database.count_usage(30) is not None
     stored = items_of(database.client)

@@ -3,17 +3,10 @@
 Interactions `kept-*`, which are there already, are changed and moved; others come and go.
 """
 
-import os
 import random
 import sys
 from contextlib import suppress
 from typing import Any
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-
-import django
-
-django.setup()
 
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
@@ -25,7 +18,7 @@ from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 
-STEPS, IDS = 50, 6
+STEPS, IDS = 30, 6
 WRITES = ("PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchExecuteStatement")
 
 
