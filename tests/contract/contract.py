@@ -19,6 +19,7 @@ from tests.contract.sequences import SequencesContract
 from tests.contract.stubs import StubsContract
 from tests.contract.tiers import TiersContract
 from tests.contract.updating import UpdatingContract
+from tests.contract.usage import UsageContract
 
 
 class StorageContract(
@@ -44,6 +45,7 @@ class StorageContract(
     ConcurrencyContract,
     RoundTripsContract,
     SequencesContract,
+    UsageContract,
 ):
     """The behaviour that every backend owes.
 

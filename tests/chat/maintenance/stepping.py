@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from chat.maintenance import runs
+from chat.maintenance import runs, usage
 from chat.maintenance.identity import FIRST_USE
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LOCK, Run
@@ -21,7 +21,7 @@ from storage.archive.files import Files
 from storage.dynamodb.client import Client
 from storage.exceptions import InteractionArchived, StorageUnavailable
 from storage.interface import Storage
-from storage.models import Lock
+from storage.models import Lock, UsageOfModel
 from storage.sqlite.database import SqliteDatabase
 from tests import switches
 
@@ -222,7 +222,17 @@ class World:
         assert sorted(hot + cold) == sorted(self.lasting())
         stubs = self.storage.database.stubs([*self.lasting(), *self.deleted])
         assert sorted(stubs) == sorted(cold)
+        self.check_usage()
         return hot, cold
+
+    def check_usage(self) -> None:
+        """If the backend counts usage: each interaction was counted once, whatever was killed."""
+        if self.storage.database.count_usage(5) is None:
+            return
+        with Run(self.storage, now=NOW, dry_run=True) as looking:
+            assert list(usage.verify(self.storage, looking, usage.Rebuilt())) == []
+        counted = sum(row.interactions for row in UsageOfModel.objects.all())
+        assert counted == len(self.expected) + len(self.deleted)
 
     def forget_lock(self) -> None:
         """The locks of a run that has died end; here at once."""

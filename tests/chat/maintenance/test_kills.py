@@ -12,7 +12,13 @@ from storage import get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.exceptions import StorageError
-from storage.models import ArchivedInteraction, ChatInteraction, Lock
+from storage.models import (
+    ArchivedInteraction,
+    ChatInteraction,
+    Lock,
+    UsageOfModel,
+    UsageOfUser,
+)
 from storage.sqlite import queries
 from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
@@ -66,7 +72,7 @@ def make_world(backend, storage, request, monkeypatch, make_interaction, tmp_pat
 
 
 def _empty_tables():
-    for model in (ChatInteraction, ArchivedInteraction, Lock):
+    for model in (ChatInteraction, ArchivedInteraction, Lock, UsageOfModel, UsageOfUser):
         model.objects.all().delete()
 
 
