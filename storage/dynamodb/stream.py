@@ -5,11 +5,12 @@ ended: its children. All changes of an item are in one shard or, after its end, 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from storage.dynamodb.client import Client
+from storage.dynamodb.client import Client, StreamTrimmed
 
 SPECIFICATION = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 
@@ -80,13 +81,22 @@ def shards(client: Client, arn: str) -> list[Shard]:
 def iterator_after(client: Client, arn: str, shard: str, sequence: str) -> str:
     """Returns an iterator of what comes after a change; after none, of all that is left.
 
-    Raises StreamTrimmed if that change is older than 24 hours.
+    If the change itself is older than 24 hours, what is left may begin before it: see `after`.
     """
-    start = {"ShardIteratorType": "TRIM_HORIZON"}
+    place = {"StreamArn": arn, "ShardId": shard}
     if sequence:
         start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": sequence}
-    answer = client.read_stream("GetShardIterator", StreamArn=arn, ShardId=shard, **start)
-    return str(answer["ShardIterator"])
+        with suppress(StreamTrimmed):
+            return str(client.read_stream("GetShardIterator", **place, **start)["ShardIterator"])
+    start = {"ShardIteratorType": "TRIM_HORIZON"}
+    return str(client.read_stream("GetShardIterator", **place, **start)["ShardIterator"])
+
+
+def after(sequence: str, records: list[Record]) -> list[Record]:
+    """Those of a page that come after a change."""
+    if not sequence or not records or int(sequence_of(records[0])) > int(sequence):
+        return records
+    return [record for record in records if int(sequence_of(record)) > int(sequence)]
 
 
 def page(client: Client, iterator: str) -> Page:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 
 from storage.dynamodb import stream, usage_rows
-from storage.dynamodb.client import Client, IteratorExpired, StreamTrimmed
+from storage.dynamodb.client import Client, IteratorExpired
 from storage.dynamodb.stream import Record, Shard, Stream
 from storage.dynamodb.usage_rows import ALIAS, Positions
 from storage.exceptions import StorageError
@@ -172,7 +172,7 @@ class UsageFollower:
                 return False
             asked_at = datetime.now(UTC)
             page = self._page(position)
-            records = _after(position.sequence, page.records)
+            records = stream.after(position.sequence, page.records)
             if records:
                 empty, until = 0, stream.time_of(records[-1])
             else:
@@ -194,15 +194,8 @@ class UsageFollower:
                 return stream.page(self._client, iterator)
             except IteratorExpired:
                 pass
-        return stream.page(self._client, self._new_iterator(position))
-
-    def _new_iterator(self, position: StreamPosition) -> str:
-        arguments = self._client, position.stream, position.shard
-        try:
-            return stream.iterator_after(*arguments, position.sequence)
-        except StreamTrimmed:
-            # The last change that was counted is gone; those after it are not: see `KEPT`.
-            return stream.iterator_after(*arguments, "")
+        place = position.stream, position.shard, position.sequence
+        return stream.page(self._client, stream.iterator_after(self._client, *place))
 
     def _remember(self, position: StreamPosition, iterator: str) -> None:
         self._iterators[position.shard, position.sequence] = time.monotonic(), iterator
@@ -229,10 +222,3 @@ class UsageFollower:
         position.sequence, position.counted_until = sequence, until
         position.is_closed = is_closed
         return True
-
-
-def _after(sequence: str, records: Sequence[Record]) -> Sequence[Record]:
-    """Those behind a position, if the reading began before it."""
-    if not sequence or not records or int(stream.sequence_of(records[0])) > int(sequence):
-        return records
-    return [each for each in records if int(stream.sequence_of(each)) > int(sequence)]
