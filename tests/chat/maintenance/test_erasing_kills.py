@@ -117,6 +117,10 @@ class People(World):
         assert sorted(row.interaction_id for row in rows) == sorted(self.expected)
         assert not self.storage.database.stubs(self.mine)
         assert not ApiKey.objects.exists()
+        assert not UsageOfUser.objects.filter(user_id="ada").exists()
+        if self.storage.database.count_usage(5) is not None:
+            with Run(self.storage, now=NOW, dry_run=True) as looking:
+                assert list(usage.verify(self.storage, looking, usage.Rebuilt())) == []
         assert archive.marked() == {}
         assert ledger.pending_ids(archive) == []
         assert list(ledger.to_scrub(archive)) == []

@@ -34,12 +34,19 @@ from tests.chat.maintenance.fake_maintenance import copy_database
 from tests.sqlite import connect
 
 NOW = datetime.now(UTC)
-FIELDS = ("interaction_id", "user_id", "message", "response", "model_used")
+FIELDS = ("interaction_id", "user_id", "message", "response")
+SENT = (*FIELDS, "model_used")
 ROWS = 12
+TABLES = (
+    "storage_chatinteraction",
+    "storage_idempotencyrecord",
+    "storage_apikey",
+    "storage_usageofuser",
+)
 
 
 class Person:
-    """Somebody whose every value has a marker."""
+    """Somebody whose every value has a marker, but the model's, which is counted."""
 
     def __init__(self):
         self.marker = uuid4().hex
@@ -51,6 +58,7 @@ class Person:
         fields["message"] = f"message {number} {self.marker} " * 50
         return fields | {
             "user_id": self.user_id,
+            "model_used": "model",
             "created_at": (NOW - timedelta(days=age, seconds=number)).isoformat(),
         }
 
@@ -154,7 +162,7 @@ def fill_site(site, person):
     site.run("import_interactions", "-", stdin=lines.encode())
     hot = [person.row(ROWS + number, 0) for number in range(ROWS)]
     for row in hot:
-        body = {name: row[name] for name in FIELDS}
+        body = {name: row[name] for name in SENT}
         key = {"Idempotency-Key": uuid4().hex}
         status, _, answer = site.call(site.servers[0], "POST", "/api/v1/interactions/", body, **key)
         assert status == 201, answer
@@ -182,7 +190,7 @@ def others(site, person):
     with closing(connect(site.folder / "data.sqlite3")) as database:
         return [
             row
-            for table in ("storage_chatinteraction", "storage_idempotencyrecord", "storage_apikey")
+            for table in TABLES
             for row in database.execute(f"SELECT * FROM {table} ORDER BY 1")
             if person.marker not in repr(row)
         ]
@@ -235,7 +243,7 @@ def test_nor_of_one_who_chats_on_and_is_erased_over_the_api(site, ada, bob):
         while not stopped.is_set():
             number += 1
             row = ada.row(number, 0)
-            body = {name: row[name] for name in FIELDS}
+            body = {name: row[name] for name in SENT}
             statuses.add(site.call(server, "POST", "/api/v1/interactions/", body)[0])
             statuses.add(site.call(server, "GET", of_user(ada.user_id))[0])
 
