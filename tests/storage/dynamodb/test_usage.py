@@ -312,16 +312,36 @@ def test_a_restored_sql_database_knows_whose_usage_it_has_and_forgets_it(transac
 # What it costs.
 
 
-def test_a_write_consumes_what_it_did_and_a_quiet_stream_two_reads(
-    cloud, database, count, make_interaction, monkeypatch
-):
+def test_a_quiet_stream_takes_two_requests_and_the_table_none(database, count, monkeypatch):
     count()
     asked = Counter()
-    read = database.client.read_stream
+    client = database.client
+    read = client.read_stream
     monkeypatch.setattr(
-        database.client, "read_stream", lambda name, **kw: asked.update([name]) or read(name, **kw)
+        client, "read_stream", lambda op, **kw: asked.update([op]) or read(op, **kw)
     )
-    positions = list(StreamPosition.objects.values_list("pk", "sequence"))
+    monkeypatch.setattr(client, "request", lambda op, parameters: asked.update([op]))
+    positions = list(StreamPosition.objects.values_list("pk", "sequence", "counted_until"))
     count()
     assert asked == {"GetRecords": 2}
-    assert list(StreamPosition.objects.values_list("pk", "sequence")) == positions
+    assert list(StreamPosition.objects.values_list("pk", "sequence", "counted_until")) == positions
+
+
+def test_a_save_and_a_move_to_cold_are_one_write_each(database, make_interaction, monkeypatch):
+    """As they were without a stream; and a stub is one write unit."""
+    writes = []
+    request = database.client.request
+
+    def recorded(operation, parameters):
+        if operation not in ("GetItem", "BatchGetItem"):
+            writes.append((operation, parameters))
+        return request(operation, parameters)
+
+    monkeypatch.setattr(database.client, "request", recorded)
+    name = "i" * 255
+    row = make_interaction(interaction_id=name, model_used="m" * 255, created_at=TODAY)
+    database.create(row, None)
+    database.move_to_cold([row], f"{TODAY:%Y-%m-%d}/{'s' * 60}")
+    assert [operation for operation, _ in writes] == ["PutItem", "PutItem"]
+    stub = writes[1][1]["Item"]
+    assert sum(len(key) + len(*value.values()) for key, value in stub.items()) < 1024
