@@ -53,7 +53,8 @@ def bring_up_to_date(
             _drop_stubs_of_lost(storage)
     if restored.alias is not None:
         erased += _erase_accounts(restored.alias, erasures)
-        roll_ups.require_rebuild(restored.alias)  # what the archive has got since is not counted
+        if storage is not None:  # what the archive has got since is not counted
+            roll_ups.require_rebuild(restored.alias)
     if erasures.any:
         _scrub(restored)
     return erased

@@ -10,12 +10,13 @@ from django.db import connection, transaction
 from chat.maintenance.erasure.after_restore import bring_up_to_date
 from chat.maintenance.policy import Policy
 from storage import accounts
+from storage.accounts import roll_ups
 from storage.archive import generations
 from storage.archive.archive import Archive
 from storage.archive.files import Unchanging
 from storage.backups.base import RestoredDatabase
 from storage.dynamodb.client import Client
-from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock
+from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock, UsageOfUser
 from storage.sqlite.checkpoints import empty_log
 from storage.sqlite.file_format import Layout
 from storage.sqlite.statements import Statements
@@ -128,6 +129,18 @@ def test_requests_in_dynamodb(store, monkeypatch):
     bring_up_to_date(restored, POLICY)
     assert used["PutItem"] <= 1
     assert used.total() <= 3 + 5
+
+
+@pytest.mark.parametrize("has_interactions", [True, False], ids=["development", "production"])
+def test_usage_of_who_was_erased_goes_and_the_rest_is_counted_again(store, has_interactions):
+    store.fill(NOW - DAY, user_id="bob")
+    store.run("erase_user", "bob", now=NOW)
+    for user_id in ("bob", "carol"):
+        UsageOfUser.objects.create(day=NOW - DAY, user_id=user_id, model_used="m")
+    storage = store.storage if has_interactions else None
+    bring_up_to_date(RestoredDatabase(storage, "default", store.archive), POLICY)
+    assert [row.user_id for row in UsageOfUser.objects.all()] == ["carol"]
+    assert roll_ups.is_rebuild_due() == has_interactions
 
 
 @pytest.mark.parametrize("has_interactions", [True, False], ids=["development", "production"])

@@ -6,16 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from chat.maintenance import archiving, compaction
+from chat.maintenance import archiving, compaction, usage
 from chat.maintenance.erasure import erasing, ledger
 from chat.maintenance.erasure.attempt import Attempt
+from chat.maintenance.runs import Run
 from storage import accounts, get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.archive.rewriting import Rewriting
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import InteractionArchived, StorageError
-from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock
+from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock, UsageOfUser
 from storage.records.json import to_json
 from storage.sqlite import scrubbing
 from storage.sqlite.database import SqliteDatabase

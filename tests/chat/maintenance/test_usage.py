@@ -1,6 +1,7 @@
 """Usage is counted once, whatever becomes of an interaction; and can be counted again."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
 from django.db import connection
@@ -13,6 +14,7 @@ from chat.maintenance.runs import OutOfTime, Run
 from storage.accounts import forget_user, roll_ups
 from storage.exceptions import DamagedArchive, StorageError
 from storage.models import ArchivedInteraction, UsageOfModel, UsageOfUser
+from storage.startup import upgrades
 from tests.chat.lines import command
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -126,6 +128,22 @@ def test_the_upgrade_counts_what_was_there(filled):
     assert filled.storage.database.count_usage(5) <= datetime.now(UTC)
     filled.storage.delete_interaction_sync("i-0001")  # its stub knows its model now
     assert numbers(OLD, "a")[4:] == (0, 1)
+
+
+def test_the_migration_asks_for_that_where_anything_is_stored(filled):
+    migration = import_module("storage.migrations.0010_usage_changes")
+    assert not roll_ups.is_rebuild_due()
+    with connection.cursor() as cursor:
+        cursor.execute(migration.REBUILD_IF_ANY)
+    assert roll_ups.is_rebuild_due()
+    assert not upgrades._GOES_THROUGH.match(migration.REBUILD_IF_ANY)
+    roll_ups.end_rebuild()
+    for interaction_id in filled.hot():
+        filled.storage.delete_interaction_sync(interaction_id)
+    ArchivedInteraction.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute(migration.REBUILD_IF_ANY)
+    assert not roll_ups.is_rebuild_due()
 
 
 def test_what_is_saved_while_a_day_is_counted_is_counted_once(
