@@ -16,9 +16,11 @@ from django.conf import settings  # noqa: E402
 from config import orphans, stalled  # noqa: E402
 from config.wsgi import application  # noqa: E402  (the slow part of the start)
 from storage import get_storage  # noqa: E402
+from storage.startup import usage  # noqa: E402
 
 orphans.watch_parent()
 get_storage()  # reserves the disk space of its metrics now, as the disk may be full later
+usage.keep_counting()
 stalled.watch(application.admission, settings.PORT, settings.CLIENT_TIMEOUT)
 
 __all__ = ["application"]

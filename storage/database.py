@@ -20,10 +20,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-from storage.exceptions import ForeignTimes, InvalidInteraction
+from storage.exceptions import ForeignTimes, InvalidInteraction, StorageError
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import CHECKS_OF_STORED
@@ -39,6 +39,9 @@ from storage.records.words import Phrase
 
 Read = Callable[[str], ChatInteraction | None]
 """Returns the hot interaction with an id, or None."""
+
+Before = Mapping[str, ChatInteraction | Stub | None]
+"""What was under an id; None: nothing."""
 
 BeforeCommit = Callable[[ChatInteraction], None]
 """Called with the interaction that is about to be committed."""
@@ -56,6 +59,10 @@ ROWS_AT_ONCE = 100
 SEARCHED_AT_ONCE = 99
 """Rows that a search with filters reads in one step: with the one that shows whether more follow,
 as many as DynamoDB returns at once."""
+
+
+class Overtaken(StorageError):
+    """Others have changed what was being counted. Begin again."""
 
 
 class Database(ABC):
@@ -364,13 +371,14 @@ class Database(ABC):
         Override it where a deletion of a stub could not be counted otherwise.
         """
 
-    def snapshot(self) -> AbstractContextManager[None]:
-        """Reads in this block see one state, roll-ups of usage included. Write nothing in it.
+    def snapshot(self, day: date) -> AbstractContextManager[Callable[[], Before]]:
+        """Reads of a day's interactions and roll-ups in this block, as of its beginning.
 
-        Override it where the database can do that. Without it, what is compared with the roll-ups
-        may have changed since.
+        Yields a function that returns which interactions have changed since, by id, with what
+        they were: None if there was none. It is empty where reads see one state. It raises
+        Overtaken if that cannot be told; begin again. Write nothing in the block.
         """
-        return nullcontext()
+        return nullcontext(dict)
 
     # Locks.
 

@@ -44,14 +44,14 @@ def listens(port: int) -> bool:
 class DynamoDB:
     """ministack, with DynamoDB and S3; another one than the installed by `program`."""
 
-    def __init__(self, program: Any = Path(sys.executable).parent / "ministack") -> None:
+    def __init__(self, program: Any = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="ministack-")
         environment = {
             "GATEWAY_PORT": str(self.port),
             "BIND_HOST": "127.0.0.1",
-            "SERVICES": "dynamodb,s3",
+            "SERVICES": "dynamodb,dynamodbstreams,s3",
             "SFTP_ENABLED": "0",
             "IOT_MTLS_ENABLED": "0",
             "LOG_LEVEL": "ERROR",
@@ -59,7 +59,7 @@ class DynamoDB:
         }
         self._output = Path(self._folder.name, "output").open("wb")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [program],
+            [program] if program else [sys.executable, Path(__file__).parent / "ministack_gaps.py"],
             env=os.environ | environment,
             cwd=self._folder.name,
             stdout=self._output,

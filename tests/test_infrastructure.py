@@ -40,6 +40,8 @@ def test_the_template_has_the_table_alone_and_keeps_it(template):
 
 def test_every_parameter_of_create_table_is_in_the_template_as_it_is(properties):
     definition = table.definition()
+    # CloudFormation turns a stream on by naming what it has.
+    assert definition["StreamSpecification"].pop("StreamEnabled")
     assert {name: properties.get(name) for name in definition} == definition
 
 
@@ -189,7 +191,7 @@ def used_by_the_application():
     ]:
         if operation in asked:
             asked = asked - {operation} | {needed[part] for part in parts()}
-    return asked
+    return asked | FIND_THE_STREAM | operations("read_stream")
 
 
 def used_by_the_operator():
@@ -219,6 +221,10 @@ def in_list(value):
 
 
 TABLE = "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE"
+FIND_THE_STREAM = {"DescribeTable"}
+STREAMS = f"{TABLE}/stream/*"
+"""A stream's name is the time at which it was turned on."""
+
 INDEXES = {f"{TABLE}/index/{index.Meta.index_name}" for index in MODELS_OF_INDEXES}
 
 
@@ -236,7 +242,7 @@ def test_the_operations_of_the_source_are_found():
 
 
 def test_every_operation_is_written_out_where_it_is_called():
-    assert calls_without_a_plain_name("call", "request", "manage") == []
+    assert calls_without_a_plain_name("call", "request", "manage", "read_stream") == []
 
 
 def test_the_application_may_do_what_it_does_and_nothing_else():
@@ -249,20 +255,23 @@ def test_the_operator_may_do_what_dynamodb_table_does_and_nothing_else():
     assert allowed("operator").keys() == {f"dynamodb:{name}" for name in used_by_the_operator()}
 
 
-def test_the_application_may_query_the_indexes_and_all_else_on_the_table():
+def test_the_application_may_query_the_indexes_read_the_stream_and_all_else_on_the_table():
+    places = {f"dynamodb:{name}": {STREAMS} for name in operations("read_stream")}
+    places["dynamodb:Query"] = INDEXES
     for action, resources in allowed("application").items():
-        assert resources == (INDEXES if action == "dynamodb:Query" else {TABLE}), action
+        assert resources == places.get(action, {TABLE}), action
     assert '"IndexName"' in Path(lists.__file__).read_text(encoding="utf-8")
 
 
 def test_the_operator_sees_no_interaction():
     assert all(resources == {TABLE} for resources in allowed("operator").values())
-    assert allowed("operator").keys().isdisjoint(allowed("application"))
+    both = {f"dynamodb:{name}" for name in FIND_THE_STREAM}
+    assert allowed("operator").keys() & allowed("application").keys() == both
 
 
 @pytest.mark.parametrize("name", ["application", "operator"])
 def test_no_policy_has_a_wildcard_or_a_scan(name):
-    text = json.dumps(policy(name))
+    text = json.dumps(policy(name)).replace(STREAMS, "")
     assert "*" not in text
     assert "Scan" not in text
 

@@ -6,6 +6,7 @@ what is saved meanwhile may be counted before or after that: it stays exact, and
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TypeVar
@@ -15,13 +16,20 @@ from chat.maintenance.runs import Run
 from storage.accounts import roll_ups
 from storage.accounts.roll_ups import DayUsage, Numbers
 from storage.batched import batched
-from storage.exceptions import ForeignTimes, StorageError
+from storage.database import Before, Overtaken
+from storage.exceptions import ForeignTimes, StorageError, StorageUnavailable
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 
 ROWS_AT_ONCE = 100
 """Rows in memory: at most 40 MB."""
+
+ATTEMPTS = 5
+"""Times that a day is counted, if another process counts changes of it in between."""
+
+Found = tuple[ChatInteraction, str]
+"""A row, and its tier."""
 
 K = TypeVar("K")
 
@@ -123,19 +131,67 @@ def _complete_stubs(storage: Storage, day: date, run: Run) -> None:
 
 def _compared(storage: Storage, day: date, run: Run, report: Rebuilt) -> DayUsage:
     """What must be added to the roll-ups of a day."""
-    with storage.database.snapshot():
-        stored, counted = roll_ups.of_day(day), DayUsage()
-        for row in _hot(storage, day):
-            run.check_time()
-            _count(counted, row, "hot")
-        for row in _cold(storage, day):
-            run.check_time()
-            _count(counted, row, "cold")
+    for _ in range(ATTEMPTS):
+        with suppress(Overtaken):
+            stored, counted = _stored_and_counted(storage, day, run)
+            break
+    else:
+        raise StorageUnavailable(
+            f"Usage of {day} was counted by others again and again; try again."
+        )
     report.interactions += sum(numbers["interactions"] for numbers in counted.models.values())
     models = _corrections(stored.models, counted.models)
     users = _corrections(stored.users, counted.users)
     report.corrected += len(models) + len(users)
     return DayUsage(models, users)
+
+
+def _stored_and_counted(storage: Storage, day: date, run: Run) -> tuple[DayUsage, DayUsage]:
+    """The roll-ups of a day, and what they should be, as of one moment.
+
+    Where reads may see what was changed since, the day is read once more, with its ids: those that
+    have changed count as what they were.
+    """
+    with storage.database.snapshot(day) as changed:
+        stored, counted = roll_ups.of_day(day), DayUsage()
+        for row, tier in _rows(storage, day, run):
+            _count(counted, row, tier)
+        if changed():
+            found = {
+                row.interaction_id: (_numbers_only(row), tier)
+                for row, tier in _rows(storage, day, run)
+            }
+            counted = DayUsage()
+            for row, tier in _as_it_was(found, changed()):
+                _count(counted, row, tier)
+    return stored, counted
+
+
+def _rows(storage: Storage, day: date, run: Run) -> Iterator[Found]:
+    for row in _hot(storage, day):
+        run.check_time()
+        yield row, "hot"
+    for row in _cold(storage, day):
+        run.check_time()
+        yield row, "cold"
+
+
+def _numbers_only(row: ChatInteraction) -> ChatInteraction:
+    """A row without its text: a whole day of them is kept in memory."""
+    row.message, row.response = "", row.response[:1]
+    return row
+
+
+def _as_it_was(found: dict[str, Found], before: Before) -> Iterator[Found]:
+    for interaction_id, was in before.items():
+        now = found.pop(interaction_id, None)
+        if isinstance(was, ChatInteraction):
+            found[interaction_id] = was, "hot"
+        elif was is not None:  # a stub, which does not have all numbers
+            if now is None or now[1] != "cold":
+                raise Overtaken
+            found[interaction_id] = now
+    yield from found.values()
 
 
 def _corrections(stored: dict[K, Numbers], counted: dict[K, Numbers]) -> dict[K, Numbers]:

@@ -6,7 +6,7 @@ its own ("Ada's phone"), the admin's log entries about such keys, and the roll-u
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
@@ -14,10 +14,14 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from storage.accounts import api_keys, roll_ups
-from storage.models import ApiKey, ApiKeyUse
+from storage.archive.pseudonyms import pseudonym
+from storage.models import ApiKey, ApiKeyUse, ForgottenUser
 from storage.sql_errors import translated
 from storage.sqlite import scrubbing
 from storage.sqlite.statements import Statements
+
+REMEMBERED_FOR = timedelta(days=2)
+"""DynamoDB's streams know what was before for half of that."""
 
 LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -64,9 +68,17 @@ def forget_user(user_id: str, alias: str = "default", until: datetime = LATEST) 
         bound.delete()
         ApiKey.objects.using(alias).filter(pk__in=found["key_names"]).update(name=F("prefix"))
         roll_ups.rows_of_user(user_id, alias, last=until.date()).delete()
+        _remember(user_id, alias, min(until, datetime.now(UTC)))
     if found["api_keys"]:
         api_keys.forget()
     return {kind: len(keys) for kind, keys in found.items()}
+
+
+def _remember(user_id: str, alias: str, at: datetime) -> None:
+    """Keep what a table's stream tells later of the time before from bringing roll-ups back."""
+    forgotten = ForgottenUser.objects.using(alias)
+    forgotten.filter(at__lt=at - REMEMBERED_FOR).delete()
+    forgotten.update_or_create(pseudonym=pseudonym(user_id), defaults={"at": at})
 
 
 def _found(user_id: str, alias: str, until: datetime) -> dict[str, list[Any]]:

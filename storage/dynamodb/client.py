@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore import xform_name
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 from pynamodb.connection.base import Connection
 from pynamodb.models import Model
 
 from storage.cache.breaker import CircuitBreaker
 from storage.dynamodb.items import Item
-from storage.dynamodb.mirror import RETRIES
+from storage.dynamodb.mirror import CONNECT_SECONDS, READ_SECONDS, RETRIES
 from storage.exceptions import StorageUnavailable
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,20 @@ class TableMissing(StorageUnavailable):
         )
 
 
+class StreamTrimmed(StorageUnavailable):
+    """A part of the stream is older than 24 hours, and DynamoDB has removed it."""
+
+
+class IteratorExpired(StorageUnavailable):
+    """An iterator of the stream was not used for 15 minutes. Get a new one."""
+
+
+OF_STREAMS: dict[str, type[StorageUnavailable]] = {
+    "TrimmedDataAccessException": StreamTrimmed,
+    "ExpiredIteratorException": IteratorExpired,
+}
+
+
 class Client:
     """DynamoDB's operations on one table, each with a time limit.
 
@@ -82,6 +97,8 @@ class Client:
         self._stalled = False
         self._breaker = CircuitBreaker(longest=LONGEST_CALL)
         self._guarded: Any = None
+        self._streams: Any = None
+        self._making_streams = threading.Lock()
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call an operation on items of this table."""
@@ -105,6 +122,38 @@ class Client:
         """Call an operation on tables. Not by `dispatch`, which asks for the consumed capacity."""
         method = getattr(self._connection.client, xform_name(operation))
         return self._asked(operation, lambda: method(**parameters))
+
+    def read_stream(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call an operation on the table's stream. Raises StreamTrimmed and IteratorExpired.
+
+        It has connections of its own, and whether it answers says nothing about the table.
+        """
+        method = getattr(self._client_of_streams(), xform_name(operation))
+        try:
+            return dict(method(**parameters))
+        except ClientError as error:
+            if kind := OF_STREAMS.get(_code(error)):
+                raise kind(f"DynamoDB did not complete {operation}: {_code(error)}.") from error
+            raise _translated(operation, error) from error
+        except BotoCoreError as error:
+            raise _unavailable(operation, type(error).__name__) from error
+
+    def _client_of_streams(self) -> Any:
+        with self._making_streams:  # 30 ms, and botocore's sessions are not thread-safe
+            if self._streams is None:
+                connection = self._connection
+                config = Config(
+                    connect_timeout=CONNECT_SECONDS,
+                    read_timeout=READ_SECONDS,
+                    retries={"total_max_attempts": RETRIES + 1, "mode": "standard"},
+                )
+                self._streams = connection.session.create_client(
+                    "dynamodbstreams",
+                    connection.region,
+                    endpoint_url=connection.host or None,
+                    config=config,
+                )
+            return self._streams
 
     def _dispatch(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         self._guard()

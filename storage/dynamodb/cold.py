@@ -101,6 +101,22 @@ def adopt(
     return rounds.compared(adopt_one, interactions) == len(interactions)
 
 
+def complete(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str) -> None:
+    """See `Database.complete_stubs`."""
+
+    def complete_one(interaction: ChatInteraction, stored: Item | None) -> bool:
+        if stored is None or "model_used" in stored or stored["archived_in"]["S"] != segment:
+            return False
+        stub = items.to_stub_item(interaction, segment, items.new_version())
+        return _put(
+            rounds.client,
+            stub,
+            condition(expressions.SAME_VERSION, expected=stored["version"]["S"]),
+        )
+
+    rounds.compared(complete_one, interactions)
+
+
 def drop(rounds: Rounds, interaction_ids: Sequence[str], segment: str) -> int:
     """See `Database.drop_stubs`."""
     return rounds.delete_ids(interaction_ids, condition(expressions.STUB_OF, segment=segment))

@@ -1,15 +1,17 @@
 """DynamoDBDatabase: interactions in a DynamoDB table."""
 
+import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from contextlib import AbstractContextManager
+from datetime import date, datetime
 from itertools import islice
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from storage.database import BeforeCommit, Database, Read, apply_changes
+from storage.database import Before, BeforeCommit, Database, Read, apply_changes
 from storage.dynamodb import (
     advice,
     answers,
@@ -22,6 +24,7 @@ from storage.dynamodb import (
     lists,
     locks,
     saves,
+    usage_recount,
     writes,
 )
 from storage.dynamodb.client import Client, ConditionFailed, TransactionCanceled
@@ -29,6 +32,7 @@ from storage.dynamodb.expressions import condition
 from storage.dynamodb.items import Item, key_of
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import Rounds
+from storage.dynamodb.usage import UsageFollower
 from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -56,6 +60,7 @@ class DynamoDBDatabase(Database):
         # Two of the calls stay for others, whatever comes in batches.
         self._batches = ThreadPoolExecutor(max(threads - 2, 1), thread_name_prefix="batches")
         self._rounds = Rounds(client, self._executor)
+        self._usage = UsageFollower(client)
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
         item = self._hot_item(interaction_id)
@@ -199,7 +204,14 @@ class DynamoDBDatabase(Database):
         return 0
 
     def count_usage(self, seconds: float) -> datetime | None:
-        return None
+        return self._usage.follow(seconds)
+
+    def complete_stubs(self, interactions: Sequence[ChatInteraction], segment: str) -> None:
+        cold.complete(self._rounds, interactions, segment)
+
+    def snapshot(self, day: date) -> AbstractContextManager[Callable[[], Before]]:
+        follow = functools.partial(self._usage.follow, usage_recount.FOLLOW_SECONDS)
+        return usage_recount.snapshot(self.client, day, follow, self.index_lag_seconds)
 
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         return locks.acquire(self.client, name, owner, seconds)

@@ -89,9 +89,12 @@ def to_completion(interaction: ChatInteraction, version: str) -> Item:
 
 
 def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> Item:
-    """Returns the stub that replaces a cold interaction. It is in no index."""
+    """Returns the stub that replaces a cold interaction. It is in no index.
+
+    The model is for the roll-ups of usage, once the stub goes.
+    """
     item = to_item(interaction, version)
-    kept = ("interaction_id", "created_at", "expires_at", "version")
+    kept = ("interaction_id", "created_at", "expires_at", "version", "model_used")
     return {name: item[name] for name in kept} | {"archived_in": {"S": segment}}
 
 

@@ -83,7 +83,8 @@ class InteractionItem(Model):
     """A hash of the model, and the position: sorts by model, then by time."""
     archived_in = UnicodeAttribute(null=True)
     """The segment of the archive that has the interaction. Only a stub has this attribute, and no
-    others than `interaction_id`, `created_at`, `expires_at` and `version`."""
+    others than `interaction_id`, `created_at`, `expires_at`, `version` and, since 0.3,
+    `model_used`."""
 
     of_user = OfUser()
     newest = Newest()

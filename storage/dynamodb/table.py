@@ -6,6 +6,7 @@ from typing import Any
 
 from pynamodb.constants import KEYS_ONLY
 
+from storage.dynamodb import stream
 from storage.dynamodb.client import Client, TableMissing
 from storage.dynamodb.mirror import Answers, InteractionItem, Newest, OfUser
 from storage.exceptions import StorageUnavailable
@@ -41,6 +42,7 @@ def definition() -> dict[str, Any]:
         ],
         "GlobalSecondaryIndexes": indexes,
         "BillingMode": "PAY_PER_REQUEST",
+        "StreamSpecification": dict(stream.SPECIFICATION),
         "DeletionProtectionEnabled": True,
         "Tags": [{"Key": key, "Value": value} for key, value in TAGS.items()],
     }
@@ -79,6 +81,8 @@ def differences(client: Client) -> list[str]:
         found.append(f"The table is {status}; it must be ACTIVE.")
     if _billing(table) != "PAY_PER_REQUEST":
         found.append("The billing is provisioned; it must be on demand.")
+    if problem := _stream_problem(table):
+        found.append(problem)
     if not table.get("DeletionProtectionEnabled"):
         found.append("The deletion protection is off.")
     found += [problem for index in _INDEXES if (problem := _index_problem(table, index))]
@@ -113,6 +117,7 @@ def describe(client: Client) -> Description:
             f"{index.get('IndexName')} ({index.get('IndexStatus', UNKNOWN)})"
             for index in table.get("GlobalSecondaryIndexes", [])
         ),
+        "stream": _view_of_stream(table) or "off",
         "TTL": _ttl(client) or "off",
         "point-in-time recovery": "on" if _has_recovery(client) else "off",
         "deletion protection": "on" if table.get("DeletionProtectionEnabled") else "off",
@@ -124,6 +129,7 @@ def _steps(client: Client) -> list[tuple[str, Callable[[Client], bool]]]:
     return [
         ("set billing on demand", _set_billing),
         *((f"added the index {index['IndexName']}", _adder(index)) for index in _INDEXES),
+        ("turned the stream on", _set_stream),
         ("turned TTL on", _set_ttl),
         ("turned point-in-time recovery on", _set_recovery),
         ("turned deletion protection on", _set_protection),
@@ -153,6 +159,15 @@ def _adder(index: dict[str, Any]) -> Callable[[Client], bool]:
         return True
 
     return add
+
+
+def _set_stream(client: Client) -> bool:
+    if _view_of_stream(_describe(client)):
+        return False  # maybe of another kind, which DynamoDB cannot change
+    specification = stream.SPECIFICATION
+    client.manage("UpdateTable", TableName=client.table, StreamSpecification=specification)
+    _wait_until_active(client)
+    return True
 
 
 def _set_ttl(client: Client) -> bool:
@@ -242,6 +257,22 @@ def _ttl(client: Client) -> str | None:
     found = answer.get("TimeToLiveDescription", {})
     on = found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
     return str(found.get("AttributeName")) if on else None
+
+
+def _view_of_stream(table: Description) -> str | None:
+    """Returns what the stream has of each change, or None if it is off."""
+    found = table.get("StreamSpecification", {})
+    return str(found.get("StreamViewType", UNKNOWN)) if found.get("StreamEnabled") else None
+
+
+def _stream_problem(table: Description) -> str | None:
+    view = _view_of_stream(table)
+    if view is None:
+        return "The stream is off; without it no usage is counted."
+    if not stream.is_on(table):
+        expected = stream.SPECIFICATION["StreamViewType"]
+        return f"The stream has {view}; it must have {expected}. Turn it off, then create it."
+    return None
 
 
 def _ttl_problem(client: Client) -> str | None:

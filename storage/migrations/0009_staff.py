@@ -75,6 +75,16 @@ class Migration(migrations.Migration):
             ["DROP TRIGGER audit_entry_is_not_changed", "DROP TRIGGER audit_entry_stays"],
         ),
         migrations.CreateModel(
+            name='ForgottenUser',
+            fields=[
+                ('pseudonym', models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='ModelPrice',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -96,9 +106,9 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('stream', models.CharField(help_text="The stream's ARN.", max_length=255)),
                 ('shard', models.CharField(max_length=128)),
-                ('sequence', models.CharField(blank=True, default='', max_length=64)),
-                ('counted_until', models.DateTimeField(null=True)),
-                ('is_closed', models.BooleanField(default=False)),
+                ('sequence', models.CharField(blank=True, default='', help_text='The last change that is counted.', max_length=64)),
+                ('counted_until', models.DateTimeField()),
+                ('is_closed', models.BooleanField(default=False, help_text='It has ended, and is counted.')),
             ],
             options={
                 'default_permissions': (),

@@ -8,6 +8,7 @@ from storage.models.intake import IntakeCount
 from storage.models.interaction import ChatInteraction
 from storage.models.lock import Lock
 from storage.models.usage import (
+    ForgottenUser,
     ModelPrice,
     StreamPosition,
     UsageOfModel,
@@ -21,6 +22,7 @@ __all__ = [
     "ArchivedInteraction",
     "AuditEntry",
     "ChatInteraction",
+    "ForgottenUser",
     "IdempotencyRecord",
     "IntakeCount",
     "Lock",

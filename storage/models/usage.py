@@ -84,9 +84,11 @@ class StreamPosition(models.Model):
 
     stream = models.CharField(max_length=255, help_text="The stream's ARN.")
     shard = models.CharField(max_length=128)
-    sequence = models.CharField(max_length=64, blank=True, default="")
-    counted_until = models.DateTimeField(null=True)
-    is_closed = models.BooleanField(default=False)
+    sequence = models.CharField(
+        max_length=64, blank=True, default="", help_text="The last change that is counted."
+    )
+    counted_until = models.DateTimeField()
+    is_closed = models.BooleanField(default=False, help_text="It has ended, and is counted.")
 
     class Meta:
         default_permissions = ()
@@ -96,6 +98,22 @@ class StreamPosition(models.Model):
 
     def __str__(self) -> str:
         return self.shard
+
+
+class ForgottenUser(models.Model):
+    """That a user was erased: what the stream tells of the time before counts for nobody.
+
+    Needed for as long as a stream keeps changes, a day.
+    """
+
+    pseudonym = models.CharField(max_length=32, primary_key=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.pseudonym
 
 
 class ModelPrice(models.Model):

@@ -4,13 +4,13 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import expiry
-from storage.database import BeforeCommit, Database, Read, apply_changes
+from storage.database import Before, BeforeCommit, Database, Read, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -300,9 +300,9 @@ class SqliteDatabase(Database):
             usage.complete_stubs(self._statements, interactions, segment)
 
     @contextmanager
-    def snapshot(self) -> Iterator[None]:
+    def snapshot(self, day: date) -> Iterator[Callable[[], Before]]:
         with translated, self._statements.snapshot():
-            yield
+            yield dict
 
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         with translated:

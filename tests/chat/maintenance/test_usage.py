@@ -263,5 +263,8 @@ def test_a_user_is_looked_up_by_the_index(filled):
 def test_errors_of_the_database_are_errors_of_the_storage(filled, monkeypatch):
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE storage_usagerebuild RENAME TO elsewhere")
-    with pytest.raises(StorageError):
-        filled.storage.database.count_usage(5)
+        try:
+            with pytest.raises(StorageError):
+                filled.storage.database.count_usage(5)
+        finally:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO storage_usagerebuild")

@@ -101,6 +101,7 @@ def test_describe_shows_the_state_in_aligned_lines(client, call):
         "items, some hours ago": "0",
         "bytes, some hours ago": "0",
         "indexes": ", ".join(f"{name} (ACTIVE)" for name in INDEXES),
+        "stream": "NEW_AND_OLD_IMAGES",
         "TTL": "expires_at",
         "point-in-time recovery": "on",
         "deletion protection": "on",
@@ -214,6 +215,11 @@ REPAIRABLE = {
         ["The billing is provisioned; it must be on demand."],
         ["set billing on demand"],
     ),
+    "no stream": (
+        lambda client: make(client, StreamSpecification=None),
+        ["The stream is off; without it no usage is counted."],
+        ["turned the stream on"],
+    ),
     "no TTL": (
         no_ttl,
         ["The TTL is off; it must be on, with the attribute expires_at."],
@@ -322,6 +328,16 @@ def test_a_ttl_on_another_attribute_is_named_and_left(client, call):
     assert call("check") == (1, [], [problem])
     assert call("create") == (1, [], [problem])
     assert "created_at" in " ".join(call("describe")[1])
+
+
+def test_a_stream_without_old_images_is_named_and_left(client, call):
+    make(client, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"})
+    problem = (
+        "The stream has NEW_IMAGE; it must have NEW_AND_OLD_IMAGES. Turn it off, then create it."
+    )
+    assert call("check") == (1, [], [problem])
+    assert call("create") == (1, [], [problem])
+    assert "NEW_IMAGE" in " ".join(call("describe")[1])
 
 
 def test_everything_wrong_at_once_is_a_line_each(client, call):
