@@ -33,20 +33,19 @@ NOTHING = "nothing there"
 
 def needs(*permissions):
     """Staff with one of these; several that are needed together are joined with a +."""
-    return set(permissions)
+    return frozenset(permissions)
 
 
-def of_model(name, view=(), **others):
+def of_model(name):
     """What Django's pages of a model need."""
-    pages = {
-        "": {f"view_{name}", f"change_{name}", *view},
-        "add/": {f"add_{name}"},
-        "<object_id>/change/": {f"view_{name}", f"change_{name}", *view},
-        "<object_id>/history/": {f"view_{name}", f"change_{name}", *view},
-        "<object_id>/delete/": {f"delete_{name}"},
+    return {
+        "": needs(f"view_{name}", f"change_{name}"),
+        "add/": needs(f"add_{name}"),
+        "<object_id>/change/": needs(f"view_{name}", f"change_{name}"),
+        "<object_id>/history/": needs(f"view_{name}", f"change_{name}"),
+        "<object_id>/delete/": needs(f"delete_{name}"),
         "<object_id>/": ELSEWHERE,
     }
-    return pages | others
 
 
 VIEW = needs("view_chatinteraction")
