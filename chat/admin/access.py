@@ -10,9 +10,9 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from chat.admin.auditing import Audited
+from chat.admin.auditing import Audited, record
 from chat.admin.pages import unavailable
 from chat.admin.theme import ThemedModelAdmin
 from storage.accounts.audit_log import Action
@@ -33,6 +33,21 @@ RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 def _is_superuser(request: HttpRequest) -> bool:
     return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
+
+
+def own_password(request: HttpRequest) -> HttpResponse:
+    """Django's page on which staff change their own password, if that is in the audit log, too."""
+    view = admin.site.admin_view(admin.site.password_change, cacheable=True)
+    is_staff = admin.site.has_permission(request)
+    try:
+        with transaction.atomic():
+            response = view(request)
+            if is_staff and request.method == "POST" and response.status_code == 302:
+                details = {"account": request.user.get_username(), "fields": ["password"]}
+                record(request, Action.STAFF_CHANGED, details={"change": "changed", **details})
+            return response
+    except StorageError as error:
+        return unavailable(request, error)
 
 
 @admin.register(User)
