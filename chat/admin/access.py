@@ -63,7 +63,8 @@ class StaffAdmin(Audited, BaseUserAdmin, BaseAdmin):
         groups = sorted(changed.groups.values_list("name", flat=True))
         permissions = sorted(changed.user_permissions.values_list("codename", flat=True))
         details = {"rights": rights, "groups": groups, "permissions": permissions}
-        return {"details": {"account": changed.get_username(), **details}}
+        # With the number: the name may be what was changed.
+        return {"details": {"account": changed.get_username(), "number": changed.pk, **details}}
 
     def user_change_password(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         """Set another one's password, if that is in the audit log, too."""
