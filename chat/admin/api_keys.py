@@ -28,6 +28,7 @@ from chat.admin.key_rotation import audit_of, made
 from chat.admin.theme import ThemedModelAdmin
 from storage.accounts import key_use
 from storage.accounts.audit_log import Action
+from storage.exceptions import StorageError
 from storage.models import ApiKey
 
 if TYPE_CHECKING:
@@ -159,7 +160,10 @@ class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
     def use(self, api_key: ApiKey) -> str:
         """The days on which calls came with the key, as a table."""
         today = timezone.now().date()
-        days = key_use.of_key(api_key.prefix, today - timedelta(days=SHOWN_DAYS - 1), today)
+        try:
+            days = key_use.of_key(api_key.prefix, today - timedelta(days=SHOWN_DAYS - 1), today)
+        except StorageError as error:
+            return str(error)
         context = {"days": days, "shown_days": SHOWN_DAYS}
         return render_to_string("admin/storage/apikey/use.html", context)
 
