@@ -28,6 +28,7 @@ from chat.admin.key_rotation import audit_of, made
 from chat.admin.theme import ThemedModelAdmin
 from storage.accounts import key_use
 from storage.accounts.audit_log import Action
+from storage.exceptions import StorageError
 from storage.models import ApiKey
 
 if TYPE_CHECKING:
@@ -159,7 +160,10 @@ class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
     def use(self, api_key: ApiKey) -> str:
         """The days on which calls came with the key, as a table."""
         today = timezone.now().date()
-        days = key_use.of_key(api_key.prefix, today - timedelta(days=SHOWN_DAYS - 1), today)
+        try:
+            days = key_use.of_key(api_key.prefix, today - timedelta(days=SHOWN_DAYS - 1), today)
+        except StorageError as error:
+            return str(error)
         context = {"days": days, "shown_days": SHOWN_DAYS}
         return render_to_string("admin/storage/apikey/use.html", context)
 
@@ -169,7 +173,7 @@ class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
         if not getattr(api_key, "can_be_rotated", False):
             return "Not possible: the key is revoked or expired, or you may not make such a key."
         url = reverse("admin:storage_apikey_rotate", args=[quote(api_key.pk)])
-        return format_html('<a href="{}">Rotate this key…</a>', url)
+        return format_html('<a class="rotate" href="{}">Rotate this key…</a>', url)
 
     def get_urls(self) -> list[URLPattern]:
         """The page on which a key is rotated, besides Django's."""

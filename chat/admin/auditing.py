@@ -12,6 +12,7 @@ from chat.api.addresses import address_of
 from storage.accounts import audit_log
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
+from storage.sql_errors import translated
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ class Audited:
 
     def _or_unavailable(self, view: Any, request: HttpRequest, *args: Any, **options: Any) -> Any:
         try:
-            return view(request, *args, **options)
+            with translated:
+                return view(request, *args, **options)
         except StorageError as error:
             return unavailable(request, error)
 

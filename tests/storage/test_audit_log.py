@@ -153,15 +153,19 @@ def test_odd_texts_are_kept_as_far_as_a_database_can():
     assert audit_chain.verify().entries == 1
 
 
-@pytest.mark.parametrize("attempt", ["update", "delete", "delete all"])
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda: ENTRIES.filter(pk=1).update(staff="eve"),
+        lambda: ENTRIES.filter(pk=1).delete(),
+        lambda: ENTRIES.all().delete(),
+    ],
+    ids=["change", "delete", "delete all"],
+)
 def test_the_database_refuses_changes(attempt):
     write(2)
-    change = {
-        "update": lambda: ENTRIES.filter(pk=1).update(staff="eve"),
-        "delete": lambda: ENTRIES.filter(pk__lte=1).delete(),
-    }.get(attempt, lambda: ENTRIES.filter(pk__lte=9).delete())
     with pytest.raises(IntegrityError, match="append-only"):
-        change()
+        attempt()
     assert ENTRIES.count() == 2
 
 
