@@ -33,7 +33,7 @@ class Facts:
     archived_from: datetime | None
     is_due: bool
     deleted_from: datetime | None
-    hold: holds.Hold | None
+    hold: holds.Hold | None = field(repr=False)
     is_hold_known: bool
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from django.utils.safestring import SafeString
 
 from chat.admin import masking, parts
-from chat.admin.markdown import render
 from storage.records.json import Record
 
 TEXTS = {"message": "Message", "response": "Response"}
@@ -61,19 +60,27 @@ def panels(record: Record, view: str, part: int, *, is_masked: bool) -> Shown | 
     """The panels for a view (`text`, `raw` or `json`); None if there is no such part."""
     if is_masked:
         record = record | {name: masking.hidden(record[name]) for name in TEXTS if record[name]}
-    if view == "json":
-        written = json.dumps(record, ensure_ascii=False, indent=2)
-        pieces = {"json": parts.split(written, to_render=False)}
-    elif is_masked:
-        pieces = {name: [record[name]] for name in TEXTS}
-    else:
-        pieces = {name: parts.split(record[name], to_render=view == "text") for name in TEXTS}
+    pieces = _pieces(record, view, is_masked)
     count = max(map(len, pieces.values()))
     if part > count:
         return None
     is_hidden = is_masked and view != "json"
     shown = [_panel(kind, found, view, part, is_hidden) for kind, found in pieces.items()]
     return Shown(tuple(shown), part, count)
+
+
+def _pieces(record: Record, view: str, is_masked: bool) -> dict[str, list[str]]:
+    """The parts of what a view shows."""
+    if view == "json":
+        return {"json": parts.split(json.dumps(record, ensure_ascii=False, indent=2))}
+    texts = [record[name] for name in TEXTS]
+    if is_masked:
+        return {name: [text] for name, text in zip(TEXTS, texts, strict=True)}
+    limits = parts.shares(*texts) if view == "text" else (0, 0)
+    return {
+        name: parts.split(text, to_render=limit)
+        for name, text, limit in zip(TEXTS, texts, limits, strict=True)
+    }
 
 
 def _panel(kind: str, pieces: list[str], view: str, part: int, is_hidden: bool) -> Panel:
@@ -84,10 +91,16 @@ def _panel(kind: str, pieces: list[str], view: str, part: int, is_hidden: bool) 
     if is_hidden:
         return Panel(title, kind, hidden=text)
     is_first = view == "text" and part == 1
-    html = render(text) if is_first else None
+    html = _rendered(text) if is_first else None
     notes = []
     if is_first and html is None:
         notes.append(UNRENDERED)
     if _TURNS.search(text):
         notes.append(TURNED)
     return Panel(title, kind, text, html, notes=tuple(notes))
+
+
+def _rendered(text: str) -> SafeString | None:
+    from chat.admin.markdown import render  # takes 60 ms, which every command would wait for
+
+    return render(text)

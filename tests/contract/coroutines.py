@@ -5,6 +5,7 @@ from storage.records.json import from_json
 from storage.records.outcomes import Outcome
 from storage.records.pages import PageQuery
 from storage.records.questions import Question
+from storage.records.searches import Search
 from tests.contract.calls import CoroutineCalls, fields, ids
 
 
@@ -51,6 +52,9 @@ class CoroutinesContract:
         of_all = calls.list_interactions_json(PageQuery()).items
         assert [from_json(item).interaction_id for item in of_all] == everyones
         assert calls.list_user_interactions_json("ada", PageQuery()).items == of_all
+        assert ids(calls.search_interactions(Search()).interactions) == everyones
+        around = calls.neighbours(calls.get_interaction(everyones[1]))
+        assert ids([around.next, around.previous]) == [everyones[0], everyones[2]]
 
         assert calls.update_interaction("s", {"response": "changed"}).response == "changed"
         assert calls.delete_interaction("s") is True

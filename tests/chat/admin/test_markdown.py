@@ -137,7 +137,7 @@ COSTLY = {
 
 @pytest.mark.parametrize("name", COSTLY)
 def test_costly_texts_are_not_rendered(name):
-    assert render(parts.split(COSTLY[name], to_render=True)[0]) is None
+    assert render(parts.split(COSTLY[name], to_render=parts.PART)[0]) is None
 
 
 def test_what_is_usual_is_rendered():
@@ -145,7 +145,7 @@ def test_what_is_usual_is_rendered():
     links = "[text](https://x.example/) and `code` and *more*.\n\n" * 800
     code = "```python\n" + "values[key] = [first(item) for item in items]\n" * 1500 + "```\n"
     for text in (table, links, code, "word " * 15_000, "e" + "\u0301" * 3000):
-        first, *others = parts.split(text, to_render=True)
+        first, *others = parts.split(text, to_render=parts.PART)
         assert render(first) is not None
         assert others == []
 
@@ -157,13 +157,20 @@ def test_what_is_usual_is_rendered():
     ids=lambda text: repr(text[:8]),
 )  # fmt: skip
 def test_parts_are_the_whole_text_and_none_is_too_long(text):
-    for to_render in (True, False):
+    for to_render in (0, parts.PART // 2, parts.PART):
         found = parts.split(text, to_render=to_render)
         assert "".join(found) == text
         assert all(len(part.encode()) <= parts.PART for part in found)
-        assert len(found) <= 2 + 8 * len(text.encode()) / parts.PART
+        assert len(found) <= 3 + 8 * len(text.encode()) / parts.PART
 
 
 def test_parts_end_with_a_line():
     text = "a line of some words\n" * 20_000
-    assert all(part.endswith("words\n") for part in parts.split(text, to_render=False))
+    assert all(part.endswith("words\n") for part in parts.split(text))
+
+
+def test_two_texts_share_what_a_page_may_cost():
+    long, short = "word " * 30_000, "word " * 200
+    assert parts.shares(long, long) == (parts.PART // 2, parts.PART // 2)
+    assert parts.shares(long, short) == (parts.PART - len(short), parts.PART // 2)
+    assert parts.shares(short, long) == (parts.PART // 2, parts.PART - len(short))
