@@ -218,7 +218,7 @@ SECRET_KEY_FALLBACKS = Variable(
     "list",
     "",
     "Earlier values of `SECRET_KEY`, the latest first. What they signed stays valid, and users are "
-    "found by them in the archive. Keep each one for as long as interactions are kept.",
+    "found by them in the archive and the audit log. Keep each one for as long as these are kept.",
 )
 DEBUG = Variable("DEBUG", "boolean", "false", "Show tracebacks in the browser. Never in public.")
 DATA_DIR = Variable("DATA_DIR", "path", "var", "The folder for what the application keeps on disk.")

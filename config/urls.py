@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from chat import health
+from chat.admin.access import own_password
 from chat.admin.login import login
 from chat.api import urls as api_urls
 from chat.ingest import urls as ingest_urls
@@ -28,6 +29,7 @@ urlpatterns = [
     path("readyz", health.ready, name="readyz"),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("admin/login/", login),
+    path("admin/password_change/", own_password),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
 ]

@@ -10,9 +10,9 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from chat.admin.auditing import Audited
+from chat.admin.auditing import Audited, record
 from chat.admin.pages import unavailable
 from chat.admin.theme import ThemedModelAdmin
 from storage.accounts.audit_log import Action
@@ -35,6 +35,21 @@ def _is_superuser(request: HttpRequest) -> bool:
     return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
 
 
+def own_password(request: HttpRequest) -> HttpResponse:
+    """Django's page on which staff change their own password, if that is in the audit log, too."""
+    view = admin.site.admin_view(admin.site.password_change, cacheable=True)
+    is_staff = admin.site.has_permission(request)
+    try:
+        with transaction.atomic():
+            response = view(request)
+            if is_staff and request.method == "POST" and response.status_code == 302:
+                details = {"account": request.user.get_username(), "fields": ["password"]}
+                record(request, Action.STAFF_CHANGED, details={"change": "changed", **details})
+            return response
+    except StorageError as error:
+        return unavailable(request, error)
+
+
 @admin.register(User)
 class StaffAdmin(Audited, BaseUserAdmin, BaseAdmin):
     """Users. Whoever is no superuser changes only users without rights, and gives none."""
@@ -48,7 +63,8 @@ class StaffAdmin(Audited, BaseUserAdmin, BaseAdmin):
         groups = sorted(changed.groups.values_list("name", flat=True))
         permissions = sorted(changed.user_permissions.values_list("codename", flat=True))
         details = {"rights": rights, "groups": groups, "permissions": permissions}
-        return {"details": {"account": changed.get_username(), **details}}
+        # With the number: the name may be what was changed.
+        return {"details": {"account": changed.get_username(), "number": changed.pk, **details}}
 
     def user_change_password(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         """Set another one's password, if that is in the audit log, too."""

@@ -169,7 +169,7 @@ class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
         if not getattr(api_key, "can_be_rotated", False):
             return "Not possible: the key is revoked or expired, or you may not make such a key."
         url = reverse("admin:storage_apikey_rotate", args=[quote(api_key.pk)])
-        return format_html('<a href="{}">Rotate this key…</a>', url)
+        return format_html('<a class="rotate" href="{}">Rotate this key…</a>', url)
 
     def get_urls(self) -> list[URLPattern]:
         """The page on which a key is rotated, besides Django's."""

@@ -26,7 +26,8 @@ def record_reading(
             "you interactions without them."
         )
     user_id = arguments.get("user_id", "") or request.GET.get("user_id", "")
-    interaction_id = arguments.get("interaction_id", "")
+    # Of other calls it is a part of the address: `interactions/search/`.
+    interaction_id = arguments.get("interaction_id", "") if name == "get_interaction" else ""
     audit_log.record(
         _action(name, interaction_id),
         call.caller.staff,

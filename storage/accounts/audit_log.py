@@ -24,7 +24,7 @@ TEXT_LENGTH = 255
 """Characters of a text in the details, at most."""
 
 NOT_KEPT = frozenset({"user", "user_id", "text", "q", "message", "response"})
-"""Names that no details have: a user goes into `user_id`, and what was said nowhere."""
+"""Names of details that are no text: a user goes into `user_id`, and what was said nowhere."""
 
 
 class Action(StrEnum):
@@ -66,7 +66,8 @@ def record(
 
     Of `user_id` only the pseudonym is kept, also within the reason.
     """
-    if forbidden := NOT_KEPT & set(details or ()):
+    texts = {name for name, value in (details or {}).items() if isinstance(value, str)}
+    if forbidden := NOT_KEPT & texts:
         raise ValueError(f"The audit log's details cannot have {', '.join(sorted(forbidden))}.")
     entry = AuditEntry(
         action=action.value,

@@ -63,7 +63,7 @@ def test_an_empty_log_is_sound():
 def test_a_changed_entry_is_found(column, value):
     write(4, details={"count": 2})
     tamper(f"UPDATE storage_auditentry SET {column} = %s WHERE id = 2", value)
-    with pytest.raises(BrokenChain, match="Entry 2 .* was changed"):
+    with pytest.raises(BrokenChain, match=r"Entry 2 .* was changed"):
         audit_chain.verify()
 
 
@@ -95,7 +95,7 @@ def test_a_chain_that_is_closed_again_without_the_key_is_found(settings):
             "UPDATE storage_auditentry SET id = id - 1, digest = %s WHERE id = %s", forged, number
         )
         previous = forged
-    with pytest.raises(BrokenChain, match="Entry 2 .* was changed"):
+    with pytest.raises(BrokenChain, match=r"Entry 2 .* was changed"):
         audit_chain.verify()
 
 
@@ -108,7 +108,7 @@ def test_a_mark_that_was_forged_is_found():
         "UPDATE storage_auditentry SET action = 'entries removed', details = %s WHERE id = 4",
         details,
     )
-    with pytest.raises(BrokenChain, match="Entry 4 .* was changed"):
+    with pytest.raises(BrokenChain, match=r"Entry 4 .* was changed"):
         audit_chain.verify()
 
 
@@ -131,7 +131,7 @@ def test_the_log_outlives_a_change_of_the_secret_key(settings):
     assert audit_chain.verify().entries == 4
     assert len(audit_pages.page(AuditQuery(user_id="ada"), 10).entries) == 4
     settings.SECRET_KEY_FALLBACKS = []
-    with pytest.raises(BrokenChain, match="Entry 1 .* SECRET_KEY_FALLBACKS"):
+    with pytest.raises(BrokenChain, match=r"Entry 1 .* SECRET_KEY_FALLBACKS"):
         audit_chain.verify()
 
 
@@ -153,14 +153,19 @@ def test_odd_texts_are_kept_as_far_as_a_database_can():
     assert audit_chain.verify().entries == 1
 
 
-@pytest.mark.parametrize("attempt", ["update", "delete", "delete all"])
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda: ENTRIES.filter(pk=1).update(staff="eve"),
+        lambda: ENTRIES.filter(pk=1).delete(),
+        lambda: ENTRIES.all().delete(),
+    ],
+    ids=["change", "delete", "delete all"],
+)
 def test_the_database_refuses_changes(attempt):
     write(2)
     with pytest.raises(IntegrityError, match="append-only"):
-        if attempt == "update":
-            ENTRIES.filter(pk=1).update(staff="eve")
-        else:
-            ENTRIES.filter(pk__lte=1 if attempt == "delete" else 9).delete()
+        attempt()
     assert ENTRIES.count() == 2
 
 

@@ -95,6 +95,10 @@ class TestLogin:
         assert inside.get("/admin/").status_code == 302
         assert log_in("root", "wrong")[1].status_code == 200
 
+    def test_the_login_page_alone_leads_to_the_admin(self, root):
+        response = Client().post("/admin/login/", {"username": "root", "password": "right"})
+        assert response["Location"] == "/admin/"
+
 
 class TestStaffAndKeys:
     def test_changes_of_staff(self, root):
@@ -117,6 +121,24 @@ class TestStaffAndKeys:
         root.post(USERS, {"action": "delete_selected", "_selected_action": [eve.pk], "post": "yes"})
         assert ENTRIES.latest("pk").details["change"] == "deleted"
         assert len(seen()) == 4
+
+    def test_somebody_changes_the_own_password(self, root, full):
+        form = {"old_password": "wrong", "new_password1": "New-7-new", "new_password2": "New-7-new"}
+        page = "/admin/password_change/"
+        root.post(page, form)
+        Client().post(page, form)
+        assert seen() == []
+        assert root.post(page, form | {"old_password": "right"}).status_code == 302
+        assert seen() == [("staff changed", "root", "192.0.2.7")]
+        full()
+        form |= {
+            "old_password": "New-7-new",
+            "new_password1": "Other-7-x",
+            "new_password2": "Other-7-x",
+        }
+        assert root.post(page, form).status_code == 503
+        assert User.objects.get().check_password("New-7-new")
+        assert root.get("/admin/").status_code == 200
 
     def test_nothing_of_it_happens_unseen(self, root, full):
         eve = User.objects.create_user("eve")

@@ -11,11 +11,17 @@ from django.db import connection
 
 from chat.maintenance import holds
 from chat.maintenance.holds import Hold
-from storage.accounts import intake
+from storage.accounts import audit_chain, audit_log, intake
 from storage.accounts.intake import Count
 from storage.archive.archive import Archive
 from storage.archive.files import Files
-from storage.models import ArchivedInteraction, IdempotencyRecord, IntakeCount
+from storage.models import (
+    ApiKeyUse,
+    ArchivedInteraction,
+    AuditEntry,
+    IdempotencyRecord,
+    IntakeCount,
+)
 from storage.sqlite.base import close_pool
 from tests.chat.maintenance.tiers import LAST, MICROSECOND
 
@@ -259,6 +265,24 @@ def test_counts_of_the_intake_past_their_31_days(store):
     assert IntakeCount.objects.count() == 3
     assert store.run("purge_interactions", now=NOW)["intake_counts"] == 2
     assert IntakeCount.objects.get().hour == NOW - ages[0]
+
+
+def test_the_audit_log_and_the_use_of_keys_past_their_days(store, settings):
+    settings.AUDIT_KEEP_DAYS = 400
+    for _ in range(3):
+        audit_log.record(audit_log.Action.LISTED, "grace")
+    later = datetime.now(UTC) + 401 * DAY
+    for age in (90, 91):
+        ApiKeyUse.objects.create(prefix="p", day=(later - age * DAY).date())
+    found = ("audit_entries", "api_key_uses")
+    dry = store.run("purge_interactions", "--dry-run", now=later)
+    assert [dry[name] for name in found] == [3, 1]
+    before = store.run("purge_interactions", now=later - 2 * DAY)
+    assert before["audit_entries"] == 0
+    done = store.run("purge_interactions", now=later)
+    assert [done[name] for name in found] == [3, 1]
+    assert audit_chain.verify().entries == AuditEntry.objects.count() == 1  # the mark
+    assert store.run("purge_interactions", now=later)["audit_entries"] == 0
 
 
 @pytest.mark.on_sqlite("it is about the file of the database")

@@ -1,0 +1,241 @@
+"""Every page of the admin, for every kind of account: what it needs, and that nothing less will do.
+
+The pages come from the URL configuration, what they need from the table here.
+"""
+
+import re
+from importlib import import_module
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.test import Client
+from django.urls import URLResolver, get_resolver
+
+from storage.models import ApiKey, ChatInteraction
+
+ROLES = import_module("storage.migrations.0012_roles").ROLES
+
+SINGLE = [
+    *("view_chatinteraction", "read_texts", "export_user", "erase_user", "hold_user"),
+    *("restore_day", "view_auditentry", "view_usageofmodel", "view_intakecount"),
+    *("view_apikey", "add_apikey", "change_apikey", "delete_apikey", "grant_service_wide"),
+    *("view_user", "add_user", "change_user", "delete_user", "view_group", "change_group"),
+]
+
+ANYBODY, STAFF, NOBODY, ELSEWHERE = "anybody", "staff", "nobody", "elsewhere"
+"""Pages without a login, pages of all staff, pages that are closed to superusers, too, and old
+addresses that lead to another page of this table."""
+
+NOTHING = "nothing there"
+
+
+def needs(*permissions):
+    """Staff with one of these; several that are needed together are joined with a +."""
+    return frozenset(permissions)
+
+
+def of_model(name):
+    """What Django's pages of a model need."""
+    return {
+        "": needs(f"view_{name}", f"change_{name}"),
+        "add/": needs(f"add_{name}"),
+        "<object_id>/change/": needs(f"view_{name}", f"change_{name}"),
+        "<object_id>/history/": needs(f"view_{name}", f"change_{name}"),
+        "<object_id>/delete/": needs(f"delete_{name}"),
+        "<object_id>/": ELSEWHERE,
+    }
+
+
+VIEW = needs("view_chatinteraction")
+INTERACTIONS = {
+    **of_model("chatinteraction"),
+    "": VIEW,
+    "add/": NOBODY,
+    "<object_id>/change/": VIEW,
+    "<object_id>/history/": VIEW,
+    "<object_id>/delete/": NOBODY,
+    "user/": VIEW,
+    # The actions on a user.
+    "user/export/": needs("export_user"),
+    "user/erase/": needs("erase_user"),
+    "user/hold/": needs("hold_user"),
+    "user/lift/": needs("hold_user"),
+    "erasure/<erasure_id>/": needs("erase_user"),
+    "erasure/<erasure_id>/continue/": needs("erase_user"),
+    "holds/": needs("hold_user"),
+    "restore/": needs("restore_day"),
+}
+KEYS = {
+    **of_model("apikey"),
+    # Whoever sees a new key could read with it.
+    "add/": needs("add_apikey+view_chatinteraction+read_texts"),
+    "<object_id>/rotate/": needs(
+        "change_apikey+add_apikey+view_chatinteraction+read_texts+grant_service_wide"
+    ),
+}
+TABLE = {
+    "": STAFF,
+    "login/": ANYBODY,
+    "logout/": STAFF,
+    "password_change/": STAFF,
+    "password_change/done/": STAFF,
+    "autocomplete/": NOBODY,
+    "jsi18n/": STAFF,
+    "search/": STAFF,
+    "r/<content_type_id>/<object_id>/": NOTHING,
+    "^(?P<app_label>auth|storage)/$": STAFF,  # a list of what they may see, or nothing
+    "(?P<url>.*)$": NOTHING,
+    "storage/intakecount/": needs("view_intakecount"),
+    "storage/auditentry/": needs("view_auditentry"),
+    "storage/auditentry/export/": needs("view_auditentry"),
+    **{f"storage/chatinteraction/{page}": need for page, need in INTERACTIONS.items()},
+    **{f"storage/apikey/{page}": need for page, need in KEYS.items()},
+    **{f"storage/modelprice/{page}": need for page, need in of_model("modelprice").items()},
+    **{f"auth/user/{page}": need for page, need in of_model("user").items()},
+    # Without the right to see staff, Django's page of a new one could be used to find names.
+    "auth/user/add/": needs("add_user+change_user"),
+    "auth/user/<id>/password/": needs("change_user"),
+    **{f"auth/group/{page}": need for page, need in of_model("group").items()},
+}
+
+OPEN = {ELSEWHERE: (302,), NOTHING: (404,), STAFF: (200, 404)}
+
+SEEN = (200, 302, 400, 404, 405)
+"""Of a page that is open: it was reached, whatever it says to a request without parameters."""
+
+
+def routes(patterns=None, prefix=""):
+    """Every route of the admin; `<str:user_id>` as `<user_id>`."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        route = prefix + re.sub(r"<\w+:(\w+)>", r"<\1>", str(pattern.pattern))
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, route)
+        elif route.startswith("admin/"):
+            yield route.removeprefix("admin/")
+
+
+ROUTES = sorted(set(routes()))
+
+
+def is_met(need, has):
+    """Whether who has these permissions has enough of them."""
+    return any(set(together.split("+")) <= has for together in need)
+
+
+@pytest.fixture
+def accounts(transactional_db):
+    """Clients that are logged in, by the name of the account, with their permissions."""
+    every = {found.codename: found for found in Permission.objects.all()}
+    found = {}
+
+    def add(name, has=(), **fields):
+        user = User.objects.create(username=name, **{"is_staff": True} | fields)
+        client = Client(raise_request_exception=False)
+        client.force_login(user)
+        found[name] = client, frozenset(has)
+        return user
+
+    add("staff without any permission")
+    for codename in SINGLE:
+        add(f"only {codename}", {codename}).user_permissions.add(every[codename])
+    for role, codenames in ROLES.items():
+        group, _ = Group.objects.get_or_create(name=role)  # the first test has the migration's
+        group.permissions.set([every[codename] for codename in codenames])
+        add(role, codenames).groups.add(group)
+    both = add("Operator and Reader", {*ROLES["Operator"], *ROLES["Reader"], "grant_service_wide"})
+    both.groups.set(Group.objects.filter(name__in=["Operator", "Reader"]))
+    both.user_permissions.add(every["grant_service_wide"])
+    add("superuser", every, is_superuser=True)
+    # Who is refused as if nobody had logged in.
+    outside = {
+        "no staff": add("no staff", is_staff=False),
+        "superuser who is no staff": add("no more staff", is_staff=False, is_superuser=True),
+        "inactive superuser": add("inactive", is_superuser=True),
+    }
+    User.objects.filter(username="inactive").update(is_active=False)
+    strangers = {name: found.pop(user.username)[0] for name, user in outside.items()}
+    strangers["anonymous"] = Client(raise_request_exception=False)
+    return found, strangers
+
+
+@pytest.fixture
+def path_of(accounts, storage, make_interaction):
+    """Turns a route into the address of something that is there."""
+    storage.save_interaction_sync(make_interaction(interaction_id="one", user_id="ada"))
+    api_key, _ = ApiKey.objects.create_key(name="billing")
+    somebody = User.objects.create(username="somebody")
+    type_id = ContentType.objects.get_for_model(ChatInteraction).pk
+    objects = {
+        "chatinteraction/<object_id>": "chatinteraction/one",
+        "apikey/<object_id>": f"apikey/{api_key.pk}",
+        "group/<object_id>": f"group/{Group.objects.create(name='clerks').pk}",
+        "<object_id>": str(somebody.pk),
+        "<id>": str(somebody.pk),
+        "<content_type_id>": str(type_id),
+        "^(?P<app_label>auth|storage)/$": "storage/",
+        "(?P<url>.*)$": "no/such/page/",
+    }
+
+    def path(route):
+        for placeholder, value in objects.items():
+            route = route.replace(placeholder, value)
+        return "/admin/" + re.sub(r"<\w+>", "unknown", route)
+
+    return path
+
+
+def test_every_page_has_a_row():
+    missing = [route for route in ROUTES if route not in TABLE]
+    assert not missing, f"Decide who may open these, and add them to TABLE of {__file__}."
+
+
+def test_nobody_opens_a_page_without_what_it_needs(accounts, path_of):
+    staff, strangers = accounts
+    wrong = []
+
+    def check(name, client, route, methods, expected):
+        for method in methods:
+            status = client.generic(method, path_of(route)).status_code
+            if status not in expected:
+                wrong.append(f"{method} {route} by {name}: {status}")
+
+    ends = {name: staff[name] for name in ("staff without any permission", "superuser")}
+    for route in [route for route in ROUTES if route not in ("login/", "logout/")]:
+        need = TABLE[route]
+        for name, client in strangers.items():
+            check(name, client, route, ["GET", "POST"], (302,))
+        if need in OPEN:
+            for name, (client, _) in ends.items():
+                check(name, client, route, ["GET"], OPEN[need])
+        elif need == NOBODY:
+            for name, (client, _) in ends.items():
+                check(name, client, route, ["GET", "POST"], (403, 404, 405))
+        else:
+            for name, (client, has) in staff.items():
+                if is_met(need, has):
+                    check(name, client, route, ["GET"], SEEN)
+                else:
+                    check(name, client, route, ["GET", "POST"], (403, 405))
+    assert wrong == []
+
+
+def test_an_account_that_loses_its_rights_loses_them_at_once(accounts, path_of):
+    client = accounts[0]["Reader"][0]
+    assert client.get(path_of("storage/chatinteraction/")).status_code == 200
+    Group.objects.get(name="Reader").permissions.clear()
+    assert client.get(path_of("storage/chatinteraction/")).status_code == 403
+
+
+def test_superusers_are_not_exempt_from_the_audit(accounts, path_of):
+    client = accounts[0]["superuser"][0]
+    for route in ("storage/auditentry/1/delete/", "storage/auditentry/add/"):
+        assert client.post(path_of(route), {"post": "yes"}).status_code == 404
+
+
+@pytest.mark.skipif(not apps.is_installed("unfold"), reason="Django's own admin has no such page")
+def test_the_search_of_the_theme_finds_nothing_that_is_closed(accounts, path_of):
+    client = accounts[0]["staff without any permission"][0]
+    found = client.get("/admin/search/", {"s": "somebody"})
+    assert "somebody" not in found.content.decode()
