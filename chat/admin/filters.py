@@ -160,7 +160,7 @@ class FilterForm(forms.Form):
             for name, value in self.given.items()
             if name not in ("q", "user_id")
         }
-        return filters | ({"text": True} if self.given.get("q") else {})
+        return filters | ({"by_text": True} if self.given.get("q") else {})
 
 
 def models() -> list[str]:

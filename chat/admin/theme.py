@@ -37,6 +37,12 @@ SYMBOLS = {
 OTHER_SYMBOL = "table_rows"
 """Of models that are in no group. They come last."""
 
+PAGES = [
+    ("Legal holds", "admin:chat_holds", "storage.hold_user", "gavel"),
+    ("Archived days", "admin:chat_restore", "storage.restore_day", "unarchive"),
+]
+"""Pages of interactions that belong to no model, with the permission that each needs."""
+
 
 def mark(request: HttpRequest) -> str:
     """The address of the site's mark."""
@@ -45,27 +51,39 @@ def mark(request: HttpRequest) -> str:
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Unfold's navigation: what whoever asks may open."""
-    links = {
+    models = {
         model["object_name"]: (model["name"], model["admin_url"])
         for app in admin.site.get_app_list(request)
         for model in app["models"]
         if model["admin_url"]
     }
-    groups = [
-        _group(title, [(*links.pop(name), symbols[name]) for name in symbols if name in links])
+    groups = {
+        title: [(*models.pop(name), symbols[name]) for name in symbols if name in models]
         for title, symbols in SYMBOLS.items()
+    }
+    groups["Interactions"] += [
+        (title, reverse(name), symbol)
+        for title, name, permission, symbol in PAGES
+        if request.user.has_perm(permission)
     ]
-    rest = [(*link, OTHER_SYMBOL) for link in links.values()]
+    rest = [(*model, OTHER_SYMBOL) for model in models.values()]
+    groups = {
+        "": [("overview", reverse("admin:index"), "dashboard")],
+        **groups,
+        "More": [*rest, ("API documentation", reverse("docs"), "api")],
+    }
+    current = _current(request.path, [link for links in groups.values() for _, link, _ in links])
     return [
-        _group("", [("overview", reverse("admin:index"), "dashboard")]),
-        *groups,
-        _group("More", [*rest, ("API documentation", reverse("docs"), "api")]),
+        {"title": title, "items": [_item(*link, current) for link in links]}
+        for title, links in groups.items()
     ]
 
 
-def _group(title: str, links: list[tuple[str, str, str]]) -> dict[str, Any]:
-    items = [
-        {"title": name[:1].upper() + name[1:], "link": link, "icon": symbol}
-        for name, link, symbol in links
-    ]
-    return {"title": title, "items": items}
+def _current(path: str, links: list[str]) -> str:
+    """The link whose page this is, or whose page this one is below."""
+    return max((link for link in links if path.startswith(link)), key=len, default="")
+
+
+def _item(name: str, link: str, symbol: str, current: str) -> dict[str, Any]:
+    title = name[:1].upper() + name[1:]
+    return {"title": title, "link": link, "icon": symbol, "active": link == current}

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Page, Request
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request
 
 WIDE, DESKTOP, PHONE = 1920, 1280, 390
 HEIGHT = 900
@@ -38,6 +38,12 @@ def watch(page: Page, origin: str) -> None:
     page.on("pageerror", lambda error: noted.append(f"exception: {error}"))
     page.on("requestfailed", lambda request: noted.append(f"failed: {request.url}"))
     page.on("dialog", lambda dialog: noted.append(f"dialog: {dialog.message}"))
+
+
+def follow(page: Page, link: Locator) -> None:
+    """Click a link or a button that leads to another page, and wait for all of that page."""
+    with page.expect_navigation():
+        link.click()
 
 
 def check(page: Page, *, axe: bool = True) -> None:

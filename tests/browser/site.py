@@ -14,11 +14,10 @@ SECRET = "a secret key of these tests alone, as long as it must be"
 MAKE_STAFF = """
 import django
 django.setup()
-import sys
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
-name, password, superuser, groups, permissions = {about!r}
-user = User.objects.create_user(name, password=password, is_staff=True, is_superuser=superuser)
+name, superuser, groups, permissions = {about!r}
+user = User.objects.create_user(name, is_staff=True, is_superuser=superuser)
 user.groups.set([Group.objects.get(name=group) for group in groups])
 found = [
     Permission.objects.get(content_type__app_label=label, codename=codename)
@@ -68,13 +67,12 @@ class Site:
         *permissions: str,
         groups: tuple[str, ...] = (),
         superuser: bool = False,
-        password: str | None = None,
     ) -> str:
         """The session of staff with just these rights, such as `storage.read_texts`."""
         about = (superuser, groups, permissions)
         if about not in self._staff:
             name = f"staff-{len(self._staff)}"
-            script = MAKE_STAFF.format(about=(name, password, *about))
+            script = MAKE_STAFF.format(about=(name, *about))
             self._staff[about] = self.python(script).strip()
         return self._staff[about]
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.browser.checking import PHONE, check, expected_errors
+from tests.browser.checking import PHONE, check, expected_errors, follow
 from tests.browser.site import interaction
 
 LIST = "/admin/storage/chatinteraction/"
@@ -49,12 +49,11 @@ def shown(page):
     return [f"interaction-{found[1]}" if found[1] else found[2] for found in ids(page)]
 
 
-def follow(page, name):
+def walk(page, name):
     """The ids on this page and on all that a link leads to."""
     pages = [shown(page)]
     while (link := page.get_by_role("link", name=name)).count():
-        link.click()
-        page.wait_for_load_state()  # a page is shown before its last row has come
+        follow(page, link)
         pages.append(shown(page))
     return pages
 
@@ -68,21 +67,21 @@ def joined(pages):
 
 
 def found(page):
-    return joined(follow(page, re.compile("Older|Continue")))
+    return joined(walk(page, re.compile("Older|Continue")))
 
 
 @pytest.mark.exhaustive
 def test_all_rows_forward_and_back_also_after_an_archive_run(site, open_page):
     page = open_page(LIST, VIEW)
-    forward = follow(page, re.compile("Older|Continue"))
+    forward = walk(page, re.compile("Older|Continue"))
     assert joined(forward) == expected()
     check(page)
-    back = follow(page, "Newer")
+    back = walk(page, "Newer")
     assert back == forward[::-1]
     # Between two clicks, most of what follows is archived: nothing is lost, nothing comes twice.
-    page.get_by_role("link", name="Older").click()
+    follow(page, page.get_by_role("link", name="Older"))
     site.run("archive_interactions")
-    rest = follow(page, re.compile("Older|Continue"))
+    rest = walk(page, re.compile("Older|Continue"))
     assert forward[0] + joined(rest) == expected()
     assert page.get_by_text("archived", exact=True).count() > 20
     assert found(open_page(LIST, VIEW)) == expected()
@@ -116,8 +115,7 @@ def test_filters_alone_and_together(open_page, values, is_wanted):
     for label, value in values.items():
         field = page.get_by_label(label, exact=True)
         field.select_option(label=value) if label == "Answer" else field.fill(value)
-    page.get_by_role("button", name="Filter").click()
-    page.wait_for_load_state()
+    follow(page, page.get_by_role("button", name="Filter"))
     assert found(page) == expected(is_wanted)
     check(page)
 
@@ -133,6 +131,23 @@ def test_days(open_page):
     assert found(page) == wanted
 
 
+@pytest.mark.exhaustive
+def test_revealed_texts_are_shown_as_they_are_and_can_be_searched(open_page):
+    page = open_page(f"{LIST}?user_id=bob", VIEW, "storage.read_texts")
+    assert page.get_by_text("alert(1)").count() == 0
+    follow(page, page.locator(".rows .created a").first)
+    page.get_by_label("Reason").fill("a reason for this test")
+    follow(page, page.get_by_role("button", name="Reveal"))
+    page.goto(page.url.partition(LIST)[0] + LIST)
+    assert page.locator(".preview", has_text="<script>alert(1)</script>{{ 7*7 }}").count()
+    assert page.locator(".hidden-text").count(), "of the other users"
+    check(page)
+    page.get_by_label("User", exact=True).fill("bob")
+    page.get_by_label("Words in message or response").fill("ALERT")
+    follow(page, page.get_by_role("button", name="Filter"))
+    assert found(page) == expected(lambda row: row["user_id"] == "bob")
+
+
 def test_list_by_keyboard_alone(open_page):
     page = open_page(LIST, VIEW)
     page.keyboard.press("Tab")
@@ -140,13 +155,14 @@ def test_list_by_keyboard_alone(open_page):
     page.keyboard.press("Enter")
     tab_to(page, "User")
     page.keyboard.type("bob")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**user_id=bob**")
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert "user_id=bob" in page.url
     assert shown(page)[0] == "interaction-001"
     page.locator(".rows .created a").first.focus()
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/change/")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert page.url.endswith("/change/")
     check(page, axe=False)
 
 
@@ -185,11 +201,11 @@ def test_rows_are_whole_on_a_phone(open_page):
 def test_one_is_found_by_its_id_and_a_wrong_filter_is_told(open_page):
     page = open_page(LIST, VIEW)
     page.get_by_label("Interaction id").fill("nobody")
-    page.get_by_role("button", name="Open").click()
+    follow(page, page.get_by_role("button", name="Open"))
     assert page.get_by_text("There is no interaction with this id.").is_visible()
     page.get_by_label("Interaction id").fill("interaction-229")
-    page.get_by_role("button", name="Open").click()
-    page.wait_for_url("**/change/")
+    follow(page, page.get_by_role("button", name="Open"))
+    assert page.url.endswith("/change/")
     check(page, axe=False)
     with expected_errors(page) as errors:
         page.goto(page.url.partition(LIST)[0] + f"{LIST}?tokens_min=many&user_id=bob")

@@ -15,6 +15,9 @@ PAGES = {
     "new key": "/admin/storage/apikey/add/",
     "intake": "/admin/storage/intakecount/",
     "staff": "/admin/auth/user/",
+    "audit log": "/admin/storage/auditentry/",
+    "holds": f"{LIST}holds/",
+    "archived days": f"{LIST}restore/",
 }
 
 
