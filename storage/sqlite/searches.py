@@ -124,8 +124,12 @@ def _select_examined(
     rows = rows.annotate(passes=passes)
     columns = ["created_at", "interaction_id", "passes"]
     for name in ("message", "response") if texts else ():
-        text = Case(When(conditions, then=F(name)), output_field=TextField())
-        rows = rows.annotate(**{f"passing_{name}": text if conditions else F(name)})
+        text = (
+            Case(When(conditions, then=F(name)), output_field=TextField())
+            if conditions
+            else F(name)
+        )
+        rows = rows.annotate(**{f"passing_{name}": text})
         columns.append(f"passing_{name}")
     return queries.sql_of(rows.values_list(*columns), alias) + " LIMIT :limit"
 
