@@ -172,7 +172,7 @@ class SearchingContract:
         wanted = [row for row in rows if row.model_used == "model-1"]
         assert found_by(storage, **fields) == ids(newest_first(wanted))
 
-    @pytest.mark.parametrize("limit", [9, 100])
+    @pytest.mark.parametrize("limit", [12, 100])
     def test_an_archive_run_between_two_reads_of_a_page_hides_and_doubles_nothing(
         self, storage, mixed, to_archive, monkeypatch, limit
     ):
@@ -180,18 +180,21 @@ class SearchingContract:
         hot = [row for row in newest_first(rows) if row.interaction_id not in cold]
         search = storage.database.search
 
+        def move_some():
+            moving, hot[:] = hot[: limit // 2], hot[limit // 2 :]
+            to_archive(moving)
+
         def overtaken(*arguments):
+            move_some()
             answer = search(*arguments)
-            if hot:
-                moving, hot[:] = hot[:limit], hot[limit:]
-                to_archive(moving)
+            move_some()
             return answer
 
         monkeypatch.setattr(storage.database, "search", overtaken)
         assert found_by(storage, limit=limit) == ids(newest_first(rows))
         assert hot == []
 
-    @pytest.mark.parametrize("limit", [9, 100])
+    @pytest.mark.parametrize("limit", [12, 100])
     def test_what_becomes_hot_between_two_reads_of_a_page_is_found(
         self, storage, mixed, monkeypatch, limit
     ):
@@ -199,12 +202,16 @@ class SearchingContract:
         left = [row for row in newest_first(rows) if row.interaction_id in cold]
         search = storage.database.search
 
-        def overtaken(*arguments):
-            answer = search(*arguments)
-            moving, left[:] = left[:limit], left[limit:]
+        def move_some():
+            moving, left[:] = left[: limit // 2], left[limit // 2 :]
             for stub in storage.database.stubs(ids(moving)).values():
                 back = [row for row in moving if row.interaction_id == stub.interaction_id]
                 assert storage.return_from_cold(back, stub.segment) == 1
+
+        def overtaken(*arguments):
+            move_some()
+            answer = search(*arguments)
+            move_some()
             return answer
 
         monkeypatch.setattr(storage.database, "search", overtaken)
