@@ -59,7 +59,9 @@ def test_words_may_be_in_different_texts_but_a_run_is_in_one():
     assert not have(["東", "京"], phrases("東京"))
 
 
-ODD = st.text(st.sampled_from("aAß\u0345ée\u0301İ\u0131ﬁ Ⅳ東ｶﾞが한ᄒ\u093fिภ_-🙂\u1e9eǅ\u03d3½ \t\x1f"))
+ODD = st.text(
+    st.sampled_from("aAß\u0345ée\u0301İ\u0131ﬁ Ⅳ東ｶﾞが한ᄒ\u093fिภ_-🙂\u1e9eǅ\u03d3½ \t\x1f")
+)
 
 
 @given(st.text() | ODD)
@@ -74,6 +76,12 @@ def test_each_word_finds_its_text_and_so_does_the_text_itself(text):
     assert have([text], phrases(text))
     assert all(have([text], phrases(word)) for word in words(text))
     assert [word for phrase in dict.fromkeys(phrases(text)) for word in phrase] or not words(text)
+
+
+@given(st.text("ab1 -é", max_size=8), st.text("ab1 é", max_size=3))
+def test_a_query_finds_what_its_definition_says(text, query):
+    expected = all(any(word.startswith(start) for word in words(text)) for start in words(query))
+    assert have([text], phrases(query)) is expected
 
 
 @pytest.mark.parametrize("text", ["x", "é", "東", "e\u0301", "x ", "🙂"])
