@@ -28,6 +28,7 @@ OPERATIONS = {
     "create_interaction": {200, 201, *WRITING, *BODY, 409, 410, 422},
     "create_interactions": {200, *WRITING, *BODY},
     "look_up_answer": {200, *READING, *BODY, 404},
+    "search_interactions": {200, *READING},
     "get_interaction": {200, *READING, 404},
     "complete_interaction": {200, *WRITING, *BODY, 404, 409},
     "delete_interaction": {204, *WRITING, 404},
