@@ -118,7 +118,8 @@ def _value(name: str, given: list[str], parsers: Parsers) -> Any:
     return parsers[name](given[0])
 
 
-def _limit(text: str) -> int:
+def given_limit(text: str) -> int:
+    """How many there are on a page. Raises ValueError."""
     if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= LIMIT_MAX:
         return int(text)
     raise ValueError(f"must be a whole number from 1 to {LIMIT_MAX}.")
@@ -138,7 +139,7 @@ def _tier(text: str) -> str:
 
 
 _PARSERS: Parsers = {
-    "limit": _limit,
+    "limit": given_limit,
     "cursor": given_cursor,
     "created_after": parse_time,
     "created_before": parse_time,
