@@ -31,6 +31,7 @@ def commands(out):
         ["erase_user", "ada"],
         ["purge_interactions"],
         ["verify_archive"],
+        ["verify_audit"],
         ["unlock_login", "root"],
         ["second_factor", "root"],
         ["storage_status"],
