@@ -15,8 +15,10 @@ lost answer must know its own write when it finds it: a success must not become 
 Methods that take many interactions are atomic for each of them, and need not be for all.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,10 +27,11 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import CHECKS_OF_STORED
 from storage.records.cursors import Position
-from storage.records.json import Record, Stored, dumps, from_record
+from storage.records.json import Record, Stored, dumps, from_record, position_of
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub
 from storage.records.words import Phrase
 
@@ -48,6 +51,10 @@ LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 ROWS_AT_ONCE = 100
 """Rows in memory: at most 40 MB."""
 
+SEARCHED_AT_ONCE = 99
+"""Rows that a search with filters reads in one step: with the one that shows whether more follow,
+as many as DynamoDB returns at once."""
+
 
 class Database(ABC):
     """Keeps interactions and stubs. Threads share one.
@@ -65,6 +72,9 @@ class Database(ABC):
 
     index_lag_seconds: float = 0.0
     """How long it usually takes until lists and searches show what was written."""
+
+    examined_at_most: int = 2_000
+    """How many interactions a search looks at for one page."""
 
     holds_accounts: bool = False
     """Whether it is also the SQL database with API keys and staff accounts."""
@@ -152,6 +162,34 @@ class Database(ABC):
         records, more = self.newest(wanted)
         return [dumps(record) for record in records], more
 
+    def search(
+        self, wanted: Slice, filters: Filters, at_most: int, deadline: float
+    ) -> tuple[list[Record], Position | None]:
+        """The records of a slice that pass the filters, newest first, and how far the search came.
+
+        It ends with `limit` records, with those whose texts have `max_text` characters, after
+        `at_most` interactions, or at `deadline` (of `time.monotonic`), but not before it has come
+        forward. The position, of the last interaction it has looked at, is None if none is left.
+        """
+        found: list[Record] = []
+        examined, step, text = 0, SEARCHED_AT_ONCE if filters else wanted.limit, wanted.max_text
+        while True:
+            part = replace(wanted, limit=min(step, at_most - examined))
+            records, more = self.newest(part)
+            for record in filter(filters.pass_record, records):
+                found.append(record)
+                text -= len(record["message"]) + len(record["response"])
+                if len(found) == wanted.limit or text <= 0:
+                    last = record is records[-1] and not more
+                    return found, None if last else position_of(record)
+            if not more:
+                return found, None
+            last_position = position_of(records[-1])
+            examined += len(records)
+            if examined >= at_most or time.monotonic() > deadline:
+                return found, last_position
+            wanted = replace(wanted, before=last_position)
+
     def find_text(
         self,
         phrases: Sequence[Phrase],
@@ -221,6 +259,11 @@ class Database(ABC):
     @abstractmethod
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         """The hot interaction or the stub under an id, at one moment. A stub may have expired."""
+
+    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
+        """What `look` returns for many ids, by id. Override it where one call reads many."""
+        found = {interaction_id: self.look(interaction_id) for interaction_id in interaction_ids}
+        return {interaction_id: seen for interaction_id, seen in found.items() if seen}
 
     @abstractmethod
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:

@@ -38,6 +38,24 @@ class InvalidCursor(StorageError):
     """The cursor was changed, or belongs to another query. Start from the first page."""
 
 
+class InvalidSearch(StorageError):
+    """A search asks for what no search can find.
+
+    `violations` maps the name of a field of the search to a sentence that says what is allowed.
+    """
+
+    def __init__(self, violations: Mapping[str, str]) -> None:
+        self.violations = dict(violations)
+        super().__init__("; ".join(f"{name}: {text}" for name, text in self.violations.items()))
+
+
+class SearchTooWide(InvalidSearch):
+    """A text is looked for in all interactions, where no index has their words."""
+
+    def __init__(self, days: int) -> None:
+        super().__init__({"text": f"needs a user, or a range of at most {days} days, beside it."})
+
+
 class InteractionConflict(StorageError):
     """An interaction with this id exists and has other content. Nothing was written."""
 

@@ -1,50 +1,128 @@
-"""Searches: in bounded steps through the hot interactions and the archive."""
+"""Searches: one list of hot and cold interactions, in bounded steps.
 
-from datetime import datetime
+The hot part of a page is read first, and then the archive from where the page begins to where that
+part ends. So what is archived in between is seen twice, and not never; and the archive is not
+opened while the page is newer than all that is in it.
+"""
 
-from storage import expiry
+import heapq
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
 from storage.archive.cold import ColdStorage
-from storage.records import cursors
-from storage.records.json import Record, from_record
-from storage.records.pages import PAGE_TEXT, Slice
-from storage.records.searches import Search, SearchPage
+from storage.batched import batched
+from storage.records.cursors import Position
+from storage.records.json import Record, position_of
+from storage.records.pages import Slice
+from storage.records.searches import Filters, Search, SearchPage, Tier
 
-EXAMINED_AT_ONCE = 200
+SECONDS = 1.0
+"""How long a page looks among the hot interactions, and then among the cold ones."""
 
-EXAMINED_AT_MOST = 2_000
-"""Interactions read for one page."""
+COLD_AT_MOST = 2_000
+"""Cold interactions that are examined for a page."""
+
+CANDIDATES = 500
+"""Interactions that an index of words names for a page, at most."""
+
+CANDIDATES_AT_ONCE = 25
+"""Of these, how many are read between two looks at the clock."""
+
+Found = tuple[list[Record], Position | None]
+"""Records, newest first, and how far the search has come; None if nothing is left."""
 
 
 def search(cold: ColdStorage, wanted: Search) -> SearchPage:
     """See `Storage.search_interactions_sync`."""
-    if wanted.limit < 1:
-        raise ValueError(f"limit must be at least 1, not {wanted.limit}.")
-    before = cursors.decode(wanted.cursor, wanted.scope) if wanted.cursor else None
-    unexpired = expiry.cutoff() + expiry.MICROSECOND
-    earliest = max(wanted.created_after or unexpired, unexpired)
+    part, filters = wanted.slice(), wanted.filters
+    found = _by_words(cold, wanted.tier, part, filters) if filters.phrases else None
+    if found is None:
+        wanted.require_bounds()
+        found = _going_through(cold, wanted.tier, part, filters)
+    records, last = found
+    kept, more = replace(part, limit=wanted.limit).cut(records)
+    end = position_of(kept[-1]) if more else last
+    if end is None:
+        return SearchPage(kept, None, None)
+    return SearchPage(kept, wanted.cursor_at(end), end[0])
+
+
+def _going_through(cold: ColdStorage, tier: Tier, wanted: Slice, filters: Filters) -> Found:
+    """Look at one interaction after another."""
+    hot: list[Record] = []
+    hot_end: Position | None = None
+    database = cold.database
+    if tier != "archive":
+        deadline = time.monotonic() + SECONDS
+        hot, hot_end = database.search(wanted, filters, database.examined_at_most, deadline)
+    if tier == "hot":
+        return hot, hot_end
+    # Behind the end of the hot part, the archive is not wanted yet.
+    rest = wanted if hot_end is None else replace(wanted, created_after=hot_end[0])
+    deadline = time.monotonic() + SECONDS
+    archived, cold_end = cold.search(rest, filters, COLD_AT_MOST, deadline)
+    if tier == "archive":
+        return [record for record in archived if "tier" in record], cold_end
+    return _merged(hot, hot_end, archived, cold_end)
+
+
+def _merged(
+    hot: list[Record], hot_end: Position | None, cold: list[Record], cold_end: Position | None
+) -> Found:
+    """Both tiers as far as both were searched. What has just moved is in both."""
+    if hot_end is not None and (cold_end is None or hot_end >= cold_end):
+        end: Position | None = hot_end
+        cold = _until(cold, hot_end)
+    elif cold_end is not None:
+        end = cold_end
+        hot = _until(hot, cold_end)
+    else:
+        end = None
+    seen = {record["interaction_id"] for record in hot}
+    new = [record for record in cold if record["interaction_id"] not in seen]
+    return list(heapq.merge(hot, new, key=position_of, reverse=True)), end
+
+
+def _until(records: Iterable[Record], end: Position) -> list[Record]:
+    return [record for record in records if position_of(record) >= end]
+
+
+def _by_words(cold: ColdStorage, tier: Tier, wanted: Slice, filters: Filters) -> Found | None:
+    """Look at what an index of words names. None if there is no index."""
+    bounds = [wanted.before, wanted.created_before and (wanted.created_before, "")]
+    before = min((bound for bound in bounds if bound), default=None)
+    candidates = cold.database.find_text(
+        filters.phrases, wanted.user_id, wanted.created_after, before, CANDIDATES
+    )
+    if candidates is None:
+        return None
     found: list[Record] = []
-    examined = 0
-    while examined < EXAMINED_AT_MOST:
-        part = Slice(
-            wanted.user_id, EXAMINED_AT_ONCE, earliest, before, wanted.created_before, PAGE_TEXT
-        )
-        if wanted.tier == "archive":
-            records, last = cold.page(part)
-        else:
-            records, more = cold.database.newest(part)
-            last = from_record(records[-1]).position if more else None
-        for record in records:
-            if wanted.matches(record):
-                found.append(record)
-            if len(found) == wanted.limit:
-                return _page(wanted, found, from_record(record).position)
-        if last is None:
-            return SearchPage(found, None, None)
-        examined += len(records)
-        before = last
-    assert before is not None
-    return _page(wanted, found, before)
+    deadline = time.monotonic() + SECONDS
+    text = wanted.max_text
+    for batch in batched(candidates, CANDIDATES_AT_ONCE):
+        for record in _verified(cold, batch, tier, wanted, filters):
+            found.append(record)
+            text -= len(record["message"]) + len(record["response"])
+            if len(found) == wanted.limit or text <= 0:
+                return found, position_of(record)
+        if time.monotonic() > deadline and batch[-1] != candidates[-1]:
+            return found, batch[-1]
+    return found, candidates[-1] if len(candidates) == CANDIDATES else None
 
 
-def _page(wanted: Search, found: list[Record], last: tuple[datetime, str]) -> SearchPage:
-    return SearchPage(found, cursors.encode(last, wanted.scope), last[0])
+def _verified(
+    cold: ColdStorage, candidates: Sequence[Position], tier: Tier, wanted: Slice, filters: Filters
+) -> list[Record]:
+    """Those that are as the index says, and pass: the interaction itself decides."""
+    stored = cold.read_many([interaction_id for _, interaction_id in candidates])
+    tiers = {"all": (True, False), "hot": (False,), "archive": (True,)}[tier]
+    return [
+        record
+        for candidate in candidates
+        if (record := stored.get(candidate[1]))
+        and position_of(record) == candidate
+        and wanted.user_id in (None, record["user_id"])
+        and ("tier" in record) in tiers
+        and filters.pass_record(record)
+    ]

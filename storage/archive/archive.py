@@ -56,6 +56,8 @@ class Archive:
     def __init__(self, files: Backend) -> None:
         self.files = Files(files)
         """Also for documents that others keep there, under names of their own."""
+        self.newest_day_known: tuple[date | None, float] = (None, 0.0)
+        """The newest day, and how long to rely on it (`time.monotonic`). `filtered` keeps it."""
         self._remembered = lru_cache(MANIFESTS_KEPT)(self._read_with)
 
     # Segments.

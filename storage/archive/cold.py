@@ -7,15 +7,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage.archive import lists
+from storage.archive import filtered, lists
 from storage.archive.archive import Archive
 from storage.database import Database
 from storage.exceptions import InteractionArchived, InteractionConflict, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
-from storage.records.json import Archived, Record, Stored, archived_record
+from storage.records.json import Archived, Record, Stored, archived_record, to_record
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
+from storage.records.searches import Filters
 from storage.records.stubs import Stub, TakenByStub, by_segment
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,28 @@ class ColdStorage:
         """The records of a slice, and where the next page goes on; None on the last page."""
         found, last = lists.newest(self.archive, self.database.stubs, wanted)
         return [archived_record(interaction) for interaction in found], last
+
+    def search(
+        self, wanted: Slice, filters: Filters, at_most: int, deadline: float
+    ) -> tuple[list[Record], Position | None]:
+        """As `Database.search`, of the archive. Those that have become hot are among them."""
+        if not filtered.may_reach(self.archive, wanted):
+            return [], None
+        look_at = self.database.look_at
+        return filtered.search(self.archive, look_at, wanted, filters, at_most, deadline)
+
+    def read_many(self, interaction_ids: Sequence[str]) -> dict[str, Record]:
+        """The records of hot and cold interactions, by id."""
+        seen = self.database.look_at(interaction_ids)
+        stubs = [stub for stub in seen.values() if isinstance(stub, Stub) and not stub.has_expired]
+        found = {row_id: archived_record(row) for row_id, row in self._rows(stubs).items()}
+        for row_id, row in seen.items():
+            if isinstance(row, ChatInteraction):
+                found[row_id] = to_record(row)
+        for stub in stubs:  # it has moved in between
+            if stub.interaction_id not in found and (moved := self.read(stub.interaction_id)):
+                found[stub.interaction_id] = _record_of(moved)
+        return found
 
     def refuse_change(self, interaction_id: str, user_id: str | None) -> bool:
         """Whether the interaction has become hot meanwhile, so that the change may be retried.
@@ -122,6 +145,11 @@ class ColdStorage:
         if not self.archive.files.folders():
             raise StorageUnavailable("The archive is empty. Is its disk mounted?")
         logger.error("The segment %s lacks an interaction that it should have.", stub.segment)
+
+
+def _record_of(stored: Stored) -> Record:
+    to = archived_record if isinstance(stored, Archived) else to_record
+    return to(stored.interaction)
 
 
 def _repetition(interaction: ChatInteraction, stored: ChatInteraction | None) -> Outcome:

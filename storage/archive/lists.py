@@ -3,7 +3,7 @@
 import sys
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from itertools import islice
 from typing import TypeVar
 
@@ -44,9 +44,9 @@ def newest(
     """
     found: list[ChatInteraction] = []
     text = examined = 0
-    rows = _rows(archive, wanted)
+    found_rows = ((at, row, segment) for at, row, segment in rows(archive, wanted) if row)
     # One row more than the page has tells whether another page follows.
-    while batch := list(islice(rows, max(wanted.limit + 1 - len(found), AT_ONCE))):
+    while batch := list(islice(found_rows, max(wanted.limit + 1 - len(found), AT_ONCE))):
         examined += len(batch)
         for row in _cold(stubs, batch, wanted.user_id):
             if len(found) == wanted.limit or text >= wanted.max_text:
@@ -95,8 +95,11 @@ def _cold(
     ]
 
 
-def _rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction]]:
-    """The rows that may be in a slice, newest first."""
+def rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction | None]]:
+    """The rows that may be in a slice, newest first, and after each day its beginning, with None.
+
+    So whoever has little time learns how far it has come where there is nothing.
+    """
     before = _before(wanted)
     sought = None if wanted.user_id is None else Sought([wanted.user_id])
 
@@ -114,6 +117,7 @@ def _rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction]]:
         for position, row, segment in merged(_segments(archive, listed, wanted, sought), read):
             if row is not None:
                 yield position, row, segment
+        yield _beginning(day), None, ""
 
 
 def _before(wanted: Slice) -> Position | None:
@@ -124,9 +128,14 @@ def _before(wanted: Slice) -> Position | None:
 
 def _days(archive: Archive, wanted: Slice) -> list[date]:
     """The archived days of a slice, newest first."""
-    before = _before(wanted)
-    first, last = wanted.created_after.date(), before[0].date() if before else date.max
-    return [day for day in reversed(archive.days()) if first <= day <= last]
+    before, first = _before(wanted), wanted.created_after.date()
+    days = [day for day in reversed(archive.days()) if day >= first]
+    return [day for day in days if before is None or _beginning(day) < before]
+
+
+def _beginning(day: date) -> Position:
+    """The position before all of a day."""
+    return datetime.combine(day, time.min, UTC), ""
 
 
 def _segments(

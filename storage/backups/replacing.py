@@ -132,8 +132,8 @@ def _settle(copy: Path) -> None:
 
 
 def _exchange(database: Path, copy: Path, keep_old: bool) -> Path | None:
-    # Files that are still there belong to a database that SQLite cannot open, or to none. The search
-    # index has words of the old one.
+    # Files that are still there belong to a database that SQLite cannot open, or to none. And the
+    # search index has words of the old one.
     index = Path(f"{database}{text_file.SUFFIX}")
     durable.remove(*_side_files(database), index, *_side_files(index))
     old = None

@@ -27,6 +27,17 @@ def stubs(client: Client, interaction_ids: Sequence[str]) -> dict[str, Stub]:
     return found
 
 
+def look_at(client: Client, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
+    """See `Database.look_at`."""
+    found: dict[str, ChatInteraction | Stub] = {}
+    for interaction_id, item in batches.read(client, interaction_ids, Pauses()).items():
+        if stub := items.to_stub(item):
+            found[interaction_id] = stub
+        elif not items.has_expired(item):
+            found[interaction_id] = items.to_interaction(item)
+    return found
+
+
 def all_stubs(client: Client) -> Iterator[Stub]:
     """Yields all stubs. They are in no index, so this reads the whole table, 1 MB per request."""
     columns = "#interaction_id, #created_at, #archived_in"

@@ -148,6 +148,9 @@ class DynamoDBDatabase(Database):
             return stub
         return None if items.has_expired(item) else items.to_interaction(item)
 
+    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
+        return cold.look_at(self.client, interaction_ids)
+
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         return cold.stubs(self.client, interaction_ids)
 

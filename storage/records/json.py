@@ -83,6 +83,11 @@ def from_record(record: Record) -> ChatInteraction:
     return ChatInteraction.from_stored(values)
 
 
+def position_of(record: Record) -> tuple[datetime, str]:
+    """Returns `created_at` and `interaction_id`, by which lists are sorted."""
+    return datetime.fromisoformat(record["created_at"]), record["interaction_id"]
+
+
 class Stored:
     """A stored interaction, as its fields or as JSON. It never changes, so threads may share it."""
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from django.db import transaction
 
+from storage import expiry
 from storage.batched import batched
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.stubs import Segments, Stub, segment_of
@@ -42,6 +43,23 @@ def stubs(alias: str, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         for ids in batched(interaction_ids, ROWS_AT_ONCE):
             rows = _stub_rows(alias).filter(pk__in=ids)
             found |= {stub.interaction_id: stub for stub in _stubs(rows)}
+    return found
+
+
+def look_at(
+    statements: Statements, interaction_ids: Sequence[str]
+) -> dict[str, ChatInteraction | Stub]:
+    """See `Database.look_at`."""
+    found: dict[str, ChatInteraction | Stub] = {}
+    parameters = {"ids": json.dumps(list(interaction_ids))}
+    with statements.snapshot():
+        for row in statements.rows(queries.select_stubs(statements.alias), parameters):
+            stub = queries.to_stub(row)
+            found[stub.interaction_id] = stub
+        for row in statements.rows(queries.select_by_ids(statements.alias), parameters):
+            interaction = queries.to_interaction(row)
+            if not expiry.has_expired(interaction.created_at):
+                found[interaction.interaction_id] = interaction
     return found
 
 

@@ -19,6 +19,7 @@ from storage.records.json import Record, Stored, from_json
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice
 from storage.records.questions import Question
+from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
 from storage.records.words import Phrase
 from storage.sql_errors import translated
@@ -31,6 +32,7 @@ from storage.sqlite import (
     locks,
     queries,
     scrubbing,
+    searches,
     space,
     wal,
 )
@@ -49,6 +51,7 @@ class SqliteDatabase(Database):
 
     kind = "LocalStorage"
     holds_accounts = True
+    examined_at_most = searches.EXAMINED_AT_MOST
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
@@ -199,6 +202,14 @@ class SqliteDatabase(Database):
     ) -> list[Position] | None:
         return self._texts.find(phrases, user_id, after, before, limit)
 
+    def search(
+        self, wanted: Slice, filters: Filters, at_most: int, deadline: float
+    ) -> tuple[list[Record], Position | None]:
+        if not filters:  # one statement, and no row is read twice
+            return super().search(wanted, filters, at_most, deadline)
+        with translated:
+            return searches.search(self._statements, wanted, filters, at_most, deadline)
+
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with translated:
             newest = answers.newest(self._statements, question)
@@ -235,6 +246,10 @@ class SqliteDatabase(Database):
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         with translated, self._statements.snapshot():
             return self._read(interaction_id) or cold.stub(self._statements, interaction_id)
+
+    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
+        with translated:
+            return cold.look_at(self._statements, interaction_ids)
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         return cold.stubs(self._alias, interaction_ids)

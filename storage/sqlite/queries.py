@@ -114,7 +114,7 @@ def select_json_by_id(alias: str) -> str:
 @functools.cache
 def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> str:
     """Newest rows first. Parameters: those of `slice_parameters`, limit. Columns: FIELDS."""
-    return sql_of(_newest(of_user, before, until), alias) + " LIMIT :limit"
+    return sql_of(newest_rows(of_user, before, until), alias) + " LIMIT :limit"
 
 
 @functools.cache
@@ -124,11 +124,12 @@ def select_newest_json(alias: str, *, of_user: bool, before: bool, until: bool) 
     It is bytes, so that no text is decoded only to be encoded again. For ASCII that takes next to
     no time, but for texts with emoji a third of a page.
     """
-    found = _newest(of_user, before, until).annotate(json=_JSON)
+    found = newest_rows(of_user, before, until).annotate(json=_JSON)
     return sql_of(found.values_list("json"), alias) + " LIMIT :limit"
 
 
-def _newest(of_user: bool, before: bool, until: bool) -> "models.QuerySet[ChatInteraction]":
+def newest_rows(of_user: bool, before: bool, until: bool) -> "models.QuerySet[ChatInteraction]":
+    """The rows of a slice, newest first. Parameters: those of `slice_parameters`."""
     found = ChatInteraction.objects.filter(created_at__gte=parameter("created_after", "created_at"))
     if of_user:
         found = found.filter(user_id=parameter("user_id"))

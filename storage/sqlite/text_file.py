@@ -1,8 +1,8 @@
 """The file of the search index, beside the database. It can be deleted at any time.
 
 It is a file of its own because the first deletion under `secure-delete` makes it unreadable for
-SQLite before 3.42, which other programs have, and because it can be built again from what is stored:
-no backup needs it, and damage to it is no damage.
+SQLite before 3.42, which other programs have, and because it can be built again from what is
+stored: no backup needs it, and damage to it is no damage.
 """
 
 import os

@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
@@ -72,7 +73,7 @@ class TextIndex:
     """The index of one database. Threads share one."""
 
     def __init__(self, statements: Statements) -> None:
-        database = connections[statements.alias]
+        database: Any = connections[statements.alias]
         self._outbox = Outbox(statements)
         self._statements = statements
         self._file = IndexFile(str(database.settings_dict["NAME"]))
@@ -252,9 +253,9 @@ class TextIndex:
             raise
 
     def _pass(self, wait: float) -> bool:
-        """Take from the outbox, or go on with an index that is incomplete. Returns whether to go on.
+        """Take from the outbox, or go on with an index that is incomplete.
 
-        Raises Failed.
+        Returns whether there may be more to do. Raises Failed.
         """
         with self._file.writing(wait, anew=lambda state: not self._fits(state)) as contents:
             token, state = self._outbox.token(), contents.state

@@ -15,6 +15,7 @@ from tests.contract.listing import FilteringContract, ListingContract, PagingCon
 from tests.contract.reading import ReadingContract
 from tests.contract.round_trips import RoundTripsContract
 from tests.contract.saving import SavingContract
+from tests.contract.searching import SearchingContract
 from tests.contract.sequences import SequencesContract
 from tests.contract.stubs import StubsContract
 from tests.contract.tiers import TiersContract
@@ -36,6 +37,7 @@ class StorageContract(
     FilteringContract,
     PagingContract,
     CursorsContract,
+    SearchingContract,
     LimitsContract,
     CachingContract,
     CachedReadsContract,
