@@ -9,7 +9,7 @@ from typing import Any
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import expiry
-from storage.database import BeforeCommit, Database, Read, apply_changes
+from storage.database import BeforeCommit, Database, Indexed, Read, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -209,6 +209,14 @@ class SqliteDatabase(Database):
             return super().search(wanted, filters, at_most, deadline)
         with translated:
             return searches.search(self._statements, wanted, filters, at_most, deadline)
+
+    def index_texts(self, seconds: float, *, anew: bool = False) -> Indexed | None:
+        with translated:
+            return self._texts.bring_up_to_date(seconds, anew=anew)
+
+    def index_archived(self, interactions: Sequence[ChatInteraction]) -> int:
+        with translated:
+            return self._texts.add(interactions)
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with translated:

@@ -9,31 +9,21 @@ import os
 import sqlite3
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
-
-from django.conf import settings
 
 from storage.archive import durable
 from storage.exceptions import StorageUnavailable
 from storage.sqlite import modes
 from storage.sqlite.library import has_wal_reset_bug
-from storage.sqlite.text_parts import SCHEMA, Parts
+from storage.sqlite.text_state import Contents, State, emptied, state_in
 
 SUFFIX = ".search"
 
-FORMAT = f"1/{unicodedata.unidata_version}"
-"""Of the file, and of the characters that words are made of. One of another format is made anew."""
-
 FIRST_VERSION = (3, 42, 0)
 """Of SQLite with `secure-delete` in FTS5."""
-
-PARTS = 30
-"""About how many there are, if interactions are kept for RETENTION_TOTAL_DAYS."""
 
 IDLE_CONNECTIONS = 2
 
@@ -44,47 +34,6 @@ _PRAGMAS = (
     "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA secure_delete=ON;"
     "PRAGMA journal_size_limit=67108864"
 )
-_STATE = """
-CREATE TABLE state (
-    format TEXT NOT NULL,
-    part_seconds INTEGER NOT NULL,
-    token TEXT,
-    previous TEXT,
-    last INTEGER NOT NULL,
-    phase TEXT NOT NULL,
-    done_until TEXT NOT NULL
-);
-"""
-
-
-@dataclass(frozen=True)
-class State:
-    """What the index has. See `storage.sqlite.text_index`."""
-
-    part_seconds: int
-    token: str | None
-    previous: str | None
-    last: int
-    phase: str
-    done_until: str
-
-
-@dataclass(frozen=True)
-class Contents:
-    """The index within one transaction."""
-
-    connection: Any
-    state: State
-
-    @property
-    def parts(self) -> Parts:
-        """What is indexed."""
-        return Parts(self.connection, self.state.part_seconds)
-
-    def note(self, **changes: str | int | None) -> None:
-        """Change the state for later transactions."""
-        names = ", ".join(f"{name} = :{name}" for name in changes)
-        self.connection.execute(f"UPDATE state SET {names}", changes)  # noqa: S608  (names)
 
 
 class IndexFile:
@@ -110,7 +59,7 @@ class IndexFile:
             return
         with self._connection() as connection, _ended(connection):
             connection.execute("BEGIN")
-            state = _state_in(connection)
+            state = state_in(connection)
             yield None if state is None else Contents(connection, state)
 
     @contextmanager
@@ -123,9 +72,9 @@ class IndexFile:
         with self._connection() as connection, _ended(connection):
             connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
             connection.execute("BEGIN IMMEDIATE")
-            state = _state_in(connection)
+            state = state_in(connection)
             if state is None or anew(state):
-                state = _emptied(connection)
+                state = emptied(connection)
             yield Contents(connection, state)
             connection.execute("COMMIT")
 
@@ -267,28 +216,6 @@ def _ended(connection: Any) -> Iterator[None]:
         if connection.in_transaction:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-
-
-def _state_in(connection: Any) -> State | None:
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").fetchall():
-        return None
-    rows = connection.execute("SELECT * FROM state").fetchall()
-    return State(*rows[0][1:]) if rows and rows[0][0] == FORMAT else None
-
-
-def _emptied(connection: Any) -> State:
-    tables = connection.execute(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND (sql LIKE 'CREATE VIRTUAL %'"
-        " OR name IN ('part', 'entry', 'state'))"
-    ).fetchall()
-    for (name,) in tables:
-        connection.execute(f'DROP TABLE "{name}"')
-    for statement in (SCHEMA + _STATE).split(";\n"):
-        connection.execute(statement)
-    days = max(settings.RETENTION_TOTAL_DAYS // PARTS, 1)
-    state = State(days * 24 * 3600, None, None, 0, "rows", "")
-    connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", [FORMAT, *astuple(state)])
-    return state
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

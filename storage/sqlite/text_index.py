@@ -1,37 +1,16 @@
-"""The search index: which hot and cold interactions have which words.
-
-# Note [In step]
-
-Triggers of the database append the id of each interaction whose text is new, changed or gone to an
-outbox, in the transaction of the change. A pass takes ids from there, reads what is stored under
-them now, and writes that to the index in one transaction, which needs the write lock of the index;
-then it deletes the ids from the outbox in another. Both give their file the same new token
-(`storage.sqlite.text_outbox`). Of a pass that is killed between both, the next one does the second.
-
-Until then a search finds the changed ones in the outbox itself. What is archived stays indexed: an
-interaction whose row has given way to a stub has the same words.
-
-# Note [Phases]
-
-An index that is made anew first goes through all rows (`rows`), in the order of their ids. What
-changes meanwhile is in the outbox. Then it compares itself with the stubs (`stubs`): is one not
-indexed, only the archive has its text (`archive`), and `manage.py rebuild_search` reads that. Only
-when nothing is missing (`complete`) does a search use it.
-"""
+"""The search index: which hot and cold interactions have which words. It finds; the row decides."""
 
 import functools
 import logging
-import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
-from storage.batched import batched
+from storage.database import Indexed
 from storage.exceptions import StorageError, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
@@ -39,10 +18,11 @@ from storage.records.words import Phrase
 from storage.sqlite import queries
 from storage.sqlite.base import close_before_fork
 from storage.sqlite.statements import Statements
-from storage.sqlite.text_file import Contents, IndexFile, State, is_damage, missing_feature
-from storage.sqlite.text_outbox import Outbox, Overtaken, text_of
-from storage.sqlite.text_parts import Text
+from storage.sqlite.text_file import IndexFile, is_damage, missing_feature
+from storage.sqlite.text_outbox import Outbox, text_of
+from storage.sqlite.text_passes import Passes
 from storage.sqlite.text_thread import Background
+from storage.sqlite.text_words import Text
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +32,7 @@ ENABLED = True
 PENDING_AT_MOST = 200
 """Changes that a search looks through by itself."""
 
-CHANGES_AT_ONCE = 100
-PASS_CHANGES = 2_000
-PASS_CHARACTERS = 1_000_000
-"""What a pass takes: some 100 ms of work, after which others may write to the index."""
-
-SEARCH_SECONDS = 1.0
+SEARCH_SECONDS = 0.5
 """How long a search works on an index that is behind."""
 
 REWRITTEN_PER_SECOND = 50_000_000
@@ -77,6 +52,7 @@ class TextIndex:
         self._outbox = Outbox(statements)
         self._statements = statements
         self._file = IndexFile(str(database.settings_dict["NAME"]))
+        self._passes = Passes(statements, self._outbox, self._file)
         self._is_kept = not database.is_in_memory_db()
         close_before_fork(self._file)
         self._background = Background(self._work)
@@ -131,29 +107,34 @@ class TextIndex:
         Raises what keeps the index from being written.
         """
         end = time.monotonic() + seconds
-        while self._pass(max(end - time.monotonic(), 0)):
+        while self._passes.take(max(end - time.monotonic(), 0)):
             if time.monotonic() >= end:
                 return False
         with self._file.reading() as contents:
             return contents is not None and contents.state.phase == "complete"
 
-    def start_anew(self) -> None:
-        """Empty the index. The next passes go through all rows."""
-        with self._file.writing(WAIT_SECONDS, anew=lambda _: True):
-            pass
+    def bring_up_to_date(self, seconds: float, *, anew: bool) -> Indexed | None:
+        """See `Database.index_texts`."""
+        if not self.is_used:
+            return None
+        if anew:
+            with self._file.writing(WAIT_SECONDS, anew=lambda _: True):
+                pass
+        if self.catch_up(seconds):
+            return Indexed.COMPLETE
+        with self._file.reading() as contents:
+            lacks = contents is not None and contents.state.phase == "archive"
+            return Indexed.LACKS_ARCHIVED if lacks else Indexed.BEHIND
 
-    def add(self, interactions: Sequence[ChatInteraction]) -> None:
-        """Index those of these that are archived and not indexed."""
+    def add(self, interactions: Sequence[ChatInteraction]) -> int:
+        """See `Database.index_archived`. The next pass looks again what is missing."""
         ids = [interaction.interaction_id for interaction in interactions]
         with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
             missing = set(contents.parts.without(ids)) & self._outbox.archived(ids)
             contents.parts.put(_texts(interactions, missing))
-
-    def compare_again(self) -> None:
-        """After `add`: let the next pass look whether a stub is still not indexed."""
-        with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
             if contents.state.phase == "archive":
                 contents.note(phase="stubs", done_until="")
+            return len(missing)
 
     def before_archiving(self, interactions: Sequence[ChatInteraction]) -> None:
         """See to it that these are indexed while the database still has their texts.
@@ -182,9 +163,9 @@ class TextIndex:
             return
         try:
             while self._outbox.has_any_until(last):
-                self._pass(WAIT_SECONDS)
+                self._passes.take(WAIT_SECONDS)
             with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
-                self._put(contents, *self._look(contents.parts.of_user(user_id)))
+                self._passes.put(contents, *self._passes.look(contents.parts.of_user(user_id)))
             self._file.empty_log()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
@@ -218,14 +199,14 @@ class TextIndex:
         limit: int,
     ) -> list[Position] | None:
         """None if the index is not complete, or not up to date."""
-        with self._statements.snapshot():  # before the index: see Note [In step]
+        with self._statements.snapshot():  # before it looks into the index, which may go on
             pending = self._outbox.pending(PENDING_AT_MOST)
         if pending is None:
             return None
         with self._file.reading() as contents:
             if contents is None or contents.state.phase != "complete":
                 return None
-            if not self._fits(contents.state):  # or a pass ended just now
+            if not self._passes.fits(contents.state):  # or a pass ended just now
                 return None
             found = set(contents.parts.matching(phrases, user_id, after, before, limit))
         for change in pending:
@@ -245,97 +226,12 @@ class TextIndex:
             self._outbox.discard()
             return False
         try:
-            return self._pass(0)
+            return self._passes.take(SEARCH_SECONDS)
         except Failed as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            if _is_busy(error):
                 return True  # another process makes a pass
             _warn(error)
             raise
-
-    def _pass(self, wait: float) -> bool:
-        """Take from the outbox, or go on with an index that is incomplete.
-
-        Returns whether there may be more to do. Raises Failed.
-        """
-        with self._file.writing(wait, anew=lambda state: not self._fits(state)) as contents:
-            token, state = self._outbox.token(), contents.state
-            if state.token is not None and token != state.token:  # the last one was killed
-                new, last = state.token, state.last
-            else:
-                last = self._take(contents, self._outbox.oldest(PASS_CHANGES))
-                if not last and state.phase in ("complete", "archive"):
-                    return False
-                if not last:
-                    self._go_on(contents)
-                new = secrets.token_hex(16) if last or state.token is None else state.token
-                if new != state.token:
-                    contents.note(token=new, previous=token, last=last)
-        if new != token:
-            with suppress(Overtaken):  # another process has done it, or the database has changed
-                self._outbox.done(token, new, last)
-        return True
-
-    def _fits(self, state: State) -> bool:
-        """Whether the index has missed nothing of the database."""
-        with self._statements.snapshot():
-            token = self._outbox.token()
-            if token is None or state.token is None:
-                return False
-            return token == state.token or (
-                token == state.previous and self._outbox.has(state.last)
-            )
-
-    def _take(self, contents: Contents, changes: Sequence[tuple[int, str]]) -> int:
-        """Index what has changed. Returns the last change that was taken, or 0."""
-        found: dict[str, Text | None] = {}
-        cold: set[str] = set()
-        last = size = 0
-        for some in batched(changes, CHANGES_AT_ONCE):
-            if size >= PASS_CHARACTERS:
-                break
-            looked, archived = self._look([each for _, each in some])
-            found |= looked
-            cold |= archived
-            size += sum(text.characters for text in looked.values() if text is not None)
-            last = some[-1][0]
-        self._put(contents, found, cold)
-        return last
-
-    def _put(
-        self, contents: Contents, found: Mapping[str, Text | None], cold: Collection[str]
-    ) -> None:
-        """Index the texts, and remove those that are None. What is archived is indexed already."""
-        contents.parts.remove([each for each, text in found.items() if text is None])
-        contents.parts.put([text for text in found.values() if text is not None])
-        if contents.state.phase in ("stubs", "complete") and contents.parts.without(list(cold)):
-            contents.note(phase="archive")
-
-    def _look(self, interaction_ids: Sequence[str]) -> tuple[dict[str, Text | None], set[str]]:
-        """The texts of these interactions, None of those that are gone; and those archived."""
-        ids = list(dict.fromkeys(interaction_ids))
-        with self._statements.snapshot():
-            hot = self._outbox.texts(ids)
-            cold = self._outbox.archived(ids)
-        return {each: hot.get(each) for each in ids if each not in cold}, cold
-
-    def _go_on(self, contents: Contents) -> None:
-        """Take a step in making an index that is not complete: see Note [Phases]."""
-        state = contents.state
-        if state.phase == "rows":
-            texts = self._outbox.texts_after(state.done_until, CHANGES_AT_ONCE)
-            contents.parts.put(texts)
-            if texts:
-                contents.note(done_until=texts[-1].interaction_id)
-            else:
-                contents.note(phase="stubs", done_until="")
-            return
-        ids = self._outbox.archived_after(state.done_until, PASS_CHANGES)
-        if contents.parts.without(ids):
-            contents.note(phase="archive")
-        elif ids:
-            contents.note(done_until=ids[-1])
-        else:
-            contents.note(phase="complete")
 
 
 def _texts(interactions: Sequence[ChatInteraction], ids: set[str]) -> list[Text]:
@@ -346,8 +242,12 @@ def _texts(interactions: Sequence[ChatInteraction], ids: set[str]) -> list[Text]
 _missing_feature = functools.cache(missing_feature)
 
 
+def _is_busy(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def _warn(error: Exception) -> None:
-    if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+    if not _is_busy(error):
         logger.warning("The search index is not up to date: %s", error)
 
 

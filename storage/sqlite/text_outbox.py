@@ -14,7 +14,7 @@ from typing import Any
 from storage.models import ArchivedInteraction, ChatInteraction, Lock, TextChange
 from storage.sqlite import queries
 from storage.sqlite.statements import Statements
-from storage.sqlite.text_parts import Text
+from storage.sqlite.text_words import Text
 
 NAME = "text index"
 """The row in the table of locks that has the token."""

@@ -21,21 +21,20 @@ says.
 """
 # ruff: noqa: S608  (only names and numbers of this module become part of statements)
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
 from storage import expiry
-from storage.compat import zstd
 from storage.database import LAST_MOMENT
 from storage.records.cursors import Position
-from storage.records.words import Phrase, spaced
+from storage.records.words import Phrase
 from storage.sqlite import queries
+from storage.sqlite.text_words import Text, expression, packed, quoted, unpacked, user_token
 
 SCHEMA = """
 CREATE TABLE part (number INTEGER PRIMARY KEY);
@@ -53,35 +52,7 @@ NUMBERS = 1 << 24
 ONE_BY_ONE = 50
 """How many rows go into a new table in the time in which one is deleted with `secure-delete`."""
 
-USER = "\u00a6"
-"""Begins the token of a user. It is in no word, and FTS5's tokenizer `ascii` takes it for a letter.
-"""
-
-TERMS_AT_MOST = 32
-"""Words of a search that FTS5 looks for."""
-
 _SECOND = timedelta(seconds=1)
-
-
-@dataclass(frozen=True)
-class Text:
-    """An interaction to be indexed. `created_at` as `queries.to_text` writes it."""
-
-    interaction_id: str
-    user_id: str = field(repr=False)
-    created_at: str
-    message: str = field(repr=False)
-    response: str = field(repr=False)
-
-    @property
-    def characters(self) -> int:
-        """The length of both texts."""
-        return len(self.message) + len(self.response)
-
-    @property
-    def words(self) -> str:
-        """What FTS5 is given: the words, and the token of the user."""
-        return f"{spaced(self.message)}\n{spaced(self.response)} {_user_token(self.user_id)}"
 
 
 @dataclass(frozen=True)
@@ -97,13 +68,13 @@ class Parts:
         changed = []
         for text in texts:
             words = text.words
-            packed = zstd.compress(words.encode(), 1)
-            if known.get(text.interaction_id) != (text.created_at, packed):
-                changed.append((text, words, packed))
+            blob = packed(words)
+            if known.get(text.interaction_id) != (text.created_at, blob):
+                changed.append((text, words, blob))
             time.sleep(0)  # requests that wait for the interpreter need not wait for the whole pass
         self.remove([text.interaction_id for text, _, _ in changed if text.interaction_id in known])
-        for text, words, packed in changed:
-            self._insert(text, words, packed)
+        for text, words, blob in changed:
+            self._insert(text, words, blob)
 
     def remove(self, interaction_ids: Sequence[str]) -> None:
         """Leave no word of these, wherever they are indexed."""
@@ -128,7 +99,7 @@ class Parts:
             for (interaction_id,) in self.connection.execute(
                 f"SELECT interaction_id FROM part_{number} p JOIN entry ON position = p.rowid"
                 f" WHERE part_{number} MATCH ?",
-                [_quoted(_user_token(user_id))],
+                [quoted(user_token(user_id))],
             )
         ]
 
@@ -146,7 +117,7 @@ class Parts:
         """
         low = _first_position(after)
         high = _first_position(before[0] if before else LAST_MOMENT) + NUMBERS - 1
-        wanted = _expression(phrases, user_id)
+        wanted = expression(phrases, user_id)
         found: list[Position] = []
         for number in self._numbers():
             first, last = self._range(number)
@@ -193,7 +164,7 @@ class Parts:
         )
         return {interaction_id: (created_at, words) for interaction_id, created_at, words in rows}
 
-    def _insert(self, text: Text, words: str, packed: bytes) -> None:
+    def _insert(self, text: Text, words: str, blob: bytes) -> None:
         position = self._free_position(queries.to_time(text.created_at))
         number = self._part_of(position)
         if self.connection.execute(
@@ -205,7 +176,7 @@ class Parts:
         )
         self.connection.execute(
             "INSERT INTO entry VALUES (?, ?, ?, ?)",
-            [position, text.interaction_id, text.created_at, packed],
+            [position, text.interaction_id, text.created_at, blob],
         )
 
     def _free_position(self, created_at: datetime) -> int:
@@ -230,7 +201,7 @@ class Parts:
         elif left:
             self.connection.executemany(
                 f"INSERT INTO part_{number} (part_{number}, rowid, words) VALUES ('delete', ?, ?)",
-                ((position, _unpacked(words)) for position, words in entries.items()),
+                ((position, unpacked(words)) for position, words in entries.items()),
             )
         else:
             self.connection.execute(f"DROP TABLE part_{number}")
@@ -256,7 +227,7 @@ class Parts:
             if position not in without:
                 self.connection.execute(
                     "INSERT INTO rewritten (rowid, words) VALUES (?, ?)",
-                    [position, _unpacked(words)],
+                    [position, unpacked(words)],
                 )
         self.connection.execute(f"DROP TABLE part_{number}")
         self.connection.execute(f"ALTER TABLE rewritten RENAME TO part_{number}")
@@ -277,26 +248,3 @@ class Parts:
 
 def _first_position(moment: datetime) -> int:
     return (moment - expiry.BEGINNING) // _SECOND * NUMBERS
-
-
-def _user_token(user_id: str) -> str:
-    """Two users may have the same one, once in 2 ** 64: the row decides."""
-    return USER + hashlib.sha256(user_id.encode()).hexdigest()[:16]
-
-
-def _expression(phrases: Sequence[Phrase], user_id: str | None) -> str:
-    terms = [_quoted(word) for phrase in phrases for word in phrase[:-1]]
-    terms += [f"{_quoted(phrase[-1])} *" for phrase in phrases]
-    if user_id is not None:
-        terms.append(_quoted(_user_token(user_id)))
-    # The longest are likely the rarest. What is left out here is for the row to decide.
-    chosen = sorted(dict.fromkeys(terms), key=len, reverse=True)[:TERMS_AT_MOST]
-    return " AND ".join(chosen)
-
-
-def _quoted(word: str) -> str:
-    return f'"{word}"'
-
-
-def _unpacked(words: bytes) -> str:
-    return zstd.decompress(words).decode()

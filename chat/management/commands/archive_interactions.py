@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chat.maintenance import archiving
+from chat.maintenance import archiving, search_index
 from chat.maintenance.archiving import Archived
 from chat.maintenance.runs import Run
 from chat.management.base import MaintenanceCommand, policy_of
@@ -17,3 +17,4 @@ class Command(MaintenanceCommand):
 
     def work(self, storage: Storage, run: Run, report: Archived, options: dict[str, Any]) -> None:
         archiving.archive(storage, policy_of(run), run, report)
+        search_index.complete(storage, run)
