@@ -49,6 +49,9 @@ CREATE TABLE entry (
 NUMBERS = 1 << 24
 """Entries that one second has room for."""
 
+SECURE_DELETE = 1
+"""The words of deleted rows are overwritten, and not only marked until segments are merged."""
+
 ONE_BY_ONE = 50
 """How many rows go into a new table in the time in which one is deleted with `secure-delete`."""
 
@@ -192,7 +195,9 @@ class Parts:
             f"CREATE VIRTUAL TABLE {table} USING fts5"
             "(words, content='', columnsize=0, detail=none, tokenize='ascii')"
         )
-        self.connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('secure-delete', 1)")
+        self.connection.execute(
+            f"INSERT INTO {table} ({table}, rank) VALUES ('secure-delete', ?)", [SECURE_DELETE]
+        )
 
     def _remove_from(self, number: int, entries: dict[int, bytes]) -> None:
         left = self._left(number, len(entries) * (1 + ONE_BY_ONE)) - len(entries)

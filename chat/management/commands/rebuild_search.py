@@ -14,6 +14,7 @@ class Command(MaintenanceCommand):
     """Exit status 3: the next run goes on, without --missing from the beginning."""
 
     report_class = Rebuilt
+    locks = False  # whoever changes an interaction meanwhile has it indexed again
     help = (
         "Make the search index anew, from the database and the archive, while servers run; until "
         "it is complete, searches for text go through the interactions. An index that is lost or "
