@@ -200,7 +200,7 @@ class Parts:
         )
 
     def _remove_from(self, number: int, entries: dict[int, bytes]) -> None:
-        left = self._left(number, len(entries) * (1 + ONE_BY_ONE)) - len(entries)
+        left = self._left(number, len(entries) * (1 + ONE_BY_ONE) + 1) - len(entries)
         if 0 < left < len(entries) * ONE_BY_ONE:
             self._rewrite(number, entries)
         elif left:

@@ -55,7 +55,9 @@ def check(storage: Any) -> None:
         beginning = {
             each for other, some in having.items() if other[: len(word)] == word for each in some
         }
-        assert set(find(storage, word)) == beginning >= ids, word
+        found = find(storage, word)
+        assert found is not None, "the index is not complete"
+        assert set(found) == beginning >= ids, word
     for user_id in {row.user_id for row in rows.values()}:
         of_user = {row.interaction_id for row in rows.values() if row.user_id == user_id}
         assert set(find(storage, "w", user_id)) == of_user
