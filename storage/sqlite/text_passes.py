@@ -32,6 +32,7 @@ from storage.sqlite.text_state import Contents, State
 from storage.sqlite.text_words import Text
 
 CHANGES_AT_ONCE = 100
+ROWS_AT_ONCE = 100
 PASS_CHANGES = 2_000
 PASS_CHARACTERS = 1_000_000
 """What a pass takes: some 100 ms of work, after which others may write to the index."""
@@ -114,12 +115,7 @@ class Passes:
         """Take a step in making an index that is not complete: see Note [Phases]."""
         state = contents.state
         if state.phase == "rows":
-            texts = self.outbox.texts_after(state.done_until, CHANGES_AT_ONCE)
-            contents.parts.put(texts)
-            if texts:
-                contents.note(done_until=texts[-1].interaction_id)
-            else:
-                contents.note(phase="stubs", done_until="")
+            self._index_rows(contents, state.done_until)
             return
         ids = self.outbox.archived_after(state.done_until, PASS_CHANGES)
         if contents.parts.without(ids):
@@ -128,3 +124,15 @@ class Passes:
             contents.note(done_until=ids[-1])
         else:
             contents.note(phase="complete")
+
+    def _index_rows(self, contents: Contents, done_until: str) -> None:
+        size = 0
+        while size < PASS_CHARACTERS:
+            texts = self.outbox.texts_after(done_until, ROWS_AT_ONCE)
+            if not texts:
+                contents.note(phase="stubs", done_until="")
+                return
+            contents.parts.put(texts)
+            done_until = texts[-1].interaction_id
+            size += sum(text.characters for text in texts)
+        contents.note(done_until=done_until)

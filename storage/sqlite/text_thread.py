@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 2.0
 """What comes meanwhile is indexed together: in passes of 500 it takes half as much as in fives."""
 
 AFTER_FAILURE_SECONDS = 60.0
