@@ -127,7 +127,7 @@ class Passes:
 
     def _index_rows(self, contents: Contents, done_until: str) -> None:
         size = 0
-        while size < PASS_CHARACTERS:
+        for _ in range(PASS_CHANGES // ROWS_AT_ONCE):
             texts = self.outbox.texts_after(done_until, ROWS_AT_ONCE)
             if not texts:
                 contents.note(phase="stubs", done_until="")
@@ -135,4 +135,6 @@ class Passes:
             contents.parts.put(texts)
             done_until = texts[-1].interaction_id
             size += sum(text.characters for text in texts)
+            if size >= PASS_CHARACTERS:
+                break
         contents.note(done_until=done_until)

@@ -27,6 +27,7 @@ def indexed(storage, monkeypatch):
     monkeypatch.setattr(text_index, "ENABLED", True)
     monkeypatch.setattr(text_index.Background, "wake", lambda self: None)
     monkeypatch.setattr(text_index, "PENDING_AT_MOST", 0)
+    monkeypatch.setattr(text_index, "SEARCH_SECONDS", 300)  # whatever a busy machine takes
     monkeypatch.setattr(text_state, "PARTS", 400_000)  # of two days each
     yield storage
     monkeypatch.undo()
