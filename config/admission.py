@@ -79,6 +79,9 @@ API = "/api/v1/"
 LOOKUP = ("POST", "/api/v1/interactions/lookup/")
 """A read whose question is in its body."""
 
+SEARCH = "/api/v1/interactions/search/"
+"""A read that may take two seconds, so that other reads keep a place beside it."""
+
 BUSY_SECONDS = 2
 """When a client that found no place may try again."""
 
@@ -165,6 +168,7 @@ class Admission:
     def __init__(self, threads: int, reads: int) -> None:
         self.work = Room(threads)
         self._reads = Queue(reads)
+        self._searches = Queue(1)
         self._writes = Room(max(1, threads * 3 // 4))
         self.requests = Room(REQUESTS)
         self.forms = Room(FORMS)
@@ -201,6 +205,8 @@ class Admission:
 
     def places_to_work(self, method: str, path: str) -> tuple[Room, ...]:
         """Where a request needs a place while it works. All wait for them in the same order."""
+        if path == SEARCH and method in SAFE_METHODS:
+            return self._searches, self._reads, self.work
         if method in SAFE_METHODS or (method, path) == LOOKUP:
             return (self._reads, self.work) if path.startswith(API) else (self.work,)
         if path.startswith(INGEST):

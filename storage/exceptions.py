@@ -53,7 +53,10 @@ class SearchTooWide(InvalidSearch):
     """A text is looked for in all interactions, where no index has their words."""
 
     def __init__(self, days: int) -> None:
-        super().__init__({"text": f"needs a user, or a range of at most {days} days, beside it."})
+        problem = (
+            f"needs user_id, or created_after and created_before within {days} days, beside it."
+        )
+        super().__init__({"text": problem})
 
 
 class InteractionConflict(StorageError):

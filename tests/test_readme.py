@@ -79,6 +79,7 @@ OF_THE_GUIDE = {
     "llm.md": {"llm", "rm"},
     "other-programs.md": {"datasette", "litestream", "sqlite-utils", "sqlite3", "umask"},
     "production.md": {"aws", "docker", "curl"},
+    "search.md": {"curl"},
     "langfuse.md": {"pip"},
     "mlflow.md": {"pip"},
     "openai-agents.md": {"pip"},

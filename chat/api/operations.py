@@ -13,9 +13,12 @@ from chat.api.schema import (
     ErasureState,
     Interaction,
     InteractionPage,
+    SearchPage,
     body,
     responses,
 )
+from storage.limits import TOKENS_MAX
+from storage.records import searches
 
 EXPORT_TYPE = "application/x-ndjson"
 
@@ -51,6 +54,36 @@ _PAGE = [
         {"type": "string", "enum": ["hot", "archive"], "default": "hot"},
         description="`archive` lists archived interactions, within a period of at most "
         f"{parameters.ARCHIVE_RANGE.days} days; it needs created_after and created_before.",
+    ),
+]
+
+_TOKENS = {"type": "integer", "minimum": 0, "maximum": TOKENS_MAX}
+_SEARCH = [
+    OpenApiParameter(
+        "q",
+        {"type": "string", "minLength": 1, "maxLength": searches.TEXT_MAX},
+        description="Words. Each must begin a word of the message or the response; case and "
+        "accents do not count. Where no index has the words, it needs `user_id`, or a period of at "
+        f"most {searches.TEXT_RANGE.days} days.",
+    ),
+    OpenApiParameter("user_id", {"type": "string", "minLength": 1}, description="Of this user."),
+    OpenApiParameter(
+        "model_used", {"type": "string", "minLength": 1}, description="Of this model."
+    ),
+    *(parameter for parameter in _PAGE if parameter.name != "tier"),
+    OpenApiParameter(
+        "tier",
+        {"type": "string", "enum": list(searches.TIERS), "default": "all"},
+        description="`hot` or `archive` leaves the others out.",
+    ),
+    OpenApiParameter(
+        "answered", {"type": "boolean"}, description="`true`: with a response. `false`: without."
+    ),
+    OpenApiParameter(
+        "tokens_min", _TOKENS, description="Input and output tokens together, at least."
+    ),
+    OpenApiParameter(
+        "tokens_max", _TOKENS, description="Input and output tokens together, at most."
     ),
 ]
 
@@ -108,6 +141,17 @@ look_up_answer = extend_schema(
     "interaction with exactly this message and with a response, or 404.",
     request=body(bodies.Lookup),
     responses=responses((*READING, *BODY, 404), {200: (Interaction, "The interaction.")}),
+)
+search_interactions = extend_schema(
+    operation_id="search_interactions",
+    tags=["interactions"],
+    summary="Search interactions, hot and archived, newest first",
+    description="All that is given must hold. With an API key that is bound to a user, that "
+    "user's only. A page does a bounded amount of work, so it may have fewer results than `limit`, "
+    "or none, although there are more: then `searched_until` says how far it has come, and `next` "
+    "goes on.",
+    parameters=_SEARCH,
+    responses=responses(READING, {200: (SearchPage, "One page.")}),
 )
 get_interaction = extend_schema(
     operation_id="get_interaction",

@@ -25,6 +25,9 @@ ARCHIVE_RANGE = timedelta(days=31)
 Given = Mapping[str, Any]
 """Query parameters as a client has sent them."""
 
+Parsers = Mapping[str, Callable[[str], Any]]
+"""For each parameter of a call, what reads its value, or raises ValueError."""
+
 
 def page_query(call: Call) -> tuple[PageQuery, Given]:
     """The page that a call asks for, and in what words.
@@ -37,19 +40,35 @@ def page_query(call: Call) -> tuple[PageQuery, Given]:
     return parse(query_string, call.encoding)
 
 
+def values(call: Call, parsers: Parsers) -> tuple[dict[str, Any], Given]:
+    """The values of the parameters of a call, with a limit, and in what words they were given.
+
+    Raises InvalidRequest naming all bad parameters, and TooManyFieldsSent.
+    """
+    parameters = _parsed(call.environ.get("QUERY_STRING", ""), call.encoding)
+    found, mistakes = _values(parameters, parsers)
+    _refuse(mistakes)
+    return found, parameters.dict()
+
+
 def _page_query(query_string: str, encoding: str | None) -> tuple[PageQuery, Given]:
     parameters = _parsed(query_string, encoding)
-    values: dict[str, Any] = {"limit": LIMIT_DEFAULT}
+    found, mistakes = _values(parameters, _PARSERS)
+    if not mistakes.count and found.get("tier") == "archive":
+        _check_range(found, mistakes)
+    _refuse(mistakes)
+    return PageQuery(**found), parameters.dict()
+
+
+def _values(parameters: QueryDict, parsers: Parsers) -> tuple[dict[str, Any], Mistakes]:
+    found: dict[str, Any] = {"limit": LIMIT_DEFAULT}
     mistakes = Mistakes()
     for name, given in parameters.lists():
         try:
-            values[name] = _value(name, given)
+            found[name] = _value(name, given, parsers)
         except ValueError as error:
             mistakes.add_parameter(name, str(error))
-    if not mistakes.count and values.get("tier") == "archive":
-        _check_range(values, mistakes)
-    _refuse(mistakes)
-    return PageQuery(**values), parameters.dict()
+    return found, mistakes
 
 
 _remembered_page_query = functools.lru_cache(maxsize=256)(_page_query)
@@ -92,21 +111,23 @@ def next_url(call: Call, given: Given, cursor: str | None) -> str | None:
     return f"{call.origin}{escape_uri_path(call.path)}?{urlencode(parameters)}"
 
 
-def _value(name: str, given: list[str]) -> Any:
-    if name not in _PARSERS:
-        raise ValueError(f"unknown parameter; the parameters are: {', '.join(_PARSERS)}.")
+def _value(name: str, given: list[str], parsers: Parsers) -> Any:
+    if name not in parsers:
+        raise ValueError(f"unknown parameter; the parameters are: {', '.join(parsers)}.")
     if len(given) != 1:
         raise ValueError("must be given once.")
-    return _PARSERS[name](given[0])
+    return parsers[name](given[0])
 
 
-def _limit(text: str) -> int:
+def limit(text: str) -> int:
+    """The number of interactions on a page. Raises ValueError."""
     if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= LIMIT_MAX:
         return int(text)
     raise ValueError(f"must be a whole number from 1 to {LIMIT_MAX}.")
 
 
-def _cursor(text: str) -> str:
+def cursor(text: str) -> str:
+    """Where a page starts. Raises ValueError."""
     if not text:
         raise ValueError("must not be empty; leave it out for the first page.")
     return text
@@ -118,9 +139,9 @@ def _tier(text: str) -> str:
     return text
 
 
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "limit": _limit,
-    "cursor": _cursor,
+_PARSERS: Parsers = {
+    "limit": limit,
+    "cursor": cursor,
     "created_after": parse_time,
     "created_before": parse_time,
     "tier": _tier,

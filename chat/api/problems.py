@@ -163,6 +163,10 @@ def _from_storage(error: Exception) -> Problem | None:
         case storage.InvalidCursor():
             mistakes.add_parameter("cursor", str(error))
             return InvalidRequest("A query parameter is invalid.", mistakes)
+        case storage.InvalidSearch():
+            for name, text in error.violations.items():
+                mistakes.add_parameter("q" if name == "text" else name, text)
+            return InvalidRequest("A query parameter is invalid; see errors.", mistakes)
         case storage.InteractionConflict():
             return Conflict(str(error))
         case storage.IdempotencyKeyReused():

@@ -45,6 +45,18 @@ class InteractionPage(msgspec.Struct):
     archived_until: Time | msgspec.UnsetType = msgspec.UNSET
 
 
+class SearchPage(msgspec.Struct):
+    """One page of a search, newest first. `next` is null when everything was searched.
+
+    `searched_until`: everything that was created later than this was searched, on this page and
+    those before it. Null on the last page.
+    """
+
+    results: list[Interaction]
+    next: str | None
+    searched_until: Time | None
+
+
 class BatchResult(msgspec.Struct):
     """The outcome for one interaction of a batch."""
 
@@ -125,6 +137,7 @@ _COMPONENTS = [
     bodies.Lookup,
     Interaction,
     InteractionPage,
+    SearchPage,
     BatchResults,
     ErasureState,
     Problem,
@@ -158,11 +171,12 @@ BODY = (411, 413, 415)
 
 
 def hide_interactions_called_as_calls(endpoints: list[Any], **kwargs: Any) -> list[Any]:
-    """Preprocessing hook: show `batch/` and `lookup/` as calls only, not as interaction ids too."""
+    """Preprocessing hook: show `batch/`, `lookup/` and `search/` as calls only, not as ids too."""
+    calls = {"batch": "POST", "lookup": "POST", "search": "GET"}
     return [
         (path, regex, method, view)
         for path, regex, method, view in endpoints
-        if method == "POST" or not path.endswith(("/batch/", "/lookup/"))
+        if calls.get(path.split("/")[-2], method) == method
     ]
 
 

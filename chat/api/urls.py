@@ -22,6 +22,12 @@ urlpatterns = [
         name="interactions-lookup",
     ),
     path(
+        "api/v1/interactions/search/",
+        views.SearchView.as_view(),
+        {"interaction_id": "search"},
+        name="interactions-search",
+    ),
+    path(
         "api/v1/interactions/<path:interaction_id>/",
         views.InteractionView.as_view(),
         name="interaction",

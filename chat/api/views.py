@@ -10,7 +10,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from chat.api import calls, operations
+from chat.api import calls, operations, searches
 from chat.api.authentication import Caller, caller_of
 from chat.api.exchange import JSON, Answer, Call
 from chat.api.idempotency import HEADER
@@ -159,6 +159,15 @@ class LookupView(InteractionView):
 
     _allow = "POST"
     post = operations.look_up_answer(answering(calls.look_up_answer))
+
+
+class SearchView(InteractionView):
+    """A search. Methods that write are for the interaction with the id `search`, which lists and
+    searches show, and no read by its address.
+    """
+
+    _allow = "GET, HEAD"
+    get = operations.search_interactions(answering(searches.search_interactions))
 
 
 class UserInteractionsView(StoreView):

@@ -62,10 +62,26 @@ def phrases(text: str) -> list[Phrase]:
 
 def have(texts: Iterable[str], wanted: Iterable[Phrase]) -> bool:
     """Whether each phrase is in one of the texts, which need not be the same one for all."""
-    indexed = [f" {' '.join(words(text))}" for text in texts]
-    return all(
-        any(f" {' '.join(phrase)}" in text_words for text_words in indexed) for phrase in wanted
-    )
+    searched = [_Searched(text) for text in texts]
+    return all(any(text.has(phrase) for text in searched) for phrase in wanted)
+
+
+class _Searched:
+    """A text in which phrases are looked for."""
+
+    def __init__(self, text: str) -> None:
+        self._ascii = text.lower() if text.isascii() else None
+        self._words = "" if text.isascii() else f" {' '.join(words(text))}"
+
+    def has(self, phrase: Phrase) -> bool:
+        if self._ascii is None:
+            return f" {' '.join(phrase)}" in self._words
+        # Most texts are ASCII, and most have not the word: to make a list of theirs would take
+        # ten times as long. Words that follow each other without a separator are none of ASCII.
+        word = phrase[0]
+        if len(phrase) > 1 or word not in self._ascii:
+            return False
+        return re.search(f"(?<![a-z0-9]){word}", self._ascii) is not None
 
 
 def _separated(text: str) -> str:
@@ -79,7 +95,7 @@ def _folded(text: str) -> str:
     return normalize("NFKD", normalize("NFKD", text).casefold())
 
 
-@functools.lru_cache(maxsize=10_000)
+@functools.lru_cache(maxsize=8192)
 def _replacement(character: str) -> str:
     if combining(character):
         return ""

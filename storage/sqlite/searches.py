@@ -60,7 +60,7 @@ def _passing(
     statements: Statements, wanted: Slice, filters: Filters, at_most: int, deadline: float
 ) -> tuple[list[Position], Position | None]:
     """The positions of rows that pass, and how far they were examined; None if none is left."""
-    sql = _select_examined(
+    sql = select_examined(
         statements.alias,
         (wanted.user_id is not None, wanted.before is not None, wanted.created_before is not None),
         filters.answered,
@@ -102,7 +102,7 @@ def _records(statements: Statements, positions: Sequence[Position]) -> Iterator[
 
 
 @functools.cache
-def _select_examined(
+def select_examined(
     alias: str,
     bounds: tuple[bool, bool, bool],
     answered: bool | None,

@@ -6,6 +6,7 @@ from urllib.parse import quote
 INTERACTIONS = "/api/v1/interactions/"
 BATCH = "/api/v1/interactions/batch/"
 LOOKUP = "/api/v1/interactions/lookup/"
+SEARCH = "/api/v1/interactions/search/"
 PROBLEM = "application/problem+json"
 
 FIELDS = [

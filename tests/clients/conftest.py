@@ -50,8 +50,14 @@ class Awaited:
         return lambda *words, **fields: self._loop.run_until_complete(method(*words, **fields))
 
     def list(self, *words, **fields):
+        return self._collected(self._store.list(*words, **fields))
+
+    def search(self, *words, **fields):
+        return self._collected(self._store.search(*words, **fields))
+
+    def _collected(self, found):
         async def collect():
-            return [found async for found in self._store.list(*words, **fields)]
+            return [interaction async for interaction in found]
 
         return iter(self._loop.run_until_complete(collect()))
 

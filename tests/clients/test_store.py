@@ -71,6 +71,18 @@ def test_a_deleted_one_is_gone(store, user):
     assert store.get(saved.interaction_id) is None
 
 
+def test_a_search_goes_through_all_pages(store, user):
+    store.save_many(new(user, number, response="Café" * (number % 2)) for number in range(7))
+    found = list(store.search("question CAFE", user_id=user, answered=True, page_size=2))
+    assert sorted(one.message for one in found) == [f"Question {n}" for n in (1, 3, 5)]
+    since = datetime.now(UTC) - timedelta(days=1)
+    filters = {"model_used": "model-1", "tier": "hot", "tokens_max": 5, "created_after": since}
+    assert len(list(store.search(user_id=user, answered=False, **filters))) == 4
+    assert list(store.search(user_id=user, tokens_min=1)) == []
+    with pytest.raises(InvalidRequest, match="letter or a digit"):
+        list(store.search("?!", user_id=user))
+
+
 def test_a_list_goes_through_all_pages(store, user):
     store.save_many(new(user, number) for number in range(7))
     found = list(store.list(user, page_size=3))

@@ -30,7 +30,7 @@ from storage.models import ApiKey, ChatInteraction
 from storage.models.idempotency import IdempotencyRecord
 from storage.startup import rate_limits
 from tests import switches
-from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, of_user, one
+from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, SEARCH, new, of_user, one
 from tests.chat.limits import clock, limits
 
 __all__ = ["clock", "limits"]
@@ -240,7 +240,16 @@ def test_the_addresses_of_the_api_come_first():
 
 
 PATHS = [
-    *(INTERACTIONS, BATCH, LOOKUP, of_user("ada"), of_user("eve"), one("i-001"), one("eve-1")),
+    *(
+        INTERACTIONS,
+        BATCH,
+        LOOKUP,
+        SEARCH,
+        of_user("ada"),
+        of_user("eve"),
+        one("i-001"),
+        one("eve-1"),
+    ),
     *("/api/v1/users/ada/", "/api/v1/users/ada/export/", "/api/v1/erasures/e/", "/api/v1/"),
     *(one("missing"), INTERACTIONS[:-1], one("i-001")[:-1], f"/{INTERACTIONS}", "/api/v1/x/"),
     *(f"{INTERACTIONS}a/b/", f"{INTERACTIONS}/", f"{INTERACTIONS}i-001//", f"{INTERACTIONS}..//"),
@@ -253,6 +262,7 @@ KEYS = ["service", "bound", "eraser", "wrong", "empty", "no scheme", "lower case
 QUERIES = [
     *("limit=2", "limit=2&cursor=", "cursor=x&limit=2", "limit=0&limit=1", "limit=x&y", "?", "&"),
     *("tier=archive", "tier=hot&limit=1", "created_after=2020-01-01T00:00:00Z&limit=3", "a=%zz"),
+    *("q=b-tree&user_id=ada", "answered=1&tier=all", "tokens_min=5&limit=1&user_id=eve"),
     *("limit=2&cursor=x;y", "limit=%32", "limit=\xff", "limit=2&é=\xc3\xa9", "&".join("ab" * 600)),
 ]
 BODIES = [

@@ -30,6 +30,7 @@ from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
 from storage.records.pages import PageQuery
 from storage.records.questions import Question
+from storage.records.searches import Search
 from tests import switches
 from tests.contract.calls import at, fields, newest_first
 from tests.contract.round_trips import PROFILE, empty
@@ -65,6 +66,15 @@ CHANGES = st.fixed_dictionaries(
 KEYS = st.sampled_from(["k1", "k2", "k3"])
 REQUESTS = st.sampled_from(["r1", "r2"])
 FILTERS = st.fixed_dictionaries({"created_after": MAYBE_TIMES, "created_before": MAYBE_TIMES})
+SEARCHES = st.fixed_dictionaries(
+    {"user_id": USERS, "limit": st.integers(1, 8), "created_after": MAYBE_TIMES},
+    optional={
+        "text": st.sampled_from(["m", "M1", "r m2"]),
+        "model_used": st.sampled_from(["m", "n"]),
+        "answered": st.booleans(),
+        "tokens_min": st.integers(0, 4),
+    },
+)
 CACHE_KEYS = st.sampled_from(["chat:ada:0", "chat:ada:1", "chat:a:#😀:0"])
 
 
@@ -230,6 +240,23 @@ class Side:
             and (position is None or (row.created_at, row.interaction_id) < position)
         ]
 
+    def search(self, wanted):
+        page = self.storage.search_interactions_sync(Search(**wanted))
+        expected = [
+            values
+            for values in self.expected(wanted["user_id"], created_after=wanted["created_after"])
+            if wanted.get("model_used") in (None, values["model_used"])
+            and wanted.get("answered") in (None, bool(values["response"]))
+            and wanted.get("tokens_min", 0) <= values["input_tokens"] + values["output_tokens"]
+            and all(
+                any(values[name].startswith(word) for name in ("message", "response"))
+                for word in wanted.get("text", "").lower().split()
+            )
+        ]
+        assert [fields(i) for i in page.interactions] == expected[: wanted["limit"]]
+        assert (page.next_cursor is not None) is (len(expected) > wanted["limit"])
+        return listed(page.interactions), page.next_cursor
+
     def answer(self, question):
         found = self.storage.find_answer_sync(question)
         answers = [row for row in self.rows.values() if question.is_answered_by(row.interaction)]
@@ -317,6 +344,10 @@ class StorageMachine(RuleBasedStateMachine):
     def later_page(self, continued, limit):
         """Whatever has been changed since the page before it."""
         self.continuation(continued.user_id, limit, continued.filters, continued)
+
+    @rule(wanted=SEARCHES)
+    def search(self, wanted):
+        self.each(lambda side: side.search(wanted))
 
     @rule(
         user_id=USERS,

@@ -26,6 +26,8 @@ class TestLocalStorage(StorageContract):
 class TestLocalStorageWithIndex(SearchingContract):
     """The same searches, whose words an index finds."""
 
+    every_coroutine = False
+
     @pytest.fixture
     def storage(self, monkeypatch):
         monkeypatch.setattr(text_index, "ENABLED", True)

@@ -58,6 +58,7 @@ ADMIN_NOTHING = "302 302 302 302 302 302 302 404 404 302"
 ADMIN_LOGIN = "200 200 200 200 200 200 200 302 302 200"
 ADMIN_NOT_SO = "302 302 302 302 302 302 302 405 405 302"
 
+SEARCH = "401 401 401 401 200 200 200 200 403 401"  # a user's key finds its own
 INGEST = "401 401 401 401 200 200 200 403 403 401"
 
 READING = ("GET", "HEAD")
@@ -76,6 +77,12 @@ TABLE = {
         "GET": READ,
         "HEAD": READ,
         "POST": LOOK_UP,
+        "PATCH": COMPLETE,
+        "DELETE": DELETE,
+    },
+    "api/v1/interactions/search/": {
+        "GET": SEARCH,
+        "HEAD": SEARCH,
         "PATCH": COMPLETE,
         "DELETE": DELETE,
     },
@@ -243,7 +250,7 @@ def world(storage, make_interaction):
         storage.create_interactions_sync(
             [
                 make_interaction(interaction_id=name, message="asked", response="answered")
-                for name in ("one", "batch", "lookup")
+                for name in ("one", "batch", "lookup", "search")
             ]
         )
 
@@ -295,8 +302,11 @@ def test_other_methods_are_refused_with_the_list_of_those_allowed(world, route):
         TABLE[route]
     )
     # As in the schema: the other methods are for the interaction with such an id.
-    is_call = route.endswith(("batch/", "lookup/"))
-    named = {"POST"} if is_call else set(TABLE[route])
+    named = set(TABLE[route])
+    if route.endswith(("batch/", "lookup/")):
+        named = {"POST"}
+    elif route.endswith("search/"):
+        named = {"GET", "HEAD"}
     for method in others:
         response = world.send("service-wide key", route, method)
         assert response.status_code == 405

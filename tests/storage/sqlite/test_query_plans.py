@@ -10,7 +10,7 @@ from django.db import connection
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.pages import Slice
 from storage.records.questions import Question
-from storage.sqlite import queries
+from storage.sqlite import queries, searches
 from tests.sqlite import connect
 
 BY_ID = "sqlite_autoindex_storage_chatinteraction_1"
@@ -29,12 +29,19 @@ def flag_names(flags):
     return "+".join(name for name, given in flags.items() if given) or "everyone"
 
 
+def select_examined(flags):
+    """The statement of a search with all filters."""
+    bounds = tuple(flags.values())
+    return searches.select_examined("default", bounds, False, True, True, True, True)
+
+
 def statements():
     """Every statement in `storage.sqlite.queries`, with the index it is to use, if any."""
     yield "select_by_id", queries.select_by_id("default"), BY_ID
     for flags in FLAGS:
         index = BY_USER if flags["of_user"] else NEWEST
         yield f"newest {flag_names(flags)}", queries.select_newest("default", **flags), index
+        yield f"search {flag_names(flags)}", select_examined(flags), index
     for of_model in (False, True):
         sql = queries.select_answer("default", of_model=of_model)
         yield f"answer of_model={of_model}", sql, ANSWER
@@ -53,6 +60,8 @@ def statements():
 PARAMETERS = queries.slice_parameters(Slice("user-1", 50, START, (START, "i"), START)) | {
     **{field.name: 1 for field in queries.FIELDS},
     "limit": 51,
+    "tokens_min": 1,
+    "tokens_max": 1,
     "cutoff": queries.to_text(START),
     "until": queries.to_text(START),
     "latest": queries.to_text(START),
@@ -204,6 +213,18 @@ def test_a_page_costs_the_same_however_many_rows_there_are(make_filled, flags):
     for count in (2_000, 20_000):
         rows, steps = work(make_filled(count), sql, middle_page(flags, count))
         assert len(rows) == 51  # the page of 50, and one row that tells that there is more
+        costs.append(steps)
+    assert abs(costs[0] - costs[1]) <= 5
+
+
+@pytest.mark.parametrize("flags", FLAGS, ids=flag_names)
+def test_a_step_of_a_search_costs_the_same_however_many_rows_there_are(make_filled, flags):
+    costs = []
+    for count in (2_000, 20_000):
+        filters = {"model_used": "none", "tokens_min": 0, "tokens_max": 9}
+        parameters = middle_page(flags, count) | filters
+        rows, steps = work(make_filled(count), select_examined(flags), parameters)
+        assert [(passes, *texts) for _, _, passes, *texts in rows] == [(0, None, None)] * 51
         costs.append(steps)
     assert abs(costs[0] - costs[1]) <= 5
 

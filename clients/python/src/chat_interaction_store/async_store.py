@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 
@@ -144,12 +144,40 @@ class AsyncStore:
         `archived` lists the archive, within a period of at most 31 days. A page has up to 200.
         """
         call = calls.page(user_id, created_after, created_before, archived, page_size)
-        cursor: str | None = ""
-        while cursor is not None:
-            found = await self.send(calls.next_page(call, cursor) if cursor else call)
-            for interaction in found.interactions:
-                yield interaction
-            cursor = found.cursor
+        async for interaction in self._pages(call):
+            yield interaction
+
+    async def search(
+        self,
+        text: str | None = None,
+        *,
+        user_id: str | None = None,
+        model_used: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        tier: Literal["all", "hot", "archive"] | None = None,
+        answered: bool | None = None,
+        tokens_min: int | None = None,
+        tokens_max: int | None = None,
+        page_size: int = 100,
+    ) -> AsyncIterator[Interaction]:
+        """Yields those that have all that is given, newest first, archived ones among them.
+
+        Each word of `text` must begin a word of the message or the response; case and accents do
+        not count. InvalidRequest says so where text needs a `user_id` or a period beside it.
+        """
+        filters = {
+            "user_id": user_id,
+            "model_used": model_used,
+            "created_after": created_after,
+            "created_before": created_before,
+            "tier": tier,
+            "answered": answered,
+            "tokens_min": tokens_min,
+            "tokens_max": tokens_max,
+        }
+        async for interaction in self._pages(calls.search(text, filters, page_size)):
+            yield interaction
 
     def background(self) -> BackgroundStore:
         """Returns this store's queue, which saves without blocking its callers."""
@@ -175,6 +203,14 @@ class AsyncStore:
                     return call.result(response)
                 problem = later
             await asyncio.sleep(attempts.next_delay(problem))
+
+    async def _pages(self, call: calls.Call[calls.Page]) -> AsyncIterator[Interaction]:
+        cursor: str | None = ""
+        while cursor is not None:
+            found = await self.send(calls.next_page(call, cursor) if cursor else call)
+            for interaction in found.interactions:
+                yield interaction
+            cursor = found.cursor
 
     async def aclose(self, timeout: float = 5.0) -> None:
         """Save what is in its queue, for up to `timeout` seconds, and close its connections."""

@@ -112,6 +112,13 @@ def page(
     return Call("GET", path, _page, parameters=parameters)
 
 
+def search(text: str | None, filters: Mapping[str, Any], page_size: int) -> Call[Page]:
+    """The first page of a search. Filters that are None are left out."""
+    given = {"q": text, **filters, "limit": page_size}
+    parameters = {name: _word(name, value) for name, value in given.items() if value is not None}
+    return Call("GET", f"{INTERACTIONS}search/", _page, parameters=parameters)
+
+
 def next_page(call: Call[Page], cursor: str) -> Call[Page]:
     """The page after one of `call`. Only the cursor of `next` is used: its host is the one that
     the store sees itself as, which need not be the client's.
@@ -125,6 +132,12 @@ def _given(fields: Mapping[str, Any]) -> bytes:
 
 def _address(interaction_id: str) -> str:
     return f"{INTERACTIONS}{quote(interaction_id, '')}/"
+
+
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, datetime):
+        return _formatted(name, value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _formatted(name: str, time: datetime) -> str:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 
@@ -149,11 +149,38 @@ class Store:
         `archived` lists the archive, within a period of at most 31 days. A page has up to 200.
         """
         call = calls.page(user_id, created_after, created_before, archived, page_size)
-        cursor: str | None = ""
-        while cursor is not None:
-            found = self.send(calls.next_page(call, cursor) if cursor else call)
-            yield from found.interactions
-            cursor = found.cursor
+        yield from self._pages(call)
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        user_id: str | None = None,
+        model_used: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        tier: Literal["all", "hot", "archive"] | None = None,
+        answered: bool | None = None,
+        tokens_min: int | None = None,
+        tokens_max: int | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Interaction]:
+        """Yields those that have all that is given, newest first, archived ones among them.
+
+        Each word of `text` must begin a word of the message or the response; case and accents do
+        not count. InvalidRequest says so where text needs a `user_id` or a period beside it.
+        """
+        filters = {
+            "user_id": user_id,
+            "model_used": model_used,
+            "created_after": created_after,
+            "created_before": created_before,
+            "tier": tier,
+            "answered": answered,
+            "tokens_min": tokens_min,
+            "tokens_max": tokens_max,
+        }
+        yield from self._pages(calls.search(text, filters, page_size))
 
     def background(self) -> BackgroundStore:
         """Returns this store's queue, which saves without blocking its callers."""
@@ -179,6 +206,13 @@ class Store:
                     return call.result(response)
                 problem = later
             time.sleep(attempts.next_delay(problem))
+
+    def _pages(self, call: calls.Call[calls.Page]) -> Iterator[Interaction]:
+        cursor: str | None = ""
+        while cursor is not None:
+            found = self.send(calls.next_page(call, cursor) if cursor else call)
+            yield from found.interactions
+            cursor = found.cursor
 
     def _client(self) -> httpx.Client:
         """The HTTP client of this process: a forked one must not use its parent's connections."""
