@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from storage.models import ArchivedInteraction, ChatInteraction
+from storage.models import ArchivedInteraction, ChatInteraction, TextChange
 from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.sqlite import queries, searches
@@ -73,12 +73,16 @@ PARAMETERS = queries.slice_parameters(Slice("user-1", 50, START, (START, "i"), S
 
 @pytest.fixture
 def schema(db):
-    """The statements that make the tables of interactions and stubs, as migrated."""
+    """The statements that make the tables of interactions and stubs, as migrated.
+
+    And those of the tables to which their triggers write.
+    """
+    models = ChatInteraction, ArchivedInteraction, TextChange
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT sql FROM sqlite_master WHERE tbl_name IN (%s, %s) AND sql IS NOT NULL"
-            " ORDER BY type = 'table' DESC, type",  # the trigger names both tables
-            [ChatInteraction._meta.db_table, ArchivedInteraction._meta.db_table],
+            "SELECT sql FROM sqlite_master WHERE tbl_name IN (%s, %s, %s) AND sql IS NOT NULL"
+            " ORDER BY type = 'table' DESC, type",  # triggers name several tables
+            [model._meta.db_table for model in models],
         )
         return [sql for (sql,) in cursor.fetchall()]
 
