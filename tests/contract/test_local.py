@@ -36,5 +36,5 @@ class TestLocalStorageWithIndex(SearchingContract):
         monkeypatch.setattr(text_index, "SEARCH_SECONDS", 300)
         storage = get_storage()
         yield storage
-        monkeypatch.undo()
+        monkeypatch.setattr(text_index, "ENABLED", False)
         storage.database.forget_user("nobody")  # deletes the file

@@ -30,5 +30,5 @@ def indexed(storage, monkeypatch):
     monkeypatch.setattr(text_index, "SEARCH_SECONDS", 300)  # whatever a busy machine takes
     monkeypatch.setattr(text_state, "PARTS", 400_000)  # of two days each
     yield storage
-    monkeypatch.undo()
+    monkeypatch.setattr(text_index, "ENABLED", False)
     storage.database.forget_user("nobody")  # deletes the file
