@@ -260,9 +260,10 @@ class Storage:
     list_interactions_json = coroutine(list_interactions_json_sync)
 
     def search_interactions_sync(self, search: Search) -> SearchPage:
-        """One page of a search, in a bounded number of steps (`SearchPage`).
+        """One page of a search, with a bounded amount of work (`SearchPage`).
 
-        Raises InvalidCursor for a cursor of another search.
+        Raises InvalidSearch for what cannot be searched, SearchTooWide for text in all there is
+        where no index has the words, and InvalidCursor for a cursor of another search.
         """
         return searching.search(self._cold, search)
 

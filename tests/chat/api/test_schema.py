@@ -28,6 +28,7 @@ OPERATIONS = {
     "create_interaction": {200, 201, *WRITING, *BODY, 409, 410, 422},
     "create_interactions": {200, *WRITING, *BODY},
     "look_up_answer": {200, *READING, *BODY, 404},
+    "search_interactions": {200, *READING},
     "get_interaction": {200, *READING, 404},
     "complete_interaction": {200, *WRITING, *BODY, 404, 409},
     "delete_interaction": {204, *WRITING, 404},
@@ -96,11 +97,18 @@ def test_otlp_has_two_media_types(operations, name):
         assert set(response["content"]) == media_types
 
 
+FOR_STAFF = [
+    "list_interactions",
+    "list_user_interactions",
+    "search_interactions",
+    "get_interaction",
+]
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_says_how_to_authenticate(operations, name):
     allowed = {scheme for choice in operations[name]["security"] for scheme in choice}
-    reading = name in ("list_interactions", "get_interaction", "list_user_interactions")
-    assert allowed == ({"ApiKey", "StaffSession"} if reading else {"ApiKey"})
+    assert allowed == ({"ApiKey", "StaffSession"} if name in FOR_STAFF else {"ApiKey"})
 
 
 def test_an_interaction_has_the_fields_of_a_stored_record(schema, make_interaction):
