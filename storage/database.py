@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Any
 
 from storage.exceptions import ForeignTimes, InvalidInteraction, StorageError
@@ -55,6 +56,17 @@ LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 ROWS_AT_ONCE = 100
 """Rows in memory: at most 40 MB."""
+
+
+class Indexed(StrEnum):
+    """How much an index of words has."""
+
+    COMPLETE = "complete"
+    BEHIND = "behind"
+    """It goes on by itself, or by `index_texts`."""
+    LACKS_ARCHIVED = "lacks archived"
+    """Some interactions have been archived that are not indexed: see `index_archived`."""
+
 
 SEARCHED_AT_ONCE = 99
 """Rows that a search with filters reads in one step: with the one that shows whether more follow,
@@ -216,6 +228,17 @@ class Database(ABC):
         that is complete: then the caller goes through the interactions.
         """
         return None
+
+    def index_texts(self, seconds: float, *, anew: bool = False) -> Indexed | None:
+        """Bring the index of words up to date, within so many seconds; None if there is none.
+
+        With `anew` it is emptied first. Until it is complete, `find_text` returns None.
+        """
+        return None
+
+    def index_archived(self, interactions: Sequence[ChatInteraction]) -> int:
+        """Index those of these that are archived, and are not in the index of words; the count."""
+        return 0
 
     @abstractmethod
     def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:

@@ -23,6 +23,7 @@ from storage.accounts import api_keys, key_use
 from storage.accounts.key_use import Uses
 from storage.archive.archive import configured_archive
 from storage.models import ApiKey, AuditEntry, ChatInteraction
+from storage.sqlite import text_index
 from storage.startup import selection
 
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
@@ -140,6 +141,12 @@ def _archive_of_its_own(settings, tmp_path):
 def _kept_for_ever(settings):
     """Fixed dates in tests do not expire. Tests of expiry set the days themselves."""
     settings.RETENTION_TOTAL_DAYS = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _no_search_index(monkeypatch):
+    """No thread indexes what tests save. Those of the index turn it on."""
+    monkeypatch.setattr(text_index, "ENABLED", False)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from storage.backups.base import NotRestored
 from storage.backups.folder import BackupFolder, translated
 from storage.backups.inspection import NotIntact, check, connected
 from storage.backups.manifests import Backup
-from storage.sqlite import base, in_use, modes
+from storage.sqlite import base, in_use, modes, text_file
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 ALIAS = "restoring"
@@ -132,8 +132,10 @@ def _settle(copy: Path) -> None:
 
 
 def _exchange(database: Path, copy: Path, keep_old: bool) -> Path | None:
-    # Files that are still there belong to a database that SQLite cannot open, or to none.
-    durable.remove(*_side_files(database))
+    # Files that are still there belong to a database that SQLite cannot open, or to none. And the
+    # search index has words of the old one.
+    index = Path(f"{database}{text_file.SUFFIX}")
+    durable.remove(*_side_files(database), index, *_side_files(index))
     old = None
     if keep_old and database.exists():
         old = database.with_name(f"{database.name}{_KEPT}{datetime.now(UTC).strftime(_TIME)}")

@@ -7,6 +7,7 @@ from storage.models.idempotency import IdempotencyRecord
 from storage.models.intake import IntakeCount
 from storage.models.interaction import ChatInteraction
 from storage.models.lock import Lock
+from storage.models.text_change import TextChange
 from storage.models.usage import (
     ForgottenUser,
     ModelPrice,
@@ -28,6 +29,7 @@ __all__ = [
     "Lock",
     "ModelPrice",
     "StreamPosition",
+    "TextChange",
     "UsageOfModel",
     "UsageOfUser",
     "UsageRebuild",

@@ -26,6 +26,8 @@ _SPACELESS = re.compile(
     "]"
 )
 
+_NOT_ASCII = re.compile("[^\\x00-\\x7f]")
+
 _BETWEEN = "\x1f"
 """Between words that nothing separates in the text. `str.split` takes it for white space."""
 
@@ -35,6 +37,17 @@ def words(text: str) -> list[str]:
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
     return _separated(text).split()
+
+
+def spaced(text: str) -> str:
+    """The text with its `words` as they are, apart from the case of ASCII letters.
+
+    What lies between them is ASCII, and is neither a letter nor a digit. An index whose tokenizer
+    is quicker than Python takes the words from there.
+    """
+    if text.isascii():
+        return text
+    return _NOT_ASCII.sub(lambda found: _replacement(found[0]), _folded(text))
 
 
 def phrases(text: str) -> list[Phrase]:
@@ -73,9 +86,13 @@ class _Searched:
 
 def _separated(text: str) -> str:
     """The text in its folded form, with a blank in the place of what belongs to no word."""
-    folded = normalize("NFKD", normalize("NFKD", text).casefold())
+    folded = _folded(text)
     table = {ord(character): _replacement(character) for character in set(folded)}
     return folded.translate(table)
+
+
+def _folded(text: str) -> str:
+    return normalize("NFKD", normalize("NFKD", text).casefold())
 
 
 @functools.lru_cache(maxsize=8192)

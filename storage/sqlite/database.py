@@ -10,7 +10,7 @@ from typing import Any
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import expiry
-from storage.database import Before, BeforeCommit, Database, Read, apply_changes
+from storage.database import Before, BeforeCommit, Database, Indexed, Read, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -23,6 +23,7 @@ from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
+from storage.records.words import Phrase
 from storage.sql_errors import translated
 from storage.sqlite import (
     answers,
@@ -40,6 +41,7 @@ from storage.sqlite import (
 )
 from storage.sqlite.changes import Changes, count_erasure
 from storage.sqlite.statements import Statements
+from storage.sqlite.text_index import TextIndex
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class SqliteDatabase(Database):
         self._options = connections[alias].settings_dict["OPTIONS"]
         self.threads = self._options["pool"]["max_size"]
         self.changes = Changes(self._statements)
+        self._texts = TextIndex(self._statements)
         self._writes = 0
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
@@ -124,6 +127,7 @@ class SqliteDatabase(Database):
                     lambda: creating.insert_missing(self._statements, rows)
                 )
             self._keep_log_bounded()
+            self._texts.changed()
             return outcomes
 
     def update(
@@ -202,6 +206,16 @@ class SqliteDatabase(Database):
             rows = self._rows(queries.select_next(self._alias), parameters)
         return queries.to_interaction(rows[0]) if rows else None
 
+    def find_text(
+        self,
+        phrases: Sequence[Phrase],
+        user_id: str | None,
+        after: datetime,
+        before: Position | None,
+        limit: int,
+    ) -> list[Position] | None:
+        return self._texts.find(phrases, user_id, after, before, limit)
+
     def search(
         self, wanted: Slice, filters: Filters, at_most: int, deadline: float
     ) -> tuple[list[Record], Position | None]:
@@ -209,6 +223,14 @@ class SqliteDatabase(Database):
             return super().search(wanted, filters, at_most, deadline)
         with translated:
             return searches.search(self._statements, wanted, filters, at_most, deadline)
+
+    def index_texts(self, seconds: float, *, anew: bool = False) -> Indexed | None:
+        with translated:
+            return self._texts.bring_up_to_date(seconds, anew=anew)
+
+    def index_archived(self, interactions: Sequence[ChatInteraction]) -> int:
+        with translated:
+            return self._texts.add(interactions)
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with translated:
@@ -241,7 +263,7 @@ class SqliteDatabase(Database):
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
-        return cold.remove_of_user(self._statements, ids, user_id)
+        return self._texts.after(cold.remove_of_user(self._statements, ids, user_id))
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         with translated, self._statements.snapshot():
@@ -258,10 +280,11 @@ class SqliteDatabase(Database):
         return cold.all_stubs(self._alias)
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
+        self._texts.before_archiving(interactions)
         return cold.move(self._statements, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        return cold.bring_back(self._statements, interactions, segment)
+        return self._texts.after(cold.bring_back(self._statements, interactions, segment))
 
     def adopt(
         self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
@@ -269,18 +292,20 @@ class SqliteDatabase(Database):
         return cold.adopt(self._alias, interactions, segment, segments)
 
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
-        return cold.drop(self._alias, interaction_ids, segment)
+        return self._texts.after(cold.drop(self._alias, interaction_ids, segment))
 
     def drop_other_stubs(self, segments: Set[str]) -> int:
-        return cold.drop_others(self._alias, segments)
+        return self._texts.after(cold.drop_others(self._alias, segments))
 
     def remove_expired_stubs(self, until: datetime, limit: int) -> int:
-        return cold.remove_expired_stubs(self._alias, until, limit)
+        return self._texts.after(cold.remove_expired_stubs(self._alias, until, limit))
 
     def forget_user(self, user_id: str) -> dict[str, int]:
         with translated, transaction.atomic(self._alias):
             forgotten = idempotency_keys.forget_user(self._alias, user_id)
             count_erasure(self._statements)
+        with translated:
+            self._texts.forget_user(user_id)
         return {"idempotency_records": forgotten}
 
     def remove_expired_idempotency_keys(self, until: datetime, limit: int) -> int:
@@ -341,17 +366,20 @@ class SqliteDatabase(Database):
         self._check_files()
 
     def describe(self) -> dict[str, str | int]:
-        return space.describe(connections[self._alias].settings_dict["NAME"])
+        described = space.describe(connections[self._alias].settings_dict["NAME"])
+        return described | {"search index bytes": self._texts.bytes()}
 
     def scrub(
         self, since: datetime | None = None, check_time: Callable[[], None] = lambda: None
     ) -> datetime:
+        since = since or datetime.now(UTC)
         with translated:
-            return scrubbing.scrub(self._statements, since or datetime.now(UTC), check_time)
+            self._texts.scrub(check_time)
+            return scrubbing.scrub(self._statements, since, check_time)
 
     def scrub_seconds(self) -> float:
         with translated:
-            return scrubbing.seconds(self._statements)
+            return scrubbing.seconds(self._statements) + self._texts.scrub_seconds()
 
     def reclaim(self) -> int:
         with translated:
@@ -372,7 +400,7 @@ class SqliteDatabase(Database):
 
     def _remove_from(self, rows: Any, interactions: Sequence[ChatInteraction]) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
-        return cold.remove_from(self._alias, rows, ids)
+        return self._texts.after(cold.remove_from(self._alias, rows, ids))
 
     def _newest(
         self, wanted: Slice, limit: int, select: Callable[..., str] = queries.select_newest
@@ -436,6 +464,7 @@ class SqliteDatabase(Database):
             self._statements.check_files()
 
     def _after_write(self) -> None:
+        self._texts.changed()
         self._writes += 1
         if self._writes % WRITES_PER_LOG_CHECK == 0:
             self._keep_log_bounded()

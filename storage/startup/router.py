@@ -5,9 +5,15 @@ from typing import Any, NoReturn
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
-from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord, Lock
+from storage.models import (
+    ArchivedInteraction,
+    ChatInteraction,
+    IdempotencyRecord,
+    Lock,
+    TextChange,
+)
 
-ELSEWHERE = (ChatInteraction, ArchivedInteraction, IdempotencyRecord, Lock)
+ELSEWHERE = (ChatInteraction, ArchivedInteraction, IdempotencyRecord, Lock, TextChange)
 
 
 class NoInteractions:

@@ -4,7 +4,9 @@ import pytest
 
 from storage import get_storage
 from storage.interface import LocalStorage
+from storage.sqlite import text_index
 from tests.contract.contract import StorageContract
+from tests.contract.searching import SearchingContract
 from tests.contract.usage import CountedUsageContract
 
 
@@ -19,3 +21,21 @@ class TestLocalStorage(StorageContract, CountedUsageContract):
         storage = get_storage()
         assert isinstance(storage, LocalStorage)
         return storage
+
+
+@pytest.mark.django_db(transaction=True, available_apps=["storage"])
+class TestLocalStorageWithIndex(SearchingContract):
+    """The same searches, whose words an index finds."""
+
+    every_coroutine = False
+
+    @pytest.fixture
+    def storage(self, monkeypatch):
+        monkeypatch.setattr(text_index, "ENABLED", True)
+        monkeypatch.setattr(text_index.Background, "wake", lambda self: None)
+        monkeypatch.setattr(text_index, "PENDING_AT_MOST", 0)
+        monkeypatch.setattr(text_index, "SEARCH_SECONDS", 300)
+        storage = get_storage()
+        yield storage
+        monkeypatch.setattr(text_index, "ENABLED", False)
+        storage.database.forget_user("nobody")  # deletes the file

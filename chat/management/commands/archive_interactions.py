@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chat.maintenance import archiving, usage
+from chat.maintenance import archiving, search_index, usage
 from chat.maintenance.archiving import Archived
 from chat.maintenance.runs import Run
 from chat.management.base import MaintenanceCommand, policy_of
@@ -20,3 +20,4 @@ class Command(MaintenanceCommand):
         archiving.archive(storage, policy_of(run), run, report)
         if days := usage.rebuild_if_due(storage, run):
             self.stderr.write(f"The usage of {days} days was counted again: see rebuild_usage.")
+        search_index.complete(storage, run)

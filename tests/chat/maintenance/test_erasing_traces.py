@@ -6,6 +6,7 @@ Each value of the person has a marker. The same search finds it in every layer b
 import json
 import re
 import threading
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -181,8 +182,21 @@ def fill_site(site, person):
 
 
 def layers(files):
-    kinds = {"zst": "archive", "sqlite3": "database", "sqlite3-wal": "log of the database"}
+    kinds = {
+        "zst": "archive",
+        "sqlite3": "database",
+        "sqlite3-wal": "log of the database",
+        "search": "index",
+        "search-wal": "index",
+    }
     return {kinds.get(name.rpartition(".")[2], name) for name in files}
+
+
+def wait_for_index(site, person):
+    """A thread of the server indexes what was saved within some seconds."""
+    end = time.monotonic() + 60
+    while "index" not in layers(site.found(person)) and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def others(site, person):
@@ -206,7 +220,8 @@ def test_nothing_is_left_of_a_person_in_files_and_servers(site, ada, bob):
     for server in (first, second, first, second):  # cached by id, and as answers
         assert {status for status, _ in site.seen(server, ada, mine)} == {200, 404}
         seen_of_bob = site.seen(server, bob, his)
-    assert layers(site.found(ada)) >= {"archive", "database", "log of the database"}
+    wait_for_index(site, ada)
+    assert layers(site.found(ada)) >= {"archive", "database", "log of the database", "index"}
     rows_of_others = others(site, ada)
 
     ended = site.run("erase_user", ada.user_id)
@@ -234,6 +249,7 @@ def test_nor_of_one_who_chats_on_and_is_erased_over_the_api(site, ada, bob):
     fill_site(site, ada)
     his = fill_site(site, bob)
     before = site.seen(server, bob, his)
+    wait_for_index(site, ada)
     key = site.run("create_api_key", "privacy", "--may-erase").stdout.decode().strip()
     stopped = threading.Event()
     statuses = set()

@@ -303,7 +303,13 @@ def of_schema(backups, database, sql):
 
 NEWER = "INSERT INTO django_migrations (app, name, applied) VALUES ('storage', '9999_x', '2026')"
 OLDER = """
+    DROP TRIGGER text_inserted; DROP TRIGGER text_updated; DROP TRIGGER text_deleted;
+    DROP TRIGGER text_archived; DROP TRIGGER text_removed;
+    DROP TABLE storage_textchange; DROP TABLE storage_apikeyuse; DROP TABLE storage_auditentry;
+    DROP TABLE storage_modelprice; DROP TABLE storage_streamposition;
+    DROP TABLE storage_usageofmodel; DROP TABLE storage_usageofuser;
     DROP TABLE storage_intakecount;
+    ALTER TABLE storage_apikey DROP COLUMN last_used_at;
     ALTER TABLE storage_apikey DROP COLUMN may_erase;
     DELETE FROM django_migrations WHERE app = 'storage' AND name >= '0005';
 """

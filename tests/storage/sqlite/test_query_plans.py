@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from storage.models import ArchivedInteraction, ChatInteraction, UsageOfModel, UsageOfUser
+from storage.models import (
+    ArchivedInteraction,
+    ChatInteraction,
+    TextChange,
+    UsageOfModel,
+    UsageOfUser,
+)
 from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.sqlite import queries, searches
@@ -77,10 +83,10 @@ def schema(db):
 
     And those of the tables to which their triggers write.
     """
-    models = ChatInteraction, ArchivedInteraction, UsageOfModel, UsageOfUser
+    models = ChatInteraction, ArchivedInteraction, UsageOfModel, UsageOfUser, TextChange
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT sql FROM sqlite_master WHERE tbl_name IN (%s, %s, %s, %s) AND sql IS NOT NULL"
+            "SELECT sql FROM sqlite_master WHERE tbl_name IN (%s, %s, %s, %s, %s) AND sql IS NOT NULL"
             " ORDER BY type = 'table' DESC, type",  # triggers name several tables
             [model._meta.db_table for model in models],
         )

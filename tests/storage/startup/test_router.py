@@ -6,7 +6,14 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 
-from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, IdempotencyRecord, Lock
+from storage.models import (
+    ApiKey,
+    ArchivedInteraction,
+    ChatInteraction,
+    IdempotencyRecord,
+    Lock,
+    TextChange,
+)
 from storage.startup.router import ELSEWHERE, NoInteractions
 from tests.chat.processes import run
 
@@ -57,7 +64,13 @@ def test_what_django_itself_keeps_stays_in_the_sql_database():
 
 
 def test_only_interactions_and_what_belongs_to_them_are_kept_elsewhere():
-    assert set(ELSEWHERE) == {ChatInteraction, ArchivedInteraction, IdempotencyRecord, Lock}
+    assert set(ELSEWHERE) == {
+        ArchivedInteraction,
+        ChatInteraction,
+        IdempotencyRecord,
+        Lock,
+        TextChange,
+    }
     router = NoInteractions()
     assert router.db_for_read(User) is None
     assert router.allow_migrate("default", "auth", "user") is None

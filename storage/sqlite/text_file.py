@@ -1,0 +1,226 @@
+"""The file of the search index, beside the database. It can be deleted at any time.
+
+It is a file of its own because the first deletion under `secure-delete` makes it unreadable for
+SQLite before 3.42, which other programs have, and because it can be built again from what is
+stored: no backup needs it, and damage to it is no damage.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from storage.archive import durable
+from storage.exceptions import StorageUnavailable
+from storage.sqlite import modes
+from storage.sqlite.library import has_wal_reset_bug
+from storage.sqlite.text_state import Contents, State, emptied, state_in
+
+SUFFIX = ".search"
+
+FIRST_VERSION = (3, 42, 0)
+"""Of SQLite with `secure-delete` in FTS5."""
+
+IDLE_CONNECTIONS = 2
+
+RETRY_SECONDS = 20.0
+PAUSE_SECONDS = 0.05
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA secure_delete=ON;"
+    "PRAGMA journal_size_limit=67108864"
+)
+
+
+class IndexFile:
+    """The index of one database. Threads share one; a forked child begins with no connections."""
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self.path = Path(f"{os.path.realpath(database)}{SUFFIX}")
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Any, tuple[int, int]]] = []
+        self._lent = 0
+        self._process = os.getpid()
+
+    def exists(self) -> bool:
+        """Whether there is one."""
+        return self.path.exists()
+
+    @contextmanager
+    def reading(self) -> Iterator[Contents | None]:
+        """A snapshot of the index; None if there is none, or one of another format."""
+        if not self.exists():
+            yield None
+            return
+        with self._connection() as connection, _ended(connection):
+            connection.execute("BEGIN")
+            state = state_in(connection)
+            yield None if state is None else Contents(connection, state)
+
+    @contextmanager
+    def writing(self, seconds: float, *, anew: Callable[[State], bool]) -> Iterator[Contents]:
+        """The index, to be changed by nobody else. It is committed at the end of the block.
+
+        It is emptied first if `anew` says so of its state, or if it has another format. Raises
+        sqlite3.OperationalError if another process changes it for longer than `seconds`.
+        """
+        with self._connection() as connection, _ended(connection):
+            connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+            connection.execute("BEGIN IMMEDIATE")
+            state = state_in(connection)
+            if state is None or anew(state):
+                state = emptied(connection)
+            yield Contents(connection, state)
+            connection.execute("COMMIT")
+
+    def scrub(self, check_time: Callable[[], None]) -> None:
+        """Leave no byte of what was removed: `secure_delete` leaves some in pages that were split.
+
+        Writes the whole file anew. Raises what `check_time` raises, and StorageUnavailable.
+        """
+        stopped: list[BaseException] = []
+
+        def check() -> int:
+            try:
+                check_time()
+            except BaseException as error:
+                stopped.append(error)
+            return len(stopped)
+
+        with self._connection() as connection:
+            connection.execute(f"PRAGMA busy_timeout = {int(RETRY_SECONDS * 1000)}")
+            connection.set_progress_handler(check, 1_000_000)
+            try:
+                connection.execute("VACUUM")
+            except sqlite3.OperationalError:
+                if stopped:
+                    raise stopped[0] from None
+                raise
+            finally:
+                connection.set_progress_handler(None, 0)
+        self.empty_log()
+
+    def empty_log(self) -> None:
+        """Copy the log into the file, and truncate it. Raises StorageUnavailable."""
+        deadline = time.monotonic() + RETRY_SECONDS
+        with self._connection() as connection:
+            connection.execute("PRAGMA busy_timeout = 200")
+            while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() >= deadline:
+                    raise StorageUnavailable(
+                        "The log of the search index cannot be emptied while somebody reads from "
+                        "it. Try again."
+                    )
+                time.sleep(PAUSE_SECONDS)
+
+    def remove(self) -> None:
+        """Delete the file. Who has it open finds out at the next use."""
+        self.close()
+        durable.remove(self.path, *(Path(f"{self.path}{end}") for end in modes.SIDE_FILES))
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            connection.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        borrowed = self._borrowed()
+        try:
+            yield borrowed[0]
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                self.remove()
+            raise
+        finally:
+            with self._lock:
+                self._lent -= 1
+                keep = len(self._idle) < IDLE_CONNECTIONS and not borrowed[0].in_transaction
+                if keep:
+                    self._idle.append(borrowed)
+            if not keep:
+                borrowed[0].close()
+
+    def _borrowed(self) -> tuple[Any, tuple[int, int]]:
+        self._begin_in_child()
+        with self._lock:
+            self._lent += 1
+            try:
+                while self._idle:
+                    connection, identity = self._idle.pop()
+                    if identity == _identity(self.path):
+                        return connection, identity
+                    connection.close()  # the file was deleted, or replaced
+                return self._opened()
+            except BaseException:
+                self._lent -= 1
+                raise
+
+    def _opened(self) -> tuple[Any, tuple[int, int]]:
+        if not self.exists():
+            os.close(modes.open_lock(self._database, SUFFIX))  # with the mode of the database
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        try:
+            connection.executescript(_PRAGMAS)
+            identity = _identity(self.path)
+            if identity is None:
+                raise sqlite3.OperationalError("the search index was deleted at this moment")
+            return connection, identity
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, sqlite3.DatabaseError) and is_damage(error):
+                with suppress(OSError):
+                    self.path.unlink()
+            raise
+
+    def _begin_in_child(self) -> None:
+        """A forked child must not use a file that a thread of its parent was using at the fork."""
+        if os.getpid() == self._process:
+            return
+        if self._lent or self._idle:
+            raise sqlite3.OperationalError("the search index was in use when this process forked")
+        self._lock, self._process = threading.Lock(), os.getpid()
+
+
+def missing_feature() -> str | None:
+    """Why this SQLite library cannot keep the index, or None."""
+    version = sqlite3.sqlite_version_info
+    if version < FIRST_VERSION or has_wal_reset_bug(version):
+        return f"SQLite {sqlite3.sqlite_version} would leave deleted words in it, or may damage it"
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("CREATE VIRTUAL TABLE probe USING fts5(words)")
+        except sqlite3.OperationalError as error:
+            return str(error)
+    return None
+
+
+def is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file is no sound database."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@contextmanager
+def _ended(connection: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

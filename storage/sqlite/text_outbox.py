@@ -1,0 +1,158 @@
+"""The outbox of changed texts in the database, and the token by which the index is known to fit.
+
+Each pass of the indexer gives the index and the database the same new token. An index that has
+another one has missed something: the database was restored, or the index was, and it is made anew.
+"""
+# ruff: noqa: S608  (only names and numbers of this module become part of statements)
+
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from storage.models import ArchivedInteraction, ChatInteraction, Lock, TextChange
+from storage.sqlite import queries
+from storage.sqlite.statements import Statements
+from storage.sqlite.text_words import Text
+
+NAME = "text index"
+"""The row in the table of locks that has the token."""
+
+_CHANGES = TextChange._meta.db_table
+_ROWS = ChatInteraction._meta.db_table
+_STUBS = ArchivedInteraction._meta.db_table
+_TOKENS = Lock._meta.db_table
+
+Change = tuple[int, str]
+"""The id of an entry, and of the interaction that it is about."""
+
+
+class Overtaken(Exception):
+    """Another process has given the database another token meanwhile."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An interaction that has changed since it was indexed."""
+
+    interaction_id: str
+    created_at: str | None
+    """None if it is gone."""
+    user_id: str | None
+    """None if it is archived, or gone."""
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """The outbox of one database."""
+
+    statements: Statements
+
+    def token(self) -> str | None:
+        """The token of the last pass, or None if there was none."""
+        rows = self._rows(f"SELECT owner FROM {_TOKENS} WHERE name = :name", {"name": NAME})
+        return str(rows[0][0]) if rows else None
+
+    def oldest(self, limit: int) -> list[Change]:
+        """The oldest changes, in their order."""
+        sql = f"SELECT id, interaction_id FROM {_CHANGES} ORDER BY id LIMIT :limit"
+        return [(number, each) for number, each in self._rows(sql, {"limit": limit})]
+
+    def last(self) -> int:
+        """The id of the newest change; 0 if there is none."""
+        return int(self._rows(f"SELECT coalesce(max(id), 0) FROM {_CHANGES}", {})[0][0])
+
+    def has(self, number: int) -> bool:
+        """Whether the change with this id is there."""
+        sql = f"SELECT 1 FROM {_CHANGES} WHERE id = :number"
+        return bool(self._rows(sql, {"number": number}))
+
+    def has_any_until(self, last: int) -> bool:
+        """Whether the change with this id, or an older one, is there."""
+        sql = f"SELECT 1 FROM {_CHANGES} WHERE id <= :last LIMIT 1"
+        return bool(self._rows(sql, {"last": last}))
+
+    def pending(self, limit: int) -> list[Pending] | None:
+        """All that have changed; None if there are more than `limit` changes."""
+        changes = self.oldest(limit + 1)
+        if len(changes) > limit:
+            return None
+        found = self._rows(
+            f"SELECT value, coalesce(r.created_at, s.created_at), r.user_id FROM json_each(:ids)"
+            f" LEFT JOIN {_ROWS} r ON r.interaction_id = value"
+            f" LEFT JOIN {_STUBS} s ON s.interaction_id = value",
+            {"ids": json.dumps(list(dict.fromkeys(each for _, each in changes)))},
+        )
+        return [Pending(*row) for row in found]
+
+    def texts(self, interaction_ids: Sequence[str]) -> dict[str, Text]:
+        """The hot ones of these as they are now, by id."""
+        rows = self._rows(
+            queries.select_by_ids(self.statements.alias), {"ids": json.dumps(interaction_ids)}
+        )
+        return {row[0]: text_of(dict(zip(queries.NAMES, row, strict=True))) for row in rows}
+
+    def texts_after(self, interaction_id: str, limit: int) -> list[Text]:
+        """Hot ones in the order of their ids, after this id."""
+        sql = (
+            f"SELECT {', '.join(queries.NAMES)} FROM {_ROWS}"
+            " WHERE interaction_id > :after ORDER BY interaction_id LIMIT :limit"
+        )
+        rows = self._rows(sql, {"after": interaction_id, "limit": limit})
+        return [text_of(dict(zip(queries.NAMES, row, strict=True))) for row in rows]
+
+    def archived(self, interaction_ids: Sequence[str]) -> set[str]:
+        """The archived ones among these."""
+        sql = f"SELECT interaction_id FROM {_STUBS}, json_each(:ids) WHERE interaction_id = value"
+        return {each for (each,) in self._rows(sql, {"ids": json.dumps(interaction_ids)})}
+
+    def archived_after(self, interaction_id: str, limit: int) -> list[str]:
+        """Archived ones in the order of their ids, after this id."""
+        sql = (
+            f"SELECT interaction_id FROM {_STUBS}"
+            " WHERE interaction_id > :after ORDER BY interaction_id LIMIT :limit"
+        )
+        return [each for (each,) in self._rows(sql, {"after": interaction_id, "limit": limit})]
+
+    def done(self, before: str | None, token: str, last: int) -> None:
+        """Delete the changes up to `last`, and put `token` in the place of `before`.
+
+        Raises Overtaken, and changes nothing, if the token is not `before`.
+        """
+
+        def work() -> None:
+            if self.token() != before:
+                raise Overtaken
+            self._set_token(token)
+            self._rows(f"DELETE FROM {_CHANGES} WHERE id <= :last", {"last": last})
+
+        self.statements.transaction(work)
+
+    def discard(self) -> None:
+        """Delete all changes: there is no index, and one that is there fits no more."""
+
+        def work() -> None:
+            self._set_token(secrets.token_hex(16))
+            self._rows(f"DELETE FROM {_CHANGES}", {})
+
+        if self.last():
+            self.statements.transaction(work)
+
+    def _set_token(self, token: str) -> None:
+        self._rows(
+            f"INSERT INTO {_TOKENS} (name, owner, until) VALUES (:name, :token, '9999-12-31')"
+            " ON CONFLICT (name) DO UPDATE SET owner = EXCLUDED.owner",
+            {"name": NAME, "token": token},
+        )
+
+    @property
+    def _rows(self) -> Callable[[str, dict[str, Any]], list[tuple[Any, ...]]]:
+        return self.statements.rows
+
+
+def text_of(row: dict[str, Any]) -> Text:
+    """The text in a row, as `queries.to_parameters` returns it."""
+    return Text(
+        row["interaction_id"], row["user_id"], row["created_at"], row["message"], row["response"]
+    )

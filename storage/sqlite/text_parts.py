@@ -1,0 +1,255 @@
+"""The words of interactions, in parts by the time of creation.
+
+# Note [Parts]
+
+Each part is an FTS5 table of its own, of some days. FTS5 looks up `inter*` by merging the entries
+of all words that begin so, before it returns the first row: 700 ms among a million rows, and a
+period of time does not shorten that. In parts, newest first, a search has its page after one or
+two of them, and what has expired goes by dropping a table.
+
+# Note [Position]
+
+The rowid of an entry is the second of its creation and a number within it, so that FTS5 returns the
+newest first, and a period is a range of rowids. Within a second, entries are sorted here.
+
+# Note [Exact words]
+
+The tables are contentless: to delete a row, FTS5 needs the exact text that was indexed, or its
+words stay in the file, without an error. So each entry keeps that text, compressed. FTS5's own
+`contentless_delete` would leave the words of deleted rows in the file, whatever `secure-delete`
+says.
+"""
+# ruff: noqa: S608  (only names and numbers of this module become part of statements)
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from storage import expiry
+from storage.database import LAST_MOMENT
+from storage.records.cursors import Position
+from storage.records.words import Phrase
+from storage.sqlite import queries
+from storage.sqlite.text_words import Text, expression, packed, quoted, unpacked, user_token
+
+SCHEMA = """
+CREATE TABLE part (number INTEGER PRIMARY KEY);
+CREATE TABLE entry (
+    position INTEGER PRIMARY KEY,
+    interaction_id TEXT NOT NULL UNIQUE,
+    created_at TEXT NOT NULL,
+    words BLOB NOT NULL
+);
+"""
+
+NUMBERS = 1 << 24
+"""Entries that one second has room for."""
+
+SECURE_DELETE = 1
+"""The words of deleted rows are overwritten, and not only marked until segments are merged."""
+
+ONE_BY_ONE = 50
+"""How many rows go into a new table in the time in which one is deleted with `secure-delete`."""
+
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts, as a transaction on `connection` sees them."""
+
+    connection: Any
+    part_seconds: int
+
+    def put(self, texts: Sequence[Text]) -> None:
+        """Index these texts, in place of what is indexed under their ids."""
+        known = self._known([text.interaction_id for text in texts])
+        changed = []
+        for text in texts:
+            words = text.words
+            blob = packed(words)
+            if known.get(text.interaction_id) != (text.created_at, blob):
+                changed.append((text, words, blob))
+            time.sleep(0)  # requests that wait for the interpreter need not wait for the whole pass
+        self.remove([text.interaction_id for text, _, _ in changed if text.interaction_id in known])
+        for text, words, blob in changed:
+            self._insert(text, words, blob)
+
+    def remove(self, interaction_ids: Sequence[str]) -> None:
+        """Leave no word of these, wherever they are indexed."""
+        found = self.connection.execute(
+            "SELECT position, words FROM entry"
+            " WHERE interaction_id IN (SELECT value FROM json_each(?)) ORDER BY position",
+            [json.dumps(interaction_ids)],
+        ).fetchall()
+        for number, entries in groupby(found, lambda entry: self._part_of(entry[0])):
+            self._remove_from(number, dict(entries))
+
+    def without(self, interaction_ids: Sequence[str]) -> list[str]:
+        """Those of these ids that are not indexed."""
+        known = self._known(interaction_ids)
+        return [each for each in interaction_ids if each not in known]
+
+    def of_user(self, user_id: str) -> list[str]:
+        """The ids of all that is indexed of a user."""
+        return [
+            interaction_id
+            for number in self._numbers()
+            for (interaction_id,) in self.connection.execute(
+                f"SELECT interaction_id FROM part_{number} p JOIN entry ON position = p.rowid"
+                f" WHERE part_{number} MATCH ?",
+                [quoted(user_token(user_id))],
+            )
+        ]
+
+    def matching(
+        self,
+        phrases: Sequence[Phrase],
+        user_id: str | None,
+        after: datetime,
+        before: Position | None,
+        limit: int,
+    ) -> list[Position]:
+        """See `Database.find_text`. Of words that must follow each other, it finds all that occur.
+
+        Costs as much as the parts that it has to look into, newest first.
+        """
+        low = _first_position(after)
+        high = _first_position(before[0] if before else LAST_MOMENT) + NUMBERS - 1
+        wanted = expression(phrases, user_id)
+        found: list[Position] = []
+        for number in self._numbers():
+            first, last = self._range(number)
+            if last < low or len(found) >= limit:
+                break
+            if first <= high:
+                within = max(first, low), min(last, high)
+                found += self._found_in(number, wanted, within, after, before, limit - len(found))
+        return found[:limit]
+
+    def _found_in(
+        self,
+        number: int,
+        wanted: str,
+        within: tuple[int, int],
+        after: datetime,
+        before: Position | None,
+        limit: int,
+    ) -> list[Position]:
+        """Up to `limit` matches in a part, and those of the second of the last one."""
+        rows = self.connection.execute(
+            f"SELECT p.rowid, created_at, interaction_id FROM part_{number} p"
+            " JOIN entry ON position = p.rowid"
+            f" WHERE part_{number} MATCH ? AND p.rowid BETWEEN ? AND ? ORDER BY p.rowid DESC",
+            [wanted, *within],
+        )
+        found: list[Position] = []
+        for _, of_second in groupby(rows, lambda row: row[0] // NUMBERS):
+            if len(found) >= limit:
+                break
+            positions = [(queries.to_time(created), each) for _, created, each in of_second]
+            found += sorted(
+                (each for each in positions if each[0] >= after and (not before or each < before)),
+                reverse=True,
+            )
+        rows.close()
+        return found
+
+    def _known(self, interaction_ids: Sequence[str]) -> dict[str, tuple[str, bytes]]:
+        rows = self.connection.execute(
+            "SELECT interaction_id, created_at, words FROM entry"
+            " WHERE interaction_id IN (SELECT value FROM json_each(?))",
+            [json.dumps(interaction_ids)],
+        )
+        return {interaction_id: (created_at, words) for interaction_id, created_at, words in rows}
+
+    def _insert(self, text: Text, words: str, blob: bytes) -> None:
+        position = self._free_position(queries.to_time(text.created_at))
+        number = self._part_of(position)
+        if self.connection.execute(
+            "INSERT INTO part VALUES (?) ON CONFLICT DO NOTHING RETURNING 1", [number]
+        ).fetchall():
+            self._create(f"part_{number}")
+        self.connection.execute(
+            f"INSERT INTO part_{number} (rowid, words) VALUES (?, ?)", [position, words]
+        )
+        self.connection.execute(
+            "INSERT INTO entry VALUES (?, ?, ?, ?)",
+            [position, text.interaction_id, text.created_at, blob],
+        )
+
+    def _free_position(self, created_at: datetime) -> int:
+        first = _first_position(created_at)
+        ((last,),) = self.connection.execute(
+            "SELECT max(position) FROM entry WHERE position BETWEEN ? AND ?",
+            [first, first + NUMBERS - 1],
+        )
+        return first if last is None else int(last) + 1
+
+    def _create(self, table: str) -> None:
+        self.connection.execute(
+            f"CREATE VIRTUAL TABLE {table} USING fts5"
+            "(words, content='', columnsize=0, detail=none, tokenize='ascii')"
+        )
+        self.connection.execute(
+            f"INSERT INTO {table} ({table}, rank) VALUES ('secure-delete', ?)", [SECURE_DELETE]
+        )
+
+    def _remove_from(self, number: int, entries: dict[int, bytes]) -> None:
+        left = self._left(number, len(entries) * (1 + ONE_BY_ONE) + 1) - len(entries)
+        if 0 < left < len(entries) * ONE_BY_ONE:
+            self._rewrite(number, entries)
+        elif left:
+            self.connection.executemany(
+                f"INSERT INTO part_{number} (part_{number}, rowid, words) VALUES ('delete', ?, ?)",
+                ((position, unpacked(words)) for position, words in entries.items()),
+            )
+        else:
+            self.connection.execute(f"DROP TABLE part_{number}")
+            self.connection.execute("DELETE FROM part WHERE number = ?", [number])
+        self.connection.executemany(
+            "DELETE FROM entry WHERE position = ?", ([position] for position in entries)
+        )
+
+    def _left(self, number: int, at_most: int) -> int:
+        ((count,),) = self.connection.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM entry WHERE position BETWEEN ? AND ? LIMIT ?)",
+            [*self._range(number), at_most],
+        )
+        return int(count)
+
+    def _rewrite(self, number: int, without: dict[int, bytes]) -> None:
+        """Replace a part by one without these entries."""
+        self._create("rewritten")
+        rows = self.connection.execute(
+            "SELECT position, words FROM entry WHERE position BETWEEN ? AND ?", self._range(number)
+        )
+        for position, words in rows:
+            if position not in without:
+                self.connection.execute(
+                    "INSERT INTO rewritten (rowid, words) VALUES (?, ?)",
+                    [position, unpacked(words)],
+                )
+        self.connection.execute(f"DROP TABLE part_{number}")
+        self.connection.execute(f"ALTER TABLE rewritten RENAME TO part_{number}")
+
+    def _numbers(self) -> Iterator[int]:
+        """The numbers of all parts, newest first."""
+        rows = self.connection.execute("SELECT number FROM part ORDER BY number DESC").fetchall()
+        return (number for (number,) in rows)
+
+    def _part_of(self, position: int) -> int:
+        return position // NUMBERS // self.part_seconds
+
+    def _range(self, number: int) -> tuple[int, int]:
+        """The first and the last position of a part."""
+        first = number * self.part_seconds * NUMBERS
+        return first, first + self.part_seconds * NUMBERS - 1
+
+
+def _first_position(moment: datetime) -> int:
+    return (moment - expiry.BEGINNING) // _SECOND * NUMBERS

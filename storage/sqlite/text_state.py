@@ -1,0 +1,81 @@
+"""What the search index says of itself: how much it has, and of which state of the database."""
+
+import unicodedata
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from django.conf import settings
+
+from storage.sqlite.text_parts import SCHEMA, Parts
+
+FORMAT = f"1/{unicodedata.unidata_version}"
+"""Of the file, and of the characters that words are made of. One of another format is made anew."""
+
+PARTS = 30
+"""About how many there are, if interactions are kept for RETENTION_TOTAL_DAYS."""
+
+_STATE = """
+CREATE TABLE state (
+    format TEXT NOT NULL,
+    part_seconds INTEGER NOT NULL,
+    token TEXT,
+    previous TEXT,
+    last INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    done_until TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class State:
+    """What the index has. See `storage.sqlite.text_index`."""
+
+    part_seconds: int
+    token: str | None
+    previous: str | None
+    last: int
+    phase: str
+    done_until: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The index within one transaction."""
+
+    connection: Any
+    state: State
+
+    @property
+    def parts(self) -> Parts:
+        """What is indexed."""
+        return Parts(self.connection, self.state.part_seconds)
+
+    def note(self, **changes: str | int | None) -> None:
+        """Change the state for later transactions."""
+        names = ", ".join(f"{name} = :{name}" for name in changes)
+        self.connection.execute(f"UPDATE state SET {names}", changes)  # noqa: S608  (names)
+
+
+def state_in(connection: Any) -> State | None:
+    """The state of the index; None if it is empty, or has another format."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").fetchall():
+        return None
+    rows = connection.execute("SELECT * FROM state").fetchall()
+    return State(*rows[0][1:]) if rows and rows[0][0] == FORMAT else None
+
+
+def emptied(connection: Any) -> State:
+    """Drop all tables, and make those of an index that has nothing yet."""
+    tables = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND (sql LIKE 'CREATE VIRTUAL %'"
+        " OR name IN ('part', 'entry', 'state'))"
+    ).fetchall()
+    for (name,) in tables:
+        connection.execute(f'DROP TABLE "{name}"')
+    for statement in (SCHEMA + _STATE).split(";\n"):
+        connection.execute(statement)
+    days = max(settings.RETENTION_TOTAL_DAYS // PARTS, 1)
+    state = State(days * 24 * 3600, None, None, 0, "rows", "")
+    connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", [FORMAT, *astuple(state)])
+    return state

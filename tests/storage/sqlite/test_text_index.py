@@ -1,0 +1,294 @@
+"""The search index finds what a look at everything finds, and lets go of what is gone."""
+
+import logging
+import os
+import re
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from storage.compat import zstd
+from storage.database import Indexed
+from storage.exceptions import StorageError, StorageUnavailable
+from storage.models import TextChange
+from storage.sqlite import text_index, text_parts
+from tests.sqlite import connect
+from tests.storage.sqlite.searched import (
+    catch_up,
+    check,
+    everything,
+    find,
+    moments,
+    to_archive,
+)
+
+
+@pytest.fixture
+def fill(indexed, make_interaction):
+    """Saves so many interactions, each with words of its own, of two users."""
+
+    def fill(count, start=0):
+        rows = [
+            make_interaction(
+                interaction_id=f"i{number:04}",
+                user_id=("ada", "bob")[number % 2],
+                message=f"wall{number} wood",
+                response=f"worte{number % 7} Wärme",
+                **moments(number),
+            )
+            for number in range(start, start + count)
+        ]
+        indexed.create_interactions_sync(rows)
+        return rows
+
+    return fill
+
+
+@pytest.fixture
+def index_file():
+    return Path(f"{os.path.realpath(connection.settings_dict['NAME'])}.search")
+
+
+def test_a_text_is_found_by_its_words_in_either_field(indexed, make_interaction):
+    texts = ["Straße in Berlin", "the strasse", "東京タワー", "x = 5; y_1"]
+    for number, message in enumerate(texts):
+        row = make_interaction(interaction_id=f"i{number}", message=message, **moments(number))
+        indexed.save_interaction_sync(row)
+    assert set(find(indexed, "STRASSE")) == {"i0", "i1"}
+    assert find(indexed, "stra ber") == ["i0"]
+    assert find(indexed, "東京") == ["i2"]
+    assert find(indexed, "5 y") == ["i3"]
+    assert find(indexed, "assen") == find(indexed, "strasse", user_id="bob") == []
+    assert find(indexed, "tree", user_id="ada") == ["i3", "i2", "i1", "i0"]
+
+
+def test_pages_are_in_the_order_of_lists_at_equal_times_too(indexed, fill):
+    rows = fill(150)
+    expected = sorted((row.position for row in rows), reverse=True)
+    for limit in (1, 7, 150):
+        found, before = [], None
+        while page := indexed.database.find_text([("w",)], None, expected[-1][0], before, limit):
+            found += page
+            before = page[-1]
+            assert len(page) == limit or len(found) == 150
+        assert found == expected
+    after, before = expected[90][0], expected[20]
+    of_period = [position for position in expected if after <= position[0] and position < before]
+    assert indexed.database.find_text([("w",)], None, after, before, 999) == of_period
+    mine = [row.position for row in rows if row.user_id == "ada" and row.position in of_period]
+    found = indexed.database.find_text([("w",)], "ada", after, before, 999)
+    assert found == sorted(mine, reverse=True)
+
+
+def test_what_was_acknowledged_is_found_at_once_and_what_is_gone_is_not(indexed, fill, monkeypatch):
+    fill(10)
+    catch_up(indexed)
+    monkeypatch.setattr(text_index, "PENDING_AT_MOST", 5)
+    before = TextChange.objects.count()
+    fill(1, start=100)
+    indexed.update_interaction_sync("i0003", {"response": "neuerdings"})
+    indexed.delete_interaction_sync("i0004")
+    assert TextChange.objects.count() == before + 3  # nobody has indexed it yet
+    assert {"i0100", "i0003"} <= set(find(indexed, "wall100")) | set(find(indexed, "neuerdings"))
+    monkeypatch.setattr(text_index, "PENDING_AT_MOST", 0)
+    assert find(indexed, "neuerdings") == ["i0003"]
+    assert "i0003" not in find(indexed, "worte3")
+    assert find(indexed, "wall4") == []
+    assert not TextChange.objects.exists()
+    check(indexed)
+
+
+def test_what_is_archived_is_found_and_what_is_purged_is_not(indexed, fill):
+    rows = fill(60)
+    to_archive(indexed, rows[:40])  # before any pass
+    catch_up(indexed)
+    check(indexed)
+    stub = indexed.database.stubs(["i0001"])["i0001"]
+    indexed.return_from_cold([rows[1]], stub.segment)
+    indexed.update_interaction_sync("i0001", {"response": "wieder"})
+    indexed.delete_interaction_sync("i0002")
+    check(indexed)
+    assert find(indexed, "wieder") == ["i0001"]
+    until = rows[20].created_at + timedelta(days=10)
+    indexed.database.remove_expired(indexed.oldest(until, 100), until)
+    indexed.database.remove_expired_stubs(until, 100)
+    check(indexed)
+
+
+def test_many_deletions_in_a_part_rewrite_it_and_few_do_not(indexed, fill, monkeypatch):
+    monkeypatch.setattr(text_parts, "ONE_BY_ONE", 3)
+    rows = fill(200)
+    catch_up(indexed)
+    first_day = [row for row in rows if row.created_at.date() == rows[0].created_at.date()]
+    for some in (first_day[:1], first_day[1:3], first_day[3:]):
+        indexed.database.remove_of_user([row for row in some if row.user_id == "ada"], "ada")
+        indexed.database.remove_of_user([row for row in some if row.user_id == "bob"], "bob")
+        check(indexed)
+
+
+# An index that is lost, damaged, or of another database.
+
+
+def test_a_file_that_is_deleted_is_made_again(indexed, fill, index_file):
+    fill(250)
+    check(indexed)
+    for name in index_file.parent.glob(f"{index_file.name}*"):
+        name.unlink()
+    fill(1, start=300)
+    assert catch_up(indexed) is Indexed.COMPLETE
+    check(indexed)
+
+
+@pytest.mark.parametrize("keeps", [0, 100, 5000])
+def test_a_damaged_file_fails_nobody_and_is_made_again(indexed, fill, index_file, keeps, caplog):
+    fill(50)
+    catch_up(indexed)
+    with closing(connect(index_file)) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = index_file.read_bytes()
+    index_file.write_bytes(content[:keeps] + b"\xff" * (len(content) - keeps))
+    assert find(indexed, "wall1") in (None, []) or find(indexed, "wall1") == ["i0001"]
+    fill(1, start=60)
+    for _ in range(3):
+        try:
+            catch_up(indexed)
+        except (sqlite3.Error, StorageError):
+            continue
+    assert set(find(indexed, "wall60")) == {"i0060"}
+    check(indexed)
+
+
+def test_a_database_that_was_put_back_has_its_index_made_anew(indexed, fill, tmp_path):
+    fill(5)
+    catch_up(indexed)
+    name = connection.settings_dict["NAME"]
+    with closing(connect(name)) as source, closing(connect(tmp_path / "copy")) as copy:
+        source.backup(copy)
+    indexed.update_interaction_sync("i0001", {"response": "later"})
+    catch_up(indexed)  # one pass has gone on since the copy
+    with closing(connect(tmp_path / "copy")) as copy, closing(connect(name)) as target:
+        copy.backup(target)
+    assert everything(indexed)["i0001"].response == "worte1 Wärme"
+    assert find(indexed, "later") == []
+    check(indexed)
+
+
+def test_what_was_archived_before_there_was_an_index_is_read_from_the_archive(
+    indexed, fill, monkeypatch
+):
+    from chat.maintenance import search_index
+    from chat.maintenance.runs import Run
+
+    monkeypatch.setattr(text_index, "ENABLED", False)
+    rows = fill(30)
+    to_archive(indexed, rows[:20])
+    monkeypatch.setattr(text_index, "ENABLED", True)
+    assert find(indexed, "wall25") is None
+    assert catch_up(indexed) is Indexed.LACKS_ARCHIVED
+    report = search_index.Rebuilt()
+    with Run(indexed, lock=False) as run:
+        search_index.rebuild(indexed, run, report, anew=False)
+    assert report == search_index.Rebuilt(archived=20, is_complete=True)
+    check(indexed)
+
+
+def test_a_library_that_cannot_keep_it_is_no_error(indexed, fill, monkeypatch, index_file, caplog):
+    fill(3)
+    catch_up(indexed)
+    monkeypatch.setattr(text_index, "_missing_feature", lambda: "no such module: fts5")
+    fill(3, start=10)
+    assert find(indexed, "wall1") is None
+    assert indexed.database.index_texts(1) is None
+    indexed.forget_user("ada")
+    assert not index_file.exists()
+    assert not TextChange.objects.exists()
+
+
+def test_writers_do_not_depend_on_the_file(indexed, fill, index_file, caplog):
+    index_file.unlink(missing_ok=True)
+    index_file.mkdir()
+    try:
+        fill(3)
+        assert find(indexed, "wall1") is None
+        assert indexed.get_interaction_sync("i0001") is not None
+        with pytest.raises((StorageUnavailable, OSError)):
+            indexed.forget_user("ada")  # nobody knows what is there
+    finally:
+        index_file.rmdir()
+    check(indexed)
+
+
+# Nothing is left.
+
+
+def traces(index_file, marker):
+    """Where in the files of the index a marker is, as it is or compressed."""
+    found = set()
+    for path in index_file.parent.glob(f"{index_file.name}*"):
+        content = path.read_bytes()
+        if marker.encode() in content:
+            found.add("plain")
+        for frame in re.finditer(re.escape(b"\x28\xb5\x2f\xfd"), content):
+            try:
+                text = zstd.ZstdDecompressor().decompress(
+                    content[frame.start() : frame.start() + 4096]
+                )
+            except zstd.ZstdError:
+                continue
+            if marker.encode() in text:
+                found.add("packed")
+    return found
+
+
+@pytest.mark.parametrize("secure_delete", [1, 0])
+def test_no_word_of_an_erased_user_is_left_in_the_index(
+    indexed, fill, make_interaction, index_file, monkeypatch, secure_delete
+):
+    """With FTS5's own default the words would still be there."""
+    monkeypatch.setattr(text_parts, "SECURE_DELETE", secure_delete)
+    monkeypatch.setattr(text_parts, "ONE_BY_ONE", 0)  # no part is written anew
+    marker = "zq81marker"
+    fill(40)
+    mine = [
+        make_interaction(
+            interaction_id=f"{marker}-{number}",
+            user_id=marker,
+            message=f"{marker} w{marker}{number} " * 40,
+            **moments(number),
+        )
+        for number in range(2000, 2080)
+    ]
+    indexed.create_interactions_sync(mine)
+    catch_up(indexed)
+    for start in range(100, 500, 100):
+        fill(100, start=start)
+        catch_up(indexed)
+    assert traces(index_file, marker) == {"plain", "packed"}
+    to_archive(indexed, mine[:3])
+    catch_up(indexed)
+    for segment in indexed.archive.all_segments():
+        indexed.database.drop_stubs([row.interaction_id for row in mine], segment)
+    indexed.erase_hot(mine, marker)
+    indexed.forget_user(marker)
+    assert not TextChange.objects.exists()
+    indexed.database.scrub()
+    if not secure_delete:
+        assert traces(index_file, marker) == {"plain"}
+        return
+    assert traces(index_file, marker) == set()
+    assert find(indexed, "wall333") == ["i0333"]
+    assert find(indexed, marker) == []
+
+
+def test_the_log_has_no_word_of_anybody(indexed, fill, index_file, caplog):
+    with caplog.at_level(logging.DEBUG):
+        fill(3)
+        catch_up(indexed)
+        index_file.write_bytes(b"no database " * 1000)
+        find(indexed, "wall1")
+    assert "wall" not in caplog.text
+    assert "ada" not in caplog.text
