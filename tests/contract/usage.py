@@ -16,8 +16,9 @@ class UsageContract:
         assert until is None or timedelta() <= datetime.now(UTC) - until < timedelta(hours=1)
 
     def test_reads_go_on_in_a_snapshot(self, storage, make_interaction):
-        storage.save_interaction_sync(make_interaction(interaction_id="i"))
-        with storage.database.snapshot():
+        saved = make_interaction(interaction_id="i")
+        storage.save_interaction_sync(saved)
+        with storage.database.snapshot(saved.created_at.date()):
             assert storage.database.read("i") is not None
             assert storage.database.look("i") is not None
 

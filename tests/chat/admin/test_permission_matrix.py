@@ -4,6 +4,7 @@ The pages come from the URL configuration, what they need from the table here.
 """
 
 import re
+from datetime import date
 from importlib import import_module
 
 import pytest
@@ -13,7 +14,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import URLResolver, get_resolver
 
-from storage.models import ApiKey, ChatInteraction
+from storage.models import ApiKey, ChatInteraction, ModelPrice
 
 ROLES = import_module("storage.migrations.0012_roles").ROLES
 
@@ -165,11 +166,15 @@ def path_of(accounts, storage, make_interaction):
     """Turns a route into the address of something that is there."""
     storage.save_interaction_sync(make_interaction(interaction_id="one", user_id="ada"))
     api_key, _ = ApiKey.objects.create_key(name="billing")
+    price = ModelPrice.objects.create(
+        model_used="model-1", valid_from=date(2026, 11, 1), input_price=1, output_price=2
+    )
     somebody = User.objects.create(username="somebody")
     type_id = ContentType.objects.get_for_model(ChatInteraction).pk
     objects = {
         "chatinteraction/<object_id>": "chatinteraction/one",
         "apikey/<object_id>": f"apikey/{api_key.pk}",
+        "modelprice/<object_id>": f"modelprice/{price.pk}",
         "group/<object_id>": f"group/{Group.objects.create(name='clerks').pk}",
         "<object_id>": str(somebody.pk),
         "<id>": str(somebody.pk),

@@ -56,6 +56,7 @@ REDIRECT = "302 302 302 302 302 302 302 302 302 302"
 ADMIN = "302 302 302 302 302 302 302 200 200 302"
 ADMIN_VIEW = "302 302 302 302 302 302 302 200 403 302"
 ADMIN_REASON = "302 302 302 302 302 302 302 400 403 302"  # revealing takes one
+ADMIN_NO_USER = ADMIN_REASON  # the page of a user needs one
 ADMIN_CLOSED = "302 302 302 302 302 302 302 403 403 302"
 ADMIN_NOTHING = "302 302 302 302 302 302 302 404 404 302"
 ADMIN_LOGIN = "200 200 200 200 200 200 200 302 302 200"
@@ -134,11 +135,23 @@ for _page in ("", "export/"):
 TABLE["admin/storage/apikey/<object_id>/rotate/"] = {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED}
 SEEN = "admin/storage/chatinteraction/"
 TABLE |= {
-    SEEN: {"GET": ADMIN_VIEW, "POST": ADMIN_VIEW},
+    SEEN: {"GET": ADMIN_VIEW, "POST": ADMIN_NOT_SO},
     f"{SEEN}add/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
     f"{SEEN}<object_id>/history/": {"GET": ADMIN_VIEW, "POST": ADMIN_REASON},
     f"{SEEN}<object_id>/delete/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
     f"{SEEN}<object_id>/change/": {"GET": ADMIN_VIEW, "POST": ADMIN_REASON},
+}
+# Each has a permission of its own, which none of these has.
+TABLE |= {
+    f"{SEEN}user/": {"GET": ADMIN_NO_USER, "POST": ADMIN_NOT_SO},
+    f"{SEEN}user/export/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
+    f"{SEEN}user/erase/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
+    f"{SEEN}user/hold/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
+    f"{SEEN}user/lift/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
+    f"{SEEN}erasure/<erasure_id>/": {"GET": ADMIN_CLOSED, "POST": ADMIN_NOT_SO},
+    f"{SEEN}erasure/<erasure_id>/continue/": {"GET": ADMIN_NOT_SO, "POST": ADMIN_CLOSED},
+    f"{SEEN}holds/": {"GET": ADMIN_CLOSED, "POST": ADMIN_NOT_SO},
+    f"{SEEN}restore/": {"GET": ADMIN_CLOSED, "POST": ADMIN_CLOSED},
 }
 for _model in ("storage/apikey", "storage/modelprice", "auth/user", "auth/group"):
     for _page in (

@@ -86,8 +86,9 @@ def schema(db):
     models = ChatInteraction, ArchivedInteraction, UsageOfModel, UsageOfUser, TextChange
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT sql FROM sqlite_master WHERE tbl_name IN (%s, %s, %s, %s, %s) AND sql IS NOT NULL"
-            " ORDER BY type = 'table' DESC, type",  # triggers name several tables
+            "SELECT sql FROM sqlite_master WHERE tbl_name IN (%s, %s, %s, %s, %s)"
+            # Triggers name several tables.
+            " AND sql IS NOT NULL ORDER BY type = 'table' DESC, type",
             [model._meta.db_table for model in models],
         )
         return [sql for (sql,) in cursor.fetchall()]
