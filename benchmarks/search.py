@@ -21,6 +21,7 @@ from typing import Any
 from harness.data import texts_of
 from harness.local import Row, Rows, set_up
 from harness.ratios import Ratios, ratio, save, table
+from harness.staff import client_of_staff
 
 MODELS = ("model-1", "model-2", "model-3", "model-4")
 LISTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -148,19 +149,6 @@ def stock_list() -> Measure:
         return *spent, len(response.context_data["cl"].result_list), 1
 
     return get
-
-
-def client_of_staff() -> Any:
-    """A client with a session of a superuser."""
-    from django.conf import settings
-    from django.contrib.auth.models import User
-    from django.test import Client
-
-    settings.ALLOWED_HOSTS = ["*"]
-    user, _ = User.objects.get_or_create(username="bench", is_staff=True, is_superuser=True)
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @contextmanager

@@ -1,9 +1,6 @@
-"""The search index: what a save costs with and without it, and a search beside stock Django.
+"""The search index: what it takes to make, and a search by it beside stock Django.
 
     python benchmarks/text_index.py [--rows 1000000] [--rounds 5] [--data FILE.jsonl.gz]
-
-A save with the index is the save, the triggers and all the indexing that it leads to, whichever
-thread does it. Without is the same without triggers and index. Both are CPU of this process.
 
 A search is a page of 50 of the admin's list: the index names candidates, and the interactions are
 read. Beside it is what Django's own admin does for `search_fields`: it counts what contains the
@@ -11,7 +8,6 @@ word (`icontains`), and reads a page of 100.
 """
 
 import argparse
-import random
 import tempfile
 import time
 from pathlib import Path
@@ -19,12 +15,9 @@ from typing import Any
 
 from harness.calls import Operation, cost
 from harness.data import texts_of
-from harness.local import Rows, connect, set_up
+from harness.local import Rows, set_up
 from harness.ratios import Ratios, ratio, save, table
-
-SAVES = 300
-BATCHES = 5
-BATCH = 100
+from saving import prepared
 
 
 def main(words: list[str] | None = None) -> None:
@@ -45,7 +38,6 @@ def main(words: list[str] | None = None) -> None:
         set_up(path)
         rows.fill(path, 0, arguments.rows)
         found |= searches(path, arguments.rows, arguments.rounds)
-        found |= saves(path, rows, arguments.rounds)
     save(found, arguments.json)
 
 
@@ -100,58 +92,6 @@ def questions() -> dict[str, tuple[Operation, Operation]]:
         "no match": pair("xyzzyplugh"),
         "rare, of one user": pair("broadway", user_id="user-007"),
     }
-
-
-def saves(path: Path, rows: Rows, rounds: int) -> Ratios:
-    """Save with and without triggers and index, in turns."""
-    from storage import get_storage
-
-    storage, index = get_storage(), prepared()
-    raw = connect(path)
-    triggers = raw.execute(
-        "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'text_%'"
-    ).fetchall()
-
-    def one() -> None:
-        storage.save_interaction_sync(rows.interaction())
-
-    def batch() -> None:
-        storage.create_interactions_sync([rows.interaction() for _ in range(BATCH)])
-
-    figures: dict[str, list[tuple[float, float]]] = {"save": [], "batch of 100": []}
-    for _ in range(rounds + 1):
-        for name, operation, count in (("save", one, SAVES), ("batch of 100", batch, BATCHES)):
-            started = time.process_time()
-            for _ in range(count):
-                operation()
-            while not index.catch_up(60):
-                pass
-            with_index = (time.process_time() - started) / count * 1e6
-            for trigger, _ in triggers:
-                raw.execute(f"DROP TRIGGER {trigger}")
-            without = cost(operation, count)
-            for _, sql in triggers:
-                raw.execute(sql)
-            figures[name].append((with_index, without))
-    raw.close()
-    ratios = {}
-    for name, pairs in figures.items():
-        columns = [f"{min(column):,.0f}" for column in zip(*pairs[1:], strict=True)]
-        print(name, "with and without:", *columns, "µs")
-        ratios[f"save/{name} with index"] = ratio(pairs[1:])
-    print(f"\n{table('save with the index', ['ratio'], ratios.items())}")
-    return ratios
-
-
-def prepared() -> Any:
-    """The index, without its thread: the program says when it works."""
-    from storage import get_storage
-    from storage.sqlite import text_state, text_thread
-
-    text_state.PARTS = 10_000  # of a day each: rows are a second apart, and kept for 10,000 days
-    text_thread.Background.wake = lambda self: None  # type: ignore[method-assign]
-    random.seed(1)
-    return get_storage().database._texts
 
 
 if __name__ == "__main__":

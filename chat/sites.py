@@ -18,6 +18,16 @@ class StaffSite(ThemedAdminSite):
 
     index_template = "admin/storage/dashboard/index.html"
 
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """The list of models. The frame, its navigation and the first page each ask for it."""
+        if app_label is not None:
+            return super().get_app_list(request, app_label)
+        found: list[Any] | None = getattr(request, "app_list", None)
+        if found is None:
+            found = super().get_app_list(request)
+            setattr(request, "app_list", found)  # noqa: B010  (a request has no such attribute)
+        return found
+
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:

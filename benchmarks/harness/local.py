@@ -24,12 +24,12 @@ FIRST_SECOND = 1_750_000_000
 Row = tuple[Any, ...]
 
 
-def set_up(path: Path) -> None:
-    """Django on this database, migrated."""
+def set_up(path: Path, retention_days: int = 10_000) -> None:
+    """Django on this database, migrated. By default rows are kept that have fixed times."""
     os.environ["DATABASE_URL"] = f"sqlite:///{path}"
     os.environ["DATA_DIR"] = str(path.parent)
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-    os.environ["RETENTION_TOTAL_DAYS"] = "10000"  # the rows have fixed times
+    os.environ["RETENTION_TOTAL_DAYS"] = str(retention_days)
     import django
 
     django.setup()

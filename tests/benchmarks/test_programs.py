@@ -17,6 +17,8 @@ TINY = {
     "writers": "--rows 100 --writers 4 --each 5 --rounds 1 --fsync-ms 2",
     "cloud_calls": "--rows 500 --rounds 1 --share 0.1",
     "cache_protocol": "--rounds 1 --count 10",
+    "admin": "--rows 300 --rounds 1",
+    "saving": "--rows 200 --rounds 1 --share 0.02",
     "wal": "--processes 1 --readers 1 --seconds 1",
 }
 
@@ -33,7 +35,13 @@ def test_it_runs_with_a_slow_disk(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["storage_calls", "cache_protocol", pytest.param("cloud_calls", marks=pytest.mark.exhaustive)],
+    [
+        "storage_calls",
+        "cache_protocol",
+        "admin",
+        "saving",
+        pytest.param("cloud_calls", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_it_runs(name, tmp_path):
     ratios = run(name, tmp_path)
