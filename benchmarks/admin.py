@@ -135,6 +135,7 @@ def measured(pages: dict[str, Asked], arguments: argparse.Namespace) -> Ratios:
     rows, conditions = [], []
     for name, asked in pages.items():
         Pages(client).reveal(asked.ours)
+        Pages(client).get(asked.ours)  # imports modules, and compiles templates
         ours = statements_of(client, asked.ours)
         stock = statements_of(client, asked.stock) if asked.stock else []
         if arguments.statements:
@@ -177,8 +178,7 @@ def _verdict(holds: bool) -> str:
 
 
 def statements_of(client: Any, address: str) -> list[str]:
-    """What one request runs, after one that imports modules and compiles templates."""
-    Pages(client).get(address)
+    """What one request runs."""
     with statements.seen() as found:
         Pages(client).get(address)
     return found

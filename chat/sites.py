@@ -19,14 +19,14 @@ class StaffSite(ThemedAdminSite):
     index_template = "admin/storage/dashboard/index.html"
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """The list of models. The frame, its navigation and the first page each ask for it."""
+        """The list of models. It is made once for a request: the frame and the page ask for it."""
         if app_label is not None:
             return super().get_app_list(request, app_label)
-        found: list[Any] | None = getattr(request, "app_list", None)
-        if found is None:
-            found = super().get_app_list(request)
-            setattr(request, "app_list", found)  # noqa: B010  (a request has no such attribute)
-        return found
+        if not hasattr(request, "app_list"):
+            setattr(request, "app_list", super().get_app_list(request))  # noqa: B010  (mypy)
+        made: list[dict[str, Any]] = getattr(request, "app_list")  # noqa: B009  (mypy)
+        # Whoever gets it may change it, as the theme's search does.
+        return [{**app, "models": [*app["models"]]} for app in made]
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -24,7 +24,7 @@ from harness.staff import LIST, Pages, client_of_staff
 MODELS = 4
 USERS = 50
 DAYS = 20
-AT_ONCE = 1_000
+AT_ONCE = 100
 
 Asked = dict[str, dict[str, int]]
 """The operations of each page, and how often."""

@@ -38,9 +38,10 @@ def test_it_runs_with_a_slow_disk(tmp_path):
     [
         "storage_calls",
         "cache_protocol",
-        "admin",
-        "saving",
-        pytest.param("cloud_calls", marks=pytest.mark.exhaustive),
+        *(
+            pytest.param(name, marks=pytest.mark.exhaustive)
+            for name in ("cloud_calls", "admin", "saving")
+        ),
     ],
 )
 def test_it_runs(name, tmp_path):

@@ -3,8 +3,9 @@
 import re
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission, User
-from django.test import Client
+from django.test import Client, RequestFactory
 
 LIST = "/admin/storage/chatinteraction/"
 
@@ -52,3 +53,28 @@ def test_site_has_a_mark_and_leads_nowhere_else(transactional_db, path):
     assert "Chat interaction store" in page
     assert "Return to site" not in page
     assert "View site" not in page
+
+
+def test_the_list_of_models_is_made_once_for_a_page(transactional_db, monkeypatch):
+    made = []
+    build = admin.site._build_app_dict
+
+    def counted(request, label=None):
+        made.append(label)
+        return build(request, label)
+
+    monkeypatch.setattr(admin.site, "_build_app_dict", counted)
+    client = Client()
+    client.force_login(User.objects.create_superuser("grace"))
+    assert client.get("/admin/").status_code == 200
+    assert made == [None]
+
+
+def test_who_changes_the_list_of_models_changes_no_other(transactional_db):
+    request = RequestFactory().get("/admin/")
+    request.user = User.objects.create_superuser("grace")
+    first = admin.site.get_app_list(request)
+    names = [len(app["models"]) for app in first]
+    for app in first:
+        app["models"] = []
+    assert [len(app["models"]) for app in admin.site.get_app_list(request)] == names
