@@ -16,7 +16,6 @@ else:
 class StaffSite(ThemedAdminSite):
     """Its first page shows the state of the store, above the list of what there is."""
 
-    index_title = "Overview"  # as the navigation calls it
     index_template = "admin/storage/dashboard/index.html"
 
     def index(
