@@ -27,7 +27,7 @@ USER = "user-1042"
 DESKTOP = (1280, 800)
 LONG = (1280, 870)
 PHONE = (390, 800)
-MOST_BYTES = 150 * 1024
+MOST_BYTES = 150_000
 
 CALL = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o-mini", "user.id": "ada"}
 TEXTS = {
