@@ -102,6 +102,8 @@ class UsageFollower:
         """
         with translated:
             rows = usage_rows.positions(current.arn)
+            if not rows and usage_rows.waits_for_rebuild():
+                return None  # the rebuild begins to follow; until then a reader has nothing to do
         if not rows or self._may_have_others(rows):
             rows = self._with_new_shards(current, rows)
         if not rows or self._missed_changes(rows):
@@ -131,7 +133,7 @@ class UsageFollower:
 
     def _lose(self) -> None:
         with translated:
-            if usage_rows.is_rebuild_due() and not usage_rows.has_positions():
+            if usage_rows.waits_for_rebuild():
                 return
             usage_rows.lose()
         logger.warning(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Model
+from django.db.models import Exists, Model
 
 from storage.archive.pseudonyms import all_pseudonyms
 from storage.dynamodb.stream import Record, Shard
@@ -89,9 +89,10 @@ def is_rebuild_due() -> bool:
     return UsageRebuild.objects.using(ALIAS).exists()
 
 
-def has_positions() -> bool:
-    """Whether any stream is followed."""
-    return StreamPosition.objects.using(ALIAS).exists()
+def waits_for_rebuild() -> bool:
+    """Whether a rebuild is due, and no stream is followed until it begins."""
+    followed = StreamPosition.objects.using(ALIAS)
+    return UsageRebuild.objects.using(ALIAS).filter(~Exists(followed)).exists()
 
 
 def start_again(rows: Iterable[StreamPosition]) -> None:
