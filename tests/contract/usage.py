@@ -10,7 +10,9 @@ DAY = datetime(2026, 10, 3, tzinfo=UTC)
 class UsageContract:
     """Every backend, one that keeps no roll-ups too."""
 
-    def test_it_says_until_when_usage_is_counted_or_that_it_is_not(self, storage, make_interaction):
+    def test_it_says_until_when_usage_is_counted_or_that_it_is_not(
+        self, storage, make_interaction, transactional_db
+    ):
         storage.save_interaction_sync(make_interaction())
         until = storage.database.count_usage(5)
         assert until is None or timedelta() <= datetime.now(UTC) - until < timedelta(hours=1)
