@@ -23,7 +23,7 @@ says.
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -34,7 +34,7 @@ from storage.database import LAST_MOMENT
 from storage.records.cursors import Position
 from storage.records.words import Phrase
 from storage.sqlite import queries
-from storage.sqlite.text_words import Text, expression, packed, quoted, unpacked, user_token
+from storage.sqlite.text_words import Text, expression, packer, quoted, unpacked, user_token
 
 SCHEMA = """
 CREATE TABLE part (number INTEGER PRIMARY KEY);
@@ -55,6 +55,9 @@ SECURE_DELETE = 1
 ONE_BY_ONE = 50
 """How many rows go into a new table in the time in which one is deleted with `secure-delete`."""
 
+TURN = 16
+"""Texts after which requests that wait for the interpreter get it."""
+
 _SECOND = timedelta(seconds=1)
 
 
@@ -69,15 +72,16 @@ class Parts:
         """Index these texts, in place of what is indexed under their ids."""
         known = self._known([text.interaction_id for text in texts])
         changed = []
-        for text in texts:
+        pack = packer()
+        for number, text in enumerate(texts):
             words = text.words
-            blob = packed(words)
+            blob = pack(words)
             if known.get(text.interaction_id) != (text.created_at, blob):
                 changed.append((text, words, blob))
-            time.sleep(0)  # requests that wait for the interpreter need not wait for the whole pass
+            if number % TURN == 0:
+                time.sleep(0)
         self.remove([text.interaction_id for text, _, _ in changed if text.interaction_id in known])
-        for text, words, blob in changed:
-            self._insert(text, words, blob)
+        self._insert(changed)
 
     def remove(self, interaction_ids: Sequence[str]) -> None:
         """Leave no word of these, wherever they are indexed."""
@@ -167,23 +171,29 @@ class Parts:
         )
         return {interaction_id: (created_at, words) for interaction_id, created_at, words in rows}
 
-    def _insert(self, text: Text, words: str, blob: bytes) -> None:
-        position = self._free_position(queries.to_time(text.created_at))
-        number = self._part_of(position)
-        if self.connection.execute(
-            "INSERT INTO part VALUES (?) ON CONFLICT DO NOTHING RETURNING 1", [number]
-        ).fetchall():
-            self._create(f"part_{number}")
-        self.connection.execute(
-            f"INSERT INTO part_{number} (rowid, words) VALUES (?, ?)", [position, words]
-        )
-        self.connection.execute(
-            "INSERT INTO entry VALUES (?, ?, ?, ?)",
-            [position, text.interaction_id, text.created_at, blob],
-        )
+    def _insert(self, texts: Sequence[tuple[Text, str, bytes]]) -> None:
+        """Index texts, with their words as they are and packed, that are not indexed."""
+        entries: dict[int, list[tuple[int, str]]] = {}
+        packed = []
+        next_ones: dict[int, int] = {}
+        for text, words, blob in texts:
+            first = _first_position(queries.to_time(text.created_at))
+            position = next_ones.get(first) or self._free_position(first)
+            next_ones[first] = position + 1
+            entries.setdefault(self._part_of(position), []).append((position, words))
+            packed.append((position, text.interaction_id, text.created_at, blob))
+        for number, of_part in entries.items():
+            if self.connection.execute(
+                "INSERT INTO part VALUES (?) ON CONFLICT DO NOTHING RETURNING 1", [number]
+            ).fetchall():
+                self._create(f"part_{number}")
+            self._fill(f"part_{number}", of_part)
+        self.connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?)", packed)
 
-    def _free_position(self, created_at: datetime) -> int:
-        first = _first_position(created_at)
+    def _fill(self, table: str, rows: Iterable[tuple[int, str]]) -> None:
+        self.connection.executemany(f"INSERT INTO {table} (rowid, words) VALUES (?, ?)", rows)
+
+    def _free_position(self, first: int) -> int:
         ((last,),) = self.connection.execute(
             "SELECT max(position) FROM entry WHERE position BETWEEN ? AND ?",
             [first, first + NUMBERS - 1],
@@ -228,12 +238,10 @@ class Parts:
         rows = self.connection.execute(
             "SELECT position, words FROM entry WHERE position BETWEEN ? AND ?", self._range(number)
         )
-        for position, words in rows:
-            if position not in without:
-                self.connection.execute(
-                    "INSERT INTO rewritten (rowid, words) VALUES (?, ?)",
-                    [position, unpacked(words)],
-                )
+        self._fill(
+            "rewritten",
+            ((position, unpacked(words)) for position, words in rows if position not in without),
+        )
         self.connection.execute(f"DROP TABLE part_{number}")
         self.connection.execute(f"ALTER TABLE rewritten RENAME TO part_{number}")
 
