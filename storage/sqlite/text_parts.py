@@ -7,11 +7,6 @@ of all words that begin so, before it returns the first row: 700 ms among a mill
 period of time does not shorten that. In parts, newest first, a search has its page after one or
 two of them, and what has expired goes by dropping a table.
 
-# Note [Position]
-
-The rowid of an entry is the second of its creation and a number within it, so that FTS5 returns the
-newest first, and a period is a range of rowids. Within a second, entries are sorted here.
-
 # Note [Exact words]
 
 The tables are contentless: to delete a row, FTS5 needs the exact text that was indexed, or its
@@ -25,15 +20,16 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from storage import expiry
 from storage.database import LAST_MOMENT
 from storage.records.cursors import Position
 from storage.records.words import Phrase
 from storage.sqlite import queries
+from storage.sqlite.text_newest import LOOKED_AT, newest_having
+from storage.sqlite.text_positions import NUMBERS, first_position, page_of
 from storage.sqlite.text_words import Text, expression, packer, quoted, unpacked, user_token
 
 SCHEMA = """
@@ -46,9 +42,6 @@ CREATE TABLE entry (
 );
 """
 
-NUMBERS = 1 << 24
-"""Entries that one second has room for."""
-
 SECURE_DELETE = 1
 """The words of deleted rows are overwritten, and not only marked until segments are merged."""
 
@@ -57,8 +50,6 @@ ONE_BY_ONE = 50
 
 TURN = 16
 """Texts after which requests that wait for the interpreter get it."""
-
-_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -122,10 +113,15 @@ class Parts:
 
         Costs as much as the parts that it has to look into, newest first.
         """
-        low = _first_position(after)
-        high = _first_position(before[0] if before else LAST_MOMENT) + NUMBERS - 1
+        low = first_position(after)
+        high = first_position(before[0] if before else LAST_MOMENT) + NUMBERS - 1
         wanted = expression(phrases, user_id)
-        found: list[Position] = []
+        if limit <= LOOKED_AT:
+            common = newest_having(self.connection, phrases, user_id, (low, high))
+            found = page_of(common, after, before, limit)
+            if len(found) >= limit:
+                return found[:limit]
+        found = []
         for number in self._numbers():
             first, last = self._range(number)
             if last < low or len(found) >= limit:
@@ -151,15 +147,7 @@ class Parts:
             f" WHERE part_{number} MATCH ? AND p.rowid BETWEEN ? AND ? ORDER BY p.rowid DESC",
             [wanted, *within],
         )
-        found: list[Position] = []
-        for _, of_second in groupby(rows, lambda row: row[0] // NUMBERS):
-            if len(found) >= limit:
-                break
-            positions = [(queries.to_time(created), each) for _, created, each in of_second]
-            found += sorted(
-                (each for each in positions if each[0] >= after and (not before or each < before)),
-                reverse=True,
-            )
+        found = page_of(rows, after, before, limit)
         rows.close()
         return found
 
@@ -177,7 +165,7 @@ class Parts:
         packed = []
         next_ones: dict[int, int] = {}
         for text, words, blob in texts:
-            first = _first_position(queries.to_time(text.created_at))
+            first = first_position(queries.to_time(text.created_at))
             position = next_ones.get(first) or self._free_position(first)
             next_ones[first] = position + 1
             entries.setdefault(self._part_of(position), []).append((position, words))
@@ -257,7 +245,3 @@ class Parts:
         """The first and the last position of a part."""
         first = number * self.part_seconds * NUMBERS
         return first, first + self.part_seconds * NUMBERS - 1
-
-
-def _first_position(moment: datetime) -> int:
-    return (moment - expiry.BEGINNING) // _SECOND * NUMBERS
