@@ -26,11 +26,12 @@ COLD_AT_MOST = 2_000
 CANDIDATES = 500
 """Interactions that an index of words names at once, at most."""
 
-SPARE_CANDIDATES = 25
+SPARE_CANDIDATES = 5
 """How many more than a page has room for it names at first: mostly they are enough."""
 
-CANDIDATES_AT_ONCE = 25
-"""Of these, how many are read between two looks at the clock."""
+CANDIDATES_AT_ONCE = 26
+"""Of these, how many are read between two looks at the clock: a page of 50, and what tells that
+there are more, takes two."""
 
 Found = tuple[list[Record], Position | None]
 """Records, newest first, and how far the search has come; None if nothing is left."""

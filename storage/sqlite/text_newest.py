@@ -5,7 +5,7 @@ a word that every other interaction has, that is most of the work of a page, and
 nearly all. So the newest entries are looked at first, as they are kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from storage.records.words import Phrase, have
@@ -22,27 +22,29 @@ CHARACTERS = 1_000_000
 
 def newest_having(
     connection: Any, phrases: Sequence[Phrase], user_id: str | None, within: tuple[int, int]
-) -> list[Entry]:
-    """The newest entries that have the phrases, if these are common; or none.
+) -> Iterator[Entry]:
+    """The newest entries that have the phrases, as far as these are common.
 
-    None is left out that is newer than the last one.
+    Of a second, it names all or none: within it, entries are in no order.
     """
     token = None if user_id is None else user_token(user_id)
     rows = connection.execute(
         "SELECT position, created_at, interaction_id, words FROM entry"
-        " WHERE position BETWEEN ? AND ? ORDER BY position DESC LIMIT ?",
-        [*within, LOOKED_AT + 1],
+        " WHERE position BETWEEN ? AND ? ORDER BY position DESC",
+        within,
     )
-    found: list[Entry] = []
-    size = 0
+    of_second: list[Entry] = []
+    hits = size = second = 0
     for number, (position, created_at, interaction_id, words) in enumerate(rows):
-        if number == SAMPLE and len(found) * 2 < SAMPLE:
-            return []
-        if number == LOOKED_AT or size > CHARACTERS:
-            # Within a second, entries are in no order: some of the last one may be missing.
-            return [row for row in found if row[0] // NUMBERS > position // NUMBERS]
+        if position // NUMBERS != second:
+            yield from of_second
+            second, of_second = position // NUMBERS, []
+        is_rare = number == SAMPLE and hits * 2 < SAMPLE
+        if is_rare or number == LOOKED_AT or size > CHARACTERS:
+            return
         text, _, owner = unpacked(words).rpartition(" ")
         size += len(text)
         if token in (None, owner) and have([text], phrases):
-            found.append((position, created_at, interaction_id))
-    return found
+            of_second.append((position, created_at, interaction_id))
+            hits += 1
+    yield from of_second
