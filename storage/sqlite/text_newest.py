@@ -10,7 +10,7 @@ from typing import Any
 
 from storage.records.words import Phrase, have
 from storage.sqlite.text_positions import NUMBERS, Entry
-from storage.sqlite.text_words import unpacked, user_token
+from storage.sqlite.text_words import unpacked
 
 SAMPLE = 20
 """Entries by which a word is judged: it is common if half of them have it."""
@@ -21,13 +21,12 @@ CHARACTERS = 1_000_000
 
 
 def newest_having(
-    connection: Any, phrases: Sequence[Phrase], user_id: str | None, within: tuple[int, int]
+    connection: Any, phrases: Sequence[Phrase], within: tuple[int, int]
 ) -> Iterator[Entry]:
     """The newest entries that have the phrases, as far as these are common.
 
     Of a second, it names all or none: within it, entries are in no order.
     """
-    token = None if user_id is None else user_token(user_id)
     rows = connection.execute(
         "SELECT position, created_at, interaction_id, words FROM entry"
         " WHERE position BETWEEN ? AND ? ORDER BY position DESC",
@@ -42,9 +41,9 @@ def newest_having(
         is_rare = number == SAMPLE and hits * 2 < SAMPLE
         if is_rare or number == LOOKED_AT or size > CHARACTERS:
             return
-        text, _, owner = unpacked(words).rpartition(" ")
+        text, _, _ = unpacked(words).rpartition(" ")  # without the token of the user
         size += len(text)
-        if token in (None, owner) and have([text], phrases):
+        if have([text], phrases):
             of_second.append((position, created_at, interaction_id))
             hits += 1
     yield from of_second

@@ -118,8 +118,8 @@ class Parts:
         low = first_position(after)
         high = first_position(before[0] if before else LAST_MOMENT) + NUMBERS - 1
         wanted = expression(phrases, user_id)
-        if limit <= LOOKED_AT:
-            newest = newest_having(self.connection, phrases, user_id, (low, high))
+        if user_id is None and limit <= LOOKED_AT:
+            newest = newest_having(self.connection, phrases, (low, high))
             if len(found := page_of(newest, after, before, limit)) >= limit:
                 return found[:limit]
         found = []
