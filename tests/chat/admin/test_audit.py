@@ -14,7 +14,7 @@ from storage.accounts.audit_log import Action
 from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import StorageUnavailable
 from storage.models import ApiKey, AuditEntry
-from tests.chat.calls import INTERACTIONS
+from tests.chat.calls import INTERACTIONS, reveal
 
 LOG = "/admin/storage/auditentry/"
 KEYS = "/admin/storage/apikey/"
@@ -180,15 +180,41 @@ class TestStaffAndKeys:
             assert "Ada" not in str(entry.details)
 
 
+PATHS = (
+    INTERACTIONS,
+    f"{INTERACTIONS}one/",
+    "/api/v1/users/ada/interactions/",
+    f"{INTERACTIONS}search/?user_id=ada",
+)
+
+
 @pytest.mark.usefixtures("storage")
 class TestReadingThroughTheApi:
     def test_a_session_is_audited_and_a_key_is_not(self, root, client, storage, make_interaction):
         storage.save_interaction_sync(make_interaction(interaction_id="one", user_id="ada"))
-        for path in (INTERACTIONS, f"{INTERACTIONS}one/", "/api/v1/users/ada/interactions/"):
+        reveal(root, "ada")
+        for path in PATHS:
             assert root.get(path).status_code == client.get(path).status_code == 200
-        assert [action for action, _, _ in seen()] == ["listed", "read", "listed"]
+        assert [action for action, _, _ in seen()] == ["listed", "read", "listed", "searched"]
         found = ENTRIES.values_list("interaction_id", "user_pseudonym").order_by("pk")
-        assert list(found) == [("", ""), ("one", ""), ("", pseudonym("ada"))]
+        ada = pseudonym("ada")
+        assert list(found) == [("", ada), ("one", ada), ("", ada), ("", ada)]
+
+    def test_a_session_reads_only_what_was_revealed_in_it(self, root, storage, make_interaction):
+        """Otherwise a reason would be asked for in the admin, and not one tab further."""
+        for name, user_id in (("one", "ada"), ("other", "eve")):
+            made = make_interaction(interaction_id=name, user_id=user_id, message="secret")
+            storage.save_interaction_sync(made)
+        for path in PATHS:
+            response = root.get(path)
+            assert response.status_code == 403
+            assert "secret" not in response.content.decode()
+        assert all(entry.details["refused"] for entry in ENTRIES.all())
+        reveal(root, "ada")
+        found = {path: root.get(path).status_code for path in PATHS}
+        assert list(found.values()) == [403, 200, 200, 200]  # eve is in the first
+        assert root.get(f"{INTERACTIONS}search/?user_id=eve").status_code == 403
+        assert root.get(f"{INTERACTIONS}other/").status_code == 403
 
     def test_nothing_is_shown_unseen(self, root, full):
         full()
@@ -244,6 +270,8 @@ class TestPages:
         [
             ({"colour": "red"}, "Unknown: colour"),
             ({"day": "yesterday"}, "Enter a day such as 2026-11-30"),
+            ({"day": "9999-12-31"}, "Enter a day such as 2026-11-30"),
+            ({"staff": ["ada", "eve"]}, "Give staff once."),
             ({"action": "sung"}, "not one of the available choices"),
             ({"pseudonym": "x"}, "32 hexadecimal digits"),
             ({"before": "0"}, "before:"),

@@ -250,7 +250,10 @@ def test_a_restore_waits_for_no_other_run(staff, day, storage):
     assert "Another maintenance run is at work" in text_of(response)
 
 
-@pytest.mark.parametrize("query", ["day=2026-13-01", "day=x", "days=1", "day=2026-10-01&x=1"])
+@pytest.mark.parametrize(
+    "query",
+    ["day=2026-13-01", "day=x", "days=1", "day=2026-10-01&x=1", "day=2026-10-01&day=2026-10-01"],
+)
 def test_a_wrong_day_is_said_to_be_wrong(staff, query):
     assert staff("restore_day").get(f"{ADMIN}restore/?{query}").status_code == 400
 
