@@ -6,6 +6,8 @@ import re
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError
 from django.test import Client
 
 from chat.admin import login as login_module
@@ -94,6 +96,19 @@ class TestLogin:
         inside.post("/admin/logout/")
         assert inside.get("/admin/").status_code == 302
         assert log_in("root", "wrong")[1].status_code == 200
+
+    def test_a_logout_waits_once_for_a_locked_database(self, root, monkeypatch):
+        """What the log waits comes after what the session waits, and there is no after then."""
+        client, _ = log_in("root", "right")
+        client.raise_request_exception = False
+        before = ENTRIES.count()
+
+        def locked(session):
+            raise OperationalError("database is locked")
+
+        monkeypatch.setattr(SessionStore, "flush", locked)
+        assert client.post("/admin/logout/").status_code == 503
+        assert ENTRIES.count() == before
 
     def test_the_login_page_alone_leads_to_the_admin(self, root):
         response = Client().post("/admin/login/", {"username": "root", "password": "right"})
