@@ -169,7 +169,7 @@ class TestStaffAndKeys:
             f"{USERS}{eve.pk}/delete/": {"post": "yes"},
             f"{KEYS}add/": new,
             f"{KEYS}{api_key.pk}/change/": new | {"revoked": "on"},
-            f"{KEYS}{api_key.pk}/rotate/": {"overlap": "1"},
+            f"{KEYS}{api_key.pk}/rotate/": {"overlap": "1", "alike": 1},
             f"{KEYS}{api_key.pk}/delete/": {"post": "yes"},
             LOG: None,
             f"{LOG}export/": None,
