@@ -17,6 +17,7 @@ from chat.admin.filters import FilterForm
 from chat.admin.pages import page
 from chat.admin.paging import START, Trail, cursor_before
 from chat.admin.rows import Row, rows, visible
+from chat.maintenance.identity import require_archive
 from storage import get_storage
 from storage.accounts.audit_log import Action
 from storage.exceptions import InvalidCursor, InvalidSearch, SearchTooWide
@@ -49,7 +50,7 @@ def show(request: HttpRequest) -> HttpResponse:
         return _by_id(request, form, interaction_id)
     search = form.search(trail.cursor or None, PAGE_SIZE)
     try:
-        found = get_storage().search_interactions_sync(search)
+        found = _found(search)
     except InvalidCursor:
         return _refused(request, form, [OTHER_PAGE], 400)
     except SearchTooWide as error:
@@ -63,6 +64,15 @@ def show(request: HttpRequest) -> HttpResponse:
     _audit(request, form, trail, shown)
     links = _links(form, trail, search, found)
     return _page(request, form, rows=shown, **_hidden(request, shown), **links)
+
+
+def _found(search: Search) -> SearchPage:
+    """A page of the search. Raises ArchiveMismatch on a last page that may lack what is cold."""
+    storage = get_storage()
+    found = storage.search_interactions_sync(search)
+    if found.next_cursor is None and search.tier != "hot":
+        require_archive(storage)  # a volume that is not mounted looks like an empty archive
+    return found
 
 
 def _mistakes(request: HttpRequest, form: FilterForm) -> list[str]:

@@ -17,6 +17,7 @@ from chat.admin.restoring import restore_day
 from chat.admin.user_requests import VIEW, guarded, user_of, wrong_user
 from chat.maintenance import holds
 from chat.maintenance.erasure import ledger
+from chat.maintenance.identity import require_archive
 from storage import get_storage
 from storage.accounts.audit_log import Action
 from storage.records.searches import Search
@@ -49,6 +50,7 @@ def user(request: HttpRequest) -> HttpResponse:
         return wrong_user(request)
     storage = get_storage()
     auditing.record(request, Action.LISTED, user_id=user_id)
+    require_archive(storage)  # without it there would seem to be no hold, and nothing cold
     found = storage.search_interactions_sync(Search(user_id=user_id, limit=NEWEST))
     return page(
         request,

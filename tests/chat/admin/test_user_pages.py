@@ -15,6 +15,8 @@ from chat.maintenance.erasure import ledger
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage import get_storage
+from storage.archive.archive import Archive
+from storage.archive.folder import ArchiveFolder
 from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import StorageUnavailable
 from storage.models import AuditEntry
@@ -262,7 +264,10 @@ def test_a_restore_waits_for_no_other_run(staff, day, storage):
     assert "Another maintenance run is at work" in text_of(response)
 
 
-@pytest.mark.parametrize("query", ["day=2026-13-01", "day=x", "days=1", "day=2026-10-01&x=1"])
+@pytest.mark.parametrize(
+    "query",
+    ["day=2026-13-01", "day=x", "days=1", "day=2026-10-01&x=1", "day=2026-10-01&day=2026-10-01"],
+)
 def test_a_wrong_day_is_said_to_be_wrong(staff, query):
     assert staff("restore_day").get(f"{ADMIN}restore/?{query}").status_code == 400
 
@@ -272,3 +277,22 @@ def test_restoring_takes_its_permission_and_a_reason(staff, day):
     response = staff("restore_day").post(f"{ADMIN}restore/", {"day": str(day), "reason": ""})
     assert response.status_code == 400
     assert actions() == []
+
+
+def test_without_its_archive_no_page_is_silently_short(
+    staff, saved, storage, tmp_path, monkeypatch
+):
+    """A volume that is not mounted looks like an archive without interactions and holds."""
+    with Run(storage):
+        pass
+    client = staff("view_chatinteraction", "export_user")
+    pages = (of("user/"), ADMIN, f"{ADMIN}?tier=archive&user_id=bobby")
+    assert {client.get(page).status_code for page in pages} == {200}
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    for page in pages:
+        response = client.get(page)
+        assert response.status_code == 503
+        assert "Is its disk mounted" in text_of(response)
+    response = client.post(of("user/export/"), {"reason": REASON})
+    assert response.status_code == 503
+    assert client.get(f"{ADMIN}?tier=hot").status_code == 200
