@@ -41,6 +41,14 @@ class TestLocalStorageWithIndex(FindingTextContract):
         storage.database.forget_user("nobody")  # deletes the file
 
     @pytest.fixture
-    def by_index(self):
-        """Leaves the index as it is; of other backends, it makes one up."""
-        return lambda rows: None
+    def by_index(self, storage, monkeypatch):
+        """The index as it is; for other backends, the contract makes one up."""
+        find_text, found = storage.database.find_text, []
+
+        def noted(*arguments):
+            found.append(find_text(*arguments))
+            return found[-1]
+
+        monkeypatch.setattr(storage.database, "find_text", noted)
+        yield lambda rows: None
+        assert any(found), "the index was not used"
