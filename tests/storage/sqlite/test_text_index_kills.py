@@ -50,6 +50,10 @@ def steps(monkeypatch):
                 steps.step()
             return super().execute(sql, *parameters)
 
+        def executemany(self, sql, rows):
+            steps.step()
+            return super().executemany(sql, rows)
+
     class Sqlite(types.SimpleNamespace):
         """The module, whose connections are watched."""
 
