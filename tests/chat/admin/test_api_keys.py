@@ -71,7 +71,7 @@ def test_new_key_is_in_no_cookie_no_session_and_no_cache(superuser):
 
 
 def test_key_for_everyone_is_a_choice(superuser):
-    assert "choose service wide" in make_key(superuser).content.decode()
+    assert "choose service-wide" in make_key(superuser).content.decode()
     assert not ApiKey.objects.exists()
     assert api_keys.find(key_on(make_key(superuser, service_wide="on"))).user_id == ""
 

@@ -19,6 +19,7 @@ from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import StorageUnavailable
 from storage.models import AuditEntry
 from storage.records.searches import Search
+from tests.chat.usage_rows import priced, used
 
 pytestmark = pytest.mark.every_backend
 
@@ -79,6 +80,16 @@ def test_the_page_shows_what_there_is_without_text(staff, saved):
     assert len(re.findall(r"/change/", text_of(response))) == 3
     assert "secret" not in text_of(response)
     assert "Erase" not in text_of(response)
+
+
+def test_the_page_says_what_the_user_costs_and_what_has_no_price(staff, saved):
+    used(0, "model-9", {ODD: (2, 1_000_000, 0)})
+    priced("model-9", 1000, "3")
+    used(1, "unpriced", {ODD: (4, 1, 1)})
+    response = staff("view_chatinteraction").get(of("user/"))
+    page = " ".join(re.sub(r"<[^>]*>", " ", text_of(response)).split())
+    assert "Cost, in USD 3.00" in page
+    assert "interactions are in no cost" in page
 
 
 def test_the_page_shows_only_what_this_member_of_staff_may_do(staff, saved):
@@ -167,6 +178,7 @@ def test_an_erasure_erases_and_shows_its_receipt(staff, saved, monkeypatch):
     response = client.post(of("user/erase/"), {"reason": REASON, "confirmation": ODD}, follow=True)
     assert response.status_code == 200
     assert "Receipt" in text_of(response)
+    assert f"Requested at {datetime.now(UTC):%Y-%m-%d}" in text_of(response)
     assert ODD not in text_of(response)
     assert get_storage().search_interactions_sync(Search(user_id=ODD)).records == []
     assert get_storage().search_interactions_sync(Search(user_id="bobby")).records != []
