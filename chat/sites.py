@@ -16,6 +16,7 @@ else:
 class StaffSite(ThemedAdminSite):
     """Its first page shows the state of the store, above the list of what there is."""
 
+    index_title = "Overview"
     index_template = "admin/storage/dashboard/index.html"
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
