@@ -16,6 +16,7 @@ else:
 class StaffSite(ThemedAdminSite):
     """Its first page shows the state of the store, above the list of what there is."""
 
+    index_title = "Overview"
     index_template = "admin/storage/dashboard/index.html"
 
     def index(

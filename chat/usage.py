@@ -19,6 +19,8 @@ DEFAULT_PERIOD = timedelta(days=29)
 
 LONGEST_PERIOD = timedelta(days=365)
 
+CENT = Decimal("0.01")
+
 COUNTING_SECONDS = 1.0
 """How long a reader waits until what came last is counted."""
 
@@ -43,6 +45,13 @@ class Line:
     def tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
+
+    @property
+    def cost_shown(self) -> str:
+        """The cost for people, who would take a rounded 0.00 for free. Empty without a price."""
+        if self.cost is None:
+            return ""
+        return "< 0.01" if 0 < self.cost < CENT else f"{self.cost:,.2f}"
 
     def as_record(self) -> dict[str, Any]:
         """What is sent and written: without what it is not grouped by, and with an exact cost."""

@@ -319,6 +319,7 @@ UNFOLD = {
 }
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = ["config.formats"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
@@ -362,6 +363,12 @@ SPECTACULAR_SETTINGS = {
     "TITLE": SITE_NAME,
     "DESCRIPTION": "Keeps what users asked a language model, and what it answered.",
     "VERSION": "1",
+    "TAGS": [  # in the order of the API's page
+        {"name": "interactions", "description": "Save, read, list and search them."},
+        {"name": "usage", "description": "How much was used, and what it cost."},
+        {"name": "users", "description": "Export or erase all that is stored about a user."},
+        {"name": "ingest", "description": "What other tools send by themselves."},
+    ],
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PUBLIC": True,

@@ -53,8 +53,10 @@ class SearchTooWide(InvalidSearch):
     """A text is looked for in all interactions, where no index has their words."""
 
     def __init__(self, days: int) -> None:
+        self.days = days
         problem = (
-            f"needs user_id, or created_after and created_before within {days} days, beside it."
+            f"needs user_id, or created_after and created_before within {days} days, beside it: "
+            "no index has all words, or not yet."
         )
         super().__init__({"text": problem})
 

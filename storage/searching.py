@@ -24,10 +24,14 @@ COLD_AT_MOST = 2_000
 """Cold interactions that are examined for a page."""
 
 CANDIDATES = 500
-"""Interactions that an index of words names for a page, at most."""
+"""Interactions that an index of words names at once, at most."""
 
-CANDIDATES_AT_ONCE = 25
-"""Of these, how many are read between two looks at the clock."""
+SPARE_CANDIDATES = 5
+"""How many more than a page has room for it names at first: mostly they are enough."""
+
+CANDIDATES_AT_ONCE = 26
+"""Of these, how many are read between two looks at the clock: a page of 50, and what tells that
+there are more, takes two."""
 
 Found = tuple[list[Record], Position | None]
 """Records, newest first, and how far the search has come; None if nothing is left."""
@@ -92,23 +96,27 @@ def _by_words(cold: ColdStorage, tier: Tier, wanted: Slice, filters: Filters) ->
     """Look at what an index of words names. None if there is no index."""
     bounds = [wanted.before, wanted.created_before and (wanted.created_before, "")]
     before = min((bound for bound in bounds if bound), default=None)
-    candidates = cold.database.find_text(
-        filters.phrases, wanted.user_id, wanted.created_after, before, CANDIDATES
-    )
-    if candidates is None:
-        return None
     found: list[Record] = []
     deadline = time.monotonic() + SECONDS
     text = wanted.max_text
-    for batch in batched(candidates, CANDIDATES_AT_ONCE):
-        for record in _verified(cold, batch, tier, wanted, filters):
-            found.append(record)
-            text -= len(record["message"]) + len(record["response"])
-            if len(found) == wanted.limit or text <= 0:
-                return found, position_of(record)
-        if time.monotonic() > deadline and batch[-1] != candidates[-1]:
-            return found, batch[-1]
-    return found, candidates[-1] if len(candidates) == CANDIDATES else None
+    for count in (min(wanted.limit + SPARE_CANDIDATES, CANDIDATES), CANDIDATES):
+        candidates = cold.database.find_text(
+            filters.phrases, wanted.user_id, wanted.created_after, before, count
+        )
+        if candidates is None:
+            return (found, before) if count == CANDIDATES and found else None
+        for batch in batched(candidates, CANDIDATES_AT_ONCE):
+            for record in _verified(cold, batch, tier, wanted, filters):
+                found.append(record)
+                text -= len(record["message"]) + len(record["response"])
+                if len(found) == wanted.limit or text <= 0:
+                    return found, position_of(record)
+            if time.monotonic() > deadline and batch[-1] != candidates[-1]:
+                return found, batch[-1]
+        if len(candidates) < count:
+            return found, None
+        before = candidates[-1]
+    return found, before
 
 
 def _verified(

@@ -25,7 +25,7 @@ from rest_framework_api_key.models import APIKey
 from chat.admin import key_rotation
 from chat.admin.auditing import Audited
 from chat.admin.key_rotation import audit_of, made
-from chat.admin.theme import ThemedModelAdmin
+from chat.admin.theme import ThemedModelAdmin, ThemedSwitch
 from storage.accounts import key_use
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
@@ -59,7 +59,9 @@ class ApiKeyForm(BaseForm):
     """A key is for every user only if that is said: an empty user id does not mean it."""
 
     service_wide = forms.BooleanField(
+        label="Service-wide",
         required=False,
+        widget=ThemedSwitch,
         help_text="The key may read and write the interactions of every user.",
     )
 
@@ -75,7 +77,7 @@ class ApiKeyForm(BaseForm):
         if "user_id" not in self.fields or "user_id" in self.errors:
             return values  # a key that is there, or already refused
         if bool(values["user_id"]) == bool(values.get("service_wide")):
-            or_all = ", or choose service wide, not both" if "service_wide" in self.fields else ""
+            or_all = ", or choose service-wide, not both" if "service_wide" in self.fields else ""
             raise ValidationError({"user_id": f"Enter the one user that this key is for{or_all}."})
         return values
 
@@ -92,12 +94,12 @@ class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
     list_display: tuple[str, ...] = (  # type: ignore[assignment]  # there are more
         "prefix",
         "name",
-        "user_id",
-        "may_erase",
+        "whose",
+        "erases",
         "created",
         "expiry_date",
         "last_used_at",
-        "revoked",
+        "is_revoked",
     )
     list_filter = ("revoked",)
     search_fields = ("name", "user_id")
@@ -117,16 +119,15 @@ class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Only what whoever asks may give away, and of a key that is there all."""
-        fields = ["prefix", "name", "user_id", "service_wide", "may_erase"]
         if obj is not None:
-            fields.remove("service_wide")
-        else:
-            if not request.user.has_perm(GRANT_SERVICE_WIDE):
-                fields.remove("service_wide")
-            if not _may_grant_erasure(request):
-                fields.remove("may_erase")
-        shown = [] if obj is None else ["last_used", "use", "rotation"]
-        return [*fields, "revoked", "expiry_date", *shown]
+            fields = ["prefix", "name", "user_id", "may_erase", "revoked", "expiry_date"]
+            return [*fields, "last_used", "use", "rotation"]
+        fields = ["name", "user_id"]
+        if request.user.has_perm(GRANT_SERVICE_WIDE):
+            fields.append("service_wide")
+        if _may_grant_erasure(request):
+            fields.append("may_erase")
+        return [*fields, "expiry_date"]
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -149,6 +150,21 @@ class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
         if not self._may_grant(request, obj):
             fields = (*fields, "expiry_date")  # a later one would give it again
         return fields
+
+    @admin.display(description="user id", ordering="user_id")
+    def whose(self, api_key: ApiKey) -> str:
+        """The one user of the key, or that it has none."""
+        return api_key.user_id or "(every user)"
+
+    @admin.display(description="may erase and export users", ordering="may_erase")
+    def erases(self, api_key: ApiKey) -> str:
+        """In words: the theme's red cross would look like something wrong."""
+        return "Yes" if api_key.may_erase else "No"
+
+    @admin.display(description="revoked", ordering="revoked")
+    def is_revoked(self, api_key: ApiKey) -> str:
+        """As `erases`."""
+        return "Yes" if api_key.revoked else "No"
 
     @admin.display(description="last used")
     def last_used(self, api_key: ApiKey) -> str:

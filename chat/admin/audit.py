@@ -4,12 +4,14 @@ import csv
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxValueValidator
 from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
@@ -31,6 +33,7 @@ else:
     BaseAdmin = ThemedModelAdmin
 
 PAGE_SIZE = 50
+DAY = "Enter a day such as 2026-11-30."
 
 COLUMNS = [
     *("id", "at", "action", "staff", "address", "user_pseudonym", "interaction_id"),
@@ -52,7 +55,8 @@ class FilterForm(forms.Form):
         label="Day (UTC)",
         input_formats=["%Y-%m-%d"],
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        error_messages={"invalid": "Enter a day such as 2026-11-30."},
+        error_messages={"invalid": DAY},
+        validators=[MaxValueValidator(date(9999, 1, 1), DAY)],  # the day after is computed, too
     )
     before = forms.IntegerField(
         required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput
@@ -61,6 +65,7 @@ class FilterForm(forms.Form):
     def __init__(self, given: QueryDict) -> None:
         super().__init__(given, auto_id="audit_%s")
         self._unknown = sorted(given.keys() - self.base_fields.keys())
+        self._repeated = sorted(name for name, values in given.lists() if len(values) > 1)
 
     def clean(self) -> dict[str, Any]:
         """Refuse what would otherwise be ignored, and show more than was asked for."""
@@ -69,6 +74,8 @@ class FilterForm(forms.Form):
             raise forms.ValidationError(
                 f"Unknown: {', '.join(self._unknown)}. There are only these parameters: {known}."
             )
+        if self._repeated:
+            raise forms.ValidationError(f"Give {' and '.join(self._repeated)} once.")
         return super().clean() or {}
 
     @property

@@ -31,6 +31,7 @@ def _logged_out(request: HttpRequest, user: Any, **about: Any) -> None:
     """Whoever wants to log out must be able to, whatever has become of the log."""
     if user is None:
         return
+    request.session.flush()  # first: if the database is locked, one wait for it is enough
     try:
         address = address_of(request.META)
         audit_log.record(Action.LOGGED_OUT, user.get_username(), address=address)

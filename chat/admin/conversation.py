@@ -18,6 +18,7 @@ from chat.admin.facts import facts
 from chat.admin.pages import page
 from chat.admin.rows import visible
 from chat.admin.turns import turns
+from chat.revealed import REVEALED_SECONDS
 from storage import get_storage
 from storage.accounts.audit_log import Action
 from storage.records.json import Record, from_record
@@ -61,6 +62,8 @@ def _asked(request: HttpRequest) -> tuple[str, int]:
     if unknown := sorted(set(request.GET) - {"view", "part"}):
         names = ", ".join(map(visible, unknown))[:200]
         raise InvalidParameters(f"Unknown parameter: {names}. The page takes view and part.")
+    if repeated := sorted(name for name, values in request.GET.lists() if len(values) > 1):
+        raise InvalidParameters(f"Give {' and '.join(repeated)} once.")
     view, part = request.GET.get("view", "text"), request.GET.get("part", "1")
     if view not in (*VIEWS, DOWNLOAD):
         raise InvalidParameters(f"view must be one of {', '.join((*VIEWS, DOWNLOAD))}.")
@@ -107,7 +110,7 @@ def _shown(
         views=VIEWS,
         may_see=may_see,
         may_reveal=masking.may_reveal(request),
-        reveal_minutes=masking.REVEALED_SECONDS // 60,
+        reveal_minutes=REVEALED_SECONDS // 60,
         form=form or masking.RevealForm(),
     )
 

@@ -137,10 +137,13 @@ class Used:
     """Models without a price, each with the query string of the form that adds one."""
 
     @property
-    def unanswered_percent(self) -> float | None:
-        """The share without a response; None if there is nothing."""
+    def unanswered_share(self) -> str:
+        """The share without a response, which is not 0 unless there is none; empty of nothing."""
         total = self.total
-        return 100 * total.unanswered / total.interactions if total.interactions else None
+        if not total.interactions:
+            return ""
+        percent = 100 * total.unanswered / total.interactions
+        return "< 0.1 %" if 0 < percent < 0.1 else f"{percent:.1f} %"
 
 
 def _usage(chosen: Chosen, known: Prices | None) -> Used:

@@ -1,5 +1,8 @@
 """Erasing a user from the admin, and the progress of an erasure up to its receipt."""
 
+from datetime import datetime
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -48,7 +51,8 @@ def show_erasure(request: HttpRequest, erasure_id: str) -> HttpResponse:
     erasure = ledger.find(get_storage().archive, erasure_id)
     if erasure is None:
         return refused(request, "There is no such erasure. Is its id complete?", 404)
-    return page(request, "user/erasure.html", "Erasure", erasure=erasure.as_record())
+    record = erasure.as_record()
+    return page(request, "user/erasure.html", "Erasure", erasure=record, **_times(record))
 
 
 @require_POST
@@ -60,6 +64,16 @@ def continue_erasure(request: HttpRequest, erasure_id: str) -> HttpResponse:
     if erasure is not None and erasure.status == "pending":
         erasing.begin(storage, erasure, REQUEST_SECONDS)
     return _to(erasure_id)
+
+
+def _times(record: dict[str, Any]) -> dict[str, Any]:
+    """The times of the steps so far. The receipt has them as the API and the commands do."""
+    given = {"requested_at": record["requested_at"], **(record["receipt"] or {})}
+    return {
+        name: datetime.fromisoformat(given[name])
+        for name in ("requested_at", "removed_at", "scrubbed_at")
+        if given.get(name)
+    }
 
 
 def _to(erasure_id: str) -> HttpResponse:

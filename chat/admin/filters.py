@@ -69,7 +69,7 @@ class FilterForm(forms.Form):
         strip=False,  # with spaces around it, it is another user's
         max_length=limits.IDENTIFIER_MAX_LENGTH,
     )
-    q = forms.CharField(label="Words in message or response", required=False, max_length=TEXT_MAX)
+    q = forms.CharField(label="Words in the texts", required=False, max_length=TEXT_MAX)
     model_used = forms.CharField(
         label="Model",
         required=False,

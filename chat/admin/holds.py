@@ -87,6 +87,8 @@ def lift_hold(request: HttpRequest) -> HttpResponse:
 @guarded(HOLD)
 def list_holds(request: HttpRequest) -> HttpResponse:
     """The holds that there are."""
+    if request.GET:
+        return refused(request, "This page takes no parameters.", 400)
     found, more = holds.some(get_storage().archive, SHOWN)
     return page(request, "user/holds.html", "Legal holds", holds=found, more=more)
 

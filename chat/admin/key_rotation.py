@@ -34,6 +34,8 @@ class RotationForm(forms.Form):
         widget=forms.RadioSelect,
         label="The old key works for another",
     )
+    alike = forms.IntegerField(widget=forms.HiddenInput)
+    """How many keys like it there were when the page was opened. Sent twice, it makes one key."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -46,8 +48,12 @@ def rotate(request: HttpRequest, key_id: str, may_rotate: MayRotate) -> HttpResp
                 raise Http404
             if not may_rotate(request, api_key):
                 raise PermissionDenied
-            form = RotationForm(request.POST or None)
-            if request.method == "POST" and form.is_valid():
+            alike = count_alike(api_key)
+            form = RotationForm(request.POST or None, initial={"alike": alike})
+            is_repeated = form.is_valid() and form.cleaned_data["alike"] != alike
+            if is_repeated:
+                form = RotationForm(initial={"alike": alike})
+            elif form.is_valid():
                 hours = int(form.cleaned_data["overlap"])
                 return _rotated(request, api_key, timedelta(hours=hours))
     except StorageError as error:
@@ -59,8 +65,15 @@ def rotate(request: HttpRequest, key_id: str, may_rotate: MayRotate) -> HttpResp
         opts=ApiKey._meta,
         api_key=api_key,
         form=form,
-        status=400 if form.errors else 200,
+        is_repeated=is_repeated,
+        status=409 if is_repeated else 400 if form.errors else 200,
     )
+
+
+def count_alike(api_key: ApiKey) -> int:
+    """The number of keys with the same name and rights, which a rotation adds one to."""
+    fields = ("name", "user_id", "may_erase")
+    return ApiKey.objects.filter(**{name: getattr(api_key, name) for name in fields}).count()
 
 
 def _rotated(request: HttpRequest, old: ApiKey, overlap: timedelta) -> HttpResponse:

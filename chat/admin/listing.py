@@ -17,9 +17,10 @@ from chat.admin.filters import FilterForm
 from chat.admin.pages import page
 from chat.admin.paging import START, Trail, cursor_before
 from chat.admin.rows import Row, rows, visible
+from chat.maintenance.identity import require_archive
 from storage import get_storage
 from storage.accounts.audit_log import Action
-from storage.exceptions import InvalidCursor, InvalidSearch
+from storage.exceptions import InvalidCursor, InvalidSearch, SearchTooWide
 from storage.records.searches import Search, SearchPage
 
 PAGE_SIZE = 50
@@ -29,6 +30,10 @@ FIELDS = {"text": "q"}
 """Names of fields in the form, where those of a search are other ones."""
 
 OTHER_PAGE = "That page is not of this list any more. Begin with the newest interactions."
+TOO_WIDE = (
+    "Give a user, or the first and the last of at most {} days, too: there is no index of all "
+    "words, or it is still being made. Then this works in a moment."
+)
 NO_SUCH_ID = "There is no interaction with this id. It was deleted, has expired, or never was."
 
 
@@ -45,9 +50,12 @@ def show(request: HttpRequest) -> HttpResponse:
         return _by_id(request, form, interaction_id)
     search = form.search(trail.cursor or None, PAGE_SIZE)
     try:
-        found = get_storage().search_interactions_sync(search)
+        found = _found(search)
     except InvalidCursor:
         return _refused(request, form, [OTHER_PAGE], 400)
+    except SearchTooWide as error:
+        form.add_error("q", TOO_WIDE.format(error.days))
+        return _refused(request, form, [], 400)
     except InvalidSearch as error:
         for name, told in error.violations.items():
             form.add_error(FIELDS.get(name, name), f"{told[:1].upper()}{told[1:]}")
@@ -56,6 +64,15 @@ def show(request: HttpRequest) -> HttpResponse:
     _audit(request, form, trail, shown)
     links = _links(form, trail, search, found)
     return _page(request, form, rows=shown, **_hidden(request, shown), **links)
+
+
+def _found(search: Search) -> SearchPage:
+    """A page of the search. Raises ArchiveMismatch on a last page that may lack what is cold."""
+    storage = get_storage()
+    found = storage.search_interactions_sync(search)
+    if found.next_cursor is None and search.tier != "hot":
+        require_archive(storage)  # a volume that is not mounted looks like an empty archive
+    return found
 
 
 def _mistakes(request: HttpRequest, form: FilterForm) -> list[str]:
@@ -140,7 +157,7 @@ def _refused(
 def _page(
     request: HttpRequest, form: FilterForm, status: int = 200, **context: Any
 ) -> HttpResponse:
-    is_open = form.has_more
+    is_open = form.has_more or "q" in form.errors  # its remedy is there
     return page(
         request,
         TEMPLATE,

@@ -73,9 +73,15 @@ def runs() -> list[RunShown]:
 
 
 def space() -> dict[str, str | int]:
-    """Where the interactions are and, if it can be told, their size in bytes."""
+    """Where the interactions are and, if they are in files, how much of the disk these take.
+
+    Of SQLite's: a write-ahead log can be larger than the database, and just after the start
+    everything is in it.
+    """
     described = get_storage().database.describe()
-    return {name.replace(" ", "_"): value for name, value in described.items()}
+    found = {name.replace(" ", "_"): value for name, value in described.items()}
+    sizes = [found.get(name, 0) for name in ("bytes", "log_bytes", "search_index_bytes")]
+    return found | {"bytes_on_disk": sum(map(int, sizes))}
 
 
 def backup() -> Backup:

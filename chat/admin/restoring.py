@@ -46,7 +46,8 @@ def restore_day(request: HttpRequest) -> HttpResponse:
     else:
         form = None
         day = _day(request.GET.get("day", ""))
-        if set(request.GET) - {"day"} or (request.GET and day is None):
+        is_one = [*request.GET.lists()] == [("day", [request.GET.get("day")])]
+        if request.GET and (day is None or not is_one):
             return refused(request, "Name one day, such as ?day=2026-10-23.", 400)
     archive = get_storage().archive
     cutoff = Policy.at(datetime.now(UTC)).cutoff

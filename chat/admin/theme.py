@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.forms import CheckboxInput
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
@@ -12,11 +13,13 @@ from django.urls import reverse
 if TYPE_CHECKING or not apps.is_installed("unfold"):
     ThemedModelAdmin = admin.ModelAdmin
     ThemedLoginForm = AdminAuthenticationForm
+    ThemedSwitch = CheckboxInput
 else:
     from unfold.admin import ModelAdmin as ThemedModelAdmin
     from unfold.forms import AuthenticationForm as ThemedLoginForm
+    from unfold.widgets import UnfoldBooleanSwitchWidget as ThemedSwitch
 
-__all__ = ["ThemedLoginForm", "ThemedModelAdmin", "mark", "navigation"]
+__all__ = ["ThemedLoginForm", "ThemedModelAdmin", "ThemedSwitch", "mark", "navigation"]
 
 SYMBOLS = {
     "Interactions": {

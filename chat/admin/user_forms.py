@@ -14,7 +14,10 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         min_length=SHORTEST_REASON,
         max_length=LONGEST_REASON,
-        help_text="Kept in the audit log, such as the number of the request. No personal data.",
+        help_text=(
+            "Kept in the audit log, such as the number of the request. No personal data. "
+            f"At least {SHORTEST_REASON} characters."
+        ),
     )
 
 

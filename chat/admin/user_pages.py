@@ -1,12 +1,13 @@
 """The page of a user: what there is, and what a member of staff can do."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
+from chat import usage
 from chat.admin import auditing
 from chat.admin.erasures import continue_erasure, erase_user, show_erasure
 from chat.admin.exports import export_user
@@ -16,14 +17,13 @@ from chat.admin.restoring import restore_day
 from chat.admin.user_requests import VIEW, guarded, user_of, wrong_user
 from chat.maintenance import holds
 from chat.maintenance.erasure import ledger
+from chat.maintenance.identity import require_archive
 from storage import get_storage
-from storage.accounts import usage
 from storage.accounts.audit_log import Action
 from storage.records.searches import Search
 
 NEWEST = 10
 USAGE_DAYS = 30
-SUMS = ("interactions", "unanswered", "input_tokens", "output_tokens")
 
 
 def urls() -> list[URLPattern]:
@@ -50,6 +50,7 @@ def user(request: HttpRequest) -> HttpResponse:
         return wrong_user(request)
     storage = get_storage()
     auditing.record(request, Action.LISTED, user_id=user_id)
+    require_archive(storage)  # without it there would seem to be no hold, and nothing cold
     found = storage.search_interactions_sync(Search(user_id=user_id, limit=NEWEST))
     return page(
         request,
@@ -60,13 +61,15 @@ def user(request: HttpRequest) -> HttpResponse:
         has_more=found.next_cursor is not None,
         usage=_usage(user_id),
         usage_days=USAGE_DAYS,
+        currency=settings.CURRENCY,
         hold=holds.find(storage.archive, "user", user_id),
         erasure=ledger.pending_of(storage.archive, user_id),
     )
 
 
-def _usage(user_id: str) -> dict[str, Any]:
+def _usage(user_id: str) -> usage.Line:
     """The sums of the last days, of all models together."""
     today = datetime.now(UTC).date()
-    found = usage.of_users([user_id], today - timedelta(days=USAGE_DAYS - 1), today)
-    return {name: sum(getattr(each, name) for each in found) for name in SUMS}
+    first = today - timedelta(days=USAGE_DAYS - 1)
+    question = usage.Question(first, today, ("user",), user_id=user_id)
+    return usage.total(usage.report(question).lines)

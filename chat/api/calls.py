@@ -8,7 +8,9 @@ from chat.api import bodies, parameters
 from chat.api.exchange import Answer, Call
 from chat.api.idempotency import idempotency
 from chat.api.problems import NotFound
+from chat.maintenance.identity import require_archive
 from storage import expiry, get_storage
+from storage.interface import Storage
 from storage.records.json import dumps, format_time, to_json
 from storage.records.pages import JsonPage, PageQuery
 
@@ -17,14 +19,15 @@ def list_interactions(call: Call) -> Answer:
     """A page of the interactions of all users."""
     call.caller.require_every_user()
     query, given = parameters.page_query(call)
-    return _page(call, query, given, get_storage().list_interactions_json_sync(query))
+    page = _storage_for(query).list_interactions_json_sync(query)
+    return _page(call, query, given, page)
 
 
 def list_user_interactions(call: Call, user_id: str) -> Answer:
     """A page of one user's interactions."""
     call.caller.require(user_id)
     query, given = parameters.page_query(call)
-    page = get_storage().list_user_interactions_json_sync(user_id, query)
+    page = _storage_for(query).list_user_interactions_json_sync(user_id, query)
     return _page(call, query, given, page)
 
 
@@ -98,6 +101,14 @@ def delete_interaction(call: Call, interaction_id: str) -> Answer:
 def _unknown_interaction() -> NotFound:
     """The error for an interaction that does not exist, or that belongs to another user."""
     return NotFound("There is no such interaction.")
+
+
+def _storage_for(query: PageQuery) -> Storage:
+    """The storage. Raises ArchiveMismatch if the list is one of an archive that is not there."""
+    storage = get_storage()
+    if query.tier == "archive":
+        require_archive(storage)
+    return storage
 
 
 def _page(call: Call, query: PageQuery, given: parameters.Given, page: JsonPage) -> Answer:

@@ -18,6 +18,7 @@ from chat.api.authentication import NO_KEY
 from chat.api.mistakes import Mistakes
 from chat.api.rate_limits import QuotaExceeded
 from chat.api.strays import stray_exporter
+from chat.maintenance.identity import ArchiveMismatch
 from storage import exceptions as storage
 from storage.exceptions import StorageError
 from storage.sql_errors import translate
@@ -180,6 +181,9 @@ def _from_storage(error: Exception) -> Problem | None:
         case storage.BatchUnfinished():
             logger.error("The store left a batch unfinished: %s", error.__cause__ or error)
             return Unavailable(str(error), retry_after=error.retry_after)
+        case ArchiveMismatch():
+            logger.error("The archive is missing: %s", error)
+            return Unavailable("The archive is not there; nothing was done.")
         case storage.StorageUnavailable():
             logger.error("The store is unavailable: %s", error)
             return Unavailable("The store did not answer in time.", retry_after=error.retry_after)
@@ -198,7 +202,7 @@ def _from_framework(error: Exception) -> drf.APIException | None:
         case PermissionDenied():
             return drf.PermissionDenied()
         case TooManyFieldsSent():
-            return InvalidRequest("There are too many query parameters; no call takes more than 5.")
+            return InvalidRequest("There are too many query parameters.")
         case QuotaExceeded():
             return TooManyCalls(str(error), retry_after=error.seconds)
         case RequestDataTooBig():

@@ -5,6 +5,7 @@ from typing import Any
 from chat.api import parameters
 from chat.api.exchange import Answer, Call
 from chat.api.mistakes import Mistakes
+from chat.maintenance.identity import require_archive
 from chat.times import parse_time
 from storage import get_storage
 from storage.limits import TOKENS_MAX
@@ -19,7 +20,10 @@ def search_interactions(call: Call, interaction_id: str) -> Answer:
     parameters.refuse(mistakes)
     text = values.pop("q", "")
     search = Search(**values | {"text": text, "user_id": _user(call, values)})
-    page = get_storage().search_interactions_sync(search)
+    storage = get_storage()
+    if search.tier != "hot":
+        require_archive(storage)  # without it, the answer would look complete
+    page = storage.search_interactions_sync(search)
     return Answer(dumps(_body(page, parameters.next_url(call, given, page.next_cursor))))
 
 

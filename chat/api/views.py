@@ -122,8 +122,9 @@ def answering(function: Callable[..., Answer]) -> Callable[..., HttpResponse]:
     def method(self: StoreView, request: Request, **arguments: str) -> HttpResponse:
         call = call_of(request)
         if call.caller.staff:
-            auditing.record_reading(request._request, call, function.__name__, arguments)
-        answer = function(call, **arguments)
+            answer = auditing.answer_staff(request._request, call, function, arguments)
+        else:
+            answer = function(call, **arguments)
         response = HttpResponse(answer.body, content_type=JSON, status=answer.status)
         for name, value in answer.headers:
             response[name] = value

@@ -70,6 +70,16 @@ def check_archive(storage: Storage, *, adopt: bool = False) -> None:
         raise ArchiveMismatch
 
 
+def require_archive(storage: Storage) -> None:
+    """Raise ArchiveMismatch if the archive that the database has used is not there.
+
+    For what is read: without that archive, the answer would look complete and lack what is cold.
+    """
+    remembered = storage.database.lock_owner(LOCK, FOR_EVER)
+    if remembered is not None and remembered != _identity(storage):
+        raise ArchiveMismatch
+
+
 def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
     """As `check_archive`; and if both are new, let the database remember the archive."""
     check_archive(storage, adopt=adopt)

@@ -14,11 +14,16 @@ pytest.register_assert_rewrite("tests.browser.checking")
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium. Tests are skipped where it is not installed."""
+@pytest.fixture(scope="session")
+def _chromium():
+    """Tests are skipped where it is not installed."""
     if not Path(CHROMIUM).exists():
         pytest.skip(f"needs Chromium, and there is none at {CHROMIUM}; CHROMIUM names another one")
+
+
+@pytest.fixture(scope="module")
+def browser(_chromium):
+    """Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -28,10 +33,10 @@ def browser():
 
 
 @pytest.fixture(
-    scope="module", params=["sqlite", pytest.param("dynamodb", marks=pytest.mark.exhaustive)]
+    scope="session", params=["sqlite", pytest.param("dynamodb", marks=pytest.mark.exhaustive)]
 )
-def site(request, browser, tmp_path_factory):
-    """A server without interactions: SQLite, or DynamoDB and Redis. Its module shares it."""
+def _server(request, _chromium, tmp_path_factory):
+    """A server: SQLite, or DynamoDB and Redis. To start one takes as long as some tests."""
     from tests.browser.site import SECRET, Site
     from tests.chat.processes import run
 
@@ -59,6 +64,13 @@ def site(request, browser, tmp_path_factory):
     started = Site(folder, values)
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="module")
+def site(_server):
+    """A server without interactions. Its module shares it."""
+    yield _server
+    _server.forget()
 
 
 @pytest.fixture

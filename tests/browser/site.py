@@ -1,5 +1,6 @@
 """A server with data of its own, for tests with a browser."""
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,14 @@ client.force_login(user)
 print(client.cookies["sessionid"].value)
 """
 
+DELETE = """
+import django
+django.setup()
+from storage import get_storage
+for interaction_id in {ids!r}:
+    get_storage().delete_interaction_sync(interaction_id)
+"""
+
 
 class Site:
     """A running server. `values` are its settings; the data is in `folder`."""
@@ -37,6 +46,8 @@ class Site:
         self._folder = folder
         self._values: dict[str, Any] = dict(values)
         self._staff: dict[tuple[Any, ...], str] = {}
+        self._names = itertools.count()
+        self._saved: list[str] = []
         self.server = Server(folder, **self._values)
         self.server.wait_until_it_answers()
 
@@ -46,8 +57,16 @@ class Site:
 
     def save(self, interactions: Iterable[Mapping[str, Any]]) -> None:
         """Save interactions, as `interaction()` makes them."""
-        lines = "".join(json.dumps(each) + "\n" for each in interactions)
+        saved = list(interactions)
+        self._saved += [each["interaction_id"] for each in saved]
+        lines = "".join(json.dumps(each) + "\n" for each in saved)
         self.run("import_interactions", "-", stdin=lines.encode())
+
+    def forget(self) -> None:
+        """Delete the interactions, and log in as others from now on."""
+        self.python(DELETE.format(ids=self._saved))
+        self._saved.clear()
+        self._staff.clear()
 
     def run(self, *arguments: Any, stdin: bytes = b"") -> str:
         """Run a management command on this data. Returns what it has printed."""
@@ -71,7 +90,7 @@ class Site:
         """The session of staff with just these rights, such as `storage.read_texts`."""
         about = (superuser, groups, permissions)
         if about not in self._staff:
-            name = f"staff-{len(self._staff)}"
+            name = f"staff-{next(self._names)}"
             script = MAKE_STAFF.format(about=(name, *about))
             self._staff[about] = self.python(script).strip()
         return self._staff[about]

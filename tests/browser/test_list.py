@@ -143,7 +143,7 @@ def test_revealed_texts_are_shown_as_they_are_and_can_be_searched(open_page):
     assert page.locator(".hidden-text").count(), "of the other users"
     check(page)
     page.get_by_label("User", exact=True).fill("bob")
-    page.get_by_label("Words in message or response").fill("ALERT")
+    page.get_by_label("Words in the texts").fill("ALERT")
     follow(page, page.get_by_role("button", name="Filter"))
     assert found(page) == expected(lambda row: row["user_id"] == "bob")
 

@@ -3,6 +3,10 @@
 from typing import Any
 from urllib.parse import quote
 
+from django.http import HttpRequest
+
+from chat import revealed
+
 INTERACTIONS = "/api/v1/interactions/"
 BATCH = "/api/v1/interactions/batch/"
 LOOKUP = "/api/v1/interactions/lookup/"
@@ -80,3 +84,12 @@ def ids(response: Any) -> list[str]:
 def seen(response: Any) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body: all that a client can see of an answer."""
     return response.status_code, dict(response.headers), response.content
+
+
+def reveal(client: Any, *user_ids: str) -> None:
+    """Reveal the texts of users in the session of a client."""
+    request = HttpRequest()
+    request.session = client.session
+    for user_id in user_ids:
+        revealed.remember(request, user_id)
+    request.session.save()

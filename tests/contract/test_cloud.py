@@ -24,6 +24,8 @@ class CloudContract(StorageContract):
 
 
 class TestOnMotoAndFakeredis(CloudContract):
+    test_reads_go_on_in_a_snapshot = None  # moto does not answer what reads a stream
+
     @pytest.fixture(scope="class")
     @classmethod
     def model(cls):

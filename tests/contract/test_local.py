@@ -6,7 +6,7 @@ from storage import get_storage
 from storage.interface import LocalStorage
 from storage.sqlite import text_index
 from tests.contract.contract import StorageContract
-from tests.contract.searching import SearchingContract
+from tests.contract.finding_text import FindingTextContract
 from tests.contract.usage import CountedUsageContract
 
 
@@ -24,8 +24,8 @@ class TestLocalStorage(StorageContract, CountedUsageContract):
 
 
 @pytest.mark.django_db(transaction=True, available_apps=["storage"])
-class TestLocalStorageWithIndex(SearchingContract):
-    """The same searches, whose words an index finds."""
+class TestLocalStorageWithIndex(FindingTextContract):
+    """Searches for texts, whose words an index finds; no other search asks it."""
 
     every_coroutine = False
 
@@ -39,3 +39,16 @@ class TestLocalStorageWithIndex(SearchingContract):
         yield storage
         monkeypatch.setattr(text_index, "ENABLED", False)
         storage.database.forget_user("nobody")  # deletes the file
+
+    @pytest.fixture
+    def by_index(self, storage, monkeypatch):
+        """The index as it is; for other backends, the contract makes one up."""
+        find_text, found = storage.database.find_text, []
+
+        def noted(*arguments):
+            found.append(find_text(*arguments))
+            return found[-1]
+
+        monkeypatch.setattr(storage.database, "find_text", noted)
+        yield lambda rows: None
+        assert any(found), "the index was not used"

@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from storage.models import UsageOfModel, UsageOfUser
 
 DAY = datetime(2026, 10, 3, tzinfo=UTC)
 
 
+@pytest.mark.usefixtures("db")  # what is counted is in the SQL database, wherever the rest is
 class UsageContract:
     """Every backend, one that keeps no roll-ups too."""
 

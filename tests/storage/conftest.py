@@ -12,7 +12,7 @@ from django.core.cache import caches
 from django.db import connections
 
 from storage.archive.archive import configured_archive
-from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord, Lock
+from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord, Lock, TextChange
 from storage.sqlite import base
 from storage.startup.selection import local_storage
 from tests.chat import fork_server
@@ -53,6 +53,7 @@ def add_database(tmp_path, no_default_database):
                 editor.create_model(IdempotencyRecord)
                 editor.create_model(ArchivedInteraction)
                 editor.create_model(Lock)
+                editor.create_model(TextChange)
             connection.close()
         return connection
 

@@ -38,6 +38,7 @@ from typing import Any
 
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
+from chat.maintenance.identity import require_archive
 from storage import expiry, limits
 from storage.archive.lists import merged, times
 from storage.archive.pseudonyms import Sought
@@ -89,9 +90,11 @@ def pages_of(
     What has expired is left out, unless a legal hold keeps it. What changes tiers meanwhile may
     come last: see Note [Reading while interactions change tiers]. What is saved meanwhile may come
     last or not at all. To go on with an export that was cut short, give the ids that it has, and
-    the position that it had reached. Raises StorageUnavailable, and its subclass DamagedArchive.
+    the position that it had reached. Raises StorageUnavailable, its subclass DamagedArchive, and
+    ArchiveMismatch.
     """
     if not limits.identifier_violation(user_id):
+        require_archive(storage)
         holds = Holds.of(storage.archive)
         reading = _Reading(storage, user_id, at_once, set(exported), holds, progress or Progress())
         yield from reading.pages(before)

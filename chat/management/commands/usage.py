@@ -120,7 +120,7 @@ def _table(lines: list[Line], question: Question) -> Iterator[list[str]]:
         yield [
             *map(_printable, _groups(line, question)),
             *(f"{number:,}" for number in counts),
-            "-" if line.cost is None else f"{line.cost:,.2f}",
+            line.cost_shown or "-",
             f"{line.unpriced_interactions:,}",
         ]
 

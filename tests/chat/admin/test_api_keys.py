@@ -10,6 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
+from chat.admin import key_rotation
 from storage.accounts import api_keys
 from storage.models import ApiKey, AuditEntry
 
@@ -71,7 +72,7 @@ def test_new_key_is_in_no_cookie_no_session_and_no_cache(superuser):
 
 
 def test_key_for_everyone_is_a_choice(superuser):
-    assert "choose service wide" in make_key(superuser).content.decode()
+    assert "choose service-wide" in make_key(superuser).content.decode()
     assert not ApiKey.objects.exists()
     assert api_keys.find(key_on(make_key(superuser, service_wide="on"))).user_id == ""
 
@@ -192,7 +193,8 @@ def test_the_key_that_cannot_be_bound_is_not_offered(superuser):
 
 class TestRotation:
     def rotate(self, client, api_key, overlap="24"):
-        return client.post(f"{KEYS}{api_key.pk}/rotate/", {"overlap": overlap})
+        asked = {"overlap": overlap, "alike": key_rotation.count_alike(api_key)}
+        return client.post(f"{KEYS}{api_key.pk}/rotate/", asked)
 
     @pytest.mark.parametrize(("overlap", "hours"), [("1", 1), ("24", 24), ("168", 168)])
     def test_both_keys_work_until_the_old_one_expires(self, superuser, overlap, hours):
@@ -233,6 +235,15 @@ class TestRotation:
         assert page.status_code == 400
         assert "Choose 1 hour, 24 hours or 7 days" in page.content.decode()
         assert ApiKey.objects.count() == 1
+
+    def test_a_page_that_is_sent_twice_makes_one_key(self, superuser):
+        old, _ = ApiKey.objects.create_key(name="service")
+        asked = {"overlap": "24", "alike": 1}
+        found = [superuser.post(f"{KEYS}{old.pk}/rotate/", asked) for _ in range(2)]
+        assert [response.status_code for response in found] == [200, 409]
+        assert "A key like this one was made" in found[1].content.decode()
+        assert ApiKey.objects.count() == 2
+        assert self.rotate(superuser, old).status_code == 200  # after a look at that page
 
     @pytest.mark.parametrize("rights", EVERY_SET, ids=lambda rights: "+".join(sorted(rights)))
     def test_who_could_make_the_key_may_rotate_it(self, transactional_db, rights):

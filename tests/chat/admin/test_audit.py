@@ -6,6 +6,8 @@ import re
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError
 from django.test import Client
 
 from chat.admin import login as login_module
@@ -14,7 +16,7 @@ from storage.accounts.audit_log import Action
 from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import StorageUnavailable
 from storage.models import ApiKey, AuditEntry
-from tests.chat.calls import INTERACTIONS
+from tests.chat.calls import INTERACTIONS, reveal
 
 LOG = "/admin/storage/auditentry/"
 KEYS = "/admin/storage/apikey/"
@@ -95,6 +97,19 @@ class TestLogin:
         assert inside.get("/admin/").status_code == 302
         assert log_in("root", "wrong")[1].status_code == 200
 
+    def test_a_logout_waits_once_for_a_locked_database(self, root, monkeypatch):
+        """What the log waits comes after what the session waits, and there is no after then."""
+        client, _ = log_in("root", "right")
+        client.raise_request_exception = False
+        before = ENTRIES.count()
+
+        def locked(session):
+            raise OperationalError("database is locked")
+
+        monkeypatch.setattr(SessionStore, "flush", locked)
+        assert client.post("/admin/logout/").status_code == 503
+        assert ENTRIES.count() == before
+
     def test_the_login_page_alone_leads_to_the_admin(self, root):
         response = Client().post("/admin/login/", {"username": "root", "password": "right"})
         assert response["Location"] == "/admin/"
@@ -154,7 +169,7 @@ class TestStaffAndKeys:
             f"{USERS}{eve.pk}/delete/": {"post": "yes"},
             f"{KEYS}add/": new,
             f"{KEYS}{api_key.pk}/change/": new | {"revoked": "on"},
-            f"{KEYS}{api_key.pk}/rotate/": {"overlap": "1"},
+            f"{KEYS}{api_key.pk}/rotate/": {"overlap": "1", "alike": 1},
             f"{KEYS}{api_key.pk}/delete/": {"post": "yes"},
             LOG: None,
             f"{LOG}export/": None,
@@ -180,15 +195,41 @@ class TestStaffAndKeys:
             assert "Ada" not in str(entry.details)
 
 
+PATHS = (
+    INTERACTIONS,
+    f"{INTERACTIONS}one/",
+    "/api/v1/users/ada/interactions/",
+    f"{INTERACTIONS}search/?user_id=ada",
+)
+
+
 @pytest.mark.usefixtures("storage")
 class TestReadingThroughTheApi:
     def test_a_session_is_audited_and_a_key_is_not(self, root, client, storage, make_interaction):
         storage.save_interaction_sync(make_interaction(interaction_id="one", user_id="ada"))
-        for path in (INTERACTIONS, f"{INTERACTIONS}one/", "/api/v1/users/ada/interactions/"):
+        reveal(root, "ada")
+        for path in PATHS:
             assert root.get(path).status_code == client.get(path).status_code == 200
-        assert [action for action, _, _ in seen()] == ["listed", "read", "listed"]
+        assert [action for action, _, _ in seen()] == ["listed", "read", "listed", "searched"]
         found = ENTRIES.values_list("interaction_id", "user_pseudonym").order_by("pk")
-        assert list(found) == [("", ""), ("one", ""), ("", pseudonym("ada"))]
+        ada = pseudonym("ada")
+        assert list(found) == [("", ada), ("one", ada), ("", ada), ("", ada)]
+
+    def test_a_session_reads_only_what_was_revealed_in_it(self, root, storage, make_interaction):
+        """Otherwise a reason would be asked for in the admin, and not one tab further."""
+        for name, user_id in (("one", "ada"), ("other", "eve")):
+            made = make_interaction(interaction_id=name, user_id=user_id, message="secret")
+            storage.save_interaction_sync(made)
+        for path in PATHS:
+            response = root.get(path)
+            assert response.status_code == 403
+            assert "secret" not in response.content.decode()
+        assert all(entry.details["refused"] for entry in ENTRIES.all())
+        reveal(root, "ada")
+        found = {path: root.get(path).status_code for path in PATHS}
+        assert list(found.values()) == [403, 200, 200, 200]  # eve is in the first
+        assert root.get(f"{INTERACTIONS}search/?user_id=eve").status_code == 403
+        assert root.get(f"{INTERACTIONS}other/").status_code == 403
 
     def test_nothing_is_shown_unseen(self, root, full):
         full()
@@ -244,6 +285,8 @@ class TestPages:
         [
             ({"colour": "red"}, "Unknown: colour"),
             ({"day": "yesterday"}, "Enter a day such as 2026-11-30"),
+            ({"day": "9999-12-31"}, "Enter a day such as 2026-11-30"),
+            ({"staff": ["ada", "eve"]}, "Give staff once."),
             ({"action": "sung"}, "not one of the available choices"),
             ({"pseudonym": "x"}, "32 hexadecimal digits"),
             ({"before": "0"}, "before:"),

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client
 
-from chat.admin import masking
+from chat import revealed
 from chat.maintenance import holds
 from storage import get_storage
 from storage.accounts import audit_log
@@ -122,10 +122,10 @@ def test_a_reason_reveals_the_texts_of_this_user_alone(one, is_superuser):
 
 def test_what_is_revealed_is_hidden_again_after_a_while(reader, one, monkeypatch):
     reveal(reader)
-    now = masking._now()
-    monkeypatch.setattr(masking, "_now", lambda: now + masking.REVEALED_SECONDS - 5)
+    now = revealed._now()
+    monkeypatch.setattr(revealed, "_now", lambda: now + revealed.REVEALED_SECONDS - 5)
     assert "secret" in content(reader.get(url()))
-    monkeypatch.setattr(masking, "_now", lambda: now + masking.REVEALED_SECONDS + 5)
+    monkeypatch.setattr(revealed, "_now", lambda: now + revealed.REVEALED_SECONDS + 5)
     assert "secret" not in content(reader.get(url()))
 
 
@@ -280,7 +280,7 @@ def test_long_texts_come_in_parts(reader, storage, make_interaction):
 @pytest.mark.on_sqlite("the same on both")
 def test_wrong_parameters_are_refused(viewer, one):
     parts = ("part=0", "part=x", "part=%C2%B2", "part=99", "part=" + "9" * 5000)
-    for query in (*parts, "view=", "view=html", "q=1", "x=%00"):
+    for query in (*parts, "view=", "view=html", "q=1", "x=%00", "part=1&part=1"):
         response = viewer.get(f"{url()}?{query}")
         assert response.status_code == 400, query
         assert "Show the interaction" in content(response)

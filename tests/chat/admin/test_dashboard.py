@@ -54,8 +54,23 @@ def test_sums_costs_and_shares_of_the_period(staff):
     priced("model-1", 1000, "1", "1")
     text = text_of(staff.get(f"{PAGE}?days=7"))
     assert "Interactions 12 Input tokens 2,000,000 Output tokens 2,000,000" in text
-    assert "Cost 9.00 USD Unanswered 25.0 %" in text
+    assert "Cost 9.00 USD Unanswered 3 25.0 %" in text
     assert "Interactions 112 " in text_of(staff.get(PAGE)), "30 days are the default"
+
+
+def test_little_is_not_shown_as_nothing(staff):
+    used(0, "model-1", {"ada": (1, 1, 1)}, answered=False)
+    used(1, "model-1", {"ada": (4_000, 0, 0)})
+    priced("model-1")
+    text = text_of(staff.get(PAGE))
+    assert "Cost &lt; 0.01 USD Unanswered 1 &lt; 0.1 %" in text
+
+
+def test_the_size_is_that_of_all_files(staff, monkeypatch):
+    sizes = {"bytes": 4096, "log bytes": 16_000_000, "search index bytes": 777_216}
+    described = {"file": "x", "free bytes": 2**30, **sizes}
+    monkeypatch.setattr(type(get_storage().database), "describe", lambda self: described)
+    assert "Database, on disk 16.0" in text_of(staff.get(PAGE)), "all may be in the log yet"
 
 
 def test_a_changed_price_is_the_price_of_the_past(staff):
@@ -235,14 +250,14 @@ def test_who_sees_what(storage):
 
 
 def test_it_costs_the_same_calls_however_much_was_used(staff):
-    used(0, "model-1", {"ada": (3, 5, 7)})
-    priced()
-
     def queries():
         with CaptureQueriesContext(connection) as captured:
             assert staff.get(f"{PAGE}?days=90").status_code == 200
         return [query["sql"] for query in captured]
 
+    queries()  # begins to count, if that is yet to do
+    used(0, "model-1", {"ada": (3, 5, 7)})
+    priced()
     queries()
     before = queries()
     for number in range(1, 60, 3):

@@ -15,6 +15,7 @@ from django.utils.encoding import iri_to_uri
 
 from chat.admin import auditing, masking
 from storage import get_storage
+from storage.database import Database
 from storage.exceptions import StorageUnavailable
 from storage.models import AuditEntry, ChatInteraction
 
@@ -223,6 +224,16 @@ def test_text_without_words_is_told(staff):
     response = reader_of("ada").get(f"{LIST}?q=!!!&user_id=ada")
     assert response.status_code == 400
     assert "Must have a letter or a digit." in response.content.decode()
+
+
+def test_text_without_an_index_is_told_in_the_words_of_the_form(staff, saved, storage, monkeypatch):
+    monkeypatch.setattr(type(storage.database), "find_text", Database.find_text)
+    response = reader_of("ada").get(f"{LIST}?q=word")
+    page = unescape(response.content.decode())
+    assert response.status_code == 400
+    assert "Give a user, or the first and the last of at most 31 days, too" in page
+    assert "created_after" not in page
+    assert re.search(r"<details[^>]* open", page), "the days are there"
 
 
 def reader_of(user_id):

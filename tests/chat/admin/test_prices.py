@@ -101,3 +101,10 @@ def test_whoever_lacks_the_permission_sees_and_changes_none(transactional_db):
         assert client.get(page).status_code == 403
         assert client.post(page, NEW | {"post": "yes"}).status_code == 403
     assert ModelPrice.objects.count() == 1
+
+
+@pytest.mark.parametrize("year", ["0", "-1", "20261130"])
+def test_a_lookup_that_the_filter_does_not_make_is_refused(staff, year):
+    """Django's own error for such a year is no answer, but a 500."""
+    assert staff.get(f"{LIST}?valid_from__year={year}").status_code == 400
+    assert staff.get(f"{LIST}?valid_from__gte=2026-11-01").status_code == 200

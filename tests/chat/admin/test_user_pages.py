@@ -15,10 +15,13 @@ from chat.maintenance.erasure import ledger
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage import get_storage
+from storage.archive.archive import Archive
+from storage.archive.folder import ArchiveFolder
 from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import StorageUnavailable
 from storage.models import AuditEntry
 from storage.records.searches import Search
+from tests.chat.usage_rows import priced, used
 
 pytestmark = pytest.mark.every_backend
 
@@ -79,6 +82,16 @@ def test_the_page_shows_what_there_is_without_text(staff, saved):
     assert len(re.findall(r"/change/", text_of(response))) == 3
     assert "secret" not in text_of(response)
     assert "Erase" not in text_of(response)
+
+
+def test_the_page_says_what_the_user_costs_and_what_has_no_price(staff, saved):
+    used(0, "model-9", {ODD: (2, 1_000_000, 0)})
+    priced("model-9", 1000, "3")
+    used(1, "unpriced", {ODD: (4, 1, 1)})
+    response = staff("view_chatinteraction").get(of("user/"))
+    page = " ".join(re.sub(r"<[^>]*>", " ", text_of(response)).split())
+    assert "Cost, in USD 3.00" in page
+    assert "interactions are in no cost" in page
 
 
 def test_the_page_shows_only_what_this_member_of_staff_may_do(staff, saved):
@@ -167,6 +180,7 @@ def test_an_erasure_erases_and_shows_its_receipt(staff, saved, monkeypatch):
     response = client.post(of("user/erase/"), {"reason": REASON, "confirmation": ODD}, follow=True)
     assert response.status_code == 200
     assert "Receipt" in text_of(response)
+    assert f"Requested at {datetime.now(UTC):%Y-%m-%d}" in text_of(response)
     assert ODD not in text_of(response)
     assert get_storage().search_interactions_sync(Search(user_id=ODD)).records == []
     assert get_storage().search_interactions_sync(Search(user_id="bobby")).records != []
@@ -250,7 +264,10 @@ def test_a_restore_waits_for_no_other_run(staff, day, storage):
     assert "Another maintenance run is at work" in text_of(response)
 
 
-@pytest.mark.parametrize("query", ["day=2026-13-01", "day=x", "days=1", "day=2026-10-01&x=1"])
+@pytest.mark.parametrize(
+    "query",
+    ["day=2026-13-01", "day=x", "days=1", "day=2026-10-01&x=1", "day=2026-10-01&day=2026-10-01"],
+)
 def test_a_wrong_day_is_said_to_be_wrong(staff, query):
     assert staff("restore_day").get(f"{ADMIN}restore/?{query}").status_code == 400
 
@@ -260,3 +277,22 @@ def test_restoring_takes_its_permission_and_a_reason(staff, day):
     response = staff("restore_day").post(f"{ADMIN}restore/", {"day": str(day), "reason": ""})
     assert response.status_code == 400
     assert actions() == []
+
+
+def test_without_its_archive_no_page_is_silently_short(
+    staff, saved, storage, tmp_path, monkeypatch
+):
+    """A volume that is not mounted looks like an archive without interactions and holds."""
+    with Run(storage):
+        pass
+    client = staff("view_chatinteraction", "export_user")
+    pages = (of("user/"), ADMIN, f"{ADMIN}?tier=archive&user_id=bobby")
+    assert {client.get(page).status_code for page in pages} == {200}
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    for page in pages:
+        response = client.get(page)
+        assert response.status_code == 503
+        assert "Is its disk mounted" in text_of(response)
+    response = client.post(of("user/export/"), {"reason": REASON})
+    assert response.status_code == 503
+    assert client.get(f"{ADMIN}?tier=hot").status_code == 200

@@ -15,6 +15,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from chat.maintenance.identity import confirm_archive
 from storage import limits
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
@@ -362,3 +363,14 @@ def test_a_stream_that_the_server_cannot_end_is_seen_to_be_cut(server):
     connection.close()
     with pytest.raises((AssertionError, ValueError)):
         read(content)
+
+
+def test_without_its_archive_there_is_no_export_that_looks_complete(
+    client, storage, archive, fill, tmp_path, monkeypatch
+):
+    confirm_archive(storage)
+    fill(4)
+    assert client.get(of_user("ada")).status_code == 200
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    response = client.get(of_user("ada"))
+    assert (response.status_code, response["Content-Type"]) == (503, PROBLEM)

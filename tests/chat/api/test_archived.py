@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.management import call_command
 
+from chat.maintenance.identity import confirm_archive
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.records import pages
@@ -211,3 +212,26 @@ def test_a_page_of_long_texts_ends_early_and_says_that_more_follow(client, fill,
     found = walk(client, INTERACTIONS, limit=200)
     assert [each for page in found for each in page] == expected
     assert {len(page) for page in found[:-1]} == {3}  # 42 characters each
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        (INTERACTIONS, PERIOD | {"tier": "archive"}),
+        (of_user("ada"), PERIOD | {"tier": "archive"}),
+        (f"{INTERACTIONS}search/", {}),
+        (f"{INTERACTIONS}search/", {"tier": "archive", "user_id": "ada"}),
+    ],
+)
+def test_without_the_archive_nothing_looks_complete(
+    client, storage, fill, tmp_path, monkeypatch, path, parameters
+):
+    confirm_archive(storage)
+    fill(3)
+    assert len(client.get(path, parameters).json()["results"]) == 3
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    response = client.get(path, parameters)
+    assert response.status_code == 503
+    assert "archive" in response.json()["detail"]
+    hot = {name: value for name, value in parameters.items() if name != "tier"}
+    assert client.get(path, hot | {"tier": "hot"}).status_code == 200

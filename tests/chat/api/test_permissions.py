@@ -20,7 +20,7 @@ from django.utils import timezone
 from storage.accounts import api_keys
 from storage.models import ApiKey
 from storage.records.json import to_json
-from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, one, seen
+from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, one, reveal, seen
 from tests.chat.usage_rows import priced
 
 pytestmark = pytest.mark.every_backend
@@ -215,6 +215,7 @@ class World:
         client = Client(raise_request_exception=False)
         if caller in self.sessions:
             client.force_login(self.sessions[caller])
+            reveal(client, "ada")
         if caller in self.keys:
             client.defaults["HTTP_AUTHORIZATION"] = f"Api-Key {self.keys[caller]}"
         return client

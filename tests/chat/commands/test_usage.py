@@ -43,6 +43,10 @@ def test_by_default_it_is_by_day(rows):
     assert "Nothing was used from" in shown("--model", "other")[0]
 
 
+def test_what_costs_little_is_not_shown_as_free(rows):
+    assert "< 0.01" in shown("--by", "user")[0]
+
+
 def test_csv_is_exact_and_runs_nothing(rows):
     found = list(csv.DictReader(io.StringIO(shown("--by", "user,model", "--csv")[0])))
     assert [(row["user_id"], row["model_used"]) for row in found] == [

@@ -305,10 +305,15 @@ NEWER = "INSERT INTO django_migrations (app, name, applied) VALUES ('storage', '
 OLDER = """
     DROP TRIGGER text_inserted; DROP TRIGGER text_updated; DROP TRIGGER text_deleted;
     DROP TRIGGER text_archived; DROP TRIGGER text_removed;
+    DROP TRIGGER usage_created; DROP TRIGGER usage_changed; DROP TRIGGER usage_moved;
+    DROP TRIGGER usage_deleted; DROP TRIGGER usage_archived; DROP TRIGGER usage_stub_completed;
+    DROP TRIGGER usage_stub_deleted;
     DROP TABLE storage_textchange; DROP TABLE storage_apikeyuse; DROP TABLE storage_auditentry;
     DROP TABLE storage_modelprice; DROP TABLE storage_streamposition;
     DROP TABLE storage_usageofmodel; DROP TABLE storage_usageofuser;
+    DROP TABLE storage_usagerebuild; DROP TABLE storage_forgottenuser;
     DROP TABLE storage_intakecount;
+    ALTER TABLE storage_archivedinteraction DROP COLUMN model_used;
     ALTER TABLE storage_apikey DROP COLUMN last_used_at;
     ALTER TABLE storage_apikey DROP COLUMN may_erase;
     DELETE FROM django_migrations WHERE app = 'storage' AND name >= '0005';

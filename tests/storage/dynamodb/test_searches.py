@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fakeredis import FakeRedisConnection
 
+from storage import searching
 from storage.records.searches import Search
 from tests.clouds import make_cache, make_storage
 
@@ -19,8 +20,14 @@ def make_filled(dynamodb_model, make_interaction):
         storage = make_storage(
             dynamodb_model, make_cache("redis://fakeredis/0", connection_class=FakeRedisConnection)
         )
+        # The newest have the same ids, and so are in the same shards, however many there are.
         storage.create_interactions_sync(
-            [make_interaction(created_at=NOON + timedelta(seconds=n)) for n in range(count)]
+            [
+                make_interaction(
+                    interaction_id=f"i{count - n}", created_at=NOON + timedelta(seconds=n)
+                )
+                for n in range(count)
+            ]
         )
         return storage
 
@@ -46,6 +53,7 @@ def test_a_page_makes_the_same_calls(make_filled, monkeypatch, user_id):
     for count in (250, 500):
         storage = make_filled(count)
         monkeypatch.setattr(storage.database, "examined_at_most", 200)
+        monkeypatch.setattr(searching, "SECONDS", 300.0)
         calls = calls_of(storage, monkeypatch)
         page = storage.search_interactions_sync(Search(user_id=user_id, model_used="none"))
         assert (page.records, page.searched_until) == ([], NOON + timedelta(seconds=count - 200))

@@ -13,7 +13,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.db import connections
 
 from storage import accounts
-from storage.dynamodb import usage, usage_rows
+from storage.dynamodb import stream, usage, usage_rows
 from storage.dynamodb.usage import UsageFollower
 from storage.models import ForgottenUser, StreamPosition, UsageOfModel, UsageOfUser
 from tests.clouds import make_storage
@@ -242,10 +242,11 @@ def test_who_was_overtaken_counts_nothing(database, count, cloud, make_interacti
 
 
 def test_a_table_without_a_stream_is_served_and_has_no_usage(
-    cloud, database, count, make_interaction
+    cloud, database, count, make_interaction, monkeypatch
 ):
     cloud.create_interaction_sync(make_interaction(interaction_id="a"))
     assert count()[0] == 1
+    monkeypatch.setattr(stream, "TOGETHER", timedelta(days=-1))  # a test is quicker than anybody
     off = {"StreamSpecification": {"StreamEnabled": False}}
     database.client.manage("UpdateTable", TableName=database.client.table, **off)
     follower = UsageFollower(database.client)

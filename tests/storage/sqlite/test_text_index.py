@@ -15,7 +15,7 @@ from storage.compat import zstd
 from storage.database import Indexed
 from storage.exceptions import StorageError, StorageUnavailable
 from storage.models import TextChange
-from storage.sqlite import text_index, text_parts
+from storage.sqlite import text_index, text_newest, text_parts
 from tests.sqlite import connect
 from tests.storage.sqlite.searched import (
     catch_up,
@@ -82,6 +82,35 @@ def test_pages_are_in_the_order_of_lists_at_equal_times_too(indexed, fill):
     mine = [row.position for row in rows if row.user_id == "ada" and row.position in of_period]
     found = indexed.database.find_text([("w",)], "ada", after, before, 999)
     assert found == sorted(mine, reverse=True)
+
+
+@pytest.mark.parametrize("user_id", [None, "ada"])
+@pytest.mark.parametrize("word", ["w", "worte1", "wall2"])
+def test_a_page_of_a_common_word_is_that_of_fts5(indexed, fill, monkeypatch, word, user_id):
+    expected = [row.position for row in fill(150)]
+    beginning, last = min(expected)[0], max(expected)
+    asked = ([(word,)], user_id, beginning, last)
+    in_fts5 = {}
+    catch_up(indexed)
+    for looked_at in (0, 30, 200):
+        monkeypatch.setattr(text_parts, "LOOKED_AT", looked_at)
+        monkeypatch.setattr(text_newest, "LOOKED_AT", looked_at)
+        monkeypatch.setattr(text_newest, "SAMPLE", 4)
+        for limit in (1, 20, 100):
+            found = indexed.database.find_text(*asked, limit)
+            assert found == in_fts5.setdefault(limit, found)
+
+
+def test_common_words_are_not_looked_up(indexed, fill, monkeypatch):
+    def looked_up(*_):
+        raise AssertionError
+
+    fill(60)
+    catch_up(indexed)
+    monkeypatch.setattr(text_parts.Parts, "_found_in", looked_up)
+    assert len(find(indexed, "w", limit=40)) == 40
+    with pytest.raises(AssertionError):
+        find(indexed, "wall1", limit=5)  # eleven have it, and none of the newest
 
 
 def test_what_was_acknowledged_is_found_at_once_and_what_is_gone_is_not(indexed, fill, monkeypatch):

@@ -50,6 +50,10 @@ def steps(monkeypatch):
                 steps.step()
             return super().execute(sql, *parameters)
 
+        def executemany(self, sql, rows):
+            steps.step()
+            return super().executemany(sql, rows)
+
     class Sqlite(types.SimpleNamespace):
         """The module, whose connections are watched."""
 
@@ -107,7 +111,9 @@ class Users:
         return self.storage.database.stubs([row.interaction_id]).get(row.interaction_id)
 
 
-STRIDE = 1 if switches.value("LIFECYCLE_KILLS") == "all" else 3
+EVERY = switches.value("LIFECYCLE_KILLS") == "all"
+STRIDE = 1 if EVERY else 3
+ROUNDS = 6 if EVERY else 2  # of all, and of what is missing
 
 
 def kill_at_each_step(indexed, make_interaction, steps):
@@ -155,7 +161,7 @@ def test_processes_that_are_killed_and_one_that_saves(indexed, make_interaction,
     for _ in range(200):
         users.save()
     database = f"sqlite:///{connection.settings_dict['NAME']}"
-    for number in range(3):
+    for number in range(ROUNDS):
         words = ["rebuild_search", *(["--missing"] if number % 2 else [])]
         both = [
             processes.fork_server.Popen(

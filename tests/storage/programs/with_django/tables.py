@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import connection
 
-from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord
+from storage.models import ArchivedInteraction, ChatInteraction, IdempotencyRecord, TextChange
 from storage.sqlite import base
 
 
@@ -14,6 +14,7 @@ def create_tables() -> None:
         editor.create_model(ChatInteraction)
         editor.create_model(IdempotencyRecord)
         editor.create_model(ArchivedInteraction)
+        editor.create_model(TextChange)
     disconnect()
 
 
