@@ -27,6 +27,9 @@ NOT_TRUSTED = {
 }
 CUT = {pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR}
 
+IN_ALL = 1.5
+"""Times `read_seconds` that an attempt may take. All attempts must fit into LONGEST_CALL."""
+
 _of_parents: list[Any] = []
 """Connections of a process that has forked this one. Closing them here would end them there."""
 
@@ -114,10 +117,9 @@ class Http:
         curl.setopt(pycurl.PROXY, "")  # whoever needs one does not come here
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(self._connect_seconds * 1000))
-        # Nothing may stand still for longer than that, and nothing may take thrice as long.
-        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
-        curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(self._read_seconds)))
-        curl.setopt(pycurl.TIMEOUT_MS, int(3000 * self._read_seconds))
+        # In all. LOW_SPEED_TIME would be for what stands still, but the speed is a mean of the last
+        # five seconds, so that the request itself counts as movement for as long.
+        curl.setopt(pycurl.TIMEOUT_MS, int(1000 * IN_ALL * self._read_seconds))
         if self._certificates:
             curl.setopt(pycurl.CAINFO, self._certificates)
         return curl

@@ -6,16 +6,18 @@ import ipaddress
 import json
 import logging
 import os
+import socket
 import ssl
 import sys
 import threading
+import time
 import zlib
 
 import pytest
 from botocore import auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, RefreshableCredentials
-from botocore.exceptions import SSLError
+from botocore.exceptions import ReadTimeoutError, SSLError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,8 +25,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.dynamodb import mirror, signing, transport
-from storage.dynamodb.client import Client
+from storage.dynamodb import curl, mirror, signing, transport
+from storage.dynamodb.client import LONGEST_CALL, Client
 from storage.exceptions import StorageUnavailable
 from tests import clouds
 
@@ -363,3 +365,17 @@ def test_a_child_process_makes_connections_of_its_own(serve):
     read(client)
     assert len(botocore_of(client)._endpoint.http._idle) == 1
     assert len(server.requests) == 3
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        http = curl.Http(f"http://127.0.0.1:{server.getsockname()[1]}", 1, 0.2, "")
+        begun = time.monotonic()
+        with pytest.raises(ReadTimeoutError):
+            http.post([], b"{}")
+    assert time.monotonic() - begun < 1
+
+
+def test_all_attempts_fit_into_the_longest_call():
+    attempts = mirror.RETRIES + 1
+    assert attempts * curl.IN_ALL * mirror.READ_SECONDS < LONGEST_CALL
