@@ -62,6 +62,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     chosen = _chosen(request)
     if not request.user.has_perm(VIEW_USAGE):
         return {}
+    counted = _part(usage.count)
     known = _part(prices).value  # None: what needs them asks again, and says what is wrong
     may_see_users = request.user.has_perm(VIEW_USERS)
     shown: dict[str, Any] = {
@@ -71,11 +72,12 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "may_see_prices": request.user.has_perm(VIEW_PRICES),
         "may_add_price": request.user.has_perm(ADD_PRICES),
         "origin": request.build_absolute_uri("/").rstrip("/"),
-        "counted": _part(usage.count),
+        "counted": counted,
         "usage": _part(lambda: _usage(chosen, known)),
         "tiers": _part(lambda: operations.tiers(datetime.now(UTC))),
         "cache": _part(operations.cache),
-        "runs": _part(operations.runs),
+        # From the same database: whoever has waited for it once need not wait again.
+        "runs": Part(error=counted.error) if counted.error else _part(operations.runs),
         "space": _part(operations.space),
         "backup": _part(operations.backup),
     }

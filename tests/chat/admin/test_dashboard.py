@@ -218,7 +218,8 @@ def test_a_part_that_fails_says_so_and_the_others_are_shown(staff, monkeypatch, 
     response = staff.get(PAGE)
     text = text_of(response)
     assert response.status_code == 200
-    assert text.count("It did not answer just now.") == 1
+    # What has just failed to count is not asked for the last runs: it may take seconds to fail.
+    assert text.count("It did not answer just now.") == (2 if part == "counting" else 1)
     for other in ("Usage", "Top users", "Stored", "Cache", "Last runs", "Intake"):
         assert other in text
 
