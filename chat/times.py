@@ -11,7 +11,7 @@ from storage import limits
 
 RFC_3339 = "an RFC 3339 date and time with an offset, such as 2026-11-22T09:30:00Z"
 
-A_DAY = "a day, such as 2026-11-22"
+A_DAY = "a day, such as 2026-10-23"
 
 _DAY = r"(\d{4}-\d\d-\d\d)"
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"

@@ -177,9 +177,12 @@ def _first_dict(node):
 
 
 def statements():
-    """The verbs of PartiQL in the source: a string that begins with one and names a table."""
+    """The verbs of PartiQL in the source: a string that begins with one and names a table.
+
+    The names of tables are quoted there, which tells it from SQL.
+    """
     texts = [node.value for node in nodes(ast.Constant) if isinstance(node.value, str)]
-    pattern = r"(INSERT) INTO |(UPDATE) \"|(DELETE) FROM |(SELECT) .*FROM "
+    pattern = r"(INSERT) INTO \"|(UPDATE) \"|(DELETE) FROM \"|(SELECT) .*FROM \""
     return {match[match.lastindex] for text in texts if (match := re.match(pattern, text))}
 
 

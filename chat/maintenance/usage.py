@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from chat.maintenance.policy import LATEST
 from chat.maintenance.runs import Run
+from storage import expiry
 from storage.accounts import roll_ups
 from storage.accounts.roll_ups import DayUsage, Numbers
 from storage.batched import batched
@@ -100,9 +101,14 @@ def _in_words(numbers: Numbers) -> str:
 
 
 def _days(storage: Storage, after: date | None, run: Run, report: Rebuilt) -> Iterator[date]:
-    """The days that have anything, in their order. Counts them in `report`."""
+    """The days that have anything, in their order. Counts them in `report`.
+
+    Without those of which something has expired: a purge, and DynamoDB's TTL, which takes days,
+    delete rows and stubs of these one after the other.
+    """
     found = {*storage.archive.days(), *roll_ups.days(), *_hot_days(storage)}
-    days = sorted(day for day in found if after is None or day > after)
+    after = max(after or date.min, expiry.cutoff().date())
+    days = sorted(day for day in found if day > after)
     for number, day in enumerate(days):
         report.remaining = len(days) - number
         run.step(report.days)

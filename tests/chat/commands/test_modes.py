@@ -39,6 +39,7 @@ def commands(out):
         ["intake"],
         ["usage"],
         ["rebuild_usage"],
+        ["rebuild_search"],
         ["dynamodb_table", "create"],
         ["migrate_storage", "--from=local", "--to=cloud"],
         ["restore", "latest", "--yes", "--keep-old"],
@@ -49,6 +50,7 @@ def commands(out):
 
 NOT_RUN = {"serve"}  # below, as a process that stays
 MAY_FAIL = {
+    "rebuild_search",
     "cache_audit",
     "migrate_storage",
     "second_factor",

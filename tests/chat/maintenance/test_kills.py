@@ -80,6 +80,9 @@ def _empty_table(store):
     client = store.database.client
     for item in client.call("Scan", ConsistentRead=True)["Items"]:
         client.call("DeleteItem", Key={"interaction_id": item["interaction_id"]})
+    store.database.count_usage(60)  # what the stream has of those before
+    for model in (UsageOfModel, UsageOfUser):
+        model.objects.all().delete()
 
 
 def archive(store):

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from storage.dynamodb import last_runs as dynamodb_runs
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.interface import Storage
 from storage.models.interaction import FIELDS
+from storage.sqlite import last_runs as sqlite_runs
 from tests.chat.lines import command
 
 LAST = datetime.max.replace(tzinfo=UTC)
@@ -97,17 +99,28 @@ class Store:
             ]
 
     def state(self) -> tuple[Any, ...]:
-        """All that is stored, byte for byte: in the database and in the archive."""
+        """All that is stored, byte for byte: in the database and in the archive.
+
+        But for how commands have ended, which is kept of those that were refused as well.
+        """
         return self._database(), dict(self._files(""))
 
     def _database(self) -> Any:
         if isinstance(self.storage.database, DynamoDBDatabase):
             items = self.storage.database.client.call("Scan", ConsistentRead=True)["Items"]
-            return sorted(json.dumps(item, sort_keys=True) for item in items)
+            return sorted(
+                json.dumps(item, sort_keys=True)
+                for item in items
+                if item["interaction_id"]["S"] != dynamodb_runs.ID_OF_ENDS
+            )
         from django.apps import apps
 
         return {
-            model._meta.db_table: sorted(map(repr, model._default_manager.values_list()))
+            model._meta.db_table: sorted(
+                row
+                for row in map(repr, model._default_manager.values_list())
+                if sqlite_runs.PREFIX_OF_ENDS not in row
+            )
             for model in apps.get_app_config("storage").get_models()
         }
 

@@ -75,7 +75,8 @@ def test_an_export_reads_what_it_exports(large, name):
 
 @pytest.mark.parametrize("name", ["erase rare", "erase average"])
 def test_an_erasure_writes_what_it_changes(large, name):
-    assert large[name]["written"] <= 8 * MB
+    """The first one also empties an outbox of all rows: bulk filling indexes none of them."""
+    assert large[name]["written"] <= 10 * MB
 
 
 @pytest.mark.parametrize(("name", "rows"), [("erase rare", 3), ("erase average", 65)])
