@@ -255,7 +255,10 @@ def _next_program(orders: socket.socket) -> dict[str, Any] | None:
 def _note_ends(running: dict[int, str], *_: Any) -> None:
     """Write down the exit status of each program that has ended."""
     for child, name in list(running.items()):
-        ended, status = os.waitpid(child, os.WNOHANG)
+        try:
+            ended, status = os.waitpid(child, os.WNOHANG)
+        except ChildProcessError:
+            continue  # the news of another end has interrupted this, and has noted this one, too
         if ended:
             del running[child]
             new = Path(f"{name}.new")

@@ -117,7 +117,7 @@ def test_a_reason_reveals_the_texts_of_this_user_alone(one, is_superuser):
         assert "secret" not in page[: page.index("</head>")]
     assert "characters, hidden" in content(staff.get(url("bobs")))
     assert "secret" not in json.dumps(dict(staff.session))
-    assert "ada" not in json.dumps(dict(staff.session))
+    assert '"ada"' not in json.dumps(dict(staff.session))  # a digest may have these letters
 
 
 def test_what_is_revealed_is_hidden_again_after_a_while(reader, one, monkeypatch):

@@ -150,14 +150,14 @@ class Death(Exception):
 
 
 def die_now_and_then(monkeypatch, deaths):
-    """Each third time between reading and committing, each third time right after the commit."""
+    """From the first time on, each third time: before a commit, and right after one."""
     calls, turn = Counter(), threading.Lock()
     count, count_page = usage_rows.count, UsageFollower._count
 
     def counted(records):
         with turn:
             calls["before"] += 1
-            is_due = calls["before"] % 3 == 0
+            is_due = calls["before"] % 3 == 1
         if is_due:
             deaths["before"] += 1
             raise Death
@@ -167,7 +167,7 @@ def die_now_and_then(monkeypatch, deaths):
         done = count_page(self, *args, **kwargs)
         with turn:
             calls["after"] += 1
-            is_due = calls["after"] % 3 == 0
+            is_due = calls["after"] % 3 == 1
         if is_due:
             deaths["after"] += 1
             raise Death
