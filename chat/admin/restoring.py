@@ -1,6 +1,5 @@
 """Restoring an archived day from the admin, for an investigation."""
 
-import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -18,14 +17,13 @@ from chat.maintenance import restoring
 from chat.maintenance.policy import Policy
 from chat.maintenance.restoring import NothingArchived, Restored
 from chat.maintenance.runs import OutOfTime, Run
+from chat.times import parse_day
 from storage import get_storage
 from storage.accounts.audit_log import Action
 from storage.archive.archive import Archive
 
 REQUEST_SECONDS = 10.0
 """How long a request restores. `manage.py restore_archive` continues it."""
-
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 class RestoreForm(ReasonForm):
@@ -88,7 +86,7 @@ def _restored(request: HttpRequest, asked: dict[str, Any]) -> HttpResponse:
 
 def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text) if DAY.fullmatch(text) else None
+        return parse_day(text)
     except ValueError:
         return None
 
