@@ -53,7 +53,7 @@ test-clients: .venv/.base  ## Test clients/python with the real openai, LangChai
 	@clients/python/tests_tools/run $(T)
 
 requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt
-	cd requirements && for name in uv base production dev; do \
+	cd requirements && for name in uv base production tracing dev; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --custom-compile-command "make requirements" $$name.in -o $$name.txt; done
 
