@@ -12,7 +12,7 @@ from django.db import connections
 
 from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction, Lock
-from storage.sqlite import checkpoints, database_file, scrubbing
+from storage.sqlite import checkpoints, database_file, scrubbed_database, scrubbing
 from storage.sqlite.database import SqliteDatabase
 from storage.sqlite.file_format import Layout, UnknownFormat, logged_pages
 from storage.sqlite.statements import Statements
@@ -88,7 +88,7 @@ class Divided:
 
     def plant(self):
         """Put something into the unallocated part of every page, as if all had been divided."""
-        checkpoints.empty_log(self.statements)
+        checkpoints.empty_log(lambda: checkpoints.is_emptied(self.statements), lambda: None)
         self._write_into_gaps(lambda size: MARKER.rjust(size // 2) if size > 20 else b"")
         return self
 
@@ -116,14 +116,14 @@ class Divided:
 
     def found(self):
         """How much there is of what was deleted, in the file without its log."""
-        checkpoints.empty_log(self.statements)
+        checkpoints.empty_log(lambda: checkpoints.is_emptied(self.statements), lambda: None)
         return self.in_file()
 
     def in_file(self):
         return self.file.read_bytes().count(MARKER)
 
     def scrub(self, since=NOW, check_time=lambda: None):
-        return scrubbing.scrub(self.statements, since, check_time)
+        return scrubbed_database.scrub(self.statements, since, check_time)
 
     def is_sound(self):
         """Nothing is lost, and SQLite finds no mistake."""
@@ -453,7 +453,7 @@ def test_nor_does_one_that_began_in_the_future(planted, small_steps):
 
 
 def next_page(planted):
-    row = Lock.objects.using("planted").filter(name=scrubbing.NAME).first()
+    row = Lock.objects.using("planted").filter(name=scrubbed_database.NAME).first()
     return row and int(row.owner.split("/")[0])
 
 
@@ -494,10 +494,10 @@ class Calls:
             monkeypatch.setattr(scrubbing.os, name, self._counted(getattr(os, name)))
         connect = scrubbing._connect
         monkeypatch.setattr(scrubbing, "_connect", lambda file: Watched(connect(file), self))
-        note = scrubbing._Pass._note
-        monkeypatch.setattr(scrubbing._Pass, "_note", self._counted(note))
+        for name in ("note", "end"):
+            method = getattr(scrubbed_database.ScrubbedDatabase, name)
+            monkeypatch.setattr(scrubbed_database.ScrubbedDatabase, name, self._counted(method))
         monkeypatch.setattr(scrubbing, "empty_log", self._counted(scrubbing.empty_log))
-        monkeypatch.setattr(scrubbing, "end_pass", self._counted(scrubbing.end_pass))
 
     def _counted(self, function):
         def call(*arguments):
