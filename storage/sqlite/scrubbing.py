@@ -92,6 +92,10 @@ class ScrubbedFile(ABC):
     def is_emptied(self) -> bool:
         """Try once to empty the log. Returns whether nobody was in the way."""
 
+    def prepare(self, check_time: CheckTime) -> None:
+        """Called when a pass begins: remove what deletions have left in rows that are there."""
+        return None
+
     @abstractmethod
     def progress(self) -> Progress | None:
         """What was noted last, if anything."""
@@ -158,6 +162,7 @@ class _Pass:
 
     def _begun(self, since: datetime) -> Progress:
         began = max(datetime.now(UTC), since)
+        self.file.prepare(self.check_time)
         self._empty_log()  # what is only there would not be seen
         progress = Progress(began, 1, self._schema_version(self._layout()))
         self.file.note(progress)

@@ -2,8 +2,8 @@
 
 FTS5 keeps its words in rows of ordinary tables. With `secure-delete` it takes those of a deleted
 row out of them, and SQLite's `secure_delete` puts zeros over what they were in, overflow pages and
-freed ones included. So what is left is where the database has it: in the unallocated parts of pages
-that were divided.
+freed ones included. So what is left is where the database has it, in the unallocated parts of pages
+that were divided; and in separators (`text_separators`).
 """
 
 import sqlite3
@@ -15,6 +15,7 @@ from storage.exceptions import StorageUnavailable
 from storage.sqlite import scrubbing
 from storage.sqlite.scrubbing import Progress, ScrubbedFile
 from storage.sqlite.text_file import IndexFile, is_damage
+from storage.sqlite.text_separators import replace_separators
 
 WAIT_SECONDS = 20.0
 """How long it waits for a pass of the indexer, to note how far it is."""
@@ -40,6 +41,9 @@ class ScrubbedIndex(ScrubbedFile):
 
     def is_emptied(self) -> bool:
         return self._file.is_log_emptied()
+
+    def prepare(self, check_time: Callable[[], None]) -> None:
+        replace_separators(self._file, check_time)
 
     def progress(self) -> Progress | None:
         with self._file.reading() as contents:
