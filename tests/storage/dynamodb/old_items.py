@@ -4,10 +4,12 @@ import math
 
 from storage import expiry
 from storage.dynamodb import items
+from storage.dynamodb.items import Item
+from storage.models import ChatInteraction
 from storage.records.json import format_time
 
 
-def to_old_item(interaction, version="old-version"):
+def to_old_item(interaction: ChatInteraction, version: str = "old-version") -> Item:
     """All attributes of an interaction, as `items.to_item` gave them then."""
     item = {
         "interaction_id": {"S": interaction.interaction_id},
@@ -32,12 +34,12 @@ def to_old_item(interaction, version="old-version"):
     return item
 
 
-def to_old_stub(interaction, segment, version="old-version"):
+def to_old_stub(interaction: ChatInteraction, segment: str, version: str = "old-version") -> Item:
     """The stub of a cold interaction; before 0.3 it had no model."""
     item = to_old_item(interaction, version)
     kept = ("interaction_id", "created_at", "expires_at", "version", "model_used")
     return {name: item[name] for name in kept} | {"archived_in": {"S": segment}}
 
 
-def _lifetime():
+def _lifetime() -> float:
     return expiry.lifetime().total_seconds()
