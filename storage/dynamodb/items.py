@@ -127,7 +127,8 @@ def model_of(item: Item) -> str | None:
 def _updated_at(item: Item) -> str:
     if "u" not in item:
         return str(item["updated_at"]["S"])
-    return format_time(_EPOCH + int(item["u"]["N"]) * _MICROSECOND)
+    updated_at = _EPOCH + timedelta(microseconds=int(item["u"]["N"]))
+    return f"{updated_at.isoformat(timespec='microseconds')[:-6]}Z"  # format_time takes twice that
 
 
 def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> Item:

@@ -6,7 +6,7 @@ plain, as do items for which compression gains nothing; both are read for ever. 
 in docs/decisions/0047-compressed-texts.md.
 """
 
-import base64
+import binascii
 import threading
 from typing import Any
 
@@ -52,9 +52,9 @@ def unpack_texts(item: Attributes) -> tuple[str, str]:
     if PACKED not in item:
         return item["message"]["S"], item["response"]["S"]
     packed = item[PACKED]["B"]
-    if isinstance(packed, str):  # as DynamoDB sends it; botocore decodes it
-        packed = base64.b64decode(packed)
     try:
+        if isinstance(packed, str):  # as DynamoDB sends it; botocore decodes it
+            packed = binascii.a2b_base64(packed)
         message, separator, response = _unpacked(packed).decode().partition("\0")
     except (ValueError, zstd.ZstdError) as error:
         # The error of a decoder has what it could not decode.

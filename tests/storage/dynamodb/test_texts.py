@@ -116,6 +116,7 @@ def lying_bomb():
         b"\x01" + unsized_bomb(),
         b"\x01" + lying_bomb(),
         "no base64!",
+        "A",  # nor is this
     ],
 )
 def test_damage_is_an_error_that_names_the_interaction_and_no_text(packed):
