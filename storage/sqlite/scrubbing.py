@@ -94,7 +94,6 @@ class ScrubbedFile(ABC):
 
     def prepare(self, check_time: CheckTime) -> None:
         """Called when a pass begins: remove what deletions have left in rows that are there."""
-        return None
 
     @abstractmethod
     def progress(self) -> Progress | None:

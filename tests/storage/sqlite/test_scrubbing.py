@@ -13,7 +13,7 @@ import pytest
 from django.db import connections
 
 from storage.exceptions import StorageUnavailable
-from storage.sqlite import checkpoints, scrubbing, text_scrubbing
+from storage.sqlite import checkpoints, scrubbing, text_scrubbing, text_separators
 from storage.sqlite.file_format import Layout, UnknownFormat, logged_pages
 from tests import switches
 from tests.sqlite import connect
@@ -350,6 +350,7 @@ def stops_after(calls):
 def small_steps(monkeypatch):
     monkeypatch.setattr(scrubbing, "CHUNK_BYTES", 8192)
     monkeypatch.setattr(scrubbing, "CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(text_separators, "PAGES_AT_ONCE", 100_000)  # begun anew when stopped
 
 
 def test_a_pass_that_is_stopped_goes_on_where_it_was(planted, small_steps):
