@@ -4,6 +4,7 @@ They are read here and nowhere else, from the environment or from `.env` in the 
 `config.settings` uses the values. A test compares the table in the README with `VARIABLES`.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class Variable:
     type: str
     default: str
     meaning: str
+
+    @property
+    def is_set(self) -> bool:
+        """Whether somebody has given it a value."""
+        return bool(environ.Env.ENVIRON.get(self.name))
 
     @property
     def value(self) -> Any:
@@ -415,4 +421,7 @@ LOG_LEVEL = Variable("LOG_LEVEL", "level", "INFO", "The least severe level that 
 
 VARIABLES = [value for value in list(globals().values()) if isinstance(value, Variable)]
 
+dotenv.refuse_leftovers(
+    os.environ, [variable.name for variable in VARIABLES if variable is not SECRET_KEY_FALLBACKS]
+)
 dotenv.read(BASE_DIR / ".env", {variable.name for variable in VARIABLES})

@@ -11,7 +11,7 @@ from django.db import close_old_connections, reset_queries
 from django.http import HttpResponse
 
 from chat.api.problems import Problem, Unavailable, exception_handler
-from config.admission import BUSY_SECONDS, LARGE, Admission, Room, leave, wait
+from config.admission import BUSY_SECONDS, LARGE, Admission, Part, Room, leave, wait
 from config.entrance import Entrance
 from config.headers import protect
 from config.middleware import HEALTH
@@ -38,7 +38,7 @@ class Handler(WSGIHandler):
         self, environ: dict[str, Any], start_response: Any
     ) -> Iterable[bytes]:
         """Return the body: a list with one item, or a stream."""
-        taken: list[Room] = []
+        taken: list[Room | Part] = []
         for room in self.admission.rooms(environ):
             if not room.enter():
                 leave(taken)
@@ -67,7 +67,7 @@ class Handler(WSGIHandler):
             return _refused(environ, start_response, problem)
         if environ["PATH_INFO"] in HEALTH:
             return self._answered(environ, start_response)
-        places = self.admission.places_to_work(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        places = self.admission.places_to_work(environ)
         wait(places)
         try:
             return self._answered(environ, start_response)
@@ -95,7 +95,7 @@ def _chunks(content: bytes) -> Generator[bytes, None, None]:
 class Stream:
     """A streamed response. It has its places until granian closes it."""
 
-    def __init__(self, response: Any, taken: list[Room]) -> None:
+    def __init__(self, response: Any, taken: list[Room | Part]) -> None:
         self._response = response
         self._taken = taken
 
