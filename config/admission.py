@@ -51,7 +51,7 @@ EXPORTS = 16
 LARGE = 1024 * 1024
 """Bytes of a body or a response that is large. Few of them fit into the memory of a process."""
 
-LARGE_BODIES = 2 * UNPACKED_LIMIT
+LARGE_BODIES = UNPACKED_LIMIT
 """Bytes of all large bodies at the same time. They wait whole until one after the other is saved,
 which takes about six times its size. Otherwise twelve batches of 8 MB need more than 256 MB."""
 

@@ -10,8 +10,7 @@ import pytest
 from django.db import connection
 from django.test import RequestFactory
 
-from chat.ingest.bodies import UNPACKED_LIMIT
-from config.admission import FORMS_OF_ONE, LARGE, Admission, Room, leave, wait
+from config.admission import FORMS_OF_ONE, LARGE, LARGE_BODIES, Admission, Room, leave, wait
 from config.handler import Handler
 from config.request_bodies import FORM_LIMIT
 from storage.models import ApiKey
@@ -225,7 +224,7 @@ def test_large_responses_wait_for_their_readers_in_places_of_their_own(
 def test_few_large_bodies_are_taken_at_once(handler):
     environ = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(2 * 1024 * 1024)}
     taken = []
-    for _ in range(2 * UNPACKED_LIMIT // (2 * 1024 * 1024)):
+    for _ in range(LARGE_BODIES // (2 * 1024 * 1024)):
         taken += handler.admission.rooms(request_of("POST", INTERACTIONS, **environ))
     assert all(room.enter() for room in taken)
     answer = ask(handler, "POST", INTERACTIONS, Unread(), **environ)

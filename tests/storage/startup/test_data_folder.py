@@ -19,8 +19,8 @@ def test_it_says_who_runs_whose_the_folder_is_and_what_to_do(tmp_path):
     tmp_path.chmod(0o755)
     status = tmp_path.stat()
     assert advice(tmp_path, denied(tmp_path / "chat.sqlite3")) == (
-        f"DATA_DIR={tmp_path} cannot be used: Permission denied: {tmp_path}/chat.sqlite3. This runs "
-        f"as user {os.geteuid()} of group {os.getegid()}, and {tmp_path} belongs to user "
+        f"DATA_DIR={tmp_path} cannot be used: Permission denied: {tmp_path}/chat.sqlite3. This "
+        f"runs as user {os.geteuid()} of group {os.getegid()}, and {tmp_path} belongs to user "
         f"{status.st_uid} of group {status.st_gid}, mode 755. Let root run chown -R "
         f"{os.geteuid()}:{os.getegid()} on it (in a container: on the folder or volume that is "
         "mounted there), or set DATA_DIR to a folder in which this user can write."
@@ -34,8 +34,8 @@ def test_a_folder_that_is_not_there_is_known_by_the_one_above(tmp_path):
 def test_another_error_is_no_question_of_owners(tmp_path):
     error = NotADirectoryError(errno.ENOTDIR, "Not a directory", str(tmp_path))
     assert advice(tmp_path, error) == (
-        f"DATA_DIR={tmp_path} cannot be used: Not a directory. Set it to a folder in which this user "
-        "can write."
+        f"DATA_DIR={tmp_path} cannot be used: Not a directory. Set it to a folder in which this "
+        "user can write."
     )
 
 
