@@ -1,6 +1,7 @@
 """The texts of an item: compressed where that is smaller, and never unpacked without a bound."""
 
 import base64
+import ctypes
 import random
 import threading
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from storage import limits
 from storage.compat import zstd
+from storage.dynamodb import frames
 from storage.dynamodb.texts import pack_texts, unpack_texts
 from storage.exceptions import DamagedItem
 
@@ -134,24 +136,46 @@ def test_a_changed_byte_and_a_missing_one_are_noticed():
                 unpack_texts(KEY | {"t": {"B": damaged}})
 
 
-def test_a_bomb_takes_no_more_memory_than_the_largest_texts(monkeypatch):
+def test_a_bomb_is_not_unpacked_beyond_the_largest_texts(monkeypatch):
     asked = []
 
-    class Watched:
-        def __init__(self):
-            self._decompressor = zstd_decompressor()
+    def watched(frame, size):
+        asked.append(size)
+        return frames.with_new_decompressor(frame, size)
 
-        def __getattr__(self, name):
-            return getattr(self._decompressor, name)
-
-        def decompress(self, data, max_length=-1):
-            asked.append(max_length)
-            return self._decompressor.decompress(data, max_length)
-
-    zstd_decompressor = zstd.ZstdDecompressor
-    monkeypatch.setattr(zstd, "ZstdDecompressor", Watched)
+    monkeypatch.setattr(frames, "_unpack", lambda: watched)
     for packed in (bomb(), unsized_bomb(), lying_bomb()):
         with pytest.raises(DamagedItem):
             unpack_texts(KEY | {"t": {"B": b"\x01" + packed}})
-    assert len(asked) == 1, "that which says that it is small"
-    assert all(0 <= bound <= limits.TEXT_MAX_BYTES + 2 for bound in asked)
+    assert asked == [300], "only what says that it is small is begun"
+
+
+# Two ways of unpacking.
+
+WAYS = [frames.with_new_decompressor, frames.with_one_context()]
+
+
+@pytest.mark.parametrize("unpack", WAYS)
+def test_each_way_unpacks_a_whole_frame_and_nothing_else(unpack):
+    text = LONG.encode()
+    frame = frames.compress(text)
+    assert unpack(frame, len(text)) == text
+    for damaged in (frame[:-1], frame[:-1] + b"x", frame + b"x", frame + frame, b"no frame", b""):
+        with pytest.raises((ValueError, zstd.ZstdError)):
+            unpack(damaged, len(text))
+    for size in (len(text) - 1, len(text) - 20, 0):
+        with pytest.raises((ValueError, zstd.ZstdError)):
+            unpack(lying_bomb(), size)
+    assert unpack(frame, len(text)) == text, "an error leaves nothing behind"
+    assert unpack(frames.compress(b""), 0) == b""
+
+
+def test_the_quick_way_is_there_and_is_taken():
+    assert WAYS[1] is not None
+    assert frames._unpack() is not frames.with_new_decompressor
+
+
+@pytest.mark.parametrize("file", [None, "/nowhere.so", ctypes.__file__, "libc.so.6"])
+def test_a_library_that_does_not_show_its_functions_is_done_without(monkeypatch, file):
+    monkeypatch.setattr(frames, "_file_of_library", lambda: file)
+    assert frames.with_one_context() is None

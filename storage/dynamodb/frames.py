@@ -1,0 +1,105 @@
+"""Frames of zstd for texts of some kilobytes, where most of the time goes into beginning.
+
+Compressing takes one compressor for all threads. Python's decompressors serve one frame each, and a
+new one costs four times as much as what it then does: it asks the processor what it can do, and on
+a virtual machine that is answered by the hypervisor. A page of 50 took half as much time again. So
+frames are unpacked by the library in the package itself, with one context. Where the library shows
+no such functions, a new decompressor does it.
+"""
+
+import ctypes
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache
+
+from storage.compat import zstd
+
+LEVEL = 3
+
+AT_MOST = 390_001
+"""Bytes that a frame may unpack to: what fits into an item plain, and the NUL between both texts.
+A frame of 400 KB can be made to unpack to 1 GB."""
+
+Unpack = Callable[[bytes, int], bytes]
+"""Unpacks a frame that says that it has so many bytes."""
+
+_compressor = zstd.ZstdCompressor(
+    options={
+        zstd.CompressionParameter.compression_level: LEVEL,
+        zstd.CompressionParameter.checksum_flag: 1,
+    }
+)
+_compressing = threading.Lock()
+
+
+def compress(text: bytes) -> bytes:
+    """Returns a frame with its checksum and its size."""
+    with _compressing:
+        _compressor.set_pledged_input_size(len(text))
+        return _compressor.compress(text, zstd.ZstdCompressor.FLUSH_FRAME)
+
+
+def decompress(frame: bytes) -> bytes:
+    """Returns what is in one frame. Raises ValueError and ZstdError for what is no such frame."""
+    size = zstd.get_frame_info(frame).decompressed_size
+    if size is None or size > AT_MOST:
+        raise ValueError("not a frame of texts, by its size")
+    return _unpack()(frame, size)
+
+
+@cache
+def _unpack() -> Unpack:
+    return with_one_context() or with_new_decompressor
+
+
+def with_new_decompressor(frame: bytes, size: int) -> bytes:
+    """Unpacks with what Python has."""
+    decompressor = zstd.ZstdDecompressor()
+    text = decompressor.decompress(frame, max_length=size + 1)
+    if not decompressor.eof or decompressor.unused_data:
+        raise ValueError("not one whole frame")
+    return text
+
+
+def with_one_context() -> Unpack | None:
+    """Returns what unpacks with the functions of the library, or None if it does not show them."""
+    file = _file_of_library()
+    if file is None:
+        return None
+    try:
+        # Calls of a PyDLL keep the interpreter's lock, and take some microseconds.
+        library = ctypes.PyDLL(file)
+        function = library.ZSTD_decompressDCtx
+        make = library.ZSTD_createDCtx
+    except (OSError, AttributeError):
+        return None
+    make.restype = ctypes.c_void_p
+    context = ctypes.c_void_p(make())
+    if not context:
+        return None
+    function.restype = ctypes.c_size_t
+    function.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_char_p,
+        ctypes.c_size_t,
+    ]
+    space = ctypes.create_string_buffer(AT_MOST)
+    address, view, using = ctypes.addressof(space), memoryview(space), threading.Lock()
+
+    def unpack(frame: bytes, size: int) -> bytes:
+        with using:
+            # It never writes more than `size` bytes. An error is a number above all sizes.
+            if function(context, address, size, frame, len(frame)) != size:
+                raise ValueError("not one whole frame")
+            return bytes(view[:size])
+
+    return unpack
+
+
+def _file_of_library() -> str | None:
+    """Python's module in C, or the package's of the same name."""
+    module = sys.modules.get("_zstd") or sys.modules.get("backports.zstd._zstd")
+    return getattr(module, "__file__", None)
