@@ -21,8 +21,9 @@ AT_MOST = 390_001
 """Bytes that a frame may unpack to: what fits into an item plain, and the NUL between both texts.
 A frame of 400 KB can be made to unpack to 1 GB."""
 
-Unpack = Callable[[bytes, int], bytes]
-"""Unpacks a frame that says that it has so many bytes."""
+Unpack = Callable[[bytes], str]
+"""Returns the text in a frame. Raises ValueError and ZstdError for what is no frame, or too large.
+What follows the frame is an error, too, unless that is another frame."""
 
 _compressor = zstd.ZstdCompressor(
     options={
@@ -40,26 +41,22 @@ def compress(text: bytes) -> bytes:
         return _compressor.compress(text, zstd.ZstdCompressor.FLUSH_FRAME)
 
 
-def decompress(frame: bytes) -> bytes:
-    """Returns what is in one frame. Raises ValueError and ZstdError for what is no such frame."""
-    size = zstd.get_frame_info(frame).decompressed_size
-    if size is None or size > AT_MOST:
-        raise ValueError("not a frame of texts, by its size")
-    return _unpack()(frame, size)
-
-
 @cache
-def _unpack() -> Unpack:
+def decompressor() -> Unpack:
+    """Returns the quicker of the two ways that there is."""
     return with_one_context() or with_new_decompressor
 
 
-def with_new_decompressor(frame: bytes, size: int) -> bytes:
+def with_new_decompressor(frame: bytes) -> str:
     """Unpacks with what Python has."""
-    decompressor = zstd.ZstdDecompressor()
-    text = decompressor.decompress(frame, max_length=size + 1)
-    if not decompressor.eof or decompressor.unused_data:
+    size = zstd.get_frame_info(frame).decompressed_size
+    if size is None or size > AT_MOST:  # its window would take as much memory
+        raise ValueError("not a frame of texts, by its size")
+    one = zstd.ZstdDecompressor()
+    text = one.decompress(frame, max_length=size + 1)
+    if not one.eof or one.unused_data:
         raise ValueError("not one whole frame")
-    return text
+    return text.decode()
 
 
 def with_one_context() -> Unpack | None:
@@ -89,12 +86,13 @@ def with_one_context() -> Unpack | None:
     space = ctypes.create_string_buffer(AT_MOST)
     address, view, using = ctypes.addressof(space), memoryview(space), threading.Lock()
 
-    def unpack(frame: bytes, size: int) -> bytes:
+    def unpack(frame: bytes) -> str:
         with using:
-            # It never writes more than `size` bytes. An error is a number above all sizes.
-            if function(context, address, size, frame, len(frame)) != size:
-                raise ValueError("not one whole frame")
-            return bytes(view[:size])
+            # It never writes more than AT_MOST bytes. An error is a number above all sizes.
+            size = function(context, address, AT_MOST, frame, len(frame))
+            if size > AT_MOST:
+                raise ValueError("not one whole frame of texts")
+            return str(view[:size], "utf-8")
 
     return unpack
 

@@ -51,12 +51,12 @@ def unpack_texts(item: Attributes) -> tuple[str, str]:
             packed = binascii.a2b_base64(packed)
         if packed[:1] != FORM:
             raise ValueError("not a form that this version knows")
-        message, separator, response = frames.decompress(packed[1:]).decode().partition("\0")
+        message, separator, response = frames.decompressor()(packed[1:]).partition("\0")
     except (ValueError, zstd.ZstdError) as error:
         # The error of a decoder has what it could not decode.
         raise _damaged(item, f"{type(error).__name__} while unpacking its texts") from None
-    if not separator:
-        raise _damaged(item, "its texts have no end of the message")
+    if not separator or "\0" in response:
+        raise _damaged(item, "it does not have two texts")
     return message, response
 
 
