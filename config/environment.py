@@ -404,6 +404,13 @@ REDIS_URL = Variable(
     "`redis+cluster://...` and `rediss+cluster://...` for Redis Cluster. "
     "Empty: no cache in production.",
 )
+ANSWER_LOOKUP = Variable(
+    "ANSWER_LOOKUP",
+    "boolean",
+    "true",
+    "Whether earlier answers can be looked up. False: such calls get 404, and on DynamoDB each "
+    "answer costs one write unit less.",
+)
 CACHE_TTL = Variable("CACHE_TTL", "seconds", "300", "How long a cached interaction is used.")
 CURRENCY = Variable(
     "CURRENCY",

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
+
 from storage import expiry, limits, searching
 from storage.archive.archive import Archive
 from storage.archive.cold import ATTEMPTS, ColdStorage
@@ -20,6 +22,7 @@ from storage.cache.base import Cache
 from storage.coroutines import Runner, coroutine
 from storage.database import Database
 from storage.exceptions import (
+    AnswerLookupOff,
     ForeignTimes,
     IdempotentInteractionGone,
     InvalidInteraction,
@@ -131,7 +134,7 @@ class Storage:
         """The newest answer that a user got to exactly this message, or None.
 
         On DynamoDB an answer may take a second to be found (the lag of an index). One that was
-        changed since is given as it is now, or not at all.
+        changed since is given as it is now, or not at all. Raises AnswerLookupOff.
         """
         found = self._found_answer(question)
         return None if found is None else found.interaction
@@ -353,6 +356,8 @@ class Storage:
         return self._cold.compared(interactions, outcomes)
 
     def _found_answer(self, question: Question) -> Stored | None:
+        if not settings.ANSWER_LOOKUP:
+            raise AnswerLookupOff
         if not question.can_be_answered():
             return None
         found = self.cache.answer(question, self.database.find_answer, self.database.read)

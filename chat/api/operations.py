@@ -140,7 +140,8 @@ look_up_answer = extend_schema(
     auth=API_KEY_ONLY,
     summary="The newest answer that a user got to a message",
     description="For a service that looks for an answer before it pays a model: the user's newest "
-    "interaction with exactly this message and with a response, or 404.",
+    "interaction with exactly this message and with a response, or 404. If the service runs with "
+    "`ANSWER_LOOKUP=false`, it is always 404, with the type `urn:problem-type:answer-lookup-off`.",
     request=body(bodies.Lookup),
     responses=responses((*READING, *BODY, 404), {200: (Interaction, "The interaction.")}),
 )

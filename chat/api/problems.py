@@ -67,6 +67,10 @@ class NotFound(Problem, status=404, title="Not found"):
     """There is no such thing, or it belongs to another user: both get the same answer."""
 
 
+class AnswerLookupOff(Problem, status=404, title="Answer lookup off"):
+    """The service does not look answers up. A client then goes on as if none were found."""
+
+
 class Conflict(Problem, status=409, title="Conflict"):
     """Something that is there already, such as the same id with other content, forbids it."""
 
@@ -168,6 +172,8 @@ def _from_storage(error: Exception) -> Problem | None:
             for name, text in error.violations.items():
                 mistakes.add_parameter("q" if name == "text" else name, text)
             return InvalidRequest("A query parameter is invalid; see errors.", mistakes)
+        case storage.AnswerLookupOff():
+            return AnswerLookupOff(str(error))
         case storage.InteractionConflict():
             return Conflict(str(error))
         case storage.IdempotencyKeyReused():

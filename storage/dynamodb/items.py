@@ -15,6 +15,8 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from storage import expiry
 from storage.dynamodb.texts import PACKED, PLAIN, pack_texts, unpack_texts
 from storage.models import ChatInteraction
@@ -31,7 +33,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-
 """
 
 ANSWER_ATTRIBUTES = ("question", "answer")
-"""Attributes that only an interaction with a response has."""
+"""Attributes that only an interaction with a response has, unless ANSWER_LOOKUP is false."""
 
 OLD_NAMES = (
     "model_used",
@@ -73,7 +75,7 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
         "v": {"S": version},
         "s": {"S": version},
     }
-    if interaction.response:
+    if interaction.response and settings.ANSWER_LOOKUP:
         item |= _answer(interaction, created_at)
     return item
 

@@ -335,3 +335,10 @@ def test_the_largest_interaction_fits_into_an_item(monkeypatch):
     monkeypatch.setattr("storage.dynamodb.texts.WORTH_TRYING", 400_000)  # nothing is compressed
     largest_size = size(items.to_item(largest, items.new_version()))
     assert 390_000 + 4 * 1_000 < largest_size <= ITEM_BYTES
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_without_lookups_no_item_is_in_the_index_of_answers(make_interaction, settings, is_on):
+    settings.ANSWER_LOOKUP = is_on
+    item = items.to_item(make_interaction(), "v")
+    assert set(ANSWER_ATTRIBUTES) <= set(item) if is_on else not set(ANSWER_ATTRIBUTES) & set(item)
