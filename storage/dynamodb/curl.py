@@ -27,6 +27,8 @@ NOT_TRUSTED = {
 }
 CUT = {pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR}
 
+END_OF_HEAD = b"\r\n"
+
 IN_ALL = 1.5
 """Times `read_seconds` that an attempt may take. All attempts must fit into LONGEST_CALL."""
 
@@ -92,6 +94,9 @@ class Http:
         except BaseException:
             curl.close()
             raise
+        if END_OF_HEAD not in head:  # libcurl takes a connection that ends there for an answer
+            curl.close()
+            raise ConnectionClosedError(endpoint_url=self._url)
         reply = self._reply(curl, head, content)
         self._idle.append(curl)
         return reply
