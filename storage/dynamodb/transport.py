@@ -103,7 +103,8 @@ class DirectClient:
         while True:
             attempts += 1
             skew = self._skew
-            reply, answer = None, {}
+            reply: Any = None
+            answer: dict[str, Any] = {}
             error: BotoCoreError | None = None
             try:
                 reply = self._post(operation, body, skew)
