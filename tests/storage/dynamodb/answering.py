@@ -30,7 +30,7 @@ class Server:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 server.requests.append(dict(self.headers) | {"body": body})
                 status, body, headers = server.answers.pop(0) if server.answers else answer()
-                self.send_response(status)
+                self.send_response_only(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
