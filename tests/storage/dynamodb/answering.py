@@ -10,7 +10,6 @@ from storage.dynamodb import mirror
 from storage.dynamodb.client import Client
 from tests import clouds
 
-
 Answer = tuple[int, bytes, dict[str, str]]
 """Status, body and headers."""
 
