@@ -74,6 +74,7 @@ def raising_machine(other, clock, wait=shards.WAIT_SECONDS):
 
 def only_raising(machine):
     """A machine that does little else, so that what a raise breaks is found in few sequences."""
-    rest = ("create_once", "update", "get", "newest", "first_page", "later_page", "search")
-    rest += ("answer", "cache_set", "cache_get", "continuations")
+    rest = ("create_once", "create_many", "update", "delete", "get", "newest", "every_page")
+    rest += ("first_page", "later_page", "search", "answer", "cache_set", "cache_get")
+    rest += ("continuations", "time_passes")
     return type("OnlyRaising", (machine,), dict.fromkeys(rest))

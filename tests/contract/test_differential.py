@@ -63,11 +63,12 @@ def test_a_raise_of_the_shards_in_the_middle_changes_nothing(local, cloud, other
     print(f"{run_sequences(local, cloud, machine=machine)}; no difference.")
 
 
+@pytest.mark.exhaustive  # tests/storage/dynamodb/test_shards.py has a cheap one
 def test_a_raise_without_its_wait_is_found(local, cloud, other, clock):
     # The control: new interactions go to shards that another process does not read yet.
     machine = only_raising(raising_machine(other, clock, wait=0))
     with pytest.raises(AssertionError):
-        run_sequences(local, cloud, machine=machine, max_examples=200, **AT_ONCE)
+        run_sequences(local, cloud, machine=machine, max_examples=100, **AT_ONCE)
 
 
 def test_a_difference_is_found(local, cloud, monkeypatch):
