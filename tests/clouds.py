@@ -41,5 +41,6 @@ def storage_of(client: Any, cache: Any, archive: Any = None) -> Any:
     """A storage in the table of a client."""
     storage = cloud_storage(client, cache, archive or configured_archive())
     # As in most calls, the process knows how many shards there are: tests count calls.
-    storage.database.shards._known_since = math.inf
+    database: Any = storage.database
+    database.shards._known_since = math.inf
     return storage
