@@ -168,6 +168,9 @@ class Database(ABC):
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         """The records of a slice (`Slice.cut`), newest first, ties by id; and whether more follow.
 
+        If more follow, there is at least one record. An index that lags may say so in error: then
+        nothing follows the last of them, as if it had been deleted in between.
+
         All of them are at or after `created_after`, which alone keeps expired ones out,
         before `created_before`, and after the position `before` in this order. Ids compare by
         code point. A new one may be missing for `index_lag_seconds`; what was changed or deleted
