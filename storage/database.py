@@ -68,9 +68,8 @@ class Indexed(StrEnum):
     """Some interactions have been archived that are not indexed: see `index_archived`."""
 
 
-SEARCHED_AT_ONCE = 99
-"""Rows that a search with filters reads in one step: with the one that shows whether more follow,
-as many as DynamoDB returns at once."""
+SEARCHED_AT_ONCE = 100
+"""Rows that a search with filters reads in one step: as many as DynamoDB returns at once."""
 
 
 class Overtaken(StorageError):
