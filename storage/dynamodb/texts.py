@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from storage.compat import zstd
 from storage.dynamodb import frames
 from storage.exceptions import DamagedItem
 
@@ -51,8 +50,8 @@ def unpack_texts(item: Attributes) -> tuple[str, str]:
             packed = binascii.a2b_base64(packed)
         if packed[:1] != FORM:
             raise ValueError("not a form that this version knows")
-        message, separator, response = frames.decompressor()(packed[1:]).partition("\0")
-    except (ValueError, zstd.ZstdError) as error:
+        message, separator, response = frames.decompress(packed[1:]).partition("\0")
+    except (ValueError, frames.ZstdError) as error:
         # The error of a decoder has what it could not decode.
         raise _damaged(item, f"{type(error).__name__} while unpacking its texts") from None
     if not separator or "\0" in response:

@@ -1,7 +1,6 @@
 """The texts of an item: compressed where that is smaller, and never unpacked without a bound."""
 
 import base64
-import ctypes
 import random
 import threading
 
@@ -103,7 +102,6 @@ def lying_bomb():
     return small[:7] + bytes(large[9:])
 
 
-@pytest.mark.parametrize("quick", [True, False])
 @pytest.mark.parametrize(
     "packed",
     [
@@ -122,9 +120,7 @@ def lying_bomb():
         "A",  # nor is this
     ],
 )
-def test_damage_is_an_error_that_names_the_interaction_and_no_text(monkeypatch, packed, quick):
-    if not quick:
-        monkeypatch.setattr(frames, "decompressor", lambda: frames.with_new_decompressor)
+def test_damage_is_an_error_that_names_the_interaction_and_no_text(packed):
     with pytest.raises(DamagedItem, match="an-id is damaged") as raised:
         unpack_texts(KEY | {"t": {"B": packed}})
     assert raised.value.__cause__ is None
@@ -139,33 +135,16 @@ def test_a_changed_byte_and_a_missing_one_are_noticed():
                 unpack_texts(KEY | {"t": {"B": damaged}})
 
 
-# Two ways of unpacking.
-
-WAYS = [frames.with_new_decompressor, frames.with_one_context()]
-
-
-@pytest.mark.parametrize("unpack", WAYS)
-def test_each_way_unpacks_a_whole_frame_and_nothing_else(unpack):
+def test_a_whole_frame_is_unpacked_and_nothing_else():
     frame = frames.compress(LONG.encode())
-    assert unpack(frame) == LONG
+    assert frames.decompress(frame) == LONG
     bombs = (bomb(), unsized_bomb(), lying_bomb())
     for damaged in (frame[:-1], frame[:-1] + b"x", frame + b"x", b"no frame", *bombs):
-        with pytest.raises((ValueError, zstd.ZstdError)):
-            unpack(damaged)
-    assert unpack(frame) == LONG, "an error leaves nothing behind"
-    assert unpack(frames.compress(b"")) == ""
+        with pytest.raises((ValueError, frames.ZstdError)):
+            frames.decompress(damaged)
+    assert frames.decompress(frame) == LONG, "an error leaves nothing behind"
+    assert frames.decompress(frames.compress(b"")) == ""
     largest = "a" * frames.AT_MOST
-    assert unpack(frames.compress(largest.encode())) == largest
+    assert frames.decompress(frames.compress(largest.encode())) == largest
     with pytest.raises(ValueError, match="frame of texts"):
-        unpack(frames.compress(largest.encode() + b"a"))
-
-
-def test_the_quick_way_is_there_and_is_taken():
-    assert WAYS[1] is not None
-    assert frames.decompressor() is not frames.with_new_decompressor
-
-
-@pytest.mark.parametrize("file", [None, "/nowhere.so", ctypes.__file__, "libc.so.6"])
-def test_a_library_that_does_not_show_its_functions_is_done_without(monkeypatch, file):
-    monkeypatch.setattr(frames, "_file_of_library", lambda: file)
-    assert frames.with_one_context() is None
+        frames.decompress(frames.compress(largest.encode() + b"a"))
