@@ -157,6 +157,8 @@ RATE_LIMIT_PER_KEY = env.RATE_LIMIT_PER_KEY.value
 RATE_LIMIT_PER_ADDRESS = env.RATE_LIMIT_PER_ADDRESS.value
 LOGIN_TRIES = env.LOGIN_TRIES.value
 CACHE_TTL = env.CACHE_TTL.value
+LOG_FORMAT = env.LOG_FORMAT.value
+TRACES_ENDPOINT = env.OTEL_EXPORTER_OTLP_ENDPOINT.value
 CURRENCY = env.CURRENCY.value
 RETENTION_HOT_DAYS, RETENTION_TOTAL_DAYS = _retention()
 BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"
@@ -389,8 +391,11 @@ REFUSED = [
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"()": "config.lines.Lines"},
+        "json": {"()": "config.lines.JsonLines"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.LOG_LEVEL.value},
     "filters": {
         "route": {"()": "config.logs.RouteInsteadOfPath"},
@@ -407,5 +412,7 @@ LOGGING = {
         "boto3": {"level": "WARNING"},
         "pynamodb": {"level": "WARNING"},
         "urllib3": {"level": "INFO"},
+        # Of the server's processes. It would write to standard output, in a format of its own.
+        "_granian": {"handlers": ["console"], "propagate": False},
     },
 }

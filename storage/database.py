@@ -37,6 +37,7 @@ from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub
 from storage.records.words import Phrase
+from storage.telemetry.calls import measure
 
 Read = Callable[[str], ChatInteraction | None]
 """Returns the hot interaction with an id, or None."""
@@ -88,6 +89,9 @@ class Database(ABC):
     kind: str
     """The name of the storage that operators see: `LocalStorage`, `CloudStorage`."""
 
+    backend: str
+    """Its name in metrics: `sqlite`, `dynamodb`."""
+
     threads: int
     """How many calls may run at the same time."""
 
@@ -99,6 +103,10 @@ class Database(ABC):
 
     holds_accounts: bool = False
     """Whether it is also the SQL database with API keys and staff accounts."""
+
+    def __init_subclass__(cls) -> None:
+        """Measure the calls of every backend."""
+        measure(cls)
 
     # Hot interactions.
 
@@ -467,6 +475,10 @@ class Database(ABC):
         Also None if the database does not answer for now, which passes by itself.
         """
         return None
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        """How much of what is limited is in use now, and the limit: such as connections."""
+        return {}
 
     def describe(self) -> dict[str, str | int]:
         """Where it is and, if that can be told, its size: for operators."""

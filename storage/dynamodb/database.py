@@ -51,6 +51,7 @@ class DynamoDBDatabase(Database):
     """Keeps interactions in the table of `client`, with at most `threads` calls at a time."""
 
     kind = "CloudStorage"
+    backend = "dynamodb"
     index_lag_seconds = 1.0
 
     def __init__(self, client: Client, threads: int) -> None:
@@ -253,6 +254,9 @@ class DynamoDBDatabase(Database):
                 return advice.advice(error)
             logger.warning("Starting, although %s", error)
         return None
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        return {"calls": (self.client.under_way, self.threads)}
 
     def describe(self) -> dict[str, str | int]:
         return {"table": self.client.table}  # `dynamodb_table describe` shows more

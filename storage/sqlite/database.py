@@ -36,6 +36,7 @@ from storage.sqlite import (
     scrubbing,
     searches,
     space,
+    turns,
     usage,
     wal,
 )
@@ -53,6 +54,7 @@ class SqliteDatabase(Database):
     """Keeps interactions in the SQL database `alias`, whose engine is `storage.sqlite`."""
 
     kind = "LocalStorage"
+    backend = "sqlite"
     holds_accounts = True
     examined_at_most = searches.EXAMINED_AT_MOST
 
@@ -364,6 +366,12 @@ class SqliteDatabase(Database):
     def check_available(self) -> None:
         self.read("readyz")
         self._check_files()
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        connection: Any = connections[self._alias]
+        lent = 0 if connection.pool is None else connection.pool.lent
+        writers = turns.number(str(connection.settings_dict["NAME"]))
+        return {"connections": (lent, self.threads), "writers": (writers, 1)}
 
     def describe(self) -> dict[str, str | int]:
         described = space.describe(connections[self._alias].settings_dict["NAME"])
