@@ -3,6 +3,7 @@
 `config.handler` begins and ends it. Outside of a request there is none.
 """
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -28,9 +29,8 @@ current_request = _current.get
 """Returns the request of this thread, or None."""
 
 
-def begin(request: CurrentRequest | None) -> None:
-    """From now on this thread works on a request, or on none."""
-    _current.set(request)
+begin: Callable[[CurrentRequest | None], object] = _current.set
+"""From now on this thread works on a request, or on none."""
 
 
 def has_caller(key_prefix: str) -> None:

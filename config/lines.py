@@ -4,17 +4,29 @@ An exception is logged by its class and the lines of code, and not by its messag
 what a user wrote: only messages of this project and of the operating system are known not to.
 """
 
+import functools
 import logging
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from chat.current import current_request
+from config.watched import Watched
 from storage.exceptions import StorageError
+
+ACCESS = "chat.access"
+"""The logger of requests that have ended."""
+
+NO_ROUTE = "(none)"
+
+TITLE = "Traceback (most recent call last):"
+
+FRAMES = 40
+"""The innermost calls of a traceback that are shown."""
 
 
 class Lines(logging.Formatter):
@@ -33,15 +45,14 @@ class Lines(logging.Formatter):
         """The exception and its causes, without messages that may have personal data."""
         return in_lines(failure[1])
 
-    def of_request(self, ended: float, fields: Mapping[str, Any]) -> str:
+    def of_request(self, request: Watched, ended: float) -> str:
         """The line of a request that has ended then, in seconds since 1970."""
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ended))
-        key = fields["key"] or "-"
         return (
-            f"{moment},{int(ended % 1 * 1000):03d} INFO chat.access {fields['method']} "
-            f"{fields['route']} {fields['status']} {fields['duration_ms']} ms, "
-            f"{fields['bytes_in']} bytes in, {fields['bytes_out']} out, key {key} "
-            f"[{fields['request_id']}]"
+            f"{moment},{int(ended % 1 * 1000):03d} INFO {ACCESS} {request.method} "
+            f"{request.route or NO_ROUTE} {request.status} {request.seconds * 1000:.3f} ms, "
+            f"{request.bytes_in} bytes in, {request.bytes_out} out, "
+            f"key {request.key_prefix or '-'} [{request.request_id}]\n"
         )
 
 
@@ -50,41 +61,62 @@ class JsonLines(Lines):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        found = _head(record.created, record.levelname, record.name, record.getMessage())
+        found = {
+            "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
         if (request := current_request()) is not None:
             found["request_id"] = request.request_id
         if record.exc_info and record.exc_info[1] is not None:
             found["exception"] = in_lines(record.exc_info[1])
-        return orjson.dumps(found, default=str).decode()
+        return orjson.dumps(found).decode()
 
-    def of_request(self, ended: float, fields: Mapping[str, Any]) -> str:
+    def of_request(self, request: Watched, ended: float) -> str:
         """The line of a request that has ended then, in seconds since 1970."""
-        message = f"{fields['method']} {fields['route']} {fields['status']}"
-        found = _head(ended, "INFO", "chat.access", message)
-        return orjson.dumps({**found, **fields}).decode()
+        # An id has no character that would have to be escaped.
+        return (
+            f'{{"time":"{_second(int(ended))}.{int(ended % 1 * 1000):03d}Z",'
+            f"{_same(request.method, request.route, request.status, request.key_prefix)},"
+            f'"request_id":"{request.request_id}","duration_ms":{request.seconds * 1000:.3f},'
+            f'"bytes_in":{request.bytes_in},"bytes_out":{request.bytes_out}}}\n'
+        )
 
 
-def _head(created: float, level: str, logger: str, message: str) -> dict[str, Any]:
-    return {"time": _moment(created), "level": level, "logger": logger, "message": message}
+@functools.lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    """RFC 3339 in UTC, without its end."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-def _moment(seconds: float) -> str:
-    """RFC 3339, in milliseconds, UTC."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
+@functools.lru_cache(maxsize=1024)
+def _same(method: str, route: str, status: int, key: str) -> str:
+    """What many lines have in common, as members of an object."""
+    found = {
+        "level": "INFO",
+        "logger": ACCESS,
+        "message": f"{method} {route or NO_ROUTE} {status}",
+        "method": method,
+        "route": route or NO_ROUTE,
+        "status": status,
+        "key": key or None,
+    }
+    return orjson.dumps(found)[1:-1].decode()
 
 
-def write_lines(requests: Iterable[tuple[float, Mapping[str, Any]]]) -> None:
-    """Write lines of requests that have ended, with the time when, in one piece.
+def write_lines(requests: Sequence[Watched]) -> None:
+    """Write the lines of requests that have ended, in one piece.
 
     They go where the console's lines go. No record is made of them: that takes most of the time.
     """
-    ended = list(requests)
+    since = time.time() - time.perf_counter()  # a request has times of `perf_counter`
     for handler in logging.getLogger().handlers:
         formatter = handler.formatter
         if not (isinstance(handler, logging.StreamHandler) and isinstance(formatter, Lines)):
             continue
-        text = "".join(f"{formatter.of_request(when, fields)}\n" for when, fields in ended)
+        line = formatter.of_request
+        text = "".join([line(request, since + request.ended) for request in requests])
         handler.acquire()
         try:
             with suppress(OSError, ValueError):  # nobody reads it, or it is closed
@@ -104,12 +136,6 @@ def in_lines(error: BaseException) -> str:
         parts.insert(0, "\n".join([TITLE, *_calls(cause), _named(cause)]))
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "\n\nThis led to:\n\n".join(parts)
-
-
-TITLE = "Traceback (most recent call last):"
-
-FRAMES = 40
-"""The innermost calls of a traceback that are shown."""
 
 
 def _calls(error: BaseException) -> list[str]:

@@ -8,21 +8,17 @@ of that moment. Lines of errors are written at once, by `logging`.
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
-from time import perf_counter, time
 
-from config.lines import write_lines
+from config.lines import ACCESS, NO_ROUTE, write_lines
 from config.watched import Watched
 from storage.telemetry.histograms import Histogram
 
-logger = logging.getLogger("chat.access")
+logger = logging.getLogger(ACCESS)
 
 MOST_WAITING = 2000
 """Requests after which whoever ends the next one writes them. So if standard error is blocked, all
 wait for it, as they would with any log.
 """
-
-NO_ROUTE = "(none)"
 
 PROBES = ("healthz", "readyz")
 """Load balancers ask for these every second or so: only failures are logged."""
@@ -41,8 +37,7 @@ _writing = threading.Lock()
 
 def end(request: Watched, bytes_out: int) -> None:
     """The request has been answered, with so many bytes after the headers."""
-    request.ended = perf_counter()
-    request.bytes_out = bytes_out
+    request.end(bytes_out)
     _ended.append(request)
     if len(_ended) > MOST_WAITING:
         write()
@@ -53,33 +48,14 @@ def write() -> None:
     if not _ended:
         return
     with _writing:
-        requests = list(_taken())
-        for request in requests:
+        ended = [_ended.popleft() for _ in range(len(_ended))]
+        for request in ended:
             labels = (request.method, request.route or NO_ROUTE, str(request.status))
-            REQUESTS.observe(labels, request.seconds)
+            REQUESTS.waiting.append((labels, request.ended - request.started))
+        REQUESTS.add_up()
         if logger.isEnabledFor(logging.INFO):
-            since = time() - perf_counter()  # the wall clock when the other began
-            shown = (request for request in requests if _is_shown(request))
-            write_lines((since + request.ended, _fields(request)) for request in shown)
-
-
-def _taken() -> Iterator[Watched]:
-    while _ended:
-        yield _ended.popleft()
+            write_lines([request for request in ended if _is_shown(request)])
 
 
 def _is_shown(request: Watched) -> bool:
     return request.route not in PROBES or request.status >= 400
-
-
-def _fields(request: Watched) -> dict[str, str | int | float]:
-    return {
-        "request_id": request.request_id,
-        "method": request.method,
-        "route": request.route or NO_ROUTE,
-        "status": request.status,
-        "duration_ms": round(request.seconds * 1000, 3),
-        "bytes_in": request.bytes_in,
-        "bytes_out": request.bytes_out,
-        "key": request.key_prefix,
-    }

@@ -10,6 +10,7 @@ from chat.metrics import resources
 from chat.metrics.histograms import write_histograms
 from config import requests, tracing
 from config.admission import Admission
+from storage.telemetry.counters import settle_all
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +35,18 @@ def _work(admission: Admission) -> None:
             time.sleep(PAUSE_SECONDS)
             _safely(requests.write)
         _safely(lambda: resources.sample(admission.in_use()))
-        _safely(write_histograms)
+        _tell_others()
 
 
 def _end() -> None:
     _safely(requests.write)
-    _safely(write_histograms)
+    _tell_others()
     tracing.stop()
+
+
+def _tell_others() -> None:
+    _safely(settle_all)
+    _safely(write_histograms)
 
 
 def _safely(step: Callable[[], None]) -> None:

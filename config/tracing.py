@@ -26,7 +26,8 @@ STOP_SECONDS = 2
 
 NOT_TRACED = ("/healthz", "/readyz", "/metrics")
 
-_tracing: "Tracing | None" = None
+active: "Tracing | None" = None
+"""What traces the requests of this process; None if nothing does."""
 
 
 class Tracing:
@@ -50,7 +51,10 @@ class Tracing:
 
     @contextmanager
     def of_request(self, request: Watched, environ: dict[str, Any]) -> Iterator[None]:
-        """A span around a request."""
+        """A span around a request, but for those that come every few seconds for ever."""
+        if environ["PATH_INFO"] in NOT_TRACED:
+            yield
+            return
         # What else a client may send with it (tracestate, baggage) would be passed on unread.
         given = environ.get("HTTP_TRACEPARENT")
         parent = None
@@ -96,11 +100,11 @@ class Tracing:
 
 def start() -> None:
     """Begin to trace, if settings ask for it. Call it in the process that serves."""
-    global _tracing
+    global active
     if not settings.TRACES_ENDPOINT:
         return
     try:
-        _tracing = Tracing(settings.TRACES_ENDPOINT)
+        active = Tracing(settings.TRACES_ENDPOINT)
     except ImportError as error:
         logger.error(
             "There are no traces, since %s is not installed, and OTEL_EXPORTER_OTLP_ENDPOINT is "
@@ -108,20 +112,13 @@ def start() -> None:
             error.name,
         )
         return
-    trace_with(_tracing.of_call)
+    trace_with(active.of_call)
 
 
 def stop() -> None:
     """Send what waits, and trace nothing any more."""
-    global _tracing
-    if _tracing is not None:
+    global active
+    if active is not None:
         trace_with(None)
-        _tracing.stop()
-        _tracing = None
-
-
-def traced(request: Watched, environ: dict[str, Any]) -> AbstractContextManager[None] | None:
-    """A span to answer the request in; None if it is not traced."""
-    if _tracing is None or environ["PATH_INFO"] in NOT_TRACED:
-        return None
-    return _tracing.of_request(request, environ)
+        active.stop()
+        active = None

@@ -29,19 +29,28 @@ class Watched(CurrentRequest):
 
     def __init__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> None:
         self.started = perf_counter()
-        self.request_id = _given_id(environ) or str(uuid4())
+        given = "HTTP_X_REQUEST_ID" in environ and _given_id(environ)
+        self.request_id = given or str(uuid4())
         self.route = self.key_prefix = ""
         self.bytes_in = self.bytes_out = self.status = 0
         method = environ["REQUEST_METHOD"]
         self.method: str = method if method in METHODS else "OTHER"
         self.ended = 0.0
-        self._start = start_response
+        self._start: Callable[..., Any] | None = start_response
         begin(self)
 
     def start_response(self, status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
         """As WSGI has it. Adds the id to the headers."""
+        assert self._start is not None, "It has ended."
         self.status = int(status[:3])
-        return self._start(status, [*headers, (HEADER, self.request_id)], *error)
+        headers.append((HEADER, self.request_id))
+        return self._start(status, headers, *error)
+
+    def end(self, bytes_out: int) -> None:
+        """It has been answered, with so many bytes after the headers."""
+        self.ended = perf_counter()
+        self.bytes_out = bytes_out
+        self._start = None  # which keeps what the server has of the request
 
     @property
     def seconds(self) -> float:
@@ -51,5 +60,5 @@ class Watched(CurrentRequest):
 
 def _given_id(environ: dict[str, Any]) -> str:
     """The id that a trusted proxy has sent; empty if there is none, or none that can be logged."""
-    given: str = environ.get("HTTP_X_REQUEST_ID", "")
-    return given if given and is_from_proxies(environ) and GIVEN_ID.fullmatch(given) else ""
+    given: str = environ["HTTP_X_REQUEST_ID"]
+    return given if is_from_proxies(environ) and GIVEN_ID.fullmatch(given) else ""

@@ -9,6 +9,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from storage.telemetry.counters import settle_all
+
 
 class _Processes(MultiProcessCollector):
     """The sum of the processes of this server that are running."""
@@ -24,7 +26,8 @@ class _Processes(MultiProcessCollector):
 
 
 def of_this_server() -> Collector:
-    """The metrics of all processes of this server, as sums."""
+    """The metrics of all processes of this server, as sums. Those of others are a second old."""
+    settle_all()
     registry = CollectorRegistry()
     try:
         _Processes(registry)

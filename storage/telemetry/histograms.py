@@ -9,7 +9,7 @@ import os
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 Labels = tuple[str, ...]
 
@@ -30,32 +30,32 @@ class Histogram:
         self.meaning = meaning
         self.labels = tuple(labels)
         self.bounds = tuple(bounds)
-        self._waiting: deque[tuple[Labels, float]] = deque()
-        self._append = self._waiting.append
+        self.waiting: deque[tuple[Labels, float]] = deque()
+        """What is not yet in the sums. To append to it is what `observe` does."""
         self.forget()
         HISTOGRAMS.append(self)
 
     def forget(self) -> None:
         """Start with nothing. In a forked child: the rest is its parent's."""
         self._adding = threading.Lock()
-        self._waiting.clear()
+        self.waiting.clear()
         self._sums: Sums = {}
 
     def observe(self, labels: Labels, seconds: float) -> None:
         """Count a duration."""
-        self._append((labels, seconds))
-        if len(self._waiting) > MOST_WAITING:
+        self.waiting.append((labels, seconds))
+        if len(self.waiting) > MOST_WAITING:
             self.add_up()
 
     def add_up(self) -> None:
         """Add what waits to the sums."""
-        bounds, over = self.bounds, len(self.bounds)
+        bounds, waiting = self.bounds, self.waiting
         with self._adding:
-            sums = self._sums
-            for labels, seconds in _taken(self._waiting.popleft):
-                found = sums.get(labels)
+            while waiting:  # others only append
+                labels, seconds = waiting.popleft()
+                found = self._sums.get(labels)
                 if found is None:
-                    sums[labels] = found = [0.0] * (over + 2)
+                    self._sums[labels] = found = [0.0] * (len(bounds) + 2)
                 found[bisect_left(bounds, seconds)] += 1
                 found[-1] += seconds
 
@@ -64,15 +64,6 @@ class Histogram:
         self.add_up()
         with self._adding:
             return {labels: list(found) for labels, found in self._sums.items()}
-
-
-def _taken(take: Callable[[], tuple[Labels, float]]) -> Iterator[tuple[Labels, float]]:
-    """What `take` returns, until it raises IndexError."""
-    while True:
-        try:
-            yield take()
-        except IndexError:
-            return
 
 
 def together(processes: Sequence[Mapping[Labels, Sequence[float]]]) -> Sums:
