@@ -15,6 +15,7 @@ from django.utils.functional import lazy
 
 from config import environment as env
 
+VERSION = "0.2.0"
 ENVIRONMENT = env.ENVIRONMENT.value
 PRODUCTION = ENVIRONMENT == "production"
 DEVELOPMENT = ENVIRONMENT == "development"
@@ -370,6 +371,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "usage", "description": "How much was used, and what it cost."},
         {"name": "users", "description": "Export or erase all that is stored about a user."},
         {"name": "ingest", "description": "What other tools send by themselves."},
+        {"name": "status", "description": "How the store is, for operators."},
     ],
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,

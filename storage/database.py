@@ -469,6 +469,10 @@ class Database(ABC):
     def check_available(self) -> None:
         """Raises StorageUnavailable if interactions cannot be read now."""
 
+    def index_problem(self) -> str | None:
+        """What is wrong with an index that lists need, or None. Must cost next to nothing."""
+        return None
+
     def startup_problem(self) -> str | None:
         """What an operator must put right before the first read, with the remedy; or None.
 

@@ -24,6 +24,7 @@ from storage.dynamodb import (
     lists,
     locks,
     saves,
+    table,
     usage_recount,
     writes,
 )
@@ -254,6 +255,9 @@ class DynamoDBDatabase(Database):
                 return advice.advice(error)
             logger.warning("Starting, although %s", error)
         return None
+
+    def index_problem(self) -> str | None:
+        return table.index_problem(self.client)
 
     def in_use(self) -> dict[str, tuple[int, int]]:
         return {"calls": (self.client.under_way, self.threads)}

@@ -30,6 +30,7 @@ from storage.sqlite import (
     cold,
     creating,
     idempotency_keys,
+    indexes,
     last_runs,
     locks,
     queries,
@@ -366,6 +367,10 @@ class SqliteDatabase(Database):
     def check_available(self) -> None:
         self.read("readyz")
         self._check_files()
+
+    def index_problem(self) -> str | None:
+        with translated:
+            return next(indexes.problems(self._alias), None)
 
     def in_use(self) -> dict[str, tuple[int, int]]:
         connection: Any = connections[self._alias]
