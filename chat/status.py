@@ -91,5 +91,5 @@ def _versions() -> dict[str, str]:
         "django": django.get_version(),
         "granian": version("granian"),
     }
-    library = getattr(connections["default"].Database, "sqlite_version", None)
+    library = getattr(getattr(connections["default"], "Database", None), "sqlite_version", None)
     return found if library is None else found | {"sqlite": library}

@@ -7,12 +7,18 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from chat.ingest import counts as intake_metrics  # noqa: F401  (registers its metrics)
+from chat.api import metrics as key_metrics  # noqa: F401  (registers its metrics)
+from chat.ingest import counts as intake_metrics  # noqa: F401  (as well)
 from chat.ingest.reasons import Reason
 from chat.management.commands import cache_audit
 from chat.metrics import maintenance
+from chat.metrics import resources  # noqa: F401  (as well)
 from chat.metrics.cache_servers import CacheServers
+from chat.metrics.histograms import Histograms
+from chat.metrics.store import Store
+from config import requests  # noqa: F401  (as well)
 from storage.cache import metrics as cache_metrics  # noqa: F401  (as well)
+from storage.dynamodb import metrics as dynamodb_metrics  # noqa: F401  (as well)
 from storage.rate_limits import metrics as limit_metrics  # noqa: F401  (as well)
 from storage.records.audit import Audit, Kind
 from tests.chat.processes import ROOT
@@ -27,7 +33,8 @@ OF_COMMANDS = {
 
 def metrics():
     """Name, type and meaning of all that this project counts."""
-    for registry in (REGISTRY, CacheServers(), *OF_COMMANDS.values()):
+    asked = Histograms(), CacheServers(), Store()
+    for registry in (REGISTRY, *asked, *OF_COMMANDS.values()):
         for metric in registry.collect():
             if metric.name.startswith("chat_") and not metric.name.endswith("_created"):
                 total = "_total" if metric.type == "counter" else ""
