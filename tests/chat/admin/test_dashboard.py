@@ -10,8 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from chat import usage
-from chat import operations
+from chat import operations, usage
 from chat.admin import dashboard
 from storage import get_storage
 from storage.accounts import intake

@@ -24,7 +24,8 @@ from tests.servers import wait_for
 LABELS = {
     "kind": {"interaction", "answer"},
     "result": {"hit", "miss", "waited", "busy", "done", "refused", "kept", "unchanged"},
-    "reason": {"unfit", "outdated", "missing", "unknown", "forbidden"} | {reason.label for reason in Reason},
+    "reason": {"unfit", "outdated", "missing", "unknown", "forbidden"}
+    | {reason.label for reason in Reason},
     "source": set(SOURCES),
     "limit": {"key", "address", "login", "busy"},
     "operation": set(OPERATIONS),
