@@ -35,6 +35,11 @@ class Lines(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname} {name} {message}", style="{")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. Another handler's formatter may have left a traceback in the record."""
+        record.exc_text = None
+        return super().format(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the library's)
         """Add the id of the request."""
         line = super().formatMessage(record)
