@@ -8,3 +8,5 @@ KEYS_REFUSED = Counter(
     "forbidden (it may not do this).",
     ["reason"],
 )
+for _reason in ("missing", "unknown", "forbidden"):
+    KEYS_REFUSED.labels(_reason)  # there from the start, so that the first one is an increase

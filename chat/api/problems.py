@@ -15,6 +15,7 @@ from rest_framework import exceptions as drf
 from rest_framework.views import set_rollback
 
 from chat.api.authentication import NO_KEY
+from chat.api.metrics import KEYS_REFUSED
 from chat.api.mistakes import Mistakes
 from chat.api.rate_limits import QuotaExceeded
 from chat.api.strays import stray_exporter
@@ -203,6 +204,7 @@ def _from_storage(error: Exception) -> Problem | None:
 def _from_framework(error: Exception) -> drf.APIException | None:
     match error:
         case drf.NotAuthenticated() if getattr(error, "auth_header", None) == "Api-Key":
+            KEYS_REFUSED.labels("missing").inc()
             error.detail = drf.ErrorDetail(NO_KEY, error.default_code)
             return error
         case drf.APIException():

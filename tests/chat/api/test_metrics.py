@@ -116,6 +116,18 @@ def test_reading_twice_is_a_miss_and_a_hit(client):
     assert moved == {"hit": 1, "miss": 1, "waited": 0, "busy": 0}
 
 
+def test_refused_keys_are_counted_by_reason(client, make_client):
+    wrong = {"Authorization": "Api-Key a.b"}
+    before = scraped(client)
+    Client().get(INTERACTIONS)
+    Client().get(INTERACTIONS, headers=wrong)
+    make_client("ada").get(INTERACTIONS)
+    after = scraped(client)
+    name = "chat_api_key_refusals_total"
+    for reason in ("missing", "unknown", "forbidden"):
+        assert after[name, reason] == before[name, reason] + 1
+
+
 def test_labels_tell_nothing_of_users_and_texts(client):
     secret = uuid4().hex
     record = new(user_id=secret, message=secret, response=secret, interaction_id=secret)
