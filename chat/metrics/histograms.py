@@ -7,7 +7,6 @@ Whoever is scraped adds what it has itself.
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 from prometheus_client import Metric
@@ -15,6 +14,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from chat.metrics.processes import folder_of_this_server
 from storage.telemetry.histograms import HISTOGRAMS, Histogram, Sums, together
 
 SUFFIX = ".histograms"
@@ -27,7 +27,7 @@ _decode = msgspec.json.Decoder(Written).decode
 
 def write_histograms() -> None:
     """Write those of this process for the others, if there may be any. Raises OSError."""
-    folder = _folder()
+    folder = folder_of_this_server()
     if folder is None:
         return
     found = {histogram.name: list(histogram.sums().items()) for histogram in HISTOGRAMS}
@@ -48,17 +48,11 @@ class Histograms(Collector):
 
 
 def _of_others() -> Iterator[Written]:
-    folder = _folder()
+    folder = folder_of_this_server()
     for file in folder.glob(f"*{SUFFIX}") if folder else ():
         if file.stem != str(os.getpid()):
             with suppress(OSError, msgspec.MsgspecError):
                 yield _decode(file.read_bytes())
-
-
-def _folder() -> Path | None:
-    """The folder of this server (see `chat.metrics.files`); None for a process on its own."""
-    path = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    return Path(path) if path else None
 
 
 def _family(histogram: Histogram, sums: Sums) -> Metric:

@@ -15,6 +15,11 @@ from storage.telemetry.counters import settle_all
 class _Processes(MultiProcessCollector):
     """The sum of the processes of this server that are running."""
 
+    @property
+    def folder(self) -> Path:
+        """Where they count."""
+        return Path(self._path)
+
     def collect(self) -> Iterator[Metric]:
         # Workers that were killed, or restarted by SIGHUP, leave such files.
         for file in Path(self._path).glob("gauge_live*.db"):
@@ -34,6 +39,14 @@ def of_this_server() -> Collector:
     except ValueError:  # not a server with several processes: this one counts in memory
         return REGISTRY
     return registry
+
+
+def folder_of_this_server() -> Path | None:
+    """The folder of this server (see `chat.metrics.files`); None for a process on its own."""
+    try:
+        return _Processes(None).folder
+    except ValueError:
+        return None
 
 
 def _runs(process_id: int) -> bool:
