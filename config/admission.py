@@ -25,6 +25,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from chat.api.problems import Unavailable
+from chat.current import has_read
 
 READINESS_CHECKS = 16
 """Readiness checks. Each waits for the store."""
@@ -90,6 +91,7 @@ class Room:
     """A number of places, which threads enter and leave."""
 
     def __init__(self, places: int) -> None:
+        self.places = places
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(places):
             self._free.put(None)
@@ -109,6 +111,11 @@ class Room:
     def leave(self) -> None:
         """Give a place back."""
         self._free.put(None)
+
+    @property
+    def in_use(self) -> int:
+        """How many places are taken."""
+        return self.places - self._free.qsize()
 
 
 class Queue(Room):
@@ -230,6 +237,11 @@ class Admission:
             if not self._forms_of[address]:
                 del self._forms_of[address]
 
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        """How many requests there are, and how many of them work; each with its limit."""
+        rooms = {"requests": self.requests, "work": self.work}
+        return {name: (room.in_use, room.places) for name, room in rooms.items()}
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """In this block, the thread waits for a client."""
@@ -259,7 +271,9 @@ class Admission:
         leave(places)
         try:
             with self.waiting():
-                return body.read(size)
+                found: bytes = body.read(size)
+            has_read(len(found))
+            return found
         finally:
             wait(places)
             self._api_bodies.leave()

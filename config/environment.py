@@ -155,6 +155,7 @@ def _words(text: str) -> list[str]:
 _CHOICES = {
     "environment": ("development", "staging", "test", "production"),
     "level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+    "log format": ("text", "json"),
 }
 """The types whose values are a closed list."""
 
@@ -197,6 +198,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
         "the code of a currency in ISO 4217: three capital letters, such as EUR",
     ),
     "level": (_one_of("level"), "DEBUG, INFO, WARNING or ERROR"),
+    "log format": (_one_of("log format"), "text or json"),
 }
 
 ENVIRONMENT = Variable(
@@ -418,7 +420,25 @@ CURRENCY = Variable(
     "USD",
     "The currency of the prices of models, and so of all costs: a code of ISO 4217.",
 )
-LOG_LEVEL = Variable("LOG_LEVEL", "level", "INFO", "The least severe level that is logged.")
+LOG_LEVEL = Variable(
+    "LOG_LEVEL",
+    "level",
+    "INFO",
+    "The least severe level that is logged. `INFO` has a line for each request, `WARNING` has not.",
+)
+LOG_FORMAT = Variable(
+    "LOG_FORMAT",
+    "log format",
+    "text",
+    "`text`, or `json`: each line of the log is an object.",
+)
+OTEL_EXPORTER_OTLP_ENDPOINT = Variable(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "endpoint",
+    "",
+    "Where traces of requests are sent by OTLP over HTTP, such as `http://127.0.0.1:4318`. Needs "
+    "`requirements/tracing.txt`. Empty: no traces.",
+)
 
 VARIABLES = [value for value in list(globals().values()) if isinstance(value, Variable)]
 

@@ -15,6 +15,7 @@ from django.utils.functional import lazy
 
 from config import environment as env
 
+VERSION = "0.2.0"
 ENVIRONMENT = env.ENVIRONMENT.value
 PRODUCTION = ENVIRONMENT == "production"
 DEVELOPMENT = ENVIRONMENT == "development"
@@ -158,6 +159,8 @@ RATE_LIMIT_PER_ADDRESS = env.RATE_LIMIT_PER_ADDRESS.value
 LOGIN_TRIES = env.LOGIN_TRIES.value
 ANSWER_LOOKUP = env.ANSWER_LOOKUP.value
 CACHE_TTL = env.CACHE_TTL.value
+LOG_FORMAT = env.LOG_FORMAT.value
+TRACES_ENDPOINT = env.OTEL_EXPORTER_OTLP_ENDPOINT.value
 CURRENCY = env.CURRENCY.value
 RETENTION_HOT_DAYS, RETENTION_TOTAL_DAYS = _retention()
 BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"
@@ -369,6 +372,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "usage", "description": "How much was used, and what it cost."},
         {"name": "users", "description": "Export or erase all that is stored about a user."},
         {"name": "ingest", "description": "What other tools send by themselves."},
+        {"name": "status", "description": "How the store is, for operators."},
     ],
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -390,8 +394,11 @@ REFUSED = [
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"()": "config.lines.Lines"},
+        "json": {"()": "config.lines.JsonLines"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.LOG_LEVEL.value},
     "filters": {
         "route": {"()": "config.logs.RouteInsteadOfPath"},
@@ -408,5 +415,7 @@ LOGGING = {
         "boto3": {"level": "WARNING"},
         "pynamodb": {"level": "WARNING"},
         "urllib3": {"level": "INFO"},
+        # Of the server's processes. It would write to standard output, in a format of its own.
+        "_granian": {"handlers": ["console"], "propagate": False},
     },
 }

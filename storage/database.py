@@ -37,6 +37,7 @@ from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub
 from storage.records.words import Phrase
+from storage.telemetry.calls import measure
 
 Read = Callable[[str], ChatInteraction | None]
 """Returns the hot interaction with an id, or None."""
@@ -87,6 +88,9 @@ class Database(ABC):
     kind: str
     """The name of the storage that operators see: `LocalStorage`, `CloudStorage`."""
 
+    backend: str
+    """Its name in metrics: `sqlite`, `dynamodb`."""
+
     threads: int
     """How many calls may run at the same time."""
 
@@ -98,6 +102,10 @@ class Database(ABC):
 
     holds_accounts: bool = False
     """Whether it is also the SQL database with API keys and staff accounts."""
+
+    def __init_subclass__(cls) -> None:
+        """Measure the calls of every backend."""
+        measure(cls)
 
     # Hot interactions.
 
@@ -463,12 +471,20 @@ class Database(ABC):
     def check_available(self) -> None:
         """Raises StorageUnavailable if interactions cannot be read now."""
 
+    def index_problem(self) -> str | None:
+        """What is wrong with an index that lists need, or None. Must cost next to nothing."""
+        return None
+
     def startup_problem(self) -> str | None:
         """What an operator must put right before the first read, with the remedy; or None.
 
         Also None if the database does not answer for now, which passes by itself.
         """
         return None
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        """How much of what is limited is in use now, and the limit: such as connections."""
+        return {}
 
     def describe(self) -> dict[str, str | int]:
         """Where it is and, if that can be told, its size: for operators."""

@@ -26,6 +26,7 @@ from storage.archive.archive import configured_archive
 from storage.models import ApiKey, AuditEntry, ChatInteraction
 from storage.sqlite import text_index
 from storage.startup import selection
+from storage.startup.availability import LOOKS
 
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
 pytest.register_assert_rewrite("tests.contract", "tests.storage.archive")
@@ -209,6 +210,7 @@ def _fresh_memory():
     """No test sees what another one has left in this process's memory."""
     cache.clear()
     api_keys.forget()
+    LOOKS.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from chat.api.schema import (
     Interaction,
     InteractionPage,
     SearchPage,
+    StoreStatus,
     UsageReport,
     body,
     responses,
@@ -281,4 +282,12 @@ get_usage = extend_schema(
         ),
     ],
     responses=responses(READING, {200: (UsageReport, "The usage.")}),
+)
+get_status = extend_schema(
+    operation_id="get_status",
+    tags=["status"],
+    summary="What runs here, and how it is",
+    description="For operators: staff who may view interactions, and service-wide API keys. "
+    "Whether a load balancer should send requests here is what `/readyz` says.",
+    responses=responses(READING, {200: (StoreStatus, "The status.")}),
 )

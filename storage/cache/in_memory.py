@@ -118,6 +118,9 @@ class InMemoryCache(Cache):
         value: str | None = self._values.get(keys.string_key(key))
         return value
 
+    def state(self) -> str:
+        return "memory"
+
     def set_string(self, key: str, value: str, ttl: int) -> None:
         self._knows_erasures()  # or an earlier erasure, noticed later, would delete this string
         self._values.set(keys.string_key(key), value, ttl)

@@ -47,6 +47,9 @@ class LeasedCache(Cache):
         """The circuit breakers of the server. Whoever else asks it shares them."""
         return self._strings.guards
 
+    def state(self) -> str:
+        return "away" if self.guards.are_open else "redis"
+
     def get_stored(self, interaction_id: str, read: ReadStored) -> Stored | None:
         return self.through.get(_ById(self, interaction_id, read))
 

@@ -26,6 +26,7 @@ from storage.dynamodb import (
     locks,
     saves,
     shards,
+    table,
     usage_recount,
     writes,
 )
@@ -53,6 +54,7 @@ class DynamoDBDatabase(Database):
     """Keeps interactions in the table of `client`, with at most `threads` calls at a time."""
 
     kind = "CloudStorage"
+    backend = "dynamodb"
     index_lag_seconds = 1.0
 
     def __init__(self, client: Client, threads: int) -> None:
@@ -265,6 +267,12 @@ class DynamoDBDatabase(Database):
                 return advice.advice(error)
             logger.warning("Starting, although %s", error)
         return None
+
+    def index_problem(self) -> str | None:
+        return table.index_problem(self.client)
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        return {"calls": (self.client.under_way, self.threads)}
 
     def describe(self) -> dict[str, str | int]:
         return {"table": self.client.table}  # `dynamodb_table describe` shows more

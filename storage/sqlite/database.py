@@ -30,12 +30,14 @@ from storage.sqlite import (
     cold,
     creating,
     idempotency_keys,
+    indexes,
     last_runs,
     locks,
     queries,
     scrubbed_database,
     searches,
     space,
+    turns,
     usage,
     wal,
 )
@@ -53,6 +55,7 @@ class SqliteDatabase(Database):
     """Keeps interactions in the SQL database `alias`, whose engine is `storage.sqlite`."""
 
     kind = "LocalStorage"
+    backend = "sqlite"
     holds_accounts = True
     examined_at_most = searches.EXAMINED_AT_MOST
 
@@ -364,6 +367,16 @@ class SqliteDatabase(Database):
     def check_available(self) -> None:
         self.read("readyz")
         self._check_files()
+
+    def index_problem(self) -> str | None:
+        with translated:
+            return next(indexes.problems(self._alias), None)
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        connection: Any = connections[self._alias]
+        lent = 0 if connection.pool is None else connection.pool.lent
+        writers = turns.number(str(connection.settings_dict["NAME"]))
+        return {"connections": (lent, self.threads), "writers": (writers, 1)}
 
     def describe(self) -> dict[str, str | int]:
         described = space.describe(connections[self._alias].settings_dict["NAME"])

@@ -94,6 +94,11 @@ def bring_up_to_date(alias: str = "default") -> None:
         migrate_under_lock(alias)
 
 
+def is_up_to_date(alias: str = "default") -> bool:
+    """Whether every migration of this version is applied. Those of a later one may be, too."""
+    return _on_disk() <= _applied(alias)
+
+
 def announce_long_waits(alias: str = "default") -> None:
     """Log what missing migrations will take, if others have to wait long for them."""
     from django.db.migrations.executor import MigrationExecutor

@@ -61,6 +61,7 @@ class DictionaryDatabase(Database):
     """Keeps copies of interactions, under one lock. The methods stand in `Database`'s order."""
 
     kind = "DictionaryStorage"
+    backend = "dictionary"
     threads = 4
 
     def __init__(self) -> None:

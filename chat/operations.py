@@ -1,4 +1,4 @@
-"""Whether the store is well: what the first page shows besides usage."""
+"""Whether the store is well, for the admin's first page, the API's status and the metrics."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from chat.ingest.summary import summary
 from chat.maintenance.policy import Policy
 from chat.maintenance.status import OVERDUE
-from chat.metrics.cache import CacheUse, cache_use
 from storage import get_storage
 from storage.accounts import usage
 from storage.accounts.usage import Ages, Tiers
@@ -54,12 +53,6 @@ def tiers(now: datetime) -> Tiers:
         Ages(due.archive_until.date(), due.cutoff.date()),
         Ages(late.archive_until.date(), late.cutoff.date()),
     )
-
-
-def cache() -> CacheUse:
-    """How this server's cache is used."""
-    get_storage()  # its metrics exist only once it has been made
-    return cache_use()
 
 
 def runs() -> list[RunShown]:
