@@ -19,6 +19,7 @@ from storage.models import ApiKey, ApiKeyUse, ForgottenUser
 from storage.sql_errors import translated
 from storage.sqlite import scrubbing
 from storage.sqlite.statements import Statements
+from storage.vendors import is_postgresql
 
 REMEMBERED_FOR = timedelta(days=2)
 """DynamoDB's streams know what was before for half of that."""
@@ -121,7 +122,9 @@ def scrub(alias: str = "default", check_time: Callable[[], None] = lambda: None)
     """Leave no bytes in the database's files of rows that were deleted before this call.
 
     Not needed if this is also the database with the interactions (`Database.holds_accounts`): then
-    its own `scrub` does it. Raises as that does.
+    its own `scrub` does it. Raises as that does. PostgreSQL has VACUUM, and receipts say so.
     """
+    if is_postgresql(alias):
+        return
     with translated:
         scrubbing.scrub(Statements(alias), datetime.now(UTC), check_time)
