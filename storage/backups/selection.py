@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ELSEWHERE = (
     "The SQL database is in PostgreSQL, which this command neither backs up nor restores: use its "
-    "provider's backups, or pg_dump and pg_restore (docs/how-to/postgresql.md)."
+    "provider's backups, or pg_dump and pg_restore, and then restore --erase-again."
 )
 
 IN_POSTGRESQL = "PostgreSQL: rows until VACUUM, write-ahead log, backups"

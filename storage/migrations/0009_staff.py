@@ -99,7 +99,7 @@ class Migration(migrations.Migration):
                     ), 0) THEN
                         RETURN OLD;
                     END IF;
-                    RAISE EXCEPTION 'the audit log is append-only';
+                    RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = '23001';
                 END $$
                 """,
                 """

@@ -3,6 +3,7 @@
 psycopg's pool can check each connection before it lends it. That costs a round trip, and after a
 restart of the server it waits 1, 2, 4 ... seconds between dead connections. Here a connection that
 the server has closed is recognised by its socket, for nothing, and the next one is taken at once.
+What reads is repeated once if the server ends in the middle of it.
 
 What a session remembers (SET, LISTEN, locks of `pg_advisory_lock`) would reach the next user of its
 connection. So nothing here uses any of that: only `SET LOCAL` and locks of a transaction.
@@ -12,12 +13,13 @@ closed before a fork, and what another thread uses at that moment is only forgot
 """
 
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import psycopg
 from django.db import connections
 from django.db.backends.postgresql import base
-from django.db.utils import DatabaseErrorWrapper
+from django.db.utils import DatabaseErrorWrapper, OperationalError
 from django.utils.functional import cached_property
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -80,12 +82,33 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """What turns psycopg's errors into Django's, without what they tell of rows."""
         return FirstLine(self)
 
+    def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
+        super().__init__(settings_dict, alias)
+        self.execute_wrappers.append(_once_more)
+
     def forget(self) -> None:
         """Drop a connection that belongs to the parent process, without closing it."""
         _parents.append(self.connection)
         self.connection = None
         self.in_atomic_block = False
         self.savepoint_ids.clear()
+
+
+def _once_more(
+    execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Wraps what Django's cursors execute: what reads is repeated if the server ended meanwhile."""
+    connection, cursor = context["connection"], context["cursor"]
+    try:
+        return execute(sql, params, many, context)
+    except OperationalError:
+        is_read = sql.startswith("SELECT") and not connection.in_atomic_block
+        if not (is_read and isinstance(cursor.cursor, base.Cursor) and cursor.connection.closed):
+            raise
+    connection.close()
+    connection.ensure_connection()
+    cursor.cursor = connection.create_cursor()
+    return execute(sql, params, many, context)
 
 
 def close_pools() -> None:
