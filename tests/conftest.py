@@ -3,6 +3,7 @@
 What only tests of DynamoDB, S3 or Redis need is imported by their fixtures: it takes half a second.
 """
 
+import functools
 import gc
 import os
 import signal
@@ -236,13 +237,16 @@ def key_uses(monkeypatch):
 def pytest_generate_tests(metafunc):
     """A module marked `every_backend` runs on each; a test marked `on_sqlite` only there.
 
-    What is marked `every_sql` runs with accounts in SQLite, and in PostgreSQL.
+    What is marked `every_sql` runs with accounts in SQLite, and in PostgreSQL; `exhaustive=True`
+    if the latter is only for `make test-all`.
     """
     marked = metafunc.definition.get_closest_marker
     if marked("every_backend") and not marked("on_sqlite"):
         metafunc.parametrize("backend", ["sqlite", "dynamodb"], indirect=True)
-    if marked("every_sql") and not marked("on_sqlite"):
-        metafunc.parametrize("sql_database", ["sqlite", "postgresql"], indirect=True)
+    if (sql := marked("every_sql")) and not marked("on_sqlite"):
+        marks = pytest.mark.exhaustive if sql.kwargs.get("exhaustive") else ()
+        databases = ["sqlite", pytest.param("postgresql", marks=marks)]
+        metafunc.parametrize("sql_database", databases, indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -273,9 +277,14 @@ def migrated_postgresql(postgresql_server, django_db_blocker):
     from tests import postgresql
 
     name = postgresql_server.create()
-    with override_settings(DATABASE_ROUTERS=["storage.startup.router.NoInteractions"]):
-        with django_db_blocker.unblock(), postgresql.as_default(postgresql_server.url(name)):
-            schema.migrate_under_lock()
+    with (
+        override_settings(DATABASE_ROUTERS=["storage.startup.router.NoInteractions"]),
+        django_db_blocker.unblock(),
+        postgresql.as_default(postgresql_server.url(name)),
+    ):
+        # Two at once, as when two machines start: one of them waits.
+        migrated = postgresql.in_threads(2, schema.migrate_under_lock)
+    assert migrated == [None, None], migrated
     postgresql_server.empty(name)
     return name
 
@@ -291,10 +300,26 @@ def in_postgresql(postgresql_server, migrated_postgresql, transactional_db):
 
 
 @pytest.fixture(autouse=True)
-def sql_database(request):
-    """Which SQL database there is: SQLite, or PostgreSQL in modules that are marked `every_sql`."""
+def sql_database(request, monkeypatch, backend):
+    """Which SQL database there is: SQLite, or PostgreSQL in what is marked `every_sql`.
+
+    Interactions are then in DynamoDB, which is started if a test needs them.
+    """
     if getattr(request, "param", "sqlite") == "postgresql":
         request.getfixturevalue("in_postgresql")
+        if selection._storage_of is _SQLITE:
+
+            @functools.cache
+            def cloud(process_id):
+                from tests import clouds
+
+                model = request.getfixturevalue("dynamodb_model")
+                return clouds.make_storage(model, DummyCache("", {}))
+
+            monkeypatch.setattr(selection, "_storage_of", cloud)
+
+
+_SQLITE = selection._storage_of
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -194,3 +195,25 @@ def as_default(url: str) -> Iterator[None]:
         close_pools()
         connections.settings["default"] = configured
         connections["default"] = held
+
+
+def in_threads(count: int, work: Callable[[], Any]) -> list[Any]:
+    """Run `work` in so many threads at once; returns what each returned or raised."""
+    found: list[Any] = []
+    together = threading.Barrier(count)
+
+    def run() -> None:
+        together.wait()
+        try:
+            found.append(work())
+        except Exception as error:
+            found.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found

@@ -1,1 +1,1 @@
-"""The SQL database in PostgreSQL: the pool, the errors, migrations, and writers on many machines."""
+"""The SQL database in PostgreSQL: the pool, errors, migrations, and writers on many machines."""

@@ -18,7 +18,7 @@ from storage.accounts.intake import Count
 from storage.dynamodb import usage_rows
 from storage.models import ApiKey, ApiKeyUse, StreamPosition, UsageOfUser, UsageRebuild
 from storage.vendors import lock_until_commit
-from tests.storage.postgresql.test_engine import in_threads
+from tests.postgresql import in_threads
 
 pytestmark = pytest.mark.usefixtures("in_postgresql")
 
@@ -204,5 +204,3 @@ def is_free():
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock_number("a name")])
         return cursor.fetchone()[0]
-
-
