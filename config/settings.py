@@ -237,6 +237,9 @@ STORAGES = {
     "archive": _archive(),
 }
 
+# The format in which accounts move to another SQL database.
+SERIALIZATION_MODULES = {"exact": "storage.accounts.exact_json"}
+
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
