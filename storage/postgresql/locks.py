@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from django.db import connections
@@ -15,16 +16,25 @@ MIGRATIONS = "migrations"
 def migration_lock(alias: str) -> Iterator[None]:
     """Until the block ends, no other process on any machine is in it.
 
-    On a connection of its own: that of the pool would take the lock on to its next user. The server
-    releases it when the process dies. Raises django.db.OperationalError.
+    The server releases the lock when the process dies. Raises django.db.OperationalError.
+    """
+    with connected(alias) as connection:
+        with connections[alias].wrap_database_errors:
+            connection.execute("SET statement_timeout = 0")  # another one may take its time
+            connection.execute("SET lock_timeout = 0")
+            connection.execute("SELECT pg_advisory_lock(%s)", [lock_number(MIGRATIONS)])
+        yield
+
+
+@contextmanager
+def connected(alias: str) -> Iterator["psycopg.Connection[Any]"]:
+    """A connection beside the pool, which would take what a session remembers to the next user.
+
+    Raises django.db.OperationalError at once, with the reason, if there is none to be had.
     """
     wrapper = connections[alias]
     with wrapper.wrap_database_errors:
         parameters = wrapper.get_connection_params() | {"autocommit": True}
         connection = psycopg.connect(**parameters)
     with connection:
-        with wrapper.wrap_database_errors:
-            connection.execute("SET statement_timeout = 0")  # another one may take its time
-            connection.execute("SET lock_timeout = 0")
-            connection.execute("SELECT pg_advisory_lock(%s)", [lock_number(MIGRATIONS)])
-        yield
+        yield connection
