@@ -9,8 +9,10 @@ from unittest import mock
 import psycopg
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 
+from config import databases
 from storage.exceptions import StorageFull, StorageUnavailable
 from storage.models import ModelPrice
 from storage.postgresql import base, url
@@ -276,6 +278,11 @@ class TestUrl:
         with pytest.raises(ValueError, match=r"^$") as caught:
             url.database(wrong)
         assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+    def test_without_psycopg_a_start_says_what_to_install(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(databases, "find_spec", lambda name: None)
+        with pytest.raises(ImproperlyConfigured, match=r"-r requirements/production\.txt$"):
+            databases.sql_database("postgres://h/d", tmp_path, "production")
 
     def test_tls_that_the_server_lacks_is_refused(self, in_postgresql):
         address = in_postgresql.url("postgres") + "?sslmode=require"

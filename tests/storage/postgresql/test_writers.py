@@ -68,11 +68,13 @@ def test_counts_of_many_add_up_and_nobody_is_in_anothers_way():
 
 
 def test_one_of_many_tells_of_what_was_left_out():
-    intake.add([Count(NOW, "otlp", "no text", 3, NOW)])
-    told = in_threads(
-        4, lambda: intake.tell("otlp", NOW, {"no text"}, NOW, timedelta(hours=1)).is_due
-    )
-    assert sorted(told) == [False, False, False, True]
+    def tell():
+        return intake.tell("otlp", hour, {"no text"}, hour, timedelta(hours=1)).is_due
+
+    for number in range(15):
+        hour = NOW + timedelta(hours=3 * number)
+        intake.add([Count(hour, "otlp", "no text", 3, hour)])
+        assert sorted(in_threads(4, tell)) == [False, False, False, True]
 
 
 def test_uses_of_keys_add_up():
