@@ -65,7 +65,7 @@ def move(rounds: Rounds, interactions: Sequence[ChatInteraction], segments: Segm
             return False
         segment = segment_of(segments, interaction.interaction_id)
         stub = items.to_stub_item(interaction, segment, items.new_version())
-        only_if = condition(expressions.SAME_VERSION, expected=stored["version"]["S"])
+        only_if = condition(expressions.SAME_VERSION, expected=items.version_of(stored))
         return _put(rounds.client, stub, only_if)
 
     return rounds.compared(move_one, interactions)
@@ -105,13 +105,17 @@ def complete(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: s
     """See `Database.complete_stubs`."""
 
     def complete_one(interaction: ChatInteraction, stored: Item | None) -> bool:
-        if stored is None or "model_used" in stored or stored["archived_in"]["S"] != segment:
+        if (
+            stored is None
+            or items.model_of(stored) is not None
+            or stored["archived_in"]["S"] != segment
+        ):
             return False
         stub = items.to_stub_item(interaction, segment, items.new_version())
         return _put(
             rounds.client,
             stub,
-            condition(expressions.SAME_VERSION, expected=stored["version"]["S"]),
+            condition(expressions.SAME_VERSION, expected=items.version_of(stored)),
         )
 
     rounds.compared(complete_one, interactions)
@@ -127,5 +131,5 @@ def _put(client: Client, item: Item, only_if: dict[str, Any]) -> bool:
     try:
         client.call("PutItem", Item=item, **only_if)
     except ConditionFailed as failure:
-        return failure.item is not None and failure.item.get("version") == item["version"]
+        return failure.item is not None and failure.item.get("v") == item["v"]
     return True

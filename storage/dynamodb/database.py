@@ -98,7 +98,7 @@ class DynamoDBDatabase(Database):
                 return None
             apply_changes(interaction, changes)
             before_commit(interaction)
-            if self._complete(interaction, expected=item["version"]["S"]):
+            if self._complete(interaction, expected=items.version_of(item)):
                 return interaction
             if not pauses.wait():
                 raise writes.contended()
@@ -111,7 +111,7 @@ class DynamoDBDatabase(Database):
                 return False
             if user_id not in (None, item["user_id"]["S"]):
                 return False
-            if self._remove(interaction_id, item["version"]["S"]):
+            if self._remove(interaction_id, items.version_of(item)):
                 return True
             if not pauses.wait():
                 raise writes.contended()
@@ -150,7 +150,9 @@ class DynamoDBDatabase(Database):
         return lists.count_oldest(self.client, until, at_most)
 
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
-        only_if = condition(expressions.CREATED_UNTIL, until=format_time(until))
+        only_if = condition(
+            expressions.CREATED_UNTIL, until=format_time(until) + expressions.AFTER_TIME
+        )
         return self._rounds.delete(interactions, only_if)
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
@@ -306,7 +308,7 @@ class DynamoDBDatabase(Database):
                 **expressions.update(completion, only_if),
             )
         except ConditionFailed as failure:
-            if failure.item is not None and failure.item["version"] == completion["version"]:
+            if failure.item is not None and failure.item.get("v") == completion["v"]:
                 return True
             if failure.repeated:
                 raise writes.unknown() from failure

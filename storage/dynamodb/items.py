@@ -1,7 +1,10 @@
 """Converts interactions to items of DynamoDB and back: `{"user_id": {"S": "ada"}, ...}`.
 
-PynamoDB's own conversion of a page of 50 takes longer than the rest of the read, and only strings
-and integers are needed here. A test checks that both produce the same attributes.
+PynamoDB's own conversion of a page of 50 takes longer than the rest of the read, and only strings,
+integers and one binary are needed here. A test checks that both produce the same attributes.
+
+What is no key has a short name in an item, as the mirror says. Items that were written before have
+long names (OLD_NAMES), and are read for ever. Any write makes an item one of today's.
 """
 
 import base64
@@ -9,17 +12,17 @@ import hashlib
 import math
 import secrets
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from storage import expiry
+from storage.dynamodb.texts import PACKED, PLAIN, pack_texts, unpack_texts
 from storage.models import ChatInteraction
-from storage.models.interaction import COMPLETED_FIELDS
 from storage.records.json import Record, format_time, from_record
 from storage.records.stubs import Stub
 
 Item = dict[str, dict[str, Any]]
-"""Maps attribute names to values with their type: S is a string, N a number."""
+"""Maps attribute names to values with their type: S is a string, N a number, B a binary."""
 
 SHARDS = 4
 """Parts of the index of all users' interactions. Each part takes 1,000 writes a second.
@@ -30,31 +33,45 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-
 ANSWER_ATTRIBUTES = ("question", "answer")
 """Attributes that only an interaction with a response has."""
 
+OLD_NAMES = (
+    "model_used",
+    "input_tokens",
+    "output_tokens",
+    "created_at",
+    "updated_at",
+    "version",
+    "saved_as",
+)
+"""Attributes of interactions that were written before names were short. Stubs have `created_at`."""
+
+MAY_BE_ABSENT = (PACKED, *PLAIN, *ANSWER_ATTRIBUTES, *OLD_NAMES)
+"""What an interaction does not have in each form, and so must be removed when it is rewritten."""
+
+_COMPLETED = (PACKED, *PLAIN, "m", "i", "o", "u", "v", *ANSWER_ATTRIBUTES)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
 SORT_KEY_BYTES = 1024
 """DynamoDB's limit for a sort key."""
 
 
 def to_item(interaction: ChatInteraction, version: str) -> Item:
-    """Returns all attributes of an interaction."""
+    """Returns all attributes of an interaction. Its `created_at` is in its position."""
     created_at = format_time(interaction.created_at)
-    updated_at = interaction.updated_at
     item = {
         "interaction_id": {"S": interaction.interaction_id},
         "user_id": {"S": interaction.user_id},
-        "message": {"S": interaction.message},
-        "response": {"S": interaction.response},
-        "model_used": {"S": interaction.model_used},
-        "input_tokens": {"N": str(interaction.input_tokens)},
-        "output_tokens": {"N": str(interaction.output_tokens)},
-        "created_at": {"S": created_at},
-        "updated_at": {
-            "S": created_at if updated_at == interaction.created_at else format_time(updated_at)
-        },
+        **pack_texts(interaction.message, interaction.response),
+        "m": {"S": interaction.model_used},
+        "i": {"N": str(interaction.input_tokens)},
+        "o": {"N": str(interaction.output_tokens)},
+        "u": {"N": str((interaction.updated_at - _EPOCH) // _MICROSECOND)},
         "position": {"S": _sort_key(created_at, interaction.interaction_id)},
         "shard": {"S": shard(interaction.interaction_id)},
         "expires_at": {"N": str(math.ceil(interaction.created_at.timestamp() + _lifetime()))},
-        "version": {"S": version},
-        "saved_as": {"S": version},
+        "v": {"S": version},
+        "s": {"S": version},
     }
     if interaction.response:
         item |= _answer(interaction, created_at)
@@ -67,25 +84,51 @@ def to_interaction(item: Item) -> ChatInteraction:
 
 
 def to_record(item: Item) -> Record:
-    """Returns the record in an item. Both have the same text for times."""
+    """Returns the record in an item of either form. Raises DamagedItem."""
+    message, response = unpack_texts(item)
+    model, inputs, outputs = ("m", "i", "o") if "m" in item else OLD_NAMES[:3]
     return {
         "interaction_id": item["interaction_id"]["S"],
         "user_id": item["user_id"]["S"],
-        "message": item["message"]["S"],
-        "response": item["response"]["S"],
-        "model_used": item["model_used"]["S"],
-        "input_tokens": int(item["input_tokens"]["N"]),
-        "output_tokens": int(item["output_tokens"]["N"]),
-        "created_at": item["created_at"]["S"],
-        "updated_at": item["updated_at"]["S"],
+        "message": message,
+        "response": response,
+        "model_used": item[model]["S"],
+        "input_tokens": int(item[inputs]["N"]),
+        "output_tokens": int(item[outputs]["N"]),
+        "created_at": created_at(item),
+        "updated_at": _updated_at(item),
     }
 
 
 def to_completion(interaction: ChatInteraction, version: str) -> Item:
-    """Returns the attributes that `update_interaction` changes."""
+    """Returns what a change of an interaction sets, the rest of the short names included."""
     item = to_item(interaction, version)
-    changed = (*COMPLETED_FIELDS, "updated_at", "version", *ANSWER_ATTRIBUTES)
-    return {name: item[name] for name in changed if name in item}
+    return {name: item[name] for name in _COMPLETED if name in item}
+
+
+def created_at(item: Item) -> str:
+    """Returns when the interaction in an item was created, or the one in the place of a stub."""
+    if "position" in item:
+        return str(item["position"]["S"].partition("#")[0])
+    return str(item["created_at"]["S"])
+
+
+def version_of(item: Item) -> str:
+    """Returns the version of an interaction or a stub."""
+    return str((item.get("v") or item["version"])["S"])
+
+
+def model_of(item: Item) -> str | None:
+    """Returns the model of an interaction or a stub; None for a stub of before 0.3."""
+    found = item.get("m") or item.get("model_used")
+    return None if found is None else str(found["S"])
+
+
+def _updated_at(item: Item) -> str:
+    if "u" not in item:
+        return str(item["updated_at"]["S"])
+    updated_at = _EPOCH + timedelta(microseconds=int(item["u"]["N"]))
+    return f"{updated_at.isoformat(timespec='microseconds')[:-6]}Z"  # format_time takes twice that
 
 
 def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> Item:
@@ -94,16 +137,19 @@ def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> It
     The model is for the roll-ups of usage, once the stub goes.
     """
     item = to_item(interaction, version)
-    kept = ("interaction_id", "created_at", "expires_at", "version", "model_used")
-    return {name: item[name] for name in kept} | {"archived_in": {"S": segment}}
+    kept = ("interaction_id", "expires_at", "v", "m")
+    return {name: item[name] for name in kept} | {
+        "created_at": {"S": created_at(item)},
+        "archived_in": {"S": segment},
+    }
 
 
 def to_stub(item: Item) -> Stub | None:
     """Returns the stub in an item, or None if the item is an interaction."""
     if "archived_in" not in item:
         return None
-    created_at = datetime.fromisoformat(item["created_at"]["S"])
-    return Stub(item["interaction_id"]["S"], created_at, item["archived_in"]["S"])
+    created = datetime.fromisoformat(created_at(item))
+    return Stub(item["interaction_id"]["S"], created, item["archived_in"]["S"])
 
 
 def question(user_id: str, message: str) -> str:
@@ -125,7 +171,7 @@ def new_version() -> str:
 
 def has_expired(item: Item) -> bool:
     """Whether the interaction in an item has expired."""
-    return item["created_at"]["S"] <= cutoff()
+    return created_at(item) <= cutoff()
 
 
 def cutoff() -> str:
