@@ -50,6 +50,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     _connection_pools: ClassVar[dict[str, ConnectionPool[Lent]]] = {}
 
+    def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
+        super().__init__(settings_dict, alias)
+        self.execute_wrappers.append(_once_more)
+
+    @classmethod
+    def take_pools(cls) -> list[ConnectionPool[Lent]]:
+        """Returns the pools of this process, which will make others when it needs some."""
+        pools = cls._connection_pools
+        return [pools.pop(alias) for alias in list(pools)]
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> Lent:
         """Borrow a connection that the server has not closed.
 
@@ -82,10 +92,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """What turns psycopg's errors into Django's, without what they tell of rows."""
         return FirstLine(self)
 
-    def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
-        super().__init__(settings_dict, alias)
-        self.execute_wrappers.append(_once_more)
-
     def forget(self) -> None:
         """Drop a connection that belongs to the parent process, without closing it."""
         _parents.append(self.connection)
@@ -116,16 +122,14 @@ def close_pools() -> None:
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper) and not connection.in_atomic_block:
             connection.close()
-    pools = DatabaseWrapper._connection_pools
-    for alias in list(pools):
-        pools.pop(alias).close()
+    for pool in DatabaseWrapper.take_pools():
+        pool.close()
 
 
 def _forget_parent() -> None:
     global _breaker
     _breaker = CircuitBreaker(WAIT_SECONDS)
-    _parents.append(dict(DatabaseWrapper._connection_pools))
-    DatabaseWrapper._connection_pools.clear()
+    _parents.append(DatabaseWrapper.take_pools())
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper):
             connection.forget()
