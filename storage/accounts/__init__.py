@@ -18,7 +18,7 @@ from storage.archive.pseudonyms import pseudonym
 from storage.models import ApiKey, ApiKeyUse, ForgottenUser
 from storage.models.usage import ROLL_UPS_OF_USERS
 from storage.sql_errors import translated
-from storage.sqlite import scrubbing
+from storage.sqlite import scrubbed_database
 from storage.sqlite.statements import Statements
 from storage.vendors import is_postgresql, lock_until_commit
 
@@ -129,4 +129,4 @@ def scrub(alias: str = "default", check_time: Callable[[], None] = lambda: None)
     if is_postgresql(alias):
         return
     with translated:
-        scrubbing.scrub(Statements(alias), datetime.now(UTC), check_time)
+        scrubbed_database.scrub(Statements(alias), datetime.now(UTC), check_time)

@@ -71,12 +71,14 @@ def move(rounds: Rounds, interactions: Sequence[ChatInteraction], segments: Segm
     return rounds.compared(move_one, interactions)
 
 
-def bring_back(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str) -> int:
-    """See `Database.return_from_cold`."""
+def bring_back(
+    rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str, shards: int
+) -> int:
+    """See `Database.return_from_cold`. They go to `shards`, as new ones do."""
     only_if = condition(expressions.STUB_OF, segment=segment)
 
     def bring_one_back(interaction: ChatInteraction) -> bool:
-        item = items.to_item(interaction, items.new_version())
+        item = items.to_item(interaction, items.new_version(), shards)
         return _put(rounds.client, item, only_if)
 
     return sum(rounds.sum(bring_one_back, part) for part in batched(interactions, AT_ONCE))

@@ -17,6 +17,7 @@ from storage.dynamodb import (
     answers,
     batches,
     cold,
+    everyones,
     expressions,
     idempotency_keys,
     items,
@@ -24,6 +25,7 @@ from storage.dynamodb import (
     lists,
     locks,
     saves,
+    shards,
     usage_recount,
     writes,
 )
@@ -57,8 +59,9 @@ class DynamoDBDatabase(Database):
         self.client = client
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dynamodb")
-        # Two of the calls stay for others, whatever comes in batches.
+        # Two of the calls stay for others, whatever comes in batches or goes to many shards.
         self._batches = ThreadPoolExecutor(max(threads - 2, 1), thread_name_prefix="batches")
+        self.shards = shards.Shards(client, self._batches)
         self._rounds = Rounds(client, self._executor)
         self._usage = UsageFollower(client)
 
@@ -67,19 +70,20 @@ class DynamoDBDatabase(Database):
         return None if item is None else items.to_interaction(item)
 
     def save(self, interaction: ChatInteraction) -> None:
-        saves.upsert(self.client, interaction)
+        saves.upsert(self.client, interaction, self.shards.to_write())
 
     def create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        item = items.to_item(interaction, items.new_version())
+        item = items.to_item(interaction, items.new_version(), self.shards.to_write())
         if idempotency is not None:
             return self._create_once(interaction, item, idempotency)
         found, created = saves.put_or_find(self.client, item)
         return interaction if created else writes.same(interaction, found), created
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
-        return saves.create_many(self.client, interactions, self._batches)
+        into = self.shards.to_write()
+        return saves.create_many(self.client, interactions, into, self._batches)
 
     def update(
         self,
@@ -118,15 +122,21 @@ class DynamoDBDatabase(Database):
 
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         pauses = Pauses()
-        entries = lists.entries(self.client, wanted, pauses)
+        if wanted.user_id is None:
+            entries = self._everyones().newest(wanted, pauses)
+        else:
+            entries = lists.of_user(self.client, wanted, pauses)
         found: list[Record] = []
         while True:
-            missing = min(wanted.limit + 1 - len(found), batches.READ_LIMIT)
+            missing = min(wanted.limit - len(found), batches.READ_LIMIT)
             page = list(islice(entries, missing))
             found += self._records_of(page, wanted.user_id, pauses)
             kept, more = wanted.cut(found)
             if more or not page:
                 return kept, more
+            if len(found) == wanted.limit:
+                # Whether the next one is still there is found out by whoever asks for it.
+                return kept, next(entries, None) is not None
 
     def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
         pauses = Pauses()
@@ -144,10 +154,10 @@ class DynamoDBDatabase(Database):
         return None
 
     def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
-        return lists.oldest_interactions(self.client, until, limit, after)
+        return self._everyones().oldest_interactions(until, limit, after)
 
     def count_oldest(self, until: datetime, at_most: int) -> int:
-        return lists.count_oldest(self.client, until, at_most)
+        return self._everyones().count_oldest(until, at_most)
 
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         only_if = condition(
@@ -179,7 +189,7 @@ class DynamoDBDatabase(Database):
         return cold.move(self._rounds, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        return cold.bring_back(self._rounds, interactions, segment)
+        return cold.bring_back(self._rounds, interactions, segment, self.shards.to_write())
 
     def adopt(
         self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
@@ -258,6 +268,10 @@ class DynamoDBDatabase(Database):
 
     def describe(self) -> dict[str, str | int]:
         return {"table": self.client.table}  # `dynamodb_table describe` shows more
+
+    def _everyones(self) -> everyones.Everyones:
+        """The index of everyone's interactions, with all shards that may have some by now."""
+        return everyones.Everyones(self.client, self.shards.to_read(), self._batches)
 
     def _item(self, interaction_id: str) -> Item | None:
         """The item, read consistently. It may be a stub, or have expired."""
