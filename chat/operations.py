@@ -9,7 +9,7 @@ from chat.maintenance.status import OVERDUE
 from storage import get_storage
 from storage.accounts import usage
 from storage.accounts.usage import Ages, Tiers
-from storage.backups.selection import sql_backups
+from storage.backups.selection import backed_up_elsewhere, sql_backups
 
 BACKUP_OVERDUE = OVERDUE
 
@@ -33,6 +33,8 @@ class Backup:
 
     at: datetime | None
     is_late: bool
+    is_elsewhere: bool = False
+    """Nothing is known of it: PostgreSQL is backed up by its own means."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def space() -> dict[str, str | int]:
 
 def backup() -> Backup:
     """The newest backup. Raises OSError."""
+    if backed_up_elsewhere():
+        return Backup(None, is_late=False, is_elsewhere=True)
     at = sql_backups().newest_at()
     return Backup(at, at is None or datetime.now(UTC) - at > BACKUP_OVERDUE)
 

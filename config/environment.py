@@ -228,7 +228,9 @@ DATABASE_URL = Variable(
     "DATABASE_URL",
     "text",
     "",
-    "`sqlite:///path` (four slashes for an absolute path). Empty: `chat.sqlite3` in `DATA_DIR`.",
+    "`sqlite:///path` (four slashes for an absolute path). Empty: `chat.sqlite3` in `DATA_DIR`. In "
+    "production also `postgres://user:password@host:5432/database?sslmode=verify-full`, for "
+    "several machines.",
 )
 HOST = Variable("HOST", "text", "127.0.0.1", "The address that `manage.py serve` listens on.")
 PORT = Variable("PORT", "port", "8000", "The port that `manage.py serve` listens on.")

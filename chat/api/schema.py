@@ -116,7 +116,8 @@ class Receipt(msgspec.Struct):
 
     Since `removed_at` nobody can read anything of the user. Since `scrubbed_at` no byte of it is
     left in the files of the database; null if that is still to come, or of an erasure by version
-    0.2 or earlier.
+    0.2 or earlier. What PostgreSQL keeps of deleted rows is among the copies. One without
+    `expires_at` is there for as long as its operator keeps it, and `copies_gone_by` is null then.
     """
 
     erased: dict[str, int]

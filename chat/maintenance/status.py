@@ -13,7 +13,7 @@ from storage import expiry
 from storage.archive.archive import Archive
 from storage.archive.heads import Head
 from storage.archive.manifests import Manifest
-from storage.backups.selection import sql_backups
+from storage.backups.selection import backed_up_elsewhere, sql_backups
 from storage.exceptions import DamagedArchive
 from storage.expiry import BEGINNING
 from storage.interface import Storage
@@ -93,7 +93,7 @@ def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[
     status.holds = len(holds.all)
     status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
     status.unscrubbed_erasures = ledger.count_to_scrub(storage.archive)
-    status.newest_backup = sql_backups().newest()
+    status.newest_backup = None if backed_up_elsewhere() else sql_backups().newest()
     status.remaining = status.due_to_archive + status.due_to_purge
 
 

@@ -52,8 +52,8 @@ class Copy(NamedTuple):
     """A copy of data that may since have been deleted."""
 
     name: str
-    gone_by: datetime
-    """When it is deleted, at the latest."""
+    gone_by: datetime | None
+    """When it is deleted, at the latest. None: only its operator knows."""
 
 
 @dataclass
