@@ -93,7 +93,7 @@ def _last_gap(storage: Storage, now: datetime) -> datetime | None:
     trace = now
     while trace - last_run > CREDIBLE:
         until, after = trace - expiry.MICROSECOND, (trace - CREDIBLE, "")
-        page = storage.database.oldest(until, 1, after)
+        page = storage.database.oldest(until, 1, after, texts=False)
         if not page:
             return max(last_run, _newest_hot(storage, trace) or last_run)
         trace = page[0].created_at

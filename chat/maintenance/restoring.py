@@ -95,7 +95,7 @@ def _nothing(storage: Storage, day: date, cutoff: datetime) -> str:
             f"The archive: {which}"
         )
     start = datetime.combine(day, time.min, UTC)
-    if storage.oldest(_end(day), 1, (start, "")):
+    if storage.oldest(_end(day), 1, (start, ""), texts=False):
         return f"{day} is still in the database, not in the archive. {which}"
     return f"Neither the archive nor the database has anything of {day}. {which}"
 

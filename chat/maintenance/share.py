@@ -75,7 +75,7 @@ def _expected_until(storage: Storage, policy: Policy) -> datetime:
 
 def _unheld(storage: Storage, until: datetime, holds: Holds) -> int:
     count, after = 0, None
-    while page := storage.oldest(until, PAGE, after):
+    while page := storage.oldest(until, PAGE, after, texts=False):
         count += sum(not holds.holds(row) for row in page)
         after = page[-1].position
     return count

@@ -106,10 +106,10 @@ def _look_at_clock(storage: Storage, status: Status) -> None:
     server, now = clock.server_time(storage), datetime.now(UTC)
     status.clock_skew_seconds = None if server is None else round((now - server).total_seconds())
     status.clock = clock.problem_of(storage, now)
-    newest = storage.database.newest_interactions(Slice(None, 1, BEGINNING))
+    newest = storage.database.newest_interactions(Slice(None, 1, BEGINNING), texts=False)
     status.newest_hot = format_time(newest[0].created_at) if newest else None
     if newest and newest[0].created_at > expiry.latest():
-        status.future = len(storage.oldest(LATEST, FUTURE_AT_MOST, (expiry.latest(), "")))
+        status.future = len(storage.oldest(LATEST, FUTURE_AT_MOST, (expiry.latest(), ""), texts=False))
 
 
 def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
@@ -119,7 +119,7 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
 
     late = _of_late(policy)
     status.hot = count(LATEST)
-    oldest = storage.oldest(LATEST, 1)
+    oldest = storage.oldest(LATEST, 1, texts=False)
     status.oldest_hot = format_time(oldest[0].created_at) if oldest else None
     status.due_to_purge = expired = count(policy.cutoff)
     if expired == COUNTED_AT_MOST:  # the rest cannot be told from them

@@ -119,7 +119,7 @@ def _days(storage: Storage, after: date | None, run: Run, report: Rebuilt) -> It
 
 def _hot_days(storage: Storage) -> Iterator[date]:
     after: Position | None = None
-    while found := storage.oldest(LATEST, 1, after):
+    while found := storage.oldest(LATEST, 1, after, texts=False):
         day = found[0].created_at.astimezone(UTC).date()
         yield day
         end = _end(day), "\U0010ffff"
@@ -222,7 +222,7 @@ def _count(usage: DayUsage, row: ChatInteraction, tier: str) -> None:
 
 def _hot(storage: Storage, day: date) -> Iterator[ChatInteraction]:
     after: Position = (datetime.combine(day, time.min, UTC), "")
-    while page := storage.oldest(_end(day), ROWS_AT_ONCE, after):
+    while page := storage.oldest(_end(day), ROWS_AT_ONCE, after, texts=False):
         if page[-1].position <= after:
             raise ForeignTimes
         yield from page

@@ -8,10 +8,11 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from storage.archive.files import Files
 from storage.archive.pseudonyms import key_id, pseudonym
@@ -32,6 +33,9 @@ who need none go on while S3 hangs."""
 
 CALL_WAITS_SECONDS = 1
 """How long a caller waits for one of these places."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Wanted = tuple[str, str, TextObject]
 """The ids of a user and of an interaction, and what its row keeps."""
@@ -96,7 +100,18 @@ class LargeTexts:
         if len(wanted) < 2:
             return [self.read(*each) for each in wanted]
         with _place():
-            return list(_process.readers.map(self._read, wanted))
+            return side_by_side(self._read, wanted)
+
+    def read_each(self, wanted: Iterable[Wanted]) -> list[Texts | DamagedArchive | None]:
+        """As `read_many`, but a damaged object does not stop the others: the error is returned."""
+
+        def read(each: Wanted) -> Texts | DamagedArchive | None:
+            try:
+                return self._read(each)
+            except DamagedArchive as error:
+                return error
+
+        return side_by_side(read, list(wanted))
 
     def remove(self, user_id: str, interaction_id: str, kept: TextObject) -> None:
         """Delete the object of a row that is gone, or names another one.
@@ -126,6 +141,11 @@ class LargeTexts:
         if (head.user_id, head.interaction_id) != (user_id, interaction_id):
             raise DamagedArchive(kept.name, "it has the texts of another interaction")
         return message, response
+
+
+def side_by_side(do: Callable[[T], R], values: Sequence[T]) -> list[R]:
+    """What a function that reads returns for each, READS_SIDE_BY_SIDE at a time in a process."""
+    return list(_process.readers.map(do, values))
 
 
 @contextmanager

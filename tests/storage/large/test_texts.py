@@ -6,33 +6,13 @@ import threading
 
 import pytest
 
-from storage.archive.files import Files
-from storage.archive.folder import ArchiveFolder
 from storage.compat import zstd
 from storage.exceptions import DamagedArchive, StorageFull, StorageUnavailable
 from storage.large import packing, texts
-from storage.large.texts import LargeTexts, TextObject
-from tests import buckets
+from storage.large.texts import TextObject
 
 MESSAGE, RESPONSE = "Grüße, 世界 🎉 " * 10_000, "an answer " * 20_000
 WHO = ("ada@example.com", "conversation 7")
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def backend(request, tmp_path):
-    if request.param == "folder":
-        return ArchiveFolder(tmp_path / "archive")
-    return buckets.make_bucket(request.getfixturevalue("s3_server").url)
-
-
-@pytest.fixture
-def files(backend):
-    return Files(backend)
-
-
-@pytest.fixture
-def large(files):
-    return LargeTexts(files)
 
 
 @pytest.fixture
