@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from chat.maintenance.compaction import Compaction
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
-from chat.maintenance.large import with_texts
+from chat.maintenance.large_texts import whole
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, Run
 from storage import expiry
@@ -26,6 +26,7 @@ from storage.batched import batched
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
+from storage.records.pages import never
 
 PAGE = 100
 """Rows read at a time: at most 13 MB without their large texts."""
@@ -206,12 +207,10 @@ def _slabs(rows: Iterable[ChatInteraction]) -> Iterator[list[ChatInteraction]]:
         yield slab
 
 
-def _due(
-    storage: Storage, policy: Policy, run: Run, damage: Damage
-) -> Iterator[ChatInteraction]:
+def _due(storage: Storage, policy: Policy, run: Run, damage: Damage) -> Iterator[ChatInteraction]:
     """What is to be moved, oldest first. A dry run needs no large texts, and reads none."""
     after: Position = (policy.cutoff + expiry.MICROSECOND, "")
-    while page := storage.oldest(policy.archive_until, PAGE, after, texts=False):
+    while page := storage.oldest(policy.archive_until, PAGE, after, never):
         run.check_time()
         due = []
         for interaction in page:
@@ -219,4 +218,4 @@ def _due(
             if interaction.position > after:
                 after = interaction.position
                 due.append(interaction)
-        yield from due if run.dry_run else with_texts(storage, due, damage)
+        yield from due if run.dry_run else whole(storage, due, damage)

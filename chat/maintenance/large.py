@@ -8,12 +8,13 @@ Two databases may use one archive while one becomes a copy of the other. Then th
 are in it, and nothing is deleted: see `chat.maintenance.migration.handing_over`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
 from chat.maintenance.migration.handing_over import is_shared
+from chat.maintenance.policy import LATEST
 from chat.maintenance.runs import Run
 from storage.archive.files import Entry
 from storage.batched import batched
@@ -21,8 +22,10 @@ from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.large.objects import LargeObjects, is_object
 from storage.large.packing import Head
-from storage.large.texts import LargeTexts, TextObject, Wanted
+from storage.large.rows import reference_of
 from storage.models import ChatInteraction
+from storage.records.pages import never
+from storage.records.texts import TextObject
 
 NAME = "large.json"
 """The document that says how far a pass has come that was not finished."""
@@ -32,9 +35,6 @@ AGE = timedelta(days=1)
 unnoticed (`chat.maintenance.clock`)."""
 
 OBJECTS_AT_ONCE = 500
-
-MEMORY = 16 * 1024 * 1024
-"""Bytes of large texts that are fetched at once."""
 
 
 def remove_leftovers(
@@ -56,54 +56,27 @@ def remove_leftovers(
     return True
 
 
-def with_texts(
-    storage: Storage, rows: Iterable[ChatInteraction], damage: Damage
-) -> Iterator[ChatInteraction]:
-    """The rows with their large texts, of which at most MEMORY bytes are fetched at once.
-
-    A row whose object is damaged is left out, and noted in `damage`; so is one that has changed
-    since it was read.
-    """
-    large = LargeTexts(storage.archive.files)
-    for some in _fitting(rows):
-        wanted = [row for row in some if row.text_object is not None]
-        found = dict(zip(map(id, wanted), large.read_each(map(_wanted, wanted)), strict=True))
-        for row in some:
-            texts = found.get(id(row), (row.message, row.response))
-            if isinstance(texts, DamagedArchive):
-                damage.found.append(texts)
-            elif texts is None:
-                _note_missing(storage, row, damage)
-            else:
-                row.message, row.response = texts
-                yield row
+def named_by_rows(storage: Storage, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
+    """The objects that hot rows with these ids name, by id."""
+    seen = storage.database.look_at(interaction_ids, never)
+    rows = (row for row in seen.values() if isinstance(row, ChatInteraction))
+    return {row.interaction_id: kept for row in rows if (kept := named_by(row)) is not None}
 
 
-def _wanted(row: ChatInteraction) -> Wanted:
-    assert row.text_object is not None
-    return row.user_id, row.interaction_id, TextObject.loads(row.text_object)
+def all_named(storage: Storage) -> Iterator[tuple[ChatInteraction, TextObject]]:
+    """All hot rows with large texts, without these. Reads all hot rows."""
+    after = None
+    while page := storage.oldest(LATEST, OBJECTS_AT_ONCE, after, never):
+        after = page[-1].position
+        for row in page:
+            if (kept := named_by(row)) is not None:
+                yield row, kept
 
 
-def _note_missing(storage: Storage, row: ChatInteraction, damage: Damage) -> None:
-    """Note that the object of a row is not there, unless the row has changed since."""
-    _, interaction_id, kept = _wanted(row)
-    if storage.database.text_objects([interaction_id]).get(interaction_id) == kept:
-        damage.found.append(DamagedArchive(kept.name, "it is not there"))
-
-
-def _fitting(rows: Iterable[ChatInteraction]) -> Iterator[list[ChatInteraction]]:
-    """The rows in lists whose large texts have at most MEMORY bytes, but at least one row."""
-    fitting: list[ChatInteraction] = []
-    left = MEMORY
-    for row in rows:
-        size = 0 if row.text_object is None else TextObject.loads(row.text_object).bytes
-        if fitting and size > left:
-            yield fitting
-            fitting, left = [], MEMORY
-        fitting.append(row)
-        left -= size
-    if fitting:
-        yield fitting
+def named_by(row: ChatInteraction) -> TextObject | None:
+    """The object that a row without its large texts names."""
+    reference = reference_of(row)
+    return None if reference is None else TextObject.loads(reference)
 
 
 class _Pass:
@@ -117,7 +90,7 @@ class _Pass:
         damage: Damage,
         removed: Callable[[int], None],
     ) -> None:
-        self._database = storage.database
+        self._storage = storage
         self._files = storage.archive.files
         self._objects = LargeObjects(self._files)
         self._holds = holds
@@ -152,7 +125,7 @@ class _Pass:
             else:
                 yield entry.name
         found = self._with_heads(objects)
-        named = self._database.text_objects([head.interaction_id for _, head in found])
+        named = named_by_rows(self._storage, [head.interaction_id for _, head in found])
         for name, head in found:
             kept = named.get(head.interaction_id)
             is_live = kept is not None and kept.name == name

@@ -24,6 +24,7 @@ from storage.archive import names
 from storage.batched import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
+from storage.records.pages import never
 
 PAGE = 100
 """Rows read at a time: at most 13 MB without their large texts."""
@@ -86,7 +87,9 @@ def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
 def is_due(storage: Storage, policy: Policy) -> bool:
     """Whether anything may be past the cutoff. Rows under a legal hold count."""
     days = storage.archive.days()
-    return bool(storage.oldest(policy.cutoff, 1, texts=False) or (days and days[0] <= policy.cutoff.date()))
+    return bool(
+        storage.oldest(policy.cutoff, 1, None, never) or (days and days[0] <= policy.cutoff.date())
+    )
 
 
 @dataclass
@@ -199,7 +202,7 @@ class _Purge:
     def _purge_hot(self) -> None:
         report, after = self.report, None
         limit = min(PAGE, self.run.batch_size)
-        while page := self.storage.oldest(self.cutoff, limit, after, texts=False):
+        while page := self.storage.oldest(self.cutoff, limit, after, never):
             self._step()
             after = page[-1].position
             unheld = [row for row in page if not self.holds.holds(row)]

@@ -58,6 +58,8 @@ class Parts(msgspec.Struct, frozen=True):
     """The names of the chunks that make the database file, in their order."""
     segments: Mapping[str, str]
     """Segments that were complete in the archive, with their generations."""
+    large: list[str] = []
+    """The objects with large texts that its rows name (`TextObject.dumps`)."""
 
 
 NO_PARTS = Parts([], {})

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 from storage.archive.archive import ABANDONED_SECONDS
-from storage.archive.files import Entry, Files
+from storage.archive.files import LARGE, Entry, Files
 from storage.archive.pseudonyms import pseudonyms_by_key
 from storage.exceptions import DamagedArchive
 from storage.large.packing import HEAD_BYTES, Head, Unreadable, head_of
 from storage.large.texts import side_by_side
 
-FOLDER = "large"
+FOLDER = LARGE.rstrip("/")
 
 _OBJECT = re.compile(rf"{FOLDER}/[0-9a-f]{{8}}/[0-9a-f]{{32}}/[0-9a-f]{{32}}", re.ASCII)
 

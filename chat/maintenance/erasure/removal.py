@@ -9,7 +9,6 @@ be that of a write whose row is still to come, so the next sweep, which must fin
 """
 
 import time
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,9 @@ from storage.batched import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.large.objects import LargeObjects, is_object
+from storage.large.rows import reference_of
 from storage.models import ChatInteraction
+from storage.records.pages import never
 
 ROWS_AT_FIRST = 100
 """Rows that may have 40 MB of text."""
@@ -72,7 +73,7 @@ class Removal:
         for rows in hot_pages(self.storage, user_id):
             self._step()
             self.found[user_id]["hot"] += self.storage.erase_hot(rows, user_id)
-            large = sum(row.text_object is not None for row in rows)
+            large = sum(reference_of(row) is not None for row in rows)
             self.found[user_id].update({"large_texts": large} if large else {})
 
     def _remove_large(self, users: Collection[str]) -> None:
@@ -138,7 +139,7 @@ def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]
     They come without their large texts.
     """
     before, limit = None, ROWS_AT_FIRST
-    while rows := storage.hot_of_user(user_id, limit, before, texts=False):
+    while rows := storage.hot_of_user(user_id, limit, before, never):
         yield rows
         before = rows[-1].position
         is_short = sum(len(row.message) + len(row.response) for row in rows) <= (
@@ -150,7 +151,7 @@ def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]
 def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
     """Whether a user has interactions, hot or cold, that were created on a day (UTC)."""
     end = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
-    newest = storage.hot_of_user(user_id, 1, (end, ""), texts=False)
+    newest = storage.hot_of_user(user_id, 1, (end, ""), never)
     if newest and newest[0].created_at.date() == day:
         return True
     archive = storage.archive
