@@ -31,7 +31,7 @@ from storage.models.interaction import CHECKS_OF_STORED
 from storage.records.cursors import Position
 from storage.records.json import Record, Stored, dumps, from_record, position_of
 from storage.records.outcomes import Outcome
-from storage.records.pages import Slice
+from storage.records.pages import Slice, TextsOf, every, never
 from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.searches import Filters
@@ -195,7 +195,9 @@ class Database(ABC):
         found: list[Record] = []
         examined, step, text = 0, SEARCHED_AT_ONCE if filters else wanted.limit, wanted.max_text
         while True:
-            part = replace(wanted, limit=min(step, at_most - examined))
+            part = replace(
+                wanted, limit=min(step, at_most - examined), texts_of=filters.pass_fields
+            )
             records, more = self.newest(part)
             for record in filter(filters.pass_record, records):
                 found.append(record)
@@ -260,10 +262,17 @@ class Database(ABC):
     # Hot interactions, for maintenance. What has expired is among them.
 
     @abstractmethod
-    def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
+    def oldest(
+        self,
+        until: datetime,
+        limit: int,
+        after: Position | None,
+        texts_of: TextsOf = every,
+    ) -> list[ChatInteraction]:
         """Up to `limit` hot interactions created at or before `until`, oldest first, ties by id.
 
         `after`, a time and an id, is where the previous page ended: only later ones are returned.
+        May return fewer, but not none, where their texts are large. For `texts_of`, see `Slice`.
         """
 
     @abstractmethod
@@ -279,7 +288,7 @@ class Database(ABC):
         It may cost a read of everything. Override it where that is not needed.
         """
         after = None
-        while page := self.oldest(LAST_MOMENT, ROWS_AT_ONCE, after):
+        while page := self.oldest(LAST_MOMENT, ROWS_AT_ONCE, after, never):
             if page[0].position == after:
                 raise ForeignTimes  # the next page would begin with the same row, for ever
             yield from {interaction.user_id for interaction in page}
@@ -299,8 +308,13 @@ class Database(ABC):
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         """The hot interaction or the stub under an id, at one moment. A stub may have expired."""
 
-    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
-        """What `look` returns for many ids, by id. Override it where one call reads many."""
+    def look_at(
+        self, interaction_ids: Sequence[str], texts_of: TextsOf = every
+    ) -> dict[str, ChatInteraction | Stub]:
+        """What `look` returns for many ids, by id. Override it where one call reads many.
+
+        For `texts_of`, see `Slice`.
+        """
         found = {interaction_id: self.look(interaction_id) for interaction_id in interaction_ids}
         return {interaction_id: seen for interaction_id, seen in found.items() if seen}
 

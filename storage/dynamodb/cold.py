@@ -13,7 +13,9 @@ from storage.dynamodb.expressions import condition, names
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import AT_ONCE, Rounds
+from storage.large.rows import Kept, LargeRows, same_record
 from storage.models import ChatInteraction
+from storage.records.json import to_record
 from storage.records.stubs import Segments, Stub, segment_of
 
 
@@ -28,7 +30,7 @@ def stubs(client: Client, interaction_ids: Sequence[str]) -> dict[str, Stub]:
 
 
 def look_at(client: Client, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
-    """See `Database.look_at`."""
+    """See `Database.look_at`. The interactions may have stand-ins."""
     found: dict[str, ChatInteraction | Stub] = {}
     for interaction_id, item in batches.read(client, interaction_ids, Pauses()).items():
         if stub := items.to_stub(item):
@@ -55,31 +57,49 @@ def all_stubs(client: Client) -> Iterator[Stub]:
         parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
-def move(rounds: Rounds, interactions: Sequence[ChatInteraction], segments: Segments) -> int:
+def move(
+    rounds: Rounds, large: LargeRows, interactions: Sequence[ChatInteraction], segments: Segments
+) -> int:
     """See `Database.move_to_cold`."""
+    gone: list[Kept] = []
 
     def move_one(interaction: ChatInteraction, stored: Item | None) -> bool:
         if stored is None or "archived_in" in stored:
             return False
-        if items.to_record(stored) != items.to_record(items.to_item(interaction, "")):
+        if not same_record(items.to_record(stored), to_record(interaction)):
             return False
         segment = segment_of(segments, interaction.interaction_id)
         stub = items.to_stub_item(interaction, segment, items.new_version())
         only_if = condition(expressions.SAME_VERSION, expected=stored["version"]["S"])
-        return _put(rounds.client, stub, only_if)
+        is_moved = _put(rounds.client, stub, only_if)
+        gone.extend(items.large_texts_of(stored) if is_moved else [])
+        return is_moved
 
-    return rounds.compared(move_one, interactions)
+    try:
+        return rounds.compared(move_one, interactions)
+    finally:
+        large.remove(gone)
 
 
-def bring_back(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str) -> int:
+def bring_back(
+    rounds: Rounds, large: LargeRows, interactions: Sequence[ChatInteraction], segment: str
+) -> int:
     """See `Database.return_from_cold`."""
     only_if = condition(expressions.STUB_OF, segment=segment)
+    refused: list[ChatInteraction] = []
 
     def bring_one_back(interaction: ChatInteraction) -> bool:
         item = items.to_item(interaction, items.new_version())
-        return _put(rounds.client, item, only_if)
+        is_back = _put(rounds.client, item, only_if)
+        refused.extend([] if is_back else [interaction])
+        return is_back
 
-    return sum(rounds.sum(bring_one_back, part) for part in batched(interactions, AT_ONCE))
+    total = 0
+    for part in batched(interactions, AT_ONCE):
+        total += rounds.sum(bring_one_back, large.packed_all(part))
+        large.discard(refused)
+        refused.clear()
+    return total
 
 
 def adopt(

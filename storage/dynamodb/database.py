@@ -34,15 +34,18 @@ from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import Rounds
 from storage.dynamodb.usage import UsageFollower
 from storage.exceptions import StorageError
+from storage.large.rows import Kept, LargeRows, interaction_of, reference_of, wants_object
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.cursors import Position
-from storage.records.json import Record, format_time, from_record
+from storage.records.json import Record, format_time
 from storage.records.outcomes import Outcome
-from storage.records.pages import Slice
+from storage.records.pages import Slice, TextsOf, every
 from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub
+from storage.records.texts import OBJECT
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +56,9 @@ class DynamoDBDatabase(Database):
     kind = "CloudStorage"
     index_lag_seconds = 1.0
 
-    def __init__(self, client: Client, threads: int) -> None:
+    def __init__(self, client: Client, threads: int, objects: LargeTexts) -> None:
         self.client = client
+        self._large = LargeRows(objects)
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dynamodb")
         # Two of the calls stay for others, whatever comes in batches.
@@ -63,23 +67,42 @@ class DynamoDBDatabase(Database):
         self._usage = UsageFollower(client)
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
-        item = self._hot_item(interaction_id)
-        return None if item is None else items.to_interaction(item)
+        return self._large.whole(self._now(interaction_id), self._now)
 
     def save(self, interaction: ChatInteraction) -> None:
-        saves.upsert(self.client, interaction)
+        packed = self._large.packed(interaction)
+        with self._large.committing(packed):
+            replaced = saves.upsert(self.client, packed)
+        interaction.created_at = packed.created_at
+        self._large.remove(replaced)
 
     def create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        item = items.to_item(interaction, items.new_version())
-        if idempotency is not None:
-            return self._create_once(interaction, item, idempotency)
-        found, created = saves.put_or_find(self.client, item)
-        return interaction if created else writes.same(interaction, found), created
+        packed = self._large.packed(interaction)
+        with self._large.committing(packed):
+            stored, created = self._create(packed, idempotency)
+        if created:
+            return (interaction if stored is packed else self._whole(stored)), True
+        if packed is not interaction:
+            self._large.discard([packed])
+        return self._whole(stored), False
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
-        return saves.create_many(self.client, interactions, self._batches)
+        known = self._known_of_large(interactions)
+        new = [each for each in interactions if each.interaction_id not in known]
+        packed = self._large.packed_all(new)
+        with self._large.committing(*packed):
+            outcomes = saves.create_many(self.client, packed, self._batches)
+        created = zip(packed, outcomes, strict=True)
+        self._large.discard(row for row, outcome in created if outcome is not Outcome.CREATED)
+        if not known:
+            return outcomes
+        following = iter(outcomes)
+        return [
+            writes.outcome(each, known, set()) if each.interaction_id in known else next(following)
+            for each in interactions
+        ]
 
     def update(
         self,
@@ -93,12 +116,11 @@ class DynamoDBDatabase(Database):
             item = self._hot_item(interaction_id)
             if item is None:
                 return None
-            interaction = items.to_interaction(item)
-            if user_id not in (None, interaction.user_id):
+            interaction = self._whole(items.to_interaction(item))
+            if interaction is None or user_id not in (None, interaction.user_id):
                 return None
             apply_changes(interaction, changes)
-            before_commit(interaction)
-            if self._complete(interaction, expected=item["version"]["S"]):
+            if self._complete(interaction, item, before_commit):
                 return interaction
             if not pauses.wait():
                 raise writes.contended()
@@ -112,6 +134,7 @@ class DynamoDBDatabase(Database):
             if user_id not in (None, item["user_id"]["S"]):
                 return False
             if self._remove(interaction_id, item["version"]["S"]):
+                self._large.remove(items.large_texts_of(item))
                 return True
             if not pauses.wait():
                 raise writes.contended()
@@ -126,14 +149,17 @@ class DynamoDBDatabase(Database):
             found += self._records_of(page, wanted.user_id, pauses)
             kept, more = wanted.cut(found)
             if more or not page:
-                return kept, more
+                whole = self._large.whole_records(kept, self._now, wanted.texts_of)
+                # Else all were deleted meanwhile.
+                return (whole, more) if whole or not more else self.newest(wanted)
 
     def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
         pauses = Pauses()
         entries = lists.newer(self.client, user_id, after, pauses)
         while page := list(islice(entries, lists.NEWER_AT_ONCE)):
-            if found := self._records_of(page, user_id, pauses):
-                return from_record(found[0])
+            for record in self._records_of(page, user_id, pauses):
+                if whole := self._whole(interaction_of(record)):
+                    return whole
         return None
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
@@ -143,29 +169,45 @@ class DynamoDBDatabase(Database):
                 return found
         return None
 
-    def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
-        return lists.oldest_interactions(self.client, until, limit, after)
+    def oldest(
+        self,
+        until: datetime,
+        limit: int,
+        after: Position | None,
+        texts_of: TextsOf = every,
+    ) -> list[ChatInteraction]:
+        while found := lists.oldest_interactions(self.client, until, limit, after):
+            if whole := self._large.first_whole(found, self._now, texts_of):
+                return whole  # else all were deleted meanwhile
+        return []
 
     def count_oldest(self, until: datetime, at_most: int) -> int:
         return lists.count_oldest(self.client, until, at_most)
 
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         only_if = condition(expressions.CREATED_UNTIL, until=format_time(until))
-        return self._rounds.delete(interactions, only_if)
+        return self._delete_all(interactions, only_if)
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
-        return self._rounds.delete(interactions, condition(expressions.OF_USER, user_id=user_id))
+        return self._delete_all(interactions, condition(expressions.OF_USER, user_id=user_id))
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
-        item = self._item(interaction_id)
-        if item is None:
-            return None
-        if stub := items.to_stub(item):
-            return stub
-        return None if items.has_expired(item) else items.to_interaction(item)
+        while True:
+            item = self._item(interaction_id)
+            if item is None:
+                return None
+            if stub := items.to_stub(item):
+                return stub
+            if items.has_expired(item):
+                return None
+            if whole := self._whole(items.to_interaction(item)):
+                return whole  # else it has just been deleted or archived: look again
 
-    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
-        return cold.look_at(self.client, interaction_ids)
+    def look_at(
+        self, interaction_ids: Sequence[str], texts_of: TextsOf = every
+    ) -> dict[str, ChatInteraction | Stub]:
+        found = cold.look_at(self.client, interaction_ids)
+        return self._large.look_again(found, self.look, texts_of)
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         return cold.stubs(self.client, interaction_ids)
@@ -174,10 +216,10 @@ class DynamoDBDatabase(Database):
         return cold.all_stubs(self.client)
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
-        return cold.move(self._rounds, interactions, segment)
+        return cold.move(self._rounds, self._large, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        return cold.bring_back(self._rounds, interactions, segment)
+        return cold.bring_back(self._rounds, self._large, interactions, segment)
 
     def adopt(
         self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
@@ -267,6 +309,45 @@ class DynamoDBDatabase(Database):
         item = self._item(interaction_id)
         return None if item is None or items.has_expired(item) or items.to_stub(item) else item
 
+    def _now(self, interaction_id: str) -> ChatInteraction | None:
+        """The hot interaction, which may have stand-ins."""
+        item = self._hot_item(interaction_id)
+        return None if item is None else items.to_interaction(item)
+
+    def _whole(self, found: ChatInteraction | None) -> ChatInteraction | None:
+        return self._large.whole(found, self._now)
+
+    def _known_of_large(self, interactions: Sequence[ChatInteraction]) -> dict[str, Item]:
+        """What is stored under the ids of interactions that would want objects, by id."""
+        ids = [each.interaction_id for each in interactions if wants_object(each)]
+        if not ids:
+            return {}
+        found = batches.read(self.client, ids, Pauses())
+        return {each: item for each, item in found.items() if not items.has_expired(item)}
+
+    def _delete_all(self, interactions: Sequence[ChatInteraction], only_if: dict[str, Any]) -> int:
+        """Delete the interactions for which the condition holds; returns their number."""
+        gone: list[Kept] = []
+        large = [each.interaction_id for each in interactions if wants_object(each)]
+        others = {each.interaction_id for each in interactions}.difference(large)
+        small = [each.interaction_id for each in interactions if each.interaction_id in others]
+        count = self._rounds.delete_ids(small, only_if) if small else 0
+        try:
+            return count + self._rounds.delete_ids(
+                large, only_if, lambda item: gone.extend(items.large_texts_of(item))
+            )
+        finally:
+            self._large.remove(gone)
+
+    def _create(
+        self, packed: ChatInteraction, idempotency: Idempotency | None
+    ) -> tuple[ChatInteraction | None, bool]:
+        item = items.to_item(packed, items.new_version())
+        if idempotency is not None:
+            return self._create_once(packed, item, idempotency)
+        found, created = saves.put_or_find(self.client, item)
+        return packed if created else writes.same(packed, found), created
+
     def _create_once(
         self, interaction: ChatInteraction, item: Item, idempotency: Idempotency
     ) -> tuple[ChatInteraction | None, bool]:
@@ -295,14 +376,28 @@ class DynamoDBDatabase(Database):
             if not pauses.wait():
                 raise writes.contended()
 
-    def _complete(self, interaction: ChatInteraction, *, expected: str) -> bool:
-        """Make the changes if the item has the expected version. Returns whether it had."""
-        completion = items.to_completion(interaction, items.new_version())
+    def _complete(
+        self, interaction: ChatInteraction, before: Item, before_commit: BeforeCommit
+    ) -> bool:
+        """Make the changes if the item is as it was before. Returns whether it was."""
+        seen = items.to_interaction(before) if OBJECT in before else interaction
+        packed = self._large.packed(interaction, seen)
+        is_other = reference_of(packed) != reference_of(seen)
+        with self._large.committing(*[packed] if is_other else []):
+            before_commit(interaction)
+            is_done = self._write_completion(packed, before["version"]["S"])
+        if is_other:
+            self._large.discard([seen if is_done else packed])
+        return is_done
+
+    def _write_completion(self, packed: ChatInteraction, expected: str) -> bool:
+        """Write the changes if the item has the expected version. Returns whether it had."""
+        completion = items.to_completion(packed, items.new_version())
         only_if = condition(expressions.SAME_VERSION, expected=expected)
         try:
             self.client.call(
                 "UpdateItem",
-                Key=key_of(interaction.interaction_id),
+                Key=key_of(packed.interaction_id),
                 **expressions.update(completion, only_if),
             )
         except ConditionFailed as failure:

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from storage.dynamodb import items
-from storage.dynamodb.items import ANSWER_ATTRIBUTES, Item
+from storage.dynamodb.items import OPTIONAL_ATTRIBUTES, Item
 
 FREE = "attribute_not_exists(#interaction_id) OR #created_at <= :cutoff"
 """The id has no interaction, or one that has expired."""
@@ -59,7 +59,7 @@ def condition(expression: str, **values: str) -> dict[str, Any]:
 def update(changes: Item, only_if: dict[str, Any]) -> dict[str, Any]:
     """Returns the parameters of an UpdateItem that sets `changes`, on the condition `only_if`.
 
-    Removes ANSWER_ATTRIBUTES that are not among the changes.
+    Removes OPTIONAL_ATTRIBUTES that are not among the changes.
     """
     expression = _update_expression(tuple(changes))
     values = {f":{name}": value for name, value in changes.items()}
@@ -86,5 +86,5 @@ def _update_expression(changed: tuple[str, ...]) -> str:
         for name in changed
     )
     expression = "SET " + ", ".join(settings)
-    removed = [f"#{name}" for name in ANSWER_ATTRIBUTES if name not in changed]
+    removed = [f"#{name}" for name in OPTIONAL_ATTRIBUTES if name not in changed]
     return f"{expression} REMOVE {', '.join(removed)}" if removed else expression

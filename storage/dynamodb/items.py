@@ -13,10 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from storage import expiry
+from storage.large.rows import Kept, interaction_of, reference_of, whole_message
 from storage.models import ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS
-from storage.records.json import Record, format_time, from_record
+from storage.records.json import Record, format_time
 from storage.records.stubs import Stub
+from storage.records.texts import OBJECT
 
 Item = dict[str, dict[str, Any]]
 """Maps attribute names to values with their type: S is a string, N a number."""
@@ -27,8 +29,8 @@ SHARDS = 4
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-sharding.html
 """
 
-ANSWER_ATTRIBUTES = ("question", "answer")
-"""Attributes that only an interaction with a response has."""
+OPTIONAL_ATTRIBUTES = ("question", "answer", OBJECT)
+"""Attributes that only an interaction with a response has, or with large texts."""
 
 SORT_KEY_BYTES = 1024
 """DynamoDB's limit for a sort key."""
@@ -58,17 +60,19 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
     }
     if interaction.response:
         item |= _answer(interaction, created_at)
+    if reference_of(interaction) is not None:
+        item |= _stand_ins(interaction)
     return item
 
 
 def to_interaction(item: Item) -> ChatInteraction:
     """Returns the interaction in an item."""
-    return from_record(to_record(item))
+    return interaction_of(to_record(item))
 
 
 def to_record(item: Item) -> Record:
-    """Returns the record in an item. Both have the same text for times."""
-    return {
+    """Returns the record in an item. Both have the same text for times. It may have stand-ins."""
+    record = {
         "interaction_id": item["interaction_id"]["S"],
         "user_id": item["user_id"]["S"],
         "message": item["message"]["S"],
@@ -79,12 +83,40 @@ def to_record(item: Item) -> Record:
         "created_at": item["created_at"]["S"],
         "updated_at": item["updated_at"]["S"],
     }
+    return record | _stood_in(item, record) if OBJECT in item else record
+
+
+def _stand_ins(interaction: ChatInteraction) -> Item:
+    """The attributes of an item whose texts are in an object: no text begins with NUL."""
+    texts: dict[str, Any] = {"message": interaction.message, "response": interaction.response}
+    kept = {
+        name: {"S": f"\0{text.hex()}" if isinstance(text, bytes) else text}
+        for name, text in texts.items()
+    }
+    return kept | {OBJECT: {"S": interaction.__dict__[OBJECT]}}
+
+
+def _stood_in(item: Item, record: Record) -> Record:
+    """What `_stand_ins` has put into an item, from its record."""
+    texts = {name: record[name] for name in ("message", "response")}
+    kept = {
+        name: bytes.fromhex(text[1:]) if text.startswith("\0") else text
+        for name, text in texts.items()
+    }
+    return kept | {OBJECT: item[OBJECT]["S"]}
+
+
+def large_texts_of(item: Item | None) -> list[Kept]:
+    """The object with the texts of an item, if there is one."""
+    if item is None or OBJECT not in item:
+        return []
+    return [(item["user_id"]["S"], item["interaction_id"]["S"], item[OBJECT]["S"])]
 
 
 def to_completion(interaction: ChatInteraction, version: str) -> Item:
     """Returns the attributes that `update_interaction` changes."""
     item = to_item(interaction, version)
-    changed = (*COMPLETED_FIELDS, "updated_at", "version", *ANSWER_ATTRIBUTES)
+    changed = (*COMPLETED_FIELDS, "updated_at", "version", *OPTIONAL_ATTRIBUTES)
     return {name: item[name] for name in changed if name in item}
 
 
@@ -162,7 +194,7 @@ def shard(interaction_id: str) -> str:
 def _answer(interaction: ChatInteraction, created_at: str) -> Item:
     model = model_hash(interaction.model_used)
     return {
-        "question": {"S": question(interaction.user_id, interaction.message)},
+        "question": {"S": question(interaction.user_id, whole_message(interaction))},
         "answer": {"S": _sort_key(f"{model}#{created_at}", interaction.interaction_id)},
     }
 

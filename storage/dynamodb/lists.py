@@ -56,7 +56,10 @@ def entries(client: Client, wanted: Slice, pauses: Pauses) -> Iterator[Entry]:
 def oldest_interactions(
     client: Client, until: datetime, limit: int, after: Position | None
 ) -> list[ChatInteraction]:
-    """Returns up to `limit` interactions created by `until`, oldest first, that follow `after`."""
+    """Returns up to `limit` interactions created by `until`, oldest first, that follow `after`.
+
+    They may have stand-ins.
+    """
     pauses = Pauses()
     share = min(limit // items.SHARDS + 8, LARGEST_PAGE)
     entries = _oldest(client, until, after, share, pauses)

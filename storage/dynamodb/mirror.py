@@ -81,6 +81,8 @@ class InteractionItem(Model):
     answers has only answers."""
     answer = UnicodeAttribute(null=True)
     """A hash of the model, and the position: sorts by model, then by time."""
+    text_object = UnicodeAttribute(null=True)
+    """Names the object that has the texts, if they are large: then stand-ins are in their place."""
     archived_in = UnicodeAttribute(null=True)
     """The segment of the archive that has the interaction. Only a stub has this attribute, and no
     others than `interaction_id`, `created_at`, `expires_at`, `version` and, since 0.3,

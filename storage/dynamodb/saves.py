@@ -14,13 +14,14 @@ from storage.exceptions import (
     InteractionConflict,
     StorageUnavailable,
 )
+from storage.large.rows import Kept
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub
 
 
-def upsert(client: Client, interaction: ChatInteraction, attempts: int = 3) -> None:
-    """See `Database.save`."""
+def upsert(client: Client, interaction: ChatInteraction, attempts: int = 3) -> list[Kept]:
+    """See `Database.save`. Returns the object of what was replaced, if it had one."""
     item = items.to_item(interaction, items.new_version())
     changes = {name: value for name, value in item.items() if name != "interaction_id"}
     only_if = condition(expressions.REPLACEABLE, user_id=interaction.user_id)
@@ -38,9 +39,10 @@ def upsert(client: Client, interaction: ChatInteraction, attempts: int = 3) -> N
             ReturnValues="ALL_OLD",
             **expressions.update(changes, only_if),
         )
-        replaced = answer.get("Attributes")
+        replaced = before = answer.get("Attributes")
     except ConditionFailed as failure:
         replaced = failure.item if writes.is_own(failure.item, item) else None
+        before = None  # unknown, if it is our own
         if replaced is None and writes.is_older_self(failure.item, item) and attempts > 1:
             interaction.created_at = items.to_interaction(failure.item).created_at
             return upsert(client, interaction, attempts - 1)
@@ -49,6 +51,7 @@ def upsert(client: Client, interaction: ChatInteraction, attempts: int = 3) -> N
                 raise writes.contended() from failure
             return upsert(client, interaction, attempts - 1)
     interaction.created_at = items.to_interaction(replaced or item).created_at
+    return items.large_texts_of(before)
 
 
 def _replaced_expired(client: Client, item: Item, failure: ConditionFailed) -> bool:

@@ -1,11 +1,15 @@
 """What a row keeps in place of its texts, if they are large."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 INLINE_MAX_BYTES = 131_072
 """Bytes of UTF-8 in `message` and `response` together. Texts above it are kept in an object."""
+
+OBJECT = "text_object"
+"""The column, attribute and key that has `TextObject.dumps`, in a row whose texts are large."""
 
 _FORM = re.compile(
     r"(?P<place>[0-9a-f]{8}/[0-9a-f]{32})/(?P<version>[0-9a-f]{32}) "
@@ -51,3 +55,12 @@ class TextObject:
             sha256=match["sha256"],
             place=match["place"],
         )
+
+
+def characters_of(row: Mapping[str, Any]) -> int:
+    """The characters of message and response, wherever they lie."""
+    message, response = row["message"], row["response"]
+    if not row.get(OBJECT):
+        return len(message) + len(response)
+    inline = sum(len(text) for text in (message, response) if isinstance(text, str))
+    return inline + TextObject.loads(row[OBJECT]).characters

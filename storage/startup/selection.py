@@ -47,9 +47,10 @@ def local_storage(alias: str, values: "BaseCache", archive: "Archive") -> "Local
     """Returns the storage in the SQL database `alias`, with an in-memory cache in `values`."""
     from storage.cache.in_memory import InMemoryCache
     from storage.interface import LocalStorage
+    from storage.large.texts import LargeTexts
     from storage.sqlite.database import SqliteDatabase
 
-    sqlite = SqliteDatabase(alias)
+    sqlite = SqliteDatabase(alias, LargeTexts(archive.files))
     memory_cache = InMemoryCache(values, sqlite.changes, settings.CACHE_TTL)
     return LocalStorage(sqlite, memory_cache, archive)
 
@@ -60,8 +61,9 @@ def cloud_storage(client: "Client", cache: "BaseCache", archive: "Archive") -> "
     from storage.dynamodb.database import DynamoDBDatabase
     from storage.dynamodb.generations import DynamoDBGenerations
     from storage.interface import CloudStorage
+    from storage.large.texts import LargeTexts
 
-    dynamodb = DynamoDBDatabase(client, settings.DYNAMODB_CONNECTIONS)
+    dynamodb = DynamoDBDatabase(client, settings.DYNAMODB_CONNECTIONS, LargeTexts(archive.files))
     return CloudStorage(dynamodb, shared_cache(cache, DynamoDBGenerations(client)), archive)
 
 

@@ -24,7 +24,7 @@ from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
 from storage.records.cursors import Position
 from storage.records.json import Record, from_record, to_record
 from storage.records.outcomes import Outcome
-from storage.records.pages import Slice
+from storage.records.pages import Slice, TextsOf, every
 from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub, segment_of
@@ -161,7 +161,13 @@ class DictionaryDatabase(Database):
             )
             return self.read(answers[-1].interaction_id) if answers else None
 
-    def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
+    def oldest(
+        self,
+        until: datetime,
+        limit: int,
+        after: Position | None,
+        texts_of: TextsOf = every,
+    ) -> list[ChatInteraction]:
         rows = self._oldest_first(
             lambda row: row.created_at <= until and (after is None or row.position > after)
         )

@@ -88,7 +88,7 @@ def _idempotency(chance: random.Random) -> Idempotency:
 def main() -> None:
     url, table, seed = sys.argv[1:]
     client = Client(mirror.bound(table, "eu-central-1", url, 2), 2)
-    writer = Writer(DynamoDBDatabase(client, 2), int(seed))
+    writer = Writer(DynamoDBDatabase(client, 2, LargeTexts(configured_archive().files)), int(seed))
     lose_answers(random.Random(int(seed)))
     for _ in range(STEPS):
         writer.step()
