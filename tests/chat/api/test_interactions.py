@@ -244,7 +244,7 @@ def test_what_is_no_whole_number_is_no_token_count(client, tokens):
     ],
     ids=["message", "response", "both", "bytes and not characters"],
 )
-def test_the_text_may_have_390000_bytes_and_no_more(client, message, response, pointer):
+def test_the_text_may_have_8000000_bytes_and_no_more(client, message, response, pointer):
     stored = saved(client, message=message, response=response)
     found = client.get(one(stored["interaction_id"])).json()
     assert (found["message"], found["response"]) == (message, response)
@@ -254,8 +254,8 @@ def test_the_text_may_have_390000_bytes_and_no_more(client, message, response, p
         over = post(client, new(message=message, response=response + "x"))
     assert over.status_code == 400
     assert mistakes(over) == {
-        pointer: "message and response together must be at most 390000 bytes of UTF-8; "
-        "they are 390001."
+        pointer: "message and response together must be at most 8000000 bytes of UTF-8; "
+        "they are 8000001."
     }
 
 

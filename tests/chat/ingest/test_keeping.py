@@ -118,9 +118,9 @@ def test_a_reason_names_the_limit_and_no_text(storage):
     secret = "my secret\0"
     (left_out,) = keep([model_call(message=secret)], None).left_out
     assert left_out.detail == "message must not contain the character NUL (U+0000)."
-    (left_out,) = keep([model_call(message="secret" * 100_000)], None).left_out
+    (left_out,) = keep([model_call(message="secret" * 2_000_000)], None).left_out
     assert left_out.detail == (
-        "message and response together must be at most 390000 bytes of UTF-8; they are 600026."
+        "message and response together must be at most 8000000 bytes of UTF-8; they are 12000026."
     )
 
 

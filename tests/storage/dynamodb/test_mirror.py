@@ -10,7 +10,7 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
 from storage import limits
 from storage.dynamodb import idempotency_keys, items
-from storage.dynamodb.items import ANSWER_ATTRIBUTES
+from storage.dynamodb.items import OPTIONAL_ATTRIBUTES
 from storage.dynamodb.mirror import (
     Answers,
     IdempotencyItem,
@@ -23,6 +23,7 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import FIELDS
 from storage.records.json import format_time
+from storage.records.texts import INLINE_MAX_BYTES
 
 ITEM_BYTES = 409_600
 """DynamoDB's limit: 400 KB, names of attributes included."""
@@ -98,7 +99,7 @@ def test_each_field_is_mirrored_under_its_name_with_its_type(name):
 def test_each_further_attribute_is_what_it_is_for(name):
     attribute = InteractionItem.get_attributes()[name]
     assert type(attribute) is EXTRA[name]
-    may_be_absent = name in (*ANSWER_ATTRIBUTES, "archived_in")
+    may_be_absent = name in (*OPTIONAL_ATTRIBUTES, "archived_in")
     assert (attribute.attr_name, attribute.null) == (name, may_be_absent)
     assert not attribute.is_hash_key
 
@@ -136,7 +137,7 @@ def test_such_a_record_lies_where_no_list_looks():
     record = idempotency_keys._record("made", "ada", Idempotency("0" * 64, "request"))["Item"]
     assert record["position"]["S"] < format_time(datetime.min.replace(tzinfo=UTC))
     assert "shard" not in record
-    assert not set(ANSWER_ATTRIBUTES) & set(record)
+    assert not set(OPTIONAL_ATTRIBUTES) & set(record)
 
 
 # Conversion
@@ -156,7 +157,7 @@ def test_an_item_is_what_pynamodb_would_write(interaction):
             "expires_at": int(item["expires_at"]["N"]),
             "version": "v",
             "saved_as": "v",
-            **{name: item[name]["S"] for name in ANSWER_ATTRIBUTES if name in item},
+            **{name: item[name]["S"] for name in OPTIONAL_ATTRIBUTES if name in item},
         }
     )
     assert mirrored.serialize() == item
@@ -292,7 +293,7 @@ def test_the_largest_interaction_fits_into_an_item():
         interaction_id=face * limits.IDENTIFIER_MAX_LENGTH,
         user_id=face * limits.IDENTIFIER_MAX_LENGTH,
         model_used=face * limits.MODEL_MAX_LENGTH,
-        message=face * (limits.TEXT_MAX_BYTES // 4 - 1),
+        message=face * (INLINE_MAX_BYTES // 4 - 1),
         response=face,
         input_tokens=limits.TOKENS_MAX,
         output_tokens=limits.TOKENS_MAX,
@@ -301,4 +302,4 @@ def test_the_largest_interaction_fits_into_an_item():
     )
     assert largest.violations() == {}
     largest_size = size(items.to_item(largest, items.new_version()))
-    assert 390_000 + 4 * 1_000 < largest_size <= ITEM_BYTES
+    assert INLINE_MAX_BYTES + 4 * 1_000 < largest_size <= ITEM_BYTES

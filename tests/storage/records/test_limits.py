@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from storage import limits
 from storage.models import ApiKey
 from storage.models.interaction import violations_in
+from storage.records.texts import INLINE_MAX_BYTES
 
 QUICK = settings(max_examples=100, derandomize=True, database=None, deadline=None)
 
@@ -150,7 +151,7 @@ def test_the_text_leaves_room_for_everything_else_in_an_item():
     keys = 4 * limits.IDENTIFIER_MAX_LENGTH + 100  # the id again, in the indexes' range key
     numbers_and_times = 2 * 21 + 2 * 32
     rest = names + identifiers + keys + numbers_and_times
-    assert limits.TEXT_MAX_BYTES + rest <= 400 * 1024
+    assert 2 * INLINE_MAX_BYTES + rest <= 400 * 1024
 
 
 def test_forms_say_the_same(make_interaction):
