@@ -137,7 +137,8 @@ def test_the_largest_interaction_costs_little(cost):
     for method, path, sent in [("POST", INTERACTIONS, body), ("GET", one("i"), b"")]:
         status, _, memory = cost(method, path, sent)
         assert status in (200, 201)
-        assert memory < MEMORY_MAX + 4 * len(text)
+        # orjson asks for eight bytes for each of UTF-8, of which it touches those that it needs.
+        assert memory < MEMORY_MAX / 2 + (4 + 8) * len(text)
 
 
 @pytest.mark.exhaustive  # the same as in a POST
@@ -158,7 +159,7 @@ def test_a_page_of_the_longest_texts_costs_little(cost, storage, make_interactio
     page = json.loads(answer)
     assert len(page["results"]) == 10
     assert page["next"]
-    assert memory < MEMORY_MAX
+    assert memory < MEMORY_MAX + 10 * 4 * len(text)
 
 
 @pytest.mark.parametrize("count", [900, 20_000])

@@ -87,7 +87,7 @@ BAD = [
     ({"model": ""}, "no_model"),
     ({"is_tool_step": True, "response": ""}, "tool_step"),
     ({"message": "x" * (limits.TEXT_MAX_BYTES + 1)}, "too_long"),
-    ({"message": "é" * 100_000, "response": "é" * 100_000}, "too_long"),
+    ({"message": "é" * 2_000_000, "response": "é" * 2_000_001}, "too_long"),
     ({"call_id": "c" * 256}, "invalid"),
     ({"user_id": "u" * 256}, "invalid"),
     ({"user_id": "ada/../bob"}, "invalid"),

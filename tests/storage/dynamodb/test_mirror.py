@@ -43,6 +43,7 @@ EXTRA = {
     "saved_as": UnicodeAttribute,  # tells a save its own, though completed since
     "question": UnicodeAttribute,  # the hash key of the index of answers
     "answer": UnicodeAttribute,  # and its range key
+    "text_object": UnicodeAttribute,  # names the object that has large texts
     "archived_in": UnicodeAttribute,  # which segment of the archive has it
 }
 
