@@ -133,7 +133,7 @@ class DynamoDBDatabase(Database):
                 return False
             if user_id not in (None, item["user_id"]["S"]):
                 return False
-            if self._remove(interaction_id, item["version"]["S"]):
+            if self._remove(interaction_id, items.version_of(item)):
                 self.large.remove(items.large_texts_of(item))
                 return True
             if not pauses.wait():
@@ -185,7 +185,9 @@ class DynamoDBDatabase(Database):
         return lists.count_oldest(self.client, until, at_most)
 
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
-        only_if = condition(expressions.CREATED_UNTIL, until=format_time(until))
+        only_if = condition(
+            expressions.CREATED_UNTIL, until=format_time(until) + expressions.AFTER_TIME
+        )
         return self._delete_all(interactions, only_if)
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
@@ -385,7 +387,7 @@ class DynamoDBDatabase(Database):
         is_other = reference_of(packed) != reference_of(seen)
         with self.large.committing(*[packed] if is_other else []):
             before_commit(interaction)
-            is_done = self._write_completion(packed, before["version"]["S"])
+            is_done = self._write_completion(packed, items.version_of(before))
         if is_other:
             self.large.discard([seen if is_done else packed])
         return is_done
@@ -401,7 +403,7 @@ class DynamoDBDatabase(Database):
                 **expressions.update(completion, only_if),
             )
         except ConditionFailed as failure:
-            if failure.item is not None and failure.item["version"] == completion["version"]:
+            if failure.item is not None and failure.item.get("v") == completion["v"]:
                 return True
             if failure.repeated:
                 raise writes.unknown() from failure
