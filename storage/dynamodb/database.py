@@ -153,6 +153,9 @@ class DynamoDBDatabase(Database):
                 # Else all were deleted meanwhile.
                 return (whole, more) if whole or not more else self.newest(wanted)
 
+    def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
+        return [interaction_of(record) for record in self.newest(wanted)[0]]
+
     def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
         pauses = Pauses()
         entries = lists.newer(self.client, user_id, after, pauses)
