@@ -58,7 +58,7 @@ class DynamoDBDatabase(Database):
 
     def __init__(self, client: Client, threads: int, objects: LargeTexts) -> None:
         self.client = client
-        self._large = LargeRows(objects)
+        self.large = LargeRows(objects)
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dynamodb")
         # Two of the calls stay for others, whatever comes in batches.
@@ -67,35 +67,35 @@ class DynamoDBDatabase(Database):
         self._usage = UsageFollower(client)
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
-        return self._large.whole(self._now(interaction_id), self._now)
+        return self.large.whole(self._now(interaction_id), self._now)
 
     def save(self, interaction: ChatInteraction) -> None:
-        packed = self._large.packed(interaction)
-        with self._large.committing(packed):
+        packed = self.large.packed(interaction)
+        with self.large.committing(packed):
             replaced = saves.upsert(self.client, packed)
         interaction.created_at = packed.created_at
-        self._large.remove(replaced)
+        self.large.remove(replaced)
 
     def create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        packed = self._large.packed(interaction)
-        with self._large.committing(packed):
+        packed = self.large.packed(interaction)
+        with self.large.committing(packed):
             stored, created = self._create(packed, idempotency)
         if created:
             return (interaction if stored is packed else self._whole(stored)), True
         if packed is not interaction:
-            self._large.discard([packed])
+            self.large.discard([packed])
         return self._whole(stored), False
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
         known = self._known_of_large(interactions)
         new = [each for each in interactions if each.interaction_id not in known]
-        packed = self._large.packed_all(new)
-        with self._large.committing(*packed):
+        packed = self.large.packed_all(new)
+        with self.large.committing(*packed):
             outcomes = saves.create_many(self.client, packed, self._batches)
         created = zip(packed, outcomes, strict=True)
-        self._large.discard(row for row, outcome in created if outcome is not Outcome.CREATED)
+        self.large.discard(row for row, outcome in created if outcome is not Outcome.CREATED)
         if not known:
             return outcomes
         following = iter(outcomes)
@@ -134,7 +134,7 @@ class DynamoDBDatabase(Database):
             if user_id not in (None, item["user_id"]["S"]):
                 return False
             if self._remove(interaction_id, item["version"]["S"]):
-                self._large.remove(items.large_texts_of(item))
+                self.large.remove(items.large_texts_of(item))
                 return True
             if not pauses.wait():
                 raise writes.contended()
@@ -149,7 +149,7 @@ class DynamoDBDatabase(Database):
             found += self._records_of(page, wanted.user_id, pauses)
             kept, more = wanted.cut(found)
             if more or not page:
-                whole = self._large.whole_records(kept, self._now, wanted.texts_of)
+                whole = self.large.whole_records(kept, self._now, wanted.texts_of)
                 # Else all were deleted meanwhile.
                 return (whole, more) if whole or not more else self.newest(wanted)
 
@@ -180,7 +180,7 @@ class DynamoDBDatabase(Database):
         texts_of: TextsOf = every,
     ) -> list[ChatInteraction]:
         while found := lists.oldest_interactions(self.client, until, limit, after):
-            if whole := self._large.first_whole(found, self._now, texts_of):
+            if whole := self.large.first_whole(found, self._now, texts_of):
                 return whole  # else all were deleted meanwhile
         return []
 
@@ -215,7 +215,7 @@ class DynamoDBDatabase(Database):
         self, interaction_ids: Sequence[str], texts_of: TextsOf = every
     ) -> dict[str, ChatInteraction | Stub]:
         found = cold.look_at(self.client, interaction_ids)
-        return self._large.look_again(found, self.look, texts_of)
+        return self.large.look_again(found, self.look, texts_of)
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         return cold.stubs(self.client, interaction_ids)
@@ -224,10 +224,10 @@ class DynamoDBDatabase(Database):
         return cold.all_stubs(self.client)
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
-        return cold.move(self._rounds, self._large, interactions, segment)
+        return cold.move(self._rounds, self.large, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        return cold.bring_back(self._rounds, self._large, interactions, segment)
+        return cold.bring_back(self._rounds, self.large, interactions, segment)
 
     def adopt(
         self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
@@ -323,7 +323,7 @@ class DynamoDBDatabase(Database):
         return None if item is None else items.to_interaction(item)
 
     def _whole(self, found: ChatInteraction | None) -> ChatInteraction | None:
-        return self._large.whole(found, self._now)
+        return self.large.whole(found, self._now)
 
     def _known_of_large(self, interactions: Sequence[ChatInteraction]) -> dict[str, Item]:
         """What is stored under the ids of interactions that would want objects, by id."""
@@ -345,7 +345,7 @@ class DynamoDBDatabase(Database):
                 large, only_if, lambda item: gone.extend(items.large_texts_of(item))
             )
         finally:
-            self._large.remove(gone)
+            self.large.remove(gone)
 
     def _create(
         self, packed: ChatInteraction, idempotency: Idempotency | None
@@ -389,13 +389,13 @@ class DynamoDBDatabase(Database):
     ) -> bool:
         """Make the changes if the item is as it was before. Returns whether it was."""
         seen = items.to_interaction(before) if OBJECT in before else interaction
-        packed = self._large.packed(interaction, seen)
+        packed = self.large.packed(interaction, seen)
         is_other = reference_of(packed) != reference_of(seen)
-        with self._large.committing(*[packed] if is_other else []):
+        with self.large.committing(*[packed] if is_other else []):
             before_commit(interaction)
             is_done = self._write_completion(packed, before["version"]["S"])
         if is_other:
-            self._large.discard([seen if is_done else packed])
+            self.large.discard([seen if is_done else packed])
         return is_done
 
     def _write_completion(self, packed: ChatInteraction, expected: str) -> bool:

@@ -126,7 +126,7 @@ class LargeRows:
     """Writes, fetches and removes the large texts of one database's rows."""
 
     def __init__(self, objects: LargeTexts) -> None:
-        self._objects = objects
+        self.objects = objects
 
     def packed(
         self, interaction: ChatInteraction, replaced: ChatInteraction | None = None
@@ -142,7 +142,7 @@ class LargeRows:
         reference = _serves_again(replaced, message, response)
         if reference is None:
             ids = interaction.user_id, interaction.interaction_id
-            reference = self._objects.write(*ids, message, response).dumps()
+            reference = self.objects.write(*ids, message, response).dumps()
         return standing_in(
             interaction, message=bool(message), response=bool(response), reference=reference
         )
@@ -184,7 +184,7 @@ class LargeRows:
     def remove(self, replaced: Iterable[Kept]) -> None:
         """Remove objects that no row names any more."""
         for user_id, interaction_id, reference in replaced:
-            self._objects.remove(user_id, interaction_id, TextObject.loads(reference))
+            self.objects.remove(user_id, interaction_id, TextObject.loads(reference))
 
     def whole(self, found: ChatInteraction | None, read_again: ReadAgain) -> ChatInteraction | None:
         """The interaction with its texts. None if it is deleted meanwhile.
@@ -277,7 +277,7 @@ class LargeRows:
         gone: list[dict[str, Any]] = []
         for part in _parts(large):
             kept = [(row["user_id"], row["interaction_id"], kept) for row, kept in part]
-            for (row, _), found in zip(part, self._objects.read_many(kept), strict=True):
+            for (row, _), found in zip(part, self.objects.read_many(kept), strict=True):
                 if found is None:
                     gone.append(row)
                     continue

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from storage import expiry
 from storage.models import ChatInteraction
-from storage.records import cursors
+from storage.records import cursors, texts
 from storage.records.json import Record, from_record
-from storage.records.texts import INLINE_MAX_BYTES, characters_of
+from storage.records.texts import characters_of
 
 PAGE_TEXT = 4_000_000
 """Characters of all texts of a page, about: each takes up to four bytes in memory, and as many
@@ -23,7 +23,7 @@ def ends(left: float, characters: int) -> bool:
 
     `left` is what it has room for. What is not large may go past it, once.
     """
-    return left <= 0 or left < characters > INLINE_MAX_BYTES
+    return left <= 0 or left < characters > texts.INLINE_MAX_BYTES
 
 
 TextsOf = Callable[[Mapping[str, Any]], bool]

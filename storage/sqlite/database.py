@@ -62,14 +62,14 @@ class SqliteDatabase(Database):
 
     def __init__(self, alias: str, objects: LargeTexts) -> None:
         self._alias = alias
-        self._large = LargeRows(objects)
+        self.large = LargeRows(objects)
         self._statements = Statements(alias)
         self._rows = self._statements.rows
         self._transaction = self._statements.transaction
         self._options = connections[alias].settings_dict["OPTIONS"]
         self.threads = self._options["pool"]["max_size"]
         self.changes = Changes(self._statements)
-        self._texts = TextIndex(self._statements, self._large)
+        self._texts = TextIndex(self._statements, self.large)
         self._writes = 0
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
@@ -77,7 +77,7 @@ class SqliteDatabase(Database):
             found = self._read(interaction_id)
         if found is None or reference_of(found) is None:
             return found
-        return self._large.whole(found, self._now)
+        return self.large.whole(found, self._now)
 
     def read_stored(self, interaction_id: str) -> Stored | None:
         sql = queries.select_json_by_id(self._alias)
@@ -93,7 +93,7 @@ class SqliteDatabase(Database):
 
     def save(self, interaction: ChatInteraction) -> None:
         interaction_id = interaction.interaction_id
-        packed = self._large.packed(interaction)
+        packed = self.large.packed(interaction)
         parameters = queries.to_parameters(packed) | {"cutoff": _cutoff()}
         gone: list[Kept] = []
 
@@ -110,17 +110,17 @@ class SqliteDatabase(Database):
                 raise self._conflict(interaction_id)
             return str(saved[0][0])
 
-        with self._large.committing(packed), translated:
+        with self.large.committing(packed), translated:
             created_at = self._transaction(replace, interaction_id)
         with translated:
             interaction.created_at = queries.to_time(created_at)
             self._after_write()
-        self._large.remove(gone)
+        self.large.remove(gone)
 
     def create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        packed = self._large.packed(interaction)
+        packed = self.large.packed(interaction)
         parameters = queries.to_parameters(packed)
         gone: list[Kept] = []
 
@@ -135,21 +135,21 @@ class SqliteDatabase(Database):
             idempotency_keys.remember(self._statements, idempotency, stored)
             return stored, created
 
-        with self._large.committing(packed), translated:
+        with self.large.committing(packed), translated:
             stored, created = self._transaction(insert, interaction.interaction_id)
         with translated:
             self._after_write()
-        self._large.remove(gone)
+        self.large.remove(gone)
         if created:
             return interaction, True
         if packed is not interaction:
-            self._large.discard([packed])
-        return self._large.whole(stored, self._now), False
+            self.large.discard([packed])
+        return self.large.whole(stored, self._now), False
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
         if any(in_object(new.message, new.response) for new in interactions):
             with translated:
-                outcomes = large_rows.create_many(self._statements, self._large, interactions)
+                outcomes = large_rows.create_many(self._statements, self.large, interactions)
         else:
             outcomes = self._create_many(interactions)
         with translated:
@@ -183,7 +183,7 @@ class SqliteDatabase(Database):
             except large_rows.HasLargeTexts:
                 updated = large_rows.update_whole(
                     self._statements,
-                    self._large,
+                    self.large,
                     lambda: self._of_user(interaction_id, user_id),
                     changes,
                     before_commit,
@@ -197,14 +197,14 @@ class SqliteDatabase(Database):
         with translated:
             rows = self._transaction(lambda: self._rows(sql, parameters), interaction_id)
             self._after_write()
-        self._large.remove(cold.kept_in(rows))
+        self.large.remove(cold.kept_in(rows))
         return bool(rows)
 
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         while True:
             rows, more = self._newest_rows(wanted)
             packed = [queries.to_record(row) for row in rows]
-            found = self._large.whole_records(packed, self._now, wanted.texts_of)
+            found = self.large.whole_records(packed, self._now, wanted.texts_of)
             if found or not more:  # else all were deleted meanwhile
                 return found, more
 
@@ -232,7 +232,7 @@ class SqliteDatabase(Database):
         while True:
             rows, more = self._newest_rows(wanted)
             packed = [queries.to_interaction(row) for row in rows]
-            found = self._large.all_whole(packed, self._now, wanted.texts_of)
+            found = self.large.all_whole(packed, self._now, wanted.texts_of)
             if found or not more:
                 return found
 
@@ -246,7 +246,7 @@ class SqliteDatabase(Database):
         with translated:
             rows = self._rows(queries.select_next(self._alias), parameters)
         found = queries.to_interaction(rows[0]) if rows else None
-        return self._large.whole(found, self._now)
+        return self.large.whole(found, self._now)
 
     def find_text(
         self,
@@ -265,9 +265,9 @@ class SqliteDatabase(Database):
             return super().search(wanted, filters, at_most, deadline)
         with translated:
             found, end = searches.search(
-                self._statements, self._large, wanted, filters, at_most, deadline
+                self._statements, self.large, wanted, filters, at_most, deadline
             )
-        return self._large.whole_records(found, self._now, every), end
+        return self.large.whole_records(found, self._now, every), end
 
     def index_texts(self, seconds: float, *, anew: bool = False) -> Indexed | None:
         with translated:
@@ -285,7 +285,7 @@ class SqliteDatabase(Database):
         if reference_of(newest) is None:
             return newest
         # If it is another by now, it was the newest answer when this began, and is it no more.
-        whole = self._large.whole(newest, self._now)
+        whole = self.large.whole(newest, self._now)
         return whole if whole is not None and question.is_answered_by(whole) else None
 
     def oldest(
@@ -306,7 +306,7 @@ class SqliteDatabase(Database):
         while True:
             with translated:
                 found = [queries.to_interaction(row) for row in self._rows(sql, parameters)]
-            whole = self._large.first_whole(found, self._now, texts_of)
+            whole = self.large.first_whole(found, self._now, texts_of)
             if whole or not found:  # else all were deleted meanwhile
                 return whole
 
@@ -321,11 +321,11 @@ class SqliteDatabase(Database):
 
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
-        return self._texts.after(cold.remove_hot(self._statements, self._large, ids, until))
+        return self._texts.after(cold.remove_hot(self._statements, self.large, ids, until))
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
-        return self._texts.after(cold.remove_of_user(self._statements, self._large, ids, user_id))
+        return self._texts.after(cold.remove_of_user(self._statements, self.large, ids, user_id))
 
     def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
         ids = {"ids": json.dumps(list(interaction_ids))}
@@ -339,7 +339,7 @@ class SqliteDatabase(Database):
                 found = self._read(interaction_id)
                 if found is None:
                     return cold.stub(self._statements, interaction_id)
-            if whole := self._large.whole(found, self._now):
+            if whole := self.large.whole(found, self._now):
                 return whole  # else it has just been deleted or archived: look again
 
     def look_at(
@@ -349,7 +349,7 @@ class SqliteDatabase(Database):
     ) -> dict[str, ChatInteraction | Stub]:
         with translated:
             found = cold.look_at(self._statements, interaction_ids)
-        return self._large.look_again(found, self.look, texts_of)
+        return self.large.look_again(found, self.look, texts_of)
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         return cold.stubs(self._alias, interaction_ids)
@@ -359,11 +359,11 @@ class SqliteDatabase(Database):
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
         self._texts.before_archiving(interactions)
-        return cold.move(self._statements, self._large, interactions, segment)
+        return cold.move(self._statements, self.large, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
         return self._texts.after(
-            cold.bring_back(self._statements, self._large, interactions, segment)
+            cold.bring_back(self._statements, self.large, interactions, segment)
         )
 
     def adopt(
@@ -555,7 +555,7 @@ class SqliteDatabase(Database):
                 outcomes = self._transaction(
                     lambda: creating.insert_missing(self._statements, rows, gone)
                 )
-        self._large.remove(gone)
+        self.large.remove(gone)
         return outcomes
 
     def _insert_or_find(

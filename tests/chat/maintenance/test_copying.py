@@ -29,6 +29,7 @@ from tests import clouds
 from tests.buckets import make_bucket
 from tests.chat.commands.test_round_trip import odd_records
 from tests.chat.lines import command
+from tests.conftest import use_archive
 
 DAY = datetime(2026, 10, 3, tzinfo=UTC)
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -250,7 +251,7 @@ def test_what_has_expired_stays_behind(migrate, source, target, make_rows, setti
 
 @pytest.fixture
 def other_archive(target, s3_server):
-    target.archive = Archive(make_bucket(s3_server.url))
+    use_archive(target, Archive(make_bucket(s3_server.url)))
     return target.archive
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
+from storage.archive.archive import configured_archive
 from storage.exceptions import StorageUnavailable
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction, Lock
 from storage.sqlite import checkpoints, database_file, scrubbing
 from storage.sqlite.database import SqliteDatabase
@@ -34,7 +36,7 @@ class Divided:
         self.file = Path(connections[alias].settings_dict["NAME"])
         self.log = Path(f"{self.file}-wal")
         self._prepare(alias, page_size)
-        self.database = SqliteDatabase(alias)
+        self.database = SqliteDatabase(alias, LargeTexts(configured_archive().files))
         self.kept = {}
 
     def _prepare(self, alias, page_size):

@@ -11,10 +11,12 @@ from typing import Any
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
+from storage.archive.archive import configured_archive
 from storage.dynamodb import mirror
 from storage.dynamodb.client import Client
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import StorageError
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 
