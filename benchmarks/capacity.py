@@ -1,18 +1,20 @@
-"""What DynamoDB charges for each operation: our table beside the naive mirror of the SQL table.
+"""What DynamoDB charges for each operation: our table, its items before 0.4, and a naive mirror.
 
     python benchmarks/capacity.py [--data FILE.jsonl.gz] [--interactions 500]
 
-Writes are what the server reports (`ReturnConsumedCapacity=INDEXES`, from a ministack that is
-installed and started for it: the one that the tests use does not count). Reads are DynamoDB's
-published rule applied to the bytes that are read, since emulators do not count them right: a
-unit is 4 KB read consistently or 8 KB eventually.
+All interactions are counted by DynamoDB's published rules; those of `--interactions` are also
+written to a server that counts (`ReturnConsumedCapacity=INDEXES`, from a ministack that is
+installed and started for it: the one that the tests use does not count). Both must agree. Reads
+are by the rules alone, since emulators do not count them right.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 
-The naive mirror has one index, by user and time, that projects all attributes; a list reads it
-eventually consistently, and so does a read by id, as PynamoDB does unless told otherwise.
+The naive mirror is the SQL table as it is, with one index, by user and time, that projects all
+attributes; a list reads it eventually consistently, and so does a read by id, as PynamoDB does
+unless told otherwise.
 """
 
 import argparse
+import copy
 import gzip
 import json
 import math
@@ -27,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness.calls import MESSAGE, RESPONSE
 from harness.contestants import cache_folder
-from harness.ratios import Ratios, ratio, save
+from harness.ratios import Ratios, ratio, save, table
 
 import config  # noqa: F401  (before sqlite3)
 
@@ -57,17 +59,26 @@ NAIVE = {
     ],
     "BillingMode": "PAY_PER_REQUEST",
 }
-ANSWER = ("question", "answer")
+ENTRIES = {
+    "of_user": ("interaction_id", "user_id", "position"),
+    "newest": ("interaction_id", "shard", "position"),
+    "answers": ("interaction_id", "question", "answer"),
+}
+"""The attributes of an entry of each of our indexes. An item without one of them has none there."""
+
 WRITES = ("save", "save a question", "complete it", "delete")
-ONLY_OURS = ("position", "shard", "expires_at", "version", "saved_as", *ANSWER)
+ONLY_OURS = ("position", "shard", "expires_at", "version", "saved_as", "question", "answer")
+DESIGNS = ("ours", "before 0.4", "naive mirror")
+
+Item = dict[str, Any]
 
 
 def main() -> None:
-    """Measure and print two tables."""
+    """Measure and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--data", help="JSON lines with message and response, gzipped")
+    parser.add_argument("--data", help="JSON lines of interactions, gzipped")
     parser.add_argument("--interactions", type=int, default=500)
     parser.add_argument("--json", type=Path, help="also write the ratios there")
     arguments = parser.parse_args()
@@ -81,13 +92,16 @@ def main() -> None:
     django.setup()
     from tests.servers import DynamoDB
 
+    interactions = read(arguments.data) if arguments.data else made_up(arguments.interactions)
+    ratios = show({name: by_the_rules(name, interactions) for name in DESIGNS})
     server = DynamoDB(install(MINISTACK))
     try:
-        interactions = sample(arguments.data, arguments.interactions)
-        designs = measure(server.url, interactions)
+        some = interactions[: arguments.interactions]
+        for name in DESIGNS:
+            compare(name, by_the_rules(name, some), counted_by(server.url, name, some))
     finally:
         server.stop()
-    save(show(designs), arguments.json)
+    save(ratios, arguments.json)
 
 
 def install(requirement: str) -> Path:
@@ -101,98 +115,158 @@ def install(requirement: str) -> Path:
     return program
 
 
-def sample(data: str | None, count: int) -> list[Any]:
-    """Interactions with real texts, or made up ones."""
+def read(data: str) -> list[Any]:
+    """The interactions of a file, as if they were saved now."""
     from storage.models import ChatInteraction
 
-    texts = [{"message": MESSAGE, "response": RESPONSE}] * count
-    if data:
-        with gzip.open(data, "rt", encoding="utf-8") as file:
-            texts = [json.loads(line) for line, _ in zip(file, range(count), strict=False)]
+    fields = ("interaction_id", "user_id", "message", "response", "model_used")
+    with gzip.open(data, "rt", encoding="utf-8") as file:
+        return [
+            ChatInteraction(
+                **{name: row[name] for name in fields},
+                input_tokens=row["input_tokens"],
+                output_tokens=row["output_tokens"],
+            )
+            for row in map(json.loads, file)
+        ]
+
+
+def made_up(count: int) -> list[Any]:
+    """Interactions that are all alike."""
+    from storage.models import ChatInteraction
+
     return [
         ChatInteraction(
             user_id=f"user-{number % 40:03}",
-            message=text["message"],
-            response=text["response"],
+            message=MESSAGE,
+            response=RESPONSE,
             model_used="model-1",
             input_tokens=40,
             output_tokens=450,
         )
-        for number, text in enumerate(texts)
+        for number in range(count)
     ]
 
 
-def measure(url: str, interactions: list[Any]) -> dict[str, dict[str, float]]:
-    """Mean units of each operation, and bytes stored, for both designs."""
-    from storage.dynamodb import items, table
+def item_of(design: str, interaction: Any) -> Item:
+    """What a design stores of an interaction."""
+    from storage.dynamodb import items
+    from tests.storage.dynamodb.old_items import to_old_item
 
-    ours = [items.to_item(interaction, items.new_version()) for interaction in interactions]
-    naive = [
-        {name: value for name, value in item.items() if name not in ONLY_OURS} for item in ours
+    if design == "ours":
+        return items.to_item(interaction, items.new_version())
+    item = to_old_item(interaction, items.new_version())
+    if design == "naive mirror":
+        return {name: value for name, value in item.items() if name not in ONLY_OURS}
+    return item
+
+
+def question_of(design: str, interaction: Any) -> Item:
+    """What is stored of it before its answer has come."""
+    question = copy.copy(interaction)
+    question.response, question.output_tokens = "", 0
+    return item_of(design, question)
+
+
+def entries(design: str, item: Item) -> list[Item]:
+    """The entries of an item in the indexes of a design."""
+    if design == "naive mirror":
+        return [item]
+    return [
+        {name: item[name] for name in names} for names in ENTRIES.values() if {*names} <= {*item}
     ]
-    entry = ("interaction_id", "user_id", "position")
-    answer = ("interaction_id", *ANSWER)
-    return {
-        "ours": writes(url, "ours", table.definition(), ours)
-        | {
-            "read by id": mean(read_units(size(item), consistent=True) for item in ours),
-            # The index's entries are one item to the rule; each row is one of its own.
-            "page of 50": read_units(PAGE * mean(size(item, entry) for item in ours))
-            + PAGE * mean(read_units(size(item), consistent=True) for item in ours),
-            "bytes stored": mean(
-                # DynamoDB adds 100 bytes for each item and each entry of an index.
-                size(item) + 100 + 2 * (size(item, entry) + 100) + size(item, answer) + 100
-                for item in ours
-            ),
-        },
-        "naive": writes(url, "naive", NAIVE, naive)
-        | {
-            "read by id": mean(read_units(size(item)) for item in naive),
-            "page of 50": read_units(PAGE * mean(size(item) for item in naive)),
-            "bytes stored": mean(2 * (size(item) + 100) for item in naive),
-        },
+
+
+def by_the_rules(design: str, interactions: list[Any]) -> dict[str, float]:
+    """Mean units of each operation, and bytes stored."""
+    found: dict[str, list[float]] = {
+        name: [] for name in (*WRITES, "read by id", "of a page", "bytes stored")
     }
+    for interaction in interactions:
+        item, early = item_of(design, interaction), question_of(design, interaction)
+        indexed, indexed_early = entries(design, item), entries(design, early)
+        whole = sum(map(write_units, [item, *indexed]))
+        found["save"].append(whole)
+        found["delete"].append(whole)
+        found["save a question"].append(sum(map(write_units, [early, *indexed_early])))
+        found["complete it"].append(
+            max(write_units(item), write_units(early))
+            + sum(write_units(entry) for entry in indexed if entry not in indexed_early)
+        )
+        is_naive = design == "naive mirror"
+        found["read by id"].append(read_units(size(item), consistent=not is_naive))
+        # An index's entries are read together. Of ours, each row is then read by itself.
+        found["of a page"].append(size(indexed[0]))
+        # DynamoDB adds 100 bytes for each item and each entry of an index.
+        found["bytes stored"].append(sum(size(each) + 100 for each in [item, *indexed]))
+    means = {name: statistics.fmean(values) for name, values in found.items()}
+    page = read_units(PAGE * means.pop("of a page"))
+    if design != "naive mirror":
+        page += PAGE * means["read by id"]
+    return means | {"page of 50": page}
 
 
-def writes(url: str, name: str, definition: dict[str, Any], stored: list[Any]) -> dict[str, float]:
-    """Mean units that the server reports for a save, a completion and a deletion."""
+def counted_by(url: str, design: str, interactions: list[Any]) -> dict[str, float]:
+    """Mean units that the server reports for each write."""
     import botocore.session
 
+    from storage.dynamodb.table import definition as of_ours
+
     client = botocore.session.get_session().create_client("dynamodb", "us-east-1", endpoint_url=url)
+    name = design.replace(" ", "-")
+    definition = NAIVE if design == "naive mirror" else of_ours()
     client.create_table(TableName=name, **definition)
     report = {"TableName": name, "ReturnConsumedCapacity": "INDEXES"}
     units: dict[str, list[float]] = {name: [] for name in WRITES}
-    for item in stored:
+    for interaction in interactions:
+        item, early = item_of(design, interaction), question_of(design, interaction)
         key = {"interaction_id": item["interaction_id"]}
-        # A streamed answer arrives later: saved without it, then completed.
-        early = {name: value for name, value in item.items() if name not in ANSWER}
-        early["response"] = {"S": ""}
-        completed = {name: item[name] for name in ("response", *ANSWER) if name in item}
+        changes = {name: value for name, value in item.items() if value != early.get(name)}
         responses = {
             "save": client.put_item(Item=item, **report),
             "delete": client.delete_item(Key=key, **report),
             "save a question": client.put_item(Item=early, **report),
-            "complete it": client.update_item(
-                Key=key,
-                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in completed),
-                ExpressionAttributeNames={f"#{name}": name for name in completed},
-                ExpressionAttributeValues={f":{name}": value for name, value in completed.items()},
-                **report,
-            ),
+            "complete it": client.update_item(Key=key, **update(changes, early, item), **report),
         }
         client.delete_item(Key=key, TableName=name)
         for operation in units:
             units[operation].append(responses[operation]["ConsumedCapacity"]["CapacityUnits"])
-    return {operation: mean(values) for operation, values in units.items()}
+    return {operation: statistics.fmean(values) for operation, values in units.items()}
 
 
-def size(item: dict[str, Any], only: tuple[str, ...] | None = None) -> int:
-    """Bytes of an item by DynamoDB's rule: names and values; about half a byte for a digit."""
-    return sum(
-        len(name) + (len(value["S"].encode()) if "S" in value else len(value["N"]) // 2 + 2)
-        for name, value in item.items()
-        if only is None or name in only
-    )
+def update(changes: Item, before: Item, after: Item) -> dict[str, Any]:
+    """The parameters of UpdateItem that make one item of another."""
+    gone = [name for name in before if name not in after]
+    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changes)
+    if gone:
+        expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
+    return {
+        "UpdateExpression": expression,
+        "ExpressionAttributeNames": {f"#{name}": name for name in (*changes, *gone)},
+        "ExpressionAttributeValues": {f":{name}": value for name, value in changes.items()},
+    }
+
+
+def compare(design: str, rules: dict[str, float], server: dict[str, float]) -> None:
+    """Print what the rules and the server say of the same interactions."""
+    pairs = ", ".join(f"{name} {rules[name]:.2f} / {server[name]:.2f}" for name in WRITES)
+    print(f"\n{design}, by the rules / by the server: {pairs}")
+
+
+def size(item: Item) -> int:
+    """Bytes of an item by DynamoDB's rule: names and values; half a byte for a digit, and one."""
+    return sum(len(name) + _size(value) for name, value in item.items())
+
+
+def _size(value: dict[str, Any]) -> int:
+    if "N" in value:
+        return math.ceil(len(value["N"].rstrip("0")) / 2) + 1
+    return len(value["S"].encode() if "S" in value else value["B"])
+
+
+def write_units(item: Item) -> int:
+    """Write units for an item, or an entry of an index."""
+    return math.ceil(size(item) / 1024)
 
 
 def read_units(byte_count: float, *, consistent: bool = False) -> float:
@@ -200,38 +274,56 @@ def read_units(byte_count: float, *, consistent: bool = False) -> float:
     return math.ceil(byte_count / 4096) * (1.0 if consistent else 0.5)
 
 
-def mean(values: Any) -> float:
-    """The mean of numbers."""
-    return statistics.fmean(values)
+def a_day(units: dict[str, float]) -> dict[str, float]:
+    """US dollars for a million interactions a day."""
+    whole = units["save"] * WRITES_PER_MILLION
+    streamed = (units["save a question"] + units["complete it"]) * WRITES_PER_MILLION
+    others = {
+        "each read once by id": units["read by id"] * READS_PER_MILLION,
+        "100,000 pages of 50": units["page of 50"] * READS_PER_MILLION / 10,
+        "kept for 30 days": units["bytes stored"] * 30e6 / 1e9 * STORED_PER_GB_AND_MONTH / 30,
+    }
+    return {
+        "saved whole": whole,
+        "saved, then completed": streamed,
+        **others,
+        "sum, saved whole": whole + sum(others.values()),
+        "sum, saved, then completed": streamed + sum(others.values()),
+    }
 
 
 def show(designs: dict[str, dict[str, float]]) -> Ratios:
     """Units for each operation, then a million interactions a day."""
-    ours, naive = designs["ours"], designs["naive"]
     ratios: Ratios = {}
-    print("| operation | units | ours | naive mirror | ours / naive |")
-    print("|---|---|---|---|---|")
-    for operation in (*WRITES, "read by id", "page of 50"):
-        kind = "write" if operation in WRITES else "read"
-        units = ratio([(ours[operation], naive[operation])])
-        ratios[f"capacity/{operation}"] = units
-        print(
-            f"| {operation} | {kind} | {ours[operation]:.2f} | {naive[operation]:.2f} "
-            f"| {units.median:.2f} |"
-        )
-    print("\n| a million interactions a day | ours | naive mirror |")
-    print("|---|---|---|")
-    for name, cost in {
-        "saved whole": lambda d: d["save"] * WRITES_PER_MILLION,
-        "saved, then completed": lambda d: (
-            (d["save a question"] + d["complete it"]) * WRITES_PER_MILLION
-        ),
-        "each read once by id": lambda d: d["read by id"] * READS_PER_MILLION,
-        "100,000 pages of 50": lambda d: d["page of 50"] * READS_PER_MILLION / 10,
-        "kept for 30 days": lambda d: d["bytes stored"] * 30e6 / 1e9 * STORED_PER_GB_AND_MONTH / 30,
+    rows = []
+    for name, unit in {
+        **dict.fromkeys(WRITES, "write units"),
+        "read by id": "read units",
+        "page of 50": "read units",
+        "bytes stored": "bytes",
     }.items():
-        print(f"| {name}, $ a day | {cost(ours):.2f} | {cost(naive):.2f} |")
+        values = [designs[design][name] for design in DESIGNS]
+        ratios[f"capacity/{name}"] = ratio([(values[0], values[2])])
+        rows.append((f"{name}, {unit}", *cells(values, 0 if unit == "bytes" else 2)))
+    columns = [*DESIGNS, "ours / before", "ours / naive"]
+    print(table("operation", columns, rows))
+    days = {design: a_day(units) for design, units in designs.items()}
+    rows = [
+        (f"{name}, $ a day", *cells([days[design][name] for design in DESIGNS], 2))
+        for name in days["ours"]
+    ]
+    print("\n" + table("a million interactions a day", columns, rows))
     return ratios
+
+
+def cells(values: list[float], digits: int) -> list[str]:
+    """The three figures, and the first as a part of the others."""
+    ours, before, naive = values
+    return [
+        *(f"{value:,.{digits}f}" for value in values),
+        f"{ours / before:.3f}",
+        f"{ours / naive:.3f}",
+    ]
 
 
 if __name__ == "__main__":

@@ -149,6 +149,19 @@ class DamagedArchive(StorageUnavailable):
         super().__init__(f"{name} in the archive is damaged: {problem}.")
 
 
+class DamagedItem(StorageUnavailable):
+    """The item of an interaction in the table is not as this or an earlier version writes it."""
+
+    retry_after = 60
+
+    def __init__(self, interaction_id: str, problem: str) -> None:
+        self.interaction_id = interaction_id
+        super().__init__(
+            f"The item of interaction {interaction_id} is damaged, or of a later version: "
+            f"{problem}. Delete the interaction, or restore the table."
+        )
+
+
 class StorageFull(StorageError):
     """The disk is full. Nothing was written. Writes work again as soon as there is space."""
 

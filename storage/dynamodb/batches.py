@@ -7,12 +7,11 @@ from concurrent.futures import Executor, wait
 from itertools import chain
 from typing import TypeVar
 
-import orjson
-
 from storage.batched import batched
 from storage.dynamodb.client import TRANSIENT, Client
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
+from storage.dynamodb.texts import text_bytes
 from storage.exceptions import BatchUnfinished, StorageUnavailable
 
 READ_LIMIT = 100
@@ -165,17 +164,11 @@ def _id(item: Item) -> str:
     return str(item["interaction_id"]["S"])
 
 
-def _json_bytes(text: str) -> int:
-    """The most bytes of a text in the JSON that botocore makes: six for what is not ASCII."""
-    quoted = orjson.dumps(text)
-    return len(quoted) if text.isascii() else 3 * len(quoted)
-
-
 def _parts_to_write(items: Sequence[Item]) -> Iterator[list[Item]]:
     part: list[Item] = []
     size = 0
     for item in items:
-        item_size = sum(_json_bytes(item[name]["S"]) for name in ("message", "response"))
+        item_size = text_bytes(item)
         if part and (len(part) == WRITE_LIMIT or size + item_size > WRITE_BYTES):
             yield part
             part, size = [], 0

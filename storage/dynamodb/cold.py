@@ -70,7 +70,7 @@ def move(
             return False
         segment = segment_of(segments, interaction.interaction_id)
         stub = items.to_stub_item(interaction, segment, items.new_version())
-        only_if = condition(expressions.SAME_VERSION, expected=stored["version"]["S"])
+        only_if = condition(expressions.SAME_VERSION, expected=items.version_of(stored))
         is_moved = _put(rounds.client, stub, only_if)
         gone.extend(items.large_texts_of(stored) if is_moved else [])
         return is_moved
@@ -125,13 +125,17 @@ def complete(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: s
     """See `Database.complete_stubs`."""
 
     def complete_one(interaction: ChatInteraction, stored: Item | None) -> bool:
-        if stored is None or "model_used" in stored or stored["archived_in"]["S"] != segment:
+        if (
+            stored is None
+            or items.model_of(stored) is not None
+            or stored["archived_in"]["S"] != segment
+        ):
             return False
         stub = items.to_stub_item(interaction, segment, items.new_version())
         return _put(
             rounds.client,
             stub,
-            condition(expressions.SAME_VERSION, expected=stored["version"]["S"]),
+            condition(expressions.SAME_VERSION, expected=items.version_of(stored)),
         )
 
     rounds.compared(complete_one, interactions)
@@ -147,5 +151,5 @@ def _put(client: Client, item: Item, only_if: dict[str, Any]) -> bool:
     try:
         client.call("PutItem", Item=item, **only_if)
     except ConditionFailed as failure:
-        return failure.item is not None and failure.item.get("version") == item["version"]
+        return failure.item is not None and failure.item.get("v") == item["v"]
     return True

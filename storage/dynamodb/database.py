@@ -133,7 +133,7 @@ class DynamoDBDatabase(Database):
                 return False
             if user_id not in (None, item["user_id"]["S"]):
                 return False
-            if self._remove(interaction_id, item["version"]["S"]):
+            if self._remove(interaction_id, items.version_of(item)):
                 self.large.remove(items.large_texts_of(item))
                 return True
             if not pauses.wait():
@@ -188,7 +188,9 @@ class DynamoDBDatabase(Database):
         return lists.count_oldest(self.client, until, at_most)
 
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
-        only_if = condition(expressions.CREATED_UNTIL, until=format_time(until))
+        only_if = condition(
+            expressions.CREATED_UNTIL, until=format_time(until) + expressions.AFTER_TIME
+        )
         return self._delete_all(interactions, only_if)
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
@@ -393,7 +395,7 @@ class DynamoDBDatabase(Database):
         is_other = reference_of(packed) != reference_of(seen)
         with self.large.committing(*[packed] if is_other else []):
             before_commit(interaction)
-            is_done = self._write_completion(packed, before["version"]["S"])
+            is_done = self._write_completion(packed, items.version_of(before))
         if is_other:
             self.large.discard([seen if is_done else packed])
         return is_done
@@ -409,7 +411,7 @@ class DynamoDBDatabase(Database):
                 **expressions.update(completion, only_if),
             )
         except ConditionFailed as failure:
-            if failure.item is not None and failure.item["version"] == completion["version"]:
+            if failure.item is not None and failure.item.get("v") == completion["v"]:
                 return True
             if failure.repeated:
                 raise writes.unknown() from failure

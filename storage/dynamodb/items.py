@@ -1,7 +1,10 @@
 """Converts interactions to items of DynamoDB and back: `{"user_id": {"S": "ada"}, ...}`.
 
-PynamoDB's own conversion of a page of 50 takes longer than the rest of the read, and only strings
-and integers are needed here. A test checks that both produce the same attributes.
+PynamoDB's own conversion of a page of 50 takes longer than the rest of the read, and only strings,
+integers and one binary are needed here. A test checks that both produce the same attributes.
+
+What is no key has a short name in an item, as the mirror says. Items that were written before have
+long names (OLD_NAMES), and are read for ever. Any write makes an item one of today's.
 """
 
 import base64
@@ -9,19 +12,19 @@ import hashlib
 import math
 import secrets
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from storage import expiry
+from storage.dynamodb.texts import PACKED, PLAIN, pack_texts, unpack_texts
 from storage.large.rows import Kept, interaction_of, reference_of, whole_message
 from storage.models import ChatInteraction
-from storage.models.interaction import COMPLETED_FIELDS
 from storage.records.json import Record, format_time
 from storage.records.stubs import Stub
 from storage.records.texts import OBJECT
 
 Item = dict[str, dict[str, Any]]
-"""Maps attribute names to values with their type: S is a string, N a number."""
+"""Maps attribute names to values with their type: S is a string, N a number, B a binary."""
 
 SHARDS = 4
 """Parts of the index of all users' interactions. Each part takes 1,000 writes a second.
@@ -29,39 +32,53 @@ SHARDS = 4
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-sharding.html
 """
 
-OPTIONAL_ATTRIBUTES = ("question", "answer", OBJECT)
-"""Attributes that only an interaction with a response has, or with large texts."""
+ANSWER_ATTRIBUTES = ("question", "answer")
+"""Attributes that only an interaction with a response has."""
+
+OLD_NAMES = (
+    "model_used",
+    "input_tokens",
+    "output_tokens",
+    "created_at",
+    "updated_at",
+    "version",
+    "saved_as",
+)
+"""Attributes of interactions that were written before names were short. Stubs have `created_at`."""
+
+MAY_BE_ABSENT = (PACKED, *PLAIN, *ANSWER_ATTRIBUTES, OBJECT, *OLD_NAMES)
+"""What an interaction does not have in each form, and so must be removed when it is rewritten."""
+
+_COMPLETED = (PACKED, *PLAIN, "m", "i", "o", "u", "v", *ANSWER_ATTRIBUTES, OBJECT)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 SORT_KEY_BYTES = 1024
 """DynamoDB's limit for a sort key."""
 
 
 def to_item(interaction: ChatInteraction, version: str) -> Item:
-    """Returns all attributes of an interaction."""
+    """Returns all attributes of an interaction. Its `created_at` is in its position."""
     created_at = format_time(interaction.created_at)
-    updated_at = interaction.updated_at
     item = {
         "interaction_id": {"S": interaction.interaction_id},
         "user_id": {"S": interaction.user_id},
-        "message": {"S": interaction.message},
-        "response": {"S": interaction.response},
-        "model_used": {"S": interaction.model_used},
-        "input_tokens": {"N": str(interaction.input_tokens)},
-        "output_tokens": {"N": str(interaction.output_tokens)},
-        "created_at": {"S": created_at},
-        "updated_at": {
-            "S": created_at if updated_at == interaction.created_at else format_time(updated_at)
-        },
+        **pack_texts(_as_text(interaction.message), _as_text(interaction.response)),
+        "m": {"S": interaction.model_used},
+        "i": {"N": str(interaction.input_tokens)},
+        "o": {"N": str(interaction.output_tokens)},
+        "u": {"N": str((interaction.updated_at - _EPOCH) // _MICROSECOND)},
         "position": {"S": _sort_key(created_at, interaction.interaction_id)},
         "shard": {"S": shard(interaction.interaction_id)},
         "expires_at": {"N": str(math.ceil(interaction.created_at.timestamp() + _lifetime()))},
-        "version": {"S": version},
-        "saved_as": {"S": version},
+        "v": {"S": version},
+        "s": {"S": version},
     }
     if interaction.response:
         item |= _answer(interaction, created_at)
     if reference_of(interaction) is not None:
-        item |= _stand_ins(interaction)
+        item[OBJECT] = {"S": _reference(interaction)}
     return item
 
 
@@ -71,53 +88,78 @@ def to_interaction(item: Item) -> ChatInteraction:
 
 
 def to_record(item: Item) -> Record:
-    """Returns the record in an item. Both have the same text for times. It may have stand-ins."""
+    """Returns the record in an item of either form. It may have stand-ins. Raises DamagedItem."""
+    message, response = unpack_texts(item)
+    model, inputs, outputs = ("m", "i", "o") if "m" in item else OLD_NAMES[:3]
     record = {
         "interaction_id": item["interaction_id"]["S"],
         "user_id": item["user_id"]["S"],
-        "message": item["message"]["S"],
-        "response": item["response"]["S"],
-        "model_used": item["model_used"]["S"],
-        "input_tokens": int(item["input_tokens"]["N"]),
-        "output_tokens": int(item["output_tokens"]["N"]),
-        "created_at": item["created_at"]["S"],
-        "updated_at": item["updated_at"]["S"],
+        "message": message,
+        "response": response,
+        "model_used": item[model]["S"],
+        "input_tokens": int(item[inputs]["N"]),
+        "output_tokens": int(item[outputs]["N"]),
+        "created_at": created_at(item),
+        "updated_at": _updated_at(item),
     }
     return record | _stood_in(item, record) if OBJECT in item else record
 
 
-def _stand_ins(interaction: ChatInteraction) -> Item:
-    """The attributes of an item whose texts are in an object: no text begins with NUL."""
-    texts: dict[str, Any] = {"message": interaction.message, "response": interaction.response}
-    kept = {
-        name: {"S": f"\0{text.hex()}" if isinstance(text, bytes) else text}
-        for name, text in texts.items()
-    }
-    return kept | {OBJECT: {"S": interaction.__dict__[OBJECT]}}
+def _as_text(text: str | bytes) -> str:
+    """A text, or what stands in for it, as an item has it."""
+    return text.hex() if isinstance(text, bytes) else text
+
+
+def _reference(interaction: ChatInteraction) -> str:
+    """The reference to an object, and which texts it has."""
+    names = [name for name in PLAIN if isinstance(interaction.__dict__[name], bytes)]
+    return f"{interaction.__dict__[OBJECT]} {'+'.join(names)}"
 
 
 def _stood_in(item: Item, record: Record) -> Record:
-    """What `_stand_ins` has put into an item, from its record."""
-    texts = {name: record[name] for name in ("message", "response")}
-    kept = {
-        name: bytes.fromhex(text[1:]) if text.startswith("\0") else text
-        for name, text in texts.items()
-    }
-    return kept | {OBJECT: item[OBJECT]["S"]}
+    """The stand-ins in an item, from its record, and the reference."""
+    reference, _, names = item[OBJECT]["S"].rpartition(" ")
+    stand_ins = {name: bytes.fromhex(record[name]) for name in names.split("+")}
+    return stand_ins | {OBJECT: reference}
 
 
 def large_texts_of(item: Item | None) -> list[Kept]:
     """The object with the texts of an item, if there is one."""
     if item is None or OBJECT not in item:
         return []
-    return [(item["user_id"]["S"], item["interaction_id"]["S"], item[OBJECT]["S"])]
+    reference = item[OBJECT]["S"].rpartition(" ")[0]
+    return [(item["user_id"]["S"], item["interaction_id"]["S"], reference)]
 
 
 def to_completion(interaction: ChatInteraction, version: str) -> Item:
-    """Returns the attributes that `update_interaction` changes."""
+    """Returns what a change of an interaction sets, the rest of the short names included."""
     item = to_item(interaction, version)
-    changed = (*COMPLETED_FIELDS, "updated_at", "version", *OPTIONAL_ATTRIBUTES)
-    return {name: item[name] for name in changed if name in item}
+    return {name: item[name] for name in _COMPLETED if name in item}
+
+
+def created_at(item: Item) -> str:
+    """Returns when the interaction in an item was created, or the one in the place of a stub."""
+    if "position" in item:
+        return str(item["position"]["S"].partition("#")[0])
+    return str(item["created_at"]["S"])
+
+
+def version_of(item: Item) -> str:
+    """Returns the version of an interaction or a stub."""
+    return str((item.get("v") or item["version"])["S"])
+
+
+def model_of(item: Item) -> str | None:
+    """Returns the model of an interaction or a stub; None for a stub of before 0.3."""
+    found = item.get("m") or item.get("model_used")
+    return None if found is None else str(found["S"])
+
+
+def _updated_at(item: Item) -> str:
+    if "u" not in item:
+        return str(item["updated_at"]["S"])
+    updated_at = _EPOCH + timedelta(microseconds=int(item["u"]["N"]))
+    return f"{updated_at.isoformat(timespec='microseconds')[:-6]}Z"  # format_time takes twice that
 
 
 def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> Item:
@@ -126,16 +168,19 @@ def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> It
     The model is for the roll-ups of usage, once the stub goes.
     """
     item = to_item(interaction, version)
-    kept = ("interaction_id", "created_at", "expires_at", "version", "model_used")
-    return {name: item[name] for name in kept} | {"archived_in": {"S": segment}}
+    kept = ("interaction_id", "expires_at", "v", "m")
+    return {name: item[name] for name in kept} | {
+        "created_at": {"S": created_at(item)},
+        "archived_in": {"S": segment},
+    }
 
 
 def to_stub(item: Item) -> Stub | None:
     """Returns the stub in an item, or None if the item is an interaction."""
     if "archived_in" not in item:
         return None
-    created_at = datetime.fromisoformat(item["created_at"]["S"])
-    return Stub(item["interaction_id"]["S"], created_at, item["archived_in"]["S"])
+    created = datetime.fromisoformat(created_at(item))
+    return Stub(item["interaction_id"]["S"], created, item["archived_in"]["S"])
 
 
 def question(user_id: str, message: str) -> str:
@@ -157,7 +202,7 @@ def new_version() -> str:
 
 def has_expired(item: Item) -> bool:
     """Whether the interaction in an item has expired."""
-    return item["created_at"]["S"] <= cutoff()
+    return created_at(item) <= cutoff()
 
 
 def cutoff() -> str:

@@ -6,7 +6,7 @@ deletion shows at once although the index lags, and a change costs no write to a
 docs/decisions/0009-index-keys-only.md.
 """
 
-from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.constants import PAY_PER_REQUEST_BILLING_MODE
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
@@ -53,27 +53,36 @@ class Answers(GlobalSecondaryIndex["InteractionItem"]):
 
 
 class InteractionItem(Model):
-    """One interaction. The first nine attributes are those of ChatInteraction."""
+    """One interaction. The first nine attributes are those of ChatInteraction.
+
+    DynamoDB charges for names. They are short, except those of keys, which would need new indexes,
+    and of what only some items have.
+    """
 
     interaction_id = UnicodeAttribute(hash_key=True)
     user_id = UnicodeAttribute()
-    message = UnicodeAttribute()
-    response = UnicodeAttribute()
-    model_used = UnicodeAttribute()
-    input_tokens = NumberAttribute()
-    output_tokens = NumberAttribute()
-    created_at = UnicodeAttribute()
-    updated_at = UnicodeAttribute()
+    message = UnicodeAttribute(null=True)
+    """Only where `texts` would not be smaller, and in items of before. So is `response`."""
+    response = UnicodeAttribute(null=True)
+    model_used = UnicodeAttribute(attr_name="m")
+    input_tokens = NumberAttribute(attr_name="i")
+    output_tokens = NumberAttribute(attr_name="o")
+    created_at = UnicodeAttribute(null=True)
+    """Only in stubs and in items of before. `position` begins with it."""
+    updated_at = NumberAttribute(attr_name="u")
+    """Microseconds since 1970, which take a third of the bytes of a text."""
     # What the store needs in addition.
+    texts = BinaryAttribute(attr_name="t", null=True, legacy_encoding=False)
+    """The message and the response, compressed: see `texts.py`."""
     position = UnicodeAttribute()
     """`created_at#interaction_id`: sorts as lists do."""
     shard = UnicodeAttribute()
     """Its part of the index of all users' interactions."""
     expires_at = NumberAttribute()
     """The attribute of the table's TTL: seconds since 1970."""
-    version = UnicodeAttribute()
+    version = UnicodeAttribute(attr_name="v")
     """Random, and new with every write, for optimistic locking of updates and deletions."""
-    saved_as = UnicodeAttribute()
+    saved_as = UnicodeAttribute(attr_name="s")
     """The version from the last save of the whole row. With it, a save or creation recognizes its
     own row, even if that was updated since."""
     question = UnicodeAttribute(null=True)
@@ -82,7 +91,7 @@ class InteractionItem(Model):
     answer = UnicodeAttribute(null=True)
     """A hash of the model, and the position: sorts by model, then by time."""
     text_object = UnicodeAttribute(null=True)
-    """Names the object that has the texts, if they are large: then stand-ins are in their place."""
+    """Names the object that has large texts, and says which of both: stand-ins are in the item."""
     archived_in = UnicodeAttribute(null=True)
     """The segment of the archive that has the interaction. Only a stub has this attribute, and no
     others than `interaction_id`, `created_at`, `expires_at`, `version` and, since 0.3,

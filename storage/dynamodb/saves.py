@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from datetime import datetime
 
 from storage.dynamodb import batches, expressions, items, writes
 from storage.dynamodb.client import Client, ConditionFailed
@@ -26,12 +27,7 @@ def upsert(client: Client, interaction: ChatInteraction, attempts: int = 3) -> l
     changes = {name: value for name, value in item.items() if name != "interaction_id"}
     only_if = condition(expressions.REPLACEABLE, user_id=interaction.user_id)
     if "answer" in item:
-        created_at = item["created_at"]["S"]
-        only_if = condition(
-            expressions.REPLACEABLE_IN_PLACE,
-            user_id=interaction.user_id,
-            created_at=created_at,
-        )
+        only_if = condition(expressions.REPLACEABLE_IN_PLACE, user_id=interaction.user_id)
     try:
         answer = client.call(
             "UpdateItem",
@@ -44,13 +40,13 @@ def upsert(client: Client, interaction: ChatInteraction, attempts: int = 3) -> l
         replaced = failure.item if writes.is_own(failure.item, item) else None
         before = None  # unknown, if it is our own
         if replaced is None and writes.is_older_self(failure.item, item) and attempts > 1:
-            interaction.created_at = items.to_interaction(failure.item).created_at
+            interaction.created_at = datetime.fromisoformat(items.created_at(failure.item))
             return upsert(client, interaction, attempts - 1)
         if replaced is None and not _replaced_expired(client, item, failure):
             if attempts == 1:
                 raise writes.contended() from failure
             return upsert(client, interaction, attempts - 1)
-    interaction.created_at = items.to_interaction(replaced or item).created_at
+    interaction.created_at = datetime.fromisoformat(items.created_at(replaced or item))
     return items.large_texts_of(before)
 
 

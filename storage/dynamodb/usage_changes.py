@@ -7,12 +7,15 @@ stored.
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from storage.dynamodb import stream
+from storage.dynamodb import items, stream
 from storage.dynamodb.items import Item
+from storage.dynamodb.texts import unpack_texts
+from storage.exceptions import DamagedItem
 
 RESERVED = "\x1f"
 """Begins the keys of items that are no interactions: locks, idempotency keys, generations."""
@@ -45,21 +48,26 @@ def counted(item: Item | None) -> Counted | None:
     """Returns what an item counts as, or None if it is no interaction and no stub."""
     if item is None or item["interaction_id"]["S"].startswith(RESERVED):
         return None
-    if "created_at" not in item or not {"archived_in", "user_id"} & item.keys():
+    if not {"archived_in", "user_id"} & item.keys():
         return None
     is_cold = "archived_in" in item
     return Counted(
-        created_at=item["created_at"]["S"],
-        model_used=item["model_used"]["S"] if "model_used" in item else None,
+        created_at=items.created_at(item),
+        model_used=items.model_of(item),
         user_id=None if is_cold else item["user_id"]["S"],
         used=(0, 0, 0, 0) if is_cold else _used(item),
     )
 
 
 def _used(item: Item) -> tuple[int, ...]:
-    is_unanswered = not item["response"]["S"]
-    tokens = int(item["input_tokens"]["N"]), int(item["output_tokens"]["N"])
-    return 1, int(is_unanswered), *tokens
+    inputs, outputs = item.get("i") or item["input_tokens"], item.get("o") or item["output_tokens"]
+    return 1, int(_is_unanswered(item)), int(inputs["N"]), int(outputs["N"])
+
+
+def _is_unanswered(item: Item) -> bool:
+    with suppress(DamagedItem):  # which must not end the counting of others
+        return not unpack_texts(item)[1]
+    return False
 
 
 class Totals:

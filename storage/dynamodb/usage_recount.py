@@ -92,7 +92,8 @@ def _is_of(item: items.Item | None, day: date) -> bool:
     return (
         item is not None
         and not item["interaction_id"]["S"].startswith(RESERVED)
-        and item.get("created_at", {}).get("S", "")[:10] == day.isoformat()
+        and not {"archived_in", "user_id"}.isdisjoint(item)
+        and items.created_at(item)[:10] == day.isoformat()
     )
 
 

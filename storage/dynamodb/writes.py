@@ -26,7 +26,7 @@ from storage.records.stubs import Stub, TakenByStub
 
 def is_own(stored: Item | None, item: Item) -> bool:
     """Whether the stored item was written by this save or creation of `item`."""
-    return stored is not None and stored.get("saved_as") == item["saved_as"]
+    return stored is not None and stored.get("s") == item["s"]
 
 
 def is_older_self(stored: Item | None, item: Item) -> TypeGuard[Item]:
@@ -35,7 +35,7 @@ def is_older_self(stored: Item | None, item: Item) -> TypeGuard[Item]:
         stored is not None
         and not items.has_expired(stored)
         and stored.get("user_id") == item["user_id"]
-        and stored["created_at"] != item["created_at"]
+        and stored["position"] != item["position"]
     )
 
 

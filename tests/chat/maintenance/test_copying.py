@@ -16,7 +16,6 @@ from chat.maintenance.migration import comparing, copying, handing_over
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import migrate_storage
-from storage import limits
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.dynamodb import table
@@ -268,9 +267,9 @@ def test_equal_times(migrate, source, target, make_rows, small_pages):
 
 
 def test_the_largest_interactions(migrate, source, target, make_rows):
-    half = limits.TEXT_MAX_BYTES // 2
+    half = 195_000  # in objects
     put(source, *make_rows(3, message="\x01" * half, response="😀" * (half // 4)))
-    put(source, *make_rows(30, first=3, response="x" * (limits.TEXT_MAX_BYTES - 20)))
+    put(source, *make_rows(30, first=3, response="x" * 389_980))
     assert migrate()[0] == 0
     check_same(source, target)
 

@@ -1,6 +1,8 @@
 """A batch is written in several requests at the same time, and whatever is not written is named."""
 
+import base64
 import json
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -102,11 +104,17 @@ def test_a_batch_that_is_too_slow_names_all_of_its_rest(monkeypatch):
     assert sorted(raised.value.interaction_ids) == ids(rows(60))
 
 
-@pytest.mark.parametrize("letter", ['"', "é", "😀"])
-def test_no_request_is_too_large(letter):
-    made = [
-        items.to_item(row, "v") for row in rows(12, message=letter * 90_000, response=letter * 500)
-    ]
-    for part in batches._parts_to_write(made):
-        size = len(json.dumps(part))
-        assert size <= batches.WRITE_BYTES + 12 * 1024 or len(part) == 1
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(("first", "last"), [(32, 126), (0xC0, 0x24F), (0x1F600, 0x1F64F)])
+def test_no_request_is_too_large(monkeypatch, first, last, plain):
+    if plain:
+        monkeypatch.setattr("storage.dynamodb.texts.WORTH_TRYING", 1_000_000)
+    chosen = random.Random(1).choices(range(first, last), k=90_000)
+    message = "".join(map(chr, chosen))
+    made = [items.to_item(row, "v") for row in rows(60, message=message, response=message[:500])]
+    parts = list(batches._parts_to_write(made))
+    assert [item for part in parts for item in part] == made
+    assert len(parts) > 1
+    for part in parts:
+        size = len(json.dumps(part, default=lambda packed: base64.b64encode(packed).decode()))
+        assert size <= batches.WRITE_BYTES + 25 * 1024 or len(part) == 1

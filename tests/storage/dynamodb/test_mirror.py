@@ -6,9 +6,10 @@ import pytest
 from django.db import models
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribute
 
 from storage import limits
+from storage.compat import zstd
 from storage.dynamodb import idempotency_keys, items
 from storage.dynamodb.items import ANSWER_ATTRIBUTES
 from storage.dynamodb.mirror import (
@@ -23,6 +24,7 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import FIELDS
 from storage.records.json import format_time
+from storage.records.texts import INLINE_MAX_BYTES
 
 ITEM_BYTES = 409_600
 """DynamoDB's limit: 400 KB, names of attributes included."""
@@ -34,7 +36,21 @@ MIRRORED = {
     models.DateTimeField: UnicodeAttribute,  # RFC 3339, which sorts as the times do
 }
 
+SHORT = {
+    "model_used": "m",
+    "input_tokens": "i",
+    "output_tokens": "o",
+    "updated_at": "u",
+    "texts": "t",
+    "version": "v",
+    "saved_as": "s",
+}
+
+NOT_IN_EACH = {"message", "response", "created_at"}
+"""Fields that an item has in another attribute: in `texts`, and in `position`."""
+
 EXTRA = {
+    "texts": BinaryAttribute,  # the message and the response, compressed
     "position": UnicodeAttribute,  # the range key of both indexes
     "shard": UnicodeAttribute,  # the hash key of the index of everyone's
     "expires_at": NumberAttribute,  # the TTL
@@ -42,6 +58,7 @@ EXTRA = {
     "saved_as": UnicodeAttribute,  # tells a save its own, though completed since
     "question": UnicodeAttribute,  # the hash key of the index of answers
     "answer": UnicodeAttribute,  # and its range key
+    "text_object": UnicodeAttribute,  # names the object that has large texts
     "archived_in": UnicodeAttribute,  # which segment of the archive has it
 }
 
@@ -51,7 +68,10 @@ characters = st.characters(codec="utf-8", categories=("L", "M", "N", "P", "S", "
 identifiers = st.text(characters, min_size=1, max_size=255).filter(
     lambda text: limits.identifier_violation(text) is None
 )
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=200)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+short_texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=200)
+repeated = st.builds(lambda text, times: text * times, short_texts, st.integers(1, 5))
+texts = short_texts | repeated
 times = st.datetimes(
     min_value=datetime(1970, 1, 1), max_value=datetime(9000, 1, 1), timezones=st.just(UTC)
 )
@@ -87,9 +107,11 @@ def test_the_mirror_has_the_fields_of_the_model_and_a_few_more():
 def test_each_field_is_mirrored_under_its_name_with_its_type(name):
     field = ChatInteraction._meta.get_field(name)
     attribute = InteractionItem.get_attributes()[name]
-    assert type(attribute) is MIRRORED[type(field)]
-    assert attribute.attr_name == name
-    assert attribute.null is field.null is False
+    expected = NumberAttribute if name == "updated_at" else MIRRORED[type(field)]
+    assert type(attribute) is expected
+    assert attribute.attr_name == SHORT.get(name, name)
+    assert field.null is False
+    assert attribute.null is (name in NOT_IN_EACH)
     assert attribute.is_hash_key is field.primary_key
     assert not attribute.is_range_key
 
@@ -98,8 +120,8 @@ def test_each_field_is_mirrored_under_its_name_with_its_type(name):
 def test_each_further_attribute_is_what_it_is_for(name):
     attribute = InteractionItem.get_attributes()[name]
     assert type(attribute) is EXTRA[name]
-    may_be_absent = name in (*ANSWER_ATTRIBUTES, "archived_in")
-    assert (attribute.attr_name, attribute.null) == (name, may_be_absent)
+    may_be_absent = name in (*ANSWER_ATTRIBUTES, "texts", "text_object", "archived_in")
+    assert (attribute.attr_name, attribute.null) == (SHORT.get(name, name), may_be_absent)
     assert not attribute.is_hash_key
 
 
@@ -146,11 +168,14 @@ def test_such_a_record_lies_where_no_list_looks():
 @quick
 def test_an_item_is_what_pynamodb_would_write(interaction):
     item = items.to_item(interaction, "v")
+    is_packed = "t" in item
+    given = [name for name in FIELDS if name not in ("message", "response") or not is_packed]
     mirrored = InteractionItem(
         **{
-            **{name: getattr(interaction, name) for name in FIELDS},
-            "created_at": item["created_at"]["S"],
-            "updated_at": item["updated_at"]["S"],
+            **{name: getattr(interaction, name) for name in given},
+            **({"texts": item["t"]["B"]} if is_packed else {}),
+            "created_at": None,
+            "updated_at": (interaction.updated_at - EPOCH) // timedelta(microseconds=1),
             "position": item["position"]["S"],
             "shard": item["shard"]["S"],
             "expires_at": int(item["expires_at"]["N"]),
@@ -168,12 +193,18 @@ def test_an_interaction_is_what_pynamodb_would_read(interaction):
     item = items.to_item(interaction, "v")
     read = items.to_interaction(item)
     mirrored = InteractionItem.from_raw_data(item)
-    for name in FIELDS:
+    for name in set(FIELDS) - NOT_IN_EACH:
         value = getattr(mirrored, name)
         found = getattr(read, name)
         if isinstance(found, datetime):
-            value = datetime.fromisoformat(value)
+            value = EPOCH + timedelta(microseconds=value)
         assert (type(found), found) == (type(value), value), name
+    if mirrored.texts is None:
+        assert (mirrored.message, mirrored.response) == (read.message, read.response)
+    else:
+        unpacked = zstd.decompress(mirrored.texts[1:]).decode()
+        assert unpacked == f"{read.message}\0{read.response}"
+    assert mirrored.position.startswith(format_time(read.created_at))
 
 
 @given(interactions)
@@ -190,7 +221,7 @@ def test_what_is_written_is_read(interaction):
 def test_the_ttl_is_never_before_the_interaction_expires_and_less_than_a_second_after(interaction):
     expires = items.to_item(interaction, "v")["expires_at"]["N"]
     due = interaction.created_at + timedelta(days=90)
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(expires))
+    moment = EPOCH + timedelta(seconds=int(expires))
     assert due <= moment < due + timedelta(seconds=1)
 
 
@@ -281,18 +312,21 @@ def size(item):
     total = 0
     for name, value in item.items():
         total += len(name.encode())
-        total += len(value["S"].encode()) if "S" in value else min(21, len(value["N"]) // 2 + 3)
+        if "N" in value:
+            total += min(21, len(value["N"]) // 2 + 3)
+        else:
+            total += len(value["S"].encode() if "S" in value else value["B"])
     return total
 
 
-def test_the_largest_interaction_fits_into_an_item():
+def test_the_largest_interaction_fits_into_an_item(monkeypatch):
     face = "\U0001f600"
     moment = datetime(9000, 1, 1, 1, 1, 1, 123_456, tzinfo=UTC)
     largest = ChatInteraction(
         interaction_id=face * limits.IDENTIFIER_MAX_LENGTH,
         user_id=face * limits.IDENTIFIER_MAX_LENGTH,
         model_used=face * limits.MODEL_MAX_LENGTH,
-        message=face * (limits.TEXT_MAX_BYTES // 4 - 1),
+        message=face * (INLINE_MAX_BYTES // 4 - 1),
         response=face,
         input_tokens=limits.TOKENS_MAX,
         output_tokens=limits.TOKENS_MAX,
@@ -300,5 +334,6 @@ def test_the_largest_interaction_fits_into_an_item():
         updated_at=moment,
     )
     assert largest.violations() == {}
+    monkeypatch.setattr("storage.dynamodb.texts.WORTH_TRYING", 400_000)  # nothing is compressed
     largest_size = size(items.to_item(largest, items.new_version()))
-    assert 390_000 + 4 * 1_000 < largest_size <= ITEM_BYTES
+    assert INLINE_MAX_BYTES + 4 * 1_000 < largest_size <= ITEM_BYTES

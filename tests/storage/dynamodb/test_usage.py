@@ -13,7 +13,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.db import connections
 
 from storage import accounts
-from storage.dynamodb import stream, usage, usage_rows
+from storage.dynamodb import items, stream, usage, usage_rows
 from storage.dynamodb.usage import UsageFollower
 from storage.models import ForgottenUser, StreamPosition, UsageOfModel, UsageOfUser
 from tests.clouds import make_storage
@@ -133,11 +133,12 @@ def test_two_processes_write_while_answers_are_lost_and_followers_die(
     assert min(deaths["before"], deaths["after"]) > 0
     assert database.count_usage(30) is not None
     stored = items_of(database.client)
-    of_kept = [item for item in stored if item["model_used"]["S"] == "model-1"]
+    rows = map(items.to_record, stored)
+    of_kept = [row for row in rows if row["model_used"] == "model-1"]
     found = UsageOfModel.objects.get(model_used="model-1")
     assert (found.interactions, found.hot, found.cold) == (6, 6, 0)
-    assert found.unanswered == sum(not item["response"]["S"] for item in of_kept)
-    assert found.output_tokens == sum(int(item["output_tokens"]["N"]) for item in of_kept)
+    assert found.unanswered == sum(not row["response"] for row in of_kept)
+    assert found.output_tokens == sum(row["output_tokens"] for row in of_kept)
     assert UsageOfUser.objects.get(user_id="ada").output_tokens == found.output_tokens
     gone = UsageOfModel.objects.get(model_used="gone")
     assert (gone.hot, gone.cold) == (len(stored) - 6, 0)
