@@ -36,6 +36,7 @@ from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub
+from storage.records.texts import TextObject
 from storage.records.words import Phrase
 
 Read = Callable[[str], ChatInteraction | None]
@@ -301,6 +302,10 @@ class Database(ABC):
     @abstractmethod
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         """Delete these if they are hot and this user's; returns the count."""
+
+    @abstractmethod
+    def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
+        """The objects that hot rows with these ids name in place of large texts, by id."""
 
     # Cold interactions: stubs.
 

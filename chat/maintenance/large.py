@@ -8,7 +8,7 @@ Two databases may use one archive while one becomes a copy of the other. Then th
 are in it, and nothing is deleted: see `chat.maintenance.migration.handing_over`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 from chat.maintenance.damage import Damage
@@ -54,13 +54,6 @@ def remove_leftovers(
         return False
     _Pass(storage, holds, run, damage, removed).do()
     return True
-
-
-def named_by_rows(storage: Storage, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
-    """The objects that hot rows with these ids name, by id."""
-    seen = storage.database.look_at(interaction_ids, never)
-    rows = (row for row in seen.values() if isinstance(row, ChatInteraction))
-    return {row.interaction_id: kept for row in rows if (kept := named_by(row)) is not None}
 
 
 def all_named(storage: Storage) -> Iterator[tuple[ChatInteraction, TextObject]]:
@@ -125,7 +118,7 @@ class _Pass:
             else:
                 yield entry.name
         found = self._with_heads(objects)
-        named = named_by_rows(self._storage, [head.interaction_id for _, head in found])
+        named = self._storage.database.text_objects([head.interaction_id for _, head in found])
         for name, head in found:
             kept = named.get(head.interaction_id)
             is_live = kept is not None and kept.name == name

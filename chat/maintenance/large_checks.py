@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from chat.maintenance.large import all_named, named_by_rows
+from chat.maintenance.large import all_named
 from storage.batched import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
@@ -23,7 +23,7 @@ def verified(storage: Storage, names: Sequence[str]) -> Iterator[tuple[str, str]
             yield name, head.problem
         elif head is not None:
             heads.append((name, head))
-    named = named_by_rows(storage, [head.interaction_id for _, head in heads])
+    named = storage.database.text_objects([head.interaction_id for _, head in heads])
     wanted = [
         (head.user_id, head.interaction_id, kept)
         for name, head in heads
@@ -43,7 +43,7 @@ def missing(storage: Storage, step: Callable[[], None]) -> Iterator[str]:
     for rows in batched(all_named(storage), ROWS_AT_ONCE):
         step()
         absent = {row.interaction_id: kept.name for row, kept in rows if kept.name not in there}
-        named = named_by_rows(storage, list(absent)) if absent else {}
+        named = storage.database.text_objects(list(absent)) if absent else {}
         for row_id, name in absent.items():
             kept = named.get(row_id)
             if kept is not None and kept.name == name and not _is_there(storage, name):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from chat.maintenance.damage import Damage
-from chat.maintenance.large import named_by, named_by_rows
+from chat.maintenance.large import named_by
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.large.texts import LargeTexts
@@ -50,7 +50,7 @@ def _filled(row: ChatInteraction, message: str, response: str) -> ChatInteractio
 def _note_missing(storage: Storage, row: ChatInteraction, damage: Damage) -> None:
     """Note that the object of a row is not there, unless the row has changed since."""
     kept = named_by(row)
-    now = named_by_rows(storage, [row.interaction_id])
+    now = storage.database.text_objects([row.interaction_id])
     if kept is not None and now.get(row.interaction_id) == kept:
         damage.found.append(DamagedArchive(kept.name, "it is not there"))
 

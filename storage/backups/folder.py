@@ -181,10 +181,15 @@ class BackupFolder:
         with self._temporary(name) as database:
             self.write_database(backup, database, check_time)
             compare(database, backup, check_time)
-        for kept in self.parts(backup).large:
-            check_time()
-            self.texts.read(TextObject.loads(kept))
+            self._verify_texts(database, backup, check_time)
         return backup
+
+    def _verify_texts(self, database: Path, backup: Backup, check_time: CheckTime) -> None:
+        copies = set(() if backup.format == WHOLE_FILES else self.parts(backup).large)
+        for kept in _named(database, "mode=ro&immutable=1"):
+            if kept.version in copies:  # else it was missing when the backup was made
+                check_time()
+                self.texts.read(kept)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -234,7 +239,7 @@ class BackupFolder:
         parts = Parts(
             [chunk.name for chunk in chunks],
             dict(before.items() & after.items()),
-            [kept.dumps() for kept in named if kept not in set(missing)],
+            [kept.version for kept in named if kept not in missing],
         )
         document = manifests.dump_parts(parts)
         backup = Backup(

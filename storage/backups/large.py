@@ -21,7 +21,7 @@ FOLDER = "large"
 
 SUFFIX = ".zst"
 
-_VERSION = re.compile(rb"/([0-9a-f]{32}) ")
+_VERSION = re.compile(rb'"([0-9a-f]{32})"')
 """In a list of parts, even if that is damaged."""
 
 
@@ -35,8 +35,8 @@ class KeptTexts:
         self, named: Iterable[TextObject], contents: Contents, check_time: CheckTime
     ) -> tuple[int, list[TextObject]]:
         """Copy what is not there yet. Returns the bytes written, and what was not to be had."""
-        durable.make_folder(self.folder)
-        written, missing = 0, []
+        written = 0
+        missing: list[TextObject] = []
         there = {path.name for path in self.folder.glob(f"*{SUFFIX}")}
         for kept in named:
             check_time()
@@ -47,6 +47,7 @@ class KeptTexts:
             if content is None:
                 missing.append(kept)
             else:
+                durable.make_folder(self.folder)
                 durable.write(path, content)
                 written += len(content)
         return written, missing

@@ -59,7 +59,8 @@ class Parts(msgspec.Struct, frozen=True):
     segments: Mapping[str, str]
     """Segments that were complete in the archive, with their generations."""
     large: list[str] = []
-    """The objects with large texts that its rows name (`TextObject.dumps`)."""
+    """The versions of the objects with large texts of which there are copies. Their names are
+    short, so that nobody who puts a backup together by hand takes one for a chunk's."""
 
 
 NO_PARTS = Parts([], {})

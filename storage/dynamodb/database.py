@@ -45,7 +45,7 @@ from storage.records.pages import Slice, TextsOf, every
 from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub
-from storage.records.texts import OBJECT
+from storage.records.texts import OBJECT, TextObject
 
 logger = logging.getLogger(__name__)
 
@@ -195,6 +195,11 @@ class DynamoDBDatabase(Database):
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         return self._delete_all(interactions, condition(expressions.OF_USER, user_id=user_id))
+
+    def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
+        found = batches.read(self.client, interaction_ids, Pauses())
+        kept = (kept for item in found.values() for kept in items.large_texts_of(item))
+        return {row_id: TextObject.loads(reference) for _, row_id, reference in kept}
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         while True:

@@ -1,5 +1,6 @@
 """SqliteDatabase: interactions in SQLite, through Django's connections of one alias."""
 
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -24,7 +25,7 @@ from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
-from storage.records.texts import characters_of
+from storage.records.texts import TextObject, characters_of
 from storage.records.words import Phrase
 from storage.sql_errors import translated
 from storage.sqlite import (
@@ -326,6 +327,12 @@ class SqliteDatabase(Database):
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
         return self._texts.after(cold.remove_of_user(self._statements, self.large, ids, user_id))
+
+    def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
+        ids = {"ids": json.dumps(list(interaction_ids))}
+        with translated:
+            rows = self._rows(queries.select_objects(self._alias), ids)
+        return {row_id: TextObject.loads(reference) for _, row_id, reference, *_ in rows}
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         while True:

@@ -79,10 +79,10 @@ def configured_client() -> "Client":
     return configured_client()
 
 
-def storage_named(name: str) -> "Storage":
+def storage_named(name: str, archive: "Archive | None" = None) -> "Storage":
     """Returns the storage `local` or `cloud`, for processes that use both.
 
-    Raises ImproperlyConfigured.
+    With `archive`, over that one in place of the configured. Raises ImproperlyConfigured.
     """
     if is_production():
         raise ImproperlyConfigured(
@@ -90,11 +90,14 @@ def storage_named(name: str) -> "Storage":
             "ENVIRONMENT unset, with AWS_REGION and DYNAMODB_TABLE set, and with REDIS_URL and "
             "ARCHIVE_BUCKET set if the servers have them."
         )
-    if name == "local":
-        return get_storage()
+    from django.core.cache import caches
+
     from storage.archive.archive import configured_archive
 
-    return cloud_storage(configured_client(), _cache_of_servers(), configured_archive())
+    if name == "cloud":
+        archive = archive or configured_archive()
+        return cloud_storage(configured_client(), _cache_of_servers(), archive)
+    return local_storage("default", caches["default"], archive) if archive else get_storage()
 
 
 def place_named(name: str) -> str:

@@ -28,6 +28,7 @@ from storage.records.pages import Slice, TextsOf, every
 from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub, segment_of
+from storage.records.texts import TextObject
 
 
 class Changes:
@@ -185,6 +186,9 @@ class DictionaryDatabase(Database):
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         with self._lock:
             return self._stubs.get(interaction_id) or self.read(interaction_id)
+
+    def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
+        return {}  # all texts are in memory
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         with self._lock:

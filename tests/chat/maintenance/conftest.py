@@ -55,7 +55,7 @@ def archive(storage, request, monkeypatch, tmp_path):
         files = ArchiveFolder(tmp_path / "archive")
     monkeypatch.setattr(storage, "archive", Archive(files))
     large = LargeTexts(storage.archive.files)
-    monkeypatch.setattr(storage.database._large, "_objects", large)
+    monkeypatch.setattr(storage.database.large, "objects", large)
     return storage.archive
 
 

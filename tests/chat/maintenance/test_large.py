@@ -8,6 +8,7 @@ from chat.maintenance import holds, large, large_texts
 from chat.maintenance.erasure import attempt, removal
 from chat.maintenance.holds import Hold
 from chat.maintenance.migration import handing_over
+from storage.compat import zstd
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.large.objects import LargeObjects
 from storage.large.texts import LargeTexts
@@ -41,7 +42,7 @@ def objects(store):
 
 
 def object_of(store, interaction_id):
-    return large.named_by_rows(store.storage, [interaction_id])[interaction_id].name
+    return store.storage.database.text_objects([interaction_id])[interaction_id].name
 
 
 def leave(store, user_id, interaction_id):
@@ -321,5 +322,6 @@ def test_an_export_has_large_texts_in_pages_that_end_early(store, tmp_path, monk
     folder = tmp_path / "export"
     status, _, errors = store.told("export_user", "ada", "--output", folder)
     assert status == 0, errors
-    lines = b"".join(path.read_bytes() for path in folder.rglob("*.jsonl"))
+    (file,) = folder.glob("*.zst")
+    lines = zstd.decompress(file.read_bytes())
     assert lines.count(LONG.encode()) == len(ids)
