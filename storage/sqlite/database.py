@@ -203,8 +203,9 @@ class SqliteDatabase(Database):
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         while True:
             rows, more = self._newest_rows(wanted)
-            packed = [queries.to_record(row) for row in rows]
-            found = self.large.whole_records(packed, self._now, wanted.texts_of)
+            found = [queries.to_record(row) for row in rows]
+            if any(row[-1] is not None for row in rows):
+                found = self.large.whole_records(found, self._now, wanted.texts_of)
             if found or not more:  # else all were deleted meanwhile
                 return found, more
 

@@ -24,7 +24,7 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import FIELDS
 from storage.records.json import format_time
-from storage.records.texts import INLINE_MAX_BYTES
+from storage.records.texts import INLINE_MAX_BYTES, OBJECT
 
 ITEM_BYTES = 409_600
 """DynamoDB's limit: 400 KB, names of attributes included."""
@@ -99,7 +99,7 @@ def _ninety_days(settings):
 
 
 def test_the_mirror_has_the_fields_of_the_model_and_a_few_more():
-    assert [field.name for field in ChatInteraction._meta.fields] == list(FIELDS)
+    assert [field.name for field in ChatInteraction._meta.fields] == [*FIELDS, OBJECT]
     assert set(InteractionItem.get_attributes()) == {*FIELDS, *EXTRA}
 
 

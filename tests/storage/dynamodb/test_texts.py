@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import limits
 from storage.compat import zstd
-from storage.dynamodb.texts import pack_texts, unpack_texts
+from storage.dynamodb.texts import UNPACKED_BYTES, pack_texts, unpack_texts
 from storage.exceptions import DamagedItem
 
 LONG = "What is a B-tree? A balanced tree for disks. " * 20
@@ -59,7 +58,7 @@ def test_what_is_no_smaller_compressed_stays_plain():
 
 
 def test_the_largest_texts_go_through():
-    message = "\U0001f600" * (limits.TEXT_MAX_BYTES // 4)
+    message = "\U0001f600" * (UNPACKED_BYTES // 4)
     packed = pack_texts(message, "")
     assert size(packed) < 10_000
     assert unpack_texts(KEY | packed) == (message, "")
@@ -154,4 +153,4 @@ def test_a_bomb_takes_no_more_memory_than_the_largest_texts(monkeypatch):
         with pytest.raises(DamagedItem):
             unpack_texts(KEY | {"t": {"B": b"\x01" + packed}})
     assert len(asked) == 1, "that which says that it is small"
-    assert all(0 <= bound <= limits.TEXT_MAX_BYTES + 2 for bound in asked)
+    assert all(0 <= bound <= UNPACKED_BYTES + 1 for bound in asked)
