@@ -16,4 +16,12 @@ class Migration(migrations.Migration):
                 help_text="Names the object that has the texts, if they are large.",
             ),
         ),
+        migrations.AddIndex(
+            model_name="chatinteraction",
+            index=models.Index(
+                fields=["text_object"],
+                condition=models.Q(text_object__isnull=False),
+                name="interaction_text_object",
+            ),
+        ),
     ]
