@@ -49,6 +49,9 @@ BeforeCommit = Callable[[ChatInteraction], None]
 """Called with the interaction that is about to be committed."""
 
 
+Named = tuple[str, str, TextObject]
+"""The ids of a user and of an interaction, and the object that its row names."""
+
 END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """When a lock without an end would end, in seconds since 1970."""
 
@@ -306,6 +309,13 @@ class Database(ABC):
     @abstractmethod
     def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
         """The objects that hot rows with these ids name in place of large texts, by id."""
+
+    @abstractmethod
+    def all_text_objects(self) -> Iterator[Named]:
+        """The objects of all hot rows with large texts, in any order.
+
+        It may cost a read of everything.
+        """
 
     # Cold interactions: stubs.
 

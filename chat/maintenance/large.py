@@ -14,7 +14,6 @@ from datetime import timedelta
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
 from chat.maintenance.migration.handing_over import is_shared
-from chat.maintenance.policy import LATEST
 from chat.maintenance.runs import Run
 from storage.archive.files import Entry
 from storage.batched import batched
@@ -24,7 +23,6 @@ from storage.large.objects import LargeObjects, is_object
 from storage.large.packing import Head
 from storage.large.rows import reference_of
 from storage.models import ChatInteraction
-from storage.records.pages import never
 from storage.records.texts import TextObject
 
 NAME = "large.json"
@@ -54,16 +52,6 @@ def remove_leftovers(
         return False
     _Pass(storage, holds, run, damage, removed).do()
     return True
-
-
-def all_named(storage: Storage) -> Iterator[tuple[ChatInteraction, TextObject]]:
-    """All hot rows with large texts, without these. Reads all hot rows."""
-    after = None
-    while page := storage.oldest(LATEST, OBJECTS_AT_ONCE, after, never):
-        after = page[-1].position
-        for row in page:
-            if (kept := named_by(row)) is not None:
-                yield row, kept
 
 
 def named_by(row: ChatInteraction) -> TextObject | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from chat.maintenance.large import all_named
 from storage.batched import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
@@ -40,9 +39,9 @@ def missing(storage: Storage, step: Callable[[], None]) -> Iterator[str]:
     Lists all objects and reads all rows. `step` is called again and again, and may raise.
     """
     there = {entry.name for entry in LargeObjects(storage.archive.files).listed()}
-    for rows in batched(all_named(storage), ROWS_AT_ONCE):
+    for rows in batched(storage.database.all_text_objects(), ROWS_AT_ONCE):
         step()
-        absent = {row.interaction_id: kept.name for row, kept in rows if kept.name not in there}
+        absent = {row_id: kept.name for _, row_id, kept in rows if kept.name not in there}
         named = storage.database.text_objects(list(absent)) if absent else {}
         for row_id, name in absent.items():
             kept = named.get(row_id)

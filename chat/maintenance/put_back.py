@@ -6,7 +6,6 @@ DynamoDB's recovery has none. A row whose texts are nowhere is deleted: it would
 that cannot be read, and stop every list at its place.
 """
 
-from chat.maintenance.large import all_named
 from storage.backups.base import RestoredDatabase, RestoreReport
 from storage.large.objects import LargeObjects
 
@@ -21,7 +20,7 @@ def put_back(restored: RestoredDatabase, report: RestoreReport) -> None:
         return
     objects = LargeObjects(storage.archive.files)
     there = {bytes.fromhex(entry.name[-32:]) for entry in objects.listed()}
-    for row, kept in all_named(storage):
+    for user_id, interaction_id, kept in storage.database.all_text_objects():
         if bytes.fromhex(kept.version) in there:
             continue
         content = restored.large_texts(kept)
@@ -29,4 +28,4 @@ def put_back(restored: RestoredDatabase, report: RestoreReport) -> None:
             storage.archive.files.write(kept.name, content)
             report.large_texts += 1
         else:
-            report.large_texts_lost += storage.database.remove_of_user([row], row.user_id)
+            report.large_texts_lost += storage.database.delete(interaction_id, user_id)

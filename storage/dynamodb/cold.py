@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from storage.batched import batched
+from storage.database import Named
 from storage.dynamodb import batches, expressions, items
 from storage.dynamodb.client import Client, ConditionFailed
 from storage.dynamodb.expressions import condition, names
@@ -17,6 +18,7 @@ from storage.large.rows import Kept, LargeRows, same_record
 from storage.models import ChatInteraction
 from storage.records.json import to_record
 from storage.records.stubs import Segments, Stub, segment_of
+from storage.records.texts import TextObject
 
 
 def stubs(client: Client, interaction_ids: Sequence[str]) -> dict[str, Stub]:
@@ -41,17 +43,30 @@ def look_at(client: Client, interaction_ids: Sequence[str]) -> dict[str, ChatInt
 
 
 def all_stubs(client: Client) -> Iterator[Stub]:
-    """Yields all stubs. They are in no index, so this reads the whole table, 1 MB per request."""
-    columns = "#interaction_id, #created_at, #archived_in"
+    """All stubs. They are in no index, so this reads the whole table, 1 MB per request."""
+    found = _scan(client, "#archived_in", "#interaction_id, #created_at, #archived_in")
+    return (stub for item in found if (stub := items.to_stub(item)))
+
+
+def all_text_objects(client: Client) -> Iterator[Named]:
+    """See `Database.all_text_objects`. Reads the whole table, too."""
+    found = _scan(client, "#text_object", "#interaction_id, #user_id, #text_object")
+    for item in found:
+        for user_id, row_id, reference in items.large_texts_of(item):
+            yield user_id, row_id, TextObject.loads(reference)
+
+
+def _scan(client: Client, having: str, columns: str) -> Iterator[Item]:
+    """These columns of all items that have an attribute."""
     parameters: dict[str, Any] = {
-        "FilterExpression": "attribute_exists(#archived_in)",
+        "FilterExpression": f"attribute_exists({having})",
         "ProjectionExpression": columns,
         "ExpressionAttributeNames": names(columns),
         "ConsistentRead": True,
     }
     while True:
         answer = client.call("Scan", **parameters)
-        yield from (stub for item in answer["Items"] if (stub := items.to_stub(item)))
+        yield from answer["Items"]
         if "LastEvaluatedKey" not in answer:
             return
         parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]

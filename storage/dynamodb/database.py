@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from storage.database import Before, BeforeCommit, Database, Read, apply_changes
+from storage.database import Before, BeforeCommit, Database, Named, Read, apply_changes
 from storage.dynamodb import (
     advice,
     answers,
@@ -200,6 +200,9 @@ class DynamoDBDatabase(Database):
         found = batches.read(self.client, interaction_ids, Pauses())
         kept = (kept for item in found.values() for kept in items.large_texts_of(item))
         return {row_id: TextObject.loads(reference) for _, row_id, reference in kept}
+
+    def all_text_objects(self) -> Iterator[Named]:
+        return cold.all_text_objects(self.client)
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         while True:

@@ -130,6 +130,11 @@ class ChatInteraction(models.Model):
                 condition=HAS_RESPONSE,
                 name="interaction_answer",
             ),
+            models.Index(
+                fields=["text_object"],
+                condition=models.Q(text_object__isnull=False),
+                name="interaction_text_object",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -13,10 +13,11 @@ from django.db import transaction
 
 from storage import expiry
 from storage.batched import batched
+from storage.database import Named
 from storage.large.rows import Kept, LargeRows, as_in
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.stubs import Segments, Stub, segment_of
-from storage.records.texts import OBJECT
+from storage.records.texts import OBJECT, TextObject
 from storage.sql_errors import translated
 from storage.sqlite import queries, usage
 from storage.sqlite.statements import Statements
@@ -76,6 +77,20 @@ def all_stubs(alias: str) -> Iterator[Stub]:
         if not page:
             return
         last = page[-1].interaction_id
+
+
+def all_text_objects(alias: str) -> Iterator[Named]:
+    """See `Database.all_text_objects`. By an index that has only those."""
+    rows = ChatInteraction.objects.using(alias).filter(text_object__isnull=False)
+    columns = rows.order_by(OBJECT).values_list("user_id", "interaction_id", OBJECT)
+    last = ""
+    while True:
+        with translated:
+            page = list(columns.filter(text_object__gt=last)[:ROWS_AT_ONCE])
+        yield from ((user_id, row_id, TextObject.loads(kept)) for user_id, row_id, kept in page)
+        if not page:
+            return
+        last = page[-1][2]
 
 
 def move(

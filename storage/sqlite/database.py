@@ -11,7 +11,7 @@ from typing import Any
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import expiry
-from storage.database import Before, BeforeCommit, Database, Indexed, Read, apply_changes
+from storage.database import Before, BeforeCommit, Database, Indexed, Named, Read, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
 from storage.large.rows import Kept, LargeRows, in_object, reference_of, same_content
 from storage.large.texts import LargeTexts
@@ -333,6 +333,9 @@ class SqliteDatabase(Database):
         with translated:
             rows = self._rows(queries.select_objects(self._alias), ids)
         return {row_id: TextObject.loads(reference) for _, row_id, reference, *_ in rows}
+
+    def all_text_objects(self) -> Iterator[Named]:
+        return cold.all_text_objects(self._alias)
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         while True:

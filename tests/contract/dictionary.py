@@ -14,6 +14,7 @@ from storage.database import (
     END_OF_TIME,
     BeforeCommit,
     Database,
+    Named,
     Read,
     apply_changes,
     latest_lock_end,
@@ -189,6 +190,9 @@ class DictionaryDatabase(Database):
 
     def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
         return {}  # all texts are in memory
+
+    def all_text_objects(self) -> Iterator[Named]:
+        return iter(())
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         with self._lock:

@@ -8,6 +8,8 @@ from chat.maintenance import holds, large, large_texts
 from chat.maintenance.erasure import attempt, removal
 from chat.maintenance.holds import Hold
 from chat.maintenance.migration import handing_over
+from chat.maintenance.put_back import put_back
+from storage.backups.base import RestoredDatabase, RestoreReport
 from storage.compat import zstd
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.large.objects import LargeObjects
@@ -266,6 +268,29 @@ def test_a_write_that_an_erasure_crosses_leaves_no_row_and_no_object(store, monk
     assert left_of(store, "ada") == []
     assert objects(store) == []
     assert erasure["receipt"]["erased"]["hot"] == 2
+
+
+# Restoring.
+
+
+def test_what_a_restored_copy_names_is_put_back_or_left_out(store):
+    ids = store.fill(*[NOW] * 3, response=LONG)
+    files = store.archive.files
+    kept, lost = object_of(store, ids[1]), object_of(store, ids[2])
+    copy = files.read(kept)
+    files.delete(kept)
+    files.delete(lost)
+
+    def contents(wanted):
+        return copy if wanted.name == kept else None
+
+    restored = RestoredDatabase(store.storage, None, store.archive, large_texts=contents)
+    report = RestoreReport()
+    put_back(restored, report)
+    assert (report.large_texts, report.large_texts_lost) == (1, 1)
+    assert store.hot() == ids[:2]
+    store.check_readable(ids[:2])
+    assert len(objects(store)) == 2
 
 
 # Looking.

@@ -4,18 +4,20 @@ import hashlib
 import json
 import shutil
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
 from storage.archive.files import Files
 from storage.archive.folder import ArchiveFolder
 from storage.backups.folder import ATTEMPTS
+from storage.backups.manifests import BackupDamaged
 from storage.large.objects import LargeObjects
 from storage.large.packing import packed
 from storage.records.texts import TextObject
 from tests.chat.processes import run
 from tests.sqlite import connect
-from tests.storage.backups.conftest import NOW
+from tests.storage.backups.conftest import KEEP, NOW
 from tests.storage.backups.test_after_restore import line, stored, succeed, summary
 
 LONG = "what was said at length " * 10_000
@@ -66,6 +68,7 @@ def texts(data):
     return {each["interaction_id"]: each["response"] for each in lines}
 
 
+@pytest.mark.exhaustive  # a process for each command
 def test_each_object_is_copied_once_for_all_backups(data):
     before = copies(data)
     assert len(before) == 3
@@ -86,6 +89,7 @@ def test_what_was_deleted_since_is_put_back_and_the_erased_stay_erased(data):
     assert len(objects(data)) == 2
 
 
+@pytest.mark.exhaustive  # a process for each command
 def test_what_nobody_has_is_left_out_and_counted(data):
     missing = of_user(data, "bob")["bob-3"]
     files(data).delete(missing)
@@ -102,6 +106,7 @@ def restore(data, *options):
     return result.returncode, json.loads(result.stdout), result.stderr.decode()
 
 
+@pytest.mark.exhaustive  # a process for each command
 def test_a_damaged_copy_is_named(data):
     name = copies(data)[0]
     path = data / "backups" / "large" / name
@@ -113,6 +118,7 @@ def test_a_damaged_copy_is_named(data):
     assert run(data, "verify_backup", "latest").returncode == 1
 
 
+@pytest.mark.exhaustive  # a process for each command
 def test_a_practice_reads_what_it_would_put_back_and_changes_nothing(data):
     files(data).delete(of_user(data, "bob")["bob-3"])
     before = objects(data)
@@ -124,6 +130,7 @@ def test_a_practice_reads_what_it_would_put_back_and_changes_nothing(data):
     )
 
 
+@pytest.mark.exhaustive  # a process for each command
 def test_copies_go_with_the_last_backup_that_names_them(data):
     for number in range(3):
         if number == 0:
@@ -133,6 +140,7 @@ def test_copies_go_with_the_last_backup_that_names_them(data):
     assert stored(data)["hot"] == ["bob-1", "bob-2", "bob-3", "bob-4"]
 
 
+@pytest.mark.exhaustive  # a process for each command
 def test_an_object_that_is_lost_is_counted_and_fails_no_backup(data):
     files(data).delete(of_user(data, "bob")["bob-3"])
     shutil.rmtree(data / "backups" / "large")
@@ -181,3 +189,32 @@ def test_but_not_for_ever(backups, database):
     taken = backups.take(database, NOW, texts=Moving(database, 100 * ATTEMPTS).contents)
     assert (taken.texts, taken.missing) == (1, 1)
     assert backups.verify(taken.backup.name) == taken.backup
+
+
+@pytest.fixture
+def copied(backups, database):
+    """A backup of a row with a large text."""
+    moving = Moving(database, 0)
+    return backups.take(database, NOW, texts=moving.contents).backup
+
+
+def test_a_damaged_or_missing_copy_is_found(backups, copied):
+    (path,) = backups.texts.folder.iterdir()
+    for damage in (lambda: path.write_bytes(path.read_bytes()[:-1]), path.unlink):
+        damage()
+        with pytest.raises(BackupDamaged) as caught:
+            backups.verify(copied.name)
+        assert caught.value.name == f"large/{path.name}"
+
+
+def test_a_copy_is_kept_as_long_as_a_backup_names_it(backups, copied, database):
+    before = list(backups.texts.folder.iterdir())
+    Moving(database, 0).name(7)
+    hours = [timedelta(hours=number) for number in (1, 2)]
+    for later in hours:
+        backups.take(database, NOW + later, texts=lambda kept: reference(7)[1])
+    assert len(list(backups.texts.folder.iterdir())) == 2
+    backups.take(database, NOW + 2 * KEEP, texts=lambda kept: reference(7)[1])
+    left = list(backups.texts.folder.iterdir())
+    assert len(left) == 1
+    assert left != before
