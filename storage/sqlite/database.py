@@ -25,7 +25,7 @@ from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
-from storage.records.texts import TextObject, characters_of
+from storage.records.texts import OBJECT, TextObject, characters_of
 from storage.records.words import Phrase
 from storage.sql_errors import translated
 from storage.sqlite import (
@@ -75,7 +75,7 @@ class SqliteDatabase(Database):
     def read(self, interaction_id: str) -> ChatInteraction | None:
         with translated:
             found = self._read(interaction_id)
-        if found is None or reference_of(found) is None:
+        if found is None or OBJECT not in found.__dict__:  # a call would cost more
             return found
         return self.large.whole(found, self._now)
 

@@ -264,7 +264,9 @@ def test_a_step_of_a_search_costs_the_same_however_many_rows_there_are(make_fill
         filters = {"model_used": "none", "tokens_min": 0, "tokens_max": 9}
         parameters = middle_page(flags, count) | filters
         rows, steps = work(make_filled(count), select_examined(flags), parameters)
-        assert [(passes, *texts) for _, _, passes, *texts in rows] == [(0, None, None, None, None)] * 51
+        assert [(passes, *texts) for _, _, passes, *texts in rows] == [
+            (0, None, None, None, None)
+        ] * 51
         costs.append(steps)
     assert abs(costs[0] - costs[1]) <= 5
 
@@ -313,7 +315,9 @@ def test_an_answer_costs_the_same_however_often_it_was_asked(
     costs = []
     for count in (2_000, 20_000):
         database = make_database(of_one_question, count)
-        asked = queries.question_parameters(Question("ada", "hello"), "hello") | {"model_used": model}
+        asked = queries.question_parameters(Question("ada", "hello"), "hello") | {
+            "model_used": model
+        }
         sql = queries.select_answer("default", of_model=of_model)
         ((interaction_id, *_),), steps = work(database, sql, asked)
         assert interaction_id == f"{count - 1 if expected is None else expected:06}"
