@@ -17,7 +17,14 @@ from typing import Any
 
 from storage import expiry
 from storage.dynamodb.texts import PACKED, PLAIN, pack_texts, unpack_texts
-from storage.large.rows import Kept, interaction_of, reference_of, whole_message
+from storage.large.rows import (
+    Kept,
+    decode,
+    encoded,
+    interaction_of,
+    reference_of,
+    whole_message,
+)
 from storage.models import ChatInteraction
 from storage.records.json import Record, format_time
 from storage.records.stubs import Stub
@@ -64,7 +71,7 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
     item = {
         "interaction_id": {"S": interaction.interaction_id},
         "user_id": {"S": interaction.user_id},
-        **pack_texts(_as_text(interaction.message), _as_text(interaction.response)),
+        **pack_texts(encoded(interaction.message), encoded(interaction.response)),
         "m": {"S": interaction.model_used},
         "i": {"N": str(interaction.input_tokens)},
         "o": {"N": str(interaction.output_tokens)},
@@ -78,7 +85,7 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
     if interaction.response:
         item |= _answer(interaction, created_at)
     if reference_of(interaction) is not None:
-        item[OBJECT] = {"S": _reference(interaction)}
+        item[OBJECT] = {"S": interaction.__dict__[OBJECT]}
     return item
 
 
@@ -102,33 +109,17 @@ def to_record(item: Item) -> Record:
         "created_at": created_at(item),
         "updated_at": _updated_at(item),
     }
-    return record | _stood_in(item, record) if OBJECT in item else record
-
-
-def _as_text(text: str | bytes) -> str:
-    """A text, or what stands in for it, as an item has it."""
-    return text.hex() if isinstance(text, bytes) else text
-
-
-def _reference(interaction: ChatInteraction) -> str:
-    """The reference to an object, and which texts it has."""
-    names = [name for name in PLAIN if isinstance(interaction.__dict__[name], bytes)]
-    return f"{interaction.__dict__[OBJECT]} {'+'.join(names)}"
-
-
-def _stood_in(item: Item, record: Record) -> Record:
-    """The stand-ins in an item, from its record, and the reference."""
-    reference, _, names = item[OBJECT]["S"].rpartition(" ")
-    stand_ins = {name: bytes.fromhex(record[name]) for name in names.split("+")}
-    return stand_ins | {OBJECT: reference}
+    if OBJECT in item:
+        record[OBJECT] = item[OBJECT]["S"]
+        decode(record)
+    return record
 
 
 def large_texts_of(item: Item | None) -> list[Kept]:
     """The object with the texts of an item, if there is one."""
     if item is None or OBJECT not in item:
         return []
-    reference = item[OBJECT]["S"].rpartition(" ")[0]
-    return [(item["user_id"]["S"], item["interaction_id"]["S"], reference)]
+    return [(item["user_id"]["S"], item["interaction_id"]["S"], item[OBJECT]["S"])]
 
 
 def to_completion(interaction: ChatInteraction, version: str) -> Item:

@@ -2,10 +2,11 @@
 
 # Note [Stand-ins]
 
-In the row, the SHA-256 of a text stands in for a text that lies in the object, as bytes, which no
-text equals; so it is not empty where the text is not. Two rows have the same text if they have the
-same stand-in: nothing is fetched to compare them, and an answer is found by it. A message of up to
-INLINE_MAX_BYTES stays in the row.
+In the row, the SHA-256 of a text stands in for a text that lies in the object, so it is not empty
+where the text is not. Two rows have the same text if they have the same stand-in: nothing is
+fetched to compare them, and an answer is found by it. A message of up to INLINE_MAX_BYTES stays in
+the row. Databases keep stand-ins as text (`encoded`), and the reference says which they are; in
+Python they are bytes, which no text equals.
 
 An interaction with stand-ins has the attribute OBJECT, and so has a record. Neither leaves a
 database, but for maintenance that needs no texts (`Slice.texts_of`).
@@ -66,6 +67,22 @@ def stand_in(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+def encoded(text: str | bytes) -> str:
+    """A text, or what stands in for it, as a database has it."""
+    return f"sha256:{text.hex()}" if isinstance(text, bytes) else text
+
+
+def decode(row: dict[str, Any]) -> None:
+    """Put stand-ins in the place of what is encoded in a row that has a reference."""
+    for name in row[OBJECT].rpartition(" ")[2].split("+"):
+        row[name] = bytes.fromhex(row[name].removeprefix("sha256:"))
+
+
+def is_unwritten(reference: str | None) -> bool:
+    """Whether this is the reference to an object that is not written yet."""
+    return reference is not None and reference.startswith(" ")
+
+
 def same_text(first: str | bytes, second: str | bytes) -> bool:
     """Whether both are the same text, or stand for it."""
     if isinstance(first, bytes) == isinstance(second, bytes):
@@ -93,8 +110,12 @@ def same_content(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 def standing_in(
     interaction: ChatInteraction, *, message: bool, response: bool, reference: str
 ) -> ChatInteraction:
-    """A copy of the interaction with stand-ins for these texts, and a reference to their object."""
-    values = {**interaction.__dict__, OBJECT: reference}
+    """A copy of the interaction with stand-ins for these texts, and a reference to their object.
+
+    The reference is empty for an object that is not written yet.
+    """
+    names = "+".join(["message"] * message + ["response"] * response)
+    values = {**interaction.__dict__, OBJECT: f"{reference} {names}"}
     if message:
         values |= {"message": stand_in(interaction.message), WHOLE_MESSAGE: interaction.message}
     if response:
@@ -106,6 +127,14 @@ def whole_message(interaction: ChatInteraction) -> str:
     """The message of an interaction that has just been given stand-ins, or has none."""
     message: str = interaction.__dict__.get(WHOLE_MESSAGE, interaction.message)
     return message
+
+
+def as_in(reference: str, interaction: ChatInteraction) -> ChatInteraction:
+    """A copy of the interaction with stand-ins for the texts for which a row has them."""
+    kept, _, names = reference.rpartition(" ")
+    return standing_in(
+        interaction, message="message" in names, response="response" in names, reference=kept
+    )
 
 
 def interaction_of(record: Record) -> ChatInteraction:
@@ -301,7 +330,7 @@ def _serves_again(replaced: ChatInteraction | None, message: str, response: str)
     for text, stored in ((message, replaced.message), (response, replaced.response)):
         if not (same_text(stored, text) if text else isinstance(stored, str)):
             return None
-    return reference
+    return reference.rpartition(" ")[0]
 
 
 def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[list[tuple[dict[str, Any], TextObject]]]:

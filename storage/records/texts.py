@@ -13,7 +13,8 @@ OBJECT = "text_object"
 
 _FORM = re.compile(
     r"(?P<place>[0-9a-f]{8}/[0-9a-f]{32})/(?P<version>[0-9a-f]{32}) "
-    r"(?P<bytes>[0-9]{1,12}) (?P<characters>[0-9]{1,12}) (?P<sha256>[0-9a-f]{64})",
+    r"(?P<bytes>[0-9]{1,12}) (?P<characters>[0-9]{1,12}) (?P<sha256>[0-9a-f]{64})"
+    r"( [a-z+]+)?",  # which texts it has, for whoever decodes the row
     re.ASCII,
 )
 

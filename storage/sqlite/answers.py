@@ -21,14 +21,12 @@ def newest(statements: Statements, question: Question) -> ChatInteraction | None
     if rows.in_object(message, "") is None:
         return found
     # Rows of earlier versions have a large message itself.
-    also = _newest(statements, question, rows.stand_in(message))
+    also = _newest(statements, question, rows.encoded(rows.stand_in(message)))
     both = [answer for answer in (found, also) if answer is not None]
     return max(both, key=lambda answer: answer.position, default=None)
 
 
-def _newest(
-    statements: Statements, question: Question, message: str | bytes
-) -> ChatInteraction | None:
+def _newest(statements: Statements, question: Question, message: str) -> ChatInteraction | None:
     if question.model_used is not None:
         return _answer_of(statements, question, message, question.model_used, of_model=True)
     with statements.snapshot():
@@ -37,7 +35,7 @@ def _newest(
 
 
 def _answers_of_models(
-    statements: Statements, question: Question, message: str | bytes
+    statements: Statements, question: Question, message: str
 ) -> Iterator[ChatInteraction]:
     """Yields the newest answer of each model. Each takes one search in the index."""
     model_used = AFTER_ALL_MODELS
@@ -49,7 +47,7 @@ def _answers_of_models(
 def _answer_of(
     statements: Statements,
     question: Question,
-    message: str | bytes,
+    message: str,
     model_used: str,
     *,
     of_model: bool,

@@ -14,7 +14,7 @@ from django.db import transaction
 from storage import expiry
 from storage.batched import batched
 from storage.database import Named
-from storage.large.rows import Kept, LargeRows, standing_in
+from storage.large.rows import Kept, LargeRows, as_in
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.stubs import Segments, Stub, segment_of
 from storage.records.texts import OBJECT, TextObject
@@ -124,10 +124,10 @@ def _with_stand_ins(
     """The interactions with stand-ins for those texts for which the stored rows have them."""
     ids = json.dumps([interaction.interaction_id for interaction in interactions])
     rows = statements.rows(queries.select_objects(statements.alias), {"ids": ids})
-    stored = {interaction_id: kept for _, interaction_id, *kept in rows}
+    stored = {interaction_id: reference for _, interaction_id, reference in rows}
     return [
-        standing_in(interaction, message=bool(kept[1]), response=bool(kept[2]), reference=kept[0])
-        if (kept := stored.get(interaction.interaction_id))
+        as_in(reference, interaction)
+        if (reference := stored.get(interaction.interaction_id))
         else interaction
         for interaction in interactions
     ]

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from storage import expiry
-from storage.large.rows import Kept, same_content
+from storage.large.rows import Kept, decode, is_unwritten, same_content
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub
 from storage.records.texts import OBJECT
@@ -65,9 +65,9 @@ def insert_missing(
         elif isinstance(holder, Stub):
             outcomes.append(holder)
         else:
-            is_same = same_content(holder, row)
+            is_same = same_content(_decoded(holder), _decoded(row))
             outcomes.append(Outcome.UNCHANGED if is_same else Outcome.CONFLICT)
-    if unwritten := {row["interaction_id"] for row in missing if row[OBJECT] == ""}:
+    if unwritten := {row["interaction_id"] for row in missing if is_unwritten(row[OBJECT])}:
         raise Unwritten(unwritten)
     gone[:] = delete_expired(statements, expired)
     _insert_all(statements, missing)
@@ -107,6 +107,14 @@ def _hot_rows(statements: Statements, ids: str) -> dict[str, Row]:
 def _stubs(statements: Statements, ids: str) -> dict[str, Stub]:
     rows = statements.rows(queries.select_stubs(statements.alias), {"ids": ids})
     return {row[0]: queries.to_stub(row) for row in rows}
+
+
+def _decoded(row: Row) -> Row:
+    if not row[OBJECT]:
+        return row
+    values = dict(row)
+    decode(values)
+    return values
 
 
 def _created_at(holder: Row | Stub) -> str:

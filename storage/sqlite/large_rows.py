@@ -7,7 +7,14 @@ from typing import Any
 
 from storage.database import BeforeCommit, apply_changes
 from storage.exceptions import StorageUnavailable
-from storage.large.rows import Kept, LargeRows, in_object, reference_of, standing_in
+from storage.large.rows import (
+    Kept,
+    LargeRows,
+    in_object,
+    is_unwritten,
+    reference_of,
+    standing_in,
+)
 from storage.models import ChatInteraction
 from storage.models.interaction import FIELDS
 from storage.records.outcomes import Outcome
@@ -90,7 +97,8 @@ def create_many(
         if isinstance(outcomes, list):
             break
         for number, interaction in enumerate(packed):
-            if reference_of(interaction) == "" and interaction.interaction_id in outcomes:
+            is_missing = interaction.interaction_id in outcomes
+            if is_missing and is_unwritten(reference_of(interaction)):
                 outcomes.remove(interaction.interaction_id)  # the first of two with an id counts
                 with large.committing(*written):
                     packed[number] = large.packed(interactions[number])
@@ -99,7 +107,7 @@ def create_many(
     large.discard(
         row
         for row, outcome in zip(packed, outcomes, strict=True)
-        if outcome is not Outcome.CREATED and reference_of(row) != ""
+        if outcome is not Outcome.CREATED and not is_unwritten(reference_of(row))
     )
     return outcomes
 
@@ -110,7 +118,7 @@ def kept(statements: Statements, interaction_id: str) -> Kept | None:
     found = statements.rows(queries.select_objects(statements.alias), parameters)
     if not found:
         return None
-    user_id, _, reference, *_ = found[0]
+    user_id, _, reference = found[0]
     return user_id, interaction_id, reference
 
 

@@ -16,6 +16,7 @@ from django.db.models.functions import Cast, JSONObject
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
 from storage import expiry
+from storage.large.rows import decode, encoded
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS, HAS_RESPONSE, message_parts
 from storage.models.interaction import FIELDS as RECORD_FIELDS
@@ -274,11 +275,9 @@ def _returning_kept(alias: str) -> str:
 
 @functools.cache
 def select_objects(alias: str) -> str:
-    """Of rows whose texts are in objects: `Kept`, and which texts. Parameters: ids (in JSON)."""
+    """`Kept` of rows whose texts are in objects. Parameters: ids (in JSON)."""
     quote = connections[alias].ops.quote_name
-    names = ("user_id", "interaction_id", OBJECT)
-    has = (f"typeof({quote(name)}) = 'blob'" for name in ("message", "response"))
-    columns = ", ".join([*map(quote, names), *has])
+    columns = ", ".join(map(quote, ("user_id", "interaction_id", OBJECT)))
     table, key = map(quote, (ChatInteraction._meta.db_table, "interaction_id"))
     return (
         f"SELECT {columns} FROM {table} WHERE {key} IN (SELECT value FROM json_each(:ids))"  # noqa: S608  (names)
@@ -384,10 +383,10 @@ def slice_parameters(wanted: Slice) -> dict[str, Any]:
     }
 
 
-def question_parameters(question: Question, message: str | bytes) -> dict[str, Any]:
+def question_parameters(question: Question, message: str) -> dict[str, Any]:
     """Returns the parameters of `select_answer`, except `model_used`.
 
-    `message` is that of the question, or what stands in for it.
+    `message` is that of the question, or what stands in for it, encoded.
     """
     return {
         "user_id": question.user_id,
@@ -400,7 +399,7 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
     """Returns the values of all COLUMNS as SQLite keeps them."""
     created_at, updated_at = interaction.created_at, interaction.updated_at
     created = to_text(created_at)
-    return {
+    row: dict[str, Any] = {
         "interaction_id": interaction.interaction_id,
         "user_id": interaction.user_id,
         "message": interaction.message,
@@ -412,6 +411,9 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
         "updated_at": created if updated_at is created_at else to_text(updated_at),
         OBJECT: interaction.__dict__.get(OBJECT),
     }
+    if row[OBJECT] is not None:
+        row |= {name: encoded(row[name]) for name in ("message", "response")}
+    return row
 
 
 def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
@@ -431,6 +433,7 @@ def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
     }
     if kept is not None:
         values[OBJECT] = kept
+        decode(values)
     return ChatInteraction.from_stored(values)
 
 
@@ -462,6 +465,7 @@ def to_record(row: tuple[Any, ...]) -> Record:
     }
     if kept is not None:
         record[OBJECT] = kept
+        decode(record)
     return record
 
 

@@ -22,7 +22,7 @@ from django.db.models import (
 )
 
 from storage.batched import batched
-from storage.large.rows import LargeRows
+from storage.large.rows import LargeRows, decode
 from storage.models.interaction import HAS_RESPONSE
 from storage.records.cursors import Position
 from storage.records.json import Record
@@ -122,6 +122,7 @@ def _pass(
         return filters.pass_texts(message, response)
     row = {"interaction_id": interaction_id, "user_id": user_id, OBJECT: reference}
     row |= {"message": message, "response": response}
+    decode(row)
     return not large.fill([row]) and filters.pass_texts(row["message"], row["response"])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.large.rows import LargeRows
+from storage.large.rows import LargeRows, decode
 from storage.models import ArchivedInteraction, ChatInteraction, Lock, TextChange
 from storage.records.texts import OBJECT
 from storage.sqlite import queries
@@ -153,6 +153,7 @@ class Outbox:
         values = dict(zip(queries.NAMES, row, strict=True))
         if values[OBJECT] is None:
             return text_of(values)
+        decode(values)
         return LargeText.of(values, self.large)
 
     @property
