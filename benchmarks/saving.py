@@ -1,10 +1,15 @@
 """What roll-ups of usage and the search index add to a save: with them and without, in turns.
 
     python benchmarks/saving.py [--rows 50000] [--rounds 9] [--users 40] [--data FILE.jsonl.gz]
+    python benchmarks/saving.py --http [--rounds 9] [--data FILE.jsonl.gz]
 
 Whoever saves waits for the save and the triggers. All CPU is that and the indexing to which they
 lead, which a thread of the server does later. `--users` share what is saved: many users mean many
 roll-ups, of which each is a new row.
+
+With `--http`, wrk keeps 16 requests in flight at two servers with one worker each. One of them has
+no triggers, so nothing to count or to index. All CPU of their processes counts, until everything is
+indexed.
 """
 
 import argparse
@@ -16,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness import saving_http
 from harness.calls import BATCH, Operation, cost
 from harness.data import texts_of
 from harness.local import Rows, connect, set_up
@@ -46,7 +52,12 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--share", type=float, default=1, help="of the usual calls in a round")
     parser.add_argument("--data", type=Path, help="JSONL with texts to use, may be .gz")
     parser.add_argument("--json", type=Path, help="also write the ratios there")
+    parser.add_argument("--http", action="store_true", help="of two servers, not of calls")
     arguments = parser.parse_args(words)
+    if arguments.http:
+        found = saving_http.compared(arguments.rounds, arguments.share, arguments.data, AT_MOST)
+        save(found, arguments.json)
+        return
     rows = Rows(texts_of(arguments.data))
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "benchmark.sqlite3"

@@ -17,7 +17,7 @@ from storage.accounts import api_keys, roll_ups
 from storage.archive.pseudonyms import pseudonym
 from storage.models import ApiKey, ApiKeyUse, ForgottenUser
 from storage.sql_errors import translated
-from storage.sqlite import scrubbing
+from storage.sqlite import scrubbed_database
 from storage.sqlite.statements import Statements
 
 REMEMBERED_FOR = timedelta(days=2)
@@ -124,4 +124,4 @@ def scrub(alias: str = "default", check_time: Callable[[], None] = lambda: None)
     its own `scrub` does it. Raises as that does.
     """
     with translated:
-        scrubbing.scrub(Statements(alias), datetime.now(UTC), check_time)
+        scrubbed_database.scrub(Statements(alias), datetime.now(UTC), check_time)

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Where the texts of a row are, if they are large. No row is rewritten."""
+    """Where the texts of a row are, if they are large. No row is rewritten; an index is built."""
 
     dependencies = [("storage", "0012_roles")]
 

@@ -47,7 +47,7 @@ def spaced(text: str) -> str:
     """
     if text.isascii():
         return text
-    return _NOT_ASCII.sub(lambda found: _replacement(found[0]), _folded(text))
+    return _NOT_ASCII.sub(lambda found: _spaced_character(found[0]), text)
 
 
 def phrases(text: str) -> list[Phrase]:
@@ -93,6 +93,15 @@ def _separated(text: str) -> str:
 
 def _folded(text: str) -> str:
     return normalize("NFKD", normalize("NFKD", text).casefold())
+
+
+@functools.lru_cache(maxsize=8192)
+def _spaced_character(character: str) -> str:
+    """As it is in a folded text: what folding puts in its place does not depend on others.
+
+    Marks may change their order there, but those are dropped.
+    """
+    return "".join(_replacement(folded) for folded in _folded(character))
 
 
 @functools.lru_cache(maxsize=8192)

@@ -15,15 +15,15 @@ WAIT_MS = 200
 PAUSE_SECONDS = 0.05
 
 
-def empty_log(statements: Statements, check_time: Callable[[], None] = lambda: None) -> None:
-    """Copy the write-ahead log into the database and empty it, so that it holds no deleted data.
+def empty_log(is_emptied: Callable[[], bool], check_time: Callable[[], None]) -> None:
+    """Copy the write-ahead log into its file and empty it, so that it holds no deleted data.
 
-    SQLite gives up at once when another connection copies the log at that moment, so this tries
-    again and again. Raises StorageUnavailable if a reader keeps the log for SECONDS, and whatever
-    `check_time` raises.
+    SQLite gives up at once when another connection copies the log at that moment, so `is_emptied`
+    is tried again and again. Raises StorageUnavailable if a reader keeps the log for SECONDS, and
+    whatever `check_time` raises.
     """
     deadline = time.monotonic() + SECONDS
-    while not is_emptied(statements):
+    while not is_emptied():
         check_time()
         if time.monotonic() >= deadline:
             raise StorageUnavailable(
@@ -34,14 +34,19 @@ def empty_log(statements: Statements, check_time: Callable[[], None] = lambda: N
 
 
 def is_emptied(statements: Statements) -> bool:
-    """Try once to empty the log. Returns whether nobody was in the way."""
+    """Try once to empty the log of a database. Returns whether nobody was in the way."""
     with statements.writing():
-        # Most of it is copied without keeping writers of other processes away.
-        statements.rows("PRAGMA wal_checkpoint(PASSIVE)", {})
-        (timeout,) = statements.rows("PRAGMA busy_timeout", {})[0]
-        statements.rows(f"PRAGMA busy_timeout = {WAIT_MS}", {})
-        try:
-            ((busy, *_),) = statements.rows("PRAGMA wal_checkpoint(TRUNCATE)", {})
-        finally:
-            statements.rows(f"PRAGMA busy_timeout = {timeout}", {})
+        return truncated(lambda sql: statements.rows(sql, {}))
+
+
+def truncated(execute: Callable[[str], list[tuple[int, ...]]]) -> bool:
+    """Try once to empty the log of a connection, of which `execute` returns rows."""
+    # Most of it is copied without keeping writers of other processes away.
+    execute("PRAGMA wal_checkpoint(PASSIVE)")
+    ((timeout,),) = execute("PRAGMA busy_timeout")
+    execute(f"PRAGMA busy_timeout = {WAIT_MS}")
+    try:
+        ((busy, *_),) = execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        execute(f"PRAGMA busy_timeout = {timeout}")
     return not busy

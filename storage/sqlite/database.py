@@ -37,7 +37,7 @@ from storage.sqlite import (
     last_runs,
     locks,
     queries,
-    scrubbing,
+    scrubbed_database,
     searches,
     space,
     usage,
@@ -458,17 +458,17 @@ class SqliteDatabase(Database):
     ) -> datetime:
         since = since or datetime.now(UTC)
         with translated:
-            self._texts.scrub(check_time)
-            return scrubbing.scrub(self._statements, since, check_time)
+            until = self._texts.scrub(since, check_time)
+            return min(until, scrubbed_database.scrub(self._statements, since, check_time))
 
     def scrub_seconds(self) -> float:
         with translated:
-            return scrubbing.seconds(self._statements) + self._texts.scrub_seconds()
+            return scrubbed_database.seconds(self._statements) + self._texts.scrub_seconds()
 
     def reclaim(self) -> int:
         with translated:
             if space.free_pages(self._statements):
-                scrubbing.end_pass(self._alias)
+                scrubbed_database.end_pass(self._alias)
             return space.reclaim(self._statements)
 
     def unreclaimable_bytes(self) -> int:

@@ -23,30 +23,26 @@ Decision 0032 goes through all that can come between, and through kills and powe
 
 A pass empties the log and then looks at every page of the file once. Old bytes stay where they are
 in a page until they are overwritten, so whenever a page is read, without any lock, they are seen.
-What is written later comes from rows that are there. Pages change places in two cases only: when
-free space is returned (`space.reclaim`, which ends the pass), and when tables are made or dropped
-(the version of the schema, by which a pass is begun anew). Last, the log is emptied again.
+What is written later comes from rows that are there. Pages change places in files with a pointer
+map only, and in two cases: when free space is returned (`space.reclaim`, which ends the pass), and
+when tables are made or dropped (the version of the schema, by which a pass is begun anew). Last,
+the log is emptied again.
 """
 
 import os
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from django.db import connections
 
 from storage.exceptions import StorageUnavailable
-from storage.models import Lock
 from storage.sqlite import database_file
-from storage.sqlite.checkpoints import empty_log, is_emptied
+from storage.sqlite.checkpoints import empty_log
 from storage.sqlite.file_format import HEADER_BYTES, Layout, UnknownFormat, logged_pages
-from storage.sqlite.statements import Statements
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -64,58 +60,73 @@ PAUSE_SECONDS = 0.05
 BYTES_PER_SECOND = 100_000_000
 """How fast the file is read, at least: from a disk."""
 
-NAME = "scrub"
-"""The row in the table of locks that says how far the pass is."""
-
 CheckTime = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class _Progress:
+class Progress:
     """How far a pass is."""
 
     began: datetime
     next_page: int
     schema_version: int
+    """0 where pages keep their places whatever tables are made or dropped."""
 
 
-def scrub(statements: Statements, since: datetime, check_time: CheckTime) -> datetime:
+class ScrubbedFile(ABC):
+    """A file of SQLite, and where the progress of its pass is kept."""
+
+    path: str
+    remedy: str
+    """What to do if the file cannot be scrubbed."""
+
+    @abstractmethod
+    def value(self, pragma: str) -> int:
+        """The value of a pragma."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[object]:
+        """In this block it is the turn of this thread to write."""
+
+    @abstractmethod
+    def is_emptied(self) -> bool:
+        """Try once to empty the log. Returns whether nobody was in the way."""
+
+    def prepare(self, check_time: CheckTime) -> None:
+        """Called when a pass begins: remove what deletions have left in rows that are there."""
+
+    @abstractmethod
+    def progress(self) -> Progress | None:
+        """What was noted last, if anything."""
+
+    @abstractmethod
+    def note(self, progress: Progress) -> None:
+        """Keep the progress of the pass."""
+
+    @abstractmethod
+    def end(self, progress: Progress) -> None:
+        """The pass is complete. Must commit, which makes the end of the old log durable."""
+
+
+def scrub(file: ScrubbedFile, since: datetime, check_time: CheckTime) -> datetime:
     """Complete a pass that began at `since` or later. See Note [One pass].
 
-    Returns when it began: what was deleted before then has left no byte in the files. Goes on with
-    the pass of an earlier call, if that began late enough. Raises StorageUnavailable if a reader
-    keeps the log or the file has a format that is not known, and whatever `check_time` raises; the
-    next call goes on.
+    Returns when it began: what was deleted before then has left no byte in the file and its log.
+    Goes on with the pass of an earlier call, if that began late enough. Raises StorageUnavailable
+    if a reader keeps the log or the file has a format that is not known, and whatever `check_time`
+    raises; the next call goes on.
     """
-    connection: Any = connections[statements.alias]
-    if connection.is_in_memory_db():
-        return max(datetime.now(UTC), since)
-    database = str(connection.settings_dict["NAME"])
-    statements.rows("PRAGMA schema_version", {})  # makes the file, and registers as its user
     try:
-        return _Pass(statements, database, check_time).complete(since)
+        return _Pass(file, check_time).complete(since)
     except OSError as error:
         raise StorageUnavailable(
-            f"{database} could not be read or overwritten: {error.strerror}."
+            f"{file.path} could not be read or overwritten: {error.strerror}."
         ) from error
-
-
-def seconds(statements: Statements) -> float:
-    """How many seconds a pass takes, about, if little has to be overwritten."""
-    ((pages,),) = statements.rows("PRAGMA page_count", {})
-    ((page_size,),) = statements.rows("PRAGMA page_size", {})
-    return float(pages * page_size / BYTES_PER_SECOND)
-
-
-def end_pass(alias: str) -> None:
-    """Let the next pass begin anew. Call it before pages change their places."""
-    Lock.objects.using(alias).filter(name=NAME).delete()
 
 
 @dataclass(frozen=True)
 class _Pass:
-    statements: Statements
-    database: str
+    file: ScrubbedFile
     check_time: CheckTime
 
     def complete(self, since: datetime) -> datetime:
@@ -132,78 +143,52 @@ class _Pass:
                 dirty = self._overwrite(layout, dirty)
             if chunk % CHUNKS_AT_ONCE == 0:
                 self._clean(layout, dirty)
-                self._note(replace(progress, next_page=first + step))
+                self.file.note(replace(progress, next_page=first + step))
                 dirty = []
         self._clean(layout, dirty)
-        self._note(replace(progress, next_page=layout.pages + 1))
-        empty_log(self.statements, self.check_time)
-        if self._schema_version() != progress.schema_version:
+        self.file.note(replace(progress, next_page=layout.pages + 1))
+        self._empty_log()
+        if self._schema_version(layout) != progress.schema_version:
             raise StorageUnavailable("Tables were made or dropped meanwhile. Try again.")
-        self._end()
+        self.file.end(replace(progress, next_page=layout.pages + 1))
         return progress.began
 
-    def _end(self) -> None:
-        """The commit also makes the end of the old log durable."""
-        if self._keeps_progress:
-            end_pass(self.statements.alias)
-        else:
-            ((version,),) = self.statements.rows("PRAGMA user_version", {})
-            self.statements.write(f"PRAGMA user_version = {version}", {})
-
-    @cached_property
-    def _keeps_progress(self) -> bool:
-        """Whether there are locks. In production the SQL database, which is small, has none."""
-        return Lock._meta.db_table in self.statements.tables()
-
-    def _resumed(self, since: datetime) -> _Progress | None:
-        if not self._keeps_progress:
+    def _resumed(self, since: datetime) -> Progress | None:
+        progress = self.file.progress()
+        if progress is None or not since <= progress.began <= datetime.now(UTC):
             return None
-        row = Lock.objects.using(self.statements.alias).filter(name=NAME).first()
-        if row is None or not since <= row.until <= datetime.now(UTC):
-            return None
-        next_page, schema_version = map(int, row.owner.split("/"))
-        if schema_version != self._schema_version():
-            return None
-        return _Progress(row.until.astimezone(UTC), next_page, schema_version)
+        return progress if progress.schema_version == self._schema_version(self._layout()) else None
 
-    def _begun(self, since: datetime) -> _Progress:
+    def _begun(self, since: datetime) -> Progress:
         began = max(datetime.now(UTC), since)
-        empty_log(self.statements, self.check_time)  # what is only there would not be seen
-        progress = _Progress(began, 1, self._schema_version())
-        self._note(progress)
+        self.file.prepare(self.check_time)
+        self._empty_log()  # what is only there would not be seen
+        progress = Progress(began, 1, self._schema_version(self._layout()))
+        self.file.note(progress)
         return progress
 
-    def _note(self, progress: _Progress) -> None:
-        if not self._keeps_progress:
-            return
-        Lock.objects.using(self.statements.alias).update_or_create(
-            name=NAME,
-            defaults={
-                "owner": f"{progress.next_page}/{progress.schema_version}",
-                "until": progress.began,
-            },
-        )
+    def _empty_log(self) -> None:
+        empty_log(self.file.is_emptied, self.check_time)
 
-    def _schema_version(self) -> int:
-        ((version,),) = self.statements.rows("PRAGMA schema_version", {})
-        return int(version)
+    def _schema_version(self, layout: Layout) -> int:
+        return self.file.value("schema_version") if layout.has_pointer_map else 0
 
     def _layout(self) -> Layout:
-        descriptor = database_file.descriptor(self.database)
+        descriptor = database_file.descriptor(self.file.path)
         header = os.pread(descriptor, HEADER_BYTES, 0)
         try:
             return Layout.of(header, os.fstat(descriptor).st_size)
         except UnknownFormat as error:
             raise StorageUnavailable(
-                f"The bytes of what was deleted cannot be overwritten in {self.database}: {error}. "
-                "Stop all servers and let SQLite rewrite the file: VACUUM."
+                f"The bytes of what was deleted cannot be overwritten in {self.file.path}: "
+                f"{error}. {self.file.remedy}"
             ) from None
 
     def _dirty(self, layout: Layout, pages: range) -> list[int]:
         """The pages among these whose unallocated part is not all zeros."""
         offset = (pages.start - 1) * layout.page_size
         content = os.pread(
-            database_file.descriptor(self.database), len(pages) * layout.page_size, offset
+            database_file.descriptor(self.file.path), len(pages) * layout.page_size, offset
         )
         zeros = bytes(layout.page_size)
         found = []
@@ -225,7 +210,7 @@ class _Pass:
                     "The bytes of what was deleted cannot be overwritten while a transaction reads "
                     "from the write-ahead log. Try again."
                 )
-            if not is_emptied(self.statements):
+            if not self.file.is_emptied():
                 time.sleep(PAUSE_SECONDS)
             left = self._overwrite(layout, left)
 
@@ -233,10 +218,10 @@ class _Pass:
         """Overwrite what can be now. Returns the pages that are in the log."""
         if not pages:
             return []
-        descriptor = database_file.descriptor(self.database)
-        with self.statements.writing(), closing(_connect(self.database)) as connection:
+        descriptor = database_file.descriptor(self.file.path)
+        with self.file.writing(), closing(_connect(self.file.path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            logged = set(logged_pages(Path(f"{os.path.realpath(self.database)}-wal")))
+            logged = set(logged_pages(Path(f"{os.path.realpath(self.file.path)}-wal")))
             for number in pages:
                 if number not in logged:
                     _zero_gap(descriptor, layout, number)
@@ -250,7 +235,8 @@ class _Pass:
 
 def _connect(database: str) -> sqlite3.Connection:
     """A connection that has nothing in memory but page 1, and makes no checkpoints by itself."""
-    connection = sqlite3.connect(database, isolation_level=None, timeout=20)
+    address = f"{Path(os.path.realpath(database)).as_uri()}?mode=rw"  # does not make one
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=20)
     connection.execute("PRAGMA user_version").fetchall()  # opens the log
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")

@@ -45,8 +45,8 @@ def describe(database: str) -> dict[str, str | int]:
 def reclaim(statements: Statements) -> int:
     """Return some free pages to the file system. Returns their size in bytes.
 
-    The last pages of the file take their places: call `scrubbing.end_pass` before. If there are
-    none, empties the write-ahead log and returns 0.
+    The last pages of the file take their places: call `scrubbed_database.end_pass` before. If there
+    are none, empties the write-ahead log and returns 0.
     """
     before = _value(statements, "page_count")
     if _value(statements, "auto_vacuum"):

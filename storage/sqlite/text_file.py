@@ -8,15 +8,14 @@ stored: no backup needs it, and damage to it is no damage.
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from storage.archive import durable
-from storage.exceptions import StorageUnavailable
 from storage.sqlite import modes
+from storage.sqlite.checkpoints import truncated
 from storage.sqlite.library import has_wal_reset_bug
 from storage.sqlite.text_state import Contents, State, emptied, state_in
 
@@ -26,9 +25,6 @@ FIRST_VERSION = (3, 42, 0)
 """Of SQLite with `secure-delete` in FTS5."""
 
 IDLE_CONNECTIONS = 2
-
-RETRY_SECONDS = 20.0
-PAUSE_SECONDS = 0.05
 
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA secure_delete=ON;"
@@ -78,45 +74,16 @@ class IndexFile:
             yield Contents(connection, state)
             connection.execute("COMMIT")
 
-    def scrub(self, check_time: Callable[[], None]) -> None:
-        """Leave no byte of what was removed: `secure_delete` leaves some in pages that were split.
-
-        Writes the whole file anew. Raises what `check_time` raises, and StorageUnavailable.
-        """
-        stopped: list[BaseException] = []
-
-        def check() -> int:
-            try:
-                check_time()
-            except BaseException as error:
-                stopped.append(error)
-            return len(stopped)
-
+    def value(self, pragma: str) -> int:
+        """The value of a pragma."""
         with self._connection() as connection:
-            connection.execute(f"PRAGMA busy_timeout = {int(RETRY_SECONDS * 1000)}")
-            connection.set_progress_handler(check, 1_000_000)
-            try:
-                connection.execute("VACUUM")
-            except sqlite3.OperationalError:
-                if stopped:
-                    raise stopped[0] from None
-                raise
-            finally:
-                connection.set_progress_handler(None, 0)
-        self.empty_log()
+            ((value,),) = connection.execute(f"PRAGMA {pragma}").fetchall()
+            return int(value)
 
-    def empty_log(self) -> None:
-        """Copy the log into the file, and truncate it. Raises StorageUnavailable."""
-        deadline = time.monotonic() + RETRY_SECONDS
+    def is_log_emptied(self) -> bool:
+        """Copy the log into the file and truncate it, if nobody is in the way of that."""
         with self._connection() as connection:
-            connection.execute("PRAGMA busy_timeout = 200")
-            while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                if time.monotonic() >= deadline:
-                    raise StorageUnavailable(
-                        "The log of the search index cannot be emptied while somebody reads from "
-                        "it. Try again."
-                    )
-                time.sleep(PAUSE_SECONDS)
+            return truncated(lambda sql: list(connection.execute(sql)))
 
     def remove(self) -> None:
         """Delete the file. Who has it open finds out at the next use."""
@@ -200,6 +167,13 @@ def missing_feature() -> str | None:
         except sqlite3.OperationalError as error:
             return str(error)
     return None
+
+
+def damage(problem: str) -> sqlite3.DatabaseError:
+    """The error of SQLite for a file that is no sound database."""
+    error = sqlite3.DatabaseError(problem)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -16,8 +16,9 @@ from storage.large.rows import LargeRows
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.words import Phrase
-from storage.sqlite import queries
+from storage.sqlite import queries, scrubbing, text_scrubbing
 from storage.sqlite.base import close_before_fork
+from storage.sqlite.checkpoints import empty_log
 from storage.sqlite.statements import Statements
 from storage.sqlite.text_file import IndexFile, is_damage, missing_feature
 from storage.sqlite.text_outbox import Outbox, text_of
@@ -35,9 +36,6 @@ PENDING_AT_MOST = 200
 
 SEARCH_SECONDS = 0.5
 """How long a search works on an index that is behind."""
-
-REWRITTEN_PER_SECOND = 50_000_000
-"""Bytes of the file, at least."""
 
 WAIT_SECONDS = 20.0
 """How long an erasure or an archive run waits for a pass of another process."""
@@ -167,7 +165,7 @@ class TextIndex:
                 self._passes.take(WAIT_SECONDS)
             with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
                 self._passes.put(contents, *self._passes.look(contents.parts.of_user(user_id)))
-            self._file.empty_log()
+            empty_log(self._file.is_log_emptied, lambda: None)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise StorageUnavailable(
@@ -176,16 +174,16 @@ class TextIndex:
             self._file.remove()
             self._outbox.discard()
 
-    def scrub(self, check_time: Callable[[], None]) -> None:
-        """Leave no byte of what was removed in the file. Raises as `Database.scrub` does."""
+    def scrub(self, since: datetime, check_time: Callable[[], None]) -> datetime:
+        """Leave no byte of what was removed in the file. As `Database.scrub`."""
         if not self.is_used:
+            self._file.remove()
             self._outbox.discard()  # nobody else does, in a copy that is being restored
-        if self._file.exists():
-            self._file.scrub(check_time)
+        return text_scrubbing.scrub(self._file, since, check_time)
 
     def scrub_seconds(self) -> float:
         """About how long that takes."""
-        return self.bytes() / REWRITTEN_PER_SECOND
+        return self.bytes() / scrubbing.BYTES_PER_SECOND
 
     def bytes(self) -> int:
         """The size of the index; 0 if there is none."""

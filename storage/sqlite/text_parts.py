@@ -17,7 +17,7 @@ words stay in the file, without an error. So each entry keeps that text, compres
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -91,11 +91,16 @@ class Parts:
         known = self._known(interaction_ids)
         return [each for each in interaction_ids if each not in known]
 
+    def numbers(self) -> list[int]:
+        """The numbers of all parts, newest first."""
+        rows = self.connection.execute("SELECT number FROM part ORDER BY number DESC")
+        return [number for (number,) in rows]
+
     def of_user(self, user_id: str) -> list[str]:
         """The ids of all that is indexed of a user."""
         return [
             interaction_id
-            for number in self._numbers()
+            for number in self.numbers()
             for (interaction_id,) in self.connection.execute(
                 f"SELECT interaction_id FROM part_{number} p JOIN entry ON position = p.rowid"
                 f" WHERE part_{number} MATCH ?",
@@ -123,7 +128,7 @@ class Parts:
             if len(found := page_of(newest, after, before, limit)) >= limit:
                 return found[:limit]
         found = []
-        for number in self._numbers():
+        for number in self.numbers():
             first, last = self._range(number)
             if last < low or len(found) >= limit:
                 break
@@ -234,11 +239,6 @@ class Parts:
         )
         self.connection.execute(f"DROP TABLE part_{number}")
         self.connection.execute(f"ALTER TABLE rewritten RENAME TO part_{number}")
-
-    def _numbers(self) -> Iterator[int]:
-        """The numbers of all parts, newest first."""
-        rows = self.connection.execute("SELECT number FROM part ORDER BY number DESC").fetchall()
-        return (number for (number,) in rows)
 
     def _part_of(self, position: int) -> int:
         return position // NUMBERS // self.part_seconds

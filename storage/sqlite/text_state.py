@@ -8,7 +8,7 @@ from django.conf import settings
 
 from storage.sqlite.text_parts import SCHEMA, Parts
 
-FORMAT = f"1/{unicodedata.unidata_version}"
+FORMAT = f"2/{unicodedata.unidata_version}"
 """Of the file, and of the characters that words are made of. One of another format is made anew."""
 
 PARTS = 30
@@ -23,6 +23,11 @@ CREATE TABLE state (
     last INTEGER NOT NULL,
     phase TEXT NOT NULL,
     done_until TEXT NOT NULL
+);
+CREATE TABLE scrubbed (
+    began TEXT NOT NULL,
+    next_page INTEGER NOT NULL,
+    schema_version INTEGER NOT NULL
 );
 """
 
@@ -56,6 +61,18 @@ class Contents:
         names = ", ".join(f"{name} = :{name}" for name in changes)
         self.connection.execute(f"UPDATE state SET {names}", changes)  # noqa: S608  (names)
 
+    @property
+    def scrubbed(self) -> tuple[str, int, int] | None:
+        """When the last pass of scrubbing began, its next page, and the version of the schema."""
+        rows = self.connection.execute("SELECT * FROM scrubbed").fetchall()
+        return rows[0] if rows else None
+
+    def note_scrubbed(self, began: str, next_page: int, schema_version: int) -> None:
+        """Keep how far a pass of scrubbing is."""
+        noted = [began, next_page, schema_version]
+        self.connection.execute("DELETE FROM scrubbed")
+        self.connection.execute("INSERT INTO scrubbed VALUES (?, ?, ?)", noted)
+
 
 def state_in(connection: Any) -> State | None:
     """The state of the index; None if it is empty, or has another format."""
@@ -69,7 +86,7 @@ def emptied(connection: Any) -> State:
     """Drop all tables, and make those of an index that has nothing yet."""
     tables = connection.execute(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND (sql LIKE 'CREATE VIRTUAL %'"
-        " OR name IN ('part', 'entry', 'state'))"
+        " OR name IN ('part', 'entry', 'state', 'scrubbed'))"
     ).fetchall()
     for (name,) in tables:
         connection.execute(f'DROP TABLE "{name}"')

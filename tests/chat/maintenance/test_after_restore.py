@@ -17,7 +17,7 @@ from storage.archive.files import Unchanging
 from storage.backups.base import RestoredDatabase
 from storage.dynamodb.client import Client
 from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock, UsageOfUser
-from storage.sqlite.checkpoints import empty_log
+from storage.sqlite.checkpoints import is_emptied
 from storage.sqlite.file_format import Layout
 from storage.sqlite.statements import Statements
 from tests import switches
@@ -155,7 +155,7 @@ def test_nothing_is_left_of_api_keys_either(store, monkeypatch, has_interactions
 
     def forget(*_):
         """As if what was deleted had been on pages that were divided."""
-        empty_log(Statements("default"))
+        assert is_emptied(Statements("default"))
         content = bytearray(file.read_bytes())
         layout = Layout.of(bytes(content[:100]), len(content))
         for page in set(range(2, layout.pages + 1)) - layout.skipped():

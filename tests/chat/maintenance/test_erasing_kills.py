@@ -20,6 +20,7 @@ from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock, U
 from storage.records.json import to_json
 from storage.sqlite import scrubbing
 from storage.sqlite.database import SqliteDatabase
+from storage.sqlite.scrubbed_database import ScrubbedDatabase
 from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
     NOW,
@@ -53,7 +54,7 @@ def steps(monkeypatch):
         (SqliteDatabase, "remove_of_user"),
         (SqliteDatabase, "scrub"),
         (scrubbing.os, "fsync"),
-        (scrubbing._Pass, "_note"),
+        (ScrubbedDatabase, "note"),
         (scrubbing._Pass, "_overwrite"),
         (accounts, "forget_user"),
     ):

@@ -1,8 +1,10 @@
-"""Scrubbing: old copies of deleted rows leave the pages of a database that is in use."""
+"""Scrubbing: old copies of deleted rows leave the pages of a file that is in use.
+
+What holds of the database holds of the search index, which is scrubbed by the same code.
+"""
 
 import json
 import os
-import random
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,156 +12,66 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from storage.archive.archive import configured_archive
 from storage.exceptions import StorageUnavailable
-from storage.large.texts import LargeTexts
-from storage.models import ChatInteraction, Lock
-from storage.sqlite import checkpoints, database_file, scrubbing
-from storage.sqlite.database import SqliteDatabase
+from storage.sqlite import checkpoints, scrubbing, text_scrubbing, text_separators
 from storage.sqlite.file_format import Layout, UnknownFormat, logged_pages
-from storage.sqlite.statements import Statements
 from tests import switches
 from tests.sqlite import connect
 from tests.storage.conftest import OPTIONS
+from tests.storage.sqlite.divided import (
+    MARKER,
+    DividedDatabase,
+    DividedIndex,
+    with_small_pages,
+)
 
-MARKER = b"marker"
 FAST = f"{OPTIONS['init_command']};PRAGMA synchronous = OFF"
 FSYNC = os.fsync
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
-
-class Divided:
-    """A database whose pages were divided while they held rows that are deleted by now."""
-
-    def __init__(self, alias, page_size=4096):
-        self.statements = Statements(alias)
-        self.file = Path(connections[alias].settings_dict["NAME"])
-        self.log = Path(f"{self.file}-wal")
-        self._prepare(alias, page_size)
-        self.database = SqliteDatabase(alias, LargeTexts(configured_archive().files))
-        self.kept = {}
-
-    def _prepare(self, alias, page_size):
-        with closing(connect(self.file)) as connection:
-            connection.execute(f"PRAGMA page_size = {page_size}")
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("VACUUM")
-        with connections[alias].schema_editor() as editor:
-            for model in (ChatInteraction, Lock):
-                editor.create_model(model)
-
-    def save(self, make_interaction):
-        """Save a few rows."""
-        choose = random.Random(1)
-        rows = [self._row(choose, make_interaction, "somebody") for _ in range(100)]
-        self.database.create_many(rows)
-        self.kept = {each.interaction_id: each for each in rows}
-        return self
-
-    def divide(self, make_interaction):
-        """Save and delete until the files have something of what was deleted."""
-        choose = random.Random(0)
-        for _ in range(30):
-            rows = [self._row(choose, make_interaction, "marker") for _ in range(60)]
-            rows += [self._row(choose, make_interaction, f"u{n}") for n in range(90)]
-            choose.shuffle(rows)
-            self.database.create_many(rows)
-            mine = [each for each in rows if each.user_id.startswith("marker")]
-            for each in choose.sample(mine, 30):
-                self.database.update(
-                    each.interaction_id, {"response": "marker" * 50}, None, lambda _: None
-                )
-            choose.shuffle(mine)
-            self.database.remove_of_user(mine, mine[0].user_id)
-            self.kept |= {
-                each.interaction_id: each for each in rows if not each.user_id.startswith("marker")
-            }
-            if self.found():
-                return self
-        raise AssertionError("no copies were left, so this tests nothing")
-
-    def _row(self, choose, make_interaction, name):
-        return make_interaction(
-            interaction_id=f"{name}-{choose.getrandbits(128):032x}".ljust(150, "y"),
-            user_id=name.ljust(150, "x"),
-            message=f"{name} " * choose.randrange(40),
-            response=f"{name} " * choose.randrange(60),
-            input_tokens=1000,
-            created_at=NOW + timedelta(microseconds=choose.randrange(10**10)),
-        )
-
-    def plant(self):
-        """Put something into the unallocated part of every page, as if all had been divided."""
-        checkpoints.empty_log(self.statements)
-        self._write_into_gaps(lambda size: MARKER.rjust(size // 2) if size > 20 else b"")
-        return self
-
-    def wipe(self):
-        """Take it out again, behind everybody's back."""
-        self._write_into_gaps(bytes)
-
-    def _write_into_gaps(self, make):
-        descriptor = database_file.descriptor(str(self.file))
-        content = self.file.read_bytes()
-        layout = Layout.of(content[:100], len(content))
-        for number in set(range(1, layout.pages + 1)) - layout.skipped():
-            begin, end = layout.gap(content, (number - 1) * layout.page_size)
-            os.pwrite(descriptor, make(end - begin), begin)
-        with closing(connect(self.file)) as connection:  # all others forget what they have read
-            connection.execute("PRAGMA user_version = 1")
-
-    def touch(self, connection=None):
-        """Let a writer write every page of the table, and leave everything in its place."""
-        sql = "UPDATE storage_chatinteraction SET input_tokens = input_tokens + 1"
-        if connection is None:
-            self.statements.write(sql, {})
-        else:
-            connection.execute(sql)
-
-    def found(self):
-        """How much there is of what was deleted, in the file without its log."""
-        checkpoints.empty_log(self.statements)
-        return self.in_file()
-
-    def in_file(self):
-        return self.file.read_bytes().count(MARKER)
-
-    def scrub(self, since=NOW, check_time=lambda: None):
-        return scrubbing.scrub(self.statements, since, check_time)
-
-    def is_sound(self):
-        """Nothing is lost, and SQLite finds no mistake."""
-        rows = self.statements.rows("SELECT interaction_id FROM storage_chatinteraction", {})
-        assert {each for (each,) in rows} == self.kept.keys()
-        for interaction_id, expected in self.kept.items():
-            found = self.database.read(interaction_id)
-            expected.input_tokens = found.input_tokens  # `touch` has changed it
-            assert found.same_content(expected)
-        return self.statements.rows("PRAGMA integrity_check", {}) == [("ok",)]
 
 
 @pytest.fixture
-def make_divided(add_database, make_interaction, monkeypatch):
+def make_database(add_database, make_interaction, monkeypatch):
     monkeypatch.setattr(scrubbing, "PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(checkpoints, "PAUSE_SECONDS", 0.001)
     monkeypatch.setattr("storage.expiry.cutoff", lambda: datetime.min.replace(tzinfo=UTC))
 
     def make(alias="divided", **options):
         connection = add_database(alias, tables=False, init_command=FAST)
-        return Divided(connection.alias, **options).save(make_interaction)
+        return DividedDatabase(connection.alias, make_interaction, **options).save()
 
     return make
 
 
 @pytest.fixture
-def make_planted(make_divided):
-    return lambda alias, **options: make_divided(alias, **options).plant()
+def make_index(tmp_path, monkeypatch):
+    monkeypatch.setattr(scrubbing, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(checkpoints, "PAUSE_SECONDS", 0.001)
+    with_small_pages(monkeypatch)
+    made = []
+
+    def make(alias="divided"):
+        made.append(DividedIndex(tmp_path / alias))
+        return made[-1].save()
+
+    yield make
+    for divided in made:
+        divided.index.close()
+
+
+@pytest.fixture(params=["database", "index"])
+def make_divided(request):
+    return request.getfixturevalue(f"make_{request.param}")
 
 
 @pytest.fixture
-def divided(make_divided, make_interaction):
+def make_planted(make_divided):
+    return lambda alias: make_divided(alias).plant()
+
+
+@pytest.fixture
+def divided(make_divided):
     """Divided as real ones are."""
-    return make_divided().divide(make_interaction)
+    return make_divided().divide()
 
 
 @pytest.fixture
@@ -167,8 +79,14 @@ def planted(make_planted):
     return make_planted("planted")
 
 
+@pytest.fixture
+def planted_database(make_database):
+    return make_database("planted").plant()
+
+
 def test_nothing_of_what_was_deleted_is_left(divided):
     assert divided.found() > 0
+    assert divided.is_sound()
     before = datetime.now(UTC)
     assert before <= divided.scrub() <= datetime.now(UTC)
     assert divided.in_file() == 0
@@ -176,21 +94,29 @@ def test_nothing_of_what_was_deleted_is_left(divided):
     assert divided.is_sound()
 
 
-def test_a_database_without_locks_as_that_of_accounts_in_production(planted):
-    planted.statements.write("DROP TABLE storage_lock", {})
-    assert planted.found() > 0
-    planted.scrub()
-    assert planted.in_file() == 0
+def test_a_database_without_locks_as_that_of_accounts_in_production(planted_database):
+    planted_database.statements.write("DROP TABLE storage_lock", {})
+    assert planted_database.found() > 0
+    planted_database.scrub()
+    assert planted_database.in_file() == 0
 
 
-def without_checkpoints(divided):
-    connections[divided.statements.alias].connection.execute("PRAGMA wal_autocheckpoint = 0")
+def test_words_that_fts5_keeps_where_its_pages_begin(make_index, monkeypatch):
+    divided = make_index("words").divide()
+    with monkeypatch.context() as m:
+        m.setattr(text_scrubbing, "replace_separators", lambda *_: None)
+        divided.scrub()
+    left = divided.in_file()
+    assert left == divided.in_separators() > 0, "SQLite's own way does not know of them"
+    divided.scrub(datetime.now(UTC))
+    assert divided.in_file() == 0
+    assert divided.is_sound()
 
 
 def test_what_is_only_in_the_log_goes_too(make_planted, monkeypatch):
     def left(alias):
         planted = make_planted(alias)
-        without_checkpoints(planted)
+        planted.without_checkpoints()
         planted.touch()
         planted.wipe()
         assert planted.in_file() == 0
@@ -225,7 +151,7 @@ def scrub_beside_a_reader(planted, monkeypatch, begun, overwritten):
     def has_begun(self, since):
         progress = begin(self, since)
         reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM storage_lock").fetchone()
+        reader.execute(planted.query).fetchone()
         begun()
         return progress
 
@@ -253,11 +179,10 @@ def test_a_writer_that_has_the_pages_in_memory_brings_nothing_back(make_planted,
     def left(alias):
         planted = make_planted(alias)
         with closing(connect(planted.file, isolation_level=None)) as writer:
-            query = "SELECT sum(length(message)) FROM storage_chatinteraction"
             return scrub_beside_a_reader(
                 planted,
                 monkeypatch,
-                begun=lambda: writer.execute(query).fetchone(),
+                begun=lambda: writer.execute(planted.query).fetchone(),
                 overwritten=lambda: planted.touch(writer),
             )
 
@@ -283,16 +208,17 @@ def test_a_reader_that_keeps_the_log_is_told_and_the_next_call_goes_on(planted, 
     monkeypatch.setattr(checkpoints, "SECONDS", 0)
     with closing(connect(planted.file, isolation_level=None)) as reader:
         reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM storage_chatinteraction").fetchone()
-        planted.statements.write("UPDATE storage_chatinteraction SET input_tokens = 7", {})
+        reader.execute(planted.query).fetchone()
+        planted.touch()
         with pytest.raises(StorageUnavailable, match="log cannot be emptied"):
             planted.scrub()
     planted.scrub()
     assert planted.in_file() == 0
 
 
-def test_the_lock_of_a_run_is_renewed_without_copying_the_log(planted):
+def test_the_lock_of_a_run_is_renewed_without_copying_the_log(planted_database):
     """It would keep the run itself from emptying the log at that moment."""
+    planted = planted_database
     connections["planted"].connection.execute("PRAGMA wal_autocheckpoint = 1")
     planted.touch()
     before = planted.file.read_bytes()
@@ -305,8 +231,8 @@ def test_the_lock_of_a_run_is_renewed_without_copying_the_log(planted):
 # Pages that are not of trees.
 
 
-def test_the_pointer_map_is_left_alone(make_planted):
-    planted = make_planted("planted", page_size=512)
+def test_the_pointer_map_is_left_alone(make_database):
+    planted = make_database("planted", page_size=512).plant()
     content = planted.file.read_bytes()
     maps = Layout.of(content[:100], len(content)).skipped() - {1, 2**30 // 512 + 1}
     assert len(maps) > 2
@@ -370,15 +296,16 @@ def test_the_largest_page_has_its_cells_at_0():
         (64, bytes(4), "auto_vacuum is FULL"),
     ],
 )
-def test_a_file_of_another_format_is_refused(planted, at, value, problem):
-    header = bytearray(planted.file.read_bytes()[:100])
+def test_a_file_of_another_format_is_refused(planted_database, at, value, problem):
+    header = bytearray(planted_database.file.read_bytes()[:100])
     Layout.of(bytes(header), 4096)
     header[at : at + len(value)] = value
     with pytest.raises(UnknownFormat, match=problem):
         Layout.of(bytes(header), 4096)
 
 
-def test_so_is_one_with_more_pages_than_can_be_told_apart(planted, monkeypatch):
+def test_so_is_one_with_more_pages_than_can_be_told_apart(planted_database, monkeypatch):
+    planted = planted_database
     header = planted.file.read_bytes()[:100]
     Layout.of(header, 4096 * (2**24 - 1))
     with pytest.raises(UnknownFormat, match="16777216 pages"):
@@ -388,7 +315,8 @@ def test_so_is_one_with_more_pages_than_can_be_told_apart(planted, monkeypatch):
         planted.scrub()
 
 
-def test_what_is_in_a_log(planted):
+def test_what_is_in_a_log(planted_database):
+    planted = planted_database
     planted.found()
     assert list(logged_pages(planted.log)) == []
     assert list(logged_pages(Path("no such file"))) == []
@@ -422,6 +350,7 @@ def stops_after(calls):
 def small_steps(monkeypatch):
     monkeypatch.setattr(scrubbing, "CHUNK_BYTES", 8192)
     monkeypatch.setattr(scrubbing, "CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(text_separators, "PAGES_AT_ONCE", 100_000)  # begun anew when stopped
 
 
 def test_a_pass_that_is_stopped_goes_on_where_it_was(planted, small_steps):
@@ -450,31 +379,27 @@ def test_nor_does_one_that_began_in_the_future(planted, small_steps):
     """The clock was wrong then."""
     with pytest.raises(Stopped):
         planted.scrub(check_time=stops_after(3))
-    Lock.objects.using("planted").update(until=datetime.now(UTC) + timedelta(hours=1))
+    planted.began_at(datetime.now(UTC) + timedelta(hours=1))
     assert planted.scrub() <= datetime.now(UTC)
 
 
-def next_page(planted):
-    row = Lock.objects.using("planted").filter(name=scrubbing.NAME).first()
-    return row and int(row.owner.split("/")[0])
-
-
-def test_pages_that_change_their_places_begin_it_anew(planted, small_steps):
+def test_pages_that_change_their_places_begin_it_anew(planted_database, small_steps):
     """Otherwise a page of the end could come where the pass has been."""
+    planted = planted_database
     with pytest.raises(Stopped):
         planted.scrub(check_time=stops_after(5))
-    assert next_page(planted) > 1
+    assert planted.next_page() > 1
     planted.statements.write("DELETE FROM storage_chatinteraction WHERE rowid > 20", {})
     planted.database.reclaim()
-    assert next_page(planted) is None
+    assert planted.next_page() is None
     with pytest.raises(Stopped):
         planted.scrub(check_time=stops_after(5))
-    at = next_page(planted)
+    at = planted.next_page()
     with closing(connect(planted.file)) as connection, connection:
         connection.execute("CREATE TABLE another (id)")
     with pytest.raises(Stopped):
         planted.scrub(check_time=stops_after(2))
-    assert 1 < next_page(planted) < at
+    assert 1 < planted.next_page() < at
     planted.scrub()
     assert planted.found() == 0
 
@@ -489,17 +414,16 @@ class Killed(BaseException):
 class Calls:
     """What leaves the process, call by call; one of them is the last."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch, file):
         self.last = None
         self.count = 0
         for name in ("pwrite", "fsync", "pread"):
             monkeypatch.setattr(scrubbing.os, name, self._counted(getattr(os, name)))
         connect = scrubbing._connect
         monkeypatch.setattr(scrubbing, "_connect", lambda file: Watched(connect(file), self))
-        note = scrubbing._Pass._note
-        monkeypatch.setattr(scrubbing._Pass, "_note", self._counted(note))
+        for name in ("prepare", "note", "end"):
+            monkeypatch.setattr(file, name, self._counted(getattr(file, name)))
         monkeypatch.setattr(scrubbing, "empty_log", self._counted(scrubbing.empty_log))
-        monkeypatch.setattr(scrubbing, "end_pass", self._counted(scrubbing.end_pass))
 
     def _counted(self, function):
         def call(*arguments):
@@ -529,7 +453,7 @@ def test_a_kill_at_any_step_leaves_a_sound_database_and_the_next_pass_ends(plant
     monkeypatch.setattr(scrubbing, "CHUNK_BYTES", 40 * 4096)
     stride = 1 if switches.value("LIFECYCLE_KILLS") == "all" else 29
     with monkeypatch.context() as m:
-        calls = Calls(m)
+        calls = Calls(m, planted.scrubbed_class)
         for last in range(1, 10_000, stride):
             calls.count, calls.last = 0, last
             with closing(connect(planted.file, isolation_level=None)) as writer:
@@ -540,7 +464,7 @@ def test_a_kill_at_any_step_leaves_a_sound_database_and_the_next_pass_ends(plant
                 except Killed:
                     planted.touch(writer)
     assert last > 20
-    Lock.objects.using("planted").all().delete()
+    planted.forget_progress()
     assert planted.found() == 0, "what was killed last has ended"
     assert planted.is_sound()
 

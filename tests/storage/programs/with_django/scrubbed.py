@@ -21,7 +21,7 @@ from django.db import connection, connections
 from storage.archive.archive import configured_archive
 from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction, Lock
-from storage.sqlite import scrubbing, space
+from storage.sqlite import scrubbed_database, scrubbing, space
 from storage.sqlite.database import SqliteDatabase
 from storage.sqlite.statements import Statements
 from tests.storage.programs.with_django.tables import create_tables, disconnect
@@ -119,7 +119,7 @@ def kill_another_scrubber(choose: random.Random) -> None:
         scrubbing.CHUNK_BYTES = 16 * 4096
         scrubbing.CHUNKS_AT_ONCE = 1
         while True:
-            scrubbing.scrub(Statements("default"), datetime.now(UTC), lambda: None)
+            scrubbed_database.scrub(Statements("default"), datetime.now(UTC), lambda: None)
     time.sleep(choose.random() * 0.5)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -166,7 +166,7 @@ def main() -> None:
         gone = set(deleted(folder))
         before += len(found_in_files() & gone)
         kill_another_scrubber(random.Random(seed))
-        scrubbing.scrub(statements, datetime.now(UTC), lambda: None)
+        scrubbed_database.scrub(statements, datetime.now(UTC), lambda: None)
         after += len(found_in_files() & gone)
     (folder / "stop").touch()
     statuses = [os.waitpid(child, 0)[1] for child in children]
