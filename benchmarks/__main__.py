@@ -34,6 +34,7 @@ def steps(data: list[str], quick: bool) -> list[Step]:
             ("storage_calls.py", [*FEW, "--rounds", "2", *data]),
             ("writers.py", ["--rounds", "2"]),
             ("cloud_calls.py", ["--rounds", "1"]),
+            ("cloud_requests.py", ["--rounds", "1", "--requests", "50"]),
             ("latencies.py", ["--rounds", "1"]),
             ("cache_protocol.py", ["--rounds", "1"]),
             (
@@ -52,6 +53,7 @@ def steps(data: list[str], quick: bool) -> list[Step]:
         ("storage_calls.py", ["--short", *MANY, "--rounds", "5"]),
         ("writers.py", []),
         ("cloud_calls.py", ["--rounds", "3"]),
+        ("cloud_requests.py", ["--rounds", "3"]),
         ("latencies.py", ["--one-by-one"]),
         ("cache_protocol.py", ["--rounds", "3"]),
         ("cache_latency.py", ["--rounds", "4", *data]),

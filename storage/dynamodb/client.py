@@ -199,9 +199,9 @@ def _half_answered(response: Any, attempts: int, **_: Any) -> int | None:
     if response is None:
         return None
     http, _parsed = response
-    announced = int(http.headers.get("Content-Length", len(http.content)))
+    announced = http.headers.get("Content-Length")  # which may have been cut as well
     is_json = http.content.endswith(b"}") or http.status_code >= 300
-    if len(http.content) == announced and is_json:
+    if announced in (None, str(len(http.content))) and is_json:
         return None
     if attempts > RETRIES:
         raise ConnectionClosedError(endpoint_url=http.url)
