@@ -72,9 +72,8 @@ class Indexed(StrEnum):
     """Some interactions have been archived that are not indexed: see `index_archived`."""
 
 
-SEARCHED_AT_ONCE = 99
-"""Rows that a search with filters reads in one step: with the one that shows whether more follow,
-as many as DynamoDB returns at once."""
+SEARCHED_AT_ONCE = 100
+"""Rows that a search with filters reads in one step: as many as DynamoDB returns at once."""
 
 
 class Overtaken(StorageError):
@@ -171,6 +170,9 @@ class Database(ABC):
     @abstractmethod
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         """The records of a slice (`Slice.cut`), newest first, ties by id; and whether more follow.
+
+        If more follow, there is at least one record. An index that lags may say so in error: then
+        nothing follows the last of them, as if it had been deleted in between.
 
         All of them are at or after `created_after`, which alone keeps expired ones out,
         before `created_before`, and after the position `before` in this order. Ids compare by

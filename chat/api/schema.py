@@ -34,7 +34,7 @@ class Interaction(msgspec.Struct):
 
 
 class InteractionPage(msgspec.Struct):
-    """One page, newest first. `next` is null on the last page only.
+    """One page, newest first. `next` is null on the last page only, which may be empty.
 
     `archived_until` is only in lists of the hot tier. Interactions created before it are archived;
     `tier=archive` lists them.

@@ -97,14 +97,18 @@ def move(
 
 
 def bring_back(
-    rounds: Rounds, large: LargeRows, interactions: Sequence[ChatInteraction], segment: str
+    rounds: Rounds,
+    large: LargeRows,
+    interactions: Sequence[ChatInteraction],
+    segment: str,
+    shards: int,
 ) -> int:
-    """See `Database.return_from_cold`."""
+    """See `Database.return_from_cold`. They go to `shards`, as new ones do."""
     only_if = condition(expressions.STUB_OF, segment=segment)
     refused: list[ChatInteraction] = []
 
     def bring_one_back(interaction: ChatInteraction) -> bool:
-        item = items.to_item(interaction, items.new_version())
+        item = items.to_item(interaction, items.new_version(), shards)
         is_back = _put(rounds.client, item, only_if)
         refused.extend([] if is_back else [interaction])
         return is_back

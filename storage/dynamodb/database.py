@@ -17,6 +17,7 @@ from storage.dynamodb import (
     answers,
     batches,
     cold,
+    everyones,
     expressions,
     idempotency_keys,
     items,
@@ -24,6 +25,7 @@ from storage.dynamodb import (
     lists,
     locks,
     saves,
+    shards,
     usage_recount,
     writes,
 )
@@ -61,8 +63,9 @@ class DynamoDBDatabase(Database):
         self.large = LargeRows(objects)
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dynamodb")
-        # Two of the calls stay for others, whatever comes in batches.
+        # Two of the calls stay for others, whatever comes in batches or goes to many shards.
         self._batches = ThreadPoolExecutor(max(threads - 2, 1), thread_name_prefix="batches")
+        self.shards = shards.Shards(client, self._batches)
         self._rounds = Rounds(client, self._executor)
         self._usage = UsageFollower(client)
 
@@ -72,7 +75,7 @@ class DynamoDBDatabase(Database):
     def save(self, interaction: ChatInteraction) -> None:
         packed = self.large.packed(interaction)
         with self.large.committing(packed):
-            replaced = saves.upsert(self.client, packed)
+            replaced = saves.upsert(self.client, packed, self.shards.to_write())
         interaction.created_at = packed.created_at
         self.large.remove(replaced)
 
@@ -93,7 +96,8 @@ class DynamoDBDatabase(Database):
         new = [each for each in interactions if each.interaction_id not in known]
         packed = self.large.packed_all(new)
         with self.large.committing(*packed):
-            outcomes = saves.create_many(self.client, packed, self._batches)
+            into = self.shards.to_write()
+            outcomes = saves.create_many(self.client, packed, into, self._batches)
         created = zip(packed, outcomes, strict=True)
         self.large.discard(row for row, outcome in created if outcome is not Outcome.CREATED)
         if not known:
@@ -141,17 +145,25 @@ class DynamoDBDatabase(Database):
 
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
         pauses = Pauses()
-        entries = lists.entries(self.client, wanted, pauses)
+        if wanted.user_id is None:
+            entries = self._everyones().newest(wanted, pauses)
+        else:
+            entries = lists.of_user(self.client, wanted, pauses)
         found: list[Record] = []
         while True:
-            missing = min(wanted.limit + 1 - len(found), batches.READ_LIMIT)
+            missing = min(wanted.limit - len(found), batches.READ_LIMIT)
             page = list(islice(entries, missing))
             found += self._records_of(page, wanted.user_id, pauses)
             kept, more = wanted.cut(found)
             if more or not page:
-                whole = self.large.whole_records(kept, self._now, wanted.texts_of)
-                # Else all were deleted meanwhile.
-                return (whole, more) if whole or not more else self.newest(wanted)
+                break
+            if len(found) == wanted.limit:
+                # Whether the next one is still there is found out by whoever asks for it.
+                more = next(entries, None) is not None
+                break
+        whole = self.large.whole_records(kept, self._now, wanted.texts_of)
+        # Else all were deleted meanwhile.
+        return (whole, more) if whole or not more else self.newest(wanted)
 
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
         return [interaction_of(record) for record in self.newest(wanted)[0]]
@@ -179,13 +191,13 @@ class DynamoDBDatabase(Database):
         after: Position | None,
         texts_of: TextsOf = every,
     ) -> list[ChatInteraction]:
-        while found := lists.oldest_interactions(self.client, until, limit, after):
+        while found := self._everyones().oldest_interactions(until, limit, after):
             if whole := self.large.first_whole(found, self._now, texts_of):
                 return whole  # else all were deleted meanwhile
         return []
 
     def count_oldest(self, until: datetime, at_most: int) -> int:
-        return lists.count_oldest(self.client, until, at_most)
+        return self._everyones().count_oldest(until, at_most)
 
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         only_if = condition(
@@ -232,7 +244,8 @@ class DynamoDBDatabase(Database):
         return cold.move(self._rounds, self.large, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        return cold.bring_back(self._rounds, self.large, interactions, segment)
+        shards = self.shards.to_write()
+        return cold.bring_back(self._rounds, self.large, interactions, segment, shards)
 
     def adopt(
         self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
@@ -312,6 +325,10 @@ class DynamoDBDatabase(Database):
     def describe(self) -> dict[str, str | int]:
         return {"table": self.client.table}  # `dynamodb_table describe` shows more
 
+    def _everyones(self) -> everyones.Everyones:
+        """The index of everyone's interactions, with all shards that may have some by now."""
+        return everyones.Everyones(self.client, self.shards.to_read(), self._batches)
+
     def _item(self, interaction_id: str) -> Item | None:
         """The item, read consistently. It may be a stub, or have expired."""
         answer = self.client.call("GetItem", Key=key_of(interaction_id), ConsistentRead=True)
@@ -355,7 +372,7 @@ class DynamoDBDatabase(Database):
     def _create(
         self, packed: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        item = items.to_item(packed, items.new_version())
+        item = items.to_item(packed, items.new_version(), self.shards.to_write())
         if idempotency is not None:
             return self._create_once(packed, item, idempotency)
         found, created = saves.put_or_find(self.client, item)

@@ -33,8 +33,9 @@ from storage.records.texts import OBJECT
 Item = dict[str, dict[str, Any]]
 """Maps attribute names to values with their type: S is a string, N a number, B a binary."""
 
-SHARDS = 4
-"""Parts of the index of all users' interactions. Each part takes 1,000 writes a second.
+FIRST_SHARDS = 4
+"""Parts of the index of all users' interactions in a table where nobody has raised the number (see
+`storage.dynamodb.shards`). Each part takes 1,000 writes a second.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-sharding.html
 """
@@ -65,8 +66,11 @@ SORT_KEY_BYTES = 1024
 """DynamoDB's limit for a sort key."""
 
 
-def to_item(interaction: ChatInteraction, version: str) -> Item:
-    """Returns all attributes of an interaction. Its `created_at` is in its position."""
+def to_item(interaction: ChatInteraction, version: str, shards: int = FIRST_SHARDS) -> Item:
+    """Returns all attributes of an interaction. Its `created_at` is in its position.
+
+    Its shard is one of `shards`.
+    """
     created_at = format_time(interaction.created_at)
     item = {
         "interaction_id": {"S": interaction.interaction_id},
@@ -77,7 +81,7 @@ def to_item(interaction: ChatInteraction, version: str) -> Item:
         "o": {"N": str(interaction.output_tokens)},
         "u": {"N": str((interaction.updated_at - _EPOCH) // _MICROSECOND)},
         "position": {"S": _sort_key(created_at, interaction.interaction_id)},
-        "shard": {"S": shard(interaction.interaction_id)},
+        "shard": {"S": shard(interaction.interaction_id, shards)},
         "expires_at": {"N": str(math.ceil(interaction.created_at.timestamp() + _lifetime()))},
         "v": {"S": version},
         "s": {"S": version},
@@ -222,9 +226,9 @@ def _sort_key(beginning: str, interaction_id: str) -> str:
     return encoded[: SORT_KEY_BYTES - len(digest)].decode(errors="ignore") + digest
 
 
-def shard(interaction_id: str) -> str:
-    """Returns the shard of an id, which never changes."""
-    return str(zlib.crc32(interaction_id.encode()) % SHARDS)
+def shard(interaction_id: str, shards: int) -> str:
+    """Returns the shard of a new interaction. It keeps it, however many shards come later."""
+    return str(zlib.crc32(interaction_id.encode()) % shards)
 
 
 def _answer(interaction: ChatInteraction, created_at: str) -> Item:

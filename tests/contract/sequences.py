@@ -396,7 +396,7 @@ def _answer(do, side):
         return type(error), str(error)
 
 
-def run_sequences(*storages, **changes):
+def run_sequences(*storages, machine=StorageMachine, **changes):
     """Run random sequences on all storages at once; says how many, of how many operations.
 
     `changes` are to Hypothesis's settings.
@@ -404,7 +404,7 @@ def run_sequences(*storages, **changes):
     machines = []
 
     def make():
-        machines.append(StorageMachine(*storages))
+        machines.append(machine(*storages))
         return machines[-1]
 
     run_state_machine_as_test(

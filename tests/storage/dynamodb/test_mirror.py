@@ -10,7 +10,7 @@ from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribu
 
 from storage import limits
 from storage.compat import zstd
-from storage.dynamodb import idempotency_keys, items
+from storage.dynamodb import idempotency_keys, items, shards
 from storage.dynamodb.items import ANSWER_ATTRIBUTES
 from storage.dynamodb.mirror import (
     Answers,
@@ -228,7 +228,8 @@ def test_the_ttl_is_never_before_the_interaction_expires_and_less_than_a_second_
 @given(identifiers)
 @quick
 def test_the_shard_of_an_id_is_one_that_lists_ask(interaction_id):
-    assert items.shard(interaction_id) in [str(number) for number in range(items.SHARDS)]
+    for count in (1, 4, shards.MOST):
+        assert items.shard(interaction_id, count) in [str(number) for number in range(count)]
 
 
 # Order
