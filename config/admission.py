@@ -54,8 +54,9 @@ LARGE = 1024 * 1024
 LARGE_BODIES = 8
 """Requests with a large body. One takes about six times its size while it is saved."""
 
-HUGE = 16 * 1024 * 1024
-"""Bytes of a body that only tools send, up to `UNPACKED_LIMIT` in `chat.ingest.bodies`."""
+HUGE = 8 * 1024 * 1024
+"""Bytes of a body that has the largest texts, or that tools send: up to `BODY_LIMIT` in
+`chat.api.bodies`, and `UNPACKED_LIMIT` in `chat.ingest.bodies`."""
 
 HUGE_BODIES = 4
 """Of the large bodies, those that are huge, or of unknown size."""

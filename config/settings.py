@@ -292,7 +292,7 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 
 # The largest body is a batch. The API checks the limit of each call before it reads the body.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 LOGIN_REDIRECT_URL = "admin:index"  # whoever has opened the login page without another one

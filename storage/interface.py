@@ -36,7 +36,7 @@ from storage.records import pages
 from storage.records.cursors import Position
 from storage.records.json import Stored, dumps, from_json, from_record
 from storage.records.outcomes import Outcome
-from storage.records.pages import JsonPage, Page, PageQuery, Slice
+from storage.records.pages import JsonPage, Page, PageQuery, Slice, TextsOf, every
 from storage.records.questions import Question
 from storage.records.searches import Search, SearchPage
 from storage.records.stubs import Segments, TakenByStub
@@ -285,22 +285,35 @@ class Storage:
     # For maintenance; synchronous only, as its commands are.
 
     def oldest(
-        self, until: datetime, limit: int, after: Position | None = None
+        self,
+        until: datetime,
+        limit: int,
+        after: Position | None = None,
+        texts_of: TextsOf = every,
     ) -> list[ChatInteraction]:
         """Up to `limit` hot interactions created at or before `until`, oldest first.
 
-        Those that have expired are among them. `after` is where the previous page ended.
+        Those that have expired are among them. `after` is where the previous page ended. Fewer, but
+        not none, where texts are large. With `never` as `texts_of`, large texts may be left out.
         """
-        page = self.database.oldest(until, limit, after)
+        page = self.database.oldest(until, limit, after, texts_of)
         if page and after == page[0].position:
             raise ForeignTimes  # the next page would begin with the same row, for ever
         return page
 
     def hot_of_user(
-        self, user_id: str, limit: int, before: Position | None = None
+        self,
+        user_id: str,
+        limit: int,
+        before: Position | None = None,
+        texts_of: TextsOf = every,
     ) -> list[ChatInteraction]:
-        """The newest hot interactions of a user (before a time and id), expired ones among them."""
-        return self.database.newest_interactions(Slice(user_id, limit, expiry.BEGINNING, before))
+        """The newest hot interactions of a user (before a time and id), expired ones among them.
+
+        Fewer than `limit`, but not none, where texts are large. For `texts_of`, see `oldest`.
+        """
+        wanted = Slice(user_id, limit, expiry.BEGINNING, before, None, pages.PAGE_TEXT, texts_of)
+        return self.database.newest_interactions(wanted)
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
         """Replace interactions by stubs that name `segment`, which has them; returns the count.

@@ -24,6 +24,7 @@ from storage import get_storage
 from storage.accounts import api_keys, key_use
 from storage.accounts.key_use import Uses
 from storage.archive.archive import configured_archive
+from storage.large.texts import LargeTexts
 from storage.models import ApiKey, AuditEntry, ChatInteraction
 from storage.sqlite import text_index
 from storage.startup import selection
@@ -137,13 +138,19 @@ def _clients_enter_as_with_a_server():
         yield
 
 
+def use_archive(storage, archive):
+    """Put the archive in the place of a storage's."""
+    storage.archive = archive
+    storage.database.large.objects = LargeTexts(archive.files)
+
+
 @pytest.fixture(autouse=True)
 def _archive_of_its_own(settings, tmp_path):
     """No test sees another one's archive, or a developer's."""
     place = settings.STORAGES["archive"] | {"OPTIONS": {"location": tmp_path / "archive"}}
     settings.STORAGES = settings.STORAGES | {"archive": place}
     if selection._storage_of.cache_info().currsize:  # made by an earlier test
-        get_storage().archive = configured_archive()
+        use_archive(get_storage(), configured_archive())
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from django.core.management.base import CommandError
 from chat.maintenance import practice
 from chat.maintenance.erasure.after_restore import bring_up_to_date
 from chat.maintenance.identity import ArchiveMismatch
+from chat.maintenance.put_back import put_back
 from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
@@ -180,6 +181,12 @@ class Command(MaintenanceCommand):
                 "the archive: deleted since the backup was made, or lost. verify_archive --stubs "
                 "tells what the database of today lacks.",
             )
+        if report.large_texts_lost:
+            note(
+                self,
+                f"{report.large_texts_lost} interactions with large texts were left out: their "
+                "texts were replaced or deleted since, and no backup has them.",
+            )
 
     def _erase_again(self, run: Run, report: RestoreReport) -> None:
         if not backed_up_elsewhere():
@@ -239,6 +246,7 @@ def _before_live(run: Run, report: RestoreReport, options: dict[str, Any]) -> Be
                 "The archive that is there has interactions, and is not what is left of this "
                 "database's. Name an empty one in ARCHIVE_DIR or ARCHIVE_BUCKET."
             ) from error
+        put_back(restored, report)
         if storage is not None and practises:
             practice.read_back(storage, policy, report)
         return erased

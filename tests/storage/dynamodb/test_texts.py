@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import limits
 from storage.compat import zstd
 from storage.dynamodb import frames
 from storage.dynamodb.texts import pack_texts, unpack_texts
@@ -60,7 +59,7 @@ def test_what_is_no_smaller_compressed_stays_plain():
 
 
 def test_the_largest_texts_go_through():
-    message = "\U0001f600" * (limits.TEXT_MAX_BYTES // 4)
+    message = "\U0001f600" * (frames.AT_MOST // 4)
     packed = pack_texts(message, "")
     assert size(packed) < 10_000
     assert unpack_texts(KEY | packed) == (message, "")
