@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness import calls
 from harness.calls import BATCH, MESSAGE, PAGE, RESPONSE, Figures, Operation, report
+from harness.goals import CLOUD_AT_MOST, most, verdicts_of
 from harness.ratios import save
 
 import config  # noqa: F401  (before sqlite3)
@@ -62,8 +63,10 @@ def main(words: list[str] | None = None) -> None:
     finally:
         dynamodb.stop()
         valkey.terminate()
+    found = calls.ratios(figures, "cloud")
     print(report(figures, "by hand"))
-    save(calls.ratios(figures, "cloud"), arguments.json)
+    print(f"\n{verdicts_of(most('cloud', CLOUD_AT_MOST), found)[0]}")
+    save(found, arguments.json)
 
 
 def measure(url: str, port: int, arguments: argparse.Namespace) -> Figures:

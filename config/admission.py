@@ -24,7 +24,9 @@ from typing import Any
 from django.conf import settings
 from django.db import close_old_connections
 
+from chat.api.bodies import BATCH_BODY_LIMIT
 from chat.api.problems import Unavailable
+from chat.current import has_read
 from chat.ingest.bodies import UNPACKED_LIMIT
 
 READINESS_CHECKS = 16
@@ -51,9 +53,9 @@ EXPORTS = 16
 LARGE = 1024 * 1024
 """Bytes of a body or a response that is large. Few of them fit into the memory of a process."""
 
-LARGE_BODIES = UNPACKED_LIMIT
+LARGE_BODIES = max(UNPACKED_LIMIT, BATCH_BODY_LIMIT)
 """Bytes of all large bodies at the same time. They wait whole until one after the other is saved,
-which takes about six times its size. Otherwise twelve batches of 8 MB need more than 256 MB."""
+which takes about six times its size: otherwise two batches of 15 MB need more than 256 MB."""
 
 INGEST_BODIES = 2
 """Bodies of tools that are taken in at the same time."""
@@ -86,6 +88,7 @@ class Room:
     """A number of places, which threads enter and leave."""
 
     def __init__(self, places: int) -> None:
+        self.places = places
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(places):
             self._free.put(None)
@@ -105,6 +108,11 @@ class Room:
     def leave(self) -> None:
         """Give a place back."""
         self._free.put(None)
+
+    @property
+    def in_use(self) -> int:
+        """How many places are taken."""
+        return self.places - self._free.qsize()
 
 
 class Queue(Room):
@@ -265,6 +273,11 @@ class Admission:
             if not self._forms_of[address]:
                 del self._forms_of[address]
 
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        """How many requests there are, and how many of them work; each with its limit."""
+        rooms = {"requests": self.requests, "work": self.work}
+        return {name: (room.in_use, room.places) for name, room in rooms.items()}
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """In this block, the thread waits for a client."""
@@ -294,7 +307,9 @@ class Admission:
         leave(places)
         try:
             with self.waiting():
-                return body.read(size)
+                found: bytes = body.read(size)
+            has_read(len(found))
+            return found
         finally:
             wait(places)
             self._api_bodies.leave()
@@ -322,7 +337,7 @@ def _size(environ: dict[str, Any]) -> int:
     if "HTTP_TRANSFER_ENCODING" in environ:  # only what tools send is read then
         return UNPACKED_LIMIT if environ["PATH_INFO"].startswith(INGEST) else 0
     size = int(environ.get("CONTENT_LENGTH") or 0)
-    return size if size <= UNPACKED_LIMIT else 0  # refused unread
+    return size if size <= LARGE_BODIES else 0  # refused unread
 
 
 def _may_grow(environ: dict[str, Any]) -> bool:

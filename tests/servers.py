@@ -76,16 +76,20 @@ class DynamoDB:
 
 
 class S3:
-    """moto's server, in a process of its own: what else uses moto would reset it."""
+    """moto's server, in a process of its own: what else uses moto would reset it.
 
-    def __init__(self) -> None:
+    It is a DynamoDB as well, with `-m tests.contract.moto_server` as its program.
+    """
+
+    def __init__(self, *program: Any) -> None:
+        started = program or [Path(sys.executable).parent / "moto_server"]
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="moto-")
         self._output = Path(self._folder.name, "output").open("wb")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(self.port)],
-            cwd=self._folder.name,
+            [*started, "-H", "127.0.0.1", "-p", str(self.port)],
+            cwd=Path(__file__).resolve().parents[1],
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )

@@ -13,18 +13,18 @@ OF_LIBRARIES = {"_meta", "_state", "_request", "_replace", "_get_connection"}
 """Names of Django, DRF, named tuples and PynamoDB for which there is no public way."""
 
 OF_BOTOCORE = {
-    f"storage/dynamodb/transport.py: {name}"
+    f"storage/dynamodb/{name}"
     for name in (
-        "client._endpoint",
-        "client._endpoint.http_session._verify",
-        "client._request_signer",
-        "client._request_signer._credentials",
-        "client._request_signer._signature_version",
-        "client._resolve_endpoint_ruleset",
-        "self.client._endpoint",
-        "self.client._make_api_call",
-        "self.client._request_signer",
-        "self.client._request_signer._credentials",
+        "endpoint.py: client._endpoint",
+        "endpoint.py: client._endpoint.http_session._verify",
+        "endpoint.py: client._request_signer",
+        "endpoint.py: client._request_signer._credentials",
+        "endpoint.py: client._request_signer._signature_version",
+        "endpoint.py: client._resolve_endpoint_ruleset",
+        "transport.py: self.client._endpoint",
+        "transport.py: self.client._make_api_call",
+        "transport.py: self.client._request_signer",
+        "transport.py: self.client._request_signer._credentials",
     )
 }
 """What goes past botocore needs these; it steps aside where one is missing (decision 0045)."""

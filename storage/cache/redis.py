@@ -31,6 +31,10 @@ def redis_cache(url: str, *, max_connections: int) -> dict[str, Any]:
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
         "health_check_interval": HEALTH_CHECK_INTERVAL,
         "max_connections": max_connections,
+        # Not RESP3, which redis-py asks for by HELLO: servers before 6.0 and some proxies refuse
+        # that, and nothing here needs it.
+        "protocol": 2,
+        "driver_info": None,  # CLIENT SETINFO: two round trips, and Redis 7.0 does not know it
     }
     options: dict[str, Any] = {
         "SERIALIZER": "django_redis.serializers.json.JSONSerializer",  # pickle would run code

@@ -8,6 +8,7 @@ function: then it gives up (error 65), and the caller decides.
 import io
 import os
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pycurl
@@ -27,6 +28,8 @@ NOT_TRUSTED = {
 }
 CUT = {pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR}
 
+END_OF_HEAD = b"\r\n"
+
 IN_ALL = 1.5
 """Times `read_seconds` that an attempt may take. All attempts must fit into LONGEST_CALL."""
 
@@ -43,18 +46,22 @@ class Reply(NamedTuple):
     content: bytes
 
 
-class Headers(dict[str, str]):
-    """Headers by their names in lower case."""
+class Headers:
+    """Headers by their names, whatever the case; looked for when asked, as most never are."""
 
-    @classmethod
-    def of(cls, lines: list[bytes]) -> "Headers":
-        """Parse the lines of an answer's head."""
-        pairs = (line.decode("latin-1").partition(":") for line in lines)
-        return cls((name.lower(), value.strip()) for name, colon, value in pairs if colon)
+    def __init__(self, lines: Sequence[bytes] = ()) -> None:
+        head = b"".join(lines)
+        self._text = head.decode("latin-1")
+        self._in_lower_case = head.lower().decode("latin-1")
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a header, whatever the case of the name."""
-        return super().get(name.lower(), default)
+        """The value of a header."""
+        mark = f"\n{name.lower()}:"
+        start = self._in_lower_case.find(mark)
+        if start < 0:
+            return default
+        start += len(mark)
+        return self._text[start : self._text.find("\n", start)].strip()
 
 
 class Http:
@@ -92,13 +99,16 @@ class Http:
         except BaseException:
             curl.close()
             raise
+        if END_OF_HEAD not in head:  # libcurl takes a connection that ends there for an answer
+            curl.close()
+            raise ConnectionClosedError(endpoint_url=self._url)
         reply = self._reply(curl, head, content)
         self._idle.append(curl)
         return reply
 
     def _reply(self, curl: Any, head: list[bytes], content: io.BytesIO) -> Reply:
         status = curl.getinfo(pycurl.RESPONSE_CODE)
-        return Reply(self._url, status, Headers.of(head), content.getvalue())
+        return Reply(self._url, status, Headers(head), content.getvalue())
 
     def _kept(self) -> Any:
         if self._process_id != os.getpid():

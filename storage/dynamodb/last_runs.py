@@ -58,6 +58,6 @@ def server_time(client: Client) -> datetime | None:
     answer = client.call("GetItem", Key=key_of(ID))
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     try:
-        return parsedate_to_datetime(headers["date"])
-    except (KeyError, ValueError):
+        return parsedate_to_datetime(headers.get("date"))
+    except (TypeError, ValueError):
         return None

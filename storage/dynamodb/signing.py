@@ -14,7 +14,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class Signer:
-    """Signs POST requests to `/` of `host`, as `urllib.parse.urlsplit` calls it (`netloc`)."""
+    """Signs POST requests to `/` of `host`, which is the value of the header `Host`."""
 
     def __init__(self, host: str, region: str, service: str) -> None:
         self._host = host
@@ -22,7 +22,7 @@ class Signer:
         self._derived = "", "", b""
 
     def headers(self, target: str, body: bytes, credentials: Any, now: float) -> list[str]:
-        """The lines of the headers, but for `Host`; `now` is in seconds since 1970."""
+        """The lines of the headers, with `host`; `now` is in seconds since 1970."""
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         signed = {"content-type": CONTENT_TYPE, "host": self._host, "x-amz-date": moment}
         if credentials.token:
@@ -36,7 +36,6 @@ class Signer:
         scope = f"{day}/{self._scope}"
         text = f"{ALGORITHM}\n{moment}\n{scope}\n{sha256(request.encode()).hexdigest()}"
         signature = hmac.digest(self._key(credentials.secret_key, day), text.encode(), "sha256")
-        del lines[1]  # the host
         lines.append(
             f"authorization: {ALGORITHM} Credential={credentials.access_key}/{scope}, "
             f"SignedHeaders={names}, Signature={signature.hex()}"

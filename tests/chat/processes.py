@@ -100,6 +100,11 @@ class Server:
         return self._output.read_text()
 
     @property
+    def process_id(self) -> Any:
+        """The number of its first process."""
+        return self._process.pid
+
+    @property
     def key(self) -> Any:
         """The API key that it has printed."""
         return re.search(r"API key +(\S+)", self.output)[1]

@@ -1,11 +1,15 @@
 """CloudStorage (DynamoDB, Redis) keeps the contract, on each kind of server."""
 
+import sys
+
+import boto3
 import fakeredis
 import moto
 import pytest
 
 from storage.cache import guarded
-from storage.dynamodb import mirror, transport
+from storage.dynamodb import frames, items, mirror, texts, transport
+from tests import servers
 from tests.clouds import CONNECTIONS, PATIENT, REGION, make_cache, make_storage
 from tests.contract import moto_gaps
 from tests.contract.contract import StorageContract
@@ -40,6 +44,24 @@ class TestOnMotoAndFakeredis(CloudContract):
         return make_cache("redis://fakeredis/0", connection_class=fakeredis.FakeRedisConnection)
 
 
+@pytest.mark.exhaustive  # moto in this process keeps the same contract
+class TestOnMotosServerAndFakeredis(CloudContract):
+    test_reads_go_on_in_a_snapshot = None
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls):
+        server = servers.S3(sys.executable, "-m", "tests.contract.moto_server")
+        patient = boto3.client("dynamodb", REGION, endpoint_url=server.url)
+        patient.list_tables()  # its first answer takes long
+        yield mirror.bound("unused", REGION, server.url, CONNECTIONS)
+        server.stop()
+
+    @pytest.fixture
+    def cache(self):
+        return make_cache("redis://fakeredis/0", connection_class=fakeredis.FakeRedisConnection)
+
+
 class OnMinistack(CloudContract):
     @pytest.fixture
     def model(self, dynamodb_model):
@@ -54,6 +76,17 @@ class TestOnMinistackAndValkey(OnMinistack):
 
 
 class TestOnMinistackAndValkeyCluster(OnMinistack):
+    @pytest.fixture(autouse=True)
+    def _always_compressed(self, monkeypatch):
+        """Texts of this suite are short, and would nearly all be plain, as they are on moto."""
+
+        def pack(message, response):
+            return {
+                texts.PACKED: {"B": texts.FORM + frames.compress(f"{message}\0{response}".encode())}
+            }
+
+        monkeypatch.setattr(items, "pack_texts", pack)
+
     @pytest.fixture
     def cache(self, valkey_cluster):
         return make_cache(valkey_cluster.url, **PATIENT)

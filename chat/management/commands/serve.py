@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from chat import first_start
 from chat.management import listening
 from chat.metrics.files import new_server_folder
-from storage.backups.selection import sql_backups
+from storage.backups.selection import backed_up_elsewhere, sql_backups
 from storage.startup import data_folder, readiness
 from storage.startup.schema import migrated_under_lock
 
@@ -62,12 +62,15 @@ class Command(BaseCommand):
 
     def _prepared(self) -> first_start.Login | None:
         with migrated_under_lock():
-            login = first_start.login() if settings.DEVELOPMENT else self._no_login()
+            login = first_start.login() if settings.DEVELOPMENT else None
+            if login is None:
+                self._revoke_login()
             self._count_together()
-            sql_backups().keep_restores_out()
+            if not backed_up_elsewhere():
+                sql_backups().keep_restores_out()
         return login
 
-    def _no_login(self) -> None:
+    def _revoke_login(self) -> None:
         """What development printed, and maybe logged, opens nothing elsewhere."""
         if first_start.revoke_login():
             self.stderr.write(

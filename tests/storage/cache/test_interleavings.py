@@ -61,7 +61,7 @@ def test_in_memory(name):
 def test_in_redis(request, server, name):
     found = request.getfixturevalue(server)
     url = found.url if server == "valkey_cluster" else f"redis://127.0.0.1:{found.port}/2"
-    cells = EvictableCells(clouds.make_cache(url))
+    cells = EvictableCells(clouds.make_cache(url, **clouds.PATIENT))
 
     def emptied():
         for key in KINDS[name][0].keys:

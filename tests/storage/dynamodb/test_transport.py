@@ -1,22 +1,16 @@
 """Calls past botocore: what they sign and trust, and when they leave everything to botocore."""
 
 import datetime
-import http.server
 import ipaddress
-import json
-import logging
 import os
 import socket
 import ssl
-import sys
-import threading
 import time
-import zlib
 
 import pytest
 from botocore import auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.credentials import Credentials
 from botocore.exceptions import ReadTimeoutError, SSLError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,97 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.dynamodb import curl, mirror, signing, transport
-from storage.dynamodb.client import LONGEST_CALL, Client
+from storage.dynamodb.client import LONGEST_CALL
 from storage.exceptions import StorageUnavailable
-from tests import clouds
+from tests.storage.dynamodb.answering import answer, botocore_of, client_at, read
 
 NOW = datetime.datetime.now(datetime.UTC)
 
-
-@pytest.fixture(autouse=True)
-def account(monkeypatch):
-    """Credentials, and nothing else of this machine's environment."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-
-
-class Server:
-    """A DynamoDB that has one item, and notes the headers of requests. `answers` go first."""
-
-    def __init__(self, context=None):
-        self.requests, self.answers = [], []
-        server = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                server.requests.append(dict(self.headers))
-                self.rfile.read(int(self.headers["Content-Length"]))
-                status, body, headers = server.answers.pop(0) if server.answers else answer()
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        if context:
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def answer(status=200, **headers):
-    body = b'{"Item": {"interaction_id": {"S": "i"}}}'
-    return status, body, {"x-amz-crc32": str(zlib.crc32(body))} | headers
-
-
-def error(code, status=400, **headers):
-    return status, json.dumps({"__type": f"x#{code}", "message": "No."}).encode(), headers
-
-
-@pytest.fixture
-def serve():
-    """Starts servers."""
-    started = []
-
-    def start(context=None):
-        started.append(Server(context))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.stop()
-
-
-def client_of(url):
-    return Client(mirror.bound("unused", clouds.REGION, url, 2), 2)
-
-
-def read(client):
-    return client.call("GetItem", Key={"interaction_id": {"S": "i"}})
-
-
-def client_at(server, scheme="http", host="127.0.0.1"):
-    return client_of(f"{scheme}://{host}:{server.port}")
-
-
-def botocore_of(client):
-    """What stands in front of botocore's client."""
-    return client._connection.client
+pytestmark = pytest.mark.usefixtures("account")
 
 
 # Signatures.
@@ -227,63 +137,7 @@ def test_a_certificate_that_proves_nothing_is_refused(
     assert server.requests == []
 
 
-# Credentials and the clock.
-
-
-def credentials(access_key, lifetime):
-    """Metadata of credentials as a provider gives them; `lifetime` is in seconds."""
-    expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=lifetime)
-    return {
-        "access_key": access_key,
-        "secret_key": "secret",
-        "token": "token",
-        "expiry_time": expires.isoformat(),
-    }
-
-
-def test_new_credentials_are_used_as_soon_as_there_are_some(serve):
-    server = serve()
-    client = client_at(server)
-    given = iter([credentials("SECOND", 3600)])
-    found = RefreshableCredentials.create_from_metadata(
-        credentials("FIRST", 3600), lambda: next(given), "test"
-    )
-    botocore_of(client).client._request_signer._credentials = found
-    read(client)
-    found._expiry_time = NOW  # botocore gets new ones before that
-    read(client)
-    read(client)
-    signed = [request["authorization"] for request in server.requests]
-    keys = [text.partition("Credential=")[2].partition("/")[0] for text in signed]
-    assert keys == ["FIRST", "SECOND", "SECOND"]
-    assert server.requests[0]["x-amz-security-token"] == "token"
-
-
-def test_a_wrong_clock_is_noticed_and_the_request_signed_again(serve):
-    server = serve()
-    date = "Tue, 01 Dec 2099 10:00:00 GMT"
-    server.answers = [error("RequestTimeTooSkewed", Date2="", Date=date)]
-    client = client_at(server)
-    read(client)
-    assert server.requests[1]["x-amz-date"].startswith("20991201T100")
-    read(client)  # and stays known
-    assert server.requests[2]["x-amz-date"].startswith("20991201T100")
-
-
-# Answers.
-
-
-def test_an_answer_with_a_wrong_checksum_is_never_taken(serve, monkeypatch):
-    monkeypatch.setattr(transport.time, "sleep", lambda seconds: None)
-    server = serve()
-    wrong = answer(**{"x-amz-crc32": "1"})
-    server.answers = [wrong]
-    client = client_at(server)
-    assert read(client)["Item"]
-    server.answers = [wrong] * 10
-    with pytest.raises(StorageUnavailable, match="DamagedAnswer"):
-        read(client)
-    assert len(server.requests) == 2 + 1 + mirror.RETRIES
+# Connections.
 
 
 def test_a_connection_is_kept_and_one_that_has_ended_is_replaced(serve):
@@ -297,58 +151,6 @@ def test_a_connection_is_kept_and_one_that_has_ended_is_replaced(serve):
     read(client)
     read(client)
     assert len(server.requests) == 5
-
-
-# When everything is left to botocore.
-
-
-def ways(client):
-    return botocore_of(client)._operations
-
-
-def test_without_anything_special_calls_go_past_botocore():
-    assert ways(client_of("http://127.0.0.1:1")) == transport.OPERATIONS
-
-
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
-def test_with_a_proxy_everything_is_botocores(monkeypatch, name):
-    monkeypatch.setenv(name, "http://127.0.0.1:2")
-    monkeypatch.setenv("NO_PROXY", "localhost")
-    assert ways(client_of("http://dynamodb.example:1")) == frozenset()
-
-
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    [
-        ("_request_signer", "_credentials"),
-        ("_request_signer", "_signature_version"),
-        ("_endpoint", "http_session"),
-    ],
-)
-def test_a_botocore_that_lacks_a_private_name_does_everything_and_that_is_said(
-    monkeypatch, caplog, owner, name
-):
-    stock = botocore_of(client_of("http://127.0.0.1:1")).client
-    caplog.set_level(logging.WARNING)
-
-    class Lacking:
-        def __getattr__(self, asked):
-            if asked == name:
-                raise AttributeError(f"no {name}")
-            return getattr(getattr(stock, owner), asked)
-
-    class Changed:
-        def __getattr__(self, asked):
-            return Lacking() if asked == owner else getattr(stock, asked)
-
-    made = transport.DirectClient(Changed(), 1, 1)
-    assert made._operations == frozenset()
-    assert "This botocore is not known" in caplog.text
-
-
-def test_without_libcurl_everything_is_botocores(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pycurl", None)
-    assert ways(client_of("http://127.0.0.1:1")) == frozenset()
 
 
 def test_a_child_process_makes_connections_of_its_own(serve):

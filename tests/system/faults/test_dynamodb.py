@@ -203,14 +203,6 @@ def test_by_botocore_half_an_answer_hides_an_item_without_a_look_at_its_length(
     assert cut_twice(behind, proxy) is None
 
 
-def test_half_an_answer_hides_an_item_without_a_look_at_its_length(
-    behind, hurry, proxy, dynamodb_model, monkeypatch
-):
-    monkeypatch.setattr(transport, "_is_whole", lambda reply: True)
-    monkeypatch.setattr(transport, "_check", lambda reply: None)
-    assert cut_twice(behind, proxy) is None
-
-
 # Batches.
 
 
