@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -70,11 +69,7 @@ def _prepared(execute: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _in_one_line(error: Exception) -> str:
-    if isinstance(error, PermissionError) and _is_in_data_folder(error.filename):
+    if isinstance(error, OSError) and data_folder.concerns(settings.DATA_DIR, error):
         return data_folder.advice(settings.DATA_DIR, error)
     said = " ".join(str(error).split()) or type(error).__name__
     return f"The database failed: {said}." if isinstance(error, DatabaseError) else said
-
-
-def _is_in_data_folder(name: object) -> bool:
-    return isinstance(name, str) and Path(name).is_relative_to(settings.DATA_DIR)

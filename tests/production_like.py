@@ -1,10 +1,10 @@
 """`make run-production-like`: all that production has, on this machine and without containers.
 
-    python -m tests.production_like        serves on PORT until Ctrl-C, then ends all servers
+    python -m tests.production_like [FOLDER]    serves on PORT until Ctrl-C, then ends all servers
 
 DynamoDB (ministack), S3 (moto), Redis (Valkey) and PostgreSQL come from the wheels that the tests
 use, each on a free port of this machine. They begin empty each time: these of DynamoDB and S3 keep
-everything in memory, and a database that remembers what is in them no longer would be of no use.
+everything in memory, and a database that knows of more than they have would be of no use.
 """
 
 import os
@@ -31,7 +31,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
 
 
 @contextmanager
-def servers() -> Iterator[dict[str, str]]:
+def servers(folder: Path) -> Iterator[dict[str, str]]:
     """All servers, and the environment in which the application uses them."""
     with ExitStack() as stack:
         # Ctrl-C is for the application, which needs the others until it has ended.
@@ -65,7 +65,7 @@ def servers() -> Iterator[dict[str, str]]:
             "ARCHIVE_ENDPOINT_URL": s3.url,
             "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
             "DATABASE_URL": postgresql.url("postgres"),
-            "DATA_DIR": str(FOLDER),
+            "DATA_DIR": str(folder),
             "PORT": os.environ.get("PORT") or str(free_port()),
         }
 
@@ -99,12 +99,14 @@ def _manage(environment: dict[str, str], *words: str) -> str:
     return finished.stdout
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Serve until Ctrl-C or SIGTERM. Returns the exit status of the server."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    if not arguments:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    folder = Path(*arguments) if arguments else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with servers() as environment:
+    with servers(folder) as environment:
         print(prepare(environment), flush=True)
         used = ("DYNAMODB_ENDPOINT_URL", "ARCHIVE_ENDPOINT_URL", "REDIS_URL", "DATABASE_URL")
         for name in used:
@@ -122,4 +124,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

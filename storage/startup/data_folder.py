@@ -23,6 +23,13 @@ def advice(folder: Path, error: OSError) -> str:
     )
 
 
+def concerns(folder: Path, error: Exception) -> bool:
+    """Whether an error is about who owns what is in the folder."""
+    if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
+        return False
+    return Path(error.filename).is_relative_to(folder)
+
+
 def _whose(folder: Path) -> str:
     """Whose the folder is, or the nearest above it that there is."""
     for found in (folder, *folder.parents):
