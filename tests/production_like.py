@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import boto3
+from botocore.session import get_session
 
 from tests.postgresql import PostgreSQL
 from tests.servers import S3, DynamoDB, free_port, start_valkey
@@ -47,7 +47,7 @@ def servers(folder: Path) -> Iterator[dict[str, str]]:
             stack.callback(postgresql.stop)
         finally:
             signal.signal(signal.SIGINT, before)
-        boto3.client(
+        get_session().create_client(
             "s3",
             endpoint_url=s3.url,
             region_name=REGION,
@@ -124,4 +124,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the server has started
+        sys.exit(130)
