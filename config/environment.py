@@ -4,7 +4,6 @@ They are read here and nowhere else, from the environment or from `.env` in the 
 `config.settings` uses the values. A test compares the table in the README with `VARIABLES`.
 """
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -451,6 +450,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT = Variable(
 VARIABLES = [value for value in list(globals().values()) if isinstance(value, Variable)]
 
 dotenv.refuse_leftovers(
-    os.environ, [variable.name for variable in VARIABLES if variable is not SECRET_KEY_FALLBACKS]
+    environ.Env.ENVIRON,
+    [variable.name for variable in VARIABLES if variable is not SECRET_KEY_FALLBACKS],
 )
 dotenv.read(BASE_DIR / ".env", {variable.name for variable in VARIABLES})
