@@ -10,7 +10,6 @@ from chat.maintenance.compaction import Compaction
 from chat.maintenance.policy import Policy
 from storage import get_storage
 from storage.archive.archive import Archive
-from storage.archive.folder import ArchiveFolder
 from storage.exceptions import StorageError
 from storage.models import (
     ArchivedInteraction,
@@ -20,7 +19,6 @@ from storage.models import (
     UsageOfUser,
 )
 from storage.sqlite import queries
-from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
     NOW,
     POLICY,
@@ -52,20 +50,16 @@ def steps(monkeypatch):
 
 
 @pytest.fixture
-def make_world(backend, storage, request, monkeypatch, make_interaction, tmp_path, steps):
-    """Makes a store, empty but for a World; its archive is a folder or, beside DynamoDB, S3."""
-    made = []
+def make_world(backend, storage, new_archive_files, monkeypatch, make_interaction, steps):
+    """Makes a store, empty but for a World."""
 
     def make():
         store = get_storage()
         if hasattr(store.database, "client"):
-            files = make_bucket(request.getfixturevalue("s3_server").url)
             _empty_table(store)
         else:
-            files = ArchiveFolder(tmp_path / f"archive-{len(made)}")
             _empty_tables()
-        monkeypatch.setattr(store, "archive", Archive(files))
-        made.append(files)
+        monkeypatch.setattr(store, "archive", Archive(new_archive_files(store)))
         return World(store, make_interaction)
 
     return make

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
+from tests import switches
 from tests.chat import processes
 
-SMALL, LARGE = 2_000, 200_000
+SMALL, LARGE = 2_000, switches.number("GROWTH_ROWS")
 FEW, MANY = 500, 5_000
 
 
@@ -63,7 +64,7 @@ def small(counts):
 
 @pytest.fixture(scope="session")
 def large(counts):
-    """The counts of 200,000 rows of the same users."""
+    """The counts of many more rows of the same users."""
     return counts("counting", LARGE)
 
 

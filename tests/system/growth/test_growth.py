@@ -1,4 +1,4 @@
-"""A hundred times the rows: what is asked for costs what it is. Bytes, files and work are counted.
+"""Many times the rows: what is asked for costs what it is. Bytes, files and work are counted.
 
 `benchmarks/growth.py` measures the same at 2,000,000 rows, with time, memory and waits.
 """
@@ -25,8 +25,9 @@ def test_every_command_did_what_it_was_asked(small, large):
 
 def test_the_counts_tell_the_two_stores_apart(small, large):
     # The control: what reads everything is seen to.
-    assert large["database"] > 50 * small["database"]
-    assert large["verify_backup"]["read"] > 50 * small["verify_backup"]["read"]
+    most = 0.5 * large["rows"] / small["rows"]
+    assert large["database"] > most * small["database"]
+    assert large["verify_backup"]["read"] > most * small["verify_backup"]["read"]
     assert large["everyone's page"]["unpacked"] > 0
 
 
