@@ -178,7 +178,7 @@ def finish(store):
     assert problems == []
 
 
-def killed_at_each_step(steps, make_people, kill, local=16, cloud=144):
+def killed_at_each_step(steps, make_people, kill, local=40, cloud=320):
     """Kill the erasure at step 1, 2, ... until it has no more, and finish it; gives what came."""
     number = 0
     while True:

@@ -22,8 +22,8 @@ from tests.storage.backups.test_replacing import OLDER, of_schema
 
 pytestmark = pytest.mark.timeout(600)
 
-OLD = ALL - {"id-1"}
 STRIDE = switches.number("BACKUP_STRIDE")
+OLD = ALL - {"id-1"}
 NEW = ALL - {"id-9"}
 """A hook erases one when the backup is restored."""
 

@@ -69,12 +69,17 @@ def large(counts):
 
 
 @pytest.fixture(scope="session")
-def few(counts):
-    """The requests for 500 rows in DynamoDB and S3."""
-    return counts("cloud", f"{FEW},{MANY}")[str(FEW)]
+def cloud_counts(counts, dynamodb_server, s3_server):
+    return counts("cloud", f"{FEW},{MANY}", "--servers", dynamodb_server.url, s3_server.url)
 
 
 @pytest.fixture(scope="session")
-def many(counts):
+def few(cloud_counts):
+    """The requests for 500 rows in DynamoDB and S3."""
+    return cloud_counts[str(FEW)]
+
+
+@pytest.fixture(scope="session")
+def many(cloud_counts):
     """The requests for 5,000 rows there."""
-    return counts("cloud", f"{FEW},{MANY}")[str(MANY)]
+    return cloud_counts[str(MANY)]
