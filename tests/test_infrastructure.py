@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from config import environment
-from storage.dynamodb import lists, table
+from storage.dynamodb import lists, shards, table
 from storage.dynamodb.mirror import Answers as AnswersIndex
 from storage.dynamodb.mirror import InteractionItem, Newest, OfUser
 from tests.storage.dynamodb.test_slow_table import ALL_RIGHT, Answers
@@ -187,7 +187,7 @@ def statements():
 
 
 def used_by_the_application():
-    asked = operations("call", "request") - {"Scan"}  # for whoever moves between backends
+    asked = operations("call", "request") - {"Scan"}  # for who moves or upgrades all items
     for operation, parts, needed in [
         ("TransactWriteItems", transaction_parts, NEEDED_BY_PARTS),
         ("BatchExecuteStatement", statements, NEEDED_BY_STATEMENTS),
@@ -199,6 +199,7 @@ def used_by_the_application():
 
 def used_by_the_operator():
     asked = operations("manage")
+    asked |= {action.partition(":")[2] for action in on_shards("operator")}
     # CreateTable with tags needs the permission to set them.
     return asked | ({"TagResource"} if "Tags" in table.definition() else set())
 
@@ -212,11 +213,27 @@ def allowed(name):
     found = {}
     for statement in policy(name)["Statement"]:
         assert statement["Effect"] == "Allow"
+        condition = statement.pop("Condition", None)
         assert statement.keys() == {"Sid", "Effect", "Action", "Resource"}
         for action in in_list(statement["Action"]):
             assert action not in found, "an action is allowed once"
             found[action] = set(in_list(statement["Resource"]))
+            assert condition == (KEY_OF_SHARDS if action in on_shards(name) else None)
     return found
+
+
+def on_shards(name):
+    """What is allowed only on the item with the number of shards."""
+    return {"dynamodb:GetItem", "dynamodb:UpdateItem"} if name == "operator" else set()
+
+
+# A question mark is any one character: here a control character, which no interaction's id has.
+KEY_OF_SHARDS = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["?shards-of-newest"]}}
+
+
+def test_the_key_of_the_number_of_shards_is_that_of_the_policy():
+    (pattern,) = KEY_OF_SHARDS["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+    assert {"interaction_id": {"S": pattern.replace("?", "\x1f")}} == shards.KEY
 
 
 def in_list(value):
@@ -268,7 +285,7 @@ def test_the_application_may_query_the_indexes_read_the_stream_and_all_else_on_t
 
 def test_the_operator_sees_no_interaction():
     assert all(resources == {TABLE} for resources in allowed("operator").values())
-    both = {f"dynamodb:{name}" for name in FIND_THE_STREAM}
+    both = {f"dynamodb:{name}" for name in FIND_THE_STREAM} | on_shards("operator")
     assert allowed("operator").keys() & allowed("application").keys() == both
 
 
@@ -279,14 +296,14 @@ def test_no_policy_has_a_wildcard_or_a_scan(name):
     assert "Scan" not in text
 
 
-def test_nothing_scans_but_the_move_between_backends():
+def test_nothing_scans_but_the_move_between_backends_and_the_upgrade_of_items():
     scanning = {
         path.relative_to(ROOT).as_posix()
         for path, tree in zip(SOURCES, TREES, strict=True)
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and node.value == "Scan"
     }
-    assert scanning == {"storage/dynamodb/cold.py"}
+    assert scanning == {"storage/dynamodb/cold.py", "storage/dynamodb/upgrade.py"}
     assert not [call for call in nodes(ast.Call) if ast.unparse(call.func).endswith(".scan")]
     assert allowed("migration") == {"dynamodb:Scan": {TABLE}}
 

@@ -15,14 +15,20 @@ from storage.exceptions import (
     InteractionConflict,
     StorageUnavailable,
 )
+from storage.large.rows import Kept
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub
 
 
-def upsert(client: Client, interaction: ChatInteraction, attempts: int = 3) -> None:
-    """See `Database.save`."""
-    item = items.to_item(interaction, items.new_version())
+def upsert(
+    client: Client, interaction: ChatInteraction, shards: int, attempts: int = 3
+) -> list[Kept]:
+    """See `Database.save`. A new one goes to one of `shards`.
+
+    Returns the object of what was replaced, if it had one.
+    """
+    item = items.to_item(interaction, items.new_version(), shards)
     changes = {name: value for name, value in item.items() if name != "interaction_id"}
     only_if = condition(expressions.REPLACEABLE, user_id=interaction.user_id)
     if "answer" in item:
@@ -34,17 +40,19 @@ def upsert(client: Client, interaction: ChatInteraction, attempts: int = 3) -> N
             ReturnValues="ALL_OLD",
             **expressions.update(changes, only_if),
         )
-        replaced = answer.get("Attributes")
+        replaced = before = answer.get("Attributes")
     except ConditionFailed as failure:
         replaced = failure.item if writes.is_own(failure.item, item) else None
+        before = None  # unknown, if it is our own
         if replaced is None and writes.is_older_self(failure.item, item) and attempts > 1:
             interaction.created_at = datetime.fromisoformat(items.created_at(failure.item))
-            return upsert(client, interaction, attempts - 1)
+            return upsert(client, interaction, shards, attempts - 1)
         if replaced is None and not _replaced_expired(client, item, failure):
             if attempts == 1:
                 raise writes.contended() from failure
-            return upsert(client, interaction, attempts - 1)
+            return upsert(client, interaction, shards, attempts - 1)
     interaction.created_at = datetime.fromisoformat(items.created_at(replaced or item))
+    return items.large_texts_of(before)
 
 
 def _replaced_expired(client: Client, item: Item, failure: ConditionFailed) -> bool:
@@ -67,12 +75,12 @@ def put_or_find(client: Client, item: Item) -> tuple[Item, bool]:
 
 
 def create_many(
-    client: Client, interactions: Sequence[ChatInteraction], executor: Executor
+    client: Client, interactions: Sequence[ChatInteraction], shards: int, executor: Executor
 ) -> list[Outcome | Stub]:
-    """See `Database.create_many`."""
+    """See `Database.create_many`. New ones go to `shards`."""
     stored: dict[str, Item] = {}
     for interaction in interactions:
-        item = items.to_item(interaction, items.new_version())
+        item = items.to_item(interaction, items.new_version(), shards)
         stored.setdefault(interaction.interaction_id, item)
     pauses = Pauses()
     taken = batches.insert(client, list(stored.values()), pauses.deadline, executor)

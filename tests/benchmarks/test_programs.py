@@ -18,6 +18,7 @@ TINY = {
     "cloud_calls": "--rows 500 --rounds 1 --share 0.1",
     "cloud_requests": "--rounds 1 --requests 5",
     "cache_protocol": "--rounds 1 --count 10",
+    "partitions": "--seconds 120",
     "admin": "--rows 300 --rounds 1",
     "saving": "--rows 200 --rounds 1 --share 0.02",
     "wal": "--processes 1 --readers 1 --seconds 1",
@@ -39,6 +40,7 @@ def test_it_runs_with_a_slow_disk(tmp_path):
     [
         "storage_calls",
         "cache_protocol",
+        "partitions",
         *(
             pytest.param(name, marks=pytest.mark.exhaustive)
             for name in ("cloud_calls", "cloud_requests", "admin", "saving")

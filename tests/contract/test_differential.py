@@ -9,16 +9,25 @@ import pytest
 from hypothesis import Phase
 
 from storage import get_storage
+from storage.dynamodb import shards
 from storage.interface import LocalStorage
+from storage.records import texts
 from storage.records.outcomes import Outcome
-from tests.clouds import make_cache, make_storage
+from tests.clocks import Clock
+from tests.clouds import make_cache, make_storage, storage_of
 from tests.contract import conftest as _profile  # noqa: F401  (the profile of the examples)
-from tests.contract.sequences import run_sequences
+from tests.contract.raising import only_raising, raising_machine
+from tests.contract.sequences import LARGE_BYTES, run_sequences
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["storage"])
 
 # Of a difference that a control makes, one example is enough, however large.
 AT_ONCE = {"phases": [Phase.generate], "report_multiple_bugs": False}
+
+
+@pytest.fixture(autouse=True)
+def _some_texts_are_large(monkeypatch):
+    monkeypatch.setattr(texts, "INLINE_MAX_BYTES", LARGE_BYTES)
 
 
 @pytest.fixture
@@ -29,13 +38,43 @@ def local():
 
 
 @pytest.fixture
-def cloud(dynamodb_model):
-    cache = make_cache("redis://fakeredis/9", connection_class=fakeredis.FakeRedisConnection)
-    return make_storage(dynamodb_model, cache)
+def shared_cache():
+    return make_cache("redis://fakeredis/9", connection_class=fakeredis.FakeRedisConnection)
+
+
+@pytest.fixture
+def cloud(dynamodb_model, shared_cache):
+    return make_storage(dynamodb_model, shared_cache)
+
+
+@pytest.fixture
+def other(cloud, shared_cache):
+    """Another process with the same table and cache."""
+    return storage_of(cloud.database.client, shared_cache)
 
 
 def test_both_backends_tell_the_same(local, cloud):
     print(f"{run_sequences(local, cloud)}; no difference.")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(shards, "time", clock)
+    return clock
+
+
+def test_a_raise_of_the_shards_in_the_middle_changes_nothing(local, cloud, other, clock):
+    machine = raising_machine(other, clock)
+    print(f"{run_sequences(local, cloud, machine=machine)}; no difference.")
+
+
+@pytest.mark.exhaustive  # tests/storage/dynamodb/test_shards.py has a cheap one
+def test_a_raise_without_its_wait_is_found(local, cloud, other, clock):
+    # The control: new interactions go to shards that another process does not read yet.
+    machine = only_raising(raising_machine(other, clock, wait=0))
+    with pytest.raises(AssertionError):
+        run_sequences(local, cloud, machine=machine, max_examples=100, **AT_ONCE)
 
 
 def test_a_difference_is_found(local, cloud, monkeypatch):

@@ -53,7 +53,7 @@ def _named_as_before(request):
 
 @pytest.fixture
 def documented(transactional_db):
-    """The schema. Its requests are made by the test: made with it, every test process makes them."""
+    """The schema. A test makes the requests from it; while tests are collected, each process would."""
     config = SchemathesisConfig.from_dict(CONFIG)
     return schemathesis.openapi.from_wsgi("/api/schema/", read_to_the_end, config=config)
 

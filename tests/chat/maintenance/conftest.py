@@ -9,6 +9,7 @@ from chat.maintenance import runs
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.dynamodb import locks as cloud_locks
+from storage.large.texts import LargeTexts
 from storage.sqlite import locks as local_locks
 from tests import switches
 from tests.buckets import make_bucket
@@ -74,6 +75,8 @@ def new_archive_files(request, tmp_path, bucket_beside_dynamodb):
 def archive(storage, new_archive_files, monkeypatch):
     """The archive of the storage, new."""
     monkeypatch.setattr(storage, "archive", Archive(new_archive_files(storage)))
+    large = LargeTexts(storage.archive.files)
+    monkeypatch.setattr(storage.database.large, "objects", large)
     return storage.archive
 
 

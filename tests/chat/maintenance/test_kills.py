@@ -11,6 +11,7 @@ from chat.maintenance.policy import Policy
 from storage import get_storage
 from storage.archive.archive import Archive
 from storage.exceptions import StorageError
+from storage.large.texts import LargeTexts
 from storage.models import (
     ArchivedInteraction,
     ChatInteraction,
@@ -18,7 +19,9 @@ from storage.models import (
     UsageOfModel,
     UsageOfUser,
 )
+from storage.records import texts
 from storage.sqlite import queries
+from storage.sqlite.database import SqliteDatabase
 from tests.chat.maintenance.stepping import (
     NOW,
     POLICY,
@@ -44,6 +47,11 @@ LATER = Policy(NOW + timedelta(days=57), POLICY.hot_days, POLICY.total_days)
 """When what is 35 days old now is to be gone."""
 
 
+@pytest.fixture(autouse=True)
+def _some_are_large(monkeypatch):
+    monkeypatch.setattr(texts, "INLINE_MAX_BYTES", 100)
+
+
 @pytest.fixture
 def steps(monkeypatch):
     return Steps(monkeypatch)
@@ -60,6 +68,7 @@ def make_world(backend, storage, new_archive_files, monkeypatch, make_interactio
         else:
             _empty_tables()
         monkeypatch.setattr(store, "archive", Archive(new_archive_files(store)))
+        monkeypatch.setattr(store.database.large, "objects", LargeTexts(store.archive.files))
         return World(store, make_interaction)
 
     return make
@@ -175,6 +184,17 @@ class TestWithoutProtection:
             return "DELETE FROM storage_chatinteraction WHERE interaction_id = :interaction_id"
 
         monkeypatch.setattr(queries, "delete_unchanged", delete_whatever)
+        assert lost(steps, make_world)
+
+    def test_objects_go_before_their_rows(self, steps, make_world, monkeypatch):
+        move = SqliteDatabase.move_to_cold
+
+        def objects_first(self, interactions, segment):
+            named = self.text_objects([row.interaction_id for row in interactions])
+            get_storage().archive.files.delete_all([kept.name for kept in named.values()])
+            return move(self, interactions, segment)
+
+        monkeypatch.setattr(SqliteDatabase, "move_to_cold", objects_first)
         assert lost(steps, make_world)
 
     def test_no_mark(self, steps, make_world, monkeypatch):

@@ -2,11 +2,11 @@
 
     python -m tests.storage.backups.interruptions ACTION HOW FOLDER FIRST STRIDE
 
-For n = FIRST, FIRST + STRIDE, ... a child process begins with a copy of FOLDER/start in FOLDER/n and is cut short
-before its n-th call that changes or syncs a file: with HOW `killed` it is gone at once, as by
-kill -9; with `failing` that call alone raises EIO. FOLDER/n-after is what it has left. Then another
-child does the same again in FOLDER/n, undisturbed. The program ends with the first n that is not
-reached, and prints as JSON each n and how its two children have ended.
+For n = FIRST, FIRST + STRIDE, ... a child process begins with a copy of FOLDER/start in FOLDER/n
+and is cut short before its n-th call that changes or syncs a file: with HOW `killed` it is gone at
+once, as by kill -9; with `failing` that call alone raises EIO. FOLDER/n-after is what it has left.
+Then another child does the same again in FOLDER/n, undisturbed. The program ends with the first n
+that is not reached, and prints as JSON each n and how its two children have ended.
 """
 
 import errno

@@ -22,7 +22,7 @@ def to_old_item(interaction: ChatInteraction, version: str = "old-version") -> I
         "created_at": {"S": format_time(interaction.created_at)},
         "updated_at": {"S": format_time(interaction.updated_at)},
         "position": {"S": items.position(interaction.created_at, interaction.interaction_id)},
-        "shard": {"S": items.shard(interaction.interaction_id)},
+        "shard": {"S": items.shard(interaction.interaction_id, items.FIRST_SHARDS)},
         "expires_at": {"N": str(math.ceil(interaction.created_at.timestamp() + _lifetime()))},
         "version": {"S": version},
         "saved_as": {"S": version},

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from django.core.management import CommandError, call_command
 
-from storage.dynamodb import table
+from storage.dynamodb import shards, table
 from storage.dynamodb.client import Client, TableMissing
 from storage.dynamodb.configured import configured_client
 
@@ -105,19 +105,25 @@ def test_describe_shows_the_state_in_aligned_lines(client, call):
         "TTL": "expires_at",
         "point-in-time recovery": "on",
         "deletion protection": "on",
+        "shards of newest": "4",
     }
 
 
 @pytest.mark.parametrize("action", ["create", "check", "describe"])
-def test_no_action_reads_items(client, call, monkeypatch, action):
+def test_no_action_reads_interactions(client, call, monkeypatch, action):
     call("create")
     asked = []
     manage = Client.manage
     monkeypatch.setattr(
         Client, "manage", lambda self, name, **kw: asked.append(name) or manage(self, name, **kw)
     )
-    monkeypatch.delattr(Client, "request")
+    keys = []
+    request = Client.request
+    monkeypatch.setattr(
+        Client, "request", lambda self, *call: keys.append(call[1]["Key"]) or request(self, *call)
+    )
     call(action)
+    assert keys == [shards.KEY]
     assert asked
     assert {name.removeprefix("Describe") for name in asked} <= {
         "Table",

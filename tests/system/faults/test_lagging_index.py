@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from storage.dynamodb import batches
+from storage.dynamodb import batches, shards
 from storage.dynamodb.client import Client
-from storage.records.pages import PageQuery
+from storage.records.pages import PageQuery, Slice
 from tests.contract.calls import SynchronousCalls, at, everyones_pages, ids, rows_of, user_pages
 from tests.system.faults.operations import new
 
@@ -40,9 +40,10 @@ class LaggingClient(Client):
         found = super().call("Scan", ConsistentRead=True)["Items"]
         return [item for item in found if "position" in item]
 
-    def _entries(self):
+    def entries(self, hash_key):
+        """Those of an index. One entry has the same keys, of the index and of the table."""
         entries = [*self._frozen, *(self._everything() if self.keeps else [])]
-        keys = ("interaction_id", "user_id", "shard", "position")
+        keys = ("interaction_id", hash_key, "position")
         return {tuple(entry[key]["S"] for key in keys): entry for entry in entries}.values()
 
     def _query(self, parameters):
@@ -52,7 +53,7 @@ class LaggingClient(Client):
         entries = sorted(
             (
                 item
-                for item in self._entries()
+                for item in self.entries(hash_key)
                 if item[hash_key] == values[f":{hash_key}"]
                 and values[":oldest"]["S"] <= item["position"]["S"] <= newest
             ),
@@ -178,6 +179,52 @@ def test_a_page_whose_rows_are_all_gone_leads_on_to_those_that_are_there(lagging
         lagging.delete_interaction_sync(name)
     page = lagging.list_user_interactions_sync("ada", PageQuery(limit=1))
     assert (ids(page.interactions), page.next_cursor) == (["old0"], None)
+
+
+@pytest.mark.parametrize("limit", [1, 9])
+def test_a_row_that_is_gone_behind_a_full_page_leaves_the_last_page_empty(lagging, limit):
+    """The index tells that more follows; whether it is still there is found out when it is asked
+    for. It is the same where something is deleted between two pages, as on SQLite."""
+    for name in OLD[limit:]:
+        lagging.delete_interaction_sync(name)
+    calls = SynchronousCalls(lagging)
+    for pages in (user_pages(calls, "ada", limit=limit), everyones_pages(calls, limit=limit)):
+        assert [ids(page.interactions) for page in pages] == [OLD[:limit], []]
+        assert [page.next_cursor is None for page in pages] == [False, True]
+
+
+def test_a_page_reads_no_row_more_than_it_has(lagging, monkeypatch):
+    read = []
+    request = lagging.database.client.request
+
+    def noted(operation, parameters):
+        for keys in parameters.get("RequestItems", {}).values():
+            read.append(len(keys["Keys"]))
+        return request(operation, parameters)
+
+    monkeypatch.setattr(lagging.database.client, "request", noted)
+    first = lagging.list_user_interactions_sync("ada", PageQuery(limit=5))
+    last = lagging.list_user_interactions_sync("ada", PageQuery(5, first.next_cursor))
+    everyones = lagging.list_interactions_sync(PageQuery(limit=10))
+    assert read == [5, 5, 10]
+    assert ids([*first.interactions, *last.interactions]) == ids(everyones.interactions) == OLD
+    assert (last.next_cursor, everyones.next_cursor) == (None, None)
+
+
+@LIMITS
+def test_a_row_made_again_in_another_shard_is_listed_once(lagging, limit):
+    """After a raise, while the index still has the entry in the shard from before it."""
+    client = lagging.database.client
+    shards.begin_raise(client, 64)
+    shards.end_raise(client, 64)
+    lagging.database.shards.refresh()
+    for number in (4, 5, 9):
+        lagging.delete_interaction_sync(f"old{number}")
+        lagging.create_interaction_sync(new(f"old{number}", created_at=at(seconds=number)))
+    client.keeps = True
+    assert len(client.entries("shard")) == len(OLD) + 3
+    assert everywhere(lagging, limit=limit) == (OLD, OLD)
+    assert ids(lagging.database.newest_interactions(Slice(None, limit, at()))) == OLD[:limit]
 
 
 def test_pages_are_right_while_the_index_catches_up_between_them(lagging):
