@@ -53,7 +53,7 @@ def _named_as_before(request):
 
 @pytest.fixture
 def documented(transactional_db):
-    """The schema. A test makes the requests from it; while tests are collected, each process would."""
+    """The schema. Requests are made from it by the test alone, not while tests are collected."""
     config = SchemathesisConfig.from_dict(CONFIG)
     return schemathesis.openapi.from_wsgi("/api/schema/", read_to_the_end, config=config)
 
