@@ -17,8 +17,10 @@ from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.serialize import AttributePicker
 from moto.dynamodb.exceptions import ConditionalCheckFailed, MockValidationException
 from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, UpdateExpression
+from moto.dynamodb.parsing import ast_nodes
 from moto.dynamodb.parsing.validators import ActionCountValidator, OverlappingPathsValidator
+
+NODES: Any = ast_nodes  # a module without types
 
 
 def batch_execute_statement(backend: Any, statements: Any) -> list[Any]:
@@ -49,8 +51,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BotocoreStubber, "__call__", answer_one_by_one)
     monkeypatch.setattr(DynamoDBBackend, "batch_execute_statement", batch_execute_statement)
     monkeypatch.setattr(AttributePicker, "__call__", _pick(AttributePicker.__call__))
-    nodes = _once(DepthFirstTraverser.nodes_to_be_processed)
-    monkeypatch.setattr(DepthFirstTraverser, "nodes_to_be_processed", nodes)
+    nodes = _once(NODES.DepthFirstTraverser.nodes_to_be_processed)
+    monkeypatch.setattr(NODES.DepthFirstTraverser, "nodes_to_be_processed", nodes)
     for owner, name in (
         (ActionCountValidator, "verify_action_counts"),
         (OverlappingPathsValidator, "check_for_overlapping_paths"),
@@ -84,6 +86,6 @@ def _of_the_whole(check: Any) -> Any:
     """A check of an expression looks at all of its parts, which are expressions as well."""
 
     def checked(validator: Any, node: Any) -> Any:
-        return node if isinstance(node.parent, UpdateExpression) else check(validator, node)
+        return node if isinstance(node.parent, NODES.UpdateExpression) else check(validator, node)
 
     return checked
