@@ -151,8 +151,10 @@ def counts(content: Content, dynamodb: str, s3: str) -> dict[str, Any]:
     from storage.dynamodb import mirror
     from storage.startup import selection
     from tests import clouds
+    from tests.buckets import PATIENT
 
     bucket = ArchiveBucket(f"growth-{content.rows}", clouds.REGION, s3 or None)
+    bucket.client_config = bucket.client_config.merge(PATIENT)
     place = {"LocationConstraint": clouds.REGION}
     client = bucket.connection.meta.client
     client.create_bucket(Bucket=bucket.bucket_name, CreateBucketConfiguration=place)
