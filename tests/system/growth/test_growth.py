@@ -12,6 +12,9 @@ MB = 1_000_000
 ROW = 900
 """Bytes of one row as a line of JSON, about."""
 
+COLD_OF_AVERAGE = {40_000: 5, 200_000: 32}
+"""Rows on the pages of one user, by the rows of the store (GROWTH_ROWS)."""
+
 
 def test_every_command_did_what_it_was_asked(small, large):
     for counts in (small, large):
@@ -56,8 +59,8 @@ def test_a_page_of_everyone_s_archive_costs_the_same(small, large):
 
 def test_a_user_s_pages_of_the_archive_are_full(large):
     *full, last = large["user's pages"]["lengths"]
-    assert sum(full) + last == 32
-    assert set(full) == {20}
+    assert sum(full) + last == COLD_OF_AVERAGE[large["rows"]]
+    assert set(full) <= {20}
 
 
 def test_a_user_s_pages_unpack_what_is_near_the_user_s_rows(small, large):
