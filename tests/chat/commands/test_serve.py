@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from chat.api.bodies import BATCH_BODY_LIMIT, BODY_LIMIT
 from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, new, of_user, one
 from tests.chat.processes import Server, run
 from tests.servers import wait_for
@@ -171,9 +172,9 @@ def answer(connection):
 @pytest.mark.parametrize(
     ("method", "path", "limit"),
     [
-        ("POST", INTERACTIONS, 2 * 1024 * 1024),
-        ("PATCH", one("any"), 2 * 1024 * 1024),
-        ("POST", BATCH, 8 * 1024 * 1024),
+        ("POST", INTERACTIONS, BODY_LIMIT),
+        ("PATCH", one("any"), BODY_LIMIT),
+        ("POST", BATCH, BATCH_BODY_LIMIT),
     ],
 )
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server, method, path, limit):
