@@ -1,0 +1,32 @@
+"""How Sphinx makes the site of these pages; `make docs` runs it."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+project = "Chat interaction store"
+extensions = ["myst_parser"]
+# Pages link to those outside docs/, so these are part of the site, and their links checked as well.
+include_patterns = [
+    "docs/*.md",
+    "docs/**/*.md",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "benchmarks/README.md",
+    "clients/*/README.md",
+]
+exclude_patterns = ["clients/*/node_modules", "clients/*/.venv"]
+root_doc = "docs/index"
+
+myst_heading_anchors = 4  # a heading's address is the one that it has on GitHub
+myst_enable_extensions = ["strikethrough"]
+
+html_theme = "furo"
+html_title = project
+html_show_sphinx = False
+html_show_copyright = False
+html_copy_source = False
+highlight_language = "none"
+nitpicky = True
