@@ -114,7 +114,7 @@ def options(parser: argparse.ArgumentParser) -> str:
                 below += options(sub)
         elif action.dest not in OF_DJANGO:
             rows.append(f"| `{written(action)}` | {cell(action.help and expanded(action))} |")
-    table = "| option | meaning |\n|---|---|\n" + "\n".join(rows) + "\n\n" if rows else ""
+    table = "| option | meaning |\n|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
     return table + below
 
 
