@@ -76,7 +76,7 @@ def test_a_server_of_today_serves_what_a_release_has_kept(kept):
         if kept.name == "third":
             assert following["results"][0]["interaction_id"] == "kept-06"
         else:  # of a list without a name, so the page has to be asked for anew
-            assert (status, following["errors"][0]["location"]) == (400, "cursor")
+            assert (status, "cursor" in str(following["errors"])) == (400, True)
         status, repeated = call("POST", "/api/v1/interactions/", REQUEST)
         assert status in (200, 201)  # keys are known for a day; the id is known for as long as it is
         assert repeated["created_at"] == page[0]["created_at"]
@@ -93,10 +93,12 @@ def caller(port, key):
     def call(method, path, body=None):
         connection = HTTPConnection("127.0.0.1", port, timeout=300)
         more = {"Idempotency-Key": IDEMPOTENCY_KEY} if path.endswith("interactions/") else {}
-        content = json.dumps(body).encode() if body else None
-        connection.request(method, path, content, headers | (more if body else {}))
+        sent = json.dumps(body).encode() if body else None
+        connection.request(method, path, sent, headers | (more if body else {}))
         answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
+        content = answer.read()
+        connection.close()
+        return answer.status, json.loads(content)
 
     return call
 
@@ -105,7 +107,8 @@ def caller(port, key):
 def test_maintenance_of_today_goes_on_with_its_archive_and_its_backups(name, tmp_path):
     kept = unpack(name, tmp_path)
     assert json.loads(run(kept, "verify_archive", "--stubs"))["damaged"] == []
-    assert "2026-" in run(kept, "legal_hold", "list")
+    holds = run(kept, "legal_hold", "list")
+    assert json.loads(holds.splitlines()[-1])["holds"] == 1
     restored = run(kept, "restore_archive", "2026-10-10")
     assert json.loads(restored.splitlines()[-1])["restored"] == 1
     run(kept, "archive_interactions", "--now", NOW)
