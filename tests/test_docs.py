@@ -37,6 +37,7 @@ def blocks(page):
         yield mark, [line.strip() for line in text.replace("\\\n", " ").splitlines()]
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("name", REFERENCE)
 def test_the_reference_is_the_code(name):
     written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
@@ -56,7 +57,7 @@ def commands(line):
     for part in re.split(r"\s(?:\||&&|>|<|;)\s", line):
         before, found, after = part.partition("manage.py ")
         if found and "'" not in before:
-            yield shlex.split(after, comments=True)
+            yield shlex.split(after.replace("DIGEST", "0" * 64), comments=True)
 
 
 COMMANDS = sorted(

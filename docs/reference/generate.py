@@ -45,7 +45,7 @@ def metrics() -> str:
     from prometheus_client import REGISTRY
 
     from chat.api import metrics as of_keys  # noqa: F401  (registers its metrics, as the next ones)
-    from chat.ingest import counts  # noqa: F401
+    from chat.ingest import counts as of_intake  # noqa: F401
     from chat.management.commands import cache_audit
     from chat.metrics import maintenance, resources  # noqa: F401
     from chat.metrics.cache_servers import CacheServers
@@ -58,7 +58,8 @@ def metrics() -> str:
     from storage.records.audit import Audit
 
     # Of what is counted or asked at a scrape; of what commands leave behind.
-    left = cache_audit.measured(Audit()), maintenance.measured("any", "done", 1.0, {}, 0.0)
+    counts = {"remaining": 0}
+    left = cache_audit.measured(Audit()), maintenance.measured("any", "done", 1.0, counts, 0.0)
     sources = [*REGISTRY._collector_to_names, Histograms(), CacheServers(), Store()]
     sources += [collector for registry in left for collector in registry._collector_to_names]
     rows = {
