@@ -167,7 +167,9 @@ def operation(title: str, call: dict[str, Any]) -> str:
         f"{cell(one.get('description'))} |"
         for one in call.get("parameters", ())
     ]:
-        text += "| parameter | in | type | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        text += (
+            "| parameter | in | type | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        )
     for media, body in call.get("requestBody", {}).get("content", {}).items():
         text += f"Body: {cell(kind(body.get('schema', {})))} as `{media}`.\n\n"
     rows = [
@@ -190,8 +192,10 @@ def objects(name: str, schema: dict[str, Any]) -> str:
         f"{cell(one.get('description'))} |"
         for member, one in schema["properties"].items()
     ]
-    return text + "| member | type | required | meaning |\n|---|---|---|---|\n" + "\n".join(
-        [*rows, ""]
+    return (
+        text
+        + "| member | type | required | meaning |\n|---|---|---|---|\n"
+        + "\n".join([*rows, ""])
     )
 
 

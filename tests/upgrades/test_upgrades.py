@@ -78,7 +78,10 @@ def test_a_server_of_today_serves_what_a_release_has_kept(kept):
         else:  # of a list without a name, so the page has to be asked for anew
             assert (status, "cursor" in str(following["errors"])) == (400, True)
         status, repeated = call("POST", "/api/v1/interactions/", REQUEST)
-        assert status in (200, 201)  # keys are known for a day; the id is known for as long as it is
+        assert status in (
+            200,
+            201,
+        )  # keys are known for a day; the id is known for as long as it is
         assert repeated["created_at"] == page[0]["created_at"]
         asked = {"user_id": "grace", "message": REQUEST["message"]}
         status, answer = call("POST", "/api/v1/interactions/lookup/", asked)
