@@ -144,7 +144,9 @@ class Stored:
     def json(self) -> bytes:
         """The interaction as `to_json` writes it."""
         if self._json is None:
-            self._json = to_json(self.interaction)
+            # A copy: what orjson returns keeps all the room that was reserved for it, several
+            # times its size, for as long as the cache keeps it.
+            self._json = bytes(memoryview(to_json(self.interaction)))
         return self._json
 
 
