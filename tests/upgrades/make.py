@@ -1,12 +1,12 @@
 """A program: an earlier release fills a database, an archive and a table, with its own code.
 
-It made what is in `kept/`. For a release, in a checkout of it with a virtual environment of its own:
+It made what is in `kept/`. In a checkout of a release, with a virtual environment of its own:
 
     DATA_DIR=/tmp/kept SECRET_KEY=... RETENTION_TOTAL_DAYS=1000000 .venv/bin/python .../make.py
 
 and for a table also `ENVIRONMENT=production HTTPS=false AWS_REGION=... DYNAMODB_ENDPOINT_URL=...`.
 It uses only what all of them have. What a release does not have (archive, holds, backups) is left
-out. `keep.py` then brings the folder to `kept/`.
+out. `keep.py` then packs the folder.
 """
 
 import json
@@ -29,7 +29,7 @@ IDEMPOTENCY_KEY = "kept-request"
 
 
 def rows():
-    """Interactions of two users, three of them cold, with what is hard to keep: é, emoji, length."""
+    """Interactions of two users, three of them cold, and é, an emoji, a long text."""
     for number in range(11):
         cold = number % 4 == 0
         yield {
@@ -45,7 +45,7 @@ def rows():
 
 
 def main():
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     import config  # noqa: F401  (installs what every entry point needs)
 
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
