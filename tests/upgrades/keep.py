@@ -11,19 +11,20 @@ import sys
 import tarfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 LEFT_OUT = ("limits", "metrics-of-commands", "in-use", "search", "sqlite3-wal", "sqlite3-shm")
 
 
-def items_of(table, endpoint):
-    import boto3
+def items_of(table: str, endpoint: str) -> Any:
+    from botocore.session import get_session
 
     given = {"endpoint_url": endpoint, "region_name": "eu-central-1"}
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return boto3.client("dynamodb", **given, **keys).scan(TableName=table)["Items"]
+    return get_session().create_client("dynamodb", **given, **keys).scan(TableName=table)["Items"]
 
 
-def kept(entry):
+def kept(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """The entry without who made it, or None if it is left out."""
     if any(word in entry.name for word in LEFT_OUT):
         return None
@@ -32,7 +33,7 @@ def kept(entry):
     return entry
 
 
-def main():
+def main() -> None:
     folder, file, *table = sys.argv[1:]
     with closing(sqlite3.connect(Path(folder, "chat.sqlite3"))) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

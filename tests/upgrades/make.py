@@ -12,7 +12,9 @@ out. `keep.py` then packs the folder.
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 SECRET_KEY = "the-key-of-what-earlier-releases-made-0123456789"
 NOW = "2026-11-23T12:00:00Z"
@@ -28,7 +30,7 @@ REQUEST = {
 IDEMPOTENCY_KEY = "kept-request"
 
 
-def rows():
+def rows() -> Iterator[dict[str, Any]]:
     """Interactions of two users, three of them cold, and é, an emoji, a long text."""
     for number in range(11):
         cold = number % 4 == 0
@@ -44,7 +46,7 @@ def rows():
         }
 
 
-def main():
+def main() -> None:
     sys.path.insert(0, str(Path.cwd()))
     import config  # noqa: F401  (installs what every entry point needs)
 
