@@ -106,7 +106,7 @@ def caller(port, key):
     return call
 
 
-@pytest.mark.parametrize("name", ["second", "third"])
+@pytest.mark.parametrize("name", ["second", pytest.param("third", marks=pytest.mark.exhaustive)])
 def test_maintenance_of_today_goes_on_with_its_archive_and_its_backups(name, tmp_path):
     kept = unpack(name, tmp_path)
     assert json.loads(run(kept, "verify_archive", "--stubs"))["damaged"] == []
