@@ -1,5 +1,10 @@
 """How Sphinx makes the site of these pages; `make docs` runs it."""
 
+import re
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
 project = "Chat interaction store"
 extensions = ["myst_parser"]
 # Pages link to those outside docs/, so these are part of the site, and their links checked as well.
@@ -28,3 +33,18 @@ highlight_language = "none"
 suppress_warnings = [
     "misc.highlighting_failure",  # what Pygments does not know is shown without colours
 ]
+
+
+def without_links_to_folders(app: Sphinx, page: str, source: list[str]) -> None:
+    """Links to folders, which GitHub can show and a site cannot, become plain text."""
+    folder = Path(app.srcdir, page).parent
+
+    def plain(link: re.Match[str]) -> str:
+        return link[1] if (folder / link[2]).is_dir() else link[0]
+
+    source[0] = re.sub(r"\[([^\]]+)\]\(([^):#]+)\)", plain, source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", without_links_to_folders)
