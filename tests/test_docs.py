@@ -121,7 +121,9 @@ def prepared(folder):
     values = {"DATA_DIR": str(folder / "var"), "PORT": str(free_port())}
     values["RETENTION_TOTAL_DAYS"] = "1000000"
     environment = os.environ | defaults | values
-    lines = "".join(json.dumps(row) + "\n" for row in rows())
+    of_the_guide = {"interaction_id": "x", "created_at": "2026-10-23T09:30:00Z"}
+    given = [*rows(), next(rows()) | of_the_guide]
+    lines = "".join(json.dumps(row) + "\n" for row in given)
     manage = [sys.executable, "manage.py"]
     ready = {"cwd": folder, "env": environment, "check": True, "capture_output": True}
     subprocess.run([*manage, "import_interactions", "-"], input=lines.encode(), **ready)
