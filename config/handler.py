@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch
 
 from chat.api.problems import Problem, ServerError, Unavailable, exception_handler
-from chat.current import begin, has_route
+from chat.current import has_route
 from config import requests, tracing
 from config.admission import BUSY_SECONDS, LARGE, Admission, Room, leave, wait
 from config.entrance import Entrance
@@ -66,7 +66,6 @@ class Handler(WSGIHandler):
             response.request = request
             return response
         requests.end(request, len(response[0]))
-        begin(None)
         return response
 
     def get_response(self, request: HttpRequest) -> HttpResponseBase:
@@ -156,7 +155,6 @@ class Stream:
             leave(self._taken)
             if self.request is not None:
                 requests.end(self.request, self._sent)
-                begin(None)
 
 
 def _refused(environ: dict[str, Any], start_response: Any, problem: Problem) -> list[bytes]:

@@ -32,7 +32,8 @@ CALLS_AT_ONCE = 4
 who need none go on while S3 hangs."""
 
 CALL_WAITS_SECONDS = 1
-"""How long a caller waits for one of these places."""
+"""How long a caller waits for one of these places; not at all while nobody gets anything, since
+those who wait have a thread, too."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,12 +51,14 @@ class _Process:
 
     calls: threading.BoundedSemaphore
     readers: ThreadPoolExecutor
+    is_stalled: threading.Event
+    """Set once somebody has waited in vain for a place, until a call succeeds."""
 
 
 def _make_process() -> None:
     global _process
     readers = ThreadPoolExecutor(READS_SIDE_BY_SIDE, thread_name_prefix="large-texts")
-    _process = _Process(threading.BoundedSemaphore(CALLS_AT_ONCE), readers)
+    _process = _Process(threading.BoundedSemaphore(CALLS_AT_ONCE), readers, threading.Event())
 
 
 _process: _Process
@@ -150,9 +153,12 @@ def side_by_side(do: Callable[[T], R], values: Sequence[T]) -> list[R]:
 
 @contextmanager
 def _place() -> Iterator[None]:
-    if not _process.calls.acquire(timeout=CALL_WAITS_SECONDS):
+    process = _process
+    if not process.calls.acquire(timeout=0 if process.is_stalled.is_set() else CALL_WAITS_SECONDS):
+        process.is_stalled.set()
         raise StorageUnavailable("Too many calls are waiting for large texts. Try again.")
     try:
         yield
+        process.is_stalled.clear()
     finally:
-        _process.calls.release()
+        process.calls.release()

@@ -209,9 +209,11 @@ def test_a_store_that_hangs_holds_few_callers(large, kept, backend, monkeypatch)
         inside.acquire()
     with pytest.raises(StorageUnavailable, match="Too many"):
         large.read(*WHO, kept)
+    monkeypatch.setattr(texts, "CALL_WAITS_SECONDS", threading.TIMEOUT_MAX)
     with pytest.raises(StorageUnavailable, match="Too many"):
-        large.write(*WHO, "m", "r")
+        large.write(*WHO, "m", "r")  # at once: whoever waits has a thread that others need
     ended.set()
     for caller in callers:
         caller.join()
     assert found == [(MESSAGE, RESPONSE)] * texts.CALLS_AT_ONCE
+    assert not texts._process.is_stalled.is_set(), "and they wait again"
