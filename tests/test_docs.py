@@ -128,6 +128,7 @@ def prepared(folder):
     ready = {"cwd": folder, "env": environment, "check": True, "capture_output": True}
     subprocess.run([*manage, "import_interactions", "-"], input=lines.encode(), **ready)
     subprocess.run([*manage, "archive_interactions"], **ready)
+    subprocess.run([*manage, "backup"], **ready)
     return environment
 
 
