@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-production-like image-test sbom lint fix test test-all test-browser test-tools soak bench pictures platforms client test-clients requirements requirements-tools setup clean
+.PHONY: help run run-production-like image-test sbom lint fix test test-all test-browser test-tools soak bench pictures platforms client test-clients docs reference requirements requirements-tools setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,8 +64,15 @@ client: .venv/.base  ## Write the types of clients/typescript again, and compile
 test-clients: .venv/.base  ## Test clients/python with the real openai, LangChain and Agents SDK
 	@clients/python/tests_tools/run $(T)
 
+docs: .venv-docs/.installed  ## Make the site of docs/ in var/site; each link is checked
+	.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env -c docs . var/site
+	@echo "Open var/site/docs/index.html"
+
+reference: .venv/.base  ## Write docs/reference again, from the code
+	@$(BIN)/python docs/reference/generate.py
+
 requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt
-	cd requirements && for name in uv base production tracing dev; do \
+	cd requirements && for name in uv base production tracing dev docs; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --custom-compile-command "make requirements" $$name.in -o $$name.txt; done
 
@@ -77,7 +84,7 @@ requirements-tools: .venv/.uv  ## Pin the releases of the tools that test-tools 
 setup: .venv/.base  ## Make .venv with what the application needs
 
 clean:  ## Remove .venv and caches; the data in var/ stays
-	rm -rf .venv clients/python/.venv clients/typescript/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-docs clients/python/.venv clients/typescript/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/.uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 ...")'
@@ -91,4 +98,9 @@ clean:  ## Remove .venv and caches; the data in var/ stays
 
 .venv/.dev: requirements/dev.txt .venv/.base
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv-docs/.installed: requirements/docs.txt .venv/.uv
+	@$(BIN)/uv venv --quiet --clear .venv-docs
+	@$(BIN)/uv pip install --quiet --python .venv-docs/bin/python --require-hashes -r requirements/docs.txt
 	@touch $@

@@ -84,6 +84,7 @@ OF_THE_GUIDE = {
     "backup-and-restore.md": {"chgrp", "chmod", "grep", "rsync", "sqlite3", "xargs"},
     "container.md": {"docker", "sudo"},
     "import-and-export.md": {"llm"},
+    "incidents.md": {"curl"},
     "llm.md": {"llm", "rm"},
     "other-programs.md": {"datasette", "litestream", "sqlite-utils", "sqlite3", "umask"},
     "postgresql.md": {"date", "docker", "pg_dump"},
@@ -95,6 +96,8 @@ OF_THE_GUIDE = {
     "openinference.md": {"pip"},
     "opentelemetry.md": {"opentelemetry-instrument", "pip"},
     "traceloop.md": {"pip"},
+    "tutorial.md": {"curl", "umask", "END"},
+    "upgrade.md": {"mv", "rm"},
 }
 """What a guide is about, or has told its reader to have."""
 
