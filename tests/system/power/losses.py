@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from tests.chat import processes
 from tests.system.power.disk import Disk, choices
-from tests.system.power.recording import ROOT, Event, record
+from tests.system.power.recording import ROOT, record
 
 WORKLOAD = ["-m", "tests.system.power.workload"]
 CHANGES = "wtcmurls"
@@ -91,15 +91,14 @@ class Scenario:
         self._whole = root.with_name(f"{root.name}.whole")
         root.rename(self._whole)
 
-    def lose_power(self, *, points: int | None, others: int, first: bool = False) -> Result:
-        """Lose power after some of the calls, chosen by a seed, or after each (None).
+    def lose_power(self, *, points: int, others: int, until: str = "") -> Result:
+        """Lose power after `points` of the calls, or after each, if there are no more.
 
         After each of these, look at the disk that has nothing unsafe, at the one that has all,
-        and at `others`. With `first`, end when something is wrong.
+        and at `others`. Looks no more once a problem with the words `until` was found.
         """
         changes = [n for n, event in enumerate(self.events) if event.kind in CHANGES]
-        chosen = set(changes if points is None else random.Random(0).sample(changes, points))
-        chosen.add(changes[-1])
+        chosen = {*(changes if points >= len(changes) else _sample(changes, points)), changes[-1]}
         result, facts = Result(len(changes)), Facts()
         with Checker(self._root) as checker:
             for number, event in enumerate(self.events):
@@ -107,7 +106,7 @@ class Scenario:
                     facts.add(json.loads(event.first))
                     continue
                 self._disk.apply(event)
-                if number in chosen and not (first and result.wrong):
+                if number in chosen and not (until and until in str(result.wrong)):
                     self._look(number, others, facts, checker, result)
         assert self._disk.is_as(self._whole) == [], "the record has a gap"
         return result
@@ -123,6 +122,7 @@ class Scenario:
             shutil.rmtree(self._root)
 
 
-def kinds(events: list[Event]) -> set[str]:
-    """Which calls there were."""
-    return {event.kind for event in events}
+def _sample(changes: list[int], points: int) -> list[int]:
+    """The same number out of each part, so that all that a scenario does is hit."""
+    choose, size = random.Random(0), (len(changes) - 1) / points
+    return [changes[int((part + choose.random()) * size)] for part in range(points)]

@@ -3,7 +3,7 @@
     python -m tests.system.power.workload SCENARIO
 
 DATA_DIR has a database with all tables. `WITHOUT` in the environment names a protection to take
-away: `full_sync`, `synced_files`, or `one_transaction`.
+away: `full_sync`, `synced_files` or `one_transaction`.
 """
 
 import ctypes
@@ -13,7 +13,6 @@ import random
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -31,8 +30,9 @@ from django.db import connections  # noqa: E402
 from storage import get_storage  # noqa: E402
 from storage.models import ChatInteraction  # noqa: E402
 from storage.models.idempotency import Idempotency  # noqa: E402
-from storage.sqlite import in_use  # noqa: E402
+from storage.sqlite import idempotency_keys, in_use  # noqa: E402
 from storage.sqlite.base import close_pool  # noqa: E402
+from storage.sqlite.statements import Statements  # noqa: E402
 
 THREADS = 6
 BATCH_SIZE = 4
@@ -61,9 +61,14 @@ def without_protection() -> None:
             # SQLite calls fsync itself, so this is of the files that we write.
             setattr(os, "fsync", lambda descriptor: None)  # noqa: B010
         case "one_transaction":
-            from storage.sqlite import statements
+            remember = idempotency_keys.remember
 
-            statements.Statements.atomic = lambda self: nullcontext()  # type: ignore[method-assign]
+            def remember_later(statements: Statements, *arguments: Any) -> None:
+                statements.write("COMMIT", {})
+                statements.write("BEGIN IMMEDIATE", {})
+                remember(statements, *arguments)
+
+            idempotency_keys.remember = remember_later
 
 
 class Writer:
@@ -131,10 +136,10 @@ class Writer:
         return str(uuid4()) * self._random.choice((1, 3, 10, 150))
 
 
-def writes(times: int = 6) -> None:
+def writes() -> None:
     """Threads that write at once, so that commits are shared."""
     writers = [Writer(number) for number in range(THREADS)]
-    threads = [threading.Thread(target=writer.write, args=[times]) for writer in writers]
+    threads = [threading.Thread(target=writer.write, args=[6]) for writer in writers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -171,8 +176,16 @@ def backup() -> str:
     return name
 
 
+def little_of_all() -> None:
+    """A little of everything, as quickly as can be."""
+    Writer(0).write(6)
+    imported(3, "ada", 40)
+    backup()
+    call_command("archive_interactions")
+
+
 def backups() -> None:
-    """Backups of a database that changes, and each of two restored: one keeps the old database."""
+    """Backups of a database that changes, and the last one restored, with and without the old."""
     first = imported(12, "ada", 1)
     backup()
     second = imported(12, "bob", 1)
@@ -205,7 +218,12 @@ def archive() -> None:
     call_command("restore_archive", day.isoformat())
 
 
-SCENARIOS = {"writes": writes, "backups": backups, "archive": archive}
+SCENARIOS = {
+    "little_of_all": little_of_all,
+    "writes": writes,
+    "backups": backups,
+    "archive": archive,
+}
 
 
 def _backups() -> list[str]:
