@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run lint fix test test-all test-browser test-tools soak bench pictures platforms client test-clients requirements requirements-tools setup clean
+.PHONY: help run lint fix test test-all test-browser test-tools soak mutants bench pictures platforms client test-clients requirements requirements-tools setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,9 +31,12 @@ test-tools: .venv/.dev  ## Real tools fill the application (needs the network); 
 	@$(BIN)/python -m tests.tools $(if $(RECORD),--record) $(RUNS)
 	@$(if $(RECORD)$(RUNS),,$(BIN)/python -m tests.tools --pages)
 
-soak: .venv/.dev  ## Load, faults and commands at random, on each backend for MINUTES=20
-	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend sqlite
-	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend cloud
+soak: .venv/.dev  ## Load, faults and commands, on each backend for MINUTES=20; STEADY=1: no faults, is it flat?
+	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend sqlite $(if $(STEADY),--steady)
+	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend cloud $(if $(STEADY),--steady)
+
+mutants: .venv/.dev  ## Remove protections one at a time: the tests must notice; NAMES="M1 M8"
+	@$(BIN)/python -m tests.mutants $(NAMES)
 
 bench: .venv/.dev  ## Measure everything beside others (20 minutes); DATA=texts.jsonl.gz QUICK=1
 	@$(BIN)/python benchmarks --json $(or $(JSON),benchmarks.json) $(if $(DATA),--data $(DATA)) $(if $(QUICK),--quick)

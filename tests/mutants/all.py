@@ -14,6 +14,7 @@ MUTANTS = [
         "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
         [f"{POWER_LOSS}[writes]"],
         MANY,
+        exhaustive=True,
     ),
     Mutant(
         "M2",
@@ -81,6 +82,7 @@ MUTANTS = [
         "            return stored, created\n",
         [f"{POWER_LOSS}[writes]"],
         MANY,
+        exhaustive=True,
     ),
     Mutant(
         "M9",
@@ -146,6 +148,7 @@ MUTANTS = [
         "        pass\n",
         [f"{POWER_LOSS}[backups]"],
         MANY,
+        exhaustive=True,
     ),
     Mutant(
         "M17",
@@ -163,6 +166,7 @@ MUTANTS = [
         "            temporary.replace(path)\n",
         [f"{POWER_LOSS}[archive]"],
         MANY,
+        exhaustive=True,
     ),
     Mutant(
         "M19",
@@ -244,6 +248,7 @@ MUTANTS = [
         "            pass\n",
         [f"{POWER_LOSS}[backups]"],
         MANY,
+        exhaustive=True,
     ),
     Mutant(
         "N8",

@@ -29,6 +29,8 @@ class Mutant:
     """Node ids, of which one test has to fail at least."""
     switches: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for them."""
+    exhaustive: bool = False
+    """Whether these are tests that are marked so."""
 
     def changed(self, source: str) -> str:
         """The source without the protection. Raises ValueError if it is not there once."""
@@ -70,14 +72,18 @@ class Copy:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
 
-    def run(self, tests: Sequence[str], switches: Mapping[str, str]) -> tuple[int | None, str]:
-        """Run tests up to the first failure. Returns their exit status, and what they print."""
-        words = ["pytest", "-q", "-x", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", "", *tests]
+    def run(self, mutant: Mutant) -> tuple[int | None, str]:
+        """Run the tests of a mutant up to the first that fails, on what there is now.
+
+        Returns their exit status, and what they print.
+        """
+        marked = "exhaustive" if mutant.exhaustive else "not exhaustive"
+        words = ["pytest", "-q", "-x", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", marked]
         try:
             result = subprocess.run(
-                [sys.executable, "-m", *words],
+                [sys.executable, "-m", *words, *mutant.tests],
                 cwd=self._folder,
-                env=os.environ | switches,
+                env=os.environ | mutant.switches,
                 capture_output=True,
                 text=True,
                 timeout=SECONDS,
@@ -93,7 +99,7 @@ class Copy:
         source = path.read_text(encoding="utf-8")
         self._write(path, mutant.changed(source))
         try:
-            status, output = self.run(mutant.tests, mutant.switches)
+            status, output = self.run(mutant)
         finally:
             self._write(path, source)
         return verdict(status), output

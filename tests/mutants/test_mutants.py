@@ -71,5 +71,5 @@ def test_a_mutant_is_tried_in_a_copy(tmp_path, new, found):
     copy = Copy(root, tmp_path / "copy", files_of(root))
     mutant = Mutant("X", "adding", "add.py", "a + b", new, ["test_add.py"])
     assert copy.try_out(mutant)[0] == found
-    assert copy.run(mutant.tests, {})[0] == 0, "the copy is as it was"
+    assert copy.run(mutant)[0] == 0, "the copy is as it was"
     assert "a + b" in (root / "add.py").read_text()
