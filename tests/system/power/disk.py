@@ -57,6 +57,11 @@ class Naming:
     gone: list[tuple["Folder", str]] = field(default_factory=list)
     come: list[tuple["Folder", str, "File | Folder"]] = field(default_factory=list)
 
+    @property
+    def folders(self) -> set["Folder"]:
+        """Whose names change."""
+        return {place for place, _ in self.gone} | {place for place, _, _ in self.come}
+
 
 @dataclass(eq=False)
 class Folder:
@@ -73,7 +78,7 @@ class Folder:
                 folder.safe.pop(name, None)
             for folder, name, what in naming.come:
                 folder.safe[name] = what
-            for folder in {one[0] for one in [*naming.gone, *naming.come]}:
+            for folder in naming.folders:
                 folder.since.remove(naming)
 
 
@@ -176,7 +181,7 @@ class Disk:
             del folder.names[name]
         for folder, name, what in naming.come:
             folder.names[name] = what
-        for folder in {one[0] for one in [*naming.gone, *naming.come]}:
+        for folder in naming.folders:
             folder.since.append(naming)
 
 

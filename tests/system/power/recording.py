@@ -45,7 +45,8 @@ def compiler() -> str | None:
 def compiled(folder: Path) -> Path:
     """The recording library, compiled into a folder."""
     library = folder / "recorder.so"
-    words = ["cc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"]
+    flags = ["-O1", "-Wall", "-Werror", "-shared", "-fPIC"]
+    words = ["cc", *flags, "-o", str(library), str(SOURCE), "-ldl"]
     subprocess.run(words, check=True)
     return library
 
