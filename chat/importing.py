@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from chat.maintenance.erasure.known import Erasures
 from chat.maintenance.identity import check_archive
 from storage import expiry
-from storage.batched import batched
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 
 STEP = 500
 """Interactions saved in one step. An import that is interrupted has saved whole steps."""
+
+STEP_BYTES = 16_000_000
+"""Of text in one step, after which it ends."""
 
 Placed = tuple[str, ChatInteraction]
 """An interaction and its place in the file, such as `line 3`."""
@@ -44,7 +46,7 @@ class Import:
         if not self._even_if_erased:
             check_archive(self._storage, adopt=True)
             self._erasures = Erasures(expiry.cutoff(), self._storage.archive)
-        for step in batched(interactions, STEP):
+        for step in _steps(interactions):
             self._save(list(self._not_erased(step)))
             yield
 
@@ -88,3 +90,16 @@ class Import:
             "its user was erased after it was created; it was left out. If it has to be imported "
             "all the same: --even-if-erased",
         )
+
+
+def _steps(interactions: Iterable[Placed]) -> Iterator[list[Placed]]:
+    step: list[Placed] = []
+    text_bytes = 0
+    for placed in interactions:
+        step.append(placed)
+        text_bytes += placed[1].text_bytes
+        if len(step) == STEP or text_bytes >= STEP_BYTES:
+            yield step
+            step, text_bytes = [], 0
+    if step:
+        yield step

@@ -25,6 +25,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from chat.api.problems import Unavailable
+from chat.current import has_read
 
 READINESS_CHECKS = 16
 """Readiness checks. Each waits for the store."""
@@ -53,8 +54,9 @@ LARGE = 1024 * 1024
 LARGE_BODIES = 8
 """Requests with a large body. One takes about six times its size while it is saved."""
 
-HUGE = 16 * 1024 * 1024
-"""Bytes of a body that only tools send, up to `UNPACKED_LIMIT` in `chat.ingest.bodies`."""
+HUGE = 8 * 1024 * 1024
+"""Bytes of a body that has the largest texts, or that tools send: up to `BODY_LIMIT` in
+`chat.api.bodies`, and `UNPACKED_LIMIT` in `chat.ingest.bodies`."""
 
 HUGE_BODIES = 4
 """Of the large bodies, those that are huge, or of unknown size."""
@@ -90,6 +92,7 @@ class Room:
     """A number of places, which threads enter and leave."""
 
     def __init__(self, places: int) -> None:
+        self.places = places
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(places):
             self._free.put(None)
@@ -109,6 +112,11 @@ class Room:
     def leave(self) -> None:
         """Give a place back."""
         self._free.put(None)
+
+    @property
+    def in_use(self) -> int:
+        """How many places are taken."""
+        return self.places - self._free.qsize()
 
 
 class Queue(Room):
@@ -230,6 +238,11 @@ class Admission:
             if not self._forms_of[address]:
                 del self._forms_of[address]
 
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        """How many requests there are, and how many of them work; each with its limit."""
+        rooms = {"requests": self.requests, "work": self.work}
+        return {name: (room.in_use, room.places) for name, room in rooms.items()}
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """In this block, the thread waits for a client."""
@@ -259,7 +272,9 @@ class Admission:
         leave(places)
         try:
             with self.waiting():
-                return body.read(size)
+                found: bytes = body.read(size)
+            has_read(len(found))
+            return found
         finally:
             wait(places)
             self._api_bodies.leave()

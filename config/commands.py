@@ -55,7 +55,8 @@ def _prepared(execute: Callable[..., Any], name: str) -> Callable[..., Any]:
             if name == "migrate":
                 with schema.prepared_under_lock():  # Django's own would set up nothing
                     schema.announce_long_waits()
-            elif name not in WITHOUT_DATABASE | PREPARES_ITSELF:
+                    return execute(*args, **options)
+            if name not in WITHOUT_DATABASE | PREPARES_ITSELF:
                 schema.bring_up_to_date()
             return execute(*args, **options)
         except BrokenPipeError:

@@ -26,6 +26,7 @@ from chat.api.authentication import ApiKeyAuthentication, caller_with_key
 from chat.api.exchange import JSON, Answer, Call
 from chat.api.urls import urlpatterns
 from chat.api.views import StoreView
+from chat.current import current_request
 from config.headers import SecurityHeaders
 from config.middleware import is_allowed_host
 
@@ -75,7 +76,8 @@ class Route:
             if (function := getattr(method, "call", None))
         }
         self.headers = tuple(self.view().default_response_headers.items())
-        self._beginning = str(pattern.pattern).partition("<")[0]
+        self.pattern = str(pattern.pattern)
+        self._beginning = self.pattern.partition("<")[0]
         self._match = pattern.pattern.match
         self._defaults = pattern.default_args
 
@@ -128,6 +130,8 @@ class Entrance:
         taken = self._taken(environ) if self._around and _is_plain(environ) else None
         if taken is None:
             return None
+        if (request := current_request()) is not None:
+            request.route = taken.route.pattern
         try:
             return _reply(environ, taken)
         finally:

@@ -155,6 +155,7 @@ def _words(text: str) -> list[str]:
 _CHOICES = {
     "environment": ("development", "staging", "test", "production"),
     "level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+    "log format": ("text", "json"),
 }
 """The types whose values are a closed list."""
 
@@ -197,6 +198,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
         "the code of a currency in ISO 4217: three capital letters, such as EUR",
     ),
     "level": (_one_of("level"), "DEBUG, INFO, WARNING or ERROR"),
+    "log format": (_one_of("log format"), "text or json"),
 }
 
 ENVIRONMENT = Variable(
@@ -226,7 +228,9 @@ DATABASE_URL = Variable(
     "DATABASE_URL",
     "text",
     "",
-    "`sqlite:///path` (four slashes for an absolute path). Empty: `chat.sqlite3` in `DATA_DIR`.",
+    "`sqlite:///path` (four slashes for an absolute path). Empty: `chat.sqlite3` in `DATA_DIR`. In "
+    "production also `postgres://user:password@host:5432/database?sslmode=verify-full`, for "
+    "several machines.",
 )
 HOST = Variable("HOST", "text", "127.0.0.1", "The address that `manage.py serve` listens on.")
 PORT = Variable("PORT", "port", "8000", "The port that `manage.py serve` listens on.")
@@ -404,6 +408,13 @@ REDIS_URL = Variable(
     "`redis+cluster://...` and `rediss+cluster://...` for Redis Cluster. "
     "Empty: no cache in production.",
 )
+ANSWER_LOOKUP = Variable(
+    "ANSWER_LOOKUP",
+    "boolean",
+    "true",
+    "Whether earlier answers can be looked up. False: such calls get 404, and on DynamoDB each "
+    "answer costs one write unit less.",
+)
 CACHE_TTL = Variable("CACHE_TTL", "seconds", "300", "How long a cached interaction is used.")
 CURRENCY = Variable(
     "CURRENCY",
@@ -411,7 +422,25 @@ CURRENCY = Variable(
     "USD",
     "The currency of the prices of models, and so of all costs: a code of ISO 4217.",
 )
-LOG_LEVEL = Variable("LOG_LEVEL", "level", "INFO", "The least severe level that is logged.")
+LOG_LEVEL = Variable(
+    "LOG_LEVEL",
+    "level",
+    "INFO",
+    "The least severe level that is logged. `INFO` has a line for each request, `WARNING` has not.",
+)
+LOG_FORMAT = Variable(
+    "LOG_FORMAT",
+    "log format",
+    "text",
+    "`text`, or `json`: each line of the log is an object.",
+)
+OTEL_EXPORTER_OTLP_ENDPOINT = Variable(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "endpoint",
+    "",
+    "Where traces of requests are sent by OTLP over HTTP, such as `http://127.0.0.1:4318`. Needs "
+    "`requirements/tracing.txt`. Empty: no traces.",
+)
 
 VARIABLES = [value for value in list(globals().values()) if isinstance(value, Variable)]
 

@@ -1,5 +1,6 @@
 """Django's WSGI handler, adapted to granian and to this project's connections."""
 
+import logging
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
@@ -8,14 +9,26 @@ from django.core.cache import close_caches
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import ResolverMatch
 
-from chat.api.problems import Problem, Unavailable, exception_handler
+from chat.api.problems import Problem, ServerError, Unavailable, exception_handler
+from chat.current import begin, has_route
+from config import requests, tracing
 from config.admission import BUSY_SECONDS, LARGE, Admission, Room, leave, wait
 from config.entrance import Entrance
 from config.headers import protect
 from config.middleware import HEALTH
 from config.request_bodies import admit, has_body
+from config.watched import Watched
+
+logger = logging.getLogger(__name__)
+
+STATIC = f"/{settings.STATIC_URL.strip('/')}/"
+
+STATIC_ROUTE = ResolverMatch(lambda: None, (), {}, route="static/")
+"""Static files are sent by a middleware, before any address is resolved."""
 
 CHUNK = 64 * 1024
 """Bytes of a large response that are sent at once."""
@@ -37,7 +50,35 @@ class Handler(WSGIHandler):
     def __call__(  # type: ignore[override]  # a response is one kind of iterable
         self, environ: dict[str, Any], start_response: Any
     ) -> Iterable[bytes]:
-        """Return the body: a list with one item, or a stream."""
+        """Return the body: a list with one item, or a stream. Counts and logs the request."""
+        request = Watched(environ, start_response)
+        try:
+            if tracing.active is None:
+                response = self._answer(environ, request.start_response)
+            else:
+                with tracing.active.of_request(request, environ):
+                    response = self._answer(environ, request.start_response)
+        except Exception:
+            logger.exception("The server made a mistake.")
+            problem = ServerError("The server made a mistake.")
+            response = _refused(environ, request.start_response, problem)
+        if isinstance(response, Stream):
+            response.request = request
+            return response
+        requests.end(request, len(response[0]))
+        begin(None)
+        return response
+
+    def get_response(self, request: HttpRequest) -> HttpResponseBase:
+        """Django's response. Notes the route, by which the request is counted and logged."""
+        response = super().get_response(request)
+        if request.path_info.startswith(STATIC):
+            has_route(STATIC_ROUTE)
+        else:
+            has_route(request.resolver_match)
+        return response
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> "list[bytes] | Stream":
         taken: list[Room] = []
         for room in self.admission.rooms(environ):
             if not room.enter():
@@ -98,10 +139,14 @@ class Stream:
     def __init__(self, response: Any, taken: list[Room]) -> None:
         self._response = response
         self._taken = taken
+        self._sent = 0
+        self.request: Watched | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         """The chunks of the response."""
-        return iter(self._response)
+        for chunk in self._response:
+            self._sent += len(chunk)
+            yield chunk
 
     def close(self) -> None:
         """The client has read it, or has left."""
@@ -109,6 +154,9 @@ class Stream:
             self._response.close()
         finally:
             leave(self._taken)
+            if self.request is not None:
+                requests.end(self.request, self._sent)
+                begin(None)
 
 
 def _refused(environ: dict[str, Any], start_response: Any, problem: Problem) -> list[bytes]:

@@ -2,8 +2,12 @@
 
 import logging
 
-LINE_LENGTH = 200
-"""Characters of a line with text that a client has sent."""
+REFUSALS = {
+    "DisallowedHost": "A request was refused: its header Host is none of ALLOWED_HOSTS.",
+    "TooManyFieldsSent": "A request was refused: it has too many fields.",
+    "RequestDataTooBig": "A request was refused: its body is too large.",
+}
+"""What is logged of requests that Django refuses, by the kind of the refusal."""
 
 
 class RouteInsteadOfPath(logging.Filter):
@@ -27,11 +31,15 @@ class NoRefusals(logging.Filter):
 
 
 class OneLine(logging.Filter):
-    """Logs a request that Django refuses, and any client can send, as one line: no traceback."""
+    """Logs a request that Django refuses, and any client can send, as one line: no traceback.
+
+    Django would quote what the client has sent.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Shorten the record, whose text Django has escaped. Keeps all."""
+        """Replace the text of the record. Keeps all."""
         record.exc_info = record.exc_text = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"
-        record.msg, record.args = record.getMessage()[:LINE_LENGTH], ()
+        kind = record.name.rpartition(".")[2]
+        record.msg, record.args = REFUSALS.get(kind, f"A request was refused: {kind}."), ()
         return True

@@ -38,4 +38,5 @@ class ReportFilter(SafeExceptionReporterFilter):
 def _secrets() -> Iterator[str]:
     password = urlsplit(settings.REDIS_URL).password
     yield from filter(None, (password, unquote(password or "")))
+    yield from filter(None, [settings.DATABASES["default"].get("PASSWORD")])
     yield from filter(None, (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))

@@ -11,16 +11,19 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 # Until granian installs its handler, SIGTERM ends a worker that is still starting.
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
+from config.wsgi import application  # noqa: E402  (first: it sets Django up, which is slow)
+
+# isort: split
 from django.conf import settings  # noqa: E402
 
-from config import orphans, stalled  # noqa: E402
-from config.wsgi import application  # noqa: E402  (the slow part of the start)
+from config import orphans, stalled, telemetry  # noqa: E402
 from storage import get_storage  # noqa: E402
 from storage.startup import usage  # noqa: E402
 
 orphans.watch_parent()
 get_storage()  # reserves the disk space of its metrics now, as the disk may be full later
 usage.keep_counting()
+telemetry.start(application.admission)
 stalled.watch(application.admission, settings.PORT, settings.CLIENT_TIMEOUT)
 
 __all__ = ["application"]

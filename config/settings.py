@@ -8,13 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.utils.functional import lazy
 
 from config import environment as env
+from config.databases import sql_database
 
+VERSION = "0.2.0"
 ENVIRONMENT = env.ENVIRONMENT.value
 PRODUCTION = ENVIRONMENT == "production"
 DEVELOPMENT = ENVIRONMENT == "development"
@@ -58,27 +59,6 @@ def _kept_secret(path: Path) -> str:
         finally:
             Path(made).unlink()
     return path.read_text()
-
-
-def _database_file() -> Path:
-    """The path in DATABASE_URL. Raises ImproperlyConfigured if it is not a SQLite file."""
-    url = env.DATABASE_URL.value
-    if not url:
-        with contextlib.suppress(OSError):  # SQLite reports it more clearly
-            DATA_DIR.mkdir(parents=True, exist_ok=True)
-        return DATA_DIR / "chat.sqlite3"
-    # A + would become a space, and what follows a ? or a # would be ignored.
-    is_read_whole = url.startswith("sqlite:///") and not set("?#") & set(url)
-    name = environ.Env.db_url_config(url.replace("+", "%2B"))["NAME"] if is_read_whole else ""
-    with contextlib.suppress(ValueError):
-        if name not in ("", ":memory:"):
-            return env.path(name)
-    shown = "DATABASE_URL" if "@" in url else f"DATABASE_URL={url!r}"  # no password
-    raise ImproperlyConfigured(
-        f"{shown} does not name a SQLite file. Write sqlite:///relative/path or "
-        "sqlite:////absolute/path, with %3F for a ? and %23 for a #, and without ~ and $NAME, "
-        "which only a shell replaces."
-    )
 
 
 def _refuse_in_production() -> None:
@@ -156,7 +136,10 @@ NUM_PROXIES = env.NUM_PROXIES.value
 RATE_LIMIT_PER_KEY = env.RATE_LIMIT_PER_KEY.value
 RATE_LIMIT_PER_ADDRESS = env.RATE_LIMIT_PER_ADDRESS.value
 LOGIN_TRIES = env.LOGIN_TRIES.value
+ANSWER_LOOKUP = env.ANSWER_LOOKUP.value
 CACHE_TTL = env.CACHE_TTL.value
+LOG_FORMAT = env.LOG_FORMAT.value
+TRACES_ENDPOINT = env.OTEL_EXPORTER_OTLP_ENDPOINT.value
 CURRENCY = env.CURRENCY.value
 RETENTION_HOT_DAYS, RETENTION_TOTAL_DAYS = _retention()
 BACKUP_DIR: Path = env.BACKUP_DIR.value or DATA_DIR / "backups"
@@ -225,27 +208,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "storage.sqlite",
-        "NAME": str(_database_file()),
-        "CONN_MAX_AGE": 0,
-        "OPTIONS": {
-            "pool": {"max_size": 5, "timeout": 30},
-            "timeout": 20,
-            "transaction_mode": "IMMEDIATE",
-            # Values stay as SQLite returns them; Django's fields and our storage convert them.
-            "detect_types": 0,
-            # FULL: a commit survives a power loss once it was acknowledged.
-            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
-            "PRAGMA secure_delete=ON;PRAGMA journal_size_limit=67108864;"
-            # Pages of the log, 16 MB: fewer copies of the same pages into the database.
-            "PRAGMA wal_autocheckpoint=4000",
-        },
-        # A file, because tests check WAL, pools and several processes.
-        "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},
-    }
-}
+DATABASES = {"default": sql_database(env.DATABASE_URL.value, DATA_DIR, ENVIRONMENT)}
 
 # Interactions are in DynamoDB; Django's own data stays in the SQL database.
 DATABASE_ROUTERS = ["storage.startup.router.NoInteractions"] if PRODUCTION else []
@@ -277,6 +240,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     "archive": _archive(),
 }
+
+# The format in which accounts move to another SQL database.
+SERIALIZATION_MODULES = {"exact": "storage.accounts.exact_json"}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -326,7 +292,7 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 
 # The largest body is a batch. The API checks the limit of each call before it reads the body.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 LOGIN_REDIRECT_URL = "admin:index"  # whoever has opened the login page without another one
@@ -368,6 +334,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "usage", "description": "How much was used, and what it cost."},
         {"name": "users", "description": "Export or erase all that is stored about a user."},
         {"name": "ingest", "description": "What other tools send by themselves."},
+        {"name": "status", "description": "How the store is, for operators."},
     ],
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -389,8 +356,11 @@ REFUSED = [
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"()": "config.lines.Lines"},
+        "json": {"()": "config.lines.JsonLines"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.LOG_LEVEL.value},
     "filters": {
         "route": {"()": "config.logs.RouteInsteadOfPath"},
@@ -405,7 +375,10 @@ LOGGING = {
         # At DEBUG these log whole requests, including what users said.
         "botocore": {"level": "WARNING"},
         "boto3": {"level": "WARNING"},
+        "psycopg": {"level": "WARNING"},  # at INFO its pool tells of each request
         "pynamodb": {"level": "WARNING"},
         "urllib3": {"level": "INFO"},
+        # Of the server's processes. It would write to standard output, in a format of its own.
+        "_granian": {"handlers": ["console"], "propagate": False},
     },
 }

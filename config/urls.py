@@ -11,6 +11,7 @@ from chat.admin.login import login
 from chat.api import urls as api_urls
 from chat.ingest import urls as ingest_urls
 from chat.metrics.views import MetricsView
+from chat.status import StatusView
 
 READ = ["get", "head"]
 
@@ -19,6 +20,7 @@ admin.autodiscover()  # not in `ready`: see `chat.apps.AdminConfig`
 urlpatterns = [
     *api_urls.urlpatterns,
     *ingest_urls.urlpatterns,
+    path("api/v1/status/", StatusView.as_view(), name="status"),
     path("api/schema/", SpectacularAPIView.as_view(http_method_names=READ), name="schema"),
     path(
         "api/docs/",

@@ -15,5 +15,6 @@ class StorageConfig(AppConfig):
             archive_checks,
             checks,
             index_checks,
+            postgresql_checks,
             production_checks,
         )

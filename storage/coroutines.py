@@ -16,7 +16,15 @@ class Runner:
 
     def __init__(self, threads: int, release: Callable[[], None]) -> None:
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="storage")
+        self.threads = threads
         self._release = release
+        self._under_way: list[None] = []
+        """One for each call: appending to a list needs no lock."""
+
+    @property
+    def under_way(self) -> int:
+        """How many calls run, or wait for a thread."""
+        return len(self._under_way)
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The result of a call. A cancelled coroutine does not end its call."""
@@ -31,7 +39,11 @@ class Runner:
 
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.executor, context.run, call)
+        self._under_way.append(None)
+        try:
+            return await loop.run_in_executor(self.executor, context.run, call)
+        finally:
+            self._under_way.pop()
 
 
 class HasRunner(Protocol):

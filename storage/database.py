@@ -31,12 +31,14 @@ from storage.models.interaction import CHECKS_OF_STORED
 from storage.records.cursors import Position
 from storage.records.json import Record, Stored, dumps, from_record, position_of
 from storage.records.outcomes import Outcome
-from storage.records.pages import Slice
+from storage.records.pages import Slice, TextsOf, every, never
 from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub
+from storage.records.texts import TextObject
 from storage.records.words import Phrase
+from storage.telemetry.calls import measure
 
 Read = Callable[[str], ChatInteraction | None]
 """Returns the hot interaction with an id, or None."""
@@ -47,6 +49,9 @@ Before = Mapping[str, ChatInteraction | Stub | None]
 BeforeCommit = Callable[[ChatInteraction], None]
 """Called with the interaction that is about to be committed."""
 
+
+Named = tuple[str, str, TextObject]
+"""The ids of a user and of an interaction, and the object that its row names."""
 
 END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """When a lock without an end would end, in seconds since 1970."""
@@ -87,6 +92,9 @@ class Database(ABC):
     kind: str
     """The name of the storage that operators see: `LocalStorage`, `CloudStorage`."""
 
+    backend: str
+    """Its name in metrics: `sqlite`, `dynamodb`."""
+
     threads: int
     """How many calls may run at the same time."""
 
@@ -98,6 +106,10 @@ class Database(ABC):
 
     holds_accounts: bool = False
     """Whether it is also the SQL database with API keys and staff accounts."""
+
+    def __init_subclass__(cls) -> None:
+        """Measure the calls of every backend."""
+        measure(cls)
 
     # Hot interactions.
 
@@ -197,7 +209,9 @@ class Database(ABC):
         found: list[Record] = []
         examined, step, text = 0, SEARCHED_AT_ONCE if filters else wanted.limit, wanted.max_text
         while True:
-            part = replace(wanted, limit=min(step, at_most - examined))
+            part = replace(
+                wanted, limit=min(step, at_most - examined), texts_of=filters.pass_fields
+            )
             records, more = self.newest(part)
             for record in filter(filters.pass_record, records):
                 found.append(record)
@@ -262,10 +276,17 @@ class Database(ABC):
     # Hot interactions, for maintenance. What has expired is among them.
 
     @abstractmethod
-    def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
+    def oldest(
+        self,
+        until: datetime,
+        limit: int,
+        after: Position | None,
+        texts_of: TextsOf = every,
+    ) -> list[ChatInteraction]:
         """Up to `limit` hot interactions created at or before `until`, oldest first, ties by id.
 
         `after`, a time and an id, is where the previous page ended: only later ones are returned.
+        May return fewer, but not none, where their texts are large. For `texts_of`, see `Slice`.
         """
 
     @abstractmethod
@@ -281,7 +302,7 @@ class Database(ABC):
         It may cost a read of everything. Override it where that is not needed.
         """
         after = None
-        while page := self.oldest(LAST_MOMENT, ROWS_AT_ONCE, after):
+        while page := self.oldest(LAST_MOMENT, ROWS_AT_ONCE, after, never):
             if page[0].position == after:
                 raise ForeignTimes  # the next page would begin with the same row, for ever
             yield from {interaction.user_id for interaction in page}
@@ -295,14 +316,30 @@ class Database(ABC):
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         """Delete these if they are hot and this user's; returns the count."""
 
+    @abstractmethod
+    def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
+        """The objects that hot rows with these ids name in place of large texts, by id."""
+
+    @abstractmethod
+    def all_text_objects(self) -> Iterator[Named]:
+        """The objects of all hot rows with large texts, in any order.
+
+        It may cost a read of everything.
+        """
+
     # Cold interactions: stubs.
 
     @abstractmethod
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         """The hot interaction or the stub under an id, at one moment. A stub may have expired."""
 
-    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
-        """What `look` returns for many ids, by id. Override it where one call reads many."""
+    def look_at(
+        self, interaction_ids: Sequence[str], texts_of: TextsOf = every
+    ) -> dict[str, ChatInteraction | Stub]:
+        """What `look` returns for many ids, by id. Override it where one call reads many.
+
+        For `texts_of`, see `Slice`.
+        """
         found = {interaction_id: self.look(interaction_id) for interaction_id in interaction_ids}
         return {interaction_id: seen for interaction_id, seen in found.items() if seen}
 
@@ -463,12 +500,20 @@ class Database(ABC):
     def check_available(self) -> None:
         """Raises StorageUnavailable if interactions cannot be read now."""
 
+    def index_problem(self) -> str | None:
+        """What is wrong with an index that lists need, or None. Must cost next to nothing."""
+        return None
+
     def startup_problem(self) -> str | None:
         """What an operator must put right before the first read, with the remedy; or None.
 
         Also None if the database does not answer for now, which passes by itself.
         """
         return None
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        """How much of what is limited is in use now, and the limit: such as connections."""
+        return {}
 
     def describe(self) -> dict[str, str | int]:
         """Where it is and, if that can be told, its size: for operators."""

@@ -61,6 +61,13 @@ class SearchTooWide(InvalidSearch):
         super().__init__({"text": problem})
 
 
+class AnswerLookupOff(StorageError):
+    """ANSWER_LOOKUP is false, so no answer can be looked up."""
+
+    def __init__(self) -> None:
+        super().__init__("Answers cannot be looked up: this service runs with ANSWER_LOOKUP=false.")
+
+
 class InteractionConflict(StorageError):
     """An interaction with this id exists and has other content. Nothing was written."""
 

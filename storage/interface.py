@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
+
 from storage import expiry, limits, searching
 from storage.archive.archive import Archive
 from storage.archive.cold import ATTEMPTS, ColdStorage
@@ -20,6 +22,7 @@ from storage.cache.base import Cache
 from storage.coroutines import Runner, coroutine
 from storage.database import Database
 from storage.exceptions import (
+    AnswerLookupOff,
     ForeignTimes,
     IdempotentInteractionGone,
     InvalidInteraction,
@@ -33,7 +36,7 @@ from storage.records import pages
 from storage.records.cursors import Position
 from storage.records.json import Stored, dumps, from_json, from_record
 from storage.records.outcomes import Outcome
-from storage.records.pages import JsonPage, Page, PageQuery, Slice
+from storage.records.pages import JsonPage, Page, PageQuery, Slice, TextsOf, every
 from storage.records.questions import Question
 from storage.records.searches import Search, SearchPage
 from storage.records.stubs import Segments, TakenByStub
@@ -131,7 +134,7 @@ class Storage:
         """The newest answer that a user got to exactly this message, or None.
 
         On DynamoDB an answer may take a second to be found (the lag of an index). One that was
-        changed since is given as it is now, or not at all.
+        changed since is given as it is now, or not at all. Raises AnswerLookupOff.
         """
         found = self._found_answer(question)
         return None if found is None else found.interaction
@@ -282,22 +285,35 @@ class Storage:
     # For maintenance; synchronous only, as its commands are.
 
     def oldest(
-        self, until: datetime, limit: int, after: Position | None = None
+        self,
+        until: datetime,
+        limit: int,
+        after: Position | None = None,
+        texts_of: TextsOf = every,
     ) -> list[ChatInteraction]:
         """Up to `limit` hot interactions created at or before `until`, oldest first.
 
-        Those that have expired are among them. `after` is where the previous page ended.
+        Those that have expired are among them. `after` is where the previous page ended. Fewer, but
+        not none, where texts are large. With `never` as `texts_of`, large texts may be left out.
         """
-        page = self.database.oldest(until, limit, after)
+        page = self.database.oldest(until, limit, after, texts_of)
         if page and after == page[0].position:
             raise ForeignTimes  # the next page would begin with the same row, for ever
         return page
 
     def hot_of_user(
-        self, user_id: str, limit: int, before: Position | None = None
+        self,
+        user_id: str,
+        limit: int,
+        before: Position | None = None,
+        texts_of: TextsOf = every,
     ) -> list[ChatInteraction]:
-        """The newest hot interactions of a user (before a time and id), expired ones among them."""
-        return self.database.newest_interactions(Slice(user_id, limit, expiry.BEGINNING, before))
+        """The newest hot interactions of a user (before a time and id), expired ones among them.
+
+        Fewer than `limit`, but not none, where texts are large. For `texts_of`, see `oldest`.
+        """
+        wanted = Slice(user_id, limit, expiry.BEGINNING, before, None, pages.PAGE_TEXT, texts_of)
+        return self.database.newest_interactions(wanted)
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
         """Replace interactions by stubs that name `segment`, which has them; returns the count.
@@ -353,6 +369,8 @@ class Storage:
         return self._cold.compared(interactions, outcomes)
 
     def _found_answer(self, question: Question) -> Stored | None:
+        if not settings.ANSWER_LOOKUP:
+            raise AnswerLookupOff
         if not question.can_be_answered():
             return None
         found = self.cache.answer(question, self.database.find_answer, self.database.read)

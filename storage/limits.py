@@ -1,8 +1,9 @@
 """The limits of an interaction, the same on every backend.
 
-DynamoDB sets them. An item, including its attribute names, holds at most 400 KB (409,600 bytes):
-390,000 bytes are for text, the rest for ids, index keys and names. Token counts stay within the
-integers that JSON clients read exactly (RFC 8259, section 6). Text must be valid Unicode, without
+Texts lie in the row up to 131,072 bytes, and above that in an object of the archive
+(`storage.large`), so no database sets their limit: a request has to hold them in memory several
+times. Token counts stay within the integers that JSON clients read exactly (RFC 8259, section 6).
+Text must be valid Unicode, without
 lone surrogates. An interaction that is old enough to have expired is refused (`storage.expiry`).
 
 No new id has a dot segment (RFC 3986, section 5.2.4): ids are parts of addresses, and clients and
@@ -24,7 +25,7 @@ MODEL_MAX_LENGTH = 255
 TOKENS_MAX = 2**53 - 1
 """The largest token count."""
 
-TEXT_MAX_BYTES = 390_000
+TEXT_MAX_BYTES = 8_000_000
 """Bytes of UTF-8 in `message` and `response` together."""
 
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f"

@@ -7,15 +7,17 @@ opened while the page is newer than all that is in it.
 
 import heapq
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 from storage.archive.cold import ColdStorage
 from storage.batched import batched
 from storage.records.cursors import Position
 from storage.records.json import Record, position_of
-from storage.records.pages import Slice
+from storage.records.pages import Slice, never
 from storage.records.searches import Filters, Search, SearchPage, Tier
+from storage.records.texts import OBJECT
 
 SECONDS = 1.0
 """How long a page looks among the hot interactions, and then among the cold ones."""
@@ -121,16 +123,26 @@ def _by_words(cold: ColdStorage, tier: Tier, wanted: Slice, filters: Filters) ->
 
 def _verified(
     cold: ColdStorage, candidates: Sequence[Position], tier: Tier, wanted: Slice, filters: Filters
-) -> list[Record]:
-    """Those that are as the index says, and pass: the interaction itself decides."""
-    stored = cold.read_many([interaction_id for _, interaction_id in candidates])
+) -> Iterator[Record]:
+    """Those that are as the index says, and pass: the interaction itself decides.
+
+    Large texts are fetched one after another, as their turn comes.
+    """
     tiers = {"all": (True, False), "hot": (False,), "archive": (True,)}[tier]
-    return [
-        record
-        for candidate in candidates
-        if (record := stored.get(candidate[1]))
-        and position_of(record) == candidate
-        and wanted.user_id in (None, record["user_id"])
-        and ("tier" in record) in tiers
-        and filters.pass_record(record)
-    ]
+
+    def is_it(record: Record | None, candidate: Position) -> TypeGuard[Record]:
+        return (
+            record is not None
+            and position_of(record) == candidate
+            and wanted.user_id in (None, record["user_id"])
+            and ("tier" in record) in tiers
+            and filters.pass_fields(record)
+        )
+
+    stored = cold.read_many([interaction_id for _, interaction_id in candidates], never)
+    for candidate in candidates:
+        record = stored.get(candidate[1])
+        if is_it(record, candidate) and OBJECT in record:
+            record = cold.read_many([candidate[1]]).get(candidate[1])
+        if is_it(record, candidate) and filters.pass_record(record):
+            yield record

@@ -6,6 +6,9 @@ from django.db.utils import DatabaseError
 
 from storage.exceptions import StorageFull, StorageUnavailable
 
+DISK_FULL = "53100"
+"""PostgreSQL's code."""
+
 
 class Translated:
     """Raises StorageFull or StorageUnavailable in place of a database error, which is its cause."""
@@ -26,10 +29,14 @@ def translate(error: DatabaseError | sqlite3.Error) -> StorageFull | StorageUnav
     driver_error = error if isinstance(error, sqlite3.Error) else error.__cause__
     if getattr(driver_error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StorageFull("The disk with the database is full.")
+    if getattr(driver_error, "sqlstate", None) == DISK_FULL:
+        return StorageFull("The disk with the database is full.")
     return StorageUnavailable(f"The database failed: {driver_error}{_code(driver_error)}.")
 
 
 def _code(driver_error: object) -> str:
-    """SQLite's name of the error. "database is locked" alone can have five reasons."""
-    name = getattr(driver_error, "sqlite_errorname", None)
+    """The database's name of the error. "database is locked" alone can have five reasons."""
+    name = getattr(driver_error, "sqlite_errorname", None) or getattr(
+        driver_error, "sqlstate", None
+    )
     return f" ({name})" if name else ""

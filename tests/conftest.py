@@ -3,6 +3,7 @@
 What only tests of DynamoDB, S3 or Redis need is imported by their fixtures: it takes half a second.
 """
 
+import functools
 import gc
 import os
 import signal
@@ -15,7 +16,7 @@ from django.core.cache import cache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.management.color import no_style
 from django.db import connections
-from django.test import Client, TransactionTestCase
+from django.test import Client, TransactionTestCase, override_settings
 
 from chat.ingest import counts
 from chat.ingest.hours import Hours
@@ -23,9 +24,11 @@ from storage import get_storage
 from storage.accounts import api_keys, key_use
 from storage.accounts.key_use import Uses
 from storage.archive.archive import configured_archive
+from storage.large.texts import LargeTexts
 from storage.models import ApiKey, AuditEntry, ChatInteraction
 from storage.sqlite import text_index
 from storage.startup import selection
+from storage.startup.availability import LOOKS
 
 # Before they are imported: pytest explains failed assertions only in modules it knows of.
 pytest.register_assert_rewrite("tests.contract", "tests.storage.archive")
@@ -85,6 +88,12 @@ KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
 @contextmanager
 def append_only_log_can_be_emptied(connection):
     """Without the triggers of the audit log, if it has entries."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = replica")
+            yield
+            cursor.execute("RESET session_replication_role")
+        return
     table = AuditEntry._meta.db_table
     with connection.cursor() as cursor:
         if not cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone()[0]:
@@ -129,13 +138,19 @@ def _clients_enter_as_with_a_server():
         yield
 
 
+def use_archive(storage, archive):
+    """Put the archive in the place of a storage's."""
+    storage.archive = archive
+    storage.database.large.objects = LargeTexts(archive.files)
+
+
 @pytest.fixture(autouse=True)
 def _archive_of_its_own(settings, tmp_path):
     """No test sees another one's archive, or a developer's."""
     place = settings.STORAGES["archive"] | {"OPTIONS": {"location": tmp_path / "archive"}}
     settings.STORAGES = settings.STORAGES | {"archive": place}
     if selection._storage_of.cache_info().currsize:  # made by an earlier test
-        get_storage().archive = configured_archive()
+        use_archive(get_storage(), configured_archive())
 
 
 @pytest.fixture(autouse=True)
@@ -209,6 +224,7 @@ def _fresh_memory():
     """No test sees what another one has left in this process's memory."""
     cache.clear()
     api_keys.forget()
+    LOOKS.forget()
 
 
 @pytest.fixture(autouse=True)
@@ -228,10 +244,18 @@ def key_uses(monkeypatch):
 
 
 def pytest_generate_tests(metafunc):
-    """A module marked `every_backend` runs on each; a test marked `on_sqlite` only there."""
+    """A module marked `every_backend` runs on each; a test marked `on_sqlite` only there.
+
+    What is marked `every_sql` runs with accounts in SQLite, and in PostgreSQL; `exhaustive=True`
+    if the latter is only for `make test-all`.
+    """
     marked = metafunc.definition.get_closest_marker
     if marked("every_backend") and not marked("on_sqlite"):
         metafunc.parametrize("backend", ["sqlite", "dynamodb"], indirect=True)
+    if (sql := marked("every_sql")) and not marked("on_sqlite"):
+        marks = pytest.mark.exhaustive if sql.kwargs.get("exhaustive") else ()
+        databases = ["sqlite", pytest.param("postgresql", marks=marks)]
+        metafunc.parametrize("sql_database", databases, indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -243,6 +267,68 @@ def backend(request, monkeypatch):
         model = request.getfixturevalue("dynamodb_model")
         cloud = clouds.make_storage(model, DummyCache("", {}))
         monkeypatch.setattr(selection, "_storage_of", lambda process_id: cloud)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A PostgreSQL, asked for a password."""
+    from tests import postgresql
+
+    server = postgresql.PostgreSQL()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_server, django_db_blocker):
+    """The name of a database in it to which all migrations were applied, as in production."""
+    from storage.startup import schema
+    from tests import postgresql
+
+    name = postgresql_server.create()
+    with (
+        override_settings(DATABASE_ROUTERS=["storage.startup.router.NoInteractions"]),
+        django_db_blocker.unblock(),
+        postgresql.as_default(postgresql_server.url(name)),
+    ):
+        # Two at once, as when two machines start: one of them waits.
+        migrated = postgresql.in_threads(2, schema.migrate_under_lock)
+    assert migrated == [None, None], migrated
+    postgresql_server.empty(name)
+    return name
+
+
+@pytest.fixture
+def in_postgresql(postgresql_server, migrated_postgresql, transactional_db):
+    """The SQL database is in PostgreSQL, and empty. Gives the server."""
+    from tests import postgresql
+
+    with postgresql.as_default(postgresql_server.url(migrated_postgresql)):
+        yield postgresql_server
+    postgresql_server.empty(migrated_postgresql)
+
+
+@pytest.fixture(autouse=True)
+def sql_database(request, monkeypatch, backend):
+    """Which SQL database there is: SQLite, or PostgreSQL in what is marked `every_sql`.
+
+    Interactions are then in DynamoDB, which is started if a test needs them.
+    """
+    if getattr(request, "param", "sqlite") == "postgresql":
+        request.getfixturevalue("in_postgresql")
+        if selection._storage_of is _SQLITE:
+
+            @functools.cache
+            def cloud(process_id):
+                from tests import clouds
+
+                model = request.getfixturevalue("dynamodb_model")
+                return clouds.make_storage(model, DummyCache("", {}))
+
+            monkeypatch.setattr(selection, "_storage_of", cloud)
+
+
+_SQLITE = selection._storage_of
 
 
 @pytest.fixture

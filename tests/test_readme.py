@@ -85,6 +85,7 @@ OF_THE_GUIDE = {
     "import-and-export.md": {"llm"},
     "llm.md": {"llm", "rm"},
     "other-programs.md": {"datasette", "litestream", "sqlite-utils", "sqlite3", "umask"},
+    "postgresql.md": {"date", "docker", "pg_dump"},
     "production.md": {"aws", "docker", "curl"},
     "search.md": {"curl"},
     "langfuse.md": {"pip"},

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_out
+from django.db import connections
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
@@ -51,6 +52,16 @@ class Audited:
     def about(self, changed: Any) -> dict[str, Any]:
         """What the entry says of an object, besides what was done: `record`'s arguments."""
         raise NotImplementedError
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Whoever changes or deletes an object waits for others who do, and then sees theirs.
+
+        Otherwise the form of one would take back what another has saved meanwhile: that a key is
+        revoked. SQLite, with its one writer, needs and knows no such lock.
+        """
+        rows = super().get_queryset(request)  # type: ignore[misc]
+        is_change = request.method == "POST" and connections[rows.db].in_atomic_block
+        return rows.select_for_update() if is_change else rows
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         self._record(request, obj, "added", message)

@@ -13,11 +13,12 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from chat import usage
-from chat.admin import operations
+from chat import operations, usage
 from chat.admin.pages import page
 from chat.admin.plots import Plot, plots
+from chat.metrics.cache import CacheUse, cache_use
 from chat.usage import Line, Question, Report
+from storage import get_storage
 from storage.accounts.prices import Prices, prices
 from storage.exceptions import StorageError
 
@@ -75,7 +76,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "counted": counted,
         "usage": _part(lambda: _usage(chosen, known)),
         "tiers": _part(lambda: operations.tiers(datetime.now(UTC))),
-        "cache": _part(operations.cache),
+        "cache": _part(_cache),
         # From the same database: whoever has waited for it once need not wait again.
         "runs": Part(error=counted.error) if counted.error else _part(operations.runs),
         "space": _part(operations.space),
@@ -87,6 +88,12 @@ def context(request: HttpRequest) -> dict[str, Any]:
         shown["intake"] = _part(lambda: operations.intake(chosen.days))
     shown["is_empty"] = _is_empty(shown["usage"], shown["tiers"])
     return {"store": shown}
+
+
+def _cache() -> CacheUse:
+    """How this server's cache is used."""
+    get_storage()  # its metrics exist only once it has been made
+    return cache_use()
 
 
 def refusal(request: HttpRequest, error: WrongParameters) -> TemplateResponse:

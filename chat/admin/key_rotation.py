@@ -43,7 +43,8 @@ def rotate(request: HttpRequest, key_id: str, may_rotate: MayRotate) -> HttpResp
     """The page that asks for the overlap, and after that the page with the new key."""
     try:
         with translated, transaction.atomic():
-            api_key = ApiKey.objects.filter(pk=key_id).first()
+            # SQLite has one writer anyway; in PostgreSQL another request waits for this row.
+            api_key = ApiKey.objects.select_for_update().filter(pk=key_id).first()
             if api_key is None:
                 raise Http404
             if not may_rotate(request, api_key):

@@ -133,7 +133,8 @@ class Attempt:
 
     def failed(self) -> None:
         """The password was wrong. Logs it, and the lock-out that may begin with it."""
-        known = get_user_model().objects.filter(username=self._name).exists()
+        accounts = get_user_model().objects.filter(username=self._name)
+        known = self._name.isprintable() and accounts.exists()  # PostgreSQL refuses a NUL
         # Somebody may have typed a password into the wrong field.
         account = ascii(self._name) if known else "an unknown account"
         logger.warning("Login failed: %s from %s.", account, self._address)

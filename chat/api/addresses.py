@@ -25,6 +25,14 @@ def address_of(environ: Mapping[str, Any]) -> str:
     return _network(peer) or peer
 
 
+def is_from_proxies(environ: Mapping[str, Any]) -> bool:
+    """Whether a request has come through the NUM_PROXIES proxies, whose headers are believed."""
+    hops = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    if not settings.NUM_PROXIES or len(hops) < settings.NUM_PROXIES:
+        return False
+    return bool(_network(hops[-settings.NUM_PROXIES].strip()))
+
+
 @functools.lru_cache(maxsize=4096)
 def _network(text: str) -> str:
     """The address without a port, or the network of an IPv6 address; empty if it is neither."""

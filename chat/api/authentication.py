@@ -13,7 +13,9 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from chat.api.metrics import KEYS_REFUSED
 from chat.api.rate_limits import count_stranger, excuse_stranger
+from chat.current import has_caller
 from storage.accounts import api_keys, key_use
 from storage.models import ApiKey
 
@@ -61,6 +63,7 @@ class Caller:
 
     def _refused(self, why: str) -> PermissionDenied:
         if self.key_prefix:
+            KEYS_REFUSED.labels("forbidden").inc()
             key_use.USES.refused(self.key_prefix)
         return PermissionDenied(why)
 
@@ -81,9 +84,11 @@ def key_of(authorization: str, environ: Mapping[str, Any]) -> ApiKey:
     scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "api-key" or not key.strip():
         count()
+        KEYS_REFUSED.labels("missing").inc()
         raise AuthenticationFailed(NO_KEY)
     found = api_keys.find(key.strip(), count)
     if found is None:
+        KEYS_REFUSED.labels("unknown").inc()
         raise AuthenticationFailed("This API key is unknown, revoked or expired.")
     if counted:
         excuse_stranger(environ)
@@ -93,6 +98,7 @@ def key_of(authorization: str, environ: Mapping[str, Any]) -> ApiKey:
 def caller_with_key(authorization: str, environ: Mapping[str, Any]) -> Caller:
     """The caller who shows the API key in a header. Raises as `key_of` does."""
     found = key_of(authorization, environ)
+    has_caller(found.prefix)
     may_erase = found.may_erase and not found.user_id
     return Caller(
         f"key:{found.prefix}", found.user_id or None, True, may_erase, key_prefix=found.prefix

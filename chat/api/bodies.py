@@ -5,7 +5,7 @@ all mistakes are reported and not just the first. The limits of values are in `s
 the types here add what JSON needs and what the schema shows.
 
 A body of 16 MB once became 600 MB of objects. So only what has a place in a request is built:
-items up to the limit of a batch, and the names of fields in an object of up to BODY_LIMIT.
+items up to the limit of a batch, and the names of fields in an object of up to NAMED_LIMIT.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,12 +27,14 @@ from storage.records.questions import Question
 
 T = TypeVar("T")
 
-BODY_LIMIT = 2 * 1024 * 1024
-"""Bytes in the body of a call for one interaction."""
+BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes in the body of a call for one interaction: its texts, some of their characters escaped."""
 
-BATCH_BODY_LIMIT = 8 * 1024 * 1024
-"""Bytes in the body of a batch. Python keeps four for each character of a text with emoji, so 16 MB
-became 75."""
+BATCH_BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes in the body of a batch. Python keeps four for each character of a text with emoji."""
+
+NAMED_LIMIT = 2 * 1024 * 1024
+"""Bytes in an object of which every mistake is told. Of a larger one it is the first."""
 
 BATCH_LIMIT = 1000
 """Interactions in one batch."""
@@ -260,7 +262,7 @@ def _items(body: bytes) -> tuple[list[Raw], Mistakes]:
         batch: _Batch = _STRICT_BATCH.decode(body)
     except msgspec.ValidationError as error:
         batch = _loose_batch(body, mistakes)
-        if len(body) > BODY_LIMIT:
+        if len(body) > NAMED_LIMIT:
             mistakes.add(f"{error}.")
         else:
             for name in _OBJECT.decode(body):
@@ -312,9 +314,9 @@ def _by_field(
     """The struct in `raw`, which its decoder has refused with `error`, decoded field by field.
 
     None if there are mistakes: every field that is unknown, missing, of the wrong type or outside
-    its limits. Only the first is told of an object that is larger than a single one can be.
+    its limits. Only the first is told of an object of more than NAMED_LIMIT.
     """
-    if memoryview(raw).nbytes > BODY_LIMIT:
+    if memoryview(raw).nbytes > NAMED_LIMIT:
         return mistakes.add(f"{error}.", *path)
     try:
         given = _OBJECT.decode(raw)

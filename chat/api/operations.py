@@ -14,6 +14,7 @@ from chat.api.schema import (
     Interaction,
     InteractionPage,
     SearchPage,
+    StoreStatus,
     UsageReport,
     body,
     responses,
@@ -140,7 +141,8 @@ look_up_answer = extend_schema(
     auth=API_KEY_ONLY,
     summary="The newest answer that a user got to a message",
     description="For a service that looks for an answer before it pays a model: the user's newest "
-    "interaction with exactly this message and with a response, or 404.",
+    "interaction with exactly this message and with a response, or 404. If the service runs with "
+    "`ANSWER_LOOKUP=false`, it is always 404, with the type `urn:problem-type:answer-lookup-off`.",
     request=body(bodies.Lookup),
     responses=responses((*READING, *BODY, 404), {200: (Interaction, "The interaction.")}),
 )
@@ -280,4 +282,12 @@ get_usage = extend_schema(
         ),
     ],
     responses=responses(READING, {200: (UsageReport, "The usage.")}),
+)
+get_status = extend_schema(
+    operation_id="get_status",
+    tags=["status"],
+    summary="What runs here, and how it is",
+    description="For operators: staff who may view interactions, and service-wide API keys. "
+    "Whether a load balancer should send requests here is what `/readyz` says.",
+    responses=responses(READING, {200: (StoreStatus, "The status.")}),
 )

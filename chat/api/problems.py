@@ -15,9 +15,11 @@ from rest_framework import exceptions as drf
 from rest_framework.views import set_rollback
 
 from chat.api.authentication import NO_KEY
+from chat.api.metrics import KEYS_REFUSED
 from chat.api.mistakes import Mistakes
 from chat.api.rate_limits import QuotaExceeded
 from chat.api.strays import stray_exporter
+from chat.current import current_request
 from chat.maintenance.identity import ArchiveMismatch
 from storage import exceptions as storage
 from storage.exceptions import StorageError
@@ -67,6 +69,10 @@ class NotFound(Problem, status=404, title="Not found"):
     """There is no such thing, or it belongs to another user: both get the same answer."""
 
 
+class AnswerLookupOff(Problem, status=404, title="Answer lookup off"):
+    """The service does not look answers up. A client then goes on as if none were found."""
+
+
 class Conflict(Problem, status=409, title="Conflict"):
     """Something that is there already, such as the same id with other content, forbids it."""
 
@@ -93,6 +99,10 @@ class IdempotencyKeyReused(Problem, status=422, title="Idempotency key reused"):
 
 class TooManyCalls(Problem, status=429, title="Quota exceeded"):
     """The client has called too often. The request can be repeated after `Retry-After`."""
+
+
+class ServerError(Problem, status=500, title="Server error"):
+    """A bug. The response does not describe it; the log does."""
 
 
 class Unavailable(Problem, status=503, title="Temporarily unavailable", slug="unavailable"):
@@ -139,13 +149,18 @@ def problem_response(
     slug: str = "",
     mistakes: Mistakes | None = None,
 ) -> HttpResponse:
-    """A problem details response. `errors` locates mistakes by JSON Pointer or parameter name."""
+    """A problem details response.
+
+    `request_id` is that of the log's lines. `errors` locates mistakes by JSON Pointer or name.
+    """
     body: dict[str, Any] = {
         "type": f"urn:problem-type:{slug or _slug(title)}",
         "title": title,
         "status": status,
         "detail": detail,
     }
+    if (request := current_request()) is not None:
+        body["request_id"] = request.request_id
     if mistakes is not None:
         body |= {"errors": mistakes.first, "error_count": mistakes.count}
     return HttpResponse(orjson.dumps(body), content_type=CONTENT_TYPE, status=status)
@@ -168,6 +183,8 @@ def _from_storage(error: Exception) -> Problem | None:
             for name, text in error.violations.items():
                 mistakes.add_parameter("q" if name == "text" else name, text)
             return InvalidRequest("A query parameter is invalid; see errors.", mistakes)
+        case storage.AnswerLookupOff():
+            return AnswerLookupOff(str(error))
         case storage.InteractionConflict():
             return Conflict(str(error))
         case storage.IdempotencyKeyReused():
@@ -193,6 +210,7 @@ def _from_storage(error: Exception) -> Problem | None:
 def _from_framework(error: Exception) -> drf.APIException | None:
     match error:
         case drf.NotAuthenticated() if getattr(error, "auth_header", None) == "Api-Key":
+            KEYS_REFUSED.labels("missing").inc()
             error.detail = drf.ErrorDetail(NO_KEY, error.default_code)
             return error
         case drf.APIException():

@@ -116,7 +116,8 @@ class Receipt(msgspec.Struct):
 
     Since `removed_at` nobody can read anything of the user. Since `scrubbed_at` no byte of it is
     left in the files of the database; null if that is still to come, or of an erasure by version
-    0.2 or earlier.
+    0.2 or earlier. What PostgreSQL keeps of deleted rows is among the copies. One without
+    `expires_at` is there for as long as its operator keeps it, and `copies_gone_by` is null then.
     """
 
     erased: dict[str, int]
@@ -143,6 +144,41 @@ class ErasureState(msgspec.Struct):
     receipt: Receipt | None
 
 
+class RunEnd(msgspec.Struct):
+    """How a command last ended."""
+
+    command: str
+    status: str
+    ended_at: Time
+
+
+class NewestBackup(msgspec.Struct):
+    """The newest backup of the SQL database that this machine sees. Late: older than two days."""
+
+    made_at: Time | None
+    is_late: bool
+
+
+class StoreStatus(msgspec.Struct):
+    """What runs here, and how it is. A part that cannot be told is null, and `errors` says why.
+
+    `failed` is what `/readyz` fails for: `database`, `migrations` or `indexes`. `cache` is
+    `memory`, `redis`, `away` (Redis does not answer) or `none`. `interactions` has the counts
+    `hot`, `cold` (archived), `due` and `overdue` (due for more than two days).
+    """
+
+    backend: Literal["sqlite", "dynamodb"]
+    failed: str | None
+    cache: Literal["memory", "redis", "away", "none"]
+    database: dict[str, str | int] | None
+    archive: str
+    interactions: dict[str, int] | None
+    runs: list[RunEnd] | None
+    backup: NewestBackup | None
+    versions: dict[str, str]
+    errors: dict[str, str]
+
+
 class ProblemError(msgspec.Struct, omit_defaults=True):
     """One mistake, located by a JSON Pointer into the body or by the name of a query parameter."""
 
@@ -154,14 +190,16 @@ class ProblemError(msgspec.Struct, omit_defaults=True):
 class Problem(msgspec.Struct, omit_defaults=True):
     """Problem details (RFC 9457).
 
-    `errors` has the first 100 mistakes, and `error_count` says how many there are. Long names and
-    details end in `…`.
+    `request_id` is in the header X-Request-ID, too, and in each line of the server's log about the
+    request. `errors` has the first 100 mistakes, and `error_count` says how many there are. Long
+    names and details end in `…`.
     """
 
     type: str
     title: str
     status: int
     detail: str
+    request_id: str | msgspec.UnsetType = msgspec.UNSET
     errors: (
         Annotated[list[ProblemError], Meta(extra_json_schema={"maxItems": ERRORS_MAX})]
         | msgspec.UnsetType
@@ -182,6 +220,7 @@ _COMPONENTS = [
     BatchResults,
     ErasureState,
     UsageReport,
+    StoreStatus,
     Problem,
 ]
 

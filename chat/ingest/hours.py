@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from multiprocessing.util import Finalize
 
+from django.db import connections
 from django.utils import timezone
 
 from chat.ingest.lines import Lines
@@ -101,6 +102,7 @@ class Hours:
         while self._has_thread:
             time.sleep(PAUSE_SECONDS)
             self.flush()
+            connections.close_all()  # back into the pool
             with self._lock:
                 self._has_thread = bool(self._waiting or self._lines.are_due_later)
 

@@ -35,7 +35,7 @@ class Reason(Enum):
         "The text was cut on its way. Raise or unset the tool's limit "
         "(OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT).",
     )
-    TOO_LONG = ("too_long", "Message and response together may have at most 390,000 bytes.")
+    TOO_LONG = ("too_long", "Message and response together may have at most 8,000,000 bytes.")
     NO_END = ("no_end", "The call had not ended when it was sent.")
     FAILED = ("failed", "The call failed, so there is no answer to store.")
     TOOL_STEP = ("tool_step", "A step that only calls a tool is no interaction; nothing to do.")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from chat.maintenance.compaction import Compaction
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
+from chat.maintenance.large_texts import whole
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockLost, Run
 from storage import expiry
@@ -25,9 +26,10 @@ from storage.batched import batched
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
+from storage.records.pages import never
 
 PAGE = 100
-"""Rows read at a time: at most 40 MB."""
+"""Rows read at a time: at most 13 MB without their large texts."""
 
 SLAB_BYTES = 64 * 1024 * 1024
 """What the rows of a slab take in memory, about."""
@@ -77,7 +79,7 @@ def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> Non
         with damage.passed_over():
             report.finished = compaction.finish_interrupted(run)
         job = _Job(storage, run, report, compaction)
-        for slab in _slabs(_due(storage, policy, run)):
+        for slab in _slabs(_due(storage, policy, run, damage)):
             run.step(report.archived)
             job.move(slab)
         report.remaining = report.archived if run.dry_run else report.changed
@@ -205,12 +207,15 @@ def _slabs(rows: Iterable[ChatInteraction]) -> Iterator[list[ChatInteraction]]:
         yield slab
 
 
-def _due(storage: Storage, policy: Policy, run: Run) -> Iterator[ChatInteraction]:
+def _due(storage: Storage, policy: Policy, run: Run, damage: Damage) -> Iterator[ChatInteraction]:
+    """What is to be moved, oldest first. A dry run needs no large texts, and reads none."""
     after: Position = (policy.cutoff + expiry.MICROSECOND, "")
-    while page := storage.oldest(policy.archive_until, PAGE, after):
+    while page := storage.oldest(policy.archive_until, PAGE, after, never):
         run.check_time()
+        due = []
         for interaction in page:
             # A lagging index may return one twice that was deleted and created again.
             if interaction.position > after:
                 after = interaction.position
-                yield interaction
+                due.append(interaction)
+        yield from due if run.dry_run else whole(storage, due, damage)

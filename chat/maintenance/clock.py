@@ -18,7 +18,7 @@ from storage import expiry
 from storage.exceptions import StorageError
 from storage.expiry import BEGINNING
 from storage.interface import Storage
-from storage.records.pages import Slice
+from storage.records.pages import Slice, never
 
 CREDIBLE = timedelta(days=2)
 """The longest time without a trace, and the most that the clock may be ahead of a server's."""
@@ -93,7 +93,7 @@ def _last_gap(storage: Storage, now: datetime) -> datetime | None:
     trace = now
     while trace - last_run > CREDIBLE:
         until, after = trace - expiry.MICROSECOND, (trace - CREDIBLE, "")
-        page = storage.database.oldest(until, 1, after)
+        page = storage.database.oldest(until, 1, after, never)
         if not page:
             return max(last_run, _newest_hot(storage, trace) or last_run)
         trace = page[0].created_at
@@ -110,6 +110,6 @@ def _newest(storage: Storage, now: datetime) -> datetime | None:
 def _newest_hot(storage: Storage, before: datetime) -> datetime | None:
     """When the newest hot interaction before a moment was created; None if there is none."""
     page = storage.database.newest_interactions(
-        Slice(None, 1, BEGINNING, None, created_before=before)
+        Slice(None, 1, BEGINNING, created_before=before, texts_of=never)
     )
     return page[0].created_at if page else None

@@ -15,6 +15,7 @@ from django.conf import settings
 from chat.maintenance.compaction import Compaction, SegmentCounts
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import FOLDER, Holds
+from chat.maintenance.large import remove_leftovers
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage import expiry
@@ -23,9 +24,10 @@ from storage.archive import names
 from storage.batched import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
+from storage.records.pages import never
 
 PAGE = 100
-"""Rows read at a time: at most 40 MB."""
+"""Rows read at a time: at most 13 MB without their large texts."""
 
 COUNTED_AT_MOST = 1_000_000
 
@@ -53,6 +55,10 @@ class Purged:
     """Interactions deleted from the database."""
     held: int = 0
     """Interactions that would have been deleted, but are under a legal hold."""
+    large_texts: int = 0
+    """Objects with large texts that no row named, deleted from the archive."""
+    archive_is_shared: bool = False
+    """Whether another database uses the archive, so that none of these were looked for."""
     stubs: int = 0
     idempotency_records: int = 0
     intake_counts: int = 0
@@ -81,7 +87,9 @@ def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
 def is_due(storage: Storage, policy: Policy) -> bool:
     """Whether anything may be past the cutoff. Rows under a legal hold count."""
     days = storage.archive.days()
-    return bool(storage.oldest(policy.cutoff, 1) or (days and days[0] <= policy.cutoff.date()))
+    return bool(
+        storage.oldest(policy.cutoff, 1, None, never) or (days and days[0] <= policy.cutoff.date())
+    )
 
 
 @dataclass
@@ -124,6 +132,7 @@ class _Purge:
                 self._purge_partly(segment, marked)
         self._purge_unreadable()
         self._purge_hot()
+        self._purge_large()
         self._purge_records()
         if self.run.dry_run:
             self.report.remaining = self.report.cold + self.report.hot
@@ -192,7 +201,8 @@ class _Purge:
 
     def _purge_hot(self) -> None:
         report, after = self.report, None
-        while page := self.storage.oldest(self.cutoff, min(PAGE, self.run.batch_size), after):
+        limit = min(PAGE, self.run.batch_size)
+        while page := self.storage.oldest(self.cutoff, limit, after, never):
             self._step()
             after = page[-1].position
             unheld = [row for row in page if not self.holds.holds(row)]
@@ -203,6 +213,13 @@ class _Purge:
                 else self.storage.database.remove_expired(unheld, self.cutoff)
             )
             report.remaining = max(report.remaining - len(page), 0)
+
+    def _purge_large(self) -> None:
+        def removed(count: int) -> None:
+            self.report.large_texts += count
+
+        swept = remove_leftovers(self.storage, self.holds, self.run, self.damage, removed)
+        self.report.archive_is_shared = not swept
 
     def _purge_records(self) -> None:
         """Idempotency keys that have expired, and what is old in the SQL database."""

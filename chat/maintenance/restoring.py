@@ -11,6 +11,7 @@ from chat.maintenance.runs import Run
 from storage.batched import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
+from storage.records.pages import never
 
 ROWS_AT_ONCE = 100
 """Rows in memory at once: at most 40 MB."""
@@ -95,7 +96,7 @@ def _nothing(storage: Storage, day: date, cutoff: datetime) -> str:
             f"The archive: {which}"
         )
     start = datetime.combine(day, time.min, UTC)
-    if storage.oldest(_end(day), 1, (start, "")):
+    if storage.oldest(_end(day), 1, (start, ""), never):
         return f"{day} is still in the database, not in the archive. {which}"
     return f"Neither the archive nor the database has anything of {day}. {which}"
 

@@ -20,6 +20,7 @@ from storage.archive.archive import Archive
 from storage.archive.manifests import Manifest
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
+from storage.records.pages import never
 
 PAGE = 100
 """Rows read at a time: at most 40 MB."""
@@ -75,7 +76,7 @@ def _expected_until(storage: Storage, policy: Policy) -> datetime:
 
 def _unheld(storage: Storage, until: datetime, holds: Holds) -> int:
     count, after = 0, None
-    while page := storage.oldest(until, PAGE, after):
+    while page := storage.oldest(until, PAGE, after, never):
         count += sum(not holds.holds(row) for row in page)
         after = page[-1].position
     return count

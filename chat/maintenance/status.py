@@ -13,17 +13,22 @@ from storage import expiry
 from storage.archive.archive import Archive
 from storage.archive.heads import Head
 from storage.archive.manifests import Manifest
-from storage.backups.selection import sql_backups
+from storage.backups.selection import backed_up_elsewhere, sql_backups
+from storage.batched import batched
 from storage.exceptions import DamagedArchive
 from storage.expiry import BEGINNING
 from storage.interface import Storage
+from storage.large.objects import LargeObjects
 from storage.records.json import format_time
-from storage.records.pages import Slice
+from storage.records.pages import Slice, never
 
 COUNTED_AT_MOST = 10_000
 """Hot rows that are counted. If there are more, this is the count."""
 
 FUTURE_AT_MOST = 100
+
+LISTED_AT_ONCE = 1_000
+"""Objects between two looks at the time: what S3 lists in one request."""
 
 OVERDUE = timedelta(days=2)
 """What has been due for longer should have been done by a run long ago."""
@@ -53,6 +58,9 @@ class Status:
     cold: int = 0
     segments: int = 0
     archive_bytes: int = 0
+    large_texts: int = 0
+    """Objects with large texts of hot rows, in the archive's place."""
+    large_texts_bytes: int = 0
     oldest_cold: str | None = None
     newest_cold: str | None = None
     overdue_to_purge: int = 0
@@ -86,6 +94,7 @@ def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[
     _look_at_clock(storage, status)
     _look_at_hot(storage, policy, holds, status)
     _look_at_cold(storage.archive, policy, holds, status, check_time)
+    _look_at_large(storage.archive, status, check_time)
     verified = verification.read(storage.archive)
     status.damaged = sorted({*status.damaged, *verified.damaged})
     status.verified_at = verified.last.finished_at if verified.last else None
@@ -93,7 +102,7 @@ def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[
     status.holds = len(holds.all)
     status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
     status.unscrubbed_erasures = ledger.count_to_scrub(storage.archive)
-    status.newest_backup = sql_backups().newest()
+    status.newest_backup = None if backed_up_elsewhere() else sql_backups().newest()
     status.remaining = status.due_to_archive + status.due_to_purge
 
 
@@ -106,10 +115,10 @@ def _look_at_clock(storage: Storage, status: Status) -> None:
     server, now = clock.server_time(storage), datetime.now(UTC)
     status.clock_skew_seconds = None if server is None else round((now - server).total_seconds())
     status.clock = clock.problem_of(storage, now)
-    newest = storage.database.newest_interactions(Slice(None, 1, BEGINNING))
+    newest = storage.database.newest_interactions(Slice(None, 1, BEGINNING, texts_of=never))
     status.newest_hot = format_time(newest[0].created_at) if newest else None
     if newest and newest[0].created_at > expiry.latest():
-        status.future = len(storage.oldest(LATEST, FUTURE_AT_MOST, (expiry.latest(), "")))
+        status.future = len(storage.oldest(LATEST, FUTURE_AT_MOST, (expiry.latest(), ""), never))
 
 
 def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status) -> None:
@@ -119,7 +128,7 @@ def _look_at_hot(storage: Storage, policy: Policy, holds: Holds, status: Status)
 
     late = _of_late(policy)
     status.hot = count(LATEST)
-    oldest = storage.oldest(LATEST, 1)
+    oldest = storage.oldest(LATEST, 1, None, never)
     status.oldest_hot = format_time(oldest[0].created_at) if oldest else None
     status.due_to_purge = expired = count(policy.cutoff)
     if expired == COUNTED_AT_MOST:  # the rest cannot be told from them
@@ -149,6 +158,13 @@ def _look_at_cold(
             status.overdue_to_purge += told.newest <= late and not holds.may_hold(told)
     if times:
         status.oldest_cold, status.newest_cold = format_time(min(times)), format_time(max(times))
+
+
+def _look_at_large(archive: Archive, status: Status, check_time: Callable[[], None]) -> None:
+    for entries in batched(LargeObjects(archive.files).listed(), LISTED_AT_ONCE):
+        check_time()
+        status.large_texts += len(entries)
+        status.large_texts_bytes += sum(entry.bytes for entry in entries)
 
 
 def _told(

@@ -22,6 +22,7 @@ from storage.exceptions import ForeignTimes, StorageError, StorageUnavailable
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
+from storage.records.pages import never
 
 ROWS_AT_ONCE = 100
 """Rows in memory: at most 40 MB."""
@@ -119,7 +120,7 @@ def _days(storage: Storage, after: date | None, run: Run, report: Rebuilt) -> It
 
 def _hot_days(storage: Storage) -> Iterator[date]:
     after: Position | None = None
-    while found := storage.oldest(LATEST, 1, after):
+    while found := storage.oldest(LATEST, 1, after, never):
         day = found[0].created_at.astimezone(UTC).date()
         yield day
         end = _end(day), "\U0010ffff"
@@ -222,7 +223,7 @@ def _count(usage: DayUsage, row: ChatInteraction, tier: str) -> None:
 
 def _hot(storage: Storage, day: date) -> Iterator[ChatInteraction]:
     after: Position = (datetime.combine(day, time.min, UTC), "")
-    while page := storage.oldest(_end(day), ROWS_AT_ONCE, after):
+    while page := storage.oldest(_end(day), ROWS_AT_ONCE, after, never):
         if page[-1].position <= after:
             raise ForeignTimes
         yield from page

@@ -17,6 +17,7 @@ from chat.maintenance import holds
 from chat.maintenance.damage import Damage
 from chat.maintenance.erasure import ledger
 from chat.maintenance.identity import NAME as IDENTITY
+from chat.maintenance.large_checks import missing, verified
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage.archive import names
@@ -24,6 +25,7 @@ from storage.archive.archive import Archive
 from storage.batched import batched
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
+from storage.large.objects import LargeObjects
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import format_time
@@ -36,6 +38,9 @@ FOLDERS = (holds.FOLDER, ledger.PENDING, ledger.REMOVED, ledger.DONE)
 
 ROWS_AT_ONCE = 500
 
+LARGE_AT_ONCE = 4
+"""Objects with large texts that are read side by side."""
+
 SAVE_SECONDS = 10.0
 """How often a run records how far it is."""
 
@@ -47,6 +52,8 @@ class Verification:
     begun_at: str
     after: str = ""
     """The name that was verified last."""
+    after_large: str = ""
+    """The object with large texts that was verified last; they come after all other files."""
     problems: dict[str, str] = field(default_factory=dict)
     """What is wrong, by the name of the file."""
     finished_at: str | None = None
@@ -75,6 +82,8 @@ class Verified:
     rows: int = 0
     documents: int = 0
     """Legal holds and erasures that were read."""
+    large_texts: int = 0
+    """Objects with large texts that were read."""
     damaged: list[str] = field(default_factory=list)
     """The damaged files, of earlier runs of this verification as well."""
     begun_at: str | None = None
@@ -82,7 +91,7 @@ class Verified:
     finished_at: str | None = None
     """When it was finished; None if the next run goes on."""
     remaining: int | None = None
-    """Segments and documents that are left."""
+    """Segments and documents that are left; objects with large texts are not counted."""
 
 
 def read(archive: Archive) -> Record:
@@ -98,9 +107,9 @@ def verify(
 ) -> None:
     """Verify the archive, or what earlier runs have left of it. Counts in `report` as it goes.
 
-    With `stubs`, also look for stubs whose rows are not there; on DynamoDB that reads the whole
-    table. Raises DamagedArchive, or StorageUnavailable if several files are damaged, when
-    everything else is verified.
+    With `stubs`, also look for stubs whose rows are not there, and for hot rows whose large texts
+    are not there; on DynamoDB that reads the whole table. Raises DamagedArchive, or
+    StorageUnavailable if several files are damaged, when everything else is verified.
     """
     record = read(storage.archive)
     job = _Job(storage, policy, run, report, record, record.current or _new())
@@ -135,8 +144,10 @@ class _Job:
         self.report.begun_at = self.verification.begun_at
         try:
             self._verify_all()
+            self._verify_large()
             if stubs:
                 self._verify_stubs()
+                self._verify_large_of_rows()
         except BaseException:
             with suppress(StorageError):  # the archive itself may be what failed
                 self._save()
@@ -160,6 +171,24 @@ class _Job:
             self.report.remaining -= 1
             if time.monotonic() - self._saved_at > SAVE_SECONDS:
                 self._save()
+
+    def _verify_large(self) -> None:
+        """Read the objects with large texts, as far as rows name them."""
+        objects = LargeObjects(self.storage.archive.files)
+        for entries in batched(objects.listed(self.verification.after_large), LARGE_AT_ONCE):
+            self.run.step(self.report.rows)
+            names = [entry.name for entry in entries]
+            for name, problem in verified(self.storage, names):
+                self._note(name, problem)
+            self.report.large_texts += len(names)
+            self.verification.after_large = names[-1]
+            if time.monotonic() - self._saved_at > SAVE_SECONDS:
+                self._save()
+
+    def _verify_large_of_rows(self) -> None:
+        """Note the objects that hot rows name, and that are not there."""
+        for name in missing(self.storage, lambda: self.run.step(self.report.rows)):
+            self._note(name, "it is not there, and a row names it")
 
     def _verify(self, name: str) -> None:
         if name.endswith(".json"):

@@ -9,9 +9,16 @@ from prometheus_client import REGISTRY, CollectorRegistry, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from storage.telemetry.counters import settle_all
+
 
 class _Processes(MultiProcessCollector):
     """The sum of the processes of this server that are running."""
+
+    @property
+    def folder(self) -> Path:
+        """Where they count."""
+        return Path(self._path)
 
     def collect(self) -> Iterator[Metric]:
         # Workers that were killed, or restarted by SIGHUP, leave such files.
@@ -24,13 +31,22 @@ class _Processes(MultiProcessCollector):
 
 
 def of_this_server() -> Collector:
-    """The metrics of all processes of this server, as sums."""
+    """The metrics of all processes of this server, as sums. Those of others are a second old."""
+    settle_all()
     registry = CollectorRegistry()
     try:
         _Processes(registry)
     except ValueError:  # not a server with several processes: this one counts in memory
         return REGISTRY
     return registry
+
+
+def folder_of_this_server() -> Path | None:
+    """The folder of this server (see `chat.metrics.files`); None for a process on its own."""
+    try:
+        return _Processes(None).folder
+    except ValueError:
+        return None
 
 
 def _runs(process_id: int) -> bool:

@@ -16,7 +16,9 @@ from chat.api.authentication import caller_of
 from chat.api.views import StoreView
 from chat.metrics.cache_servers import CacheServers
 from chat.metrics.files import left_by_commands
+from chat.metrics.histograms import Histograms
 from chat.metrics.processes import of_this_server
+from chat.metrics.store import Store
 from storage import get_storage
 
 
@@ -40,7 +42,11 @@ class _Scrape(Collector):
         """Each metric once, because Prometheus rejects a whole scrape with a duplicate."""
         seen = set()
         for metric in chain(
-            of_this_server().collect(), CacheServers().collect(), left_by_commands()
+            of_this_server().collect(),
+            Histograms().collect(),
+            CacheServers().collect(),
+            Store().collect(),
+            left_by_commands(),
         ):
             if metric.name not in seen:
                 seen.add(metric.name)

@@ -13,12 +13,13 @@ from typing import Any
 from django.conf import settings
 
 from storage.accounts.audit_chain import REMOVED, details_for_digest, digest_of
+from storage.accounts.transactions import ALIAS, one_at_a_time
 from storage.archive import pseudonyms
 from storage.models import AuditEntry
 from storage.sql_errors import translated
-from storage.sqlite.statements import Statements
 
-ALIAS = "default"
+LOCK = "audit log"
+"""Whoever appends to the chain has it: two that read the same last digest would fork it."""
 
 TEXT_LENGTH = 255
 """Characters of a text in the details, at most."""
@@ -79,14 +80,11 @@ def record(
         details=details_for_digest(_bounded(details or {})),
     )
     with translated:
-        Statements(ALIAS).transaction(lambda: _append(entry))
+        one_at_a_time(LOCK, lambda: _append(entry))
 
 
 def _append(entry: AuditEntry) -> None:
-    """Add the next link. Call it in a transaction that nobody else can write during.
-
-    Otherwise two processes would read the same last digest, and the chain would fork.
-    """
+    """Add the next link. Call it with the LOCK."""
     last = AuditEntry.objects.using(ALIAS).order_by("-pk").values_list("pk", "digest").first()
     number, previous = last or (0, "")
     entry.pk = number + 1
@@ -126,7 +124,7 @@ def remove(until: datetime, limit: int) -> int:
     Returns their number. Leaves a mark, which is an entry of the log, too.
     """
     with translated:
-        return Statements(ALIAS).transaction(lambda: _remove(until, limit))
+        return one_at_a_time(LOCK, lambda: _remove(until, limit))
 
 
 def _remove(until: datetime, limit: int) -> int:

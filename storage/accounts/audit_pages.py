@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
-from storage.accounts.audit_log import ALIAS
+from storage.accounts.transactions import ALIAS
 from storage.archive import pseudonyms
 from storage.models import AuditEntry
 from storage.sql_errors import translated

@@ -11,11 +11,9 @@ from typing import Any
 from django.db import connections
 from django.db.models import Max, QuerySet, Sum
 
+from storage.accounts.transactions import ALIAS, in_transaction, one_at_a_time, run_for_each
 from storage.models import IntakeCount
 from storage.sql_errors import translated
-from storage.sqlite.statements import Statements
-
-ALIAS = "default"
 
 KEPT_FOR = timedelta(days=31)
 
@@ -25,10 +23,12 @@ of, and when.
 """
 
 _ADD = f"""
-    INSERT INTO {IntakeCount._meta.db_table} (hour, source, outcome, count, last_at)
-    VALUES (:hour, :source, :outcome, :count, :last_at)
-    ON CONFLICT (hour, source, outcome) DO UPDATE
-    SET count = count + excluded.count, last_at = max(last_at, excluded.last_at)
+    INSERT INTO {IntakeCount._meta.db_table} AS stored (hour, source, outcome, count, last_at)
+    VALUES (%(hour)s, %(source)s, %(outcome)s, %(count)s, %(last_at)s)
+    ON CONFLICT (hour, source, outcome) DO UPDATE SET
+    count = stored.count + excluded.count,
+    last_at = CASE WHEN excluded.last_at > stored.last_at
+        THEN excluded.last_at ELSE stored.last_at END
 """  # noqa: S608  (the name of our table)
 
 
@@ -62,11 +62,11 @@ def add(counts: Iterable[Count]) -> None:
     """Add to what is stored, all or nothing. Raises StorageError."""
     time = connections[ALIAS].ops.adapt_datetimefield_value
     rows: list[dict[str, Any]] = [
-        vars(count) | {"hour": time(count.hour), "last_at": time(count.last_at)} for count in counts
+        vars(count) | {"hour": time(count.hour), "last_at": time(count.last_at)}
+        for count in sorted(counts, key=lambda count: (count.hour, count.source, count.outcome))
     ]
-    statements = Statements(ALIAS)
     with translated:
-        statements.transaction(lambda: statements.many(_ADD, rows))
+        in_transaction(lambda: run_for_each(_ADD, rows))
 
 
 def totals(since: datetime) -> list[Total]:
@@ -124,7 +124,7 @@ def tell(
     Due if these outcomes have come more often than a line has told. Raises StorageError.
     """
     with translated:
-        return Statements(ALIAS).transaction(lambda: _told(source, hour, outcomes, now, pause))
+        return one_at_a_time("intake", lambda: _told(source, hour, outcomes, now, pause))
 
 
 def _told(

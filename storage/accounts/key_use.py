@@ -17,13 +17,11 @@ from multiprocessing.util import Finalize
 from django.db import connections
 from django.db.models import Q, QuerySet
 
+from storage.accounts.transactions import ALIAS, in_transaction, run_for_each
 from storage.models import ApiKey, ApiKeyUse
 from storage.sql_errors import translated
-from storage.sqlite.statements import Statements
 
 logger = logging.getLogger(__name__)
-
-ALIAS = "default"
 
 KEPT_FOR = timedelta(days=90)
 
@@ -35,10 +33,10 @@ LAST_USED_PAUSE = timedelta(minutes=1)
 WARN_SECONDS = 60.0
 
 _ADD = f"""
-    INSERT INTO {ApiKeyUse._meta.db_table} (prefix, day, calls, refused)
-    VALUES (:prefix, :day, :calls, :refused)
+    INSERT INTO {ApiKeyUse._meta.db_table} AS stored (prefix, day, calls, refused)
+    VALUES (%(prefix)s, %(day)s, %(calls)s, %(refused)s)
     ON CONFLICT (prefix, day) DO UPDATE
-    SET calls = calls + excluded.calls, refused = refused + excluded.refused
+    SET calls = stored.calls + excluded.calls, refused = stored.refused + excluded.refused
 """  # noqa: S608  (the name of our table)
 
 
@@ -103,6 +101,7 @@ class Uses:
         while self._has_thread:
             time.sleep(PAUSE_SECONDS)
             self.flush()
+            connections.close_all()  # back into the pool
             with self._lock:
                 self._has_thread = bool(self._calls or self._refused)
 
@@ -130,9 +129,8 @@ def _add(calls: Mapping[str, int], refused: Mapping[str, int], now: datetime) ->
         }
         for prefix in prefixes
     ]
-    statements = Statements(ALIAS)
     with translated:
-        statements.transaction(lambda: statements.many(_ADD, rows))
+        in_transaction(lambda: run_for_each(_ADD, rows))
         _used(prefixes, now)
 
 
@@ -141,11 +139,12 @@ def _used(prefixes: list[str], now: datetime) -> None:
     is_old = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_PAUSE)
     old = ApiKey.objects.using(ALIAS).filter(is_old, prefix__in=prefixes)
     time_of = connections[ALIAS].ops.adapt_datetimefield_value
-    rows = [{"pk": pk, "now": time_of(now)} for pk in old.values_list("pk", flat=True)]
+    keys = old.order_by("pk").values_list("pk", flat=True)
+    rows = [{"pk": pk, "now": time_of(now)} for pk in keys]
     if rows:
-        sql = f"UPDATE {ApiKey._meta.db_table} SET last_used_at = :now WHERE id = :pk"  # noqa: S608
-        statements = Statements(ALIAS)
-        statements.transaction(lambda: statements.many(sql, rows))
+        table = ApiKey._meta.db_table
+        sql = f"UPDATE {table} SET last_used_at = %(now)s WHERE id = %(pk)s"  # noqa: S608
+        in_transaction(lambda: run_for_each(sql, rows))
 
 
 def of_key(prefix: str, first: date, last: date) -> list[ApiKeyUse]:

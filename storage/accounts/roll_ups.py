@@ -9,14 +9,15 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max, Min, QuerySet
 
+from storage.accounts.transactions import ALIAS, run_for_each
 from storage.models import UsageOfModel, UsageOfUser, UsageRebuild
 from storage.sql_errors import translated
-from storage.sqlite.statements import Statements
-
-ALIAS = "default"
 
 SUMS = ("interactions", "unanswered", "input_tokens", "output_tokens")
 TIERS = ("hot", "cold")
+
+ONLY = 1
+"""The key of the row about a rebuild, so that two processes do not make two."""
 
 Numbers = Counter[str]
 """By SUMS and, of a model, TIERS. Corrections may be negative."""
@@ -34,10 +35,10 @@ class DayUsage:
 
 def _added(table: str, keys: tuple[str, ...], numbers: tuple[str, ...]) -> str:
     columns = (*keys, *numbers)
-    values = ", ".join(f":{name}" for name in columns)
-    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in numbers)
+    values = ", ".join(f"%({name})s" for name in columns)
+    sums = ", ".join(f"{name} = stored.{name} + excluded.{name}" for name in numbers)
     return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}) "  # noqa: S608  (names)
+        f"INSERT INTO {table} AS stored ({', '.join(columns)}) VALUES ({values}) "  # noqa: S608  (names)
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sums}"
     )
 
@@ -70,18 +71,15 @@ def add(day: date, corrections: DayUsage) -> None:
     zero = dict.fromkeys(SUMS + TIERS, 0)
     models = [
         zero | numbers | {"day": day.isoformat(), "model_used": model}
-        for model, numbers in corrections.models.items()
+        for model, numbers in sorted(corrections.models.items())
     ]
     users = [
         zero | numbers | {"day": day.isoformat(), "user_id": user_id, "model_used": model}
-        for (user_id, model), numbers in corrections.users.items()
+        for (user_id, model), numbers in sorted(corrections.users.items())
     ]
-    statements = Statements(ALIAS)
     with translated, transaction.atomic(ALIAS):
-        if models:
-            statements.many(_ADD_TO_MODEL, models)
-        if users:
-            statements.many(_ADD_TO_USER, users)
+        run_for_each(_ADD_TO_MODEL, models)
+        run_for_each(_ADD_TO_USER, users)
         UsageRebuild.objects.using(ALIAS).update(done_until=day)
 
 
@@ -104,14 +102,14 @@ def require_rebuild(alias: str = ALIAS) -> None:
     """Let everything be counted again, from the first day on. Raises StorageError."""
     with translated, transaction.atomic(alias):
         UsageRebuild.objects.using(alias).all().delete()
-        UsageRebuild.objects.using(alias).create()
+        UsageRebuild.objects.using(alias).get_or_create(pk=ONLY)
 
 
 def begin_rebuild() -> date | None:
     """Begin one, or go on. Returns the last day that is done, or None. Raises StorageError."""
     with translated:
         if not UsageRebuild.objects.using(ALIAS).exists():
-            UsageRebuild.objects.using(ALIAS).create()
+            UsageRebuild.objects.using(ALIAS).get_or_create(pk=ONLY)
         return UsageRebuild.objects.using(ALIAS).values_list("done_until", flat=True)[0]
 
 

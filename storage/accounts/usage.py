@@ -1,6 +1,5 @@
 """Reading the roll-ups of usage."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -60,10 +59,10 @@ def of_users(
     user_ids: Sequence[str], first: date, last: date, model_used: str | None = None
 ) -> list[Usage]:
     """The usage of a few users, by user, day and model. Raises StorageError."""
-    parameters = _parameters(first, last, model_used) | {"users": json.dumps(list(user_ids))}
+    given, users = _given(user_ids)
+    parameters = _parameters(first, last, model_used) | users
     return [
-        Usage(date.fromisoformat(day), *rest)
-        for day, *rest in _rows(_OF_USERS.format(users=_GIVEN), parameters)
+        Usage(_date(day), *rest) for day, *rest in _rows(_OF_USERS.format(users=given), parameters)
     ]
 
 
@@ -78,8 +77,14 @@ def sums_of_users(
 
     A span begins on the first day, and on each of `starts`, which are in order and later.
     """
-    users = {"users": json.dumps(list(user_ids))}
-    return _sums(_GIVEN, first, last, starts, _parameters(first, last, model_used) | users)
+    given, users = _given(user_ids)
+    return _sums(given, first, last, starts, _parameters(first, last, model_used) | users)
+
+
+def _given(user_ids: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What selects these users, and its parameters."""
+    users = {f"user{number}": user_id for number, user_id in enumerate(user_ids)}
+    return ", ".join(f"%({name})s" for name in users) or "NULL", users
 
 
 def sums_of_leaders(
@@ -98,7 +103,7 @@ def _sums(
 ) -> list[Usage]:
     """The sums of users, whom `users` selects."""
     begins = {f"start{index}": start.isoformat() for index, start in enumerate(starts)}
-    span = "+".join(f"(day >= %({name})s)" for name in begins) or "0"
+    span = "+".join(f"CASE WHEN day >= %({name})s THEN 1 ELSE 0 END" for name in begins) or "0"
     # No annotations of the ORM: to compile them takes longer than to run this.
     rows = _rows(_SUMS.format(span=span, users=users), parameters | begins)
     days = [first, *starts]
@@ -136,6 +141,20 @@ def _parameters(first: date, last: date, model_used: str | None) -> dict[str, An
     return {"first": first.isoformat(), "last": last.isoformat(), "model": model_used}
 
 
+def _date(value: date | str) -> date:
+    """A day as PostgreSQL returns it, or as SQLite does."""
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _sum(numbers: str) -> str:
+    """A sum that is an integer. PostgreSQL's is a decimal."""
+    return f"CAST(sum({numbers}) AS bigint)"
+
+
+def _before(column: str, day: str) -> str:
+    return f"CASE WHEN day < %({day})s THEN {column} ELSE 0 END"
+
+
 _OF_MODEL = UsageOfModel._meta.db_table
 _OF_USER = UsageOfUser._meta.db_table
 
@@ -143,9 +162,8 @@ _OF_USER = UsageOfUser._meta.db_table
 
 # The index of roll-ups of users begins with the day, so a user is found day by day.
 _DAYS = f"SELECT DISTINCT day FROM {_OF_MODEL} WHERE day BETWEEN %(first)s AND %(last)s"
-_GIVEN = "SELECT value FROM json_each(%(users)s)"
 _LEADERS = f"""
-    SELECT user_id FROM (SELECT * FROM {_OF_USER} ORDER BY id DESC LIMIT %(rows)s)
+    SELECT user_id FROM (SELECT * FROM {_OF_USER} ORDER BY id DESC LIMIT %(rows)s) AS newest
     WHERE day BETWEEN %(first)s AND %(last)s AND (%(model)s IS NULL OR model_used = %(model)s)
     GROUP BY user_id ORDER BY sum(input_tokens + output_tokens) DESC, user_id LIMIT %(limit)s
 """
@@ -158,8 +176,8 @@ _OF_USERS = f"""
     ORDER BY user_id, day, model_used
 """
 _SUMS = f"""
-    SELECT {{span}} AS span, model_used, sum(interactions), sum(unanswered), sum(input_tokens),
-        sum(output_tokens), user_id {_WHERE}
+    SELECT {{span}} AS span, model_used, {_sum("interactions")}, {_sum("unanswered")},
+        {_sum("input_tokens")}, {_sum("output_tokens")}, user_id {_WHERE}
     GROUP BY user_id, span, model_used
 """
 
@@ -177,8 +195,8 @@ _USERS = f"""
     SELECT user_id FROM found WHERE user_id IS NOT NULL LIMIT %(limit)s
 """
 _TIERS = f"""
-    SELECT sum(hot), sum(cold),
-        sum(hot * (day < %(archived_before)s) + cold * (day < %(deleted_before)s)),
-        sum(hot * (day < %(late_to_archive)s) + cold * (day < %(late_to_delete)s))
+    SELECT {_sum("hot")}, {_sum("cold")},
+        {_sum(_before("hot", "archived_before") + " + " + _before("cold", "deleted_before"))},
+        {_sum(_before("hot", "late_to_archive") + " + " + _before("cold", "late_to_delete"))}
     FROM {_OF_MODEL} WHERE hot > 0 OR cold > 0
 """

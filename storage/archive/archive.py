@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import IO, Any, cast
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.core.files.storage import storages
 from storage.archive import heads, manifests, names, segments
 from storage.archive.contents import Contents, Rewritten
 from storage.archive.files import Backend, Files, Unchanging, translated
+from storage.archive.folder import ArchiveFolder
 from storage.archive.heads import Listed
 from storage.archive.manifests import Manifest
 from storage.archive.pseudonyms import Sought
@@ -40,9 +42,12 @@ def configured_archive() -> "Archive":
     return Archive(cast("Backend", storages.create_storage(parameters)))
 
 
-def unchanging_archive() -> "Archive":
-    """The configured archive, to try something out: what is written or deleted stays as it was."""
-    return Archive(Unchanging(configured_archive().files.backend))
+def unchanging_archive(scratch: Path) -> "Archive":
+    """The configured archive, to try something out: what is written or deleted stays as it was.
+
+    Large texts that are written go to the folder `scratch`, and are read from there.
+    """
+    return Archive(Unchanging(configured_archive().files.backend, ArchiveFolder(scratch)))
 
 
 class Archive:

@@ -19,6 +19,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 from django.core.files import File
 from storages.backends.s3 import S3Storage
 
+from storage.archive.files import Entry
 from storage.batched import batched
 
 CLIENT = Config(
@@ -99,6 +100,16 @@ class ArchiveBucket(S3Storage):
         with _as_os_errors():
             return super().listdir(path)
 
+    def entries(self, prefix: str, after: str) -> Iterator[Entry]:
+        """The objects whose names begin with `prefix` and come after `after`, sorted."""
+        with _as_os_errors():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket_name, Prefix=prefix, StartAfter=after
+            )
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    yield Entry(found["Key"], found["Size"], found["LastModified"])
+
     def delete(self, name: str) -> None:
         """Delete an object with all its versions."""
         with _as_os_errors():
@@ -126,19 +137,14 @@ class ArchiveBucket(S3Storage):
     def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None:
         """Delete earlier versions of objects whose names begin with one of these prefixes."""
         with _as_os_errors():
-            versions = [
+            leftovers = (
                 version
-                for version in self._versions(commonprefix(prefixes))  # noqa: RUF071
-                if version["Key"].startswith(prefixes)
-            ]
-            current = {
-                version["Key"] for version in versions if version["IsLatest"] and "Size" in version
-            }
-            self._delete_versions(
-                version
-                for version in versions
-                if not version["IsLatest"] or version["Key"] not in current
+                for versions in self._versions_by_name(commonprefix(prefixes))  # noqa: RUF071
+                if versions[0]["Key"].startswith(prefixes)
+                for version in _leftovers(versions)
             )
+            for batch in batched(leftovers, DELETED_AT_ONCE):
+                self._delete_versions(batch)
 
     def _save(self, name: str, content: "File[Any]") -> str:
         with _as_os_errors():
@@ -166,6 +172,20 @@ class ArchiveBucket(S3Storage):
             yield from page.get("Versions", ())
             yield from page.get("DeleteMarkers", ())
 
+    def _versions_by_name(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
+        """The same, all versions of one object together. Those of few are in memory."""
+        pages = self._client.get_paginator("list_object_versions")
+        left: list[dict[str, Any]] = []
+        for page in pages.paginate(Bucket=self.bucket_name, Prefix=prefix):
+            found = [*left, *page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            by_name: dict[str, list[dict[str, Any]]] = {}
+            for version in found:
+                by_name.setdefault(version["Key"], []).append(version)
+            left = by_name.pop(max(by_name), []) if by_name else []  # may go on in the next page
+            yield from by_name.values()
+        if left:
+            yield left
+
     def _delete_versions(self, versions: Iterable[dict[str, Any]]) -> None:
         """Delete versions. Delete markers go last, so that no version reappears meanwhile."""
         found = sorted(versions, key=lambda version: "Size" not in version)
@@ -187,6 +207,13 @@ class ArchiveBucket(S3Storage):
 def _config(endpoint_url: str | None) -> Config:
     # S3 from others than AWS has no host name for each bucket.
     return CLIENT.merge(Config(s3={"addressing_style": "path" if endpoint_url else "auto"}))
+
+
+def _leftovers(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of an object's versions that are not what it is now; delete markers come last."""
+    is_there = any(version["IsLatest"] and "Size" in version for version in versions)
+    found = [version for version in versions if not (is_there and version["IsLatest"])]
+    return sorted(found, key=lambda version: "Size" not in version)
 
 
 def _has_versions(answer: dict[str, Any]) -> bool:

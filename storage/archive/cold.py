@@ -15,9 +15,10 @@ from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import Archived, Record, Stored, archived_record, to_record
 from storage.records.outcomes import Outcome
-from storage.records.pages import Slice
+from storage.records.pages import Slice, TextsOf, every
 from storage.records.searches import Filters
 from storage.records.stubs import Stub, TakenByStub, by_segment
+from storage.records.texts import OBJECT
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +64,18 @@ class ColdStorage:
         look_at = self.database.look_at
         return filtered.search(self.archive, look_at, wanted, filters, at_most, deadline)
 
-    def read_many(self, interaction_ids: Sequence[str]) -> dict[str, Record]:
-        """The records of hot and cold interactions, by id."""
-        seen = self.database.look_at(interaction_ids)
+    def read_many(
+        self, interaction_ids: Sequence[str], texts_of: TextsOf = every
+    ) -> dict[str, Record]:
+        """The records of hot and cold interactions, by id. For `texts_of`, see `Slice`."""
+        seen = self.database.look_at(interaction_ids, texts_of)
         stubs = [stub for stub in seen.values() if isinstance(stub, Stub) and not stub.has_expired]
         found = {row_id: archived_record(row) for row_id, row in self._rows(stubs).items()}
         for row_id, row in seen.items():
             if isinstance(row, ChatInteraction):
                 found[row_id] = to_record(row)
+                if OBJECT in row.__dict__:
+                    found[row_id][OBJECT] = row.__dict__[OBJECT]
         for stub in stubs:  # it has moved in between
             if stub.interaction_id not in found and (moved := self.read(stub.interaction_id)):
                 found[stub.interaction_id] = _record_of(moved)

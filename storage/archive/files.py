@@ -7,7 +7,7 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import IO, Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 from django.core.files.base import ContentFile, File
 
@@ -16,7 +16,20 @@ from storage.exceptions import StorageFull, StorageUnavailable
 
 REMEDY = "Check ARCHIVE_DIR or ARCHIVE_BUCKET, and what this process may do there."
 
+LARGE = "large/"
+"""The beginning of the names of objects with large texts."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Entry(NamedTuple):
+    """A file in a list."""
+
+    name: str
+    """With its folders. A folder without files may be an entry, too; its name ends in a slash."""
+    bytes: int
+    modified: datetime
+    """When it was written, by the clock of `Files.server_time`, or of this machine without one."""
 
 
 class Backend(Protocol):
@@ -35,6 +48,8 @@ class Backend(Protocol):
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]: ...
 
+    def entries(self, prefix: str, after: str) -> Iterator[Entry]: ...
+
     def read_range(self, name: str, offset: int, length: int | None) -> bytes: ...
 
     def remove_leftovers(self, prefixes: tuple[str, ...], seconds: float = 0) -> None: ...
@@ -43,16 +58,28 @@ class Backend(Protocol):
 
 
 class Unchanging:
-    """Reads from a backend, and only seems to write to it."""
+    """Reads from a backend, and only seems to write to it.
 
-    def __init__(self, backend: Backend) -> None:
+    Large texts that are written go to `scratch`, and are read from there.
+    """
+
+    def __init__(self, backend: Backend, scratch: Backend) -> None:
         self.listdir = backend.listdir
-        self.read_range = backend.read_range
+        self.entries = backend.entries
         self.server_time = backend.server_time
+        self._backend = backend
+        self._scratch = scratch
+
+    def read_range(self, name: str, offset: int, length: int | None) -> bytes:
+        """What the backend has or, of large texts, what seems to have been written to it."""
+        try:
+            return self._backend.read_range(name, offset, length)
+        except FileNotFoundError:
+            return self._scratch.read_range(name, offset, length)
 
     def save(self, name: str, content: "File[Any]") -> str:
-        """Writes nothing."""
-        return name
+        """Writes nothing to the backend."""
+        return self._scratch.save(name, content) if name.startswith(LARGE) else name
 
     def delete(self, name: str) -> None:
         """Deletes nothing."""
@@ -113,6 +140,20 @@ class Files:
         """The names of the files in a folder, without its own name, sorted."""
         with translated(folder, "listed"):
             return sorted(self.backend.listdir(folder)[1])
+
+    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """The files in a folder and in those within it whose names come after `after`, sorted.
+
+        `prefix` is the folder's name with a slash at its end. Files that are being written, or
+        were left half written, are among them.
+        """
+        found = self.backend.entries(prefix, after)
+        while True:
+            with translated(prefix, "listed"):
+                entry = next(found, None)
+            if entry is None:
+                return
+            yield entry
 
     def remove_leftovers(self, prefix: str | tuple[str, ...], seconds: float = 0) -> None:
         """Delete hidden leftovers of files whose names begin with a prefix, or one of several.

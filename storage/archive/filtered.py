@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from itertools import islice
 
 from storage import expiry
 from storage.archive import lists
@@ -50,7 +49,7 @@ def search(
     found: list[Record] = []
     examined, text = 0, wanted.max_text
     rows = lists.rows(archive, wanted)
-    while batch := list(islice(rows, max(wanted.limit - len(found), lists.AT_ONCE))):
+    while batch := lists.next_of(rows, max(wanted.limit - len(found), lists.AT_ONCE)):
         for position, record in _current(look_at, batch, wanted, filters):
             found.append(record)
             text -= len(record["message"]) + len(record["response"])

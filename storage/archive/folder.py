@@ -5,7 +5,8 @@ import io
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +14,7 @@ from django.core.files import File
 from django.core.files.storage import FileSystemStorage
 
 from storage.archive import durable
+from storage.archive.files import Entry
 
 TEMPORARY = ".tmp"
 """The end of the name of a file that is being written. No listing shows such files."""
@@ -49,6 +51,23 @@ class ArchiveFolder(FileSystemStorage):
         except FileNotFoundError:
             return [], []
         return folders, [file for file in files if not file.endswith(TEMPORARY)]
+
+    def entries(self, prefix: str, after: str) -> Iterator[Entry]:
+        """The files below a folder, and empty folders, whose names come after `after`, sorted."""
+        try:
+            found = {entry.name: entry for entry in os.scandir(self.path(prefix))}
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name in sorted(found):
+            whole = f"{prefix}{name}"
+            if found[name].is_dir():
+                if f"{whole}0" > after:  # a zero follows the slash
+                    yield from self.entries(f"{whole}/", after)
+            elif whole > after and (entry := _listed(whole, found[name])):
+                yield entry
+        if not found and prefix > after:
+            with contextlib.suppress(FileNotFoundError):
+                yield _entry(prefix, Path(self.path(prefix)).stat(), 0)
 
     def server_time(self) -> None:
         """A folder has no clock of its own."""
@@ -141,6 +160,19 @@ def _read(file: io.RawIOBase, length: int) -> bytes:
     while len(content) < length and (more := file.read(length - len(content))):
         content += more
     return content
+
+
+def _listed(name: str, entry: os.DirEntry[str]) -> Entry | None:
+    """A file in a list; None if it is gone by now."""
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    return _entry(name, status, status.st_size)
+
+
+def _entry(name: str, status: os.stat_result, size: int) -> Entry:
+    return Entry(name, size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
 def _age(entry: os.DirEntry[str]) -> float:

@@ -12,7 +12,7 @@ from storage.archive.heads import Listed
 from storage.archive.pseudonyms import Sought
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
-from storage.records.pages import Slice
+from storage.records.pages import PAGE_TEXT, Slice, ends
 from storage.records.stubs import Stub
 
 EXAMINED_AT_MOST = 20_000
@@ -46,16 +46,31 @@ def newest(
     text = examined = 0
     found_rows = ((at, row, segment) for at, row, segment in rows(archive, wanted) if row)
     # One row more than the page has tells whether another page follows.
-    while batch := list(islice(found_rows, max(wanted.limit + 1 - len(found), AT_ONCE))):
+    while batch := next_of(found_rows, max(wanted.limit + 1 - len(found), AT_ONCE)):
         examined += len(batch)
         for row in _cold(stubs, batch, wanted.user_id):
-            if len(found) == wanted.limit or text >= wanted.max_text:
+            characters = len(row.message) + len(row.response)
+            is_full = found and ends(wanted.max_text - text, characters)
+            if len(found) == wanted.limit or is_full:
                 return found, found[-1].position
             found.append(row)
-            text += len(row.message) + len(row.response)
+            text += characters
         if examined >= EXAMINED_AT_MOST:
             return found, batch[-1][0]
     return found, None
+
+
+def next_of(rows: Iterator[Found[Row]], at_most: int) -> list[Found[Row]]:
+    """The next rows: fewer than `at_most` if their texts take much memory, none at the end."""
+    batch: list[Found[Row]] = []
+    characters = 0
+    for found in islice(rows, at_most):
+        batch.append(found)
+        if found[1] is not None:
+            characters += len(found[1].message) + len(found[1].response)
+        if characters >= PAGE_TEXT:
+            break
+    return batch
 
 
 def merged(

@@ -10,6 +10,18 @@ from storage.archive.archive import Archive
 from storage.backups.inspection import CheckTime
 from storage.exceptions import StorageError
 from storage.interface import Storage
+from storage.records.texts import TextObject
+
+Contents = Callable[[TextObject], bytes | None]
+"""Returns an object with large texts as it is stored.
+
+None if it is not there, or is not what the row says.
+"""
+
+
+def nothing(kept: TextObject) -> bytes | None:
+    """Contents of which there is nothing."""
+    return None
 
 
 class NotRestored(StorageError):
@@ -29,6 +41,8 @@ class RestoredDatabase:
     segments: Mapping[str, str] = field(default_factory=dict)
     """Segments that the archive had at the time of the backup, with their generations, as far as
     they are known (`storage.archive.generations`)."""
+    large_texts: Contents = nothing
+    """Objects with large texts that the backup has."""
 
 
 BeforeLive = Callable[[RestoredDatabase], int]
@@ -52,8 +66,8 @@ class Copy(NamedTuple):
     """A copy of data that may since have been deleted."""
 
     name: str
-    gone_by: datetime
-    """When it is deleted, at the latest."""
+    gone_by: datetime | None
+    """When it is deleted, at the latest. None: only its operator knows."""
 
 
 @dataclass
@@ -66,6 +80,10 @@ class BackupReport:
     written: int = 0
     """Bytes of what has changed since earlier backups, compressed."""
     rows: int = 0
+    large_texts: int = 0
+    """Objects with large texts that the rows name, each copied once for all backups."""
+    large_texts_missing: int = 0
+    """Of these, those that are not in the archive, or are damaged there: see verify_archive."""
     expires_at: str = ""
     needs: dict[str, str | None] = field(default_factory=dict)
     """What is not in the backup, and a restore needs."""
@@ -106,6 +124,10 @@ class RestoreReport:
     """Of these, those that the archive has not: they are lost, or were deleted since."""
     needs: dict[str, str | None] = field(default_factory=dict)
     """What the backup's manifest says that a restore needs besides it."""
+    large_texts: int = 0
+    """Objects with large texts that were put back into the archive."""
+    large_texts_lost: int = 0
+    """Interactions that were deleted from the copy, because their large texts are nowhere."""
     kept: str | None = None
     """The file with the previous database."""
     file: str | None = None

@@ -79,12 +79,14 @@ class BackupFiles:
 
     def named_chunks(self) -> set[str]:
         """What looks like the name of a chunk in any list of parts, even if that is damaged."""
-        named: set[str] = set()
+        found = (_CHUNK.findall(parts) for parts in self.lists_of_parts())
+        return {chunk.decode() for chunks in found for chunk in chunks}
+
+    def lists_of_parts(self) -> Iterator[bytes]:
+        """The lists of parts of all complete backups."""
         for name in self.names():
             with suppress(FileNotFoundError):
-                found = _CHUNK.findall(self.path(name, PARTS).read_bytes())
-                named |= {chunk.decode() for chunk in found}
-        return named
+                yield self.path(name, PARTS).read_bytes()
 
     @contextmanager
     def locked(self, how: int) -> Iterator[None]:

@@ -20,8 +20,8 @@ from typing import NamedTuple
 from django.db import DatabaseError
 
 from storage.archive import durable
-from storage.backups import files, manifests, snapshot
-from storage.backups.base import Copy, Needs
+from storage.backups import files, large, manifests, snapshot
+from storage.backups.base import Contents, Copy, Needs, nothing
 from storage.backups.chunks import BYTES, Chunks, Kept
 from storage.backups.files import (
     DATABASE,
@@ -32,7 +32,14 @@ from storage.backups.files import (
     BackupFiles,
     BackupRefused,
 )
-from storage.backups.inspection import CheckTime, DatabaseContent, NotIntact, examine
+from storage.backups.inspection import (
+    CheckTime,
+    DatabaseContent,
+    NotIntact,
+    connected,
+    examine,
+)
+from storage.backups.large import KeptTexts
 from storage.backups.manifests import (
     NO_PARTS,
     NOT_RECORDED,
@@ -42,6 +49,7 @@ from storage.backups.manifests import (
     Parts,
 )
 from storage.exceptions import StorageFull
+from storage.records.texts import TextObject
 from storage.sql_errors import translate
 from storage.sqlite import in_use
 
@@ -51,6 +59,9 @@ ALWAYS_KEPT = 2
 
 CHUNKS = "chunks"
 """The folder in the folder."""
+
+ATTEMPTS = 3
+"""Snapshots that are tried, if texts that one names are deleted before they could be copied."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -65,7 +76,11 @@ class Taken(NamedTuple):
     deleted: list[str]
     """The names of backups that had expired."""
     written: int
-    """Bytes of new chunks."""
+    """Bytes of new chunks, and of new copies of large texts."""
+    texts: int = 0
+    """Objects with large texts."""
+    missing: int = 0
+    """Of these, those that were not to be had."""
 
 
 class BackupFolder:
@@ -76,6 +91,8 @@ class BackupFolder:
         self._keep = keep
         self._files = BackupFiles(folder)
         self._chunks = Chunks(folder / CHUNKS)
+        self.texts = KeptTexts(folder / large.FOLDER)
+        """Copies of the objects with large texts, of all backups."""
 
     def take(
         self,
@@ -83,28 +100,30 @@ class BackupFolder:
         now: datetime,
         needs: Needs = NOT_RECORDED,
         segments: Segments = dict,
+        texts: Contents = nothing,
         *,
         keep_expired: bool = False,
         check_time: CheckTime = lambda: None,
     ) -> Taken:
         """Back up a database, which may be written to meanwhile, and then delete expired backups.
 
-        `needs` and `segments` are for the manifest. Raises StorageFull, BackupRefused or what
-        `check_time` raises, and then earlier backups are as they were.
+        `needs` and `segments` are for the manifest, `texts` has the large texts. Raises
+        StorageFull, StorageUnavailable, BackupRefused or what `check_time` raises, and then earlier
+        backups are as they were.
         """
         with translated("The backup cannot be written"):
             durable.make_folder(self.folder)
             with self._files.locked(fcntl.LOCK_EX):
                 self._remove_partials()
                 try:
-                    backup, written = self._take(database, now, needs, segments, check_time)
+                    taken = self._take(database, now, needs, segments, texts, check_time)
                 except BaseException:
                     with suppress(OSError):  # else the next run does it
                         self._remove_leftovers()
                     raise
                 deleted = [] if keep_expired else self.expired(now)
                 self._expire(deleted)
-                return Taken(backup, deleted, written)
+                return taken._replace(deleted=deleted)
 
     def names(self) -> list[str]:
         """The names of all backups, oldest first."""
@@ -162,7 +181,15 @@ class BackupFolder:
         with self._temporary(name) as database:
             self.write_database(backup, database, check_time)
             compare(database, backup, check_time)
+            self._verify_texts(database, backup, check_time)
         return backup
+
+    def _verify_texts(self, database: Path, backup: Backup, check_time: CheckTime) -> None:
+        copies = set(() if backup.format == WHOLE_FILES else self.parts(backup).large)
+        for kept in _named(database, "mode=ro&immutable=1"):
+            if kept.version in copies:  # else it was missing when the backup was made
+                check_time()
+                self.texts.read(kept)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -186,20 +213,34 @@ class BackupFolder:
         now: datetime,
         needs: Needs,
         segments: Segments,
+        texts: Contents,
         check_time: CheckTime,
-    ) -> tuple[Backup, int]:
+    ) -> Taken:
         name = files.new_name(now)
         if name in self.names():
             raise BackupRefused(f"There is a backup {name} already.")
         durable.write(self._files.path(name, INCOMPLETE), b"")
         in_use.hold(str(database))
-        before = segments()
-        with snapshot.pinned(database) as length:
-            after = segments()
-            chunks = self._keep_chunks(database, length, check_time)
-            content = _examined(database, check_time)
+        written = 0
+        for _ in range(ATTEMPTS):
+            # Most texts come first, as an object may be deleted when the moment is over.
+            new, _ = self.texts.keep(_named(database, "mode=ro"), texts, check_time)
+            before = segments()
+            with snapshot.pinned(database) as length:
+                after = segments()
+                chunks = self._keep_chunks(database, length, check_time)
+                content = _examined(database, check_time)
+                named = _named(database, "mode=ro&immutable=1")
+            late, missing = self.texts.keep(named, texts, check_time)
+            written += new + late + sum(chunk.written for chunk in chunks)
+            if not missing:
+                break
         # What was the same before and after the moment of the backup was so at that moment.
-        parts = Parts([chunk.name for chunk in chunks], dict(before.items() & after.items()))
+        parts = Parts(
+            [chunk.name for chunk in chunks],
+            dict(before.items() & after.items()),
+            [kept.version for kept in named if kept not in missing],
+        )
         document = manifests.dump_parts(parts)
         backup = Backup(
             name=name,
@@ -213,7 +254,7 @@ class BackupFolder:
         )
         durable.write(self._files.path(name, PARTS), document)
         durable.write(self._files.path(name, MANIFEST), manifests.dumps(backup))
-        return backup, sum(chunk.written for chunk in chunks)
+        return Taken(backup, [], written, len(named), len(missing))
 
     def _keep_chunks(self, database: Path, length: int, check_time: CheckTime) -> list[Kept]:
         chunks = []
@@ -251,6 +292,8 @@ class BackupFolder:
         """Delete all that does not belong to a complete backup, and what has its name last."""
         self._remove_partials()
         self._chunks.remove_others(self._files.named_chunks())
+        lists = self._files.lists_of_parts()
+        self.texts.remove_others(set().union(*map(large.versions_in, lists)))
         durable.remove(*self._files.leftovers())
 
     @contextmanager
@@ -294,6 +337,11 @@ def _examined(database: Path, check_time: CheckTime) -> DatabaseContent:
         raise BackupRefused(
             f"No backup was made: the database is damaged. SQLite says: {error}."
         ) from error
+
+
+def _named(database: Path, mode: str) -> list[TextObject]:
+    with connected(database, mode=mode) as connection:
+        return large.named_by(connection)
 
 
 def _read(path: Path) -> bytes:

@@ -58,6 +58,9 @@ class Parts(msgspec.Struct, frozen=True):
     """The names of the chunks that make the database file, in their order."""
     segments: Mapping[str, str]
     """Segments that were complete in the archive, with their generations."""
+    large: list[str] = []
+    """The versions of the objects with large texts of which there are copies. Their names are
+    short, so that nobody who puts a backup together by hand takes one for a chunk's."""
 
 
 NO_PARTS = Parts([], {})

@@ -39,4 +39,4 @@ def remove_leftovers(folder: Path) -> None:
 
 def _empty(folder: Path) -> None:
     for path in folder.iterdir():
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

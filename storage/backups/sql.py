@@ -14,7 +14,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from storage.archive import durable, generations, pseudonyms
 from storage.archive.archive import Archive, configured_archive, unchanging_archive
-from storage.backups import practice, replacing
+from storage.backups import large, practice, replacing
 from storage.backups.base import (
     BackupReport,
     Backups,
@@ -76,14 +76,17 @@ class SqlBackups(Backups):
         replacing.remove_leftovers(self._database)
         practice.remove_leftovers(self._practice)
         needs = Needs(pseudonyms.key_id(), _archive_place())
-        backup, report.deleted, report.written = self._folder.take(
+        taken = self._folder.take(
             self._database,
             now,
             needs,
             self._segments,
+            large.from_archive(lambda name: self._archive().files.read(name)),
             keep_expired=keep_expired,
             check_time=check_time,
         )
+        backup, report.deleted, report.written = taken.backup, taken.deleted, taken.written
+        report.large_texts, report.large_texts_missing = taken.texts, taken.missing
         report.needs = asdict(needs)
         report.name, report.bytes = backup.name, backup.bytes
         report.rows = backup.content.row_count
@@ -191,7 +194,9 @@ class SqlBackups(Backups):
                     # Other locks stay: one of them says which archive is the database's.
                     Lock.objects.using(alias).filter(name=stale_lock).delete()
                     storage = local_storage(alias, DummyCache("", {}), archive)
-                report.erased = before_live(RestoredDatabase(storage, alias, archive, segments))
+                texts = large.from_backup(self._folder.texts)
+                restored = RestoredDatabase(storage, alias, archive, segments, texts)
+                report.erased = before_live(restored)
 
             segments = self._folder.parts(backup).segments
             kept = replacing.replace(self._database, self._folder, backup, change, keep_old)
@@ -243,7 +248,7 @@ class SqlBackups(Backups):
                 self._folder.folder,
                 self._keep,
                 has_interactions=self._has_interactions,
-                archive=unchanging_archive,
+                archive=lambda: unchanging_archive(folder / large.FOLDER),
             )
             trial.restore(wanted, now, report, **options)
 

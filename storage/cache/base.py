@@ -101,6 +101,10 @@ class Cache(ABC):
         Raises CacheNotErased.
         """
 
+    def state(self) -> str:
+        """`memory` (of this process), `redis`, `away` (Redis does not answer) or `none`."""
+        return "none"
+
     @abstractmethod
     def get_string(self, key: str) -> str | None:
         """Returns the application's string under `key`, or None."""

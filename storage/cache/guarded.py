@@ -56,6 +56,11 @@ class Guard:
         self.back_since = 0.0
         """When the circuit last closed again (`time.monotonic`)."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the circuit is open: the server is only probed."""
+        return self._breaker.is_open
+
     def ask(self, ask: Callable[[], T], otherwise: T) -> T:
         """Returns what `ask` returns, or `otherwise` if the server or its data is of no use."""
         if self._breaker.is_open:
@@ -120,6 +125,11 @@ class Guards:
             key = next(key for key in _PROBES if not is_cluster or _part(key) == part)
             # A write, since a server that can only be read is of no use.
             self._guards.append(Guard(lambda key=key: cache.set(key, "", 1)))  # type: ignore[misc]
+
+    @property
+    def are_open(self) -> bool:
+        """Whether the server, or a part of the cluster, is not asked at present."""
+        return any(guard.is_open for guard in self._guards)
 
     def of(self, key: str) -> Guard:
         """The guard of one key."""

@@ -28,6 +28,7 @@ from django.core.cache.backends.base import BaseCache
 from storage import expiry
 from storage.cache import keys, metrics
 from storage.cache.base import Cache, Find, Read, ReadStored, Writing
+from storage.cache.leases import VALUE_MAX_BYTES
 from storage.cache.metrics import Counts
 from storage.exceptions import NoSharedCache, StorageError
 from storage.models import ChatInteraction
@@ -118,6 +119,9 @@ class InMemoryCache(Cache):
         value: str | None = self._values.get(keys.string_key(key))
         return value
 
+    def state(self) -> str:
+        return "memory"
+
     def set_string(self, key: str, value: str, ttl: int) -> None:
         self._knows_erasures()  # or an earlier erasure, noticed later, would delete this string
         self._values.set(keys.string_key(key), value, ttl)
@@ -185,6 +189,8 @@ class InMemoryCache(Cache):
         return self._changes.last_version()
 
     def _keep(self, key: str, entry: Entry, clears: int) -> None:
+        if entry[1].least_bytes > VALUE_MAX_BYTES:
+            return
         with self._lock:
             if clears == self.clears:  # otherwise its user may have been erased
                 self._values.set(key, entry, self._ttl)

@@ -72,5 +72,7 @@ def _key(user_id: str, content: str) -> str:
     return f"chat:{user_id}:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
-def _digest(content: str) -> str:
+def _digest(content: str | bytes) -> str:
+    if isinstance(content, bytes):  # it stands in for a large text (`storage.large.rows`)
+        return content.hex()
     return hashlib.sha256(content.encode()).hexdigest()

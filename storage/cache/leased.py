@@ -47,6 +47,9 @@ class LeasedCache(Cache):
         """The circuit breakers of the server. Whoever else asks it shares them."""
         return self._strings.guards
 
+    def state(self) -> str:
+        return "away" if self.guards.are_open else "redis"
+
     def get_stored(self, interaction_id: str, read: ReadStored) -> Stored | None:
         return self.through.get(_ById(self, interaction_id, read))
 
@@ -141,8 +144,24 @@ class _Writing(Writing):
             self._cells.end(self._key, self._token or b"", None, 0, self._marked)
         else:
             seconds = self._cache.seconds_for(self.committed.created_at)
-            value = to_json(self.committed)
+            value = _value_of(self.committed)
             self._cells.end(self._key, self._token, value, seconds, self._marked)
+
+
+def _value_of(committed: ChatInteraction) -> bytes | None:
+    """As `_value`, without a copy of what was committed."""
+    if len(committed.message) + len(committed.response) > VALUE_MAX_BYTES:
+        return None
+    json = to_json(committed)
+    return json if len(json) <= VALUE_MAX_BYTES else None
+
+
+def _value(found: Stored) -> bytes | None:
+    """What is cached of an interaction; None if that is too large."""
+    if found.least_bytes > VALUE_MAX_BYTES:
+        return None
+    json = found.json
+    return json if len(json) <= VALUE_MAX_BYTES else None
 
 
 class _ById(Reading[Stored]):
@@ -168,8 +187,8 @@ class _ById(Reading[Stored]):
     def from_database(self) -> Stored | None:
         return self._read(self._interaction_id)
 
-    def to_cache(self, found: Stored) -> tuple[bytes, float]:
-        return found.json, self._cache.seconds_for(found.created_at)
+    def to_cache(self, found: Stored) -> tuple[bytes | None, float]:
+        return _value(found), self._cache.seconds_for(found.created_at)
 
 
 class _Answer(Reading[Stored]):
@@ -204,5 +223,5 @@ class _Answer(Reading[Stored]):
         found = self._cache.get(interaction_id, self._read)
         return None if found is None else found.interaction
 
-    def to_cache(self, found: Stored) -> tuple[bytes, float]:
+    def to_cache(self, found: Stored) -> tuple[bytes | None, float]:
         return orjson.dumps(found.interaction_id), self._cache.seconds_for(found.created_at)

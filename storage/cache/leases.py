@@ -33,8 +33,9 @@ Cell = bytes | None
 
 BUSY = b"X"
 
-VALUE_MAX_BYTES = 2_500_000
-"""More than the longest JSON of an interaction: 390,000 bytes of text, each escaped as six."""
+VALUE_MAX_BYTES = 262_144
+"""The largest value that is cached. A larger interaction is read from the database each time, so
+that a few of them do not push out thousands of others."""
 
 _MARK_MAX_BYTES = 64
 """Tag and token are shorter. A longer cell without the tag V was not written by this code."""

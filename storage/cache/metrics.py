@@ -1,8 +1,11 @@
 """The metrics of the cache, for Prometheus. `chat.metrics.views` serves them."""
 
+import functools
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge
+
+from storage.telemetry.counters import Deferred
 
 READS = Counter(
     "chat_cache_reads",
@@ -37,20 +40,22 @@ MISSED_INVALIDATIONS = Counter(
 class Counts:
     """The counters of one kind of read. Looked up once, because that costs more than counting."""
 
-    hit: Counter
-    miss: Counter
-    waited: Counter
-    busy: Counter
-    filled: Counter
-    refused: Counter
-    unfit: Counter
-    outdated: Counter
+    hit: Deferred
+    miss: Deferred
+    waited: Deferred
+    busy: Deferred
+    filled: Deferred
+    refused: Deferred
+    unfit: Deferred
+    outdated: Deferred
 
 
+@functools.cache
 def counts_of(kind: str) -> Counts:
     """Returns the counters of a kind of read: `interaction` or `answer`."""
-    return Counts(
+    children = (
         *(READS.labels(kind, result) for result in ("hit", "miss", "waited", "busy")),
         *(FILLS.labels(kind, result) for result in ("done", "refused")),
         *(DROPPED.labels(kind, reason) for reason in ("unfit", "outdated")),
     )
+    return Counts(*map(Deferred, children))

@@ -52,8 +52,8 @@ class Reading(ABC, Generic[T]):
         """Read the database, all commits included."""
 
     @abstractmethod
-    def to_cache(self, found: T) -> tuple[bytes, float]:
-        """Returns the value to cache, and for how many seconds."""
+    def to_cache(self, found: T) -> tuple[bytes | None, float]:
+        """Returns the value to cache, None for one that is too large, and for how many seconds."""
 
 
 class ReadThrough:
@@ -121,7 +121,7 @@ class ReadThrough:
             raise
         value, seconds = (None, 0.0) if found is None else reading.to_cache(found)
         filled = self._cells.fill(reading.key, token, value, seconds)
-        if found is not None:
+        if value is not None:
             (reading.counts.filled if filled else reading.counts.refused).inc()
         return found
 

@@ -12,6 +12,7 @@ from pynamodb.connection.base import Connection
 from pynamodb.models import Model
 
 from storage.cache.breaker import CircuitBreaker
+from storage.dynamodb import metrics
 from storage.dynamodb.items import Item
 from storage.dynamodb.mirror import CONNECT_SECONDS, READ_SECONDS, RETRIES
 from storage.exceptions import StorageUnavailable
@@ -42,6 +43,11 @@ TRANSIENT = frozenset(
     }
 )
 """Codes of errors that pass without intervention."""
+
+THROTTLING = frozenset(
+    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"}
+)
+"""Of these, codes of requests that were too many for the table or the account."""
 
 
 class ConditionFailed(Exception):
@@ -95,10 +101,17 @@ class Client:
         self._connection: Connection = model._get_connection().connection
         self._turns = threading.BoundedSemaphore(concurrency)
         self._stalled = False
+        self._under_way: list[None] = []
+        """One for each call: appending to a list needs no lock."""
         self._breaker = CircuitBreaker(longest=LONGEST_CALL)
         self._guarded: Any = None
         self._streams: Any = None
         self._making_streams = threading.Lock()
+
+    @property
+    def under_way(self) -> int:
+        """How many calls DynamoDB has not yet answered."""
+        return len(self._under_way)
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call an operation on items of this table."""
@@ -110,11 +123,16 @@ class Client:
             # Until one of the calls ends, others do not wait: that would use up all threads.
             self._stalled = True
             raise StorageUnavailable("Too many calls are waiting for DynamoDB.")
+        self._under_way.append(None)
         try:
             if not self._breaker.admits():
+                metrics.NOT_ASKED.inc()
                 raise StorageUnavailable("DynamoDB did not answer. It will be tried again soon.")
-            return self._asked(operation, lambda: self._dispatch(operation, parameters))
+            answer = self._asked(operation, lambda: self._dispatch(operation, parameters))
+            metrics.count_answer(operation, answer)
+            return answer
         finally:
+            self._under_way.pop()
             self._stalled = False
             self._turns.release()
 
@@ -166,12 +184,14 @@ class Client:
             events = client.meta.events
             events.register("needs-retry.dynamodb", _half_answered, unique_id="half-answered")
             events.register("needs-retry.dynamodb", _in_conflict, unique_id="in-conflict")
+            events.register("needs-retry.dynamodb", _count_throttle, unique_id="count-throttle")
             self._guarded = client
 
     def _asked(self, operation: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             answer = ask()
         except ClientError as error:
+            metrics.count_attempts(operation, _response(error))
             self._answered(_status(error) < 500)
             if _code(error) == "ResourceNotFoundException":
                 raise TableMissing(self.table) from error
@@ -218,6 +238,13 @@ def _in_conflict(response: Any, attempts: int, **_: Any) -> float | None:
         return None
     code = response[1].get("Error", {}).get("Code")
     return 0.05 * attempts if code == "TransactionConflictException" else None
+
+
+def _count_throttle(response: Any, operation: Any, **_: Any) -> None:
+    """A botocore handler: counts attempts that were throttled. It decides nothing."""
+    code = "" if response is None else response[1].get("Error", {}).get("Code")
+    if code in THROTTLING:
+        metrics.THROTTLED.labels(operation.name).inc()
 
 
 def is_transient(error: ClientError) -> bool:

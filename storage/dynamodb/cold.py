@@ -7,14 +7,18 @@ from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from storage.batched import batched
+from storage.database import Named
 from storage.dynamodb import batches, expressions, items
 from storage.dynamodb.client import Client, ConditionFailed
 from storage.dynamodb.expressions import condition, names
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import AT_ONCE, Rounds
+from storage.large.rows import Kept, LargeRows, same_record
 from storage.models import ChatInteraction
+from storage.records.json import to_record
 from storage.records.stubs import Segments, Stub, segment_of
+from storage.records.texts import TextObject
 
 
 def stubs(client: Client, interaction_ids: Sequence[str]) -> dict[str, Stub]:
@@ -28,7 +32,7 @@ def stubs(client: Client, interaction_ids: Sequence[str]) -> dict[str, Stub]:
 
 
 def look_at(client: Client, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
-    """See `Database.look_at`."""
+    """See `Database.look_at`. The interactions may have stand-ins."""
     found: dict[str, ChatInteraction | Stub] = {}
     for interaction_id, item in batches.read(client, interaction_ids, Pauses()).items():
         if stub := items.to_stub(item):
@@ -39,49 +43,82 @@ def look_at(client: Client, interaction_ids: Sequence[str]) -> dict[str, ChatInt
 
 
 def all_stubs(client: Client) -> Iterator[Stub]:
-    """Yields all stubs. They are in no index, so this reads the whole table, 1 MB per request."""
-    columns = "#interaction_id, #created_at, #archived_in"
+    """All stubs. They are in no index, so this reads the whole table, 1 MB per request."""
+    found = _scan(client, "#archived_in", "#interaction_id, #created_at, #archived_in")
+    return (stub for item in found if (stub := items.to_stub(item)))
+
+
+def all_text_objects(client: Client) -> Iterator[Named]:
+    """See `Database.all_text_objects`. Reads the whole table, too."""
+    found = _scan(client, "#text_object", "#interaction_id, #user_id, #text_object")
+    for item in found:
+        for user_id, row_id, reference in items.large_texts_of(item):
+            yield user_id, row_id, TextObject.loads(reference)
+
+
+def _scan(client: Client, having: str, columns: str) -> Iterator[Item]:
+    """These columns of all items that have an attribute."""
     parameters: dict[str, Any] = {
-        "FilterExpression": "attribute_exists(#archived_in)",
+        "FilterExpression": f"attribute_exists({having})",
         "ProjectionExpression": columns,
         "ExpressionAttributeNames": names(columns),
         "ConsistentRead": True,
     }
     while True:
         answer = client.call("Scan", **parameters)
-        yield from (stub for item in answer["Items"] if (stub := items.to_stub(item)))
+        yield from answer["Items"]
         if "LastEvaluatedKey" not in answer:
             return
         parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
-def move(rounds: Rounds, interactions: Sequence[ChatInteraction], segments: Segments) -> int:
+def move(
+    rounds: Rounds, large: LargeRows, interactions: Sequence[ChatInteraction], segments: Segments
+) -> int:
     """See `Database.move_to_cold`."""
+    gone: list[Kept] = []
 
     def move_one(interaction: ChatInteraction, stored: Item | None) -> bool:
         if stored is None or "archived_in" in stored:
             return False
-        if items.to_record(stored) != items.to_record(items.to_item(interaction, "")):
+        if not same_record(items.to_record(stored), to_record(interaction)):
             return False
         segment = segment_of(segments, interaction.interaction_id)
         stub = items.to_stub_item(interaction, segment, items.new_version())
         only_if = condition(expressions.SAME_VERSION, expected=items.version_of(stored))
-        return _put(rounds.client, stub, only_if)
+        is_moved = _put(rounds.client, stub, only_if)
+        gone.extend(items.large_texts_of(stored) if is_moved else [])
+        return is_moved
 
-    return rounds.compared(move_one, interactions)
+    try:
+        return rounds.compared(move_one, interactions)
+    finally:
+        large.remove(gone)
 
 
 def bring_back(
-    rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str, shards: int
+    rounds: Rounds,
+    large: LargeRows,
+    interactions: Sequence[ChatInteraction],
+    segment: str,
+    shards: int,
 ) -> int:
     """See `Database.return_from_cold`. They go to `shards`, as new ones do."""
     only_if = condition(expressions.STUB_OF, segment=segment)
+    refused: list[ChatInteraction] = []
 
     def bring_one_back(interaction: ChatInteraction) -> bool:
         item = items.to_item(interaction, items.new_version(), shards)
-        return _put(rounds.client, item, only_if)
+        is_back = _put(rounds.client, item, only_if)
+        refused.extend([] if is_back else [interaction])
+        return is_back
 
-    return sum(rounds.sum(bring_one_back, part) for part in batched(interactions, AT_ONCE))
+    total = 0
+    for part in batched(interactions, AT_ONCE):
+        total += rounds.sum(bring_one_back, large.packed_all(part))
+        large.discard(refused)
+        refused.clear()
+    return total
 
 
 def adopt(

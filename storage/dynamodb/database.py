@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from storage.database import Before, BeforeCommit, Database, Read, apply_changes
+from storage.database import Before, BeforeCommit, Database, Named, Read, apply_changes
 from storage.dynamodb import (
     advice,
     answers,
@@ -26,6 +26,7 @@ from storage.dynamodb import (
     locks,
     saves,
     shards,
+    table,
     usage_recount,
     writes,
 )
@@ -36,15 +37,18 @@ from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import Rounds
 from storage.dynamodb.usage import UsageFollower
 from storage.exceptions import StorageError
+from storage.large.rows import Kept, LargeRows, interaction_of, reference_of, wants_object
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.cursors import Position
-from storage.records.json import Record, format_time, from_record
+from storage.records.json import Record, format_time
 from storage.records.outcomes import Outcome
-from storage.records.pages import Slice
+from storage.records.pages import Slice, TextsOf, every
 from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub
+from storage.records.texts import OBJECT, TextObject
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +57,12 @@ class DynamoDBDatabase(Database):
     """Keeps interactions in the table of `client`, with at most `threads` calls at a time."""
 
     kind = "CloudStorage"
+    backend = "dynamodb"
     index_lag_seconds = 1.0
 
-    def __init__(self, client: Client, threads: int) -> None:
+    def __init__(self, client: Client, threads: int, objects: LargeTexts) -> None:
         self.client = client
+        self.large = LargeRows(objects)
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dynamodb")
         # Two of the calls stay for others, whatever comes in batches or goes to many shards.
@@ -66,24 +72,43 @@ class DynamoDBDatabase(Database):
         self._usage = UsageFollower(client)
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
-        item = self._hot_item(interaction_id)
-        return None if item is None else items.to_interaction(item)
+        return self.large.whole(self._now(interaction_id), self._now)
 
     def save(self, interaction: ChatInteraction) -> None:
-        saves.upsert(self.client, interaction, self.shards.to_write())
+        packed = self.large.packed(interaction)
+        with self.large.committing(packed):
+            replaced = saves.upsert(self.client, packed, self.shards.to_write())
+        interaction.created_at = packed.created_at
+        self.large.remove(replaced)
 
     def create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        item = items.to_item(interaction, items.new_version(), self.shards.to_write())
-        if idempotency is not None:
-            return self._create_once(interaction, item, idempotency)
-        found, created = saves.put_or_find(self.client, item)
-        return interaction if created else writes.same(interaction, found), created
+        packed = self.large.packed(interaction)
+        with self.large.committing(packed):
+            stored, created = self._create(packed, idempotency)
+        if created:
+            return (interaction if stored is packed else self._whole(stored)), True
+        if packed is not interaction:
+            self.large.discard([packed])
+        return self._whole(stored), False
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
-        into = self.shards.to_write()
-        return saves.create_many(self.client, interactions, into, self._batches)
+        known = self._known_of_large(interactions)
+        new = [each for each in interactions if each.interaction_id not in known]
+        packed = self.large.packed_all(new)
+        with self.large.committing(*packed):
+            into = self.shards.to_write()
+            outcomes = saves.create_many(self.client, packed, into, self._batches)
+        created = zip(packed, outcomes, strict=True)
+        self.large.discard(row for row, outcome in created if outcome is not Outcome.CREATED)
+        if not known:
+            return outcomes
+        following = iter(outcomes)
+        return [
+            writes.outcome(each, known, set()) if each.interaction_id in known else next(following)
+            for each in interactions
+        ]
 
     def update(
         self,
@@ -97,12 +122,11 @@ class DynamoDBDatabase(Database):
             item = self._hot_item(interaction_id)
             if item is None:
                 return None
-            interaction = items.to_interaction(item)
-            if user_id not in (None, interaction.user_id):
+            interaction = self._whole(items.to_interaction(item))
+            if interaction is None or user_id not in (None, interaction.user_id):
                 return None
             apply_changes(interaction, changes)
-            before_commit(interaction)
-            if self._complete(interaction, expected=items.version_of(item)):
+            if self._complete(interaction, item, before_commit):
                 return interaction
             if not pauses.wait():
                 raise writes.contended()
@@ -116,6 +140,7 @@ class DynamoDBDatabase(Database):
             if user_id not in (None, item["user_id"]["S"]):
                 return False
             if self._remove(interaction_id, items.version_of(item)):
+                self.large.remove(items.large_texts_of(item))
                 return True
             if not pauses.wait():
                 raise writes.contended()
@@ -133,17 +158,25 @@ class DynamoDBDatabase(Database):
             found += self._records_of(page, wanted.user_id, pauses)
             kept, more = wanted.cut(found)
             if more or not page:
-                return kept, more
+                break
             if len(found) == wanted.limit:
                 # Whether the next one is still there is found out by whoever asks for it.
-                return kept, next(entries, None) is not None
+                more = next(entries, None) is not None
+                break
+        whole = self.large.whole_records(kept, self._now, wanted.texts_of)
+        # Else all were deleted meanwhile.
+        return (whole, more) if whole or not more else self.newest(wanted)
+
+    def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
+        return [interaction_of(record) for record in self.newest(wanted)[0]]
 
     def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
         pauses = Pauses()
         entries = lists.newer(self.client, user_id, after, pauses)
         while page := list(islice(entries, lists.NEWER_AT_ONCE)):
-            if found := self._records_of(page, user_id, pauses):
-                return from_record(found[0])
+            for record in self._records_of(page, user_id, pauses):
+                if whole := self._whole(interaction_of(record)):
+                    return whole
         return None
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
@@ -153,8 +186,17 @@ class DynamoDBDatabase(Database):
                 return found
         return None
 
-    def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
-        return self._everyones().oldest_interactions(until, limit, after)
+    def oldest(
+        self,
+        until: datetime,
+        limit: int,
+        after: Position | None,
+        texts_of: TextsOf = every,
+    ) -> list[ChatInteraction]:
+        while found := self._everyones().oldest_interactions(until, limit, after):
+            if whole := self.large.first_whole(found, self._now, texts_of):
+                return whole  # else all were deleted meanwhile
+        return []
 
     def count_oldest(self, until: datetime, at_most: int) -> int:
         return self._everyones().count_oldest(until, at_most)
@@ -163,21 +205,36 @@ class DynamoDBDatabase(Database):
         only_if = condition(
             expressions.CREATED_UNTIL, until=format_time(until) + expressions.AFTER_TIME
         )
-        return self._rounds.delete(interactions, only_if)
+        return self._delete_all(interactions, only_if)
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
-        return self._rounds.delete(interactions, condition(expressions.OF_USER, user_id=user_id))
+        return self._delete_all(interactions, condition(expressions.OF_USER, user_id=user_id))
+
+    def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
+        found = batches.read(self.client, interaction_ids, Pauses())
+        kept = (kept for item in found.values() for kept in items.large_texts_of(item))
+        return {row_id: TextObject.loads(reference) for _, row_id, reference in kept}
+
+    def all_text_objects(self) -> Iterator[Named]:
+        return cold.all_text_objects(self.client)
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
-        item = self._item(interaction_id)
-        if item is None:
-            return None
-        if stub := items.to_stub(item):
-            return stub
-        return None if items.has_expired(item) else items.to_interaction(item)
+        while True:
+            item = self._item(interaction_id)
+            if item is None:
+                return None
+            if stub := items.to_stub(item):
+                return stub
+            if items.has_expired(item):
+                return None
+            if whole := self._whole(items.to_interaction(item)):
+                return whole  # else it has just been deleted or archived: look again
 
-    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
-        return cold.look_at(self.client, interaction_ids)
+    def look_at(
+        self, interaction_ids: Sequence[str], texts_of: TextsOf = every
+    ) -> dict[str, ChatInteraction | Stub]:
+        found = cold.look_at(self.client, interaction_ids)
+        return self.large.look_again(found, self.look, texts_of)
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         return cold.stubs(self.client, interaction_ids)
@@ -186,10 +243,11 @@ class DynamoDBDatabase(Database):
         return cold.all_stubs(self.client)
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
-        return cold.move(self._rounds, interactions, segment)
+        return cold.move(self._rounds, self.large, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        return cold.bring_back(self._rounds, interactions, segment, self.shards.to_write())
+        shards = self.shards.to_write()
+        return cold.bring_back(self._rounds, self.large, interactions, segment, shards)
 
     def adopt(
         self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
@@ -266,6 +324,12 @@ class DynamoDBDatabase(Database):
             logger.warning("Starting, although %s", error)
         return None
 
+    def index_problem(self) -> str | None:
+        return table.index_problem(self.client)
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        return {"calls": (self.client.under_way, self.threads)}
+
     def describe(self) -> dict[str, str | int]:
         return {"table": self.client.table}  # `dynamodb_table describe` shows more
 
@@ -282,6 +346,45 @@ class DynamoDBDatabase(Database):
         """The item, read consistently, unless it has expired or is a stub."""
         item = self._item(interaction_id)
         return None if item is None or items.has_expired(item) or items.to_stub(item) else item
+
+    def _now(self, interaction_id: str) -> ChatInteraction | None:
+        """The hot interaction, which may have stand-ins."""
+        item = self._hot_item(interaction_id)
+        return None if item is None else items.to_interaction(item)
+
+    def _whole(self, found: ChatInteraction | None) -> ChatInteraction | None:
+        return self.large.whole(found, self._now)
+
+    def _known_of_large(self, interactions: Sequence[ChatInteraction]) -> dict[str, Item]:
+        """What is stored under the ids of interactions that would want objects, by id."""
+        ids = [each.interaction_id for each in interactions if wants_object(each)]
+        if not ids:
+            return {}
+        found = batches.read(self.client, ids, Pauses())
+        return {each: item for each, item in found.items() if not items.has_expired(item)}
+
+    def _delete_all(self, interactions: Sequence[ChatInteraction], only_if: dict[str, Any]) -> int:
+        """Delete the interactions for which the condition holds; returns their number."""
+        gone: list[Kept] = []
+        large = [each.interaction_id for each in interactions if wants_object(each)]
+        others = {each.interaction_id for each in interactions}.difference(large)
+        small = [each.interaction_id for each in interactions if each.interaction_id in others]
+        count = self._rounds.delete_ids(small, only_if) if small else 0
+        try:
+            return count + self._rounds.delete_ids(
+                large, only_if, lambda item: gone.extend(items.large_texts_of(item))
+            )
+        finally:
+            self.large.remove(gone)
+
+    def _create(
+        self, packed: ChatInteraction, idempotency: Idempotency | None
+    ) -> tuple[ChatInteraction | None, bool]:
+        item = items.to_item(packed, items.new_version(), self.shards.to_write())
+        if idempotency is not None:
+            return self._create_once(packed, item, idempotency)
+        found, created = saves.put_or_find(self.client, item)
+        return packed if created else writes.same(packed, found), created
 
     def _create_once(
         self, interaction: ChatInteraction, item: Item, idempotency: Idempotency
@@ -311,14 +414,28 @@ class DynamoDBDatabase(Database):
             if not pauses.wait():
                 raise writes.contended()
 
-    def _complete(self, interaction: ChatInteraction, *, expected: str) -> bool:
-        """Make the changes if the item has the expected version. Returns whether it had."""
-        completion = items.to_completion(interaction, items.new_version())
+    def _complete(
+        self, interaction: ChatInteraction, before: Item, before_commit: BeforeCommit
+    ) -> bool:
+        """Make the changes if the item is as it was before. Returns whether it was."""
+        seen = items.to_interaction(before) if OBJECT in before else interaction
+        packed = self.large.packed(interaction, seen)
+        is_other = reference_of(packed) != reference_of(seen)
+        with self.large.committing(*[packed] if is_other else []):
+            before_commit(interaction)
+            is_done = self._write_completion(packed, items.version_of(before))
+        if is_other:
+            self.large.discard([seen if is_done else packed])
+        return is_done
+
+    def _write_completion(self, packed: ChatInteraction, expected: str) -> bool:
+        """Write the changes if the item has the expected version. Returns whether it had."""
+        completion = items.to_completion(packed, items.new_version())
         only_if = condition(expressions.SAME_VERSION, expected=expected)
         try:
             self.client.call(
                 "UpdateItem",
-                Key=key_of(interaction.interaction_id),
+                Key=key_of(packed.interaction_id),
                 **expressions.update(completion, only_if),
             )
         except ConditionFailed as failure:

@@ -15,11 +15,22 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from storage import expiry
 from storage.dynamodb.texts import PACKED, PLAIN, pack_texts, unpack_texts
+from storage.large.rows import (
+    Kept,
+    decode,
+    encoded,
+    interaction_of,
+    reference_of,
+    whole_message,
+)
 from storage.models import ChatInteraction
-from storage.records.json import Record, format_time, from_record
+from storage.records.json import Record, format_time
 from storage.records.stubs import Stub
+from storage.records.texts import OBJECT
 
 Item = dict[str, dict[str, Any]]
 """Maps attribute names to values with their type: S is a string, N a number, B a binary."""
@@ -32,7 +43,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-gsi-
 """
 
 ANSWER_ATTRIBUTES = ("question", "answer")
-"""Attributes that only an interaction with a response has."""
+"""Attributes that only an interaction with a response has, unless ANSWER_LOOKUP is false."""
 
 OLD_NAMES = (
     "model_used",
@@ -45,10 +56,10 @@ OLD_NAMES = (
 )
 """Attributes of interactions that were written before names were short. Stubs have `created_at`."""
 
-MAY_BE_ABSENT = (PACKED, *PLAIN, *ANSWER_ATTRIBUTES, *OLD_NAMES)
+MAY_BE_ABSENT = (PACKED, *PLAIN, *ANSWER_ATTRIBUTES, OBJECT, *OLD_NAMES)
 """What an interaction does not have in each form, and so must be removed when it is rewritten."""
 
-_COMPLETED = (PACKED, *PLAIN, "m", "i", "o", "u", "v", *ANSWER_ATTRIBUTES)
+_COMPLETED = (PACKED, *PLAIN, "m", "i", "o", "u", "v", *ANSWER_ATTRIBUTES, OBJECT)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -66,7 +77,7 @@ def to_item(interaction: ChatInteraction, version: str, shards: int = FIRST_SHAR
     item = {
         "interaction_id": {"S": interaction.interaction_id},
         "user_id": {"S": interaction.user_id},
-        **pack_texts(interaction.message, interaction.response),
+        **pack_texts(encoded(interaction.message), encoded(interaction.response)),
         "m": {"S": interaction.model_used},
         "i": {"N": str(interaction.input_tokens)},
         "o": {"N": str(interaction.output_tokens)},
@@ -77,21 +88,23 @@ def to_item(interaction: ChatInteraction, version: str, shards: int = FIRST_SHAR
         "v": {"S": version},
         "s": {"S": version},
     }
-    if interaction.response:
+    if interaction.response and settings.ANSWER_LOOKUP:
         item |= _answer(interaction, created_at)
+    if reference_of(interaction) is not None:
+        item[OBJECT] = {"S": interaction.__dict__[OBJECT]}
     return item
 
 
 def to_interaction(item: Item) -> ChatInteraction:
     """Returns the interaction in an item."""
-    return from_record(to_record(item))
+    return interaction_of(to_record(item))
 
 
 def to_record(item: Item) -> Record:
-    """Returns the record in an item of either form. Raises DamagedItem."""
+    """Returns the record in an item of either form. It may have stand-ins. Raises DamagedItem."""
     message, response = unpack_texts(item)
     model, inputs, outputs = ("m", "i", "o") if "m" in item else OLD_NAMES[:3]
-    return {
+    record = {
         "interaction_id": item["interaction_id"]["S"],
         "user_id": item["user_id"]["S"],
         "message": message,
@@ -102,6 +115,17 @@ def to_record(item: Item) -> Record:
         "created_at": created_at(item),
         "updated_at": _updated_at(item),
     }
+    if OBJECT in item:
+        record[OBJECT] = item[OBJECT]["S"]
+        decode(record)
+    return record
+
+
+def large_texts_of(item: Item | None) -> list[Kept]:
+    """The object with the texts of an item, if there is one."""
+    if item is None or OBJECT not in item:
+        return []
+    return [(item["user_id"]["S"], item["interaction_id"]["S"], item[OBJECT]["S"])]
 
 
 def to_completion(interaction: ChatInteraction, version: str) -> Item:
@@ -212,7 +236,7 @@ def shard(interaction_id: str, shards: int) -> str:
 def _answer(interaction: ChatInteraction, created_at: str) -> Item:
     model = model_hash(interaction.model_used)
     return {
-        "question": {"S": question(interaction.user_id, interaction.message)},
+        "question": {"S": question(interaction.user_id, whole_message(interaction))},
         "answer": {"S": _sort_key(f"{model}#{created_at}", interaction.interaction_id)},
     }
 

@@ -90,6 +90,8 @@ class InteractionItem(Model):
     answers has only answers."""
     answer = UnicodeAttribute(null=True)
     """A hash of the model, and the position: sorts by model, then by time."""
+    text_object = UnicodeAttribute(null=True)
+    """Names the object that has large texts, and says which of both: stand-ins are in the item."""
     archived_in = UnicodeAttribute(null=True)
     """The segment of the archive that has the interaction. Only a stub has this attribute, and no
     others than `interaction_id`, `created_at`, `expires_at`, `version` and, since 0.3,

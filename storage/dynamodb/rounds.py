@@ -35,17 +35,23 @@ class Rounds:
             total += self.sum(do, part, map(stored.get, ids))
         return total
 
-    def delete(self, interactions: Sequence[ChatInteraction], only_if: dict[str, Any]) -> int:
-        """Delete the interactions for which the condition holds; returns their number."""
-        ids = [interaction.interaction_id for interaction in interactions]
-        return self.delete_ids(ids, only_if)
+    def delete_ids(
+        self,
+        interaction_ids: Sequence[str],
+        only_if: dict[str, Any],
+        deleted: Callable[[Item], None] | None = None,
+    ) -> int:
+        """Delete the items of these ids for which the condition holds; returns their number.
 
-    def delete_ids(self, interaction_ids: Sequence[str], only_if: dict[str, Any]) -> int:
-        """Delete the items of these ids for which the condition holds; returns their number."""
+        `deleted` is called with each item that is gone.
+        """
+        asked = only_if if deleted is None else only_if | {"ReturnValues": "ALL_OLD"}
 
         def delete(interaction_id: str) -> bool:
             try:
-                self.client.call("DeleteItem", Key=key_of(interaction_id), **only_if)
+                answer = self.client.call("DeleteItem", Key=key_of(interaction_id), **asked)
+                if deleted is not None and "Attributes" in answer:
+                    deleted(answer["Attributes"])
             except ConditionFailed as failure:
                 # An earlier attempt, whose answer was lost, may have deleted it.
                 return failure.repeated and failure.item is None

@@ -15,13 +15,19 @@ from storage.exceptions import (
     InteractionConflict,
     StorageUnavailable,
 )
+from storage.large.rows import Kept
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub
 
 
-def upsert(client: Client, interaction: ChatInteraction, shards: int, attempts: int = 3) -> None:
-    """See `Database.save`. A new one goes to one of `shards`."""
+def upsert(
+    client: Client, interaction: ChatInteraction, shards: int, attempts: int = 3
+) -> list[Kept]:
+    """See `Database.save`. A new one goes to one of `shards`.
+
+    Returns the object of what was replaced, if it had one.
+    """
     item = items.to_item(interaction, items.new_version(), shards)
     changes = {name: value for name, value in item.items() if name != "interaction_id"}
     only_if = condition(expressions.REPLACEABLE, user_id=interaction.user_id)
@@ -34,9 +40,10 @@ def upsert(client: Client, interaction: ChatInteraction, shards: int, attempts: 
             ReturnValues="ALL_OLD",
             **expressions.update(changes, only_if),
         )
-        replaced = answer.get("Attributes")
+        replaced = before = answer.get("Attributes")
     except ConditionFailed as failure:
         replaced = failure.item if writes.is_own(failure.item, item) else None
+        before = None  # unknown, if it is our own
         if replaced is None and writes.is_older_self(failure.item, item) and attempts > 1:
             interaction.created_at = datetime.fromisoformat(items.created_at(failure.item))
             return upsert(client, interaction, shards, attempts - 1)
@@ -45,6 +52,7 @@ def upsert(client: Client, interaction: ChatInteraction, shards: int, attempts: 
                 raise writes.contended() from failure
             return upsert(client, interaction, shards, attempts - 1)
     interaction.created_at = datetime.fromisoformat(items.created_at(replaced or item))
+    return items.large_texts_of(before)
 
 
 def _replaced_expired(client: Client, item: Item, failure: ConditionFailed) -> bool:

@@ -318,6 +318,16 @@ def _index_problem(table: Description, expected: dict[str, Any]) -> str | None:
     return None
 
 
+def index_problem(client: Client) -> str | None:
+    """What is wrong with the first index that is not as it must be, or None.
+
+    Raises StorageUnavailable.
+    """
+    found = _describe(client)
+    problems = (_index_problem(found, wanted) for wanted in definition()["GlobalSecondaryIndexes"])
+    return next(filter(None, problems), None)
+
+
 def _find_index(table: Description, name: str) -> Description | None:
     indexes = table.get("GlobalSecondaryIndexes", [])
     return next((index for index in indexes if index.get("IndexName") == name), None)

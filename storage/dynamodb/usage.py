@@ -20,7 +20,9 @@ from storage.dynamodb.stream import Record, Shard, Stream
 from storage.dynamodb.usage_rows import ALIAS, Positions
 from storage.exceptions import StorageError
 from storage.models import StreamPosition
+from storage.models.usage import ROLL_UPS_OF_USERS
 from storage.sql_errors import translated
+from storage.vendors import lock_until_commit
 
 logger = logging.getLogger(__name__)
 
@@ -218,6 +220,7 @@ class UsageFollower:
         noted, until = position.counted_until, max(until, position.counted_until)
         if records or is_closed or until - noted >= NOTED_EVERY:
             with translated, transaction.atomic(ALIAS):
+                lock_until_commit(ROLL_UPS_OF_USERS, ALIAS)
                 if not usage_rows.move(position, sequence, until, is_closed=is_closed):
                     return False
                 usage_rows.count(records)

@@ -81,7 +81,7 @@ def lose() -> None:
     with transaction.atomic(ALIAS):
         StreamPosition.objects.using(ALIAS).all().delete()
         UsageRebuild.objects.using(ALIAS).all().delete()
-        UsageRebuild.objects.using(ALIAS).create()
+        UsageRebuild.objects.using(ALIAS).get_or_create(pk=1)  # as `roll_ups.ONLY`
 
 
 def is_rebuild_due() -> bool:
@@ -139,14 +139,17 @@ def _forgotten() -> IsForgotten:
 def _increase(
     model: type[Model], keys: Sequence[str], numbers: Sequence[str], sums: Mapping[Any, Sums]
 ) -> None:
-    rows = [(*key, *values) for key, values in sums.items() if any(values)]
+    # In the order of their keys: PostgreSQL ends one of two processes that wait for each other.
+    rows = [(*key, *values) for key, values in sorted(sums.items()) if any(values)]
+    if not rows:
+        return
     columns = (*keys, *numbers)
     # The tables and columns are ours.
     statement = (
-        f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) "  # noqa: S608
+        f"INSERT INTO {model._meta.db_table} AS stored ({', '.join(columns)}) "  # noqa: S608
         f"VALUES ({', '.join('%s' for _ in columns)}) "
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET "
-        + ", ".join(f"{name} = {name} + excluded.{name}" for name in numbers)
+        + ", ".join(f"{name} = stored.{name} + excluded.{name}" for name in numbers)
     )
     with connections[ALIAS].cursor() as cursor:
         cursor.executemany(statement, rows)

@@ -18,6 +18,7 @@ from typing import TypeGuard
 from storage.dynamodb import items
 from storage.dynamodb.items import Item
 from storage.exceptions import InteractionConflict, StorageUnavailable
+from storage.large.rows import same_content
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub, TakenByStub
@@ -46,7 +47,7 @@ def same(interaction: ChatInteraction, stored: Item) -> ChatInteraction:
     if stub := items.to_stub(stored):
         raise TakenByStub(stub)
     found = items.to_interaction(stored)
-    if not found.same_content(interaction):
+    if not same_content(found.__dict__, interaction.__dict__):
         raise InteractionConflict(interaction.interaction_id)
     return found
 
@@ -61,7 +62,8 @@ def outcome(
         return Outcome.CREATED
     if stub := items.to_stub(stored[interaction_id]):
         return stub
-    same = items.to_interaction(stored[interaction_id]).same_content(interaction)
+    found = items.to_interaction(stored[interaction_id])
+    same = same_content(found.__dict__, interaction.__dict__)
     return Outcome.UNCHANGED if same else Outcome.CONFLICT
 
 

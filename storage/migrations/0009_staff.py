@@ -3,6 +3,17 @@
 import django.core.validators
 from django.db import migrations, models
 
+from storage.migrations._vendors import RunSQLOn
+
+# Pages, orders and spans of PostgreSQL then are by code point, as SQLite's are, whatever the
+# collation of the database.
+BY_CODE_POINT = {
+    "storage_intakecount": {"source": 64, "outcome": 64},
+    "storage_modelprice": {"model_used": 255},
+    "storage_usageofmodel": {"model_used": 255},
+    "storage_usageofuser": {"user_id": 255, "model_used": 255},
+}
+
 
 class Migration(migrations.Migration):
 
@@ -57,7 +68,8 @@ class Migration(migrations.Migration):
             },
         ),
         # The audit log is append-only. What the newest mark of the retention names may go.
-        migrations.RunSQL(
+        RunSQLOn(
+            'sqlite',
             [
                 """
                 CREATE TRIGGER audit_entry_is_not_changed BEFORE UPDATE ON storage_auditentry
@@ -73,6 +85,39 @@ class Migration(migrations.Migration):
                 """,
             ],
             ["DROP TRIGGER audit_entry_is_not_changed", "DROP TRIGGER audit_entry_stays"],
+        ),
+        RunSQLOn(
+            'postgresql',
+            [
+                """
+                CREATE FUNCTION storage_audit_log_is_append_only() RETURNS trigger
+                LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF TG_OP = 'DELETE' AND OLD.id <= COALESCE((
+                        SELECT (details ->> 'until')::bigint FROM storage_auditentry
+                        WHERE action = 'entries removed' ORDER BY id DESC LIMIT 1
+                    ), 0) THEN
+                        RETURN OLD;
+                    END IF;
+                    RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = '23001';
+                END $$
+                """,
+                """
+                CREATE TRIGGER audit_entry_is_not_changed
+                BEFORE UPDATE OR DELETE ON storage_auditentry
+                FOR EACH ROW EXECUTE FUNCTION storage_audit_log_is_append_only()
+                """,
+                """
+                CREATE TRIGGER audit_entries_stay
+                BEFORE TRUNCATE ON storage_auditentry
+                FOR EACH STATEMENT EXECUTE FUNCTION storage_audit_log_is_append_only()
+                """,
+            ],
+            [
+                "DROP TRIGGER audit_entries_stay ON storage_auditentry",
+                "DROP TRIGGER audit_entry_is_not_changed ON storage_auditentry",
+                "DROP FUNCTION storage_audit_log_is_append_only",
+            ],
         ),
         migrations.CreateModel(
             name='ForgottenUser',
@@ -151,5 +196,14 @@ class Migration(migrations.Migration):
                 'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('day', 'user_id', 'model_used'), name='usage_of_user_once')],
             },
+        ),
+        *(
+            RunSQLOn(
+                'postgresql',
+                [f'ALTER TABLE {table} ALTER COLUMN {column} TYPE varchar({length}) COLLATE "C"'],
+                migrations.RunSQL.noop,
+            )
+            for table, columns in BY_CODE_POINT.items()
+            for column, length in columns.items()
         ),
     ]

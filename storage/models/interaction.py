@@ -99,6 +99,11 @@ class ChatInteraction(models.Model):
     output_tokens = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
+    text_object = models.TextField(  # noqa: DJ001  (no text is no reference)
+        null=True,
+        editable=False,
+        help_text="Names the object that has the texts, if they are large.",
+    )
 
     class Meta:
         verbose_name = "interaction"
@@ -124,6 +129,11 @@ class ChatInteraction(models.Model):
                 "interaction_id",
                 condition=HAS_RESPONSE,
                 name="interaction_answer",
+            ),
+            models.Index(
+                fields=["text_object"],
+                condition=models.Q(text_object__isnull=False),
+                name="interaction_text_object",
             ),
         ]
 

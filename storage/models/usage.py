@@ -11,6 +11,10 @@ from django.db.models import Q
 
 from storage import limits
 
+ROLL_UPS_OF_USERS = "roll-ups of users"
+"""The lock of whoever adds to them by what the stream tells, or deletes a user's: otherwise a user
+who is being erased would get new ones."""
+
 
 class UsageOfModel(models.Model):
     """The interactions of one model on one day. It is about nobody, and outlives all of them."""

@@ -125,6 +125,14 @@ class Stored:
         return cls(*(fields[name] for name in _OUTLINE), fields=fields, json=json)
 
     @property
+    def least_bytes(self) -> int:
+        """How long its JSON is at least, if that is not made yet."""
+        if self._json is not None:
+            return len(self._json)
+        assert self._fields is not None
+        return len(self._fields["message"]) + len(self._fields["response"])
+
+    @property
     def interaction(self) -> ChatInteraction:
         """The interaction as an object, a new one each time."""
         if self._fields is not None:
@@ -136,7 +144,9 @@ class Stored:
     def json(self) -> bytes:
         """The interaction as `to_json` writes it."""
         if self._json is None:
-            self._json = to_json(self.interaction)
+            # A copy: what orjson returns keeps all the room that was reserved for it, several
+            # times its size, for as long as the cache keeps it.
+            self._json = bytes(memoryview(to_json(self.interaction)))
         return self._json
 
 

@@ -1,20 +1,43 @@
 """The query of a list and the page that it returns, for every backend."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 from storage import expiry
 from storage.models import ChatInteraction
-from storage.records import cursors
+from storage.records import cursors, texts
 from storage.records.json import Record, from_record
+from storage.records.texts import characters_of
 
 PAGE_TEXT = 4_000_000
-"""Characters of all texts of a page, about. 200 interactions can have 78 MB, and each character
-takes up to four bytes in memory, and as many again in a response."""
+"""Characters of all texts of a page, about: each takes up to four bytes in memory, and as many
+again in a response. Only a page of a single interaction has more."""
+
+
+def ends(left: float, characters: int) -> bool:
+    """Whether a page that has something ends before texts of so many characters.
+
+    `left` is what it has room for. What is not large may go past it, once.
+    """
+    return left <= 0 or left < characters > texts.INLINE_MAX_BYTES
+
+
+TextsOf = Callable[[Mapping[str, Any]], bool]
+"""Says of which rows the texts are wanted, by their other fields: see `Slice.texts_of`."""
+
+
+def every(row: Mapping[str, Any]) -> bool:
+    """Always true."""
+    return True
+
+
+def never(row: Mapping[str, Any]) -> bool:
+    """Always false: for what needs no texts."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -43,7 +66,9 @@ class Slice:
     """The query of a page as a backend gets it: up to `limit` rows before the position `before`.
 
     `user_id` is None for all users. `created_after` is never earlier than the retention cutoff.
-    The row with which the texts have `max_text` characters is the last one.
+    The row with which the texts have `max_text` characters is the last one (`ends`).
+    Of a row for which `texts_of` is false, a backend need not fetch texts that lie elsewhere:
+    something not empty stands in for them (Note [Stand-ins] in `storage.large.rows`).
     """
 
     user_id: str | None
@@ -52,16 +77,18 @@ class Slice:
     before: cursors.Position | None = None
     created_before: datetime | None = None
     max_text: float = inf
+    texts_of: TextsOf = every
 
     def cut(self, records: Iterable[Record]) -> tuple[list[Record], bool]:
         """Returns those of the records that belong to the page, and whether more follow."""
         kept: list[Record] = []
         left = self.max_text
         for record in records:
-            if len(kept) == self.limit or left <= 0:
+            characters = characters_of(record)
+            if len(kept) == self.limit or (kept and ends(left, characters)):
                 return kept, True
             kept.append(record)
-            left -= len(record["message"]) + len(record["response"])
+            left -= characters
         return kept, False
 
 

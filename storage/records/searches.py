@@ -1,9 +1,10 @@
 """A search: a list of interactions, newest first, by more than a user and a period."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from storage import expiry, limits
 from storage.exceptions import InvalidSearch, SearchTooWide
@@ -36,7 +37,7 @@ class Filters:
     def __bool__(self) -> bool:
         return self != _NO_FILTERS
 
-    def pass_fields(self, record: Record) -> bool:
+    def pass_fields(self, record: Mapping[str, Any]) -> bool:
         """Whether an interaction has all of it, but for the phrases."""
         tokens = record["input_tokens"] + record["output_tokens"]
         return (

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from storage import limits
+from storage.large import rows
 from storage.models import ChatInteraction
 from storage.records.questions import Question
 from storage.sqlite import queries
@@ -14,26 +15,44 @@ AFTER_ALL_MODELS = chr(sys.maxunicode) * (limits.MODEL_MAX_LENGTH + 1)
 
 
 def newest(statements: Statements, question: Question) -> ChatInteraction | None:
-    """Returns the newest answer, which may have expired, or None."""
+    """Returns the newest answer, which may have expired and may have stand-ins, or None."""
+    message = question.message
+    found = _newest(statements, question, message)
+    if rows.in_object(message, "") is None:
+        return found
+    # Rows of earlier versions have a large message itself.
+    also = _newest(statements, question, rows.encoded(rows.stand_in(message)))
+    both = [answer for answer in (found, also) if answer is not None]
+    return max(both, key=lambda answer: answer.position, default=None)
+
+
+def _newest(statements: Statements, question: Question, message: str) -> ChatInteraction | None:
     if question.model_used is not None:
-        return _answer_of(statements, question, question.model_used, of_model=True)
+        return _answer_of(statements, question, message, question.model_used, of_model=True)
     with statements.snapshot():
-        answers = _answers_of_models(statements, question)
+        answers = _answers_of_models(statements, question, message)
         return max(answers, key=lambda answer: answer.position, default=None)
 
 
-def _answers_of_models(statements: Statements, question: Question) -> Iterator[ChatInteraction]:
+def _answers_of_models(
+    statements: Statements, question: Question, message: str
+) -> Iterator[ChatInteraction]:
     """Yields the newest answer of each model. Each takes one search in the index."""
     model_used = AFTER_ALL_MODELS
-    while found := _answer_of(statements, question, model_used, of_model=False):
+    while found := _answer_of(statements, question, message, model_used, of_model=False):
         yield found
         model_used = found.model_used
 
 
 def _answer_of(
-    statements: Statements, question: Question, model_used: str, *, of_model: bool
+    statements: Statements,
+    question: Question,
+    message: str,
+    model_used: str,
+    *,
+    of_model: bool,
 ) -> ChatInteraction | None:
     sql = queries.select_answer(statements.alias, of_model=of_model)
-    parameters = queries.question_parameters(question) | {"model_used": model_used}
-    rows = statements.rows(sql, parameters)
-    return queries.to_interaction(rows[0]) if rows else None
+    parameters = queries.question_parameters(question, message) | {"model_used": model_used}
+    found = statements.rows(sql, parameters)
+    return queries.to_interaction(found[0]) if found else None

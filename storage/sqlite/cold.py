@@ -5,7 +5,7 @@ than for a few saves.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,8 +13,11 @@ from django.db import transaction
 
 from storage import expiry
 from storage.batched import batched
+from storage.database import Named
+from storage.large.rows import Kept, LargeRows, as_in
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.stubs import Segments, Stub, segment_of
+from storage.records.texts import OBJECT, TextObject
 from storage.sql_errors import translated
 from storage.sqlite import queries, usage
 from storage.sqlite.statements import Statements
@@ -49,7 +52,7 @@ def stubs(alias: str, interaction_ids: Sequence[str]) -> dict[str, Stub]:
 def look_at(
     statements: Statements, interaction_ids: Sequence[str]
 ) -> dict[str, ChatInteraction | Stub]:
-    """See `Database.look_at`."""
+    """See `Database.look_at`. The interactions may have stand-ins."""
     found: dict[str, ChatInteraction | Stub] = {}
     parameters = {"ids": json.dumps(list(interaction_ids))}
     with statements.snapshot():
@@ -76,25 +79,58 @@ def all_stubs(alias: str) -> Iterator[Stub]:
         last = page[-1].interaction_id
 
 
+def all_text_objects(alias: str) -> Iterator[Named]:
+    """See `Database.all_text_objects`. By an index that has only those."""
+    rows = ChatInteraction.objects.using(alias).filter(text_object__isnull=False)
+    columns = rows.order_by(OBJECT).values_list("user_id", "interaction_id", OBJECT)
+    last = ""
+    while True:
+        with translated:
+            page = list(columns.filter(text_object__gt=last)[:ROWS_AT_ONCE])
+        yield from ((user_id, row_id, TextObject.loads(kept)) for user_id, row_id, kept in page)
+        if not page:
+            return
+        last = page[-1][2]
+
+
 def move(
-    statements: Statements, interactions: Sequence[ChatInteraction], segments: Segments
+    statements: Statements,
+    large: LargeRows,
+    interactions: Sequence[ChatInteraction],
+    segments: Segments,
 ) -> int:
     """See `Database.move_to_cold`."""
 
-    def move_rows(rows: Sequence[ChatInteraction]) -> int:
-        found = [queries.to_parameters(row) for row in rows]
+    def move_rows(rows: Sequence[ChatInteraction]) -> tuple[int, list[Kept]]:
+        as_stored = _with_stand_ins(statements, rows)
+        found = [queries.to_parameters(row) for row in as_stored]
         try:
             with transaction.atomic(statements.alias):
                 _delete_all(statements, found)
                 _put_stubs(statements, found, segments)
-            return len(found)
         except _SomeChanged:
             sql = queries.delete_unchanged(statements.alias)
-            unchanged = [row for row in found if statements.changed(sql, row)]
-            _put_stubs(statements, unchanged, segments)
-            return len(unchanged)
+            found = [row for row in found if statements.changed(sql, row)]
+            _put_stubs(statements, found, segments)
+        kept = [(row["user_id"], row["interaction_id"], row[OBJECT]) for row in found]
+        return len(found), kept_in(kept)
 
-    return _in_transactions(statements.alias, move_rows, interactions)
+    return _removing_objects(statements.alias, large, move_rows, interactions)
+
+
+def _with_stand_ins(
+    statements: Statements, interactions: Sequence[ChatInteraction]
+) -> list[ChatInteraction]:
+    """The interactions with stand-ins for those texts for which the stored rows have them."""
+    ids = json.dumps([interaction.interaction_id for interaction in interactions])
+    rows = statements.rows(queries.select_objects(statements.alias), {"ids": ids})
+    stored = {interaction_id: reference for _, interaction_id, reference in rows}
+    return [
+        as_in(reference, interaction)
+        if (reference := stored.get(interaction.interaction_id))
+        else interaction
+        for interaction in interactions
+    ]
 
 
 class _SomeChanged(Exception):
@@ -113,20 +149,31 @@ def _put_stubs(statements: Statements, rows: Sequence[Row], segments: Segments) 
 
 
 def bring_back(
-    statements: Statements, interactions: Sequence[ChatInteraction], segment: str
+    statements: Statements,
+    large: LargeRows,
+    interactions: Sequence[ChatInteraction],
+    segment: str,
 ) -> int:
     """See `Database.return_from_cold`."""
     alias = statements.alias
 
-    def bring_rows_back(rows: Sequence[ChatInteraction]) -> int:
+    def bring_rows_back(rows: Sequence[ChatInteraction]) -> list[ChatInteraction]:
         cold = [row for row in rows if _delete_stubs(alias, [row.interaction_id], segment)]
         found = [queries.to_parameters(row) for row in cold]
         for row in found:
             statements.rows(queries.insert(alias), row)
         usage.uncount_returned(statements, found)
-        return len(cold)
+        return cold
 
-    return _in_transactions(alias, bring_rows_back, interactions)
+    total = 0
+    for part in batched(interactions, ROWS_AT_ONCE):
+        packed = large.packed_all(part)
+        with translated, large.committing(*packed), transaction.atomic(alias):
+            cold = bring_rows_back(packed)
+        returned = {row.interaction_id for row in cold}
+        large.discard([row for row in packed if row.interaction_id not in returned])
+        total += len(cold)
+    return total
 
 
 def adopt(
@@ -191,14 +238,37 @@ def remove_from(alias: str, rows: Any, ids: Sequence[str]) -> int:
     return _in_transactions(alias, lambda part: rows.filter(pk__in=part).delete()[0], ids)
 
 
-def remove_of_user(statements: Statements, ids: Sequence[str], user_id: str) -> int:
+def remove_hot(
+    statements: Statements, large: LargeRows, ids: Sequence[str], until: datetime
+) -> int:
+    """Delete the hot rows with these ids created at or before `until`; returns their number."""
+    rows = ChatInteraction.objects.using(statements.alias).filter(created_at__lte=until)
+
+    def remove(part: Sequence[str]) -> tuple[int, list[Kept]]:
+        given = rows.filter(pk__in=part)
+        named = given.exclude(text_object=None)
+        gone = kept_in(named.values_list("user_id", "interaction_id", "text_object"))
+        return given.delete()[0], gone
+
+    return _removing_objects(statements.alias, large, remove, ids)
+
+
+def remove_of_user(
+    statements: Statements, large: LargeRows, ids: Sequence[str], user_id: str
+) -> int:
     """Delete the hot rows with these ids that are a user's; returns their number."""
     sql = queries.delete_of_user(statements.alias)
-    return _in_transactions(
-        statements.alias,
-        lambda part: statements.changed(sql, {"ids": json.dumps(part), "user_id": user_id}),
-        ids,
-    )
+
+    def remove(part: Sequence[str]) -> tuple[int, list[Kept]]:
+        deleted = statements.write(sql, {"ids": json.dumps(part), "user_id": user_id})
+        return len(deleted), kept_in(deleted)
+
+    return _removing_objects(statements.alias, large, remove, ids)
+
+
+def kept_in(deleted: Iterable[tuple[Any, ...]]) -> list[Kept]:
+    """The objects of rows that a statement has deleted."""
+    return [(user_id, row_id, kept) for user_id, row_id, kept in deleted if kept is not None]
 
 
 def _stub_rows(alias: str) -> Any:
@@ -212,6 +282,22 @@ def _stubs(rows: Any) -> list[Stub]:
 def _delete_stubs(alias: str, interaction_ids: Sequence[str], segment: str) -> int:
     found = _stub_rows(alias).filter(pk__in=interaction_ids, segment=segment)
     return int(found.delete()[0])
+
+
+def _removing_objects(
+    alias: str,
+    large: LargeRows,
+    do: Callable[[Sequence[T]], tuple[int, list[Kept]]],
+    items: Sequence[T],
+) -> int:
+    """As `_in_transactions`; removes the objects that `do` names, once their rows are gone."""
+    total = 0
+    for part in batched(items, ROWS_AT_ONCE):
+        with translated, transaction.atomic(alias):
+            count, gone = do(part)
+        large.remove(gone)
+        total += count
+    return total
 
 
 def _in_transactions(alias: str, do: Callable[[Sequence[T]], int], items: Sequence[T]) -> int:

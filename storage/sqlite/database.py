@@ -1,5 +1,6 @@
 """SqliteDatabase: interactions in SQLite, through Django's connections of one alias."""
 
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -10,19 +11,21 @@ from typing import Any
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from storage import expiry
-from storage.database import Before, BeforeCommit, Database, Indexed, Read, apply_changes
+from storage.database import Before, BeforeCommit, Database, Indexed, Named, Read, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
+from storage.large.rows import Kept, LargeRows, in_object, reference_of, same_content
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
-from storage.models.interaction import COMPLETED_FIELDS
 from storage.records.cursors import Position
-from storage.records.json import Record, Stored, from_json
+from storage.records.json import Record, Stored, dumps, from_json
 from storage.records.outcomes import Outcome
-from storage.records.pages import Slice
+from storage.records.pages import Slice, TextsOf, ends, every
 from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
+from storage.records.texts import OBJECT, TextObject, characters_of
 from storage.records.words import Phrase
 from storage.sql_errors import translated
 from storage.sqlite import (
@@ -30,12 +33,15 @@ from storage.sqlite import (
     cold,
     creating,
     idempotency_keys,
+    indexes,
+    large_rows,
     last_runs,
     locks,
     queries,
     scrubbed_database,
     searches,
     space,
+    turns,
     usage,
     wal,
 )
@@ -53,82 +59,106 @@ class SqliteDatabase(Database):
     """Keeps interactions in the SQL database `alias`, whose engine is `storage.sqlite`."""
 
     kind = "LocalStorage"
+    backend = "sqlite"
     holds_accounts = True
     examined_at_most = searches.EXAMINED_AT_MOST
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, objects: LargeTexts) -> None:
         self._alias = alias
+        self.large = LargeRows(objects)
         self._statements = Statements(alias)
         self._rows = self._statements.rows
         self._transaction = self._statements.transaction
         self._options = connections[alias].settings_dict["OPTIONS"]
         self.threads = self._options["pool"]["max_size"]
         self.changes = Changes(self._statements)
-        self._texts = TextIndex(self._statements)
+        self._texts = TextIndex(self._statements, self.large)
         self._writes = 0
 
     def read(self, interaction_id: str) -> ChatInteraction | None:
         with translated:
-            return self._read(interaction_id)
+            found = self._read(interaction_id)
+        if found is None or OBJECT not in found.__dict__:  # a call would cost more
+            return found
+        return self.large.whole(found, self._now)
 
     def read_stored(self, interaction_id: str) -> Stored | None:
         sql = queries.select_json_by_id(self._alias)
         with translated:
             rows = self._rows(sql, {"interaction_id": interaction_id})
-        found = queries.to_stored(rows[0]) if rows else None
-        return None if found is None or expiry.has_expired(found.created_at) else found
+        if not rows:
+            return None
+        found = queries.to_stored(rows[0])
+        if found is None:
+            interaction = self.read(interaction_id)
+            return None if interaction is None else Stored.of(interaction)
+        return None if expiry.has_expired(found.created_at) else found
 
     def save(self, interaction: ChatInteraction) -> None:
         interaction_id = interaction.interaction_id
-        parameters = queries.to_parameters(interaction) | {"cutoff": _cutoff()}
+        packed = self.large.packed(interaction)
+        parameters = queries.to_parameters(packed) | {"cutoff": _cutoff()}
+        gone: list[Kept] = []
 
         def replace() -> str:
+            gone.clear()
             saved = self._upserted(parameters)
             if not saved:
-                creating.delete_expired(self._statements, [interaction_id])
+                gone.extend(creating.delete_expired(self._statements, [interaction_id]))
                 saved = self._upserted(parameters)
+            if not saved and (kept := large_rows.kept(self._statements, interaction_id)):
+                gone.append(kept)
+                saved = self._upserted(parameters, over_object=True)
             if not saved:
                 raise self._conflict(interaction_id)
             return str(saved[0][0])
 
-        with translated:
+        with self.large.committing(packed), translated:
             created_at = self._transaction(replace, interaction_id)
+        with translated:
             interaction.created_at = queries.to_time(created_at)
             self._after_write()
+        self.large.remove(gone)
 
     def create(
         self, interaction: ChatInteraction, idempotency: Idempotency | None
     ) -> tuple[ChatInteraction | None, bool]:
-        stored: ChatInteraction | None
-        parameters = queries.to_parameters(interaction)
+        packed = self.large.packed(interaction)
+        parameters = queries.to_parameters(packed)
+        gone: list[Kept] = []
 
         def insert() -> tuple[ChatInteraction | None, bool]:
+            gone.clear()
             if idempotency is None:
-                return self._insert_or_find(interaction, parameters)
+                return self._insert_or_find(packed, parameters, gone)
             made_before = idempotency_keys.find(self._statements, idempotency)
             if made_before is not None:
                 return self._made(made_before), False
-            stored, created = self._insert_or_find(interaction, parameters)
+            stored, created = self._insert_or_find(packed, parameters, gone)
             idempotency_keys.remember(self._statements, idempotency, stored)
             return stored, created
 
-        with translated:
+        with self.large.committing(packed), translated:
             stored, created = self._transaction(insert, interaction.interaction_id)
+        with translated:
             self._after_write()
-            return stored, created
+        self.large.remove(gone)
+        if created:
+            return interaction, True
+        if packed is not interaction:
+            self.large.discard([packed])
+        return self.large.whole(stored, self._now), False
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
-        rows = [queries.to_parameters(interaction) for interaction in interactions]
+        if any(in_object(new.message, new.response) for new in interactions):
+            with translated:
+                outcomes = large_rows.create_many(self._statements, self.large, interactions)
+        else:
+            outcomes = self._create_many(interactions)
         with translated:
-            try:
-                outcomes = self._transaction(lambda: creating.insert(self._statements, rows))
-            except IntegrityError:  # some exist
-                outcomes = self._transaction(
-                    lambda: creating.insert_missing(self._statements, rows)
-                )
             self._keep_log_bounded()
-            self._texts.changed()
-            return outcomes
+        self._texts.changed()
+        return outcomes
 
     def update(
         self,
@@ -141,15 +171,26 @@ class SqliteDatabase(Database):
             interaction = self._read(interaction_id)
             if interaction is None or user_id not in (None, interaction.user_id):
                 return None
+            if reference_of(interaction) is not None:
+                raise large_rows.HasLargeTexts
             apply_changes(interaction, changes)
+            if in_object(interaction.message, interaction.response) is not None:
+                raise large_rows.HasLargeTexts
             before_commit(interaction)
-            values = queries.to_parameters(interaction)
-            names = ("interaction_id", "updated_at", *COMPLETED_FIELDS)
-            self._rows(queries.update(self._alias), {name: values[name] for name in names})
+            large_rows.update(self._statements, interaction)
             return interaction
 
         with translated:
-            updated = self._transaction(complete, interaction_id)
+            try:
+                updated = self._transaction(complete, interaction_id)
+            except large_rows.HasLargeTexts:
+                updated = large_rows.update_whole(
+                    self._statements,
+                    self.large,
+                    lambda: self._of_user(interaction_id, user_id),
+                    changes,
+                    before_commit,
+                )
             self._after_write()
             return updated
 
@@ -159,21 +200,17 @@ class SqliteDatabase(Database):
         with translated:
             rows = self._transaction(lambda: self._rows(sql, parameters), interaction_id)
             self._after_write()
-            return bool(rows)
+        self.large.remove(cold.kept_in(rows))
+        return bool(rows)
 
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
-        left, message, response = wanted.max_text, queries.MESSAGE, queries.RESPONSE
-        rows: list[tuple[Any, ...]] = []
-        # One more shows whether there are more.
-        sql, parameters = self._newest(wanted, wanted.limit + 1)
-        with translated, self._statements.cursor(sql, parameters) as cursor:
-            for row in cursor:
-                if left <= 0:
-                    return [queries.to_record(row) for row in rows], True
-                rows.append(row)
-                left -= len(row[message]) + len(row[response])
-        found = [queries.to_record(row) for row in rows[: wanted.limit]]
-        return found, len(rows) > wanted.limit
+        while True:
+            rows, more = self._newest_rows(wanted)
+            found = [queries.to_record(row) for row in rows]
+            if any(row[-1] is not None for row in rows):
+                found = self.large.whole_records(found, self._now, wanted.texts_of)
+            if found or not more:  # else all were deleted meanwhile
+                return found, more
 
     def newest_json(self, wanted: Slice) -> tuple[list[bytes], bool]:
         items: list[bytes] = []
@@ -182,18 +219,26 @@ class SqliteDatabase(Database):
         sql, parameters = self._newest(wanted, wanted.limit + 1, queries.select_newest_json)
         with translated, self._statements.cursor(sql, parameters) as cursor:
             for (item,) in cursor:
+                if item is None:  # it has stand-ins
+                    break
                 if left <= 0 and size_of is len:  # it may be too long: count characters
                     left, size_of = wanted.max_text - sum(map(_text, items)), _text
                 if left <= 0:
                     return items, True
                 items.append(item)
                 left -= size_of(item)
-        return items[: wanted.limit], len(items) > wanted.limit
+            else:
+                return items[: wanted.limit], len(items) > wanted.limit
+        records, more = self.newest(wanted)
+        return [dumps(record) for record in records], more
 
     def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
-        with translated:
-            rows = self._rows(*self._newest(wanted, wanted.limit))
-        return [queries.to_interaction(row) for row in rows]
+        while True:
+            rows, more = self._newest_rows(wanted)
+            packed = [queries.to_interaction(row) for row in rows]
+            found = self.large.all_whole(packed, self._now, wanted.texts_of)
+            if found or not more:
+                return found
 
     def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
         parameters = {
@@ -204,7 +249,8 @@ class SqliteDatabase(Database):
         }
         with translated:
             rows = self._rows(queries.select_next(self._alias), parameters)
-        return queries.to_interaction(rows[0]) if rows else None
+        found = queries.to_interaction(rows[0]) if rows else None
+        return self.large.whole(found, self._now)
 
     def find_text(
         self,
@@ -222,7 +268,10 @@ class SqliteDatabase(Database):
         if not filters:  # one statement, and no row is read twice
             return super().search(wanted, filters, at_most, deadline)
         with translated:
-            return searches.search(self._statements, wanted, filters, at_most, deadline)
+            found, end = searches.search(
+                self._statements, self.large, wanted, filters, at_most, deadline
+            )
+        return self.large.whole_records(found, self._now, every), end
 
     def index_texts(self, seconds: float, *, anew: bool = False) -> Indexed | None:
         with translated:
@@ -235,9 +284,21 @@ class SqliteDatabase(Database):
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
         with translated:
             newest = answers.newest(self._statements, question)
-        return None if newest is None or expiry.has_expired(newest.created_at) else newest
+        if newest is None or expiry.has_expired(newest.created_at):
+            return None
+        if reference_of(newest) is None:
+            return newest
+        # If it is another by now, it was the newest answer when this began, and is it no more.
+        whole = self.large.whole(newest, self._now)
+        return whole if whole is not None and question.is_answered_by(whole) else None
 
-    def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
+    def oldest(
+        self,
+        until: datetime,
+        limit: int,
+        after: Position | None,
+        texts_of: TextsOf = every,
+    ) -> list[ChatInteraction]:
         after_time, after_id = after or (None, None)
         parameters = {
             "until": queries.to_text(until),
@@ -246,8 +307,12 @@ class SqliteDatabase(Database):
             "after_id": after_id,
         }
         sql = queries.select_oldest(self._alias, after=after is not None)
-        with translated:
-            return [queries.to_interaction(row) for row in self._rows(sql, parameters)]
+        while True:
+            with translated:
+                found = [queries.to_interaction(row) for row in self._rows(sql, parameters)]
+            whole = self.large.first_whole(found, self._now, texts_of)
+            if whole or not found:  # else all were deleted meanwhile
+                return whole
 
     def count_oldest(self, until: datetime, at_most: int) -> int:
         due = self._hot_rows.filter(created_at__lte=until)
@@ -259,19 +324,39 @@ class SqliteDatabase(Database):
             yield from list(self._hot_rows.order_by().values_list("user_id", flat=True).distinct())
 
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
-        return self._remove_from(self._hot_rows.filter(created_at__lte=until), interactions)
+        ids = [interaction.interaction_id for interaction in interactions]
+        return self._texts.after(cold.remove_hot(self._statements, self.large, ids, until))
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
-        return self._texts.after(cold.remove_of_user(self._statements, ids, user_id))
+        return self._texts.after(cold.remove_of_user(self._statements, self.large, ids, user_id))
+
+    def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
+        ids = {"ids": json.dumps(list(interaction_ids))}
+        with translated:
+            rows = self._rows(queries.select_objects(self._alias), ids)
+        return {row_id: TextObject.loads(reference) for _, row_id, reference, *_ in rows}
+
+    def all_text_objects(self) -> Iterator[Named]:
+        return cold.all_text_objects(self._alias)
 
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
-        with translated, self._statements.snapshot():
-            return self._read(interaction_id) or cold.stub(self._statements, interaction_id)
+        while True:
+            with translated, self._statements.snapshot():
+                found = self._read(interaction_id)
+                if found is None:
+                    return cold.stub(self._statements, interaction_id)
+            if whole := self.large.whole(found, self._now):
+                return whole  # else it has just been deleted or archived: look again
 
-    def look_at(self, interaction_ids: Sequence[str]) -> dict[str, ChatInteraction | Stub]:
+    def look_at(
+        self,
+        interaction_ids: Sequence[str],
+        texts_of: TextsOf = every,
+    ) -> dict[str, ChatInteraction | Stub]:
         with translated:
-            return cold.look_at(self._statements, interaction_ids)
+            found = cold.look_at(self._statements, interaction_ids)
+        return self.large.look_again(found, self.look, texts_of)
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         return cold.stubs(self._alias, interaction_ids)
@@ -281,10 +366,12 @@ class SqliteDatabase(Database):
 
     def move_to_cold(self, interactions: Sequence[ChatInteraction], segment: Segments) -> int:
         self._texts.before_archiving(interactions)
-        return cold.move(self._statements, interactions, segment)
+        return cold.move(self._statements, self.large, interactions, segment)
 
     def return_from_cold(self, interactions: Sequence[ChatInteraction], segment: str) -> int:
-        return self._texts.after(cold.bring_back(self._statements, interactions, segment))
+        return self._texts.after(
+            cold.bring_back(self._statements, self.large, interactions, segment)
+        )
 
     def adopt(
         self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
@@ -365,6 +452,16 @@ class SqliteDatabase(Database):
         self.read("readyz")
         self._check_files()
 
+    def index_problem(self) -> str | None:
+        with translated:
+            return next(indexes.problems(self._alias), None)
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        connection: Any = connections[self._alias]
+        lent = 0 if connection.pool is None else connection.pool.lent
+        writers = turns.number(str(connection.settings_dict["NAME"]))
+        return {"connections": (lent, self.threads), "writers": (writers, 1)}
+
     def describe(self) -> dict[str, str | int]:
         described = space.describe(connections[self._alias].settings_dict["NAME"])
         return described | {"search index bytes": self._texts.bytes()}
@@ -398,9 +495,23 @@ class SqliteDatabase(Database):
     def _hot_rows(self) -> Any:
         return ChatInteraction.objects.using(self._alias)
 
-    def _remove_from(self, rows: Any, interactions: Sequence[ChatInteraction]) -> int:
-        ids = [interaction.interaction_id for interaction in interactions]
-        return self._texts.after(cold.remove_from(self._alias, rows, ids))
+    def _newest_rows(self, wanted: Slice) -> tuple[list[tuple[Any, ...]], bool]:
+        """The rows of a slice, and whether more follow."""
+        left, message, response = wanted.max_text, queries.MESSAGE, queries.RESPONSE
+        rows: list[tuple[Any, ...]] = []
+        # One more shows whether there are more.
+        sql, parameters = self._newest(wanted, wanted.limit + 1)
+        with translated, self._statements.cursor(sql, parameters) as cursor:
+            for row in cursor:
+                if row[-1] is None:
+                    characters = len(row[message]) + len(row[response])
+                else:
+                    characters = characters_of(queries.to_record(row))
+                if rows and ends(left, characters):
+                    return rows, True
+                rows.append(row)
+                left -= characters
+        return rows[: wanted.limit], len(rows) > wanted.limit
 
     def _newest(
         self, wanted: Slice, limit: int, select: Callable[..., str] = queries.select_newest
@@ -421,9 +532,15 @@ class SqliteDatabase(Database):
             return None
         return interaction
 
-    def _upserted(self, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def _now(self, interaction_id: str) -> ChatInteraction | None:
+        with translated:
+            return self._read(interaction_id)
+
+    def _upserted(
+        self, parameters: Mapping[str, Any], *, over_object: bool = False
+    ) -> list[tuple[Any, ...]]:
         try:
-            return self._rows(queries.upsert(self._alias), parameters)
+            return self._rows(queries.upsert(self._alias, over_object=over_object), parameters)
         except IntegrityError:  # the id is a cold interaction's
             return []
 
@@ -440,8 +557,26 @@ class SqliteDatabase(Database):
             raise TakenByStub(stub, replayed=True)
         return interaction
 
+    def _of_user(self, interaction_id: str, user_id: str | None) -> ChatInteraction | None:
+        found = self._now(interaction_id)
+        return found if found is not None and user_id in (None, found.user_id) else None
+
+    def _create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
+        """Create rows that have their texts."""
+        rows = [queries.to_parameters(interaction) for interaction in interactions]
+        gone: list[Kept] = []
+        with translated:
+            try:
+                return self._transaction(lambda: creating.insert(self._statements, rows))
+            except IntegrityError:  # some exist
+                outcomes = self._transaction(
+                    lambda: creating.insert_missing(self._statements, rows, gone)
+                )
+        self.large.remove(gone)
+        return outcomes
+
     def _insert_or_find(
-        self, interaction: ChatInteraction, parameters: Mapping[str, Any]
+        self, interaction: ChatInteraction, parameters: Mapping[str, Any], gone: list[Kept]
     ) -> tuple[ChatInteraction, bool]:
         try:
             self._rows(queries.insert(self._alias), parameters)
@@ -452,10 +587,11 @@ class SqliteDatabase(Database):
             if stub is not None and not stub.has_expired:
                 raise TakenByStub(stub) from None
             if stored is None:  # it has expired
-                creating.delete_expired(self._statements, [interaction.interaction_id])
+                ids = [interaction.interaction_id]
+                gone.extend(creating.delete_expired(self._statements, ids))
                 self._rows(queries.insert(self._alias), parameters)
                 return interaction, True
-            if not stored.same_content(interaction):
+            if not same_content(stored.__dict__, interaction.__dict__):
                 raise InteractionConflict(interaction.interaction_id) from None
             return stored, False
 

@@ -10,20 +10,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connections, models
-from django.db.models import F, Func, Q
+from django.db.models import Case, F, Func, Q, When
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Cast, JSONObject
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
 from storage import expiry
+from storage.large.rows import decode, encoded
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS, HAS_RESPONSE, message_parts
+from storage.models.interaction import FIELDS as RECORD_FIELDS
 from storage.records.json import Record, Stored
 from storage.records.pages import Slice
 from storage.records.questions import Question
 from storage.records.stubs import Stub
+from storage.records.texts import OBJECT
 
-FIELDS = ChatInteraction._meta.concrete_fields
+COLUMNS = ChatInteraction._meta.concrete_fields
+"""All columns: the fields of a record, and the reference to an object with large texts."""
+
+FIELDS = [field for field in COLUMNS if field.name in RECORD_FIELDS]
 
 
 class Parameter(models.Expression):
@@ -85,7 +91,11 @@ _RECORD = JSONObject(
 )
 """The record of a row, with its fields in the order of the data model."""
 
-_JSON = Cast(_RECORD, models.BinaryField())
+_JSON = Case(
+    When(**{OBJECT: None}, then=Cast(_RECORD, models.BinaryField())),
+    output_field=models.BinaryField(),
+)
+"""The same as JSON; NULL if the row has stand-ins for its texts."""
 
 
 def parameter(name: str, field_name: str | None = None) -> Parameter:
@@ -95,7 +105,7 @@ def parameter(name: str, field_name: str | None = None) -> Parameter:
 
 @functools.cache
 def select_by_id(alias: str) -> str:
-    """Parameters: interaction_id. Columns: FIELDS."""
+    """Parameters: interaction_id. Columns: COLUMNS."""
     found = ChatInteraction.objects.filter(interaction_id=parameter("interaction_id"))
     return sql_of(found.order_by(), alias)
 
@@ -113,7 +123,7 @@ def select_json_by_id(alias: str) -> str:
 
 @functools.cache
 def select_newest(alias: str, *, of_user: bool, before: bool, until: bool) -> str:
-    """Newest rows first. Parameters: those of `slice_parameters`, limit. Columns: FIELDS."""
+    """Newest rows first. Parameters: those of `slice_parameters`, limit. Columns: COLUMNS."""
     return sql_of(newest_rows(of_user, before, until), alias) + " LIMIT :limit"
 
 
@@ -178,27 +188,28 @@ def select_answer(alias: str, *, of_model: bool) -> str:
 
 @functools.cache
 def insert(alias: str) -> str:
-    """Insert a row. Raises IntegrityError if the id exists. Parameters: FIELDS."""
+    """Insert a row. Raises IntegrityError if the id exists. Parameters: COLUMNS."""
     return insert_sql(InsertQuery(ChatInteraction), alias)
 
 
 @functools.cache
 def insert_many(alias: str, rows: int) -> str:
-    """As `insert`, for so many rows. Parameters: the FIELDS of each row, one row after another."""
+    """As `insert`, for so many rows. Parameters: the COLUMNS of each, one row after another."""
     beginning, values, _ = insert(alias).partition(" VALUES ")
-    row = f"({', '.join('?' * len(FIELDS))})"
+    row = f"({', '.join('?' * len(COLUMNS))})"
     return beginning + values + ", ".join([row] * rows)
 
 
 @functools.cache
-def upsert(alias: str) -> str:
+def upsert(alias: str, *, over_object: bool = False) -> str:
     """Insert a row, or replace the one with its id. Column: created_at.
 
-    Returns no row, and changes none, if the id is another user's or its row has expired.
-    Parameters: FIELDS, cutoff.
+    Returns no row, and changes none, if the id is another user's, if its row has expired or,
+    without `over_object`, if its texts are in an object, which the caller has to know of.
+    Parameters: COLUMNS, cutoff.
     """
     key = ChatInteraction._meta.pk
-    changed = [field for field in FIELDS if field.name not in (key.name, "created_at")]
+    changed = [field for field in COLUMNS if field.name not in (key.name, "created_at")]
     query = InsertQuery(
         ChatInteraction,
         on_conflict=OnConflict.UPDATE,
@@ -207,25 +218,30 @@ def upsert(alias: str) -> str:
     )
     quote = connections[alias].ops.quote_name
     table, user, created = map(quote, (ChatInteraction._meta.db_table, "user_id", "created_at"))
+    only = "" if over_object else f" AND {table}.{quote(OBJECT)} IS NULL"
     return (
         insert_sql(query, alias)
-        + f" WHERE {table}.{user} = EXCLUDED.{user} AND {table}.{created} > :cutoff"
+        + f" WHERE {table}.{user} = EXCLUDED.{user} AND {table}.{created} > :cutoff{only}"
         f" RETURNING {table}.{created}"
     )
 
 
+UPDATED = (*COMPLETED_FIELDS, "updated_at", OBJECT)
+"""What an update sets. A message never changes."""
+
+
 @functools.cache
 def update(alias: str) -> str:
-    """Update a row. Parameters: interaction_id, updated_at and COMPLETED_FIELDS."""
+    """Update a row. Parameters: interaction_id, and UPDATED."""
     query = UpdateQuery(ChatInteraction)
-    query.add_update_values({name: parameter(name) for name in (*COMPLETED_FIELDS, "updated_at")})
+    query.add_update_values({name: parameter(name) for name in UPDATED})
     query.add_q(Q(interaction_id=parameter("interaction_id")))
     return query.get_compiler(alias).as_sql()[0]
 
 
 @functools.cache
 def delete(alias: str, *, of_user: bool) -> str:
-    """Delete a row, unless it has expired. Column: interaction_id.
+    """Delete a row, unless it has expired. Columns: those of `Kept`.
 
     Parameters: interaction_id, cutoff and, with `of_user`, user_id.
     """
@@ -234,30 +250,51 @@ def delete(alias: str, *, of_user: bool) -> str:
     query.add_q(Q(created_at__gt=parameter("cutoff", "created_at")))
     if of_user:
         query.add_q(Q(user_id=parameter("user_id")))
-    deleted = connections[alias].ops.quote_name("interaction_id")
-    return f"{query.get_compiler(alias).as_sql()[0]} RETURNING {deleted}"
+    return query.get_compiler(alias).as_sql()[0] + _returning_kept(alias)
 
 
 @functools.cache
 def delete_of_user(alias: str) -> str:
-    """Delete the rows with these ids that are a user's. Parameters: ids (in JSON), user_id.
+    """Delete the rows with these ids that are a user's. Columns: those of `Kept`.
+
+    Parameters: ids (in JSON), user_id.
 
     The + keeps SQLite from reading all rows of the user by an index, for each batch of ids.
     """
     quote = connections[alias].ops.quote_name
     table, key, user = map(quote, (ChatInteraction._meta.db_table, "interaction_id", "user_id"))
     ids = "(SELECT value FROM json_each(:ids))"
-    return f"DELETE FROM {table} WHERE {key} IN {ids} AND +{user} = :user_id"  # noqa: S608  (names)
+    deletion = f"DELETE FROM {table} WHERE {key} IN {ids} AND +{user} = :user_id"  # noqa: S608  (names)
+    return deletion + _returning_kept(alias)
+
+
+def _returning_kept(alias: str) -> str:
+    quote = connections[alias].ops.quote_name
+    return f" RETURNING {', '.join(map(quote, ('user_id', 'interaction_id', OBJECT)))}"
+
+
+@functools.cache
+def select_objects(alias: str) -> str:
+    """`Kept` of rows whose texts are in objects. Parameters: ids (in JSON)."""
+    quote = connections[alias].ops.quote_name
+    columns = ", ".join(map(quote, ("user_id", "interaction_id", OBJECT)))
+    table, key = map(quote, (ChatInteraction._meta.db_table, "interaction_id"))
+    return (
+        f"SELECT {columns} FROM {table} WHERE {key} IN (SELECT value FROM json_each(:ids))"  # noqa: S608  (names)
+        f" AND {quote(OBJECT)} IS NOT NULL"
+    )
 
 
 @functools.cache
 def delete_expired(alias: str) -> str:
-    """Delete a row if it has expired. Parameters: interaction_id, cutoff."""
+    """Delete a row if it has expired. Columns: those of `Kept`.
+
+    Parameters: interaction_id, cutoff.
+    """
     query = DeleteQuery(ChatInteraction)
     query.add_q(Q(interaction_id=parameter("interaction_id")))
     query.add_q(Q(created_at__lte=parameter("cutoff", "created_at")))
-    deleted = connections[alias].ops.quote_name("interaction_id")
-    return f"{query.get_compiler(alias).as_sql()[0]} RETURNING {deleted}"
+    return query.get_compiler(alias).as_sql()[0] + _returning_kept(alias)
 
 
 @functools.cache
@@ -278,7 +315,7 @@ def select_oldest(alias: str, *, after: bool) -> str:
 
 @functools.cache
 def select_next(alias: str) -> str:
-    """The user's next row. Parameters: user_id, cutoff, after_time, after_id. Columns: FIELDS."""
+    """The user's next row. Parameters: user_id, cutoff, after_time, after_id. Columns: COLUMNS."""
     found = ChatInteraction.objects.filter(
         Before(
             parameter("after_time", "created_at"),
@@ -303,7 +340,7 @@ def delete_unchanged(alias: str) -> str:
 
 @functools.cache
 def select_by_ids(alias: str) -> str:
-    """Rows in any order. Parameters: ids (in JSON). Columns: FIELDS."""
+    """Rows in any order. Parameters: ids (in JSON). Columns: COLUMNS."""
     return sql_of(ChatInteraction.objects.order_by(), alias) + _of_ids(ChatInteraction, alias)
 
 
@@ -346,20 +383,23 @@ def slice_parameters(wanted: Slice) -> dict[str, Any]:
     }
 
 
-def question_parameters(question: Question) -> dict[str, Any]:
-    """Returns the parameters of `select_answer`, except `model_used`."""
+def question_parameters(question: Question, message: str) -> dict[str, Any]:
+    """Returns the parameters of `select_answer`, except `model_used`.
+
+    `message` is that of the question, or what stands in for it, encoded.
+    """
     return {
         "user_id": question.user_id,
-        "message": question.message,
+        "message": message,
         "latest": to_text(expiry.latest()),
     }
 
 
 def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
-    """Returns the values of all FIELDS as SQLite keeps them."""
+    """Returns the values of all COLUMNS as SQLite keeps them."""
     created_at, updated_at = interaction.created_at, interaction.updated_at
     created = to_text(created_at)
-    return {
+    row: dict[str, Any] = {
         "interaction_id": interaction.interaction_id,
         "user_id": interaction.user_id,
         "message": interaction.message,
@@ -369,42 +409,50 @@ def to_parameters(interaction: ChatInteraction) -> dict[str, Any]:
         "output_tokens": interaction.output_tokens,
         "created_at": created,
         "updated_at": created if updated_at is created_at else to_text(updated_at),
+        OBJECT: interaction.__dict__.get(OBJECT),
     }
+    if row[OBJECT] is not None:
+        row |= {name: encoded(row[name]) for name in ("message", "response")}
+    return row
 
 
 def to_interaction(row: tuple[Any, ...]) -> ChatInteraction:
-    """Returns the interaction in a row with the columns FIELDS."""
-    identifier, user, message, response, model, inputs, outputs, created, updated = row
+    """Returns the interaction in a row with the columns COLUMNS. It may have stand-ins."""
+    identifier, user, message, response, model, inputs, outputs, created, updated, kept = row
     created_at = to_time(created)
-    return ChatInteraction.from_stored(
-        {
-            "interaction_id": identifier,
-            "user_id": user,
-            "message": message,
-            "response": response,
-            "model_used": model,
-            "input_tokens": inputs,
-            "output_tokens": outputs,
-            "created_at": created_at,
-            "updated_at": created_at if updated == created else to_time(updated),
-        }
-    )
+    values = {
+        "interaction_id": identifier,
+        "user_id": user,
+        "message": message,
+        "response": response,
+        "model_used": model,
+        "input_tokens": inputs,
+        "output_tokens": outputs,
+        "created_at": created_at,
+        "updated_at": created_at if updated == created else to_time(updated),
+    }
+    if kept is not None:
+        values[OBJECT] = kept
+        decode(values)
+    return ChatInteraction.from_stored(values)
 
 
-def to_stored(row: tuple[Any, ...]) -> Stored:
-    """Returns what is in a row of `select_json_by_id`."""
+def to_stored(row: tuple[Any, ...]) -> Stored | None:
+    """Returns what is in a row of `select_json_by_id`; None if that has stand-ins."""
     interaction_id, user_id, created_at, json = row
+    if json is None:
+        return None
     return Stored(interaction_id, user_id, to_time(created_at), json=json)
 
 
-NAMES = [field.name for field in FIELDS]
+NAMES = [field.name for field in COLUMNS]
 MESSAGE, RESPONSE = NAMES.index("message"), NAMES.index("response")
 
 
 def to_record(row: tuple[Any, ...]) -> Record:
-    """Returns the record in a row with the columns FIELDS."""
-    identifier, user, message, response, model, inputs, outputs, created, updated = row
-    return {
+    """Returns the record in a row with the columns COLUMNS. It may have stand-ins."""
+    identifier, user, message, response, model, inputs, outputs, created, updated, kept = row
+    record = {
         "interaction_id": identifier,
         "user_id": user,
         "message": message,
@@ -415,6 +463,10 @@ def to_record(row: tuple[Any, ...]) -> Record:
         "created_at": _to_record_time(created),
         "updated_at": _to_record_time(updated),
     }
+    if kept is not None:
+        record[OBJECT] = kept
+        decode(record)
+    return record
 
 
 def to_time(text: str) -> datetime:

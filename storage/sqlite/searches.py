@@ -22,11 +22,13 @@ from django.db.models import (
 )
 
 from storage.batched import batched
+from storage.large.rows import LargeRows, decode
 from storage.models.interaction import HAS_RESPONSE
 from storage.records.cursors import Position
 from storage.records.json import Record
-from storage.records.pages import Slice
+from storage.records.pages import Slice, ends
 from storage.records.searches import Filters
+from storage.records.texts import OBJECT, characters_of
 from storage.sqlite import queries
 from storage.sqlite.statements import Statements
 
@@ -41,23 +43,34 @@ READ_AT_ONCE = 50
 
 
 def search(
-    statements: Statements, wanted: Slice, filters: Filters, at_most: int, deadline: float
+    statements: Statements,
+    large: LargeRows,
+    wanted: Slice,
+    filters: Filters,
+    at_most: int,
+    deadline: float,
 ) -> tuple[list[Record], Position | None]:
-    """See `Database.search`."""
+    """See `Database.search`. The records may have stand-ins."""
     with statements.snapshot():
-        ids, end = _passing(statements, wanted, filters, at_most, deadline)
+        ids, end = _passing(statements, large, wanted, filters, at_most, deadline)
         left = wanted.max_text
         found: list[Record] = []
         for record in _records(statements, ids):
-            found.append(record)
-            left -= len(record["message"]) + len(record["response"])
-            if left <= 0 and len(found) < len(ids):
+            characters = characters_of(record)
+            if found and ends(left, characters):
                 return found, ids[len(found) - 1]
+            found.append(record)
+            left -= characters
         return found, end
 
 
 def _passing(
-    statements: Statements, wanted: Slice, filters: Filters, at_most: int, deadline: float
+    statements: Statements,
+    large: LargeRows,
+    wanted: Slice,
+    filters: Filters,
+    at_most: int,
+    deadline: float,
 ) -> tuple[list[Position], Position | None]:
     """The positions of rows that pass, and how far they were examined; None if none is left."""
     sql = select_examined(
@@ -78,17 +91,39 @@ def _passing(
     found: list[Position] = []
     position: Position | None = None
     with statements.cursor(sql, parameters) as cursor:
+        look_at_clock = False
         for number, (created_at, interaction_id, passes, *texts) in enumerate(cursor):
             if number == at_most or (
-                number and number % CLOCK_EVERY == 0 and time.monotonic() > deadline
+                number
+                and (number % CLOCK_EVERY == 0 or look_at_clock)
+                and time.monotonic() > deadline
             ):
                 return found, position
             position = queries.to_time(created_at), interaction_id
-            if passes and (not texts or filters.pass_texts(*texts)):
+            look_at_clock = bool(passes and texts and texts[2])
+            if passes and (not texts or _pass(filters, large, interaction_id, *texts)):
                 found.append(position)
                 if len(found) == wanted.limit:
                     return found, position
     return found, None
+
+
+def _pass(
+    filters: Filters,
+    large: LargeRows,
+    interaction_id: str,
+    message: str,
+    response: str,
+    reference: str | None,
+    user_id: str,
+) -> bool:
+    """Whether the texts pass, which are fetched if they lie in an object."""
+    if reference is None:
+        return filters.pass_texts(message, response)
+    row = {"interaction_id": interaction_id, "user_id": user_id, OBJECT: reference}
+    row |= {"message": message, "response": response}
+    decode(row)
+    return not large.fill([row]) and filters.pass_texts(row["message"], row["response"])
 
 
 def _records(statements: Statements, positions: Sequence[Position]) -> Iterator[Record]:
@@ -113,9 +148,9 @@ def select_examined(
 ) -> str:
     """All rows of a slice, newest first.
 
-    Columns: created_at, interaction_id, whether the row passes and, with `texts`, message and
-    response, if it does. Parameters: those of `slice_parameters`, limit, model_used, tokens_min and
-    tokens_max.
+    Columns: created_at, interaction_id, whether the row passes and, with `texts`, if it does:
+    message, response, the reference to their object, and user_id. Parameters: those of
+    `slice_parameters`, limit, model_used, tokens_min and tokens_max.
     """
     rows: QuerySet[Any] = queries.newest_rows(*bounds)
     rows = rows.alias(tokens=F("input_tokens") + F("output_tokens"))
@@ -123,7 +158,7 @@ def select_examined(
     passes = ExpressionWrapper(conditions, BooleanField()) if conditions else Value(1)
     rows = rows.annotate(passes=passes)
     columns = ["created_at", "interaction_id", "passes"]
-    for name in ("message", "response") if texts else ():
+    for name in ("message", "response", OBJECT, "user_id") if texts else ():
         text = (
             Case(When(conditions, then=F(name)), output_field=TextField())
             if conditions

@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from storage.database import Indexed
 from storage.exceptions import StorageError, StorageUnavailable
+from storage.large.rows import LargeRows
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.words import Phrase
@@ -45,9 +46,9 @@ Failed = (sqlite3.Error, DatabaseError, OSError, StorageError)
 class TextIndex:
     """The index of one database. Threads share one."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, large: LargeRows) -> None:
         database: Any = connections[statements.alias]
-        self._outbox = Outbox(statements)
+        self._outbox = Outbox(statements, large)
         self._statements = statements
         self._file = IndexFile(str(database.settings_dict["NAME"]))
         self._passes = Passes(statements, self._outbox, self._file)

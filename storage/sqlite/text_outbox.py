@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from storage.large.rows import LargeRows, decode
 from storage.models import ArchivedInteraction, ChatInteraction, Lock, TextChange
+from storage.records.texts import OBJECT
 from storage.sqlite import queries
 from storage.sqlite.statements import Statements
-from storage.sqlite.text_words import Text
+from storage.sqlite.text_words import LargeText, Text
 
 NAME = "text index"
 """The row in the table of locks that has the token."""
@@ -48,6 +50,7 @@ class Outbox:
     """The outbox of one database."""
 
     statements: Statements
+    large: LargeRows
 
     def token(self) -> str | None:
         """The token of the last pass, or None if there was none."""
@@ -91,7 +94,7 @@ class Outbox:
         rows = self._rows(
             queries.select_by_ids(self.statements.alias), {"ids": json.dumps(interaction_ids)}
         )
-        return {row[0]: text_of(dict(zip(queries.NAMES, row, strict=True))) for row in rows}
+        return {row[0]: self._text_of(row) for row in rows}
 
     def texts_after(self, interaction_id: str, limit: int) -> list[Text]:
         """Hot ones in the order of their ids, after this id."""
@@ -100,7 +103,7 @@ class Outbox:
             " WHERE interaction_id > :after ORDER BY interaction_id LIMIT :limit"
         )
         rows = self._rows(sql, {"after": interaction_id, "limit": limit})
-        return [text_of(dict(zip(queries.NAMES, row, strict=True))) for row in rows]
+        return [self._text_of(row) for row in rows]
 
     def archived(self, interaction_ids: Sequence[str]) -> set[str]:
         """The archived ones among these."""
@@ -145,6 +148,13 @@ class Outbox:
             " ON CONFLICT (name) DO UPDATE SET owner = EXCLUDED.owner",
             {"name": NAME, "token": token},
         )
+
+    def _text_of(self, row: tuple[Any, ...]) -> Text:
+        values = dict(zip(queries.NAMES, row, strict=True))
+        if values[OBJECT] is None:
+            return text_of(values)
+        decode(values)
+        return LargeText.of(values, self.large)
 
     @property
     def _rows(self) -> Callable[[str, dict[str, Any]], list[tuple[Any, ...]]]:

@@ -20,7 +20,7 @@ when nothing is missing (`complete`) does a search use it.
 """
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -99,7 +99,8 @@ class Passes:
     ) -> None:
         """Index the texts, and remove those that are None. What is archived is indexed already."""
         contents.parts.remove([each for each, text in found.items() if text is None])
-        contents.parts.put([text for text in found.values() if text is not None])
+        for portion in _portions([text for text in found.values() if text is not None]):
+            contents.parts.put(portion)
         if contents.state.phase in ("stubs", "complete") and contents.parts.without(list(cold)):
             contents.note(phase="archive")
 
@@ -132,9 +133,24 @@ class Passes:
             if not texts:
                 contents.note(phase="stubs", done_until="")
                 return
-            contents.parts.put(texts)
+            for portion in _portions(texts):
+                contents.parts.put(portion)
             done_until = texts[-1].interaction_id
             size += sum(text.characters for text in texts)
             if size >= PASS_CHARACTERS:
                 break
         contents.note(done_until=done_until)
+
+
+def _portions(texts: Sequence[Text]) -> Iterator[list[Text]]:
+    """The texts in portions that are in memory together."""
+    portion: list[Text] = []
+    characters = 0
+    for text in texts:
+        if portion and characters + text.characters > PASS_CHARACTERS:
+            yield portion
+            portion, characters = [], 0
+        portion.append(text)
+        characters += text.characters
+    if portion:
+        yield portion

@@ -1,11 +1,18 @@
 """What the search index is given of an interaction, and asked for."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from storage.compat import zstd
+from storage.exceptions import DamagedArchive
+from storage.large.rows import LargeRows
+from storage.records.texts import characters_of
 from storage.records.words import Phrase, spaced
+
+logger = logging.getLogger(__name__)
 
 USER = "\u00a6"
 """Begins the token of a user. It is in no word, and FTS5's tokenizer `ascii` takes it for a letter.
@@ -34,6 +41,37 @@ class Text:
     def words(self) -> str:
         """What FTS5 is given: the words, and the token of the user."""
         return f"{spaced(self.message)}\n{spaced(self.response)} {user_token(self.user_id)}"
+
+
+@dataclass(frozen=True)
+class LargeText(Text):
+    """One whose texts lie in an object: fetched when its words are wanted, one after another."""
+
+    row: dict[str, Any] = field(repr=False, kw_only=True)
+    large: LargeRows = field(repr=False, kw_only=True)
+
+    @classmethod
+    def of(cls, row: dict[str, Any], large: LargeRows) -> Self:
+        """The text of a row with stand-ins."""
+        ids = row["interaction_id"], row["user_id"], row["created_at"]
+        return cls(*ids, "", "", row=row, large=large)
+
+    @property
+    def characters(self) -> int:
+        """The length of both texts."""
+        return characters_of(self.row)
+
+    @property
+    def words(self) -> str:
+        """What FTS5 is given. If the object is gone, the row has changed, and comes again."""
+        row = {**self.row}
+        try:
+            gone = self.large.fill([row])
+        except DamagedArchive as error:  # or nothing else would be indexed either
+            logger.warning("Not in the search index: %s", error)
+            gone = [row]
+        texts = ("", "") if gone else (row["message"], row["response"])
+        return Text(self.interaction_id, self.user_id, self.created_at, *texts).words
 
 
 def user_token(user_id: str) -> str:

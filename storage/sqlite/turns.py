@@ -68,6 +68,11 @@ def turn(database: str) -> Turn:
     return Turn(database)
 
 
+def number(database: str) -> int:
+    """How many writers of this process write to this file, or wait for their turn."""
+    return len(_lines.get(database, ()))
+
+
 def forget() -> None:
     """In a forked child: the turns of the parent's threads will never end here."""
     _lines.clear()

@@ -8,12 +8,13 @@ from django.db import connections
 
 from storage.sqlite.base import DatabaseWrapper
 from storage.sqlite.library import has_wal_reset_bug
+from storage.vendors import is_postgresql
 
 
 @checks.register(checks.Tags.compatibility, deploy=True)
 def check_sqlite_library(**kwargs: Any) -> list[checks.CheckMessage]:
     """storage.W010: other programs that write could corrupt the database."""
-    if not has_wal_reset_bug(sqlite3.sqlite_version_info):
+    if is_postgresql() or not has_wal_reset_bug(sqlite3.sqlite_version_info):
         return []
     return [
         checks.Warning(
@@ -30,7 +31,9 @@ def check_sqlite_library(**kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.compatibility)
 def check_sqlite_engine(**kwargs: Any) -> list[checks.CheckMessage]:
-    """storage.E002: the default database lacks the pooled engine, or its safe settings."""
+    """storage.E002: a SQLite database lacks the pooled engine, or its safe settings."""
+    if is_postgresql():
+        return []
     connection = connections["default"]
     options = connection.settings_dict["OPTIONS"]
     if isinstance(connection, DatabaseWrapper) and options.get("transaction_mode") == "IMMEDIATE":

@@ -14,6 +14,7 @@ from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 
 from storage.sqlite import indexes
+from storage.vendors import is_postgresql
 
 ALIAS = "default"
 
@@ -23,8 +24,8 @@ def check_indexes(
     databases: Collection[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """storage.E012: an index is missing, or is another than the migrations make."""
-    if ALIAS not in (databases or ()):
-        return []
+    if ALIAS not in (databases or ()) or is_postgresql(ALIAS):
+        return []  # the indexes of interactions are SQLite's
     try:
         problems = sorted(indexes.problems(ALIAS)) if _is_migrated() else []
     except DatabaseError:

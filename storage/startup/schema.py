@@ -23,6 +23,7 @@ from storage.sqlite import base, in_use, modes, space
 from storage.sqlite.in_use import DatabaseInUse
 from storage.sqlite.statements import Statements
 from storage.startup import upgrades
+from storage.vendors import is_postgresql
 
 if TYPE_CHECKING:
     from django.db.migrations.executor import MigrationExecutor
@@ -38,10 +39,10 @@ Migration = tuple[str, str]
 def migrated_under_lock(alias: str = "default") -> Iterator[None]:
     """Apply missing migrations. Until the block ends, other processes wait to do the same.
 
-    The lock is a file beside the database. The operating system releases it when the process ends.
-    Raises ImproperlyConfigured if a later version has migrated the database, and DatabaseInUse if
-    others would have to wait long: servers must be stopped first. Call it before other threads use
-    the database.
+    The lock is a file beside a SQLite database, and in PostgreSQL one of a connection. Either is
+    released when the process ends. Raises ImproperlyConfigured if a later version has migrated the
+    database, and DatabaseInUse if others would have to wait long: servers must be stopped first.
+    Call it before other threads use the database.
     """
     from django.db.migrations.executor import MigrationExecutor  # most commands need none
 
@@ -54,6 +55,7 @@ def migrated_under_lock(alias: str = "default") -> Iterator[None]:
             # a crash or a full disk comes in between, they can never be applied again. SQLite
             # cannot turn foreign keys off inside a transaction, so that is done before.
             with connections[alias].constraint_checks_disabled(), transaction.atomic(alias):
+                _allow_time(alias)
                 call_command("migrate", database=alias, verbosity=0, interactive=False)
         yield
 
@@ -70,11 +72,24 @@ def prepared_under_lock(alias: str = "default") -> Iterator[None]:
 
     Raises ImproperlyConfigured if it cannot be where it is to be.
     """
+    if is_postgresql(alias):
+        from storage.postgresql.locks import migration_lock  # psycopg may not be installed
+
+        with migration_lock(alias):
+            yield
+        return
     _let_go(alias)  # who waits here does not use it
     with _lock_file(_file(alias)) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         space.prepare(Statements(alias))
         yield
+
+
+def _allow_time(alias: str) -> None:
+    """Let statements of this transaction take as long as they need, and wait for others so long."""
+    if is_postgresql(alias):
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
 
 
 def _lock_file(database: Path) -> IO[bytes]:
@@ -90,8 +105,17 @@ def _lock_file(database: Path) -> IO[bytes]:
 
 def bring_up_to_date(alias: str = "default") -> None:
     """As `migrate_under_lock`, and if there is nothing to do, without waiting for others."""
-    if not (_file(alias).exists() and _applied(alias) == _on_disk()):
+    if not (_exists(alias) and _applied(alias) == _on_disk()):
         migrate_under_lock(alias)
+
+
+def is_up_to_date(alias: str = "default") -> bool:
+    """Whether every migration of this version is applied. Those of a later one may be, too."""
+    return _on_disk() <= _applied(alias)
+
+
+def _exists(alias: str) -> bool:
+    return is_postgresql(alias) or _file(alias).exists()
 
 
 def announce_long_waits(alias: str = "default") -> None:
@@ -112,13 +136,17 @@ def _plan(executor: "MigrationExecutor") -> list[DjangoMigration]:
 def _refuse_long_waits(plan: list[DjangoMigration], loader: "MigrationLoader", alias: str) -> None:
     if not (words := _long_waits(plan, loader, alias)):
         return
-    _let_go(alias)
-    if in_use.is_used(str(_file(alias))):
+    if not is_postgresql(alias) and _is_used_by_others(alias):
         raise DatabaseInUse(
             f"The database must be upgraded, and a server or another command has it open. {words} "
             "Stop them, then run this again. Or run manage.py migrate, and those that save wait."
         )
     logger.warning("The database is being upgraded: %s", words)
+
+
+def _is_used_by_others(alias: str) -> bool:
+    _let_go(alias)
+    return in_use.is_used(str(_file(alias)))
 
 
 def _long_waits(plan: list[DjangoMigration], loader: "MigrationLoader", alias: str) -> str:
@@ -138,6 +166,10 @@ def _let_go(alias: str) -> None:
 
 def _file(alias: str) -> Path:
     return Path(os.path.realpath(connections[alias].settings_dict["NAME"]))
+
+
+def _place(alias: str) -> str:
+    return "the PostgreSQL database" if is_postgresql(alias) else str(_file(alias))
 
 
 def _applied(alias: str) -> set[Migration]:
@@ -163,6 +195,6 @@ def _refuse_later_version(loader: "MigrationLoader", alias: str) -> None:
     if later:
         names = ", ".join(sorted(f"{label}.{name}" for label, name in later))
         raise ImproperlyConfigured(
-            f"A later version has migrated {_file(alias)}: this version lacks {names}. "
+            f"A later version has migrated {_place(alias)}: this version lacks {names}. "
             "Start the version that has it, or restore a backup that was made before."
         )

@@ -47,9 +47,10 @@ def local_storage(alias: str, values: "BaseCache", archive: "Archive") -> "Local
     """Returns the storage in the SQL database `alias`, with an in-memory cache in `values`."""
     from storage.cache.in_memory import InMemoryCache
     from storage.interface import LocalStorage
+    from storage.large.texts import LargeTexts
     from storage.sqlite.database import SqliteDatabase
 
-    sqlite = SqliteDatabase(alias)
+    sqlite = SqliteDatabase(alias, LargeTexts(archive.files))
     memory_cache = InMemoryCache(values, sqlite.changes, settings.CACHE_TTL)
     return LocalStorage(sqlite, memory_cache, archive)
 
@@ -60,8 +61,9 @@ def cloud_storage(client: "Client", cache: "BaseCache", archive: "Archive") -> "
     from storage.dynamodb.database import DynamoDBDatabase
     from storage.dynamodb.generations import DynamoDBGenerations
     from storage.interface import CloudStorage
+    from storage.large.texts import LargeTexts
 
-    dynamodb = DynamoDBDatabase(client, settings.DYNAMODB_CONNECTIONS)
+    dynamodb = DynamoDBDatabase(client, settings.DYNAMODB_CONNECTIONS, LargeTexts(archive.files))
     return CloudStorage(dynamodb, shared_cache(cache, DynamoDBGenerations(client)), archive)
 
 
@@ -77,10 +79,10 @@ def configured_client() -> "Client":
     return configured_client()
 
 
-def storage_named(name: str) -> "Storage":
+def storage_named(name: str, archive: "Archive | None" = None) -> "Storage":
     """Returns the storage `local` or `cloud`, for processes that use both.
 
-    Raises ImproperlyConfigured.
+    With `archive`, over that one in place of the configured. Raises ImproperlyConfigured.
     """
     if is_production():
         raise ImproperlyConfigured(
@@ -88,11 +90,14 @@ def storage_named(name: str) -> "Storage":
             "ENVIRONMENT unset, with AWS_REGION and DYNAMODB_TABLE set, and with REDIS_URL and "
             "ARCHIVE_BUCKET set if the servers have them."
         )
-    if name == "local":
-        return get_storage()
+    from django.core.cache import caches
+
     from storage.archive.archive import configured_archive
 
-    return cloud_storage(configured_client(), _cache_of_servers(), configured_archive())
+    if name == "cloud":
+        archive = archive or configured_archive()
+        return cloud_storage(configured_client(), _cache_of_servers(), archive)
+    return local_storage("default", caches["default"], archive) if archive else get_storage()
 
 
 def place_named(name: str) -> str:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from chat.api import bodies
 from chat.api import urls as api_urls
-from config import urls
+from config import urls, watched
 from config.entrance import Entrance
 from config.handler import Handler
 from storage import get_storage
@@ -82,6 +82,12 @@ def request(method="GET", path=INTERACTIONS, body=b"", query="", key="service", 
     }
     parts |= environ
     return key, content, {name: value for name, value in parts.items() if value is not None}
+
+
+@pytest.fixture(autouse=True)
+def _same_ids(monkeypatch):
+    """Each request would have an id of its own, whichever way it takes."""
+    monkeypatch.setattr(watched, "uuid4", lambda: "the-id")
 
 
 @pytest.fixture

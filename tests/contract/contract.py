@@ -10,6 +10,7 @@ from tests.contract.cursors import CursorsContract
 from tests.contract.deleting import DeletingContract
 from tests.contract.expiring import ExpiringContract
 from tests.contract.idempotency import IdempotencyContract
+from tests.contract.large import LargeTextsContract
 from tests.contract.limits import LimitsContract
 from tests.contract.listing import FilteringContract, ListingContract, PagingContract
 from tests.contract.neighbours import NeighboursContract
@@ -42,6 +43,7 @@ class StorageContract(
     NeighboursContract,
     SearchingContract,
     LimitsContract,
+    LargeTextsContract,
     CachingContract,
     CachedReadsContract,
     AnsweringContract,

@@ -14,6 +14,7 @@ from storage.database import (
     END_OF_TIME,
     BeforeCommit,
     Database,
+    Named,
     Read,
     apply_changes,
     latest_lock_end,
@@ -24,10 +25,11 @@ from storage.models.idempotency import IDEMPOTENCY_LIFETIME, Idempotency
 from storage.records.cursors import Position
 from storage.records.json import Record, from_record, to_record
 from storage.records.outcomes import Outcome
-from storage.records.pages import Slice
+from storage.records.pages import Slice, TextsOf, every
 from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.stubs import Segments, Stub, TakenByStub, segment_of
+from storage.records.texts import TextObject
 
 
 class Changes:
@@ -61,6 +63,7 @@ class DictionaryDatabase(Database):
     """Keeps copies of interactions, under one lock. The methods stand in `Database`'s order."""
 
     kind = "DictionaryStorage"
+    backend = "dictionary"
     threads = 4
 
     def __init__(self) -> None:
@@ -161,7 +164,13 @@ class DictionaryDatabase(Database):
             )
             return self.read(answers[-1].interaction_id) if answers else None
 
-    def oldest(self, until: datetime, limit: int, after: Position | None) -> list[ChatInteraction]:
+    def oldest(
+        self,
+        until: datetime,
+        limit: int,
+        after: Position | None,
+        texts_of: TextsOf = every,
+    ) -> list[ChatInteraction]:
         rows = self._oldest_first(
             lambda row: row.created_at <= until and (after is None or row.position > after)
         )
@@ -179,6 +188,12 @@ class DictionaryDatabase(Database):
     def look(self, interaction_id: str) -> ChatInteraction | Stub | None:
         with self._lock:
             return self._stubs.get(interaction_id) or self.read(interaction_id)
+
+    def text_objects(self, interaction_ids: Sequence[str]) -> dict[str, TextObject]:
+        return {}  # all texts are in memory
+
+    def all_text_objects(self) -> Iterator[Named]:
+        return iter(())
 
     def stubs(self, interaction_ids: Sequence[str]) -> dict[str, Stub]:
         with self._lock:

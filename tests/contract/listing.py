@@ -304,18 +304,18 @@ class PagingContract:
         # More than DynamoDB puts into one answer: 1 MB of a query, 16 MB of a batch.
         batch = [
             make_interaction(
-                interaction_id=f"{n:02}", created_at=at(seconds=n), message="é" * 190_000
+                interaction_id=f"{n:03}", created_at=at(seconds=n), message="é" * 65_000
             )
-            for n in range(50)
+            for n in range(130)
         ]
         assert set(storage.create_interactions_sync(batch)) == {Outcome.CREATED}
-        found = storage.get_user_interactions_sync("ada", 45)
-        assert ids(found) == ids(newest_first(batch))[:45]
-        assert {len(i.message) for i in found} == {190_000}
-        found = user_pages(SynchronousCalls(storage), "ada", limit=45)
+        found = storage.get_user_interactions_sync("ada", 125)
+        assert ids(found) == ids(newest_first(batch))[:125]
+        assert {len(i.message) for i in found} == {65_000}
+        found = user_pages(SynchronousCalls(storage), "ada", limit=125)
         assert ids(rows_of(found)) == ids(newest_first(batch))
-        assert [len(page.records) for page in found] == [22, 22, 6]
-        assert {len(i.message) for i in rows_of(found)} == {190_000}
+        assert [len(page.records) for page in found] == [62, 62, 6]
+        assert {len(i.message) for i in rows_of(found)} == {65_000}
 
     def test_what_is_added_while_paging_repeats_nothing(self, calls, make_interaction):
         calls.create_interactions(

@@ -37,6 +37,11 @@ from tests.contract.round_trips import PROFILE, empty
 
 STEPS = switches.number("CONTRACT_STEPS")
 
+LARGE = "m2 " + "large " * 10
+"""Longer than texts that lie in a row where LARGE_BYTES says so."""
+
+LARGE_BYTES = 50
+
 USERS = st.sampled_from(["ada", "bob", "a:#😀"])
 MAYBE_USERS = st.one_of(st.none(), USERS)
 # Of the last two the first is smaller, but greater as UTF-16.
@@ -48,8 +53,8 @@ INTERACTIONS = st.fixed_dictionaries(
     {
         "interaction_id": IDS,
         "user_id": USERS,
-        "message": st.sampled_from(["m1", "m2"]),
-        "response": st.sampled_from(["", "r"]),
+        "message": st.sampled_from(["m1", "m2", LARGE]),
+        "response": st.sampled_from(["", "r", LARGE]),
         "model_used": st.sampled_from(["m", "n"]),
         "input_tokens": st.just(1),
         "created_at": TIMES,
@@ -59,7 +64,7 @@ INTERACTIONS = st.fixed_dictionaries(
 CHANGES = st.fixed_dictionaries(
     {"output_tokens": st.integers(-1, 3)},
     optional={
-        "response": st.sampled_from(["", "r", "s"]),
+        "response": st.sampled_from(["", "r", "s", LARGE]),
         "model_used": st.sampled_from(["m", "n"]),
     },
 )
@@ -351,7 +356,7 @@ class StorageMachine(RuleBasedStateMachine):
 
     @rule(
         user_id=USERS,
-        message=st.sampled_from(["m1", "m2"]),
+        message=st.sampled_from(["m1", "m2", LARGE]),
         model_used=st.sampled_from([None, "m", "n"]),
     )
     def answer(self, user_id, message, model_used):

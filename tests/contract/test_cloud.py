@@ -8,7 +8,7 @@ import moto
 import pytest
 
 from storage.cache import guarded
-from storage.dynamodb import mirror, transport
+from storage.dynamodb import frames, items, mirror, texts, transport
 from tests import servers
 from tests.clouds import CONNECTIONS, PATIENT, REGION, make_cache, make_storage
 from tests.contract import moto_gaps
@@ -76,6 +76,17 @@ class TestOnMinistackAndValkey(OnMinistack):
 
 
 class TestOnMinistackAndValkeyCluster(OnMinistack):
+    @pytest.fixture(autouse=True)
+    def _always_compressed(self, monkeypatch):
+        """Texts of this suite are short, and would nearly all be plain, as they are on moto."""
+
+        def pack(message, response):
+            return {
+                texts.PACKED: {"B": texts.FORM + frames.compress(f"{message}\0{response}".encode())}
+            }
+
+        monkeypatch.setattr(items, "pack_texts", pack)
+
     @pytest.fixture
     def cache(self, valkey_cluster):
         return make_cache(valkey_cluster.url, **PATIENT)

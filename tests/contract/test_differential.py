@@ -11,17 +11,23 @@ from hypothesis import Phase
 from storage import get_storage
 from storage.dynamodb import shards
 from storage.interface import LocalStorage
+from storage.records import texts
 from storage.records.outcomes import Outcome
 from tests.clocks import Clock
 from tests.clouds import make_cache, make_storage, storage_of
 from tests.contract import conftest as _profile  # noqa: F401  (the profile of the examples)
 from tests.contract.raising import only_raising, raising_machine
-from tests.contract.sequences import run_sequences
+from tests.contract.sequences import LARGE_BYTES, run_sequences
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["storage"])
 
 # Of a difference that a control makes, one example is enough, however large.
 AT_ONCE = {"phases": [Phase.generate], "report_multiple_bugs": False}
+
+
+@pytest.fixture(autouse=True)
+def _some_texts_are_large(monkeypatch):
+    monkeypatch.setattr(texts, "INLINE_MAX_BYTES", LARGE_BYTES)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from storage.accounts import api_keys
 from storage.exceptions import StorageUnavailable
 from storage.models import ApiKey
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_sql]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from storage.models import AuditEntry
 from tests.chat.processes import environment, run
 from tests.conftest import append_only_log_can_be_emptied
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_sql]
 
 ENTRIES = AuditEntry.objects
 OLD, NEW = "the-old-key-" + "0" * 30, "the-new-key-" + "1" * 30
@@ -227,6 +227,7 @@ for number in range(50):
 """
 
 
+@pytest.mark.on_sqlite("its processes share a file; `tests.storage.postgresql` has theirs")
 def test_two_processes_do_not_fork_the_chain(tmp_path):
     assert run(tmp_path, "migrate").returncode == 0
     settings = environment(tmp_path) | {"DJANGO_SETTINGS_MODULE": "config.settings"}

@@ -12,7 +12,7 @@ from storage.models import ApiKey, ApiKeyUse
 from tests.chat.calls import INTERACTIONS
 from tests.entrances import LongWay
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_sql]
 
 
 @pytest.fixture

@@ -23,6 +23,9 @@ from storage.interface import Storage
 SWEEPS = 5
 """Sweeps that may find something. If there is still something after them, the user is chatting."""
 
+PAUSE_SECONDS = 0.5
+"""How often a run that waits looks at its time limit."""
+
 
 class UserHeld(StorageError):
     """The user, or a day with interactions of the user's, is under a legal hold. Lift it first."""
@@ -102,13 +105,21 @@ class Attempt:
 
     def _sweep(self, removal: Removal, users: list[str], sweeps: int) -> None:
         if sweeps > 1:
-            time.sleep(self.storage.database.index_lag_seconds)
+            self._let_settle(removal, users)
         before = {user_id: self.found[user_id].total() for user_id in users}
         swept_at = datetime.now(UTC)
         removal.sweep(users)
         for user_id in self._left():
             if sweeps > 1 and self.found[user_id].total() == before[user_id]:
                 self.gone[user_id] = _Gone(sweeps, swept_at)
+
+    def _let_settle(self, removal: Removal, users: list[str]) -> None:
+        """Wait until a sweep finds what writes that the last one crossed have left."""
+        settled_at = max(removal.settled_at.get(user_id, 0.0) for user_id in users)
+        time.sleep(self.storage.database.index_lag_seconds)
+        while (seconds := settled_at - time.monotonic()) > 0:
+            self.run.step()
+            time.sleep(min(seconds, PAUSE_SECONDS))
 
     def _left(self) -> list[str]:
         return [each for each in self.found if each not in self.gone and each not in self.failed]

@@ -29,6 +29,7 @@ from storage import accounts
 from storage.batched import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
+from storage.large.objects import LargeObjects, is_object
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,8 @@ def count(storage: Storage, users: Sequence[str]) -> Counter[str]:
         found.update(accounts.count_user(user_id))
     for segment, possible in storage.archive.segments_of(users):
         found["cold"] += sum(map(len, storage.archive.ids_of(segment, possible).values()))
+    objects = LargeObjects(storage.archive.files).of_users(users)
+    found["large_texts"] = sum(is_object(entry) for _, entry in objects)
     return +found
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from chat.maintenance.erasure.ledger import Erasure
 from storage.backups import selection as backups
+from storage.backups.base import Copy
 from storage.records.json import format_time
 
 
@@ -29,10 +30,16 @@ def of_scrubbed(receipt: dict[str, Any]) -> dict[str, Any]:
 
 
 def copies() -> dict[str, Any]:
-    """The backups that there are now, and when the last one will be gone."""
+    """The backups that there are now, and when the last one will be gone, if that is known."""
     found = backups.all_copies()
-    gone_by = max((copy.gone_by for copy in found), default=None)
+    times = [copy.gone_by for copy in found if copy.gone_by is not None]
     return {
-        "copies": [{"name": copy.name, "expires_at": format_time(copy.gone_by)} for copy in found],
-        "copies_gone_by": gone_by and format_time(gone_by),
+        "copies": [_shown(copy) for copy in found],
+        "copies_gone_by": format_time(max(times)) if times and len(times) == len(found) else None,
     }
+
+
+def _shown(copy: Copy) -> dict[str, str]:
+    if copy.gone_by is None:
+        return {"name": copy.name}
+    return {"name": copy.name, "expires_at": format_time(copy.gone_by)}

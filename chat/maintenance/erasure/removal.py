@@ -2,12 +2,17 @@
 
 A sweep goes through all of these once, for all users of a run together. What is in the archive is
 found by its manifests, which name their users by pseudonym, and then by reading the rows.
+
+Objects with large texts go after the rows that name them. What is found of a user without a row may
+be that of a write whose row is still to come, so the next sweep, which must find it, waits for that
+(`settled_at`).
 """
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from chat.maintenance.compaction import Compaction
@@ -15,15 +20,22 @@ from chat.maintenance.runs import LockLost, OutOfTime, Run
 from storage import accounts
 from storage.archive.lists import times
 from storage.archive.pseudonyms import Sought
+from storage.batched import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
+from storage.large.objects import LargeObjects, is_object
+from storage.large.rows import reference_of
 from storage.models import ChatInteraction
+from storage.records.pages import never
 
 ROWS_AT_FIRST = 100
 """Rows that may have 40 MB of text."""
 
 ROWS_AT_ONCE = 500
 """Rows that are deleted in one transaction, if those before were short."""
+
+WRITE_SECONDS = 30.0
+"""The longest that a write takes from its object to its row: SQLite's turn is waited for 20 s."""
 
 SHORT_TEXT = 4_000
 """Characters of an interaction on average."""
@@ -41,6 +53,8 @@ class Removal:
     compaction: Compaction
     found: dict[str, Counter[str]]
     failed: dict[str, StorageError]
+    settled_at: dict[str, float] = field(default_factory=dict)
+    """When the rows of all writes are there whose objects were deleted, by user (`monotonic`)."""
 
     def sweep(self, users: Collection[str]) -> None:
         """Delete everything of these users that can be found now. Repeating it is safe."""
@@ -48,6 +62,7 @@ class Removal:
             with noting_failures(self.failed, [user_id]):
                 self._remove_hot(user_id)
         self._remove_cold(users)
+        self._remove_large(self._without_failed(users))
         for user_id in self._without_failed(users):
             with noting_failures(self.failed, [user_id]):
                 self._step()
@@ -58,6 +73,25 @@ class Removal:
         for rows in hot_pages(self.storage, user_id):
             self._step()
             self.found[user_id]["hot"] += self.storage.erase_hot(rows, user_id)
+            large = sum(reference_of(row) is not None for row in rows)
+            self.found[user_id].update({"large_texts": large} if large else {})
+
+    def _remove_large(self, users: Collection[str]) -> None:
+        """Delete the objects that no row has named; see the docstring of this module."""
+        with noting_failures(self.failed, users):
+            objects = LargeObjects(self.storage.archive.files)
+            for some in batched(objects.of_users(users), ROWS_AT_ONCE):
+                self._step()
+                objects.delete_all([entry.name for _, entry in some])
+                offset = time.monotonic() - objects.now().timestamp()
+                for user_id, entry in some:
+                    if is_object(entry):
+                        self.found[user_id]["large_texts"] += 1
+                        settled_at = entry.modified.timestamp() + offset + WRITE_SECONDS
+                        earlier = self.settled_at.get(user_id, settled_at)
+                        self.settled_at[user_id] = max(earlier, settled_at)
+            for user_id in users:
+                objects.remove_versions(user_id)
 
     def _remove_cold(self, users: Collection[str]) -> None:
         wanted = self._without_failed(users)
@@ -100,9 +134,12 @@ def noting_failures(failed: dict[str, StorageError], users: Iterable[str]) -> It
 
 
 def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]:
-    """A user's hot interactions, newest first, in pages. Those created meanwhile are left out."""
+    """A user's hot interactions, newest first, in pages. Those created meanwhile are left out.
+
+    They come without their large texts.
+    """
     before, limit = None, ROWS_AT_FIRST
-    while rows := storage.hot_of_user(user_id, limit, before):
+    while rows := storage.hot_of_user(user_id, limit, before, never):
         yield rows
         before = rows[-1].position
         is_short = sum(len(row.message) + len(row.response) for row in rows) <= (
@@ -114,7 +151,7 @@ def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]
 def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
     """Whether a user has interactions, hot or cold, that were created on a day (UTC)."""
     end = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
-    newest = storage.hot_of_user(user_id, 1, (end, ""))
+    newest = storage.hot_of_user(user_id, 1, (end, ""), never)
     if newest and newest[0].created_at.date() == day:
         return True
     archive = storage.archive

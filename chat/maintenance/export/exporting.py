@@ -167,7 +167,7 @@ class _Reading:
         while before is None or before > end:
             rows = self.storage.hot_of_user(self.user_id, self.at_once, before)
             yield from ((row.position, row, "") for row in rows)
-            if len(rows) < self.at_once:
+            if not rows:  # a page of large texts is short
                 return
             before = rows[-1].position
             self.hot_page_ends.append(before)

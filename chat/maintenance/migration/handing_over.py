@@ -7,10 +7,17 @@ that does not belong to its database (`chat.maintenance.identity`). So before th
 target is set apart, as if it had another archive, and handing over exchanges the roles. For a
 moment in between the archive belongs to both, but this command, which holds both locks, is then the
 only one at work.
+
+The objects with large texts of both databases are in the archive until then, and a run over one of
+them could not tell those of the other from leftovers. A document says so.
 """
 
 from chat.maintenance.identity import FOR_EVER, LOCK, NAME, ArchiveMismatch
+from storage.archive.archive import Archive
 from storage.interface import Storage
+
+SHARED = "copies/shared.json"
+"""The document that says that two databases use the archive."""
 
 APART = "another database"
 """What a database that is set apart remembers in place of an archive's identity."""
@@ -24,6 +31,12 @@ def set_apart(target: Storage) -> None:
     target.database.release_lock(LOCK, _identity(target))
     if not target.database.acquire_lock(LOCK, APART, FOR_EVER):
         raise ArchiveMismatch
+    target.archive.files.write_document(SHARED, {})
+
+
+def is_shared(archive: Archive) -> bool:
+    """Whether two databases use the archive, one of which is set apart."""
+    return archive.files.read(SHARED) is not None
 
 
 def check_apart(target: Storage) -> None:
@@ -41,6 +54,7 @@ def hand_over(source: Storage, target: Storage) -> None:
     if not target.database.acquire_lock(LOCK, identity, FOR_EVER):
         raise ArchiveMismatch
     set_apart(source)
+    target.archive.files.delete(SHARED)
 
 
 def _identity(storage: Storage) -> str:

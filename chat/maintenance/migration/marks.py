@@ -22,6 +22,7 @@ from storage.archive import documents
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.records.json import format_time
+from storage.records.pages import never
 
 FOLDER = "copies"
 
@@ -98,13 +99,16 @@ def _places(document: documents.Content) -> tuple[str, str]:
 
 
 def _is_empty(storage: Storage) -> bool:
-    return not storage.oldest(LATEST, 1) and next(storage.database.all_stubs(), None) is None
+    return (
+        not storage.oldest(LATEST, 1, None, never)
+        and next(storage.database.all_stubs(), None) is None
+    )
 
 
 def _has_newer(source: Storage, target: Storage, time: datetime) -> bool:
     """Whether the target has something created after a time that the source has not."""
     after = (time, "")
-    while page := target.oldest(LATEST, PAGE, after):
+    while page := target.oldest(LATEST, PAGE, after, never):
         for row in page:
             original = source.get_interaction_sync(row.interaction_id)
             if original is None or original.created_at != row.created_at:

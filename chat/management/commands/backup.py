@@ -4,8 +4,9 @@ from typing import Any
 
 from chat.maintenance.runs import Run
 from chat.management.deleting import DeletingCommand
+from chat.management.notes import note
 from storage.backups.base import BackupReport
-from storage.backups.selection import get_backups, sql_backups
+from storage.backups.selection import backed_up_elsewhere, get_backups, sql_backups
 from storage.exceptions import StorageUnavailable
 from storage.interface import Storage
 
@@ -23,7 +24,7 @@ class Command(DeletingCommand):
     """Why the clock could not be checked: a backup is made all the same, and none is deleted."""
 
     def is_due(self, storage: Storage, run: Run) -> bool:
-        return bool(sql_backups().expired(run.now))
+        return backed_up_elsewhere() is None and bool(sql_backups().expired(run.now))
 
     def refuse_unconfirmed(self, storage: Storage, run: Run) -> None:
         try:
@@ -34,6 +35,8 @@ class Command(DeletingCommand):
     def work(
         self, storage: Storage, run: Run, report: BackupReport, options: dict[str, Any]
     ) -> None:
+        if elsewhere := backed_up_elsewhere():
+            note(self, elsewhere)
         for backups in get_backups():
             backups.take(
                 run.now,

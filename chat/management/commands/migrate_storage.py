@@ -69,9 +69,11 @@ class Command(MaintenanceCommand):
         archive = target.storage.archive
         if options["from_archive"]:
             archive = _archive(options["from_archive"])
-        source = source._replace(
-            storage=Storage(source.storage.database, source.storage.cache, archive)
-        )
+            source = source._replace(storage=storage_named(options["from"], archive))
+        else:
+            source = source._replace(
+                storage=Storage(source.storage.database, source.storage.cache, archive)
+            )
         # An archive of both belongs to the source until it is handed over.
         has_its_own = archive is not target.storage.archive
         waits = {name: options[name] for name in ("wait", "max_seconds")}

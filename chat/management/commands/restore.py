@@ -11,11 +11,13 @@ from django.core.management.base import CommandError
 from chat.maintenance import practice
 from chat.maintenance.erasure.after_restore import bring_up_to_date
 from chat.maintenance.identity import ArchiveMismatch
+from chat.maintenance.put_back import put_back
 from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
 from chat.management.notes import note
 from storage.archive import pseudonyms
+from storage.archive.archive import configured_archive
 from storage.backups.base import (
     BeforeLive,
     NotRestored,
@@ -24,13 +26,15 @@ from storage.backups.base import (
     VerificationReport,
 )
 from storage.backups.folder import LATEST
-from storage.backups.selection import sql_backups, table_backups
+from storage.backups.selection import backed_up_elsewhere, sql_backups, table_backups
 from storage.interface import Storage
 
 POLL_SECONDS = 5.0
 
 OF_A_RESTORE = ("yes", "migrate", "keep_old", "practice", "archive_lost", "to_table")
 """Options that --to-file does not go with."""
+
+ONE_OF = "Name a backup, or a table: --to-table; or after a restore of PostgreSQL: --erase-again."
 
 
 class Command(MaintenanceCommand):
@@ -78,6 +82,12 @@ class Command(MaintenanceCommand):
             metavar="FILE",
             help="write the backup to a new file for other programs, as it is, and nothing else",
         )
+        parser.add_argument(
+            "--erase-again",
+            action="store_true",
+            help="after PostgreSQL was restored by its own means: erase from it again whoever was "
+            "erased since its backup",
+        )
         parser.add_argument("--to-table", metavar="TABLE", help="the table to create")
         parser.add_argument(
             "--at",
@@ -89,8 +99,9 @@ class Command(MaintenanceCommand):
     def work(
         self, storage: Storage, run: Run, report: RestoreReport, options: dict[str, Any]
     ) -> None:
-        if (options["name"] is None) == (options["to_table"] is None):
-            raise CommandError("Name a backup, or a table: --to-table.", returncode=WRONG_USE)
+        chosen = (options["name"], options["to_table"], options["erase_again"] or None)
+        if sum(choice is not None for choice in chosen) != 1:
+            raise CommandError(ONE_OF, returncode=WRONG_USE)
         if options["practice"] and (options["to_table"] or options["keep_old"]):
             raise CommandError(
                 "--practice changes nothing: it goes with the name of a backup, and not with "
@@ -102,7 +113,9 @@ class Command(MaintenanceCommand):
                 "--to-file writes a backup as it is: it goes with the name of a backup alone.",
                 returncode=WRONG_USE,
             )
-        if options["to_file"]:
+        if options["erase_again"]:
+            self._erase_again(run, report)
+        elif options["to_file"]:
             self._write_file(run, report, options)
         elif options["to_table"]:
             self._restore_table(run, report, options)
@@ -168,6 +181,22 @@ class Command(MaintenanceCommand):
                 "the archive: deleted since the backup was made, or lost. verify_archive --stubs "
                 "tells what the database of today lacks.",
             )
+        if report.large_texts_lost:
+            note(
+                self,
+                f"{report.large_texts_lost} interactions with large texts were left out: their "
+                "texts were replaced or deleted since, and no backup has them.",
+            )
+
+    def _erase_again(self, run: Run, report: RestoreReport) -> None:
+        if not backed_up_elsewhere():
+            raise CommandError(
+                "--erase-again is for a PostgreSQL. A restore of a backup does it by itself.",
+                returncode=WRONG_USE,
+            )
+        if not run.dry_run:
+            restored = RestoredDatabase(None, "default", configured_archive())
+            report.erased = bring_up_to_date(restored, policy_of(run))
 
     def _restore_table(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
         def wait() -> None:
@@ -217,6 +246,7 @@ def _before_live(run: Run, report: RestoreReport, options: dict[str, Any]) -> Be
                 "The archive that is there has interactions, and is not what is left of this "
                 "database's. Name an empty one in ARCHIVE_DIR or ARCHIVE_BUCKET."
             ) from error
+        put_back(restored, report)
         if storage is not None and practises:
             practice.read_back(storage, policy, report)
         return erased

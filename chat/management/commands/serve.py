@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from chat import first_start
 from chat.management import listening
 from chat.metrics.files import new_server_folder
-from storage.backups.selection import sql_backups
+from storage.backups.selection import backed_up_elsewhere, sql_backups
 from storage.startup import readiness
 from storage.startup.schema import migrated_under_lock
 
@@ -63,7 +63,8 @@ class Command(BaseCommand):
         with migrated_under_lock():
             login = first_start.login() if settings.DEVELOPMENT else None
             self._count_together()
-            sql_backups().keep_restores_out()
+            if not backed_up_elsewhere():
+                sql_backups().keep_restores_out()
         return login
 
     def _print_how_to_get_in(self, login: first_start.Login | None) -> None:

@@ -1,25 +1,34 @@
-"""`manage.py dynamodb_table create|check|describe|shards`: the DynamoDB table of production."""
+"""`manage.py dynamodb_table create|check|describe|shards|upgrade`: the table of production."""
 
+import math
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from storage.dynamodb import shards, table
+from storage.dynamodb import shards, table, upgrade
 from storage.dynamodb.advice import advice
 from storage.dynamodb.client import Client
 from storage.dynamodb.configured import configured_client
 from storage.exceptions import StorageError
 
+RATE = 100
+"""Items a second: about 300 write units, well below what a new table on demand takes (4,000)."""
+
+LARGEST_RATE = 10_000
+
 
 class Command(BaseCommand):
     """Works in every environment with AWS_REGION. Exit status 1: the table is not as it must be."""
 
-    help = "Create the DynamoDB table or what it lacks, check it, describe it, or raise its shards."
+    help = (
+        "Create the DynamoDB table or what it lacks, check it, describe it, raise its shards, or "
+        "rewrite the items of earlier versions."
+    )
     requires_system_checks = []  # it must work when they fail
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,6 +43,11 @@ class Command(BaseCommand):
             "number", nargs="?", type=int, help="raise it to this; it takes a minute"
         )
         raising.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        rewriting = actions.add_parser("upgrade", help="rewrite the items of earlier versions")
+        rewriting.add_argument(
+            "--rate", type=_rate, default=RATE, help=f"items a second at most, {RATE} by default"
+        )
+        rewriting.add_argument("--dry-run", action="store_true", help="only count them")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -47,6 +61,8 @@ class Command(BaseCommand):
                     self._describe(client)
                 case "shards":
                     self._shards(client, options["number"], dry_run=options["dry_run"])
+                case "upgrade":
+                    self._upgrade(client, options["rate"], dry_run=options["dry_run"])
         except (ImproperlyConfigured, BotoCoreError) as error:
             raise CommandError(str(error)) from error
         except StorageError as error:
@@ -103,3 +119,25 @@ class Command(BaseCommand):
         time.sleep(seconds)
         shards.end_raise(client, number)
         self.stdout.write(f"{client.table}: {shards.read(client)}")
+
+    def _upgrade(self, client: Client, rate: int, *, dry_run: bool) -> None:
+        if dry_run:
+            *_, found = upgrade.count_old(client)
+            self.stdout.write(
+                f"{found.rewritten} of {found.seen} items would be rewritten, which takes at least "
+                f"{math.ceil(found.rewritten / rate)} s."
+            )
+            return
+        for done in upgrade.upgrade(client, rate):
+            self.stdout.write(f"Looked at {done.seen} items, rewrote {done.rewritten}.")
+        left = done.changed_by_others
+        if left:
+            self.stdout.write(f"Others changed {left} meanwhile; run it again for those.")
+        self.stdout.write("That was the end of the table. --dry-run counts what is left.")
+
+
+def _rate(text: str) -> int:
+    rate = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 1 <= rate <= LARGEST_RATE:
+        raise ArgumentTypeError(f"must be a whole number from 1 to {LARGEST_RATE}.")
+    return rate

@@ -4,6 +4,8 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
+pytestmark = pytest.mark.every_sql(exhaustive=True)
+
 USERS = "/admin/auth/user/"
 GROUPS = "/admin/auth/group/"
 PAGES = ["/admin/", USERS, f"{USERS}add/", GROUPS, f"{GROUPS}add/", "/admin/storage/apikey/"]

@@ -14,6 +14,8 @@ from chat.admin import key_rotation
 from storage.accounts import api_keys
 from storage.models import ApiKey, AuditEntry
 
+pytestmark = pytest.mark.every_sql(exhaustive=True)
+
 KEYS = "/admin/storage/apikey/"
 
 UNUSUAL_IDS = [" ada", "ada ", "   ", "\N{NO-BREAK SPACE}ada", "ada\N{ZERO WIDTH SPACE}", "a  b"]

@@ -18,6 +18,8 @@ from storage.exceptions import StorageUnavailable
 from storage.models import ApiKey, AuditEntry
 from tests.chat.calls import INTERACTIONS, reveal
 
+pytestmark = pytest.mark.every_sql(exhaustive=True)
+
 LOG = "/admin/storage/auditentry/"
 KEYS = "/admin/storage/apikey/"
 USERS = "/admin/auth/user/"

@@ -10,8 +10,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from chat import usage
-from chat.admin import operations
+from chat import operations, usage
+from chat.admin import dashboard
 from storage import get_storage
 from storage.accounts import intake
 from storage.accounts.intake import Count
@@ -203,7 +203,7 @@ PARTS = {
     "top users": (usage.usage, "sums_of_leaders"),
     "counting": (usage, "count"),
     "tiers": (operations.usage, "tiers"),
-    "cache": (operations, "cache_use"),
+    "cache": (dashboard, "cache_use"),
     "intake": (operations, "summary"),
 }
 

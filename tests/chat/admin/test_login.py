@@ -13,6 +13,8 @@ from storage.rate_limits.metrics import REFUSED
 from storage.startup import rate_limits
 from tests.chat.limits import clock, limits
 
+pytestmark = pytest.mark.every_sql(exhaustive=True)
+
 __all__ = ["clock", "limits"]
 
 LOGIN = "/admin/login/"

@@ -8,6 +8,8 @@ from storage.exceptions import StorageUnavailable
 from storage.models import AuditEntry, ModelPrice
 from tests.chat.usage_rows import priced
 
+pytestmark = pytest.mark.every_sql
+
 LIST = "/admin/storage/modelprice/"
 ADD = f"{LIST}add/"
 NEW = {

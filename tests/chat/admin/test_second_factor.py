@@ -11,6 +11,8 @@ from django_otp.plugins.otp_totp import models
 
 from tests.chat.limits import limits
 
+pytestmark = pytest.mark.every_sql(exhaustive=True)
+
 __all__ = ["limits"]
 
 LOGIN = "/admin/login/"

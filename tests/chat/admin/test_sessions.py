@@ -8,6 +8,8 @@ from chat.admin import sessions
 from storage.models import ApiKey
 from tests.chat.calls import INTERACTIONS
 
+pytestmark = pytest.mark.every_sql(exhaustive=True)
+
 HOUR = 60 * 60
 
 

@@ -98,13 +98,13 @@ def test_each_limit_holds_for_a_completion(client, name, value, said):
     assert client.get(one("mine")).json() == stored
 
 
-def test_message_and_response_together_stay_within_390000_bytes(client):
+def test_message_and_response_together_stay_within_8000000_bytes(client):
     stored = saved(client, interaction_id="mine", message="x" * 300_000)
     over = patch(client, "mine", {"response": "x" * (TEXT_MAX_BYTES - 300_000 + 1)})
     assert over.status_code == 400
     (said,) = mistakes(over).values()
-    assert "390000 bytes" in said
-    assert "390001" in said
+    assert "8000000 bytes" in said
+    assert "8000001" in said
     assert client.get(one("mine")).json() == stored
     fits = patch(client, "mine", {"response": "x" * (TEXT_MAX_BYTES - 300_000)})
     assert fits.status_code == 200
@@ -113,7 +113,7 @@ def test_message_and_response_together_stay_within_390000_bytes(client):
 def test_a_response_that_is_too_long_is_pointed_at_where_it_was_sent(client):
     """`pointer` is a JSON Pointer into the body, and a completion has no message."""
     saved(client, interaction_id="mine", message="x" * 300_000)
-    over = patch(client, "mine", {"response": "x" * 100_000})
+    over = patch(client, "mine", {"response": "x" * 7_800_000})
     assert list(mistakes(over)) == ["#/response"]
 
 

@@ -132,3 +132,24 @@ def test_other_types_and_large_bodies_are_refused(client):
 
 def test_a_query_string_is_refused(client):
     assert post(client, {}, path=f"{LOOKUP}?user_id=ada").status_code == 400
+
+
+def test_with_lookups_off_it_is_a_404_of_its_own_and_says_why(client, answered, settings):
+    settings.ANSWER_LOOKUP = False
+    answered("i")
+    response = look_up(client)
+    assert (response.status_code, response["Content-Type"]) == (404, PROBLEM)
+    assert response.json()["type"] == "urn:problem-type:answer-lookup-off"
+    assert "ANSWER_LOOKUP=false" in response.json()["detail"]
+    assert client.get(one("i")).json()["response"] == "A tree."
+
+
+def test_lookups_that_are_on_again_find_what_is_written_from_then_on(client, answered, settings):
+    settings.ANSWER_LOOKUP = False
+    answered("before")
+    settings.ANSWER_LOOKUP = True
+    answered("after")
+    assert found(look_up(client)) == "after"
+    patch(client, "before", {"response": "A tree, balanced."})
+    client.delete(one("after"))
+    assert found(look_up(client)) == "before"

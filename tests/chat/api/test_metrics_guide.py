@@ -1,21 +1,35 @@
 """docs/how-to/metrics.md tells the truth: its metrics are the code's, its examples can be used."""
 
 import ast
+import functools
+import json
 import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from chat.ingest import counts as intake_metrics  # noqa: F401  (registers its metrics)
+from chat.api import metrics as key_metrics  # noqa: F401  (registers its metrics)
+from chat.ingest import counts as intake_metrics  # noqa: F401  (as well)
 from chat.ingest.reasons import Reason
 from chat.management.commands import cache_audit
-from chat.metrics import maintenance
+from chat.metrics import (
+    maintenance,
+    resources,  # noqa: F401  (as well)
+)
 from chat.metrics.cache_servers import CacheServers
+from chat.metrics.histograms import Histograms
+from chat.metrics.store import Store
+from config import requests  # noqa: F401  (as well)
 from storage.cache import metrics as cache_metrics  # noqa: F401  (as well)
+from storage.dynamodb import metrics as dynamodb_metrics  # noqa: F401  (as well)
 from storage.rate_limits import metrics as limit_metrics  # noqa: F401  (as well)
 from storage.records.audit import Audit, Kind
 from tests.chat.processes import ROOT
+
+pytestmark = pytest.mark.django_db
 
 GUIDE = (ROOT / "docs" / "how-to" / "metrics.md").read_text(encoding="utf-8")
 OF_COMMANDS = {
@@ -24,10 +38,13 @@ OF_COMMANDS = {
 }
 """What commands leave for a scrape, by the module that does it."""
 
+ASKED = Histograms(), CacheServers(), Store()
+"""What is asked for at each scrape."""
+
 
 def metrics():
     """Name, type and meaning of all that this project counts."""
-    for registry in (REGISTRY, CacheServers(), *OF_COMMANDS.values()):
+    for registry in (REGISTRY, *ASKED, *OF_COMMANDS.values()):
         for metric in registry.collect():
             if metric.name.startswith("chat_") and not metric.name.endswith("_created"):
                 total = "_total" if metric.type == "counter" else ""
@@ -63,13 +80,107 @@ def test_the_configuration_asks_as_the_service_is_asked():
     assert job["authorization"]["type"] == "Api-Key"
 
 
-def test_alerts_are_about_metrics_that_there_are():
-    (group,) = yaml.safe_load(blocks("yaml")[1])["groups"]
-    names = {name for name, _, _ in metrics()}
-    assert len(group["rules"]) == 6
-    for rule in group["rules"]:
-        assert set(re.findall(r"chat_\w+", rule["expr"])) <= names
-        assert rule["annotations"]["summary"]
+PRODUCTION = ROOT / "docs" / "production"
+RULES = yaml.safe_load((PRODUCTION / "alerts.yaml").read_text(encoding="utf-8"))["groups"][0][
+    "rules"
+]
+DASHBOARD = json.loads((PRODUCTION / "grafana-dashboard.json").read_text(encoding="utf-8"))
+OF_PROMETHEUS = {"instance", "job", "le"}
+"""Labels that every metric has, or every histogram."""
+
+
+@functools.cache
+def series():
+    """The labels of each metric, by its name."""
+    counted = list(REGISTRY._collector_to_names)
+    left = [one for registry in OF_COMMANDS.values() for one in registry._collector_to_names]
+    asked = [family for collector in ASKED for family in collector.collect()]
+    found = {
+        metric.describe()[0].name if hasattr(metric, "describe") else metric.name: set(
+            metric._labelnames
+        )
+        for metric in (*counted, *left, *asked)
+        if hasattr(metric, "_labelnames")
+    }
+    assert len(found) > 30
+    return found
+
+
+SUFFIX = re.compile("_(total|bucket|count|sum)$")
+
+
+def names_and_labels(expression):
+    """The metrics in an expression of PromQL, each with the labels in its braces; and those by
+    which it sums up.
+    """
+    for name, braces in re.findall(r"\b(chat_\w+)\s*(\{[^}]*\})?", expression):
+        yield name, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", braces))
+
+
+def summed_by(expression):
+    groups = re.findall(r"\bby \(([^)]*)\)", expression)
+    return {label.strip() for group in groups for label in group.split(",")}
+
+
+EXPRESSIONS = {rule["alert"]: rule["expr"] for rule in RULES} | {
+    f"{panel['title']} {target['refId']}": target["expr"]
+    for panel in DASHBOARD["panels"]
+    for target in panel["targets"]
+}
+LEGENDS = {
+    f"{panel['title']} {target['refId']}": target["legendFormat"]
+    for panel in DASHBOARD["panels"]
+    for target in panel["targets"]
+}
+
+
+def problems(expression, legend=""):
+    """What an expression, and a text with its labels, name that no metric has."""
+    known = series()
+    every_label = OF_PROMETHEUS | set().union(*known.values())
+    names = list(names_and_labels(expression))
+    for name, labels in names:
+        base = name if name in known else SUFFIX.sub("", name)
+        if base not in known:
+            yield name
+        else:
+            yield from labels - known[base] - OF_PROMETHEUS
+    used = [known.get(SUFFIX.sub("", name), known.get(name, every_label)) for name, _ in names]
+    allowed = OF_PROMETHEUS.union(*used)
+    yield from summed_by(expression) - allowed
+    yield from set(re.findall(r"\{\{ *(?:\$labels\.)?(\w+) *\}\}", legend)) - allowed
+
+
+@pytest.mark.parametrize("title", EXPRESSIONS)
+def test_alerts_and_panels_are_about_metrics_and_labels_that_there_are(title):
+    assert list(problems(EXPRESSIONS[title], LEGENDS.get(title, ""))) == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_every_alert_says_what_is_wrong_and_how_bad_that_is(rule):
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert f"| `{rule['alert']}` |" in GUIDE
+    texts = " ".join(rule["annotations"].values())
+    assert list(problems(rule["expr"], texts)) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "sum(rate(chat_http_requests_total[5m]))",
+        'chat_disk_free_bytes{mount="data"}',
+        "sum by (user_id) (chat_store_interactions)",
+    ],
+)
+def test_a_name_that_there_is_not_is_found(wrong):
+    assert list(problems(wrong))
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's prometheus has it")
+def test_prometheus_understands_the_rules():
+    words = ["promtool", "check", "rules", PRODUCTION / "alerts.yaml"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("line", re.findall(r"manage\.py cache_audit(.*)$", GUIDE, re.MULTILINE))
@@ -79,5 +190,5 @@ def test_every_call_of_the_audit_is_one(line):
 
 
 def test_every_reason_is_there_with_its_remedy():
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|$", GUIDE, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_]+)` \| ([^|]*) \|$", GUIDE, re.MULTILINE)
     assert rows == [(reason.label, reason.remedy) for reason in Reason]

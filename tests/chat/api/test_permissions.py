@@ -100,6 +100,7 @@ TABLE = {
     "^api/otlp/v1/logs/?$": {"POST": INGEST},
     "^api/public/otel/v1/traces/?$": {"POST": INGEST},
     "^api/v1/ingest/litellm/?$": {"POST": INGEST},
+    "api/v1/status/": {"GET": READ_ALL, "HEAD": READ_ALL},
     "api/schema/": {"GET": EVERYONE, "HEAD": EVERYONE},
     "api/docs/": {"GET": EVERYONE, "HEAD": EVERYONE},
     "healthz": {"GET": EVERYONE, "POST": EVERYONE},

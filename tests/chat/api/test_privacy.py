@@ -143,7 +143,7 @@ def test_nothing_personal_is_in_the_repr_of_what_is_stored(storage, make_interac
         {"model_used": ""},
         {"message": "{message}\0"},
         {"response": "{response}\ud800"},
-        {"message": "{message}" + "x" * 390_000},
+        {"message": "{message}" + "x" * 8_000_000},
         {"user_id": "{user_id}\n"},
         {"user_id": "{user_id}" * 10},
         {"created_at": "{message}"},

@@ -36,6 +36,7 @@ OPERATIONS = {
     "export_user": {200, 404, *READING},
     "erase_user": {200, 202, 404, 409, *WRITING},
     "get_erasure": {200, 404, *READING},
+    "get_status": {200, *READING},
     "get_usage": {200, *READING},
     "export_traces": INGEST,
     "export_logs": INGEST,
@@ -103,6 +104,7 @@ FOR_STAFF = [
     "list_user_interactions",
     "search_interactions",
     "get_interaction",
+    "get_status",
     "get_usage",
 ]
 

@@ -7,6 +7,8 @@ import pytest
 from storage.models import ModelPrice
 from tests.chat.usage_rows import priced, today, used
 
+pytestmark = pytest.mark.every_sql
+
 URL = "/api/v1/usage/"
 MILLION = 1_000_000
 

@@ -15,7 +15,6 @@ import pytest
 from chat.maintenance.erasure import ledger
 from chat.maintenance.export import folder as export_folder
 from chat.maintenance.export.folder import DATA, MANIFEST, STATE
-from storage import limits
 from storage.archive import durable, frames
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
@@ -128,7 +127,7 @@ def test_it_has_everything_newest_first_and_says_what_it_has(fill, output, small
 
 
 def test_the_largest_rows(fill, output):
-    size = limits.TEXT_MAX_BYTES
+    size = 390_000  # in objects
     expected = fill(4, message="é" * (size // 4), response="x" * (size // 2))
     assert export(output)[0] == 0
     assert lines_of(output) == expected

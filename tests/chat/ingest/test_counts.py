@@ -26,6 +26,8 @@ from tests.chat.processes import environment
 from tests.clocks import Clock
 from tests.servers import wait_for
 
+pytestmark = pytest.mark.every_sql(exhaustive=True)
+
 START = datetime(2026, 11, 30, 16, 20, 5, 7, tzinfo=UTC)
 HOUR = datetime(2026, 11, 30, 16, tzinfo=UTC)
 

@@ -87,7 +87,7 @@ BAD = [
     ({"model": ""}, "no_model"),
     ({"is_tool_step": True, "response": ""}, "tool_step"),
     ({"message": "x" * (limits.TEXT_MAX_BYTES + 1)}, "too_long"),
-    ({"message": "é" * 100_000, "response": "é" * 100_000}, "too_long"),
+    ({"message": "é" * 2_000_000, "response": "é" * 2_000_001}, "too_long"),
     ({"call_id": "c" * 256}, "invalid"),
     ({"user_id": "u" * 256}, "invalid"),
     ({"user_id": "ada/../bob"}, "invalid"),
@@ -118,9 +118,9 @@ def test_a_reason_names_the_limit_and_no_text(storage):
     secret = "my secret\0"
     (left_out,) = keep([model_call(message=secret)], None).left_out
     assert left_out.detail == "message must not contain the character NUL (U+0000)."
-    (left_out,) = keep([model_call(message="secret" * 100_000)], None).left_out
+    (left_out,) = keep([model_call(message="secret" * 2_000_000)], None).left_out
     assert left_out.detail == (
-        "message and response together must be at most 390000 bytes of UTF-8; they are 600026."
+        "message and response together must be at most 8000000 bytes of UTF-8; they are 12000026."
     )
 
 

@@ -8,6 +8,7 @@ from chat.maintenance import runs
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.dynamodb import locks as cloud_locks
+from storage.large.texts import LargeTexts
 from storage.sqlite import locks as local_locks
 from tests.buckets import make_bucket
 from tests.chat.maintenance.tiers import Store
@@ -53,6 +54,8 @@ def archive(storage, request, monkeypatch, tmp_path):
     else:
         files = ArchiveFolder(tmp_path / "archive")
     monkeypatch.setattr(storage, "archive", Archive(files))
+    large = LargeTexts(storage.archive.files)
+    monkeypatch.setattr(storage.database.large, "objects", large)
     return storage.archive
 
 

@@ -30,6 +30,9 @@ POLICY = Policy(NOW, hot_days=30, total_days=90)
 AGES = (27, 31, 31, 31, 31, 35, 35)
 """Days since each interaction was created: one is hot still."""
 
+LONG = "An answer at length. " * 10
+"""The response of every third. Where INLINE_MAX_BYTES is less, it is in an object."""
+
 BATCH = 3
 
 EVERY_STEP = switches.value("LIFECYCLE_KILLS") == "all"
@@ -153,6 +156,7 @@ class World:
             interaction_id=f"i-{number:02}",
             user_id=("ada", "bob")[number % 2],
             message=f"question {number}",
+            response=LONG if number % 3 == 1 else "An answer.",
             created_at=created_at,
             updated_at=created_at,
         )

@@ -63,7 +63,10 @@ class Moments:
 
 def restored(store, tables, segments):
     """The stubs and the marks after a restore of these tables, which changes nothing."""
-    archive, marked = Archive(Unchanging(store.archive.files.backend)), set()
+    archive, marked = (
+        Archive(Unchanging(store.archive.files.backend, store.archive.files.backend)),
+        set(),
+    )
     archive.mark = marked.add
     storage = type(store.storage)(store.storage.database, store.storage.cache, archive)
     with transaction.atomic():

@@ -12,23 +12,27 @@ from django.core.cache.backends.dummy import DummyCache
 from chat.maintenance import archiving, holds, restoring
 from chat.maintenance.erasure import ledger
 from chat.maintenance.identity import ArchiveMismatch
-from chat.maintenance.migration import comparing, copying
+from chat.maintenance.migration import comparing, copying, handing_over
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import migrate_storage
-from storage import limits
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.dynamodb import table
 from storage.dynamodb.configured import configured_client
 from storage.dynamodb.database import DynamoDBDatabase
+from storage.interface import Storage
+from storage.large.objects import LargeObjects
+from storage.large.texts import LargeTexts
 from storage.models import ArchivedInteraction, ChatInteraction
+from storage.records import texts
 from storage.records.json import from_json, from_record, to_json
 from storage.records.questions import Question
 from tests import clouds
 from tests.buckets import make_bucket
 from tests.chat.commands.test_round_trip import odd_records
 from tests.chat.lines import command
+from tests.conftest import use_archive
 
 DAY = datetime(2026, 10, 3, tzinfo=UTC)
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -55,8 +59,17 @@ def both(storage, dynamodb_model, archive, monkeypatch):
     """Both storages by name, as the command finds them, over one archive."""
     cloud = clouds.make_storage(dynamodb_model, DummyCache("", {}), archive)
     monkeypatch.setattr(storage, "archive", archive)
+    monkeypatch.setattr(storage.database.large, "objects", LargeTexts(archive.files))
     found = {"local": storage, "cloud": cloud}
-    monkeypatch.setattr(migrate_storage, "storage_named", found.__getitem__)
+
+    def named(name, archive=None):
+        if archive is None:
+            return found[name]
+        database, cache = found[name].database, found[name].cache
+        database.large.objects = LargeTexts(archive.files)
+        return Storage(database, cache, archive)
+
+    monkeypatch.setattr(migrate_storage, "storage_named", named)
     return found
 
 
@@ -99,6 +112,47 @@ def small_pages(monkeypatch):
 
 def put(storage, *interactions):
     storage.create_interactions_sync(list(interactions))
+
+
+@pytest.fixture
+def large_rows(monkeypatch, source, make_interaction):
+    """Four hot rows, two of them with large texts; their objects."""
+    monkeypatch.setattr(texts, "INLINE_MAX_BYTES", 100)
+    rows = [
+        make_interaction(interaction_id=f"{number}", response="r" * (1 + 200 * (number % 2)))
+        for number in range(4)
+    ]
+    put(source, *rows)
+    return objects_in(source.archive)
+
+
+def objects_in(archive):
+    return [entry.name for entry in LargeObjects(archive.files).listed()]
+
+
+def test_large_texts_are_copied_and_nobody_deletes_them(source, target, migrate, large_rows):
+    """Both databases have objects in the archive, so none is taken for a leftover meanwhile."""
+    assert len(large_rows) == 2
+    status, summary, _ = migrate()
+    assert (status, summary["copied"]) == (0, 4)
+    check_same(source, target)
+    assert len(objects_in(source.archive)) == 4
+    assert handing_over.is_shared(source.archive)
+    assert migrate("--overwrite", "--hand-over")[0] == 0
+    assert not handing_over.is_shared(source.archive)
+
+
+def test_large_texts_are_copied_to_an_archive_of_the_targets_own(
+    source, target, migrate, large_rows, monkeypatch, tmp_path
+):
+    own = Archive(ArchiveFolder(tmp_path / "own"))
+    monkeypatch.setattr(target, "archive", own)
+    monkeypatch.setattr(target.database.large, "objects", LargeTexts(own.files))
+    assert migrate("--from-archive", tmp_path / "archive")[0] == 0
+    check_same(source, target)
+    assert len(objects_in(own)) == 2
+    assert not handing_over.is_shared(own)
+    assert objects_in(source.archive) == large_rows
 
 
 def test_ids_that_could_not_be_saved_any_more_are_copied(source, target, migrate, make_interaction):
@@ -213,9 +267,9 @@ def test_equal_times(migrate, source, target, make_rows, small_pages):
 
 
 def test_the_largest_interactions(migrate, source, target, make_rows):
-    half = limits.TEXT_MAX_BYTES // 2
+    half = 195_000  # in objects
     put(source, *make_rows(3, message="\x01" * half, response="😀" * (half // 4)))
-    put(source, *make_rows(30, first=3, response="x" * (limits.TEXT_MAX_BYTES - 20)))
+    put(source, *make_rows(30, first=3, response="x" * 389_980))
     assert migrate()[0] == 0
     check_same(source, target)
 
@@ -250,7 +304,7 @@ def test_what_has_expired_stays_behind(migrate, source, target, make_rows, setti
 
 @pytest.fixture
 def other_archive(target, s3_server):
-    target.archive = Archive(make_bucket(s3_server.url))
+    use_archive(target, Archive(make_bucket(s3_server.url)))
     return target.archive
 
 

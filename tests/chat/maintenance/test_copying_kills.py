@@ -27,6 +27,7 @@ from tests.chat.maintenance.stepping import (
     Steps,
     forget_locks,
 )
+from tests.conftest import use_archive
 
 KILLS = {
     "before, for good": {"after": False, "for_good": True},
@@ -68,7 +69,7 @@ class World:
         self._make = make_interaction
         self.expected = {}
         for storage in (source, target):
-            storage.archive = archive
+            use_archive(storage, archive)
             if isinstance(storage.database, SqliteDatabase):
                 for model in (ChatInteraction, ArchivedInteraction, Lock):
                     model.objects.all().delete()

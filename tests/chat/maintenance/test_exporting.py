@@ -9,7 +9,6 @@ from chat.maintenance import holds
 from chat.maintenance.erasure import ledger
 from chat.maintenance.export.exporting import kept_besides, pages_of
 from chat.maintenance.holds import Hold
-from storage import limits
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.exceptions import DamagedArchive
@@ -163,7 +162,7 @@ def test_of_somebody_unknown_there_is_nothing(storage, save, make_old, user_id):
 
 
 def test_the_largest_rows(storage, save, tiers, make_old):
-    size = limits.TEXT_MAX_BYTES
+    size = 390_000  # in objects
     rows = save(
         [make_old(number, message="x", response="é" * (size // 2 - 1)) for number in range(7)]
     )

@@ -12,6 +12,7 @@ from storage import get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.exceptions import StorageError
+from storage.large.texts import LargeTexts
 from storage.models import (
     ArchivedInteraction,
     ChatInteraction,
@@ -19,7 +20,9 @@ from storage.models import (
     UsageOfModel,
     UsageOfUser,
 )
+from storage.records import texts
 from storage.sqlite import queries
+from storage.sqlite.database import SqliteDatabase
 from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
     NOW,
@@ -46,6 +49,11 @@ LATER = Policy(NOW + timedelta(days=57), POLICY.hot_days, POLICY.total_days)
 """When what is 35 days old now is to be gone."""
 
 
+@pytest.fixture(autouse=True)
+def _some_are_large(monkeypatch):
+    monkeypatch.setattr(texts, "INLINE_MAX_BYTES", 100)
+
+
 @pytest.fixture
 def steps(monkeypatch):
     return Steps(monkeypatch)
@@ -65,6 +73,7 @@ def make_world(backend, storage, request, monkeypatch, make_interaction, tmp_pat
             files = ArchiveFolder(tmp_path / f"archive-{len(made)}")
             _empty_tables()
         monkeypatch.setattr(store, "archive", Archive(files))
+        monkeypatch.setattr(store.database.large, "objects", LargeTexts(store.archive.files))
         made.append(files)
         return World(store, make_interaction)
 
@@ -181,6 +190,17 @@ class TestWithoutProtection:
             return "DELETE FROM storage_chatinteraction WHERE interaction_id = :interaction_id"
 
         monkeypatch.setattr(queries, "delete_unchanged", delete_whatever)
+        assert lost(steps, make_world)
+
+    def test_objects_go_before_their_rows(self, steps, make_world, monkeypatch):
+        move = SqliteDatabase.move_to_cold
+
+        def objects_first(self, interactions, segment):
+            named = self.text_objects([row.interaction_id for row in interactions])
+            get_storage().archive.files.delete_all([kept.name for kept in named.values()])
+            return move(self, interactions, segment)
+
+        monkeypatch.setattr(SqliteDatabase, "move_to_cold", objects_first)
         assert lost(steps, make_world)
 
     def test_no_mark(self, steps, make_world, monkeypatch):

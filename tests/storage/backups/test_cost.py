@@ -41,8 +41,8 @@ def grow(database, rows):
     with closing(connect(database)) as connection, connection:
         sql = (
             "INSERT INTO storage_chatinteraction SELECT ?, user_id, message, ?, model_used, "
-            "input_tokens, output_tokens, created_at, updated_at FROM storage_chatinteraction "
-            "WHERE interaction_id = 'id-0'"
+            "input_tokens, output_tokens, created_at, updated_at, NULL "
+            "FROM storage_chatinteraction WHERE interaction_id = 'id-0'"
         )
         texts = ((f"more-{rows}-{n:06}", choose.randbytes(1000)) for n in range(rows))
         connection.executemany(sql, texts)

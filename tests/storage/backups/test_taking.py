@@ -180,9 +180,9 @@ def test_a_missing_database_is_not_made(backups, tmp_path):
 
 
 def test_expired_ones_go_once_there_is_a_new_one(backups, backup, database, folder):
-    made, deleted, _ = backups.take(database, NOW + KEEP - timedelta(microseconds=1))
+    made, deleted, *_ = backups.take(database, NOW + KEEP - timedelta(microseconds=1))
     assert deleted == []
-    later, deleted, _ = backups.take(database, NOW + KEEP)
+    later, deleted, *_ = backups.take(database, NOW + KEEP)
     assert deleted == [NAME]
     assert backups.names() == [made.name, later.name]
     assert not list(folder.glob(f"{NAME}*"))
@@ -208,7 +208,7 @@ def test_one_whose_manifest_is_damaged_expires_as_well(backups, backup, database
 
 def test_the_two_newest_stay_however_old_they_are(backups, backup, database):
     second = backups.take(database, NOW + timedelta(days=1)).backup
-    third, deleted, _ = backups.take(database, NOW + 100 * KEEP)
+    third, deleted, *_ = backups.take(database, NOW + 100 * KEEP)
     assert deleted == [NAME]
     assert backups.names() == [second.name, third.name]
 

@@ -8,13 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from storage.archive.archive import configured_archive
 from storage.dynamodb import batches, items
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import BatchUnfinished, StorageUnavailable
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 
 SECONDS = 60
+
+
+def objects():
+    """No text here is large."""
+    return LargeTexts(configured_archive().files)
 
 
 class Table:
@@ -58,7 +65,7 @@ def ids(interactions):
 def test_four_requests_are_under_way_at_the_same_time():
     barrier = threading.Barrier(4)
     table = Table(lambda part: barrier.wait(SECONDS))
-    outcomes = DynamoDBDatabase(table, 6).create_many(rows(100))
+    outcomes = DynamoDBDatabase(table, 6, objects()).create_many(rows(100))
     assert outcomes == [Outcome.CREATED] * 100
     assert sorted(table.written) == ids(rows(100))
 
@@ -66,7 +73,7 @@ def test_four_requests_are_under_way_at_the_same_time():
 def test_batches_leave_two_calls_for_others():
     wait_a_little = threading.Event().wait
     table = Table(lambda part: wait_a_little(0.01))
-    database = DynamoDBDatabase(table, 6)
+    database = DynamoDBDatabase(table, 6, objects())
     with ThreadPoolExecutor(5) as callers:
         list(callers.map(database.create_many, [rows(200)] * 5))
     assert table.most_at_once == 4
@@ -83,7 +90,7 @@ def test_one_request_fails_and_what_is_not_known_to_be_written_is_named():
 
     table = Table(meet)
     with pytest.raises(BatchUnfinished) as raised:
-        DynamoDBDatabase(table, 6).create_many(rows(1000))
+        DynamoDBDatabase(table, 6, objects()).create_many(rows(1000))
     named = raised.value.interaction_ids
     assert set(named) >= {f"i{number:04}" for number in range(25, 50)}
     assert sorted([*named, *table.written]) == ids(rows(1000))
@@ -93,7 +100,7 @@ def test_one_request_fails_and_what_is_not_known_to_be_written_is_named():
 def test_a_batch_that_is_too_slow_names_all_of_its_rest(monkeypatch):
     monkeypatch.setattr("storage.dynamodb.pauses.SECONDS", -1)
     with pytest.raises(BatchUnfinished) as raised:
-        DynamoDBDatabase(Table(), 6).create_many(rows(60))
+        DynamoDBDatabase(Table(), 6, objects()).create_many(rows(60))
     assert sorted(raised.value.interaction_ids) == ids(rows(60))
 
 

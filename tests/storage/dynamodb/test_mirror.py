@@ -24,6 +24,7 @@ from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import FIELDS
 from storage.records.json import format_time
+from storage.records.texts import INLINE_MAX_BYTES, OBJECT
 
 ITEM_BYTES = 409_600
 """DynamoDB's limit: 400 KB, names of attributes included."""
@@ -57,6 +58,7 @@ EXTRA = {
     "saved_as": UnicodeAttribute,  # tells a save its own, though completed since
     "question": UnicodeAttribute,  # the hash key of the index of answers
     "answer": UnicodeAttribute,  # and its range key
+    "text_object": UnicodeAttribute,  # names the object that has large texts
     "archived_in": UnicodeAttribute,  # which segment of the archive has it
 }
 
@@ -97,7 +99,7 @@ def _ninety_days(settings):
 
 
 def test_the_mirror_has_the_fields_of_the_model_and_a_few_more():
-    assert [field.name for field in ChatInteraction._meta.fields] == list(FIELDS)
+    assert [field.name for field in ChatInteraction._meta.fields] == [*FIELDS, OBJECT]
     assert set(InteractionItem.get_attributes()) == {*FIELDS, *EXTRA}
 
 
@@ -118,7 +120,7 @@ def test_each_field_is_mirrored_under_its_name_with_its_type(name):
 def test_each_further_attribute_is_what_it_is_for(name):
     attribute = InteractionItem.get_attributes()[name]
     assert type(attribute) is EXTRA[name]
-    may_be_absent = name in (*ANSWER_ATTRIBUTES, "texts", "archived_in")
+    may_be_absent = name in (*ANSWER_ATTRIBUTES, "texts", "text_object", "archived_in")
     assert (attribute.attr_name, attribute.null) == (SHORT.get(name, name), may_be_absent)
     assert not attribute.is_hash_key
 
@@ -325,7 +327,7 @@ def test_the_largest_interaction_fits_into_an_item(monkeypatch):
         interaction_id=face * limits.IDENTIFIER_MAX_LENGTH,
         user_id=face * limits.IDENTIFIER_MAX_LENGTH,
         model_used=face * limits.MODEL_MAX_LENGTH,
-        message=face * (limits.TEXT_MAX_BYTES // 4 - 1),
+        message=face * (INLINE_MAX_BYTES // 4 - 1),
         response=face,
         input_tokens=limits.TOKENS_MAX,
         output_tokens=limits.TOKENS_MAX,
@@ -335,4 +337,11 @@ def test_the_largest_interaction_fits_into_an_item(monkeypatch):
     assert largest.violations() == {}
     monkeypatch.setattr("storage.dynamodb.texts.WORTH_TRYING", 400_000)  # nothing is compressed
     largest_size = size(items.to_item(largest, items.new_version()))
-    assert 390_000 + 4 * 1_000 < largest_size <= ITEM_BYTES
+    assert INLINE_MAX_BYTES + 4 * 1_000 < largest_size <= ITEM_BYTES
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_without_lookups_no_item_is_in_the_index_of_answers(make_interaction, settings, is_on):
+    settings.ANSWER_LOOKUP = is_on
+    item = items.to_item(make_interaction(), "v")
+    assert set(ANSWER_ATTRIBUTES) <= set(item) if is_on else not set(ANSWER_ATTRIBUTES) & set(item)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import limits
 from storage.compat import zstd
+from storage.dynamodb import frames
 from storage.dynamodb.texts import pack_texts, unpack_texts
 from storage.exceptions import DamagedItem
 
@@ -59,7 +59,7 @@ def test_what_is_no_smaller_compressed_stays_plain():
 
 
 def test_the_largest_texts_go_through():
-    message = "\U0001f600" * (limits.TEXT_MAX_BYTES // 4)
+    message = "\U0001f600" * (frames.AT_MOST // 4)
     packed = pack_texts(message, "")
     assert size(packed) < 10_000
     assert unpack_texts(KEY | packed) == (message, "")
@@ -134,24 +134,16 @@ def test_a_changed_byte_and_a_missing_one_are_noticed():
                 unpack_texts(KEY | {"t": {"B": damaged}})
 
 
-def test_a_bomb_takes_no_more_memory_than_the_largest_texts(monkeypatch):
-    asked = []
-
-    class Watched:
-        def __init__(self):
-            self._decompressor = zstd_decompressor()
-
-        def __getattr__(self, name):
-            return getattr(self._decompressor, name)
-
-        def decompress(self, data, max_length=-1):
-            asked.append(max_length)
-            return self._decompressor.decompress(data, max_length)
-
-    zstd_decompressor = zstd.ZstdDecompressor
-    monkeypatch.setattr(zstd, "ZstdDecompressor", Watched)
-    for packed in (bomb(), unsized_bomb(), lying_bomb()):
-        with pytest.raises(DamagedItem):
-            unpack_texts(KEY | {"t": {"B": b"\x01" + packed}})
-    assert len(asked) == 1, "that which says that it is small"
-    assert all(0 <= bound <= limits.TEXT_MAX_BYTES + 2 for bound in asked)
+def test_a_whole_frame_is_unpacked_and_nothing_else():
+    frame = frames.compress(LONG.encode())
+    assert frames.decompress(frame) == LONG
+    bombs = (bomb(), unsized_bomb(), lying_bomb())
+    for damaged in (frame[:-1], frame[:-1] + b"x", frame + b"x", b"no frame", *bombs):
+        with pytest.raises((ValueError, frames.ZstdError)):
+            frames.decompress(damaged)
+    assert frames.decompress(frame) == LONG, "an error leaves nothing behind"
+    assert frames.decompress(frames.compress(b"")) == ""
+    largest = "a" * frames.AT_MOST
+    assert frames.decompress(frames.compress(largest.encode())) == largest
+    with pytest.raises(ValueError, match="frame of texts"):
+        frames.decompress(frames.compress(largest.encode() + b"a"))

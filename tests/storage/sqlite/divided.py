@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from django.db import connections
 
+from storage.archive.archive import configured_archive
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction, Lock
 from storage.sqlite import (
     checkpoints,
@@ -89,7 +91,7 @@ class DividedDatabase(Divided):
         self.file = Path(connections[alias].settings_dict["NAME"])
         self.scrubbed = ScrubbedDatabase(self.statements)
         self._prepare(alias, page_size)
-        self.database = SqliteDatabase(alias)
+        self.database = SqliteDatabase(alias, LargeTexts(configured_archive().files))
         self.kept: dict[str, Any] = {}
 
     def _prepare(self, alias: str, page_size: int) -> None:

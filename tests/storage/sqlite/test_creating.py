@@ -38,7 +38,7 @@ def test_a_repeat_asks_for_all_ids_at_once(storage, make_interaction, statements
     assert asked[0] == asked[1] <= 5
 
 
-def test_archiving_many_takes_two_statements_and_some_changed_one_each(
+def test_archiving_many_takes_three_statements_and_some_changed_one_each(
     storage, make_interaction, statements
 ):
     batch = [make_interaction(interaction_id=f"i{number}") for number in range(100)]
@@ -46,7 +46,7 @@ def test_archiving_many_takes_two_statements_and_some_changed_one_each(
     segment = "2026-01-01/a"
     statements.clear()
     assert storage.move_to_cold(batch[:50], segment) == 50
-    assert len(statements) == 2
+    assert len(statements) == 3
     storage.update_interaction_sync("i99", {"response": "changed"})
     assert storage.move_to_cold(batch[50:], segment) == 49
     assert storage.database.stubs(["i98", "i99"]).keys() == {"i98"}

@@ -81,7 +81,7 @@ def test_a_full_disk_is_said_to_be_full_and_nothing_is_written(
 ):
     limit_pages(other)
     with pytest.raises(StorageFull) as failure:
-        OPERATIONS[operation](other_storage, lambda: make_interaction(message="m" * 300_000))
+        OPERATIONS[operation](other_storage, lambda: make_interaction(message="m" * 120_000))
     assert failure.value.retry_after >= 1
     assert other_storage.list_interactions_sync(PageQuery()).interactions == []
 
@@ -92,7 +92,7 @@ def test_a_batch_for_which_the_disk_is_too_small_leaves_nothing(
 ):
     batch = [
         make_interaction(interaction_id=str(n), message="m" * size)
-        for n, size in enumerate((1, 1, 300_000, 1))
+        for n, size in enumerate((1, 1, 120_000, 1))
     ]
     before = batch[1:2] if some_exist else []  # which takes another way through the batch
     other_storage.create_interactions_sync(before)
@@ -108,17 +108,17 @@ def test_a_full_disk_lets_reads_go_on_and_writes_once_there_is_room(
     other_storage.save_interaction_sync(make_interaction(interaction_id="i"))
     limit_pages(other)
     with pytest.raises(StorageFull):
-        other_storage.save_interaction_sync(make_interaction(message="m" * 300_000))
+        other_storage.save_interaction_sync(make_interaction(message="m" * 120_000))
     assert other_storage.get_interaction_sync("i") is not None
     limit_pages(other, 1_000_000)
-    other_storage.save_interaction_sync(make_interaction(message="m" * 300_000))
+    other_storage.save_interaction_sync(make_interaction(message="m" * 120_000))
 
 
 def test_an_update_on_a_full_disk_leaves_what_was_there(other, other_storage, make_interaction):
     other_storage.save_interaction_sync(make_interaction(interaction_id="i", response="old"))
     limit_pages(other)
     with pytest.raises(StorageFull):
-        other_storage.update_interaction_sync("i", {"response": "r" * 300_000})
+        other_storage.update_interaction_sync("i", {"response": "r" * 120_000})
     assert other_storage.get_interaction_sync("i").response == "old"
     assert not other.in_atomic_block
     assert not other.in_transaction()

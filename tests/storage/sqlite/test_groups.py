@@ -155,7 +155,7 @@ def test_a_disk_too_full_for_one_has_room_for_the_others(patient, patient_storag
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(patient), "open", small)
-        done = group.run(create("a"), create("large", message="m" * 300_000), create("b"))
+        done = group.run(create("a"), create("large", message="m" * 120_000), create("b"))
     assert isinstance(done[1], StorageFull)
     for name in ("a", "b"):
         assert patient_storage.get_interaction_sync(name) is not None

@@ -65,7 +65,7 @@ def statements():
 
 
 PARAMETERS = queries.slice_parameters(Slice("user-1", 50, START, (START, "i"), START)) | {
-    **{field.name: 1 for field in queries.FIELDS},
+    **{field.name: 1 for field in queries.COLUMNS},
     "limit": 51,
     "tokens_min": 1,
     "tokens_max": 1,
@@ -264,7 +264,9 @@ def test_a_step_of_a_search_costs_the_same_however_many_rows_there_are(make_fill
         filters = {"model_used": "none", "tokens_min": 0, "tokens_max": 9}
         parameters = middle_page(flags, count) | filters
         rows, steps = work(make_filled(count), select_examined(flags), parameters)
-        assert [(passes, *texts) for _, _, passes, *texts in rows] == [(0, None, None)] * 51
+        assert [(passes, *texts) for _, _, passes, *texts in rows] == [
+            (0, None, None, None, None)
+        ] * 51
         costs.append(steps)
     assert abs(costs[0] - costs[1]) <= 5
 
@@ -313,7 +315,9 @@ def test_an_answer_costs_the_same_however_often_it_was_asked(
     costs = []
     for count in (2_000, 20_000):
         database = make_database(of_one_question, count)
-        asked = queries.question_parameters(Question("ada", "hello")) | {"model_used": model}
+        asked = queries.question_parameters(Question("ada", "hello"), "hello") | {
+            "model_used": model
+        }
         sql = queries.select_answer("default", of_model=of_model)
         ((interaction_id, *_),), steps = work(database, sql, asked)
         assert interaction_id == f"{count - 1 if expected is None else expected:06}"
@@ -345,7 +349,7 @@ def test_the_message_is_found_by_all_of_it(make_filled, message):
         ),
     )
     sql = queries.select_answer("default", of_model=True)
-    asked = queries.question_parameters(Question("ada", message)) | {"model_used": "x"}
+    asked = queries.question_parameters(Question("ada", message), message) | {"model_used": "x"}
     ((found, *_),) = database.execute(sql, asked).fetchall()
     assert found == "0"
 

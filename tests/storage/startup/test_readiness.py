@@ -8,8 +8,10 @@ import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
+from storage.archive.archive import configured_archive
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import StorageUnavailable
+from storage.large.texts import LargeTexts
 from storage.startup import readiness, selection
 from tests.chat.processes import Server
 from tests.config.test_environment import PRODUCTION
@@ -67,7 +69,9 @@ def refusal(code):
 
 def start(cause):
     """What a start says when DynamoDB does not answer for a reason; None if it goes on."""
-    return DynamoDBDatabase(FailingClient(cause), 1).startup_problem()
+    return DynamoDBDatabase(
+        FailingClient(cause), 1, LargeTexts(configured_archive().files)
+    ).startup_problem()
 
 
 def test_sqlite_is_always_ready(storage):

@@ -8,6 +8,7 @@ import pytest
 from storage.dynamodb import mirror
 from storage.exceptions import StorageUnavailable
 from storage.startup import selection
+from storage.startup.availability import LOOKS
 from tests import clouds
 from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, new, of_user, one, patch, post
 from tests.system.faults import operations
@@ -79,6 +80,7 @@ def test_every_fault_is_a_503_that_asks_for_another_try_and_says_nothing_of_user
             assert MESSAGE not in said_by, name
             assert RESPONSE not in said_by, name
         proxy.calm()
+        LOOKS.forget()
         assert client.get("/readyz").status_code == 200  # and the breaker is closed again
 
 
@@ -181,6 +183,7 @@ def test_missing_credentials_are_told(unconnected, monkeypatch, tmp_path):
 def test_readiness_is_503_and_says_why(client, proxy):
     assert client.get("/readyz").status_code == 200
     proxy.always("*", faults.cut)
+    LOOKS.forget()  # it would be remembered for a second
     response = client.get("/readyz")
     assert response.status_code == 503
     assert client.get("/healthz").status_code == 200

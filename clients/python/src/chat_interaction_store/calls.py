@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 BATCH_ITEMS = 1000
 BATCH_BYTES = 7 * 1024 * 1024
-"""The store takes 8 MB in a body."""
+"""The store takes 16 MB in a body, and took 8 MB before texts could have that many."""
 
 INTERACTIONS = "/api/v1/interactions/"
 _JSON = {"Content-Type": "application/json"}

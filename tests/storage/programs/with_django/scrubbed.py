@@ -18,6 +18,8 @@ from pathlib import Path
 
 from django.db import connection, connections
 
+from storage.archive.archive import configured_archive
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction, Lock
 from storage.sqlite import scrubbed_database, scrubbing, space
 from storage.sqlite.database import SqliteDatabase
@@ -55,7 +57,7 @@ def row(choose: random.Random, name: str) -> ChatInteraction:
 def write(seed: int, log: Path) -> None:
     """Until it is stopped; then makes sure that all that was acknowledged is there."""
     choose = random.Random(seed)
-    database = SqliteDatabase("default")
+    database = SqliteDatabase("default", LargeTexts(configured_archive().files))
     kept: dict[str, ChatInteraction] = {}
     changes = 0
     with log.open("w") as deleted:

@@ -11,10 +11,12 @@ from typing import Any
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
+from storage.archive.archive import configured_archive
 from storage.dynamodb import mirror
 from storage.dynamodb.client import Client
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import StorageError
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 
@@ -88,7 +90,7 @@ def _idempotency(chance: random.Random) -> Idempotency:
 def main() -> None:
     url, table, seed = sys.argv[1:]
     client = Client(mirror.bound(table, "eu-central-1", url, 2), 2)
-    writer = Writer(DynamoDBDatabase(client, 2), int(seed))
+    writer = Writer(DynamoDBDatabase(client, 2, LargeTexts(configured_archive().files)), int(seed))
     lose_answers(random.Random(int(seed)))
     for _ in range(STEPS):
         writer.step()

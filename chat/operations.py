@@ -1,4 +1,4 @@
-"""Whether the store is well: what the first page shows besides usage."""
+"""Whether the store is well, for the admin's first page, the API's status and the metrics."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from chat.ingest.summary import summary
 from chat.maintenance.policy import Policy
 from chat.maintenance.status import OVERDUE
-from chat.metrics.cache import CacheUse, cache_use
 from storage import get_storage
 from storage.accounts import usage
 from storage.accounts.usage import Ages, Tiers
-from storage.backups.selection import sql_backups
+from storage.backups.selection import backed_up_elsewhere, sql_backups
 
 BACKUP_OVERDUE = OVERDUE
 
@@ -34,6 +33,8 @@ class Backup:
 
     at: datetime | None
     is_late: bool
+    is_elsewhere: bool = False
+    """Nothing is known of it: PostgreSQL is backed up by its own means."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,6 @@ def tiers(now: datetime) -> Tiers:
         Ages(due.archive_until.date(), due.cutoff.date()),
         Ages(late.archive_until.date(), late.cutoff.date()),
     )
-
-
-def cache() -> CacheUse:
-    """How this server's cache is used."""
-    get_storage()  # its metrics exist only once it has been made
-    return cache_use()
 
 
 def runs() -> list[RunShown]:
@@ -86,6 +81,8 @@ def space() -> dict[str, str | int]:
 
 def backup() -> Backup:
     """The newest backup. Raises OSError."""
+    if backed_up_elsewhere():
+        return Backup(None, is_late=False, is_elsewhere=True)
     at = sql_backups().newest_at()
     return Backup(at, at is None or datetime.now(UTC) - at > BACKUP_OVERDUE)
 

@@ -1,0 +1,122 @@
+"""The large texts of backups: a copy of each object that a backed up row names.
+
+Objects never change, so what an earlier backup has is there already. Each is stored as in the
+archive, under its version, and `zstd -dc` reads it.
+"""
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from storage.archive import durable
+from storage.backups.base import Contents
+from storage.backups.inspection import CheckTime
+from storage.backups.manifests import BackupDamaged
+from storage.records.texts import TextObject
+
+FOLDER = "large"
+"""The folder in the folder of backups."""
+
+SUFFIX = ".zst"
+
+_VERSION = re.compile(rb'"([0-9a-f]{32})"')
+"""In a list of parts, even if that is damaged."""
+
+
+class KeptTexts:
+    """The copies in `folder`. The lock of the backups keeps other processes away."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep(
+        self, named: Iterable[TextObject], contents: Contents, check_time: CheckTime
+    ) -> tuple[int, list[TextObject]]:
+        """Copy what is not there yet. Returns the bytes written, and what was not to be had."""
+        written = 0
+        missing: list[TextObject] = []
+        there = {path.name for path in self.folder.glob(f"*{SUFFIX}")}
+        for kept in named:
+            check_time()
+            path = self._path(kept)
+            if path.name in there:
+                continue
+            content = contents(kept)
+            if content is None:
+                missing.append(kept)
+            else:
+                durable.make_folder(self.folder)
+                durable.write(path, content)
+                written += len(content)
+        return written, missing
+
+    def read(self, kept: TextObject) -> bytes:
+        """A copy as it is stored. Raises BackupDamaged."""
+        path = self._path(kept)
+        shown = f"{self.folder.name}/{path.name}"
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise BackupDamaged(shown, "it is missing") from error
+        except OSError as error:
+            raise BackupDamaged(shown, f"it cannot be read ({error.strerror})") from error
+        if not is_whole(kept, content):
+            raise BackupDamaged(shown, "its checksum is not that of the row that names it")
+        return content
+
+    def remove_others(self, versions: set[str]) -> None:
+        """Delete all copies but those of these versions, and what was not written completely."""
+        for path in sorted(self.folder.glob(f"*{SUFFIX}*")):
+            if path.suffix != SUFFIX or path.stem not in versions:
+                path.unlink()
+        if self.folder.exists():
+            durable.sync_folder(self.folder)
+
+    def _path(self, kept: TextObject) -> Path:
+        return self.folder / f"{kept.version}{SUFFIX}"
+
+
+def versions_in(document: bytes) -> set[str]:
+    """The versions that a list of parts seems to name."""
+    return {version.decode() for version in _VERSION.findall(document)}
+
+
+def named_by(connection: sqlite3.Connection) -> list[TextObject]:
+    """The objects that the rows of a database name; none if it is of an earlier version."""
+    table = "storage_chatinteraction"
+    columns = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+    if ("text_object",) not in columns:
+        return []
+    rows = connection.execute(
+        "SELECT text_object FROM storage_chatinteraction WHERE text_object IS NOT NULL"
+    )
+    return [TextObject.loads(value) for (value,) in rows]
+
+
+def from_archive(read: Callable[[str], bytes | None]) -> Contents:
+    """The objects in an archive, by what reads a file of it."""
+
+    def contents(kept: TextObject) -> bytes | None:
+        content = read(kept.name)
+        return content if content is not None and is_whole(kept, content) else None
+
+    return contents
+
+
+def is_whole(kept: TextObject, content: bytes) -> bool:
+    """Whether this is the object that the row names."""
+    return hashlib.sha256(content).hexdigest() == kept.sha256
+
+
+def from_backup(texts: KeptTexts) -> Contents:
+    """The copies of a backup; a damaged one is not there."""
+
+    def contents(kept: TextObject) -> bytes | None:
+        try:
+            return texts.read(kept)
+        except BackupDamaged:
+            return None
+
+    return contents

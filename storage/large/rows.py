@@ -1,0 +1,348 @@
+"""Rows whose texts lie in objects: what a database keeps of them, and how they become whole again.
+
+# Note [Stand-ins]
+
+In the row, the SHA-256 of a text stands in for a text that lies in the object, so it is not empty
+where the text is not. Two rows have the same text if they have the same stand-in: nothing is
+fetched to compare them, and an answer is found by it. A message of up to INLINE_MAX_BYTES stays in
+the row. Databases keep stand-ins as text (`encoded`), and the reference says which they are; in
+Python they are bytes, which no text equals.
+
+An interaction with stand-ins has the attribute OBJECT, and so has a record. Neither leaves a
+database, but for maintenance that needs no texts (`Slice.texts_of`).
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from storage.exceptions import DamagedArchive, StorageError, StorageUnavailable
+from storage.large.texts import LargeTexts
+from storage.limits import text_bytes
+from storage.models import ChatInteraction
+from storage.models.interaction import CONTENT_FIELDS
+from storage.records import texts
+from storage.records.json import Record, from_record, to_record
+from storage.records.pages import TextsOf
+from storage.records.stubs import Stub
+from storage.records.texts import OBJECT, TextObject, characters_of
+
+WHOLE_MESSAGE = "whole_message"
+"""The attribute of an interaction with stand-ins that was whole: its message."""
+
+ATTEMPTS = 5
+"""How often a row is read again because its object is gone."""
+
+FETCHED_CHARACTERS = 4_000_000
+"""Texts that are fetched side by side: what a page has (`pages.PAGE_TEXT`)."""
+
+Kept = tuple[str, str, str]
+"""The ids of a user and of an interaction, and the reference in its row (`TextObject.dumps`)."""
+
+ReadAgain = Callable[[str], ChatInteraction | None]
+"""Returns what a database has now under an id, with stand-ins."""
+
+
+def in_object(message: str, response: str) -> tuple[str, str] | None:
+    """The texts that lie in an object, "" for one that stays in the row. None if both stay."""
+    if 4 * (len(message) + len(response)) <= texts.INLINE_MAX_BYTES:
+        return None  # fast path: nearly every row
+    if text_bytes(message, response) <= texts.INLINE_MAX_BYTES:
+        return None
+    if text_bytes(message, "") <= texts.INLINE_MAX_BYTES:
+        return "", response
+    return message, response if text_bytes("", response) > texts.INLINE_MAX_BYTES else ""
+
+
+def wants_object(interaction: ChatInteraction) -> bool:
+    """Whether texts of the interaction lie in an object, or would."""
+    if reference_of(interaction):
+        return True
+    return in_object(interaction.message, interaction.response) is not None
+
+
+def stand_in(text: str) -> bytes:
+    """What stands in the row for a text."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def encoded(text: str | bytes) -> str:
+    """A text, or what stands in for it, as a database has it."""
+    return f"sha256:{text.hex()}" if isinstance(text, bytes) else text
+
+
+def decode(row: dict[str, Any]) -> None:
+    """Put stand-ins in the place of what is encoded in a row that has a reference."""
+    for name in row[OBJECT].rpartition(" ")[2].split("+"):
+        row[name] = bytes.fromhex(row[name].removeprefix("sha256:"))
+
+
+def is_unwritten(reference: str | None) -> bool:
+    """Whether this is the reference to an object that is not written yet."""
+    return reference is not None and reference.startswith(" ")
+
+
+def same_text(first: str | bytes, second: str | bytes) -> bool:
+    """Whether both are the same text, or stand for it."""
+    if isinstance(first, bytes) == isinstance(second, bytes):
+        return first == second
+    text, kept = (second, first) if isinstance(first, bytes) else (first, second)
+    return stand_in(text) == kept  # type: ignore[arg-type]
+
+
+def same_record(first: Record, second: Record) -> bool:
+    """Whether all fields of both are the same, with or without stand-ins."""
+    times = ("created_at", "updated_at")
+    return same_content(first, second) and all(first[name] == second[name] for name in times)
+
+
+def same_content(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """As `ChatInteraction.same_content`, for fields by name, with or without stand-ins."""
+    return all(
+        same_text(first[name], second[name])
+        if name in ("message", "response")
+        else first[name] == second[name]
+        for name in CONTENT_FIELDS
+    )
+
+
+def standing_in(
+    interaction: ChatInteraction, *, message: bool, response: bool, reference: str
+) -> ChatInteraction:
+    """A copy of the interaction with stand-ins for these texts, and a reference to their object.
+
+    The reference is empty for an object that is not written yet.
+    """
+    names = "+".join(["message"] * message + ["response"] * response)
+    values = {**interaction.__dict__, OBJECT: f"{reference} {names}"}
+    if message:
+        values |= {"message": stand_in(interaction.message), WHOLE_MESSAGE: interaction.message}
+    if response:
+        values["response"] = stand_in(interaction.response)
+    return ChatInteraction.from_stored(values)
+
+
+def whole_message(interaction: ChatInteraction) -> str:
+    """The message of an interaction that has just been given stand-ins, or has none."""
+    message: str = interaction.__dict__.get(WHOLE_MESSAGE, interaction.message)
+    return message
+
+
+def as_in(reference: str, interaction: ChatInteraction) -> ChatInteraction:
+    """A copy of the interaction with stand-ins for the texts for which a row has them."""
+    kept, _, names = reference.rpartition(" ")
+    return standing_in(
+        interaction, message="message" in names, response="response" in names, reference=kept
+    )
+
+
+def interaction_of(record: Record) -> ChatInteraction:
+    """As `from_record`, for a record that may have stand-ins."""
+    interaction = from_record(record)
+    if OBJECT in record:
+        interaction.__dict__[OBJECT] = record[OBJECT]
+    return interaction
+
+
+def reference_of(interaction: ChatInteraction) -> str | None:
+    """The reference in a row; None if it has its texts."""
+    reference: str | None = interaction.__dict__.get(OBJECT)
+    return reference
+
+
+class LargeRows:
+    """Writes, fetches and removes the large texts of one database's rows."""
+
+    def __init__(self, objects: LargeTexts) -> None:
+        self.objects = objects
+
+    def packed(
+        self, interaction: ChatInteraction, replaced: ChatInteraction | None = None
+    ) -> ChatInteraction:
+        """The interaction as a row has it: as it is, or with stand-ins for texts in a new object.
+
+        The object of the row that it replaces serves again if that has the same texts.
+        """
+        large = in_object(interaction.message, interaction.response)
+        if large is None:
+            return interaction
+        message, response = large
+        reference = _serves_again(replaced, message, response)
+        if reference is None:
+            ids = interaction.user_id, interaction.interaction_id
+            reference = self.objects.write(*ids, message, response).dumps()
+        return standing_in(
+            interaction, message=bool(message), response=bool(response), reference=reference
+        )
+
+    def packed_all(self, interactions: Sequence[ChatInteraction]) -> list[ChatInteraction]:
+        """As `packed`, for many. If one cannot be written, the others are removed."""
+        done: list[ChatInteraction] = []
+        try:
+            for interaction in interactions:
+                done.append(self.packed(interaction))
+        except StorageError:
+            self.discard(done)
+            raise
+        return done
+
+    @contextmanager
+    def committing(self, *packed: ChatInteraction) -> Iterator[None]:
+        """Around the commit of packed rows: if it is refused, their objects are removed.
+
+        But not if its outcome is unknown, since then a row may name them: they are left to the
+        nightly run.
+        """
+        try:
+            yield
+        except StorageUnavailable:
+            raise
+        except Exception:
+            self.discard(packed)
+            raise
+
+    def discard(self, packed: Iterable[ChatInteraction]) -> None:
+        """Remove the objects of rows that were not committed, or are gone."""
+        self.remove(
+            (row.user_id, row.interaction_id, reference)
+            for row in packed
+            if (reference := reference_of(row)) is not None
+        )
+
+    def remove(self, replaced: Iterable[Kept]) -> None:
+        """Remove objects that no row names any more."""
+        for user_id, interaction_id, reference in replaced:
+            self.objects.remove(user_id, interaction_id, TextObject.loads(reference))
+
+    def whole(self, found: ChatInteraction | None, read_again: ReadAgain) -> ChatInteraction | None:
+        """The interaction with its texts. None if it is deleted meanwhile.
+
+        If its object is gone, its row was replaced or deleted, and is read again. Raises
+        DamagedArchive if the row names an object that is not there.
+        """
+        for _ in range(ATTEMPTS):
+            if found is None or not self.fill([found.__dict__]):
+                return found
+            seen = reference_of(found)
+            found = read_again(found.interaction_id)
+            if found is not None and reference_of(found) == seen:
+                raise DamagedArchive(TextObject.loads(str(seen)).name, "it is not there")
+        raise StorageUnavailable("The interaction is being changed by others; try again.")
+
+    def all_whole(
+        self,
+        found: Sequence[ChatInteraction],
+        read_again: ReadAgain,
+        texts_of: TextsOf,
+    ) -> list[ChatInteraction]:
+        """The same for many, without those that are deleted, or no longer at their position.
+
+        Those for which `texts_of` is false keep their stand-ins.
+        """
+        large = [row.__dict__ for row in found if reference_of(row) and texts_of(row.__dict__)]
+        gone = {row["interaction_id"] for row in self.fill(large)}
+        return [
+            whole
+            for row in found
+            if (whole := self._still_there(row, read_again) if row.interaction_id in gone else row)
+        ]
+
+    def first_whole(
+        self,
+        found: Sequence[ChatInteraction],
+        read_again: ReadAgain,
+        texts_of: TextsOf,
+    ) -> list[ChatInteraction]:
+        """As `all_whole`, for the first that are in memory together."""
+        characters = 0
+        for number, row in enumerate(found):
+            if reference_of(row) and texts_of(row.__dict__):
+                characters += characters_of(row.__dict__)
+                if number and characters > FETCHED_CHARACTERS:
+                    found = found[:number]
+                    break
+        return self.all_whole(found, read_again, texts_of)
+
+    def look_again(
+        self,
+        found: dict[str, ChatInteraction | Stub],
+        look: Callable[[str], ChatInteraction | Stub | None],
+        texts_of: TextsOf,
+    ) -> dict[str, ChatInteraction | Stub]:
+        """What was found under some ids, with texts; `look` tells it of one id."""
+        large = [
+            seen.__dict__
+            for seen in found.values()
+            if isinstance(seen, ChatInteraction) and reference_of(seen) and texts_of(seen.__dict__)
+        ]
+        for row in self.fill(large):
+            now = look(row["interaction_id"])
+            if now is None:
+                del found[row["interaction_id"]]
+            else:
+                found[row["interaction_id"]] = now
+        return found
+
+    def whole_records(
+        self, records: list[Record], read_again: ReadAgain, texts_of: TextsOf
+    ) -> list[Record]:
+        """As `all_whole`, for records."""
+        gone = self.fill([record for record in records if OBJECT in record and texts_of(record)])
+        if not gone:
+            return records
+        lost = {record["interaction_id"] for record in gone}
+        current: list[Record] = []
+        for record in records:
+            if record["interaction_id"] not in lost:
+                current.append(record)
+            elif now := self._still_there(interaction_of(record), read_again):
+                current.append(to_record(now))
+        return current
+
+    def fill(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Put the texts into rows in place of stand-ins. Returns rows whose object is gone."""
+        large = [row for row in rows if row.get(OBJECT)]
+        gone: list[dict[str, Any]] = []
+        for part in _parts(large):
+            kept = [(row["user_id"], row["interaction_id"], kept) for row, kept in part]
+            for (row, _), found in zip(part, self.objects.read_many(kept), strict=True):
+                if found is None:
+                    gone.append(row)
+                    continue
+                message, response = found
+                row.pop(OBJECT)
+                row.pop(WHOLE_MESSAGE, None)
+                row["message"] = message or row["message"]
+                row["response"] = response or row["response"]
+        return gone
+
+    def _still_there(self, row: ChatInteraction, read_again: ReadAgain) -> ChatInteraction | None:
+        now = self.whole(row, read_again)
+        is_it = now is not None and (now.user_id, now.position) == (row.user_id, row.position)
+        return now if is_it else None
+
+
+def _serves_again(replaced: ChatInteraction | None, message: str, response: str) -> str | None:
+    """The reference of the replaced row, if its object has exactly these texts."""
+    if replaced is None or (reference := reference_of(replaced)) is None:
+        return None
+    for text, stored in ((message, replaced.message), (response, replaced.response)):
+        if not (same_text(stored, text) if text else isinstance(stored, str)):
+            return None
+    return reference.rpartition(" ")[0]
+
+
+def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[list[tuple[dict[str, Any], TextObject]]]:
+    """The rows in parts that are fetched side by side, each with its reference."""
+    part: list[tuple[dict[str, Any], TextObject]] = []
+    characters = 0
+    for row in rows:
+        kept = TextObject.loads(row[OBJECT])
+        if part and characters + kept.characters > FETCHED_CHARACTERS:
+            yield part
+            part, characters = [], 0
+        part.append((row, kept))
+        characters += kept.characters
+    if part:
+        yield part

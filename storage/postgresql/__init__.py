@@ -1,0 +1,1 @@
+"""The SQL database of production in PostgreSQL, for several machines: accounts, no interactions."""

@@ -1,0 +1,40 @@
+"""A lock that all machines share, as long as a process lasts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+from storage.vendors import lock_number
+
+MIGRATIONS = "migrations"
+
+
+@contextmanager
+def migration_lock(alias: str) -> Iterator[None]:
+    """Until the block ends, no other process on any machine is in it.
+
+    The server releases the lock when the process dies. Raises django.db.OperationalError.
+    """
+    with connected(alias) as connection:
+        with connections[alias].wrap_database_errors:
+            connection.execute("SET statement_timeout = 0")  # another one may take its time
+            connection.execute("SET lock_timeout = 0")
+            connection.execute("SELECT pg_advisory_lock(%s)", [lock_number(MIGRATIONS)])
+        yield
+
+
+@contextmanager
+def connected(alias: str) -> Iterator["psycopg.Connection[Any]"]:
+    """A connection beside the pool, which would take what a session remembers to the next user.
+
+    Raises django.db.OperationalError at once, with the reason, if there is none to be had.
+    """
+    wrapper = connections[alias]
+    with wrapper.wrap_database_errors:
+        parameters = wrapper.get_connection_params() | {"autocommit": True}
+        connection = psycopg.connect(**parameters)
+    with connection:
+        yield connection

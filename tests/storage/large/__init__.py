@@ -1,0 +1,1 @@
+"""Large texts of interactions: objects in the archive's folder or bucket."""

@@ -1,0 +1,1 @@
+"""The SQL database in PostgreSQL: the pool, errors, migrations, and writers on many machines."""
