@@ -9,7 +9,7 @@ MUTANTS = [
     Mutant(
         "M1",
         "the log is synced with each commit",
-        "config/settings.py",
+        "config/databases.py",
         "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;",
         "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
         [f"{POWER_LOSS}[writes]"],
@@ -87,7 +87,7 @@ MUTANTS = [
     Mutant(
         "M9",
         "deleted rows are overwritten",
-        "config/settings.py",
+        "config/databases.py",
         "PRAGMA secure_delete=ON;",
         "PRAGMA secure_delete=OFF;",
         ["tests/chat/maintenance/test_erasing_traces.py", "tests/storage/sqlite/test_scrubbing.py"],
@@ -196,8 +196,8 @@ MUTANTS = [
         "N1",
         "a completion compares the user (DynamoDB)",
         "storage/dynamodb/database.py",
-        "if user_id not in (None, interaction.user_id):",
-        "if False:",
+        "if interaction is None or user_id not in (None, interaction.user_id):",
+        "if interaction is None:",
         ["tests/contract/test_cloud.py"],
     ),
     Mutant(
