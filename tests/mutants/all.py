@@ -23,11 +23,8 @@ MUTANTS = [
         '            connection.execute("BEGIN IMMEDIATE")\n        finally:',
         '            connection.execute("BEGIN")\n        finally:',
         [
-            "tests/storage/sqlite/test_processes.py",
-            "tests/storage/sqlite/test_idempotency.py",
             "tests/storage/sqlite/test_write_lock.py",
-            "tests/storage/sqlite/test_groups.py",
-            "tests/storage/sqlite/test_engine.py",
+            "tests/storage/sqlite/test_processes.py::test_sixteen_processes_count_exactly_and_are_never_locked_out",
         ],
     ),
     Mutant(
@@ -36,7 +33,7 @@ MUTANTS = [
         "storage/accounts/api_keys.py",
         "MEMORY_SECONDS = 2.0",
         "MEMORY_SECONDS = 3600.0",
-        ["tests/storage/test_api_keys.py", "tests/chat/api/test_permissions.py"],
+        ["tests/storage/test_api_keys.py::test_revoked_means_within_seconds"],
     ),
     Mutant(
         "M4",
@@ -44,7 +41,7 @@ MUTANTS = [
         "storage/records/cursors.py",
         "content + repr(scope).encode()",
         "content",
-        ["tests/storage/records/test_cursors.py", "tests/chat/api/test_lists.py"],
+        ["tests/storage/records/test_cursors.py::test_a_cursor_is_good_for_one_scope_only"],
     ),
     Mutant(
         "M5",
@@ -52,7 +49,9 @@ MUTANTS = [
         "storage/sqlite/database.py",
         "if interaction is None or user_id not in (None, interaction.user_id):",
         "if interaction is None:",
-        ["tests/chat/api/test_completion.py", "tests/chat/api/test_permissions.py"],
+        [
+            "tests/contract/test_local.py::TestLocalStorage::test_a_change_by_another_user_finds_nothing"
+        ],
     ),
     Mutant(
         "M6",
@@ -60,7 +59,9 @@ MUTANTS = [
         "chat/api/authentication.py",
         'if not user.has_perm("storage.view_chatinteraction"):',
         "if False:",
-        ["tests/chat/api/test_permissions.py"],
+        [
+            "tests/chat/api/test_permissions.py::test_a_route_to_interactions_answers_every_caller_as_the_table_says"
+        ],
     ),
     Mutant(
         "M7",
@@ -68,7 +69,7 @@ MUTANTS = [
         "chat/api/idempotency.py",
         'known_as = f"{caller.identity}:{key}".encode()',
         'known_as = f":{key}".encode()',
-        ["tests/chat/api/test_idempotency.py"],
+        ["tests/chat/api/test_idempotency.py::test_two_callers_may_use_the_same_key"],
     ),
     Mutant(
         "M8",
@@ -90,7 +91,7 @@ MUTANTS = [
         "config/databases.py",
         "PRAGMA secure_delete=ON;",
         "PRAGMA secure_delete=OFF;",
-        ["tests/chat/maintenance/test_erasing_traces.py", "tests/storage/sqlite/test_scrubbing.py"],
+        ["tests/chat/maintenance/test_erasing_traces.py"],
     ),
     Mutant(
         "M10",
@@ -98,7 +99,7 @@ MUTANTS = [
         "config/logs.py",
         'route = getattr(request.resolver_match, "route", None) or "(no route)"',
         "route = request.path",
-        ["tests/chat/api/test_privacy.py", "tests/config/test_reports.py"],
+        ["tests/chat/api/test_privacy.py::test_a_user_id_in_an_address_is_not_logged"],
     ),
     Mutant(
         "M11",
@@ -106,7 +107,10 @@ MUTANTS = [
         "chat/maintenance/erasure/attempt.py",
         "if sweeps > 1 and self.found[user_id]",
         "if self.found[user_id]",
-        ["tests/chat/maintenance/test_erasing.py"],
+        [
+            "tests/chat/maintenance/test_erasing.py::test_what_comes_in_between_two_looks_is_found",
+            "tests/chat/maintenance/test_erasing.py::test_a_lagging_index_does_not_hide_what_was_just_saved",
+        ],
     ),
     Mutant(
         "M12",
@@ -122,7 +126,9 @@ MUTANTS = [
         "chat/maintenance/archiving.py",
         "    lost = [each for each in written if archive.manifest(each.name) != each.written]\n",
         "    lost: list[_Segment] = []\n",
-        ["tests/chat/maintenance/test_locks.py", "tests/chat/maintenance/test_archiving.py"],
+        [
+            "tests/chat/maintenance/test_crossing.py::test_rows_whose_segment_another_run_has_rewritten_are_hot_again"
+        ],
     ),
     Mutant(
         "M14",
@@ -130,7 +136,7 @@ MUTANTS = [
         "storage/backups/manifests.py",
         "if hashlib.sha256(document).hexdigest() != backup.sha256:",
         "if False:",
-        ["tests/storage/backups/test_damage.py"],
+        ["tests/storage/backups/test_damage.py::test_every_flipped_bit_of_a_document_is_found"],
     ),
     Mutant(
         "M15",
@@ -138,7 +144,7 @@ MUTANTS = [
         "chat/api/bodies.py",
         "    if length > limit:\n",
         "    if False:\n",
-        ["tests/chat/api/test_problems.py", "tests/chat/api/test_interactions.py"],
+        ["tests/chat/api/test_batch.py", "tests/chat/api/test_interactions.py"],
     ),
     Mutant(
         "M16",
@@ -156,7 +162,7 @@ MUTANTS = [
         "storage/accounts/api_keys.py",
         "found.revoked or found.has_expired or",
         "found.revoked or",
-        ["tests/storage/test_api_keys.py", "tests/chat/api/test_permissions.py"],
+        ["tests/storage/test_api_keys.py::test_an_expired_key_is_not_found"],
     ),
     Mutant(
         "M18",
@@ -174,7 +180,7 @@ MUTANTS = [
         "storage/expiry.py",
         "return created_at <= cutoff()",
         "return created_at < cutoff()",
-        ["tests/contract/test_local.py"],
+        ["tests/chat/maintenance/test_archiving.py::test_to_the_microsecond"],
     ),
     Mutant(
         "M20",
@@ -182,7 +188,7 @@ MUTANTS = [
         "config/settings.py",
         "SESSION_COOKIE_SECURE = True",
         "SESSION_COOKIE_SECURE = False",
-        ["tests/config/test_https.py", "tests/config/test_environment.py"],
+        ["tests/config/test_https.py::test_production_keeps_to_https"],
     ),
     Mutant(
         "M21",
@@ -198,7 +204,9 @@ MUTANTS = [
         "storage/dynamodb/database.py",
         "if interaction is None or user_id not in (None, interaction.user_id):",
         "if interaction is None:",
-        ["tests/contract/test_cloud.py"],
+        [
+            "tests/contract/test_cloud.py::TestOnMotoAndFakeredis::test_a_change_by_another_user_finds_nothing"
+        ],
     ),
     Mutant(
         "N2",
@@ -206,7 +214,9 @@ MUTANTS = [
         "storage/dynamodb/database.py",
         'if user_id not in (None, item["user_id"]["S"]):',
         "if False:",
-        ["tests/contract/test_cloud.py"],
+        [
+            "tests/contract/test_cloud.py::TestOnMotoAndFakeredis::test_a_deletion_by_another_user_finds_nothing"
+        ],
     ),
     Mutant(
         "N3",
@@ -214,7 +224,9 @@ MUTANTS = [
         "storage/sqlite/database.py",
         "queries.delete(self._alias, of_user=user_id is not None)",
         "queries.delete(self._alias, of_user=False)",
-        ["tests/chat/api/test_deletion.py", "tests/chat/api/test_permissions.py"],
+        [
+            "tests/contract/test_local.py::TestLocalStorage::test_a_deletion_by_another_user_finds_nothing"
+        ],
     ),
     Mutant(
         "N4",
@@ -222,7 +234,7 @@ MUTANTS = [
         "storage/accounts/api_keys.py",
         "found.revoked or found.has_expired or",
         "found.has_expired or",
-        ["tests/storage/test_api_keys.py", "tests/chat/api/test_permissions.py"],
+        ["tests/storage/test_api_keys.py::test_a_revoked_key_stops_working_when_its_memory_ends"],
     ),
     Mutant(
         "N5",
@@ -256,7 +268,7 @@ MUTANTS = [
         "storage/backups/chunks.py",
         "if content is None or hashlib.sha256(content).hexdigest() != name:",
         "if content is None:",
-        ["tests/storage/backups/test_damage.py"],
+        ["tests/storage/backups/test_damage.py::test_a_chunk_with_another_content_is_found"],
     ),
     Mutant(
         "N9",
@@ -264,7 +276,9 @@ MUTANTS = [
         "chat/api/authentication.py",
         "(caller.may_write or request.method in SAFE_METHODS)",
         "True",
-        ["tests/chat/api/test_permissions.py"],
+        [
+            "tests/chat/api/test_permissions.py::test_a_route_to_interactions_answers_every_caller_as_the_table_says"
+        ],
     ),
     Mutant(
         "N10",
@@ -272,7 +286,9 @@ MUTANTS = [
         "chat/maintenance/archiving.py",
         "is_whole = changed.isdisjoint(row.interaction_id for row in segment.rows)",
         "is_whole = True",
-        ["tests/chat/maintenance/test_archiving.py"],
+        [
+            "tests/chat/maintenance/test_archiving.py::test_what_is_changed_or_deleted_meanwhile_waits_for_the_next_run"
+        ],
     ),
     Mutant(
         "N11",

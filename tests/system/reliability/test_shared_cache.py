@@ -124,7 +124,7 @@ def test_slots_move_and_nothing_fails_or_is_out_of_date(load):
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "noeviction"])
 def test_a_full_redis_fails_nothing_and_shows_nothing_out_of_date(load, policy):
-    server = servers.start_valkey(maxmemory=str(MEMORY), **{"maxmemory-policy": policy})
+    server = servers.start_valkey(maxmemory=str(MEMORY))
     refused = 0
     try:
         with (
