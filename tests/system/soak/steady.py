@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -66,10 +67,16 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._stopped.wait(SECONDS):
-            everyone = [pid for process in self._processes for pid in family(process)]
-            self._measured.memory.append(sum(map(_resident, everyone)))
-            self._measured.descriptors.append(sum(map(_descriptors, everyone)))
-            self._measured.log.append(self._log.stat().st_size if self._log.exists() else 0)
+            with suppress(FileNotFoundError, ProcessLookupError):  # one has just ended
+                self._sample()
+
+    def _sample(self) -> None:
+        everyone = [pid for process in self._processes for pid in family(process)]
+        memory, descriptors = sum(map(_resident, everyone)), sum(map(_descriptors, everyone))
+        log = self._log.stat().st_size if self._log.exists() else 0
+        self._measured.memory.append(memory)
+        self._measured.descriptors.append(descriptors)
+        self._measured.log.append(log)
 
     def judge(self) -> None:
         """Stop, and note what has grown."""
