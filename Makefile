@@ -3,13 +3,25 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run lint fix test test-all test-browser test-tools soak mutants audit bench pictures platforms client test-clients requirements requirements-tools setup clean
+.PHONY: help run run-production-like image-test sbom lint fix test test-all test-browser test-tools soak mutants audit bench pictures platforms client test-clients requirements requirements-tools setup clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.base  ## Set up and serve the application on http://127.0.0.1:8000 (PORT=...)
 	@exec $(BIN)/python manage.py serve
+
+run-production-like: .venv/.dev  ## Serve with DynamoDB, S3, Redis and PostgreSQL, all from wheels
+	@exec env DJANGO_SETTINGS_MODULE=config.settings $(BIN)/python -m tests.production_like
+
+image-test: .venv/.dev  ## Build the container image and test it (Docker or Podman); T=path, BASE=...
+	@$(BIN)/python -m tests.image $(T)
+
+sbom: .venv/.uv  ## Write the bill of materials of the image to var/sbom.json (needs the network)
+	@mkdir -p var
+	@cat requirements/base.txt requirements/production.txt requirements/tracing.txt \
+	  | $(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements - \
+	    --pyproject pyproject.toml --output-reproducible --output-file var/sbom.json
 
 lint: .venv/.dev  ## Pass every check, without the tests
 	@$(BIN)/python -m tests lint

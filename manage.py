@@ -2,11 +2,23 @@
 """Runs management commands."""
 
 import os
+import signal
 import sys
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end this process while it is the first of a container.
+
+    Linux protects such a process from all signals that it does not handle, so `docker stop` would
+    wait for ten seconds. Others are ended by SIGTERM anyway.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def main() -> None:
     """Run the command that the arguments name."""
+    end_on_sigterm()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
         import config  # noqa: F401  (before Django: see config/__init__.py)

@@ -11,7 +11,7 @@ from typing import Any
 class CurrentRequest:
     """Nothing of what a client has sent, but for an id that a trusted proxy has chosen."""
 
-    __slots__ = ("bytes_in", "key_prefix", "request_id", "route")
+    __slots__ = ("bytes_in", "ended", "key_prefix", "request_id", "route")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -21,16 +21,20 @@ class CurrentRequest:
         """The public part of a valid API key; empty if it has shown none."""
         self.bytes_in = 0
         """How much of its body was read."""
+        self.ended = 0.0
+        """When it ended, as `perf_counter` has it; 0 until then."""
 
 
 _current: ContextVar[CurrentRequest | None] = ContextVar("current_request", default=None)
 
-current_request = _current.get
-"""Returns the request of this thread, or None."""
+begin: Callable[[CurrentRequest], object] = _current.set
+"""From now on this thread works on a request, until that has ended."""
 
 
-begin: Callable[[CurrentRequest | None], object] = _current.set
-"""From now on this thread works on a request, or on none."""
+def current_request() -> CurrentRequest | None:
+    """The request that this thread works on, or None."""
+    request = _current.get()
+    return None if request is None or request.ended else request
 
 
 def has_caller(key_prefix: str) -> None:
@@ -43,6 +47,12 @@ def has_read(size: int) -> None:
     """So many bytes of its body have been read."""
     if request := _current.get():
         request.bytes_in += size
+
+
+def has_pattern(pattern: str) -> None:
+    """The request has an address with this pattern."""
+    if request := _current.get():
+        request.route = pattern
 
 
 def has_route(match: Any) -> None:

@@ -15,6 +15,8 @@ from storage.archive import durable
 from storage.models import ApiKey, ChatInteraction, ModelPrice
 from storage.records.pages import PageQuery
 
+NAME_OF_KEY = "Made at the first start"
+
 SAMPLE_DATA = Path(__file__).parent / "sample_data.jsonl"
 
 
@@ -40,15 +42,39 @@ def login() -> Login:
     return made
 
 
+def revoke_login() -> int:
+    """Revoke what development has printed: its API keys, and its password unless it was changed.
+
+    Returns how many of these there were. Call it before the same data is served anywhere else.
+    """
+    path = settings.DATA_DIR / "login.json"
+    revoked = ApiKey.objects.filter(name=NAME_OF_KEY, revoked=False).update(revoked=True)
+    if known := _given(path):
+        for user in get_user_model().objects.filter(username=known.username):
+            if user.check_password(known.password):
+                user.set_unusable_password()
+                user.save()
+                revoked += 1
+        path.unlink()
+    return revoked
+
+
 def _read(path: Path) -> Login | None:
     """The login in the file; None if the file is incomplete or this database does not know it."""
-    try:
-        known = Login(**json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+    known = _given(path)
+    if known is None:
         return None
     users = get_user_model().objects.filter(username=known.username)
     # Not `api_keys.find`: that would count a call.
     return known if ApiKey.objects.is_valid(known.api_key) and users.exists() else None
+
+
+def _given(path: Path) -> Login | None:
+    """The login in the file; None if the file is incomplete."""
+    try:
+        return Login(**json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def load_sample_data() -> None:
@@ -82,5 +108,5 @@ def _make_login() -> Login:
     users = get_user_model().objects
     users.filter(username=made.username).delete()
     users.create_superuser(made.username, password=made.password)
-    _, key = ApiKey.objects.create_key(name="Made at the first start")
+    _, key = ApiKey.objects.create_key(name=NAME_OF_KEY)
     return Login(made.username, made.password, key)

@@ -24,8 +24,10 @@ from typing import Any
 from django.conf import settings
 from django.db import close_old_connections
 
+from chat.api.bodies import BATCH_BODY_LIMIT
 from chat.api.problems import Unavailable
 from chat.current import has_read
+from chat.ingest.bodies import UNPACKED_LIMIT
 
 READINESS_CHECKS = 16
 """Readiness checks. Each waits for the store."""
@@ -51,18 +53,12 @@ EXPORTS = 16
 LARGE = 1024 * 1024
 """Bytes of a body or a response that is large. Few of them fit into the memory of a process."""
 
-LARGE_BODIES = 8
-"""Requests with a large body. One takes about six times its size while it is saved."""
-
-HUGE = 8 * 1024 * 1024
-"""Bytes of a body that has the largest texts, or that tools send: up to `BODY_LIMIT` in
-`chat.api.bodies`, and `UNPACKED_LIMIT` in `chat.ingest.bodies`."""
-
-HUGE_BODIES = 4
-"""Of the large bodies, those that are huge, or of unknown size."""
+LARGE_BODIES = max(UNPACKED_LIMIT, BATCH_BODY_LIMIT)
+"""Bytes of all large bodies at the same time. They wait whole until one after the other is saved,
+which takes about six times its size: otherwise two batches of 15 MB need more than 256 MB."""
 
 INGEST_BODIES = 2
-"""Bodies of tools that are taken in at the same time. A small one may be huge when unpacked."""
+"""Bodies of tools that are taken in at the same time."""
 
 INGEST = ("/api/otlp/", "/api/public/otel/", "/api/v1/ingest/")
 """How the paths begin to which tools send."""
@@ -158,13 +154,54 @@ class Queue(Room):
                 self._places += 1
 
 
+class Volume:
+    """A number of bytes, which bodies share."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._lock = threading.Lock()
+
+    def part(self, size: int) -> "Part":
+        """The place of a body of this size."""
+        return Part(self, size)
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes if they are free. Returns whether they were."""
+        with self._lock:
+            if size > self._free:
+                return False
+            self._free -= size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Let others have them."""
+        with self._lock:
+            self._free += size
+
+
+class Part:
+    """The room that one body needs in a `Volume`."""
+
+    def __init__(self, volume: Volume, size: int) -> None:
+        self._volume = volume
+        self._size = size
+
+    def enter(self) -> bool:
+        """Take the bytes if they are free now. Returns whether they were."""
+        return self._volume.take(self._size)
+
+    def leave(self) -> None:
+        """Give them back."""
+        self._volume.give_back(self._size)
+
+
 def wait(rooms: Sequence[Room]) -> None:
     """Enter all of these, as soon as there are places."""
     for room in rooms:
         room.wait()
 
 
-def leave(rooms: Sequence[Room]) -> None:
+def leave(rooms: Sequence[Room | Part]) -> None:
     """Give a place back in each of these."""
     for room in rooms:
         room.leave()
@@ -182,8 +219,8 @@ class Admission:
         self.forms = Room(FORMS)
         self.exports = Room(EXPORTS)
         self.large_responses = Room(LARGE_RESPONSES)
-        self._large_bodies = Room(LARGE_BODIES)
-        self._huge_bodies = Room(HUGE_BODIES)
+        self._large_bodies = Volume(LARGE_BODIES)
+        self._large_writes = Queue(1)
         self._ingest = Room(INGEST_BODIES)
         self._forms_of: dict[str, int] = {}
         self._forms_lock = threading.Lock()
@@ -192,34 +229,32 @@ class Admission:
         self._api_bodies = Room(API_BODIES)
         self._waiting: dict[int, float] = {}
 
-    def rooms(self, environ: dict[str, Any]) -> tuple[Room, ...]:
+    def rooms(self, environ: dict[str, Any]) -> tuple[Room | Part, ...]:
         """Where a request needs a place. `/healthz` needs none."""
         path = environ["PATH_INFO"]
         if path.startswith("/api/"):
             if path.endswith("/export/"):
                 return self.requests, self.exports
-            return self.requests, *self._rooms_of_size(environ, path)
+            size = _size(environ)
+            large = (self._large_bodies.part(size),) if size > LARGE else ()
+            return self.requests, *large
         if path.startswith("/static/"):
             return self.requests, self.files
         if path == "/readyz":
             return (self.readiness_checks,)
         return () if path == "/healthz" else (self.requests,)
 
-    def _rooms_of_size(self, environ: dict[str, Any], path: str) -> tuple[Room, ...]:
-        size = int(environ.get("CONTENT_LENGTH") or 0)
-        if size > HUGE or ("HTTP_TRANSFER_ENCODING" in environ and path.startswith(INGEST)):
-            return self._large_bodies, self._huge_bodies
-        return (self._large_bodies,) if size > LARGE else ()
-
-    def places_to_work(self, method: str, path: str) -> tuple[Room, ...]:
+    def places_to_work(self, environ: dict[str, Any]) -> tuple[Room, ...]:
         """Where a request needs a place while it works. All wait for them in the same order."""
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if path == SEARCH and method in SAFE_METHODS:
             return self._searches, self._reads, self.work
         if method in SAFE_METHODS or (method, path) == LOOKUP:
             return (self._reads, self.work) if path.startswith(API) else (self.work,)
+        large = (self._large_writes,) if _size(environ) > LARGE or _may_grow(environ) else ()
         if path.startswith(INGEST):
-            return self._ingest, self._writes, self.work
-        return self._writes, self.work
+            return *large, self._ingest, self._writes, self.work
+        return *large, self._writes, self.work
 
     def enter_form(self, address: str) -> bool:
         """Take a place for a form from this address. Returns whether there was one."""
@@ -295,6 +330,19 @@ class ApiBody:
     def readline(self, size: int) -> bytes:
         """Not supported: views read the body whole."""
         raise io.UnsupportedOperation("readline")
+
+
+def _size(environ: dict[str, Any]) -> int:
+    """The bytes of a body of the API that will be read, by its headers."""
+    if "HTTP_TRANSFER_ENCODING" in environ:  # only what tools send is read then
+        return UNPACKED_LIMIT if environ["PATH_INFO"].startswith(INGEST) else 0
+    size = int(environ.get("CONTENT_LENGTH") or 0)
+    return size if size <= LARGE_BODIES else 0  # refused unread
+
+
+def _may_grow(environ: dict[str, Any]) -> bool:
+    """Whether a small body can be large when it is unpacked."""
+    return environ["PATH_INFO"].startswith(INGEST) and "HTTP_CONTENT_ENCODING" in environ
 
 
 def too_many_senders() -> Unavailable:

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import Tags
 from django.core.management import ManagementUtility, get_commands
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from storage.exceptions import StorageError
-from storage.startup import schema
+from storage.startup import data_folder, schema
 
 WITHOUT_DATABASE = {
     *("check", "collectstatic", "compilemessages", "diffsettings", "findstatic", "makemessages"),
@@ -68,5 +69,7 @@ def _prepared(execute: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and data_folder.concerns(settings.DATA_DIR, error):
+        return data_folder.advice(settings.DATA_DIR, error)
     said = " ".join(str(error).split()) or type(error).__name__
     return f"The database failed: {said}." if isinstance(error, DatabaseError) else said

@@ -6,7 +6,7 @@ after a byte order mark. A value that somebody has written down is read, or the 
 
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -15,6 +15,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z_0-9]*)\s*=\s*(.*)")
 _QUOTED = re.compile(r"""'(?!".*"')[^']*'|"(?:[^"\\]|\\["\\])*\"""")
+_LEFTOVER = (
+    "In an env file of Docker or Podman that is part of the value: remove the {}. If a store was "
+    "used with such a SECRET_KEY, keep all of it in SECRET_KEY_FALLBACKS."
+)
 _CLOSE = 0.8
 """How alike two names must be for one to be a mistyped other: HOSTS and HOST, not HOSTNAME."""
 
@@ -37,6 +41,23 @@ def read(path: Path, known: Collection[str]) -> None:
     if file.mistakes:
         raise ImproperlyConfigured("\n".join(file.mistakes))
     environ.Env.read_env(io.StringIO("\n".join(lines)))
+
+
+def refuse_leftovers(values: Mapping[str, str], known: Iterable[str]) -> None:
+    """Raise ImproperlyConfigured if values have what belongs to the file that they come from.
+
+    The env files of Docker and Podman have no quotes and no comments behind values: both become
+    part of a value, and so of a SECRET_KEY. The message shows no value.
+    """
+    mistakes = []
+    for name in known:
+        value = values.get(name, "")
+        if re.search(r"\s#", value):
+            mistakes.append(f"{name} has a # after a space. {_LEFTOVER.format('comment')}")
+        elif len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            mistakes.append(f"{name} is in quotes. {_LEFTOVER.format('quotes')}")
+    if mistakes:
+        raise ImproperlyConfigured("\n".join(mistakes))
 
 
 class _File:

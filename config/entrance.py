@@ -26,7 +26,7 @@ from chat.api.authentication import ApiKeyAuthentication, caller_with_key
 from chat.api.exchange import JSON, Answer, Call
 from chat.api.urls import urlpatterns
 from chat.api.views import StoreView
-from chat.current import current_request
+from chat.current import has_pattern
 from config.headers import SecurityHeaders
 from config.middleware import is_allowed_host
 
@@ -130,8 +130,7 @@ class Entrance:
         taken = self._taken(environ) if self._around and _is_plain(environ) else None
         if taken is None:
             return None
-        if (request := current_request()) is not None:
-            request.route = taken.route.pattern
+        has_pattern(taken.route.pattern)
         try:
             return _reply(environ, taken)
         finally:

@@ -44,6 +44,11 @@ class Variable:
     meaning: str
 
     @property
+    def is_set(self) -> bool:
+        """Whether somebody has given it a value."""
+        return bool(environ.Env.ENVIRON.get(self.name))
+
+    @property
     def value(self) -> Any:
         """The converted value. Raises ImproperlyConfigured, which says what is expected."""
         text = _env.str(self.name, default=self.default)
@@ -444,4 +449,8 @@ OTEL_EXPORTER_OTLP_ENDPOINT = Variable(
 
 VARIABLES = [value for value in list(globals().values()) if isinstance(value, Variable)]
 
+dotenv.refuse_leftovers(
+    environ.Env.ENVIRON,
+    [variable.name for variable in VARIABLES if variable is not SECRET_KEY_FALLBACKS],
+)
 dotenv.read(BASE_DIR / ".env", {variable.name for variable in VARIABLES})

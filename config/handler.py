@@ -14,9 +14,9 @@ from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch
 
 from chat.api.problems import Problem, ServerError, Unavailable, exception_handler
-from chat.current import begin, has_route
+from chat.current import has_route
 from config import requests, tracing
-from config.admission import BUSY_SECONDS, LARGE, Admission, Room, leave, wait
+from config.admission import BUSY_SECONDS, LARGE, Admission, Part, Room, leave, wait
 from config.entrance import Entrance
 from config.headers import protect
 from config.middleware import HEALTH
@@ -66,7 +66,6 @@ class Handler(WSGIHandler):
             response.request = request
             return response
         requests.end(request, len(response[0]))
-        begin(None)
         return response
 
     def get_response(self, request: HttpRequest) -> HttpResponseBase:
@@ -79,7 +78,7 @@ class Handler(WSGIHandler):
         return response
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> "list[bytes] | Stream":
-        taken: list[Room] = []
+        taken: list[Room | Part] = []
         for room in self.admission.rooms(environ):
             if not room.enter():
                 leave(taken)
@@ -108,7 +107,7 @@ class Handler(WSGIHandler):
             return _refused(environ, start_response, problem)
         if environ["PATH_INFO"] in HEALTH:
             return self._answered(environ, start_response)
-        places = self.admission.places_to_work(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        places = self.admission.places_to_work(environ)
         wait(places)
         try:
             return self._answered(environ, start_response)
@@ -136,7 +135,7 @@ def _chunks(content: bytes) -> Generator[bytes, None, None]:
 class Stream:
     """A streamed response. It has its places until granian closes it."""
 
-    def __init__(self, response: Any, taken: list[Room]) -> None:
+    def __init__(self, response: Any, taken: list[Room | Part]) -> None:
         self._response = response
         self._taken = taken
         self._sent = 0
@@ -156,7 +155,6 @@ class Stream:
             leave(self._taken)
             if self.request is not None:
                 requests.end(self.request, self._sent)
-                begin(None)
 
 
 def _refused(environ: dict[str, Any], start_response: Any, problem: Problem) -> list[bytes]:

@@ -55,7 +55,7 @@ class Lines(logging.Formatter):
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ended))
         return (
             f"{moment},{int(ended % 1 * 1000):03d} INFO {ACCESS} {request.method} "
-            f"{request.route or NO_ROUTE} {request.status} {request.seconds * 1000:.3f} ms, "
+            f"{request.route or NO_ROUTE} {request.status} {_milliseconds(request)} ms, "
             f"{request.bytes_in} bytes in, {request.bytes_out} out, "
             f"key {request.key_prefix or '-'} [{request.request_id}]\n"
         )
@@ -82,11 +82,21 @@ class JsonLines(Lines):
         """The line of a request that has ended then, in seconds since 1970."""
         # An id has no character that would have to be escaped.
         return (
-            f'{{"time":"{_second(int(ended))}.{int(ended % 1 * 1000):03d}Z",'
+            f'{{"time":"{_second(int(ended))}.{_THREE[int(ended % 1 * 1000)]}Z",'
             f"{_same(request.method, request.route, request.status, request.key_prefix)},"
-            f'"request_id":"{request.request_id}","duration_ms":{request.seconds * 1000:.3f},'
+            f'"request_id":"{request.request_id}","duration_ms":{_milliseconds(request)},'
             f'"bytes_in":{request.bytes_in},"bytes_out":{request.bytes_out}}}\n'
         )
+
+
+_THREE = [f"{number:03d}" for number in range(1000)]
+"""Digits after the point. To format a number takes 0.2 µs each time, and a line has two."""
+
+
+def _milliseconds(request: Watched) -> str:
+    """How long the request took, to the microsecond."""
+    microseconds = int((request.ended - request.started) * 1e6)
+    return f"{microseconds // 1000}.{_THREE[microseconds % 1000]}"
 
 
 @functools.lru_cache(maxsize=8)
@@ -96,7 +106,7 @@ def _second(seconds: int) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _same(method: str, route: str, status: int, key: str) -> str:
+def _same(method: str, route: str, status: str, key: str) -> str:
     """What many lines have in common, as members of an object."""
     found = {
         "level": "INFO",
@@ -104,7 +114,7 @@ def _same(method: str, route: str, status: int, key: str) -> str:
         "message": f"{method} {route or NO_ROUTE} {status}",
         "method": method,
         "route": route or NO_ROUTE,
-        "status": status,
+        "status": int(status),
         "key": key or None,
     }
     return orjson.dumps(found)[1:-1].decode()

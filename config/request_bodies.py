@@ -46,7 +46,7 @@ def admit(environ: dict[str, Any], admission: Admission) -> Problem | None:
         environ |= {"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
         return None
     if path.startswith(CALLS) and method in ("POST", "PATCH"):
-        places = admission.places_to_work(method, path)
+        places = admission.places_to_work(environ)
         environ["wsgi.input"] = ApiBody(environ["wsgi.input"], admission, places)
         return None
     if not (path.startswith("/admin/") and method == "POST"):

@@ -49,13 +49,16 @@ def write() -> None:
         return
     with _writing:
         ended = [_ended.popleft() for _ in range(len(_ended))]
-        for request in ended:
-            labels = (request.method, request.route or NO_ROUTE, str(request.status))
-            REQUESTS.waiting.append((labels, request.ended - request.started))
+        REQUESTS.waiting.extend(
+            [
+                ((one.method, one.route or NO_ROUTE, one.status), one.ended - one.started)
+                for one in ended
+            ]
+        )
         REQUESTS.add_up()
         if logger.isEnabledFor(logging.INFO):
             write_lines([request for request in ended if _is_shown(request)])
 
 
 def _is_shown(request: Watched) -> bool:
-    return request.route not in PROBES or request.status >= 400
+    return request.route not in PROBES or request.status >= "400"

@@ -14,6 +14,7 @@ from django.utils.functional import lazy
 
 from config import environment as env
 from config.databases import sql_database
+from storage.startup import data_folder
 
 VERSION = "0.2.0"
 ENVIRONMENT = env.ENVIRONMENT.value
@@ -23,6 +24,10 @@ HTTPS = PRODUCTION if env.HTTPS.value is None else env.HTTPS.value
 DEBUG = env.DEBUG.value
 DATA_DIR: Path = env.DATA_DIR.value
 MAKE_KEY = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+NO_HOSTS = (
+    "ALLOWED_HOSTS is not set, and ENVIRONMENT=production must know the names under which it is "
+    "called. List them, such as chat.example.org."
+)
 SHORTEST_KEY = 32
 """Characters of a SECRET_KEY in production: 128 bits, if they are random hexadecimal digits."""
 
@@ -32,17 +37,29 @@ def _secret_key() -> str:
     if key := env.SECRET_KEY.value:
         return key
     if not DEVELOPMENT:
-        raise ImproperlyConfigured(
-            f"SECRET_KEY is not set, and ENVIRONMENT={ENVIRONMENT} needs one. {MAKE_KEY}"
-        )
+        raise ImproperlyConfigured("\n".join(_missing()))
     path = DATA_DIR / "secret_key"
     try:
         return _kept_secret(path)
     except OSError as error:
-        raise ImproperlyConfigured(
-            f"DATA_DIR={DATA_DIR} cannot be used: {error.strerror}: {error.filename}. Set it to a "
-            "folder in which this user can write."
-        ) from error
+        raise ImproperlyConfigured(data_folder.advice(DATA_DIR, error)) from error
+
+
+def _missing() -> list[str]:
+    """What must be set outside development and is not: a line each, SECRET_KEY first."""
+    lines = [f"SECRET_KEY is not set, and ENVIRONMENT={ENVIRONMENT} needs one. {MAKE_KEY}"]
+    if PRODUCTION and not env.AWS_REGION.value:
+        lines.append(
+            "AWS_REGION is not set, and ENVIRONMENT=production keeps interactions in DynamoDB. Set "
+            "it to the region of the table, such as eu-central-1."
+        )
+    if PRODUCTION and not env.ALLOWED_HOSTS.is_set:
+        lines.append(NO_HOSTS)
+    if PRODUCTION:
+        lines.append(
+            "To try it out, with sample data and without all this: ENVIRONMENT=development."
+        )
+    return lines
 
 
 def _kept_secret(path: Path) -> str:
@@ -75,6 +92,8 @@ def _refuse_in_production() -> None:
             f"{SHORTEST_KEY} at least: whoever guesses it can log in. {MAKE_KEY} "
             "Keep the old one in SECRET_KEY_FALLBACKS."
         )
+    if not env.ALLOWED_HOSTS.is_set:
+        problems.append(NO_HOSTS)
     if "*" in ALLOWED_HOSTS:
         problems.append(
             "ALLOWED_HOSTS has a *, and ENVIRONMENT=production must know its names: links in "

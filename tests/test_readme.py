@@ -82,6 +82,7 @@ OF_THIS_PROJECT = {".venv/bin/python", ".venv/bin/pip"}
 OF_THE_GUIDE = {
     "README.md": {"curl", "docker"},
     "backup-and-restore.md": {"chgrp", "chmod", "grep", "rsync", "sqlite3", "xargs"},
+    "container.md": {"docker", "sudo"},
     "import-and-export.md": {"llm"},
     "llm.md": {"llm", "rm"},
     "other-programs.md": {"datasette", "litestream", "sqlite-utils", "sqlite3", "umask"},

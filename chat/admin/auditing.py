@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_out
-from django.db import connections
+from django.db import DataError, connections
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
@@ -90,6 +90,8 @@ class Audited:
             with translated:
                 return view(request, *args, **options)
         except StorageError as error:
+            if isinstance(error.__cause__, DataError):  # a value in the address: no outage
+                raise error.__cause__ from None
             return unavailable(request, error)
 
     def _record(self, request: HttpRequest, obj: Any, how: str, message: Any) -> None:

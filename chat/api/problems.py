@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFieldsSent
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
 from rest_framework import exceptions as drf
@@ -255,9 +255,12 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500: a bug, or a database error outside the Storage interface.
 
-    The response does not describe a bug; the log does.
+    The response does not describe a bug; the log does. A value that the SQL database cannot have is
+    a mistake of the client: PostgreSQL knows no NUL, which the query of a page may contain.
     """
     error = sys.exception()
+    if isinstance(error, DataError):
+        return bad_request(request, error)
     if isinstance(error, DatabaseError):
         return _database_failed(request, translate(error))
     if not _is_api(request):

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from chat.api.problems import InvalidRequest, TooLarge, UnsupportedMediaType
+from chat.ingest.memory import memory_of_process
 
-UNPACKED_LIMIT = 64 * 1024 * 1024
-"""Bytes of a body once it is unpacked. OpenTelemetry's exporters send no more."""
+UNPACKED_LIMIT = min(64 * 1024 * 1024, memory_of_process() // 16)
+"""Bytes of a body once it is unpacked. OpenTelemetry's exporters send no more than 64 MB. Taking a
+body in needs up to seven times its size, so a container with little memory has to refuse it before
+that: 16 MB in one with 256 MB."""
 
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": zlib.MAX_WBITS}
 """How zlib reads each Content-Encoding (RFC 9110, section 8.4.1)."""

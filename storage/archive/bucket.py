@@ -24,10 +24,11 @@ from storage.batched import batched
 
 CLIENT = Config(
     connect_timeout=2,
-    read_timeout=10,
+    read_timeout=5,
     retries={"mode": "standard", "total_max_attempts": 3},
     signature_version="s3v4",
 )
+"""Seconds. While S3 hangs, a request for a large text or a cold interaction ends after some 15."""
 
 READS_AT_ONCE = 4
 """Reads of a process that wait for S3: fewer than the threads of a server, so that those who need

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from storage.exceptions import DamagedArchive, StorageError, StorageUnavailable
+from storage.exceptions import DamagedArchive, StorageUnavailable
 from storage.large.texts import LargeTexts
 from storage.limits import text_bytes
 from storage.models import ChatInteraction
@@ -177,14 +177,27 @@ class LargeRows:
         )
 
     def packed_all(self, interactions: Sequence[ChatInteraction]) -> list[ChatInteraction]:
-        """As `packed`, for many. If one cannot be written, the others are removed."""
-        done: list[ChatInteraction] = []
-        try:
-            for interaction in interactions:
-                done.append(self.packed(interaction))
-        except StorageError:
-            self.discard(done)
-            raise
+        """As `packed`, for many: side by side. If one cannot be written, the others are removed."""
+        large = {
+            number: texts
+            for number, row in enumerate(interactions)
+            if (texts := in_object(row.message, row.response)) is not None
+        }
+        rows = [interactions[number] for number in large]
+        kept = self.objects.write_many(
+            [
+                (row.user_id, row.interaction_id, *texts)
+                for row, texts in zip(rows, large.values(), strict=True)
+            ]
+        )
+        done = list(interactions)
+        for (number, (message, response)), reference in zip(large.items(), kept, strict=True):
+            done[number] = standing_in(
+                done[number],
+                message=bool(message),
+                response=bool(response),
+                reference=reference.dumps(),
+            )
         return done
 
     @contextmanager

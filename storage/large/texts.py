@@ -24,15 +24,16 @@ __all__ = ["INLINE_MAX_BYTES", "LargeTexts", "TextObject"]
 
 logger = logging.getLogger(__name__)
 
-READS_SIDE_BY_SIDE = 4
-"""Objects that a process reads at the same time for lists."""
+SIDE_BY_SIDE = 4
+"""Objects that a process reads at the same time for lists, or writes for batches."""
 
 CALLS_AT_ONCE = 4
 """Callers of a process that wait for objects: fewer than the threads of a server, so that those
 who need none go on while S3 hangs."""
 
 CALL_WAITS_SECONDS = 1
-"""How long a caller waits for one of these places."""
+"""How long a caller waits for one of these places; not at all while nobody gets anything, since
+those who wait have a thread, too."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,19 +44,24 @@ Wanted = tuple[str, str, TextObject]
 Texts = tuple[str, str]
 """A message and a response."""
 
+Unwritten = tuple[str, str, str, str]
+"""The ids of a user and of an interaction, a message and a response."""
+
 
 @dataclass(frozen=True)
 class _Process:
     """What all threads of this process share, whatever storages they use."""
 
     calls: threading.BoundedSemaphore
-    readers: ThreadPoolExecutor
+    threads: ThreadPoolExecutor
+    is_stalled: threading.Event
+    """Set once somebody has waited in vain for a place, until a call succeeds."""
 
 
 def _make_process() -> None:
     global _process
-    readers = ThreadPoolExecutor(READS_SIDE_BY_SIDE, thread_name_prefix="large-texts")
-    _process = _Process(threading.BoundedSemaphore(CALLS_AT_ONCE), readers)
+    threads = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="large-texts")
+    _process = _Process(threading.BoundedSemaphore(CALLS_AT_ONCE), threads, threading.Event())
 
 
 _process: _Process
@@ -66,7 +72,7 @@ os.register_at_fork(after_in_child=_make_process)
 class LargeTexts:
     """Writes, reads and removes the objects with texts.
 
-    Every method but `remove` may raise StorageUnavailable, and `write` StorageFull.
+    Every method but `remove` may raise StorageUnavailable; those that write, StorageFull.
     """
 
     def __init__(self, files: Files) -> None:
@@ -74,6 +80,35 @@ class LargeTexts:
 
     def write(self, user_id: str, interaction_id: str, message: str, response: str) -> TextObject:
         """Write an object under a new name. Once this returns, a power loss does not undo it."""
+        with _place():
+            return self._write((user_id, interaction_id, message, response))
+
+    def write_many(self, wanted: Sequence[Unwritten]) -> list[TextObject]:
+        """The same for several, SIDE_BY_SIDE at a time. If one cannot be written, none is left."""
+        if len(wanted) < 2:
+            return [self.write(*each) for each in wanted]
+        failures: list[StorageError] = []
+
+        def write(each: Unwritten) -> TextObject | None:
+            if failures:  # the others need not wait for the same
+                return None
+            try:
+                return self._write(each)
+            except StorageError as error:
+                failures.append(error)
+                return None
+
+        with _place():
+            written = side_by_side(write, wanted)
+        if failures:
+            for (user_id, interaction_id, *_), kept in zip(wanted, written, strict=True):
+                if kept is not None:
+                    self.remove(user_id, interaction_id, kept)
+            raise failures[0]
+        return [kept for kept in written if kept is not None]
+
+    def _write(self, wanted: Unwritten) -> TextObject:
+        user_id, interaction_id, message, response = wanted
         texts = message.encode(), response.encode()
         content = packed(interaction_id, user_id, *texts)
         kept = TextObject(
@@ -83,8 +118,7 @@ class LargeTexts:
             sha256=hashlib.sha256(content).hexdigest(),
             place=f"{key_id()}/{pseudonym(user_id)}",
         )
-        with _place():
-            self._files.write(kept.name, content)
+        self._files.write(kept.name, content)
         return kept
 
     def read(self, user_id: str, interaction_id: str, kept: TextObject) -> Texts | None:
@@ -96,7 +130,7 @@ class LargeTexts:
             return self._read((user_id, interaction_id, kept))
 
     def read_many(self, wanted: Sequence[Wanted]) -> list[Texts | None]:
-        """The same for several, READS_SIDE_BY_SIDE at a time. All texts are in memory at once."""
+        """The same for several, SIDE_BY_SIDE at a time. All texts are in memory at once."""
         if len(wanted) < 2:
             return [self.read(*each) for each in wanted]
         with _place():
@@ -144,15 +178,18 @@ class LargeTexts:
 
 
 def side_by_side(do: Callable[[T], R], values: Sequence[T]) -> list[R]:
-    """What a function that reads returns for each, READS_SIDE_BY_SIDE at a time in a process."""
-    return list(_process.readers.map(do, values))
+    """What a function returns for each, SIDE_BY_SIDE at a time in a process."""
+    return list(_process.threads.map(do, values))
 
 
 @contextmanager
 def _place() -> Iterator[None]:
-    if not _process.calls.acquire(timeout=CALL_WAITS_SECONDS):
+    process = _process
+    if not process.calls.acquire(timeout=0 if process.is_stalled.is_set() else CALL_WAITS_SECONDS):
+        process.is_stalled.set()
         raise StorageUnavailable("Too many calls are waiting for large texts. Try again.")
     try:
         yield
+        process.is_stalled.clear()
     finally:
-        _process.calls.release()
+        process.calls.release()

@@ -16,17 +16,18 @@ AFTER_ALL_MODELS = chr(sys.maxunicode) * (limits.MODEL_MAX_LENGTH + 1)
 
 def newest(statements: Statements, question: Question) -> ChatInteraction | None:
     """Returns the newest answer, which may have expired and may have stand-ins, or None."""
-    message = question.message
-    found = _newest(statements, question, message)
-    if rows.in_object(message, "") is None:
+    found = _newest(statements, question, question.message)
+    if rows.in_object(question.message, "") is None:
         return found
     # Rows of earlier versions have a large message itself.
-    also = _newest(statements, question, rows.encoded(rows.stand_in(message)))
+    also = _newest(statements, question, rows.stand_in(question.message))
     both = [answer for answer in (found, also) if answer is not None]
     return max(both, key=lambda answer: answer.position, default=None)
 
 
-def _newest(statements: Statements, question: Question, message: str) -> ChatInteraction | None:
+def _newest(
+    statements: Statements, question: Question, message: str | bytes
+) -> ChatInteraction | None:
     if question.model_used is not None:
         return _answer_of(statements, question, message, question.model_used, of_model=True)
     with statements.snapshot():
@@ -35,7 +36,7 @@ def _newest(statements: Statements, question: Question, message: str) -> ChatInt
 
 
 def _answers_of_models(
-    statements: Statements, question: Question, message: str
+    statements: Statements, question: Question, message: str | bytes
 ) -> Iterator[ChatInteraction]:
     """Yields the newest answer of each model. Each takes one search in the index."""
     model_used = AFTER_ALL_MODELS
@@ -47,12 +48,15 @@ def _answers_of_models(
 def _answer_of(
     statements: Statements,
     question: Question,
-    message: str,
+    message: str | bytes,
     model_used: str,
     *,
     of_model: bool,
 ) -> ChatInteraction | None:
-    sql = queries.select_answer(statements.alias, of_model=of_model)
-    parameters = queries.question_parameters(question, message) | {"model_used": model_used}
+    in_object = isinstance(message, bytes)
+    sql = queries.select_answer(statements.alias, of_model=of_model, in_object=in_object)
+    parameters = queries.question_parameters(question, rows.encoded(message)) | {
+        "model_used": model_used
+    }
     found = statements.rows(sql, parameters)
     return queries.to_interaction(found[0]) if found else None

@@ -96,13 +96,17 @@ def create_many(
             outcomes = statements.transaction(insert)
         if isinstance(outcomes, list):
             break
+        missing: list[int] = []
         for number, interaction in enumerate(packed):
             is_missing = interaction.interaction_id in outcomes
             if is_missing and is_unwritten(reference_of(interaction)):
                 outcomes.remove(interaction.interaction_id)  # the first of two with an id counts
-                with large.committing(*written):
-                    packed[number] = large.packed(interactions[number])
-                written.append(packed[number])
+                missing.append(number)
+        with large.committing(*written):
+            new = large.packed_all([interactions[number] for number in missing])
+        for number, row in zip(missing, new, strict=True):
+            packed[number] = row
+        written += new
     large.remove(gone)
     large.discard(
         row

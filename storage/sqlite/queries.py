@@ -158,9 +158,12 @@ def newest_rows(of_user: bool, before: bool, until: bool) -> "models.QuerySet[Ch
 
 
 @functools.cache
-def select_answer(alias: str, *, of_model: bool) -> str:
+def select_answer(alias: str, *, of_model: bool, in_object: bool = False) -> str:
     """The newest answer to a message: by a given model or, without `of_model`,
     by the model whose name comes before a given one.
+
+    With `in_object`, the message is what stands in for one in an object; without, it is a text that
+    may look like that (see Note [Stand-ins]).
 
     What is dated in the future is no answer: it would be the newest until that time comes.
     The index has only parts of a message, so the message itself is compared as well.
@@ -181,6 +184,8 @@ def select_answer(alias: str, *, of_model: bool) -> str:
         created_at__lte=parameter("latest", "created_at"),
         **{"model_used" if of_model else "model_used__lt": parameter("model_used")},
     )
+    has_stand_in = models.Q(**{f"{OBJECT}__contains": "message"})
+    found = found.filter(has_stand_in if in_object else ~has_stand_in)
     newest_first = ("-created_at", "-interaction_id")
     order = newest_first if of_model else ("-model_used", *newest_first)
     return sql_of(found.order_by(*order), alias) + " LIMIT 1"

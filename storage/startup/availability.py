@@ -1,5 +1,7 @@
 """Whether interactions can be read and listed now: the answer of `/readyz`.
 
+Without accounts no call gets in, so a PostgreSQL that has them must answer, too.
+
 Probes come every second or so, from several load balancers. So what was found is remembered for a
 moment, one probe at a time looks anew, and the others wait for it.
 """
@@ -10,11 +12,13 @@ import time
 from dataclasses import dataclass, replace
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection
 
 from storage.exceptions import StorageError
 from storage.sql_errors import translated
 from storage.startup import schema
 from storage.startup.selection import get_storage
+from storage.vendors import is_postgresql
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +78,8 @@ class Looks:
             get_storage().check_available_sync()
         except (StorageError, ImproperlyConfigured) as error:
             return Availability("database", str(error))
+        if not _accounts_answer():
+            return Availability("database", "PostgreSQL, which has the accounts, does not answer.")
         if time.monotonic() < self._schema_until:
             return Availability()
         try:
@@ -84,6 +90,20 @@ class Looks:
         if not found.failed:
             self._schema_until = time.monotonic() + SCHEMA_SECONDS
         return found
+
+
+def _accounts_answer() -> bool:
+    """Whether accounts can be read. In SQLite they are in a file, which needs no look."""
+    if not is_postgresql():
+        return True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError as error:
+        reason = type(error.__cause__ or error).__name__
+        logger.warning("PostgreSQL, which has the accounts, does not answer: %s.", reason)
+        return False
+    return True
 
 
 def _schema() -> Availability:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections, transaction
@@ -22,7 +23,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from storage.sqlite import base, in_use, modes, space
 from storage.sqlite.in_use import DatabaseInUse
 from storage.sqlite.statements import Statements
-from storage.startup import upgrades
+from storage.startup import data_folder, upgrades
 from storage.vendors import is_postgresql
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def _lock_file(database: Path) -> IO[bytes]:
         database.parent.mkdir(parents=True, exist_ok=True)
         return os.fdopen(modes.open_lock(str(database), ".migrate.lock"), "rb")
     except OSError as error:
+        if data_folder.concerns(settings.DATA_DIR, error):
+            raise ImproperlyConfigured(data_folder.advice(settings.DATA_DIR, error)) from None
         raise ImproperlyConfigured(
             f"The database cannot be {database}: {error.strerror}: {error.filename}. Set DATA_DIR "
             "or DATABASE_URL to a place where the user of this process may write."

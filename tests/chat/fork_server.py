@@ -392,7 +392,7 @@ def _hand_over(to: socket.socket, _program: str, arguments: list[str]) -> None:
     # What `os.putenv` has set is in the environment, but not in `os.environ`.
     environment = subprocess.run(["env", "-0"], stdout=subprocess.PIPE, check=True, text=True)
     found = {
-        "arguments": arguments,
+        "arguments": arguments[2:],  # without python -m
         "environment": dict(
             line.split("=", 1) for line in environment.stdout.split("\0") if "=" in line
         ),

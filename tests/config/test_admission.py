@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.test import RequestFactory
 
-from config.admission import FORMS_OF_ONE, Admission, Room, leave, wait
+from config.admission import FORMS_OF_ONE, LARGE, LARGE_BODIES, Admission, Room, leave, wait
 from config.handler import Handler
 from config.request_bodies import FORM_LIMIT
 from storage.models import ApiKey
@@ -46,10 +46,15 @@ class Body(io.BytesIO):
         return super().read(size)
 
 
+def request_of(method, path, **environ):
+    """What the server is told of a request."""
+    return RequestFactory().generic(method, path).environ | environ
+
+
 def ask(handler, method, path, body=None, **environ):
     """The answer to a request: its status, headers and body."""
     environ = {"wsgi.input": body or io.BytesIO()} | environ
-    request = RequestFactory().generic(method, path).environ | environ
+    request = request_of(method, path, **environ)
     answer = {}
 
     def start_response(status, headers):
@@ -156,7 +161,7 @@ def test_reads_go_on_while_all_writers_wait(handler, key, monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2, 16])
 def test_some_places_to_work_are_for_reads_alone(threads):
-    places = Admission(threads, 2).places_to_work("POST", INTERACTIONS)
+    places = Admission(threads, 2).places_to_work(request_of("POST", INTERACTIONS))
     taken = [0, 0]
     for number, room in enumerate(places):
         while room.enter():
@@ -165,7 +170,7 @@ def test_some_places_to_work_are_for_reads_alone(threads):
 
 
 def test_calls_that_read_work_in_the_order_in_which_they_came():
-    (reads, work) = Admission(16, 1).places_to_work("GET", INTERACTIONS)
+    (reads, work) = Admission(16, 1).places_to_work(request_of("GET", INTERACTIONS))
     came, worked = [], []
 
     def read(number):
@@ -191,13 +196,13 @@ def test_calls_that_read_work_in_the_order_in_which_they_came():
 
 def test_pages_of_the_admin_do_not_wait_for_calls():
     admission = Admission(16, 1)
-    assert admission.places_to_work("GET", "/admin/") == (admission.work,)
+    assert admission.places_to_work(request_of("GET", "/admin/")) == (admission.work,)
 
 
 def test_only_the_lookup_of_answers_is_a_read_among_posts():
     admission = Admission(16, 2)
     for method, path in (("DELETE", LOOKUP), ("PATCH", LOOKUP), ("DELETE", one("a/lookup"))):
-        assert len(admission.places_to_work(method, path)) == 2
+        assert len(admission.places_to_work(request_of(method, path))) == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -216,11 +221,28 @@ def test_large_responses_wait_for_their_readers_in_places_of_their_own(
     again.content.close()
 
 
-def test_few_large_bodies_are_taken_at_once(handler, monkeypatch):
-    monkeypatch.setattr(handler.admission, "_large_bodies", Room(0))
+def test_few_large_bodies_are_taken_at_once(handler):
     environ = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(2 * 1024 * 1024)}
+    taken = []
+    for _ in range(LARGE_BODIES // (2 * 1024 * 1024)):
+        taken += handler.admission.rooms(request_of("POST", INTERACTIONS, **environ))
+    assert all(room.enter() for room in taken)
     answer = ask(handler, "POST", INTERACTIONS, Unread(), **environ)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    leave(taken)
+    assert ask(handler, "POST", INTERACTIONS, Unread(), **environ).status == 401
+
+
+def test_one_large_body_is_saved_at_a_time_and_small_ones_meanwhile(handler):
+    large = request_of("POST", INTERACTIONS, CONTENT_LENGTH=str(LARGE + 1))
+    small = request_of("POST", INTERACTIONS, CONTENT_LENGTH=str(LARGE))
+    places = handler.admission.places_to_work(large)
+    assert all(room.enter() for room in places)
+    assert not handler.admission.places_to_work(large)[0].enter()
+    others = handler.admission.places_to_work(small)
+    assert all(room.enter() for room in others)
+    leave(others)
+    leave(places)
 
 
 def test_one_address_leaves_places_for_forms_to_others(handler):

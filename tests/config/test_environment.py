@@ -32,6 +32,16 @@ MISTAKES = [
     ({"RETENTION_TOTAL_DAYS": "29"}, "RETENTION_TOTAL_DAYS=29 must be more than RETENTION_HOT_DAY"),
     ({"CACHE_TTL": "0"}, "CACHE_TTL='0' is not a whole number of seconds from 1"),
     ({"SECRET_KEY": ""}, "SECRET_KEY is not set, and ENVIRONMENT=production needs one"),
+    (
+        {"SECRET_KEY": "k" * 40 + "   # made on Monday"},
+        "SECRET_KEY has a # after a space. In an env",
+    ),
+    (
+        {"SECRET_KEY": f"'{'k' * 40}'"},
+        "SECRET_KEY is in quotes. In an env file of Docker or Podman",
+    ),
+    ({"NUM_PROXIES": "1   # nginx"}, "NUM_PROXIES has a # after a space. In an env file of Docker"),
+    ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS is not set, and ENVIRONMENT=production must know"),
     ({"SECRET_KEY": "k" * 31}, "SECRET_KEY has 31 characters, and ENVIRONMENT=production needs 32"),
     ({"DEBUG": "1"}, "DEBUG is true, and ENVIRONMENT=production would show tracebacks"),
     ({"ALLOWED_HOSTS": "a.example,*"}, "ALLOWED_HOSTS has a *"),
@@ -131,3 +141,23 @@ def test_a_start_without_credentials_says_where_they_come_from(tmp_path):
 def test_a_start_that_cannot_reach_dynamodb_says_what_to_check(tmp_path):
     (line,) = started(tmp_path, DYNAMODB_ENDPOINT_URL="http://127.0.0.1:1")
     assert "Check AWS_REGION and DYNAMODB_ENDPOINT_URL" in line
+
+
+def test_what_production_lacks_is_a_line_each_and_a_way_to_try_it_out(tmp_path):
+    values = PRODUCTION | {"SECRET_KEY": "", "AWS_REGION": "", "ALLOWED_HOSTS": ""}
+    result = run(tmp_path, "serve", **values)
+    assert (result.returncode, result.stdout) == (1, b"")
+    lines = result.stderr.decode().splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "SECRET_KEY",
+        "AWS_REGION",
+        "ALLOWED_HOSTS",
+        "To",
+    ]
+    assert lines[-1].endswith("ENVIRONMENT=development.")
+
+
+def test_an_old_key_with_its_comment_may_be_a_fallback(tmp_path):
+    """Stores that were used with it know their users and their archive by it."""
+    result = run(tmp_path, "check", SECRET_KEY_FALLBACKS="k" * 40 + "   # made on Monday")
+    assert result.returncode == 0, result.stderr

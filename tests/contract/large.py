@@ -4,6 +4,7 @@ import pytest
 
 from storage.exceptions import InteractionConflict, InvalidInteraction
 from storage.large.objects import LargeObjects, is_object
+from storage.large.rows import encoded, stand_in
 from storage.limits import TEXT_MAX_BYTES
 from storage.models.idempotency import Idempotency
 from storage.records import pages, searches, texts
@@ -93,6 +94,23 @@ class LargeTextsContract:
         neighbour = make_interaction(interaction_id="j", created_at=at(seconds=-1))
         storage.save_interaction_sync(neighbour)
         assert fields(storage.neighbours_sync(neighbour).next) == expected
+
+    def test_nobody_can_make_up_the_message_that_a_large_one_is_stored_as(
+        self, storage, make_interaction, few_bytes
+    ):
+        large, short = "m" * 150, encoded(stand_in("m" * 150))
+        for number, message in enumerate([large, short, large, short]):
+            created = at(seconds=number)
+            made = make_interaction(
+                interaction_id=f"{number}", message=message, response="r", created_at=created
+            )
+            storage.save_interaction_sync(made)
+            for asked in (large, short)[: number + 1]:
+                newest = created if asked == message else at(seconds=number - 1)
+                for model in (None, made.model_used):
+                    found = storage.find_answer_sync(Question("ada", asked, model))
+                    assert found is not None
+                    assert (found.message, found.created_at) == (asked, newest)
 
     def test_every_write_keeps_one_object(self, storage, make_interaction, few_bytes):
         large = {"interaction_id": "i", "message": "m" * 150}

@@ -3,8 +3,8 @@
 import errno
 import os
 import resource
+import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -15,11 +15,14 @@ from chat import first_start
 from chat.management import listening
 from chat.metrics.files import new_server_folder
 from storage.backups.selection import backed_up_elsewhere, sql_backups
-from storage.startup import readiness
+from storage.startup import data_folder, readiness
 from storage.startup.schema import migrated_under_lock
 
 MOST_FILES = 8192
 """Open files of a server process, if the system allows so many. Nearly all are connections."""
+
+KILL_SECONDS = 8
+"""When workers are killed that have not ended. Docker kills a container after ten."""
 
 OTHER_FILES = 512
 """Of these, what is kept for the database and for connections to other servers."""
@@ -35,9 +38,9 @@ class Command(BaseCommand):
         try:
             settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
             if not os.access(settings.DATA_DIR, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), settings.DATA_DIR)
         except OSError as error:
-            raise CommandError(_unusable_folder(error)) from error
+            raise CommandError(data_folder.advice(settings.DATA_DIR, error)) from error
         return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,25 +50,33 @@ class Command(BaseCommand):
         except listening.CannotListen as error:
             raise CommandError(str(error)) from error
         except OSError as error:
-            raise CommandError(_unusable_folder(error)) from error
+            raise CommandError(data_folder.advice(settings.DATA_DIR, error)) from error
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}.") from error
         if problem := readiness.startup_problem():
             raise CommandError(problem)
         self._print_how_to_get_in(login)
-        server = str(Path(sys.executable).parent / "granian")
-        try:
-            os.execv(server, [server, *_arguments()])  # noqa: S606  (a fixed program, no shell)
-        except OSError as error:
-            raise CommandError(f"granian cannot be started ({error}); run make setup.") from error
+        server = [sys.executable, "-m", "config.main_process", *_arguments()]
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until it is handled there
+        os.execv(sys.executable, server)  # noqa: S606  (a fixed program, no shell)
 
     def _prepared(self) -> first_start.Login | None:
         with migrated_under_lock():
             login = first_start.login() if settings.DEVELOPMENT else None
+            if login is None:
+                self._revoke_login()
             self._count_together()
             if not backed_up_elsewhere():
                 sql_backups().keep_restores_out()
         return login
+
+    def _revoke_login(self) -> None:
+        """What development printed, and maybe logged, opens nothing elsewhere."""
+        if first_start.revoke_login():
+            self.stderr.write(
+                "The API key and the login that development had printed for this data are revoked. "
+                "Make others: manage.py create_api_key NAME, manage.py createsuperuser."
+            )
 
     def _print_how_to_get_in(self, login: first_start.Login | None) -> None:
         host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
@@ -97,7 +108,7 @@ def _arguments() -> list[str]:
     return [
         *("--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT)),
         *("--http", "1", "--no-ws", "--workers", str(settings.WORKERS)),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "10"),
+        *("--respawn-failed-workers", "--workers-kill-timeout", str(KILL_SECONDS)),
         *("--blocking-threads", str(settings.SERVER_THREADS)),
         *("--backpressure", str(_connections())),
         *("--http1-header-read-timeout", str(settings.CLIENT_TIMEOUT * 1000)),
@@ -116,11 +127,3 @@ def _connections() -> int:
         files = min(most, MOST_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
     return max(min(files, MOST_FILES) - OTHER_FILES, files // 2)
-
-
-def _unusable_folder(error: OSError) -> str:
-    path = f": {error.filename}" if error.filename else ""
-    return (
-        f"DATA_DIR={settings.DATA_DIR} cannot be used: {error.strerror or error}{path}. Set it to "
-        "a folder in which this user can write."
-    )

@@ -27,11 +27,6 @@ USERS = "/admin/auth/user/"
 ENTRIES = AuditEntry.objects
 
 
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def root(transactional_db):
     """A superuser who is logged in."""

@@ -24,7 +24,6 @@ MINUTE = 60
 @pytest.fixture(autouse=True)
 def staff(limits, transactional_db):
     limits.LOGIN_TRIES = 5
-    limits.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     for name in ("root", "grace"):
         User.objects.create_superuser(name, password="right")
 

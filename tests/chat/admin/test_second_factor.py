@@ -36,7 +36,6 @@ def clock(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def root(limits, transactional_db):
-    limits.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     return User.objects.create_superuser("root", password="right")
 
 

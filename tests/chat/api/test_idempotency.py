@@ -11,6 +11,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
+from storage import limits
 from storage.models import IdempotencyRecord
 from storage.sqlite import idempotency_keys
 from tests.chat.calls import (
@@ -133,7 +134,8 @@ def test_a_repeat_after_a_completion_makes_nothing_new(client):
 @pytest.mark.parametrize(
     "bad", [{"input_tokens": -1}, {"input_tokens": "5"}, {"other": 1}, {"message": "x" * 390_001}]
 )
-def test_an_invalid_body_does_not_use_up_the_key(client, bad):
+def test_an_invalid_body_does_not_use_up_the_key(client, bad, monkeypatch):
+    monkeypatch.setattr(limits, "TEXT_MAX_BYTES", 390_000)
     assert send(client, "k", **bad).status_code == 400
     assert send(client, "k").status_code == 201
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chat.api.bodies import BODY_LIMIT
 from storage.accounts import api_keys
 from storage.models import ApiKey
 from tests.chat.calls import LOOKUP, PROBLEM, mistakes, one, patch, post, saved
@@ -126,7 +127,7 @@ def test_a_lone_surrogate_is_400(client):
 
 def test_other_types_and_large_bodies_are_refused(client):
     assert post(client, b"user_id=ada", path=LOOKUP, CONTENT_TYPE="text/plain").status_code == 415
-    large = b'{"message": "' + b"x" * 2 * 1024 * 1024 + b'"}'
+    large = b'{"message": "' + b"x" * BODY_LIMIT + b'"}'
     assert post(client, large, path=LOOKUP).status_code == 413
 
 

@@ -20,6 +20,7 @@ from django.utils import timezone
 from storage.accounts import api_keys
 from storage.models import ApiKey
 from storage.records.json import to_json
+from storage.sqlite.database import SqliteDatabase
 from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, one, reveal, seen
 from tests.chat.usage_rows import priced
 
@@ -200,7 +201,10 @@ def methods(view):
     return sorted({name.upper() for name in handled})
 
 
-CASES = [(route, method) for route, view in routes() for method in methods(view)]
+METHODS = {}
+for _route, _view in routes():
+    METHODS.setdefault(_route, []).extend(methods(_view))
+CASES = {(route, method) for route, allowed in METHODS.items() for method in allowed}
 
 
 @dataclass(frozen=True)
@@ -288,42 +292,48 @@ def world(storage, make_interaction):
     return World(paths, sessions, keys, make)
 
 
-def assert_as_in_table(world, route, method):
-    expected = TABLE.get(route, {}).get(method)
-    assert expected is not None, (
-        f"{method} /{route} is not in TABLE of {__file__}. Decide who may call it, and add: "
-        f"TABLE[{route!r}][{method!r}] = one status for each of {', '.join(CALLERS)}."
-    )
-    found = {caller: world.send(caller, route, method).status_code for caller in CALLERS}
-    assert found == dict(zip(CALLERS, map(int, expected.split()), strict=True))
+def assert_as_in_table(world, route, callers=CALLERS):
+    # Reading comes first: it needs what deleting takes.
+    for method in sorted(METHODS[route], key=lambda method: method not in READING):
+        expected = TABLE.get(route, {}).get(method)
+        assert expected is not None, (
+            f"{method} /{route} is not in TABLE of {__file__}. Decide who may call it, and add: "
+            f"TABLE[{route!r}][{method!r}] = one status for each of {', '.join(CALLERS)}."
+        )
+        statuses = dict(zip(CALLERS, map(int, expected.split()), strict=True))
+        found = {caller: world.send(caller, route, method).status_code for caller in callers}
+        assert found == {caller: statuses[caller] for caller in callers}, method
 
 
-def for_each(cases):
-    return pytest.mark.parametrize(
-        ("route", "method"), cases, ids=[f"{method} /{route}" for route, method in cases]
-    )
+def for_each(of_routes):
+    return pytest.mark.parametrize("route", of_routes, ids=[f"/{route}" for route in of_routes])
 
 
 # The pages of the admin and of the documentation that show no interactions know no backend.
 OF_A_BACKEND = [
-    case for case in CASES if case[0].startswith(("api/v1/", "metrics", "readyz", SEEN))
+    route for route in METHODS if route.startswith(("api/v1/", "metrics", "readyz", SEEN))
 ]
+
+# Keys and sessions are in the SQL database on every backend. Who is refused for lack of a valid one
+# never reaches the interactions, so that beside SQLite one such caller is enough.
+WITH_ACCESS = [CALLERS[0], *CALLERS[4:]]
 
 
 @for_each(OF_A_BACKEND)
-def test_a_route_to_interactions_answers_every_caller_as_the_table_says(world, route, method):
-    assert_as_in_table(world, route, method)
+def test_a_route_to_interactions_answers_every_caller_as_the_table_says(world, storage, route):
+    is_on_sqlite = isinstance(storage.database, SqliteDatabase)
+    assert_as_in_table(world, route, CALLERS if is_on_sqlite else WITH_ACCESS)
 
 
 @pytest.mark.on_sqlite("these routes do not reach the interactions")
-@for_each([case for case in CASES if case not in OF_A_BACKEND])
-def test_every_other_route_answers_every_caller_as_the_table_says(world, route, method):
-    assert_as_in_table(world, route, method)
+@for_each([route for route in METHODS if route not in OF_A_BACKEND])
+def test_every_other_route_answers_every_caller_as_the_table_says(world, route):
+    assert_as_in_table(world, route)
 
 
 def test_the_table_has_no_route_or_method_that_is_gone():
     rows = {(route, method) for route, allowed in TABLE.items() for method in allowed}
-    assert rows - set(CASES) == set()
+    assert rows - CASES == set()
 
 
 @pytest.mark.parametrize("route", [route for route in TABLE if route.startswith("api/v1/")])

@@ -5,6 +5,7 @@ import json
 import pytest
 from django.test import Client
 
+from chat.api.bodies import BODY_LIMIT
 from storage import get_storage
 from storage.exceptions import StorageFull, StorageUnavailable
 from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, mistakes, new, of_user, one, patch, post
@@ -75,7 +76,7 @@ def test_each_kind_of_error_is_a_problem_of_its_own_type(client, make_client):
         problem(client.get(one("unknown")), 404),
         problem(client.put(INTERACTIONS), 405),
         problem(post(client, new(interaction_id="mine", message="other")), 409),
-        problem(post(client, b"x" * 3_000_000), 413),
+        problem(post(client, b"x" * (BODY_LIMIT + 1)), 413),
         problem(client.post(INTERACTIONS, "x", content_type="text/plain"), 415),
         problem(post(client, new(message="other"), **key), 422),
     ]

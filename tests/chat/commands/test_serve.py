@@ -5,15 +5,17 @@ import http.cookiejar
 import json
 import re
 import shutil
+import threading
 import time
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
+from chat.api.bodies import BATCH_BODY_LIMIT, BODY_LIMIT
 from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, new, of_user, one
 from tests.chat.processes import Server, run
 from tests.servers import wait_for
@@ -23,13 +25,17 @@ SAMPLES_AT_LEAST = 24
 
 def logged_in(server):
     """Whether the printed login opens the admin."""
+    return get_in(server, *server.login)
+
+
+def get_in(server, name, password):
+    """Whether a login opens the admin."""
     opener = urllib.request.build_opener(
         urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
     )
     address = f"http://127.0.0.1:{server.port}/admin/login/?next=/admin/"
     with opener.open(address) as page:
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.read().decode())[1]
-    name, password = server.login
     form = {"username": name, "password": password, "csrfmiddlewaretoken": token}
     with opener.open(address, urllib.parse.urlencode(form).encode()) as page:
         return page.url.endswith("/admin/") and "Log out" in page.read().decode()
@@ -148,6 +154,46 @@ def test_a_start_in_production_without_a_secret_key_says_what_to_do(tmp_path):
     assert b"SECRET_KEY is not set" in finished.stderr
 
 
+def test_what_development_has_printed_opens_nothing_elsewhere(start):
+    """Somebody tries the image out, then serves the same volume for others."""
+    first = start().wait_until_it_answers()
+    assert logged_in(first)
+    key, login = first.key, first.login
+    first.stop()
+    second = start(ENVIRONMENT="staging", SECRET_KEY="k" * 40).wait_until_it_answers()
+    assert "are revoked" in second.output
+    headers = {"Authorization": f"Api-Key {key}"}
+    assert second.request("GET", INTERACTIONS, headers=headers)[0] == 401
+    assert not get_in(second, *login)
+    second.stop()
+    third = start().wait_until_it_answers()
+    assert third.key != key
+    assert third.call("GET", INTERACTIONS)[0] == 200
+
+
+def test_a_client_that_sends_slowly_does_not_keep_a_server_from_stopping(start):
+    """It sends more than what counts as stalled, and would do so for minutes."""
+    server = start(executed=True).wait_until_it_answers()
+    with server.connect() as connection:
+        connection.sendall(head(server, "POST", INTERACTIONS, "Content-Length: 1000000"))
+        ended = threading.Event()
+
+        def send():
+            with suppress(OSError):
+                while not ended.wait(0.1):
+                    connection.sendall(b" " * 200)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            assert server.request("GET", "/healthz")[0] == 200
+            server._process.terminate()
+            assert server._process.wait(60) == 0, "its worker had to be killed"
+        finally:
+            ended.set()
+            sender.join()
+
+
 def head(server, method, path, *lines):
     """The beginning of a request, up to the empty line."""
     given = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", *lines]
@@ -171,9 +217,9 @@ def answer(connection):
 @pytest.mark.parametrize(
     ("method", "path", "limit"),
     [
-        ("POST", INTERACTIONS, 2 * 1024 * 1024),
-        ("PATCH", one("any"), 2 * 1024 * 1024),
-        ("POST", BATCH, 8 * 1024 * 1024),
+        ("POST", INTERACTIONS, BODY_LIMIT),
+        ("PATCH", one("any"), BODY_LIMIT),
+        ("POST", BATCH, BATCH_BODY_LIMIT),
     ],
 )
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server, method, path, limit):

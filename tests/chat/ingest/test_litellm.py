@@ -14,6 +14,7 @@ from chat.ingest import keeping, litellm_view
 from chat.ingest.calls import LeftOut, ModelCall
 from chat.ingest.interactions import interactions
 from chat.ingest.litellm import translate
+from storage import limits
 from storage.exceptions import StorageFull, StorageUnavailable
 from storage.models import ApiKey
 from tests.chat.calls import PROBLEM
@@ -197,7 +198,8 @@ def test_the_slash_at_the_end_may_be_missing(client, storage):
 
 
 @pytest.mark.every_backend
-def test_single_bad_records_harm_no_other(client, storage):
+def test_single_bad_records_harm_no_other(client, storage, monkeypatch):
+    monkeypatch.setattr(limits, "TEXT_MAX_BYTES", 390_000)
     bad = [
         ("invalid", 7),
         ("invalid", []),

@@ -32,6 +32,7 @@ from chat.ingest.otlp.attributes import (
 from chat.ingest.otlp.conventions import calls
 from chat.ingest.otlp.spans import RECORD_BYTES_MAX
 from chat.ingest.otlp.spans import Span as OtlpSpan
+from storage import limits
 from tests.chat.ingest.otlp import (
     JSON,
     LOGS,
@@ -216,7 +217,8 @@ def test_more_tokens_than_there_can_be_are_unknown(client, storage):
         (chat(gen_ai__input__messages=said("x" * 400_000)), "too_long"),
     ],
 )
-def test_a_call_that_cannot_be_stored(client, storage, attributes, reason):
+def test_a_call_that_cannot_be_stored(client, storage, attributes, reason, monkeypatch):
+    monkeypatch.setattr(limits, "TEXT_MAX_BYTES", 390_000)
     count, text = partial(post(client, traces(span(1, attributes), span(2))))
     assert (count, len(stored(storage))) == (1, 1)
     assert text.startswith(f"1 {reason}: ")

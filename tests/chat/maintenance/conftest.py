@@ -1,5 +1,6 @@
 """What the tests of maintenance commands share."""
 
+import itertools
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from storage.archive.folder import ArchiveFolder
 from storage.dynamodb import locks as cloud_locks
 from storage.large.texts import LargeTexts
 from storage.sqlite import locks as local_locks
+from tests import switches
 from tests.buckets import make_bucket
 from tests.chat.maintenance.tiers import Store
 from tests.clocks import Clock
@@ -47,13 +49,32 @@ def said(capsys):
 
 
 @pytest.fixture
-def archive(storage, request, monkeypatch, tmp_path):
-    """The archive of the storage, new: a folder or, beside DynamoDB, a bucket."""
-    if hasattr(storage.database, "client"):
-        files = make_bucket(request.getfixturevalue("s3_server").url)
-    else:
-        files = ArchiveFolder(tmp_path / "archive")
-    monkeypatch.setattr(storage, "archive", Archive(files))
+def bucket_beside_dynamodb():
+    """Whether archives beside DynamoDB are in S3, where each call takes a hundred times longer.
+
+    `tests.storage.archive` proves that a bucket keeps what a folder does. So `make test` takes one
+    in the modules alone that have this fixture of their own.
+    """
+    return switches.is_set("MAINTENANCE_BUCKET")
+
+
+@pytest.fixture
+def new_archive_files(request, tmp_path, bucket_beside_dynamodb):
+    """Makes the files of an archive for a storage: a folder or a bucket."""
+    numbers = itertools.count()
+
+    def make(storage):
+        if bucket_beside_dynamodb and hasattr(storage.database, "client"):
+            return make_bucket(request.getfixturevalue("s3_server").url)
+        return ArchiveFolder(tmp_path / f"archive-{next(numbers)}")
+
+    return make
+
+
+@pytest.fixture
+def archive(storage, new_archive_files, monkeypatch):
+    """The archive of the storage, new."""
+    monkeypatch.setattr(storage, "archive", Archive(new_archive_files(storage)))
     large = LargeTexts(storage.archive.files)
     monkeypatch.setattr(storage.database.large, "objects", large)
     return storage.archive

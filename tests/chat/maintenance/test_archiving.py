@@ -18,6 +18,11 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
+def bucket_beside_dynamodb():
+    return True
+
+
+@pytest.fixture
 def in_berlin(monkeypatch):
     """The clock of this process is Berlin's, where a day may have 23 or 25 hours."""
     monkeypatch.setenv("TZ", "Europe/Berlin")

@@ -12,7 +12,6 @@ from chat.maintenance.erasure.attempt import Attempt
 from chat.maintenance.runs import Run
 from storage import accounts, get_storage
 from storage.archive.archive import Archive
-from storage.archive.folder import ArchiveFolder
 from storage.archive.rewriting import Rewriting
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import InteractionArchived, StorageError
@@ -21,7 +20,6 @@ from storage.records.json import to_json
 from storage.sqlite import scrubbing
 from storage.sqlite.database import SqliteDatabase
 from storage.sqlite.scrubbed_database import ScrubbedDatabase
-from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
     NOW,
     POLICY,
@@ -143,23 +141,19 @@ def files(archive, folder):
 
 
 @pytest.fixture
-def make_people(storage, request, monkeypatch, make_interaction, tmp_path, steps):
-    """Makes a store, empty but for People; its archive is a folder or, beside DynamoDB, S3."""
-    made = []
+def make_people(storage, new_archive_files, monkeypatch, make_interaction, steps):
+    """Makes a store, empty but for People."""
 
     def make():
         store = get_storage()
         if hasattr(store.database, "client"):
-            archive_files = make_bucket(request.getfixturevalue("s3_server").url)
             client = store.database.client
             for item in client.call("Scan", ConsistentRead=True)["Items"]:
                 client.call("DeleteItem", Key={"interaction_id": item["interaction_id"]})
         else:
-            archive_files = ArchiveFolder(tmp_path / f"archive-{len(made)}")
             for model in (ChatInteraction, ArchivedInteraction, Lock):
                 model.objects.all().delete()
-        made.append(archive_files)
-        monkeypatch.setattr(store, "archive", Archive(archive_files))
+        monkeypatch.setattr(store, "archive", Archive(new_archive_files(store)))
         return People(store, make_interaction)
 
     return make
@@ -184,7 +178,7 @@ def finish(store):
     assert problems == []
 
 
-def killed_at_each_step(steps, make_people, kill, local=16, cloud=144):
+def killed_at_each_step(steps, make_people, kill, local=40, cloud=320):
     """Kill the erasure at step 1, 2, ... until it has no more, and finish it; gives what came."""
     number = 0
     while True:

@@ -10,7 +10,6 @@ from chat.maintenance.compaction import Compaction
 from chat.maintenance.policy import Policy
 from storage import get_storage
 from storage.archive.archive import Archive
-from storage.archive.folder import ArchiveFolder
 from storage.exceptions import StorageError
 from storage.large.texts import LargeTexts
 from storage.models import (
@@ -23,7 +22,6 @@ from storage.models import (
 from storage.records import texts
 from storage.sqlite import queries
 from storage.sqlite.database import SqliteDatabase
-from tests.buckets import make_bucket
 from tests.chat.maintenance.stepping import (
     NOW,
     POLICY,
@@ -60,21 +58,17 @@ def steps(monkeypatch):
 
 
 @pytest.fixture
-def make_world(backend, storage, request, monkeypatch, make_interaction, tmp_path, steps):
-    """Makes a store, empty but for a World; its archive is a folder or, beside DynamoDB, S3."""
-    made = []
+def make_world(backend, storage, new_archive_files, monkeypatch, make_interaction, steps):
+    """Makes a store, empty but for a World."""
 
     def make():
         store = get_storage()
         if hasattr(store.database, "client"):
-            files = make_bucket(request.getfixturevalue("s3_server").url)
             _empty_table(store)
         else:
-            files = ArchiveFolder(tmp_path / f"archive-{len(made)}")
             _empty_tables()
-        monkeypatch.setattr(store, "archive", Archive(files))
+        monkeypatch.setattr(store, "archive", Archive(new_archive_files(store)))
         monkeypatch.setattr(store.database.large, "objects", LargeTexts(store.archive.files))
-        made.append(files)
         return World(store, make_interaction)
 
     return make
@@ -109,7 +103,7 @@ def purge(store):
 
 
 def killed_at_each_step(
-    steps, make_world, job, kill, *, prepare=None, finish=None, purged=None, local=12
+    steps, make_world, job, kill, *, prepare=None, finish=None, purged=None, local=24
 ):
     """Kill `job` at step 1, 2, ... until it has no more; what runs next must then settle all.
 
@@ -118,7 +112,7 @@ def killed_at_each_step(
     number = 0
     while True:
         world = make_world()
-        step = stride(world.storage, local=local, cloud=64)
+        step = stride(world.storage, local=local, cloud=128)
         number = number + step if number else 1 + list(KILLS).index(kill) * step // 4
         if prepare:
             prepare(world.storage)

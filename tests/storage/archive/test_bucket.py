@@ -15,15 +15,22 @@ from tests.storage.archive.contract import ArchiveContract
 from tests.storage.archive.rows import DAY, fields, large_row, position, row
 
 
+class TestArchiveBucket(ArchiveContract):
+    @pytest.fixture
+    def new_backend(self, dynamodb_server):
+        return lambda: buckets.make_bucket(dynamodb_server.url)
+
+
 @pytest.fixture(scope="module")
 def s3_server():
-    """moto's: what this module proves holds on another S3 than the one of all other tests."""
+    """moto's: what follows holds on another S3 than the one of all other tests."""
     server = servers.S3()
     yield server
     server.stop()
 
 
-class TestArchiveBucket(ArchiveContract):
+@pytest.mark.exhaustive  # ministack's S3 keeps the same contract
+class TestArchiveBucketOnMoto(ArchiveContract):
     @pytest.fixture
     def new_backend(self, s3_server):
         return lambda: buckets.make_bucket(s3_server.url)

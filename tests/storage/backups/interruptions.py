@@ -1,12 +1,12 @@
 """Backups and restores that are cut short at every step.
 
-    python -m tests.storage.backups.interruptions ACTION HOW FOLDER
+    python -m tests.storage.backups.interruptions ACTION HOW FOLDER FIRST STRIDE
 
-For n = 1, 2, ... a child process begins with a copy of FOLDER/start in FOLDER/n and is cut short
-before its n-th call that changes or syncs a file: with HOW `killed` it is gone at once, as by
-kill -9; with `failing` that call alone raises EIO. FOLDER/n-after is what it has left. Then another
-child does the same again in FOLDER/n, undisturbed. The program ends with the first n that is not
-reached, and prints as JSON how each child has ended.
+For n = FIRST, FIRST + STRIDE, ... a child process begins with a copy of FOLDER/start in FOLDER/n
+and is cut short before its n-th call that changes or syncs a file: with HOW `killed` it is gone at
+once, as by kill -9; with `failing` that call alone raises EIO. FOLDER/n-after is what it has left.
+Then another child does the same again in FOLDER/n, undisturbed. The program ends with the first n
+that is not reached, and prints as JSON each n and how its two children have ended.
 """
 
 import errno
@@ -161,15 +161,16 @@ def child(action: Any, how: Any, number: int, folder: Path) -> Any:
 
 def main() -> None:
     action, how, folder = globals()[sys.argv[1]], sys.argv[2], Path(sys.argv[3])
+    start, stride = map(int, sys.argv[4:])
     base.close_idle_connections()
     ends = []
-    for number in range(1, 2000):
+    for number in range(start, 2000, stride):
         place = folder / str(number)
         shutil.copytree(folder / "start", place)
         first = child(action, how, number, place)
         shutil.copytree(place, folder / f"{number}-after")
         again = child(action, how, 0, place) if first != COMPLETE else COMPLETE
-        ends.append((first, again))
+        ends.append((number, first, again))
         if first == COMPLETE:
             break
     json.dump(ends, sys.stdout)

@@ -13,6 +13,7 @@ import pytest
 from storage.backups import inspection
 from storage.backups.folder import BackupFolder
 from storage.sqlite import in_use
+from tests import switches
 from tests.chat import fork_server
 from tests.chat.processes import environment
 from tests.storage.backups.conftest import ALL, KEEP, NOW, ids, plain
@@ -21,6 +22,7 @@ from tests.storage.backups.test_replacing import OLDER, of_schema
 
 pytestmark = pytest.mark.timeout(600)
 
+STRIDE = switches.number("BACKUP_STRIDE")
 OLD = ALL - {"id-1"}
 NEW = ALL - {"id-9"}
 """A hook erases one when the backup is restored."""
@@ -36,17 +38,19 @@ os._exit(0)
 
 
 def interrupted(action, how, folder):
-    """How the first and the second run have ended, for each step."""
+    """Steps, and how the first and the second run have ended that was cut short there."""
+    first = 1 if how == "killed" else 1 + STRIDE // 2
     done = fork_server.run(
-        ["-m", "tests.storage.backups.interruptions", action, how, folder],
+        ["-m", "tests.storage.backups.interruptions", action, how, folder, first, STRIDE],
         environment(folder / "django", DATABASE_URL="", SECRET_KEY="x"),
     )
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr == b""
     ends = json.loads(done.stdout)
-    assert len(ends) > 20, "there are that many steps"
-    assert ends.pop() == [COMPLETE, COMPLETE]
-    print(f"{action}, {how}: {len(ends)} steps")
+    last, *ended = ends.pop()
+    assert last > 20, "there are that many steps"
+    assert ended == [COMPLETE, COMPLETE]
+    print(f"{action}, {how}: {last} steps, cut short at {len(ends)}")
     return ends
 
 
@@ -80,7 +84,7 @@ def start(tmp_path, backup, database, folder):
 
 
 def check_restores(action, how, runs):
-    for number, (first, again) in enumerate(interrupted(action, how, runs), 1):
+    for number, first, again in interrupted(action, how, runs):
         assert first in (KILLED, REFUSED), number
         assert state(runs / f"{number}-after" / "data.sqlite3") in (OLD, NEW), number
         assert again == COMPLETE, number
@@ -108,7 +112,7 @@ def test_a_backup(tmp_path, backups, backup, database, folder, how):
     second = backups.take(database, NOW + timedelta(seconds=1)).backup
     in_use.release(str(database))
     start = prepared(tmp_path, database, folder)
-    for number, (first, again) in enumerate(interrupted("back_up", how, start.parent), 1):
+    for number, first, again in interrupted("back_up", how, start.parent):
         assert first in (KILLED, REFUSED), number
         after = verified(start.parent / f"{number}-after" / "backups")
         assert after, "the one of before goes only when there is another"

@@ -10,6 +10,7 @@ import pytest
 from storage.cache import metrics
 from storage.models import ChatInteraction
 from storage.records.json import to_json
+from storage.telemetry.counters import settle_all
 from tests.contract.calls import fields
 from tests.storage.cache.conftest import ANSWER_KEY, ID_KEY, QUESTION
 
@@ -73,6 +74,7 @@ def dropped():
     """How many entries were dropped and counted since."""
 
     def count():
+        settle_all()
         return sum(
             metrics.DROPPED.labels(kind, reason)._value.get()
             for kind in ("interaction", "answer")

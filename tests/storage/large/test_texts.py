@@ -9,6 +9,7 @@ import pytest
 from storage.compat import zstd
 from storage.exceptions import DamagedArchive, StorageFull, StorageUnavailable
 from storage.large import packing, texts
+from storage.large.objects import LargeObjects
 from storage.large.texts import TextObject
 
 MESSAGE, RESPONSE = "Grüße, 世界 🎉 " * 10_000, "an answer " * 20_000
@@ -71,6 +72,46 @@ def test_many_are_read_in_their_order_and_those_gone_are_none(large, kept):
     ]
     assert large.read_many([]) == []
     assert large.read_many(wanted[3:4]) == [None]
+
+
+def many(count):
+    return [(WHO[0], f"{number}", "m" * number, "r") for number in range(count)]
+
+
+def test_many_are_written_side_by_side_in_their_order(large, backend, monkeypatch):
+    """Each waits for three others, and would wait for ever if there were none."""
+    together, save = threading.Barrier(texts.SIDE_BY_SIDE), backend.save
+    under_way, most = [], []
+
+    def meet(*args):
+        under_way.append(None)
+        together.wait(60)
+        most.append(len(under_way))
+        save(*args)
+        under_way.pop()
+
+    monkeypatch.setattr(backend, "save", meet)
+    written = large.write_many(many(8))
+    assert max(most) == texts.SIDE_BY_SIDE
+    found = [large.read(*wanted[:2], kept) for wanted, kept in zip(many(8), written, strict=True)]
+    assert found == [wanted[2:] for wanted in many(8)]
+    assert large.write_many([]) == []
+
+
+def test_if_one_of_many_cannot_be_written_none_is_left(large, files, backend, monkeypatch):
+    save, saved = backend.save, []
+
+    def full(name, content):
+        saved.append(name)
+        if len(saved) == 3:
+            raise OSError(28, "No space left on device")
+        save(name, content)
+
+    monkeypatch.setattr(backend, "save", full)
+    with pytest.raises(StorageFull):
+        large.write_many(many(20))
+    assert len(saved) >= 3
+    assert list(LargeObjects(files).listed()) == []
 
 
 def test_what_is_removed_is_gone_and_removing_again_is_no_error(large, kept, files):
@@ -209,9 +250,11 @@ def test_a_store_that_hangs_holds_few_callers(large, kept, backend, monkeypatch)
         inside.acquire()
     with pytest.raises(StorageUnavailable, match="Too many"):
         large.read(*WHO, kept)
+    monkeypatch.setattr(texts, "CALL_WAITS_SECONDS", threading.TIMEOUT_MAX)
     with pytest.raises(StorageUnavailable, match="Too many"):
-        large.write(*WHO, "m", "r")
+        large.write(*WHO, "m", "r")  # at once: whoever waits has a thread that others need
     ended.set()
     for caller in callers:
         caller.join()
     assert found == [(MESSAGE, RESPONSE)] * texts.CALLS_AT_ONCE
+    assert not texts._process.is_stalled.is_set(), "and they wait again"

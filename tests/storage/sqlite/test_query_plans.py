@@ -52,6 +52,8 @@ def statements():
     for of_model in (False, True):
         sql = queries.select_answer("default", of_model=of_model)
         yield f"answer of_model={of_model}", sql, ANSWER
+        sql = queries.select_answer("default", of_model=of_model, in_object=True)
+        yield f"answer in_object of_model={of_model}", sql, ANSWER
     yield "insert", queries.insert("default"), None
     yield "upsert", queries.upsert("default"), None
     yield "update", queries.update("default"), BY_ID

@@ -373,8 +373,8 @@ def test_without_its_condition_a_repeated_save_takes_effect_twice(storage, proxy
     monkeypatch.setattr(
         expressions,
         "REPLACEABLE_IN_PLACE",
-        "#version <> :cutoff OR #user_id <> :user_id "
-        "OR #version <> :version OR #version = :version",
+        "attribute_not_exists(#interaction_id) OR (#user_id = :user_id AND #position > :cutoff "
+        "AND #position = :position)",
     )
     proxy.fail("UpdateItem", faults.cut_after)
     BY_NAME["save"].call(storage)

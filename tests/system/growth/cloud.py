@@ -3,7 +3,8 @@
     python -m tests.system.growth.cloud ROWS [--servers DYNAMODB_URL S3_URL]
 
 fills a table and a bucket for each number of rows, such as 500,5000, in moto's memory unless there
-are addresses, and prints the counts as JSON. There is no Redis.
+are addresses, and prints the counts as JSON. There is no Redis. All requests go through botocore,
+which counts them.
 """
 
 import json
@@ -126,15 +127,15 @@ def everything(content: Content, folder: Any) -> Iterator[tuple[str, dict[str, A
 @contextmanager
 def servers(urls: list[str]) -> Iterator[tuple[str, str]]:
     """The addresses of DynamoDB and S3; empty ones are moto's, within this block."""
+    from storage.dynamodb import transport
+
+    setattr(transport, "OPERATIONS", frozenset())  # noqa: B010
     if urls:
         dynamodb, s3 = urls
         yield dynamodb, s3
         return
     import moto
 
-    from storage.dynamodb import transport
-
-    setattr(transport, "OPERATIONS", frozenset())  # noqa: B010  (moto answers only botocore)
     with moto.mock_aws():
         yield "", ""
 
@@ -150,8 +151,10 @@ def counts(content: Content, dynamodb: str, s3: str) -> dict[str, Any]:
     from storage.dynamodb import mirror
     from storage.startup import selection
     from tests import clouds
+    from tests.buckets import PATIENT
 
     bucket = ArchiveBucket(f"growth-{content.rows}", clouds.REGION, s3 or None)
+    bucket.client_config = bucket.client_config.merge(PATIENT)
     place = {"LocationConstraint": clouds.REGION}
     client = bucket.connection.meta.client
     client.create_bucket(Bucket=bucket.bucket_name, CreateBucketConfiguration=place)

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
+from tests import switches
 from tests.chat import processes
 
-SMALL, LARGE = 2_000, 200_000
+SMALL, LARGE = 2_000, switches.number("GROWTH_ROWS")
 FEW, MANY = 500, 5_000
 
 
@@ -63,17 +64,22 @@ def small(counts):
 
 @pytest.fixture(scope="session")
 def large(counts):
-    """The counts of 200,000 rows of the same users."""
+    """The counts of many more rows of the same users."""
     return counts("counting", LARGE)
 
 
 @pytest.fixture(scope="session")
-def few(counts):
-    """The requests for 500 rows in DynamoDB and S3."""
-    return counts("cloud", f"{FEW},{MANY}")[str(FEW)]
+def cloud_counts(counts, dynamodb_server, s3_server):
+    return counts("cloud", f"{FEW},{MANY}", "--servers", dynamodb_server.url, s3_server.url)
 
 
 @pytest.fixture(scope="session")
-def many(counts):
+def few(cloud_counts):
+    """The requests for 500 rows in DynamoDB and S3."""
+    return cloud_counts[str(FEW)]
+
+
+@pytest.fixture(scope="session")
+def many(cloud_counts):
     """The requests for 5,000 rows there."""
-    return counts("cloud", f"{FEW},{MANY}")[str(MANY)]
+    return cloud_counts[str(MANY)]

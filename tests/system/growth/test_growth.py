@@ -1,4 +1,4 @@
-"""A hundred times the rows: what is asked for costs what it is. Bytes, files and work are counted.
+"""Many times the rows: what is asked for costs what it is. Bytes, files and work are counted.
 
 `benchmarks/growth.py` measures the same at 2,000,000 rows, with time, memory and waits.
 """
@@ -11,6 +11,9 @@ from tests.system.growth.counting import HEAVY
 MB = 1_000_000
 ROW = 900
 """Bytes of one row as a line of JSON, about."""
+
+COLD_OF_AVERAGE = {40_000: 5, 200_000: 32}
+"""Rows on the pages of one user, by the rows of the store (GROWTH_ROWS)."""
 
 
 def test_every_command_did_what_it_was_asked(small, large):
@@ -25,8 +28,9 @@ def test_every_command_did_what_it_was_asked(small, large):
 
 def test_the_counts_tell_the_two_stores_apart(small, large):
     # The control: what reads everything is seen to.
-    assert large["database"] > 50 * small["database"]
-    assert large["verify_backup"]["read"] > 50 * small["verify_backup"]["read"]
+    most = 0.5 * large["rows"] / small["rows"]
+    assert large["database"] > most * small["database"]
+    assert large["verify_backup"]["read"] > most * small["verify_backup"]["read"]
     assert large["everyone's page"]["unpacked"] > 0
 
 
@@ -55,8 +59,8 @@ def test_a_page_of_everyone_s_archive_costs_the_same(small, large):
 
 def test_a_user_s_pages_of_the_archive_are_full(large):
     *full, last = large["user's pages"]["lengths"]
-    assert sum(full) + last == 32
-    assert set(full) == {20}
+    assert sum(full) + last == COLD_OF_AVERAGE[large["rows"]]
+    assert set(full) <= {20}
 
 
 def test_a_user_s_pages_unpack_what_is_near_the_user_s_rows(small, large):

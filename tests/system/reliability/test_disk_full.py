@@ -153,6 +153,10 @@ def log_in(server):
     return status
 
 
+LONG = "x" * 100_000
+"""Still kept in the database: a larger text is an object in the archive."""
+
+
 @pytest.fixture
 def full_database(transactional_db):
     """Keeps the database from growing; gives what lets it grow again."""
@@ -184,12 +188,12 @@ def test_in_a_full_database_every_write_raises_storage_full(
     with pytest.raises(StorageFull):
         save_on()
     known = Idempotency(key="k" * 64, request="r" * 64)
-    large = make_interaction(response="x" * 300_000)
+    large = make_interaction(response=LONG)
     for write in (
         lambda: storage.create_interaction_sync(large),
         lambda: storage.create_interaction_sync(large, known),
         lambda: storage.create_interactions_sync([make_interaction(), large]),
-        lambda: storage.update_interaction_sync(saved[0], {"response": "x" * 300_000}),
+        lambda: storage.update_interaction_sync(saved[0], {"response": LONG}),
     ):
         with pytest.raises(StorageFull):
             write()
@@ -206,7 +210,7 @@ def test_in_a_full_database_the_api_refuses_writes_with_507(client, full_databas
     saved = []
     while (answer := post(client, new(response="x" * 3000))).status_code == 201:
         saved.append(answer.json()["interaction_id"])
-    large = {"response": "x" * 300_000}
+    large = {"response": LONG}
     for refused in (
         answer,
         post(client, new(**large)),

@@ -1,0 +1,62 @@
+"""What a client is told if PostgreSQL cannot have a value, or is away."""
+
+from types import SimpleNamespace
+
+import pytest
+from django.test import Client
+
+from storage.postgresql import base, url
+from storage.startup import availability, schema
+from tests.postgresql import PostgreSQL, as_default
+
+TABLE = SimpleNamespace(
+    check_available_sync=lambda: None,
+    cache=SimpleNamespace(state=lambda: "none"),
+    database=SimpleNamespace(index_problem=lambda: ""),
+)
+"""A storage that is there."""
+
+
+@pytest.fixture
+def staff(in_postgresql, admin_user):
+    client = Client(raise_request_exception=False)
+    client.force_login(admin_user)
+    return client
+
+
+def test_a_value_that_it_cannot_have_is_a_mistake_of_the_client(staff):
+    assert staff.get("/admin/auth/user/?username=x").status_code == 200
+    for page in ("/admin/auth/user/?username=%00", "/admin/auth/user/?q=a&username__exact=%00"):
+        answer = staff.get(page)
+        assert answer.status_code == 400
+        assert b"Bad Request" in answer.content
+
+
+@pytest.fixture
+def server_of_its_own(transactional_db, monkeypatch):
+    monkeypatch.setitem(url.POOL, "timeout", 0.3)
+    base.close_pools()  # the next one has that timeout
+    server = PostgreSQL()
+    try:
+        with as_default(server.url("postgres")):
+            yield server
+    finally:
+        server.stop()
+
+
+def test_a_server_without_its_accounts_is_not_ready(server_of_its_own, monkeypatch):
+    monkeypatch.setattr(schema, "is_up_to_date", lambda: True)
+    monkeypatch.setattr(availability, "get_storage", lambda: TABLE)
+    looks = availability.Looks()
+    assert not looks.now().failed
+    server_of_its_own.end()
+    monkeypatch.setattr(availability, "REMEMBER_SECONDS", 0)
+    looks.forget()
+    found = looks.now()
+    assert (found.failed, found.parts["migrations"]) == ("database", "unknown")
+    assert found.detail == "PostgreSQL, which has the accounts, does not answer."
+    server_of_its_own.start()
+    base.close_pools()
+    base._breaker.succeeded()
+    looks.forget()
+    assert not looks.now().failed
