@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-production-like image-test sbom lint fix test test-all test-browser test-tools soak bench pictures platforms client test-clients docs reference requirements requirements-tools setup clean
+.PHONY: help run run-production-like image-test sbom lint fix test test-all test-browser test-tools soak mutants audit bench pictures platforms client test-clients docs reference requirements requirements-tools setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,9 +43,18 @@ test-tools: .venv/.dev  ## Real tools fill the application (needs the network); 
 	@$(BIN)/python -m tests.tools $(if $(RECORD),--record) $(RUNS)
 	@$(if $(RECORD)$(RUNS),,$(BIN)/python -m tests.tools --pages)
 
-soak: .venv/.dev  ## Load, faults and commands at random, on each backend for MINUTES=20
-	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend sqlite
-	@$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend cloud
+soak: .venv/.dev  ## Load, faults and commands on each backend for MINUTES=20; STEADY=1: is it flat?
+	@for backend in $(or $(BACKENDS),sqlite cloud); do \
+	  $(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),20) --backend $$backend \
+	    $(if $(STEADY),--steady) || failed=1; done; exit $${failed:-0}
+
+mutants: .venv/.dev  ## Remove protections one at a time: the tests must notice; NAMES="M1 M8"
+	@$(BIN)/python -m tests.mutants $(NAMES)
+
+audit: .venv/.uv  ## Ask PyPI for known vulnerabilities of what is pinned (needs the network)
+	@for name in production tracing dev; do \
+	  $(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes \
+	    -r requirements/$$name.txt || failed=1; done; exit $${failed:-0}
 
 bench: .venv/.dev  ## Measure everything beside others (20 minutes); DATA=texts.jsonl.gz QUICK=1
 	@$(BIN)/python benchmarks --json $(or $(JSON),benchmarks.json) $(if $(DATA),--data $(DATA)) $(if $(QUICK),--quick)

@@ -33,6 +33,8 @@ SWITCHES = [
     Switch("BACKUP_STRIDE", "5", "1", "steps from one interruption of a backup to the next"),
     Switch("BACKUP_ROUNDS", "2", "20", "snapshots while four processes write"),
     Switch("KILL_ROUNDS", "2", "10", "kills of a server in the middle of writes"),
+    Switch("POWER_LOSS_POINTS", "2", "150", "calls of a program after which the power is lost"),
+    Switch("POWER_LOSS_DISKS", "1", "2", "disks at each of them, besides the two extremes"),
     Switch("CACHE_OUTAGE_SECONDS", "20", "60", "how long Redis fails under a mixed load"),
 ]
 _USUAL = {switch.name: switch.usual for switch in SWITCHES}

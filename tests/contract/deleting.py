@@ -36,7 +36,7 @@ class DeletingContract:
         assert calls.delete_interaction("i", user_id="ada") is True
         assert calls.get_interaction("i") is None
 
-    def test_another_users_interaction_counts_as_unknown(self, calls, make_interaction):
+    def test_a_deletion_by_another_user_finds_nothing(self, calls, make_interaction):
         interaction = make_interaction(interaction_id="i", user_id="ada")
         calls.save_interaction(interaction)
         assert calls.delete_interaction("i", user_id="bob") is False

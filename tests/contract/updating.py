@@ -91,7 +91,7 @@ class UpdatingContract:
         assert calls.get_interaction("i") is None
 
     @pytest.mark.parametrize("interaction_id", IMPOSSIBLE_IDS, ids=short)
-    def test_an_impossible_id_is_none(self, storage, interaction_id):
+    def test_a_change_of_an_impossible_id_finds_nothing(self, storage, interaction_id):
         assert storage.update_interaction_sync(interaction_id, SOUND) is None
 
     def test_a_user_completes_what_is_theirs(self, calls, make_interaction):
@@ -99,7 +99,7 @@ class UpdatingContract:
         assert calls.update_interaction("i", SOUND, user_id="ada").response == "r"
 
     @pytest.mark.parametrize("user_id", ["bob", "", "Ada"])
-    def test_another_users_interaction_counts_as_unknown(self, storage, make_interaction, user_id):
+    def test_a_change_by_another_user_finds_nothing(self, storage, make_interaction, user_id):
         original = make_interaction(interaction_id="i", user_id="ada")
         storage.save_interaction_sync(original)
         assert storage.update_interaction_sync("i", SOUND, user_id=user_id) is None

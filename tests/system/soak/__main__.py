@@ -1,11 +1,14 @@
 """Load, faults and commands at random; then everything that was acknowledged is looked for.
 
-    python -m tests.system.soak --minutes 20 --backend sqlite
+    python -m tests.system.soak --minutes 20 --backend sqlite [--steady]
 
 Clients write and read on real servers. Meanwhile servers and workers are killed and restarted,
 stores stop answering, and every maintenance command runs, some of them killed on their way. Ends
 with status 1 if an acknowledged write is lost, something deleted or erased is back, an answer is
 wrong or out of date, a server answers 500, or anything prints a traceback.
+
+With --steady nothing is killed or stopped. Every command runs once a minute, to its end. Then it is
+also a fault if any answer is a 5xx, or if memory, descriptors or the log are not flat.
 """
 
 import argparse
@@ -18,11 +21,14 @@ from pathlib import Path
 
 from tests.system.soak.clients import Client
 from tests.system.soak.known import GONE, Known
+from tests.system.soak.steady import Watch
 from tests.system.soak.world import World
 
 CLIENTS = 6
 BETWEEN_FAULTS = (2.0, 10.0)
 BETWEEN_COMMANDS = (0.0, 3.0)
+ROUND_SECONDS = 60.0
+"""From the end of a round of all commands to the next, in a steady soak."""
 
 
 class Befalls(threading.Thread):
@@ -50,14 +56,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--backend", choices=("sqlite", "cloud"), default="sqlite")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--steady", action="store_true", help="without faults; is it flat?")
     options = parser.parse_args()
     print(f"{options.minutes:g} minutes on {options.backend}, seed {options.seed}", flush=True)
     known = Known()
+    load = _steady_load if options.steady else _everything_at_once
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        world = World(options.backend, Path(folder), known)
+        world = World(options.backend, Path(folder), known, kills=not options.steady)
         try:
             world.start()
-            _everything_at_once(world, known, options.seed, options.minutes * 60)
+            load(world, known, options.seed, options.minutes * 60)
             _look_for_everything(world, known, options.seed)
         finally:
             world.stop()
@@ -69,12 +77,37 @@ def main() -> int:
 def _everything_at_once(world: World, known: Known, seed: int, seconds: float) -> None:
     stop = threading.Event()
     everyday = [world.everyday, world.everyday, world.bring_old_ones, world.erase_somebody]
-    threads: list[threading.Thread] = [
-        *(Client(known, world, seed + number, stop) for number in range(CLIENTS)),
+    befalls = [
         Befalls(known, world.faults(), seed, stop, BETWEEN_FAULTS),
         Befalls(known, everyday, seed + 1, stop, BETWEEN_COMMANDS),
         Befalls(known, everyday, seed + 2, stop, BETWEEN_COMMANDS),
     ]
+    _run(world, known, seed, seconds, stop, befalls)
+
+
+def _steady_load(world: World, known: Known, seed: int, seconds: float) -> None:
+    stop = threading.Event()
+    watch = Watch(known, world.process_ids, world.database)
+    watch.start()
+    commands = Befalls(known, [world.every_command], seed, stop, (ROUND_SECONDS, ROUND_SECONDS))
+    _run(world, known, seed, seconds, stop, [commands])
+    watch.judge()
+    for what, number in known.counts.items():
+        if what.startswith("answers 5"):
+            known.fault("5xx", f"{number} {what}")
+
+
+def _run(
+    world: World,
+    known: Known,
+    seed: int,
+    seconds: float,
+    stop: threading.Event,
+    befalls: list[Befalls],
+) -> None:
+    """Clients, and what befalls the servers, for so long."""
+    clients = [Client(known, world, seed + number, stop) for number in range(CLIENTS)]
+    threads: list[threading.Thread] = [*clients, *befalls]
     for thread in threads:
         thread.start()
     time.sleep(seconds)

@@ -38,8 +38,9 @@ class World:
 
     users = 12
 
-    def __init__(self, backend: str, folder: Path, known: Known) -> None:
-        self.folder, self._known = folder, known
+    def __init__(self, backend: str, folder: Path, known: Known, *, kills: bool = True) -> None:
+        """With `kills`, some commands are killed on their way."""
+        self.folder, self._known, self._kills = folder, known, kills
         self.ports = [free_port()] if backend == "sqlite" else [free_port(), free_port()]
         self._servers: dict[int, subprocess.Popen[bytes]] = {}
         self._outputs = 0
@@ -80,6 +81,16 @@ class World:
             self.redis.terminate()
         if self.dynamodb is not None:
             self.dynamodb.stop()
+
+    @property
+    def process_ids(self) -> list[int]:
+        """The first processes of the servers."""
+        return [server.pid for server in self._servers.values()]
+
+    @property
+    def database(self) -> Path:
+        """The file of the SQL database."""
+        return self.folder / "data.sqlite3"
 
     # What befalls it. Each returns what was done.
 
@@ -207,7 +218,7 @@ class World:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        if choose.random() < 0.25:
+        if self._kills and choose.random() < 0.25:
             sent = choose.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
             threading.Timer(choose.uniform(0.5, 5.0), process.send_signal, (sent,)).start()
         _, errors = process.communicate(stdin)
@@ -224,20 +235,29 @@ class World:
 
     def everyday(self, choose: random.Random) -> None:
         """One of the commands that cron or an operator runs, chosen at random."""
-        words = choose.choice(
-            [
-                ["archive_interactions", "--max-seconds", "20"],
-                ["purge_interactions", "--max-seconds", "20"],
-                ["erase_user", "--pending", "--max-seconds", "20"],
-                ["storage_status"],
-                ["backup"],
-                ["verify_backup"],
-                ["export_interactions", str(self.folder / "all.jsonl.zst")],
-                ["export_user", "user-1", "--output", str(self.folder / f"out-{time.time_ns()}")],
-                *([] if self.redis is None else [["cache_audit", "--sample", "50"]]),
-            ]
-        )
-        self.command(words, choose)
+        self.command(choose.choice(self._usual_commands()), choose)
+
+    def every_command(self, choose: random.Random) -> None:
+        """All that cron and operators run while servers run, once each."""
+        self.bring_old_ones(choose)
+        self.erase_somebody(choose)
+        words = [*self._usual_commands(), ["verify_archive"], ["verify_audit"]]
+        words += [["usage"], ["restore", "latest", "--practice"]]
+        for each in words:
+            self.command(each, choose)
+
+    def _usual_commands(self) -> list[list[str]]:
+        return [
+            ["archive_interactions", "--max-seconds", "20"],
+            ["purge_interactions", "--max-seconds", "20"],
+            ["erase_user", "--pending", "--max-seconds", "20"],
+            ["storage_status"],
+            ["backup"],
+            ["verify_backup"],
+            ["export_interactions", str(self.folder / "all.jsonl.zst")],
+            ["export_user", "user-1", "--output", str(self.folder / f"out-{time.time_ns()}")],
+            *([] if self.redis is None else [["cache_audit", "--sample", "50"]]),
+        ]
 
     def bring_old_ones(self, choose: random.Random) -> None:
         """Import interactions that are due to be archived."""

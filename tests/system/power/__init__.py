@@ -1,0 +1,1 @@
+"""Simulated power loss: every disk that one may leave behind is built and looked at."""

@@ -1,0 +1,113 @@
+"""Whether servers that are left in peace stay as they are: memory, descriptors and the log."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from tests.system.soak.known import Known
+
+SECONDS = 5.0
+"""Between two samples."""
+
+WARM_UP = 0.25
+"""The part of the samples that is not judged: caches fill, and each command runs first."""
+
+MOST = 1.05
+"""How much more the second half of what is judged may have than the first."""
+
+FEWEST = 8
+"""Samples from which something can be told."""
+
+
+@dataclass
+class Measured:
+    """What was measured, sample by sample."""
+
+    memory: list[float] = field(default_factory=list)
+    """Bytes in memory of all processes of the servers (RSS)."""
+    descriptors: list[float] = field(default_factory=list)
+    log: list[float] = field(default_factory=list)
+    """Bytes of the write-ahead log."""
+
+
+def growth(samples: Sequence[float]) -> float:
+    """The median of the second half to that of the first, after the warm-up.
+
+    Raises ValueError if there are too few samples.
+    """
+    judged = samples[int(len(samples) * WARM_UP) :]
+    if len(judged) < FEWEST:
+        raise ValueError(f"{len(samples)} samples are too few; take more minutes.")
+    middle = len(judged) // 2
+    first = median(judged[:middle])
+    return median(judged[middle:]) / first if first else 1.0
+
+
+def peak_growth(samples: Sequence[float]) -> float:
+    """The same of the highest values: of a file that keeps its size until it is emptied."""
+    judged = samples[int(len(samples) * WARM_UP) :]
+    if len(judged) < FEWEST:
+        raise ValueError(f"{len(samples)} samples are too few; take more minutes.")
+    middle = len(judged) // 2
+    return max(judged[middle:]) / (max(judged[:middle]) or 1.0)
+
+
+class Watch(threading.Thread):
+    """Measures the servers until it is stopped, and then judges."""
+
+    def __init__(self, known: Known, processes: Sequence[int], database: Path) -> None:
+        super().__init__(daemon=True)
+        self._known, self._processes = known, processes
+        self._log = Path(f"{database}-wal")
+        self._stopped = threading.Event()
+        self._measured = Measured()
+
+    def run(self) -> None:
+        while not self._stopped.wait(SECONDS):
+            with suppress(FileNotFoundError, ProcessLookupError):  # one has just ended
+                self._sample()
+
+    def _sample(self) -> None:
+        everyone = [pid for process in self._processes for pid in family(process)]
+        memory, descriptors = sum(map(_resident, everyone)), sum(map(_descriptors, everyone))
+        log = self._log.stat().st_size if self._log.exists() else 0
+        self._measured.memory.append(memory)
+        self._measured.descriptors.append(descriptors)
+        self._measured.log.append(log)
+
+    def judge(self) -> None:
+        """Stop, and note what has grown."""
+        self._stopped.set()
+        self.join()
+        measured = self._measured
+        grown = {
+            "memory": growth(measured.memory),
+            "descriptors": growth(measured.descriptors),
+            "log": peak_growth(measured.log),
+        }
+        for what, ratio in grown.items():
+            samples = getattr(measured, what)
+            print(f"{what}: x {ratio:.3f} after the warm-up; at most {max(samples):,.0f}")
+            if ratio > MOST:
+                self._known.fault("grows", f"{what}: x {ratio:.3f}, may be x {MOST}")
+
+
+def family(process: int) -> list[int]:
+    """A process and all below it."""
+    found = [process]
+    for parent in found:
+        path = Path(f"/proc/{parent}/task/{parent}/children")
+        found += map(int, path.read_text().split()) if path.exists() else []
+    return found
+
+
+def _resident(process: int) -> int:
+    pages = Path(f"/proc/{process}/statm").read_text().split()[1]
+    return int(pages) * 4096
+
+
+def _descriptors(process: int) -> int:
+    return len(list(Path(f"/proc/{process}/fd").iterdir()))
