@@ -5,6 +5,7 @@ ministack's own takes most of the CPU of a call to DynamoDB, and the tests make 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -82,7 +83,10 @@ class Connection(asyncio.Protocol):
 
     def _write(self, head: dict[str, Any], body: bytes, *, to_head: bool) -> None:
         status = head["status"]
-        lines = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode())]
+        lines = [
+            b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()),
+            b"date: " + formatdate(usegmt=True).encode(),  # by which the application sets its clock
+        ]
         lines += [b"%s: %s" % field for field in head["headers"]]
         if status not in BODILESS and b"content-length" not in {
             name.lower() for name, _ in head["headers"]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from typing import Any
 
 from django.utils.module_loading import import_string
@@ -31,7 +32,7 @@ def make_cache(url: str, **changes: Any) -> Any:
 def make_storage(model: Any, cache: Any, archive: Any = None) -> Any:
     """A storage with a table of its own; the connection is shared, since it takes long to make."""
     client = Client(model, CONNECTIONS)
-    client.table = f"test-{next(_numbers)}"
+    client.table = f"test-{os.getpid()}-{next(_numbers)}"  # programs share a server
     client.manage("CreateTable", TableName=client.table, **table.definition())
     cache.clear()
     return storage_of(client, cache, archive)

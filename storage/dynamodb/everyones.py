@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -94,10 +94,12 @@ class Everyones:
     ) -> Iterator[Entry]:
         if pauses.over():
             raise StorageUnavailable("DynamoDB was too slow for the whole list.")
-        first = self._executor.map(lambda query: self._client.call("Query", **query), queries)
+        first = [self._executor.submit(self._client.call, "Query", **query) for query in queries]
+        # If one fails, none may go on in the background: its failure would count later.
+        wait(first)
         found = [
-            answers(self._client, query, pauses, answer)
-            for query, answer in zip(queries, first, strict=True)
+            answers(self._client, query, pauses, future.result())
+            for query, future in zip(queries, first, strict=True)
         ]
         return _without_repeats(heapq.merge(*found, reverse=newest))
 

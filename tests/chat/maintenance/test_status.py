@@ -96,6 +96,7 @@ def test_what_is_dated_in_the_future_is_counted(store, monkeypatch):
     assert store.run("storage_status", now=now)["future"] == 2
 
 
+@pytest.mark.parametrize("bucket_beside_dynamodb", [True])  # whose server tells the time
 def test_a_clock_in_doubt_is_shown(store):
     now = datetime.now(UTC)
     store.fill(now - 5 * DAY)

@@ -267,7 +267,7 @@ def test_without_credentials_it_says_so(monkeypatch):
 
 def test_waits_are_bounded():
     config = ArchiveBucket("b", buckets.REGION, None).client_config
-    assert (config.connect_timeout, config.read_timeout) == (2, 10)
+    assert (config.connect_timeout, config.read_timeout) == (2, 5)
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}
 
 

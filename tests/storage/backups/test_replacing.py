@@ -313,6 +313,8 @@ OLDER = """
     DROP TABLE storage_usageofmodel; DROP TABLE storage_usageofuser;
     DROP TABLE storage_usagerebuild; DROP TABLE storage_forgottenuser;
     DROP TABLE storage_intakecount;
+    DROP INDEX interaction_text_object;
+    ALTER TABLE storage_chatinteraction DROP COLUMN text_object;
     ALTER TABLE storage_archivedinteraction DROP COLUMN model_used;
     ALTER TABLE storage_apikey DROP COLUMN last_used_at;
     ALTER TABLE storage_apikey DROP COLUMN may_erase;

@@ -97,8 +97,9 @@ class Containers:
     botocore asks again whenever they end within ten, so each call may be signed with others.
     """
 
-    def __init__(self, expires=NOW + datetime.timedelta(minutes=5)):
+    def __init__(self, lifetime=datetime.timedelta(minutes=5)):
         self.secrets = {}
+        expires = datetime.datetime.now(datetime.UTC) + lifetime
         containers = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -181,7 +182,7 @@ def assert_signed(request, secrets):
 
 def test_new_credentials_that_have_expired_already_are_told(serve, containers):
     server = serve()
-    containers(expires=NOW - datetime.timedelta(minutes=5))
+    containers(lifetime=-datetime.timedelta(minutes=5))
     with pytest.raises(StorageUnavailable, match="Credential"):
         read(client_at(server))
     assert server.requests == []

@@ -33,8 +33,10 @@ def test_the_same_question_takes_as_many_requests(few, many, name):
     assert requests(many[name]) <= 1.1 * requests(few[name]) + 16
 
 
-def test_a_page_of_everyone_s_archive_takes_no_more_requests(few, many):
-    assert requests(many["everyone's page"]) <= requests(few["everyone's page"])
+def test_a_page_of_everyone_s_archive_takes_a_request_for_each_row_at_most(few, many):
+    """Rows lie by user, so each may be in a frame of its own, or with others of the page."""
+    for page in (few["everyone's page"], many["everyone's page"]):
+        assert requests(page) <= sum(page["lengths"]) + 3
 
 
 @pytest.mark.parametrize("name", ["export rare", "erase rare"])

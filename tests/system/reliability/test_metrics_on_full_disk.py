@@ -50,7 +50,7 @@ def test_a_server_counts_on_when_the_disk_is_full(disk, start):
         path = one(client.call("POST", INTERACTIONS, new()).value["interaction_id"])
         disk.fill()
         assert client.call("GET", path).status == 200
-    assert reads(server) >= 1
+    wait_for(lambda: reads(server) >= 1, "the settling of what was counted")
     assert server.is_running()
     assert NOTICE not in server.output
 
