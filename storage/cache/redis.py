@@ -31,9 +31,11 @@ def redis_cache(url: str, *, max_connections: int) -> dict[str, Any]:
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
         "health_check_interval": HEALTH_CHECK_INTERVAL,
         "max_connections": max_connections,
-        # Not RESP3, which redis-py asks for by HELLO: servers before 6.0 and some proxies refuse
-        # that, and nothing here needs it.
-        "protocol": 2,
+        # RESP3, which redis-py asks for by HELLO, is refused by servers before 6.0 and some proxies,
+        # and nothing here needs it. But by TLS 1.3 a server sends tickets of its session at once,
+        # and redis-py takes a connection on which anything waits for one that is not ready
+        # (redis-py 8.1.0 with hiredis). The answer to HELLO is read behind them.
+        "protocol": 3 if plain_url.startswith("rediss:") else 2,
         "driver_info": None,  # CLIENT SETINFO: two round trips, and Redis 7.0 does not know it
     }
     options: dict[str, Any] = {

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import select
 import signal
 import socket
 import ssl
@@ -282,21 +283,24 @@ class Cutter:
                 client.close()
                 return
         server = socket.create_connection(("127.0.0.1", self._port))
-        threading.Thread(target=self._pass_answers, args=(server, client), daemon=True).start()
-        with contextlib.suppress(OSError):
-            while command := client.recv(65536):
-                if self.cuts:
-                    self.cuts -= 1
-                    break
-                server.sendall(command)
-        for each in (client, server):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def _pass_answers(self, server, client):
+        # By one thread: OpenSSL's connections are not for two at a time.
         with server, client, contextlib.suppress(OSError):
-            while answer := server.recv(65536):
-                client.sendall(answer)
+            while True:
+                pending = self._tls and client.pending()
+                ready = [client] if pending else select.select([client, server], [], [])[0]
+                if client in ready:
+                    command = client.recv(65536)
+                    if self.cuts and command:
+                        self.cuts -= 1
+                        command = b""
+                    if not command:
+                        return
+                    server.sendall(command)
+                if server in ready:
+                    answer = server.recv(65536)
+                    if not answer:
+                        return
+                    client.sendall(answer)
 
 
 @pytest.fixture
