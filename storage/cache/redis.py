@@ -32,9 +32,9 @@ def redis_cache(url: str, *, max_connections: int) -> dict[str, Any]:
         "health_check_interval": HEALTH_CHECK_INTERVAL,
         "max_connections": max_connections,
         # RESP3, which redis-py asks for by HELLO, is refused by servers before 6.0 and some
-        # proxies, and nothing here needs it. But by TLS 1.3 a server sends tickets of its session at once,
-        # and redis-py takes a connection on which anything waits for one that is not ready
-        # (redis-py 8.1.0 with hiredis). The answer to HELLO is read behind them.
+        # proxies, and nothing here needs it. But by TLS 1.3 a server sends session tickets at
+        # once, and redis-py 8.1.0 takes them for an answer that nobody has read, and the
+        # connection for one that is not ready. The answer to HELLO is read behind them.
         "protocol": 3 if plain_url.startswith("rediss:") else 2,
         "driver_info": None,  # CLIENT SETINFO: two round trips, and Redis 7.0 does not know it
     }
