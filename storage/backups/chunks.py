@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from storage.archive import durable
 from storage.backups.manifests import BackupDamaged
+from storage.backups.shared_files import name_of_shared, read_shared
 from storage.batched import batched
 from storage.compat import zstd
 
@@ -68,16 +69,9 @@ class Chunks:
     def read(self, name: str) -> bytes:
         """The content of a chunk. Raises BackupDamaged."""
         path = self._path(name)
-        shown = f"{self.folder.name}/{path.name}"
-        try:
-            stored = path.read_bytes()
-        except FileNotFoundError as error:
-            raise BackupDamaged(shown, "it is missing") from error
-        except OSError as error:
-            raise BackupDamaged(shown, f"it cannot be read ({error.strerror})") from error
-        content = _decompressed(stored)
+        content = _decompressed(read_shared(path))
         if content is None or hashlib.sha256(content).hexdigest() != name:
-            raise BackupDamaged(shown, "its content is not what its name says")
+            raise BackupDamaged(name_of_shared(path), "its content is not what its name says")
         return content
 
     def remove_others(self, kept: set[str]) -> None:

@@ -14,6 +14,7 @@ from storage.archive import durable
 from storage.backups.base import Contents
 from storage.backups.inspection import CheckTime
 from storage.backups.manifests import BackupDamaged
+from storage.backups.shared_files import name_of_shared, read_shared
 from storage.records.texts import TextObject
 
 FOLDER = "large"
@@ -55,15 +56,10 @@ class KeptTexts:
     def read(self, kept: TextObject) -> bytes:
         """A copy as it is stored. Raises BackupDamaged."""
         path = self._path(kept)
-        shown = f"{self.folder.name}/{path.name}"
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise BackupDamaged(shown, "it is missing") from error
-        except OSError as error:
-            raise BackupDamaged(shown, f"it cannot be read ({error.strerror})") from error
+        content = read_shared(path)
         if not is_whole(kept, content):
-            raise BackupDamaged(shown, "its checksum is not that of the row that names it")
+            problem = "its checksum is not that of the row that names it"
+            raise BackupDamaged(name_of_shared(path), problem)
         return content
 
     def remove_others(self, versions: set[str]) -> None:
