@@ -70,6 +70,7 @@ def measure(made: Path, work: Path, rows: int, only: list[str]) -> tuple[Figures
                 step(getattr(steps, name), store)
         if not only or "heavy" in only:
             store.program("heavy", str(rows * 6 // 5))
+            store.manage("rebuild_search", "--missing")
         with store.served():
             step(steps.heavy, store)
             step(steps.night, store)

@@ -312,6 +312,9 @@ class Database(ABC):
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         """Delete these if they are hot and were created at or before `until`; returns the count."""
 
+    def before_erasing(self, user_id: str) -> None:
+        """An erasure is about to delete all that there is of a user, and may do so in vain."""
+
     @abstractmethod
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         """Delete these if they are hot and this user's; returns the count."""

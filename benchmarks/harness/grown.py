@@ -205,6 +205,13 @@ def make(folder: Path, rows: int) -> Content:
         check=True,
         stdout=(folder / "output").open("wb"),
     )
+    subprocess.run(
+        [sys.executable, "manage.py", "rebuild_search"],
+        cwd=CHAT_STORE.folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
     (folder / "output").rename(made)
     print(f"... {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     return _content(made)

@@ -327,6 +327,10 @@ class SqliteDatabase(Database):
         ids = [interaction.interaction_id for interaction in interactions]
         return self._texts.after(cold.remove_hot(self._statements, self.large, ids, until))
 
+    def before_erasing(self, user_id: str) -> None:
+        with translated:
+            self._texts.before_erasing(user_id)
+
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
         return self._texts.after(cold.remove_of_user(self._statements, self.large, ids, user_id))

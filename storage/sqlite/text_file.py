@@ -8,6 +8,7 @@ stored: no backup needs it, and damage to it is no damage.
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,12 @@ FIRST_VERSION = (3, 42, 0)
 """Of SQLite with `secure-delete` in FTS5."""
 
 IDLE_CONNECTIONS = 2
+
+BUSY_MS = 5_000
+"""How long a connection waits elsewhere, as while another one recovers the log."""
+
+ASK_SECONDS = 0.005
+"""How long who waits to write sleeps. Who makes passes pauses for longer (`text_thread`)."""
 
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA secure_delete=ON;"
@@ -66,8 +73,7 @@ class IndexFile:
         sqlite3.OperationalError if another process changes it for longer than `seconds`.
         """
         with self._connection() as connection, _ended(connection):
-            connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
-            connection.execute("BEGIN IMMEDIATE")
+            _begin(connection, seconds)
             state = state_in(connection)
             if state is None or anew(state):
                 state = emptied(connection)
@@ -180,6 +186,30 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Whether the file is no sound database."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _begin(connection: Any, seconds: float) -> None:
+    """Begin to write. Asks every few milliseconds, and so comes between passes of others.
+
+    SQLite's busy handler asks ten times a second, and one that makes passes pauses for less.
+    """
+    end = time.monotonic() + seconds
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        while not _has_begun(connection, is_last=time.monotonic() >= end):
+            time.sleep(ASK_SECONDS)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
+
+def _has_begun(connection: Any, *, is_last: bool) -> bool:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if is_last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 @contextmanager

@@ -150,6 +150,23 @@ class TextIndex:
         except Failed as error:
             _warn(error)
 
+    def before_erasing(self, user_id: str) -> None:
+        """Take a user out, part by part, whose rows are about to be deleted.
+
+        Later, as a change of each row, it would cost a part to be written anew for some of them.
+        """
+        if not (self.is_used and self._file.exists()):
+            return
+        try:
+            with self._file.reading() as contents:
+                numbers = contents.parts.numbers() if contents else []
+            for number in numbers:
+                with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
+                    if number in contents.parts.numbers():
+                        contents.parts.remove_user(number, user_id)
+        except Failed as error:  # `forget_user` does what is left
+            _warn(error)
+
     def forget_user(self, user_id: str) -> None:
         """Leave no word of what is gone of a user in the index, or an id of it in the outbox.
 
@@ -161,8 +178,7 @@ class TextIndex:
             self._outbox.discard()
             return
         try:
-            while self._outbox.has_any_until(last):
-                self._passes.take(WAIT_SECONDS)
+            self._take_until(last)
             with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
                 self._passes.put(contents, *self._passes.look(contents.parts.of_user(user_id)))
             empty_log(self._file.is_log_emptied, lambda: None)
@@ -188,6 +204,15 @@ class TextIndex:
     def bytes(self) -> int:
         """The size of the index; 0 if there is none."""
         return self._file.path.stat().st_size if self._file.exists() else 0
+
+    def _take_until(self, last: int) -> None:
+        """Make passes until no change up to this one is left, here or in another process."""
+        while oldest := self._outbox.first_until(last):
+            try:
+                self._passes.take(WAIT_SECONDS)
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or self._outbox.first_until(last) == oldest:
+                    raise
 
     def _found(
         self,

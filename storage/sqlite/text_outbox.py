@@ -71,10 +71,11 @@ class Outbox:
         sql = f"SELECT 1 FROM {_CHANGES} WHERE id = :number"
         return bool(self._rows(sql, {"number": number}))
 
-    def has_any_until(self, last: int) -> bool:
-        """Whether the change with this id, or an older one, is there."""
-        sql = f"SELECT 1 FROM {_CHANGES} WHERE id <= :last LIMIT 1"
-        return bool(self._rows(sql, {"last": last}))
+    def first_until(self, last: int) -> int | None:
+        """The id of the oldest change, if it is not newer than `last`."""
+        sql = f"SELECT min(id) FROM {_CHANGES} WHERE id <= :last"
+        number: int | None = self._rows(sql, {"last": last})[0][0]
+        return number
 
     def pending(self, limit: int) -> list[Pending] | None:
         """All that have changed; None if there are more than `limit` changes."""

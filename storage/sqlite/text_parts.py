@@ -17,7 +17,7 @@ words stay in the file, without an error. So each entry keeps that text, compres
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -78,13 +78,14 @@ class Parts:
 
     def remove(self, interaction_ids: Sequence[str]) -> None:
         """Leave no word of these, wherever they are indexed."""
-        found = self.connection.execute(
-            "SELECT position, words FROM entry"
+        rows = self.connection.execute(
+            "SELECT position FROM entry"
             " WHERE interaction_id IN (SELECT value FROM json_each(?)) ORDER BY position",
             [json.dumps(interaction_ids)],
-        ).fetchall()
-        for number, entries in groupby(found, lambda entry: self._part_of(entry[0])):
-            self._remove_from(number, dict(entries))
+        )
+        found = [position for (position,) in rows]
+        for number, positions in groupby(found, self._part_of):
+            self._remove_from(number, list(positions))
 
     def without(self, interaction_ids: Sequence[str]) -> list[str]:
         """Those of these ids that are not indexed."""
@@ -102,11 +103,20 @@ class Parts:
             interaction_id
             for number in self.numbers()
             for (interaction_id,) in self.connection.execute(
-                f"SELECT interaction_id FROM part_{number} p JOIN entry ON position = p.rowid"
-                f" WHERE part_{number} MATCH ?",
+                "SELECT interaction_id FROM entry"
+                f" WHERE position IN (SELECT rowid FROM part_{number} WHERE part_{number} MATCH ?)",
                 [quoted(user_token(user_id))],
             )
         ]
+
+    def remove_user(self, number: int, user_id: str) -> None:
+        """Leave no word of a user in a part."""
+        rows = self.connection.execute(
+            f"SELECT rowid FROM part_{number} WHERE part_{number} MATCH ? ORDER BY rowid",
+            [quoted(user_token(user_id))],
+        )
+        if positions := [position for (position,) in rows]:
+            self._remove_from(number, positions)
 
     def matching(
         self,
@@ -204,20 +214,20 @@ class Parts:
                 f"INSERT INTO {table} ({table}, rank) VALUES (?, ?)", [option, value]
             )
 
-    def _remove_from(self, number: int, entries: dict[int, bytes]) -> None:
-        left = self._left(number, len(entries) * (1 + ONE_BY_ONE) + 1) - len(entries)
-        if 0 < left < len(entries) * ONE_BY_ONE:
-            self._rewrite(number, entries)
+    def _remove_from(self, number: int, positions: Sequence[int]) -> None:
+        left = self._left(number, len(positions) * (1 + ONE_BY_ONE) + 1) - len(positions)
+        if 0 < left < len(positions) * ONE_BY_ONE:
+            self._rewrite(number, set(positions))
         elif left:
             self.connection.executemany(
                 f"INSERT INTO part_{number} (part_{number}, rowid, words) VALUES ('delete', ?, ?)",
-                ((position, unpacked(words)) for position, words in entries.items()),
+                self._words(positions),
             )
         else:
             self.connection.execute(f"DROP TABLE part_{number}")
             self.connection.execute("DELETE FROM part WHERE number = ?", [number])
         self.connection.executemany(
-            "DELETE FROM entry WHERE position = ?", ([position] for position in entries)
+            "DELETE FROM entry WHERE position = ?", ([position] for position in positions)
         )
 
     def _left(self, number: int, at_most: int) -> int:
@@ -227,7 +237,14 @@ class Parts:
         )
         return int(count)
 
-    def _rewrite(self, number: int, without: dict[int, bytes]) -> None:
+    def _words(self, positions: Iterable[int]) -> Iterator[tuple[int, str]]:
+        for position in positions:
+            ((words,),) = self.connection.execute(
+                "SELECT words FROM entry WHERE position = ?", [position]
+            )
+            yield position, unpacked(words)
+
+    def _rewrite(self, number: int, without: Set[int]) -> None:
         """Replace a part by one without these entries."""
         self._create("rewritten")
         rows = self.connection.execute(

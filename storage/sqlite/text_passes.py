@@ -37,6 +37,9 @@ PASS_CHANGES = 2_000
 PASS_CHARACTERS = 1_000_000
 """What a pass takes: some 100 ms of work, after which others may write to the index."""
 
+PASS_REMOVALS = 20_000
+"""Changes of a pass, if most are of what is gone. Few large passes write a part anew less often."""
+
 
 @dataclass(frozen=True)
 class Passes:
@@ -57,7 +60,7 @@ class Passes:
             if state.token is not None and token != state.token:  # the last one was killed
                 new, last = state.token, state.last
             else:
-                last = self._index(contents, self.outbox.oldest(PASS_CHANGES))
+                last = self._index(contents, self.outbox.oldest(PASS_REMOVALS))
                 if not last and state.phase in ("complete", "archive"):
                     return False
                 if not last:
@@ -82,14 +85,16 @@ class Passes:
         """Index what has changed. Returns the last change that was taken, or 0."""
         found: dict[str, Text | None] = {}
         cold: set[str] = set()
-        last = size = 0
+        last = size = count = 0
         for some in batched(changes, CHANGES_AT_ONCE):
-            if size >= PASS_CHARACTERS:
+            if size >= PASS_CHARACTERS or count >= PASS_CHANGES:
                 break
             looked, archived = self.look([each for _, each in some])
             found |= looked
             cold |= archived
-            size += sum(text.characters for text in looked.values() if text is not None)
+            texts = [text for text in looked.values() if text is not None]
+            size += sum(text.characters for text in texts)
+            count += len(texts) + len(archived)
             last = some[-1][0]
         self.put(contents, found, cold)
         return last

@@ -11,6 +11,9 @@ logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 2.0
 """What comes meanwhile is indexed together: in passes of 500 it takes half as much as in fives."""
 
+BETWEEN_SECONDS = 0.02
+"""A pause between passes, in which another process comes that waits to write to the index."""
+
 AFTER_FAILURE_SECONDS = 60.0
 
 
@@ -48,7 +51,7 @@ class Background:
             self._is_woken = False
             try:
                 while self._work():
-                    time.sleep(0.001)
+                    time.sleep(BETWEEN_SECONDS)
             except Exception:  # `work` has said why
                 time.sleep(AFTER_FAILURE_SECONDS)
             with self._lock:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from storage.batched import batched
 from storage.compat import zstd
 from storage.database import Indexed
 from storage.exceptions import StorageError, StorageUnavailable
 from storage.models import TextChange
-from storage.sqlite import text_index, text_newest, text_parts
+from storage.sqlite import text_index, text_newest, text_parts, text_passes
 from tests.sqlite import connect
 from tests.storage.sqlite.searched import (
     catch_up,
@@ -157,6 +158,57 @@ def test_many_deletions_in_a_part_rewrite_it_and_few_do_not(indexed, fill, monke
         indexed.database.remove_of_user([row for row in some if row.user_id == "ada"], "ada")
         indexed.database.remove_of_user([row for row in some if row.user_id == "bob"], "bob")
         check(indexed)
+
+
+def test_many_deletions_that_come_together_rewrite_a_part_once(indexed, fill, monkeypatch):
+    """In passes of a few it would be written anew for each, and then for one user's rows too."""
+    monkeypatch.setattr(text_passes, "CHANGES_AT_ONCE", 5)
+    rewritten = []
+    rewrite = text_parts.Parts._rewrite
+    monkeypatch.setattr(
+        text_parts.Parts, "_rewrite", lambda *args: rewritten.append(args[1]) or rewrite(*args)
+    )
+    rows = fill(400)
+    catch_up(indexed)
+    monkeypatch.setattr(text_passes, "PASS_CHANGES", 5)
+    gone = [row for row in rows if row.user_id == "ada"]
+    for some in batched(gone, 50):
+        indexed.database.remove_of_user(some, "ada")
+    catch_up(indexed)
+    assert len(rewritten) == len(set(rewritten)) > 1
+    check(indexed)
+
+
+def test_a_user_is_taken_out_of_the_index_before_the_rows_go(indexed, fill):
+    rows = fill(100)
+    catch_up(indexed)
+    indexed.database.before_erasing("ada")
+    assert set(find(indexed, "wood")) == {row.interaction_id for row in rows[1::2]}
+    indexed.database.remove_of_user(rows[::2], "ada")
+    catch_up(indexed)
+    check(indexed)
+
+
+def test_an_erasure_waits_for_passes_of_another_process_that_come_forward(
+    indexed, fill, monkeypatch
+):
+    """Each pass of the other is as long as is waited, but there is less to do after each."""
+    rows = fill(60)
+    catch_up(indexed)
+    indexed.erase_hot([row for row in rows if row.user_id == "ada"], "ada")
+    monkeypatch.setattr(text_passes, "PASS_REMOVALS", 10)
+    monkeypatch.setattr(text_index, "WAIT_SECONDS", 0.0)
+    take = text_passes.Passes.take
+
+    def taken_by_another(passes, wait):
+        with closing(sqlite3.connect(passes.file.path, isolation_level=None)) as other:
+            take(passes, wait)
+            other.execute("BEGIN IMMEDIATE")
+            return take(passes, wait)
+
+    monkeypatch.setattr(text_passes.Passes, "take", taken_by_another)
+    indexed.forget_user("ada")
+    assert not TextChange.objects.exists()
 
 
 # An index that is lost, damaged, or of another database.
