@@ -51,7 +51,7 @@ class Container:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        docker("rm", "--force", self.name)
+        docker("rm", "--force", "--volumes", self.name)
 
     @property
     def output(self) -> Any:
