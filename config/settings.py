@@ -397,7 +397,8 @@ LOGGING = {
         "psycopg": {"level": "WARNING"},  # at INFO its pool tells of each request
         "pynamodb": {"level": "WARNING"},
         "urllib3": {"level": "INFO"},
-        # Of the server's processes. It would write to standard output, in a format of its own.
         "_granian": {"handlers": ["console"], "propagate": False},
     },
 }
+# Granian's main process, which has no settings. It would write lines of its own to standard output.
+GRANIAN_LOGGING = Path(__file__).parent / "granian" / f"{LOG_FORMAT}.json"

@@ -6,6 +6,7 @@ It needs the network, so it is no part of the tests. It builds and installs noth
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,15 +23,20 @@ PLATFORMS = {
 """What they are called in the README, and by uv."""
 
 
-def missing(python: str, platform: str, requirements: Path) -> str:
+IN_THE_IMAGE = ("base", "production", "tracing")
+"""The requirements that the Dockerfile installs, on Linux with glibc."""
+
+
+def missing(python: str, platform: str, names: Sequence[str]) -> str:
     """What uv says of the pins that have no wheel there; "" if all have one."""
+    files = [f"--requirements={ROOT / 'requirements' / name}.txt" for name in names]
     with tempfile.TemporaryDirectory() as folder:
         result = subprocess.run(
             [
                 *(str(Path(sys.executable).parent / "uv"), "pip", "install", "--dry-run"),
                 *("--quiet", "--target", folder, "--only-binary", ":all:", "--require-hashes"),
                 *("--python-version", python, "--python-platform", platform),
-                *("-r", str(requirements)),
+                *files,
             ],
             capture_output=True,
             text=True,
@@ -43,7 +49,8 @@ def main() -> int:
     status = 0
     for name, platform in PLATFORMS.items():
         for python in PYTHONS:
-            problem = missing(python, platform, ROOT / "requirements" / "base.txt")
+            names = IN_THE_IMAGE if name.endswith(", glibc") else IN_THE_IMAGE[:1]
+            problem = missing(python, platform, names)
             print(f"Python {python}, {name}: {problem or 'every pin has a wheel'}", flush=True)
             status |= bool(problem)
     return status

@@ -5,7 +5,8 @@ environment:
 
     DOCKER         the program with its global options; docker if its daemon answers, else podman
     BASE           another base image than the Dockerfile's, such as one that is here already
-    BUILD_OPTIONS  further options of `build`, such as --volume for a certificate or --build-arg
+    BUILD_OPTIONS  further options of `build`, such as --build-arg; behind a proxy with a certificate of
+                   its own, Podman takes "--volume=/ca.pem:/ca.pem:ro --env=PIP_CERT=/ca.pem"
     RUN_OPTIONS    further options of `run`, such as --ulimit
 
 Where no registry can be reached, mmdebstrap makes a base of Debian's own Python.
@@ -59,10 +60,13 @@ def _make_debian(program: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         packages = "--include=ca-certificates,python3,python3-venv"
         archive = f"{folder}/base.tar"
-        subprocess.run(
-            ["mmdebstrap", "--variant=minbase", packages, "bookworm", archive], check=True
-        )
-        subprocess.run([*program, "import", archive, DEBIAN], check=True)
+        _run(["mmdebstrap", "--variant=minbase", packages, "bookworm", archive])
+        _run([*program, "import", archive, DEBIAN])
+
+
+def _run(words: list[str]) -> None:
+    if subprocess.run(words, check=False).returncode:
+        sys.exit(f"This has failed, see above: {shlex.join(words)}")
 
 
 def _succeeds(words: list[str]) -> bool:
@@ -77,8 +81,7 @@ def main(arguments: list[str]) -> int:
         options += ["--build-arg", f"BASE={chosen}"]
     if program[0].endswith("podman"):
         options += ["--format", "docker"]  # OCI's own has no health check
-    build = [*program, "build", "--network", "host", *options, "--tag", IMAGE, str(ROOT)]
-    subprocess.run(build, check=True)
+    _run([*program, "build", "--network", "host", *options, "--tag", IMAGE, str(ROOT)])
     pytest = [sys.executable, "-m", "pytest", "-p", "no:xdist", "tests/image", *arguments]
     environment = os.environ | {"IMAGE": IMAGE, "DOCKER": shlex.join(program)}
     return subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode

@@ -51,7 +51,7 @@ class Container:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        docker("rm", "--force", self.name)
+        docker("rm", "--force", "--volumes", self.name)
 
     @property
     def output(self) -> Any:
@@ -73,7 +73,7 @@ class Container:
 
     def stop(self) -> int:
         """Stop it as Docker does, by SIGTERM and ten seconds; gives its exit status."""
-        docker("stop", "--time", "10", self.name)
+        docker("stop", "-t", "10", self.name)
         return int(self.state("ExitCode"))
 
     def run(self, *words: Any) -> Any:

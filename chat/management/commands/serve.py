@@ -113,6 +113,7 @@ def _arguments() -> list[str]:
         *("--backpressure", str(_connections())),
         *("--http1-header-read-timeout", str(settings.CLIENT_TIMEOUT * 1000)),
         *("--log-level", "error"),  # at `warning`, it warns of the number of threads
+        *("--log-config", str(settings.GRANIAN_LOGGING)),
         "config.server:application",
     ]
 

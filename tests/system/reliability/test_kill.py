@@ -1,6 +1,7 @@
 """kill -9 of the whole server in the middle of writes: what was acknowledged is there."""
 
 import itertools
+import json
 import os
 import random
 import signal
@@ -133,7 +134,7 @@ def workers(server):
 
 
 def test_a_killed_worker_is_replaced_and_loses_nothing(tmp_path, start):
-    server = start(WORKERS="2")
+    server = start(WORKERS="2", LOG_FORMAT="json")
     writers = [Writer(server, str(uuid4())) for _ in range(CLIENTS)]
     with ThreadPoolExecutor(CLIENTS) as threads:
         running = [threads.submit(writer.write_until_killed) for writer in writers]
@@ -155,6 +156,8 @@ def test_a_killed_worker_is_replaced_and_loses_nothing(tmp_path, start):
             assert lost(writer.acknowledged, client.everything_of(writer.user_id)) == []
     assert len(acknowledged) > CLIENTS
     assert integrity(tmp_path / DATABASE) == "ok"
+    found = [line for line in server.output.splitlines() if "Unexpected exit" in line]
+    assert {json.loads(line)["logger"] for line in found} == {"_granian"}
 
 
 def test_a_server_that_answers_before_it_has_saved_is_found_out(start):
