@@ -80,7 +80,8 @@ class Route:
         }
         self.headers = tuple(self.view().default_response_headers.items())
         self.pattern = str(pattern.pattern)
-        self._beginning, self.has_parameters, _ = self.pattern.partition("<")
+        self._beginning = self.pattern.partition("<")[0]
+        self.has_parameters = self._beginning != self.pattern
         self._match = pattern.pattern.match
         self._defaults = pattern.default_args
 

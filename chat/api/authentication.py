@@ -104,7 +104,7 @@ def caller_with_key(authorization: str, environ: Mapping[str, Any]) -> Caller:
 
 
 @functools.lru_cache(maxsize=256)
-def _caller(prefix: str, user_id: str | None, may_erase: bool) -> Caller:  # noqa: FBT001
+def _caller(prefix: str, user_id: str | None, may_erase: bool) -> Caller:
     """To make one takes as long as to find its key."""
     return Caller(f"key:{prefix}", user_id, True, may_erase, key_prefix=prefix)
 
