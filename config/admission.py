@@ -235,6 +235,8 @@ class Admission:
         if path.startswith("/api/"):
             if path.endswith("/export/"):
                 return self.requests, self.exports
+            if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
+                return (self.requests,)
             size = _size(environ)
             large = (self._large_bodies.part(size),) if size > LARGE else ()
             return self.requests, *large

@@ -34,7 +34,7 @@ from storage.models.interaction import CHECKS, CHECKS_OF_STORED, COMPLETED_FIELD
 from storage.neighbours import Neighbours, neighbours_of
 from storage.records import pages
 from storage.records.cursors import Position
-from storage.records.json import Stored, dumps, from_json, from_record
+from storage.records.json import Stored, dumps, from_record, position_in
 from storage.records.outcomes import Outcome
 from storage.records.pages import JsonPage, Page, PageQuery, Slice, TextsOf, every
 from storage.records.questions import Question
@@ -393,7 +393,7 @@ class Storage:
             items = [dumps(record) for record in records]
         else:
             items, more = self.database.newest_json(wanted)
-            last = from_json(items[-1]).position if more else None
+            last = position_in(items[-1]) if more else None
         return JsonPage(items, query.cursor_after(user_id, last))
 
     def _update(

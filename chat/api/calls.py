@@ -116,6 +116,8 @@ def _page(call: Call, query: PageQuery, given: parameters.Given, page: JsonPage)
     rest = {"next": parameters.next_url(call, given, page.next_cursor)}
     if query.tier == "hot":
         rest["archived_until"] = format_time(expiry.hot_since())
-    # One step, because a page of long texts is not to be copied twice.
-    separated = [part for item in page.items for part in (b",", item)][1:]
-    return Answer(b"".join([b'{"results":[', *separated, b"],", dumps(rest)[1:]]))
+    parts = [*page.items] or [b""]
+    parts[0] = b'{"results":[' + parts[0]
+    parts[-1] += b"]," + dumps(rest)[1:]
+    # In one step, because a page of long texts is not to be copied twice.
+    return Answer(b",".join(parts))

@@ -105,9 +105,11 @@ def next_url(call: Call, given: Given, cursor: str | None) -> str | None:
     """The URL of the next page; None for the last page."""
     if cursor is None:
         return None
-    parameters = {**given, "cursor": cursor}
+    others = urlencode({name: value for name, value in given.items() if name != "cursor"})
+    # A cursor has no character that would have to be quoted, and is as long as all the rest.
+    query = f"{others}&cursor={cursor}" if others else f"cursor={cursor}"
     # build_absolute_uri would resolve an id that looks like a relative path, such as `..`.
-    return f"{call.origin}{escape_uri_path(call.path)}?{urlencode(parameters)}"
+    return f"{call.origin}{escape_uri_path(call.path)}?{query}"
 
 
 def _value(name: str, given: list[str], parsers: Parsers) -> Any:

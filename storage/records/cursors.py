@@ -52,11 +52,17 @@ def _text(signed: bytes) -> str:
 
 
 def _signature(content: bytes, scope: Scope, secret: str) -> bytes:
+    signature = _keyed(secret).copy()
     # `repr` writes any id in ASCII or UTF-8, and tells None from a user of that name.
-    return hmac.digest(_key(secret), content + repr(scope).encode(), "sha256")
+    signature.update(content + repr(scope).encode())
+    return signature.digest()
 
 
 @functools.lru_cache(maxsize=8)
-def _key(secret: str) -> bytes:
-    """The key of cursors, which is of no use for anything else that the secret signs."""
-    return hashlib.sha256(b"storage.cursors" + secret.encode()).digest()
+def _keyed(secret: str) -> hmac.HMAC:
+    """Signs nothing yet. To copy it takes a tenth of the time that OpenSSL needs to take a key.
+
+    The key is of no use for anything else that the secret signs.
+    """
+    key = hashlib.sha256(b"storage.cursors" + secret.encode()).digest()
+    return hmac.new(key, digestmod="sha256")

@@ -29,6 +29,10 @@ _DECODER = msgspec.json.Decoder(
     )
 )
 
+_POSITION = msgspec.json.Decoder(
+    msgspec.defstruct("_Position", [("created_at", _Time), ("interaction_id", str)])
+)
+
 
 def to_dict(interaction: ChatInteraction) -> dict[str, Any]:
     """Returns the nine fields in the order of the data model, for `dumps`."""
@@ -73,6 +77,12 @@ def dumps(data: Any) -> bytes:
 def from_json(text: bytes | str) -> ChatInteraction:
     """Returns the interaction that `to_json` has written. Raises ValueError for anything else."""
     return ChatInteraction.from_stored(msgspec.structs.asdict(_DECODER.decode(text)))
+
+
+def position_in(text: bytes) -> tuple[datetime, str]:
+    """As `position_of`, in JSON that `to_json` has written. It goes past the texts."""
+    found = _POSITION.decode(text)
+    return found.created_at, found.interaction_id
 
 
 def from_record(record: Record) -> ChatInteraction:

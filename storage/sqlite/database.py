@@ -18,7 +18,7 @@ from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.records.cursors import Position
-from storage.records.json import Record, Stored, dumps, from_json
+from storage.records.json import Record, Stored, dumps
 from storage.records.outcomes import Outcome
 from storage.records.pages import Slice, TextsOf, ends, every
 from storage.records.questions import Question
@@ -50,6 +50,9 @@ from storage.sqlite.statements import Statements
 from storage.sqlite.text_index import TextIndex
 
 logger = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 64
+"""Rows of a page that are fetched before their sizes are looked at. A usual page has fewer."""
 
 WRITES_PER_LOG_CHECK = 16
 """Single writes between two checks of the size of the write-ahead log."""
@@ -213,22 +216,9 @@ class SqliteDatabase(Database):
                 return found, more
 
     def newest_json(self, wanted: Slice) -> tuple[list[bytes], bool]:
-        items: list[bytes] = []
-        left = wanted.max_text
-        size_of: Callable[[bytes], int] = len  # bytes are at least as many as characters
-        sql, parameters = self._newest(wanted, wanted.limit + 1, queries.select_newest_json)
-        with translated, self._statements.cursor(sql, parameters) as cursor:
-            for (item,) in cursor:
-                if item is None:  # it has stand-ins
-                    break
-                if left <= 0 and size_of is len:  # it may be too long: count characters
-                    left, size_of = wanted.max_text - sum(map(_text, items)), _text
-                if left <= 0:
-                    return items, True
-                items.append(item)
-                left -= size_of(item)
-            else:
-                return items[: wanted.limit], len(items) > wanted.limit
+        items = self._newest_json_at_once(wanted)
+        if items is not None:
+            return items[: wanted.limit], len(items) > wanted.limit
         records, more = self.newest(wanted)
         return [dumps(record) for record in records], more
 
@@ -517,6 +507,25 @@ class SqliteDatabase(Database):
                 left -= characters
         return rows[: wanted.limit], len(rows) > wanted.limit
 
+    def _newest_json_at_once(self, wanted: Slice) -> list[bytes] | None:
+        """The rows of a slice as JSON, and one more if there is one.
+
+        None if one has stand-ins, or if the texts may be too long for a page.
+        """
+        items: list[bytes] = []
+        left = wanted.max_text
+        sql, parameters = self._newest(wanted, wanted.limit + 1, queries.select_newest_json)
+        with translated, self._statements.cursor(sql, parameters) as cursor:
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                found = [item for (item,) in rows]
+                if None in found:
+                    return None
+                left -= sum(map(len, found))  # bytes are at least as many as characters
+                if left <= 0:
+                    return None
+                items += found
+        return items
+
     def _newest(
         self, wanted: Slice, limit: int, select: Callable[..., str] = queries.select_newest
     ) -> tuple[str, dict[str, Any]]:
@@ -619,12 +628,6 @@ class SqliteDatabase(Database):
         except (sqlite3.Error, DatabaseError, OSError) as error:
             # The interaction is saved, so this is no error of the call.
             logger.warning("Saved, but the write-ahead log was not checked: %s", error)
-
-
-def _text(item: bytes) -> int:
-    """The characters of both texts in a record as JSON."""
-    interaction = from_json(item)
-    return len(interaction.message) + len(interaction.response)
 
 
 def _cutoff() -> str:

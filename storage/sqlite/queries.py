@@ -77,7 +77,7 @@ class RecordTime(Func):
 
     template = (
         "replace(%(expressions)s, ' ', 'T')"
-        " || CASE WHEN length(%(expressions)s) > 19 THEN 'Z' ELSE '.000000Z' END"
+        " || CASE length(%(expressions)s) WHEN 19 THEN '.000000Z' ELSE 'Z' END"
     )
     arity = 1
     output_field = models.TextField()
