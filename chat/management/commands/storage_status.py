@@ -12,7 +12,6 @@ from chat.management.base import MaintenanceCommand, policy_of
 from chat.metrics.maintenance import last_successes
 from storage.interface import Storage
 
-
 OF_EVERY_RUN = ("command", "status", "dry_run", "seconds")
 
 
