@@ -1,4 +1,4 @@
-"""Keeping personal data out of the log, and floods of refused requests."""
+"""Keeping personal data out of the log, and what it has already."""
 
 import logging
 
@@ -22,12 +22,15 @@ class RouteInsteadOfPath(logging.Filter):
         return True
 
 
-class NoRefusals(logging.Filter):
-    """Leaves out requests beyond a limit (429): a client can send any number. They are counted."""
+class OnlyDefects(logging.Filter):
+    """Keeps, of Django's records of responses, those of exceptions that nobody has handled.
+
+    All others would say again what the line of the request says: its route and its status.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is to be logged."""
-        return getattr(record, "status_code", None) != 429
+        return record.levelno >= logging.ERROR and record.exc_info is not None
 
 
 class OneLine(logging.Filter):

@@ -383,12 +383,12 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.LOG_LEVEL.value},
     "filters": {
         "route": {"()": "config.logs.RouteInsteadOfPath"},
-        "refusals": {"()": "config.logs.NoRefusals"},
+        "defects": {"()": "config.logs.OnlyDefects"},
         "one_line": {"()": "config.logs.OneLine"},
     },
     "loggers": {
         "django": {"handlers": [], "propagate": True},
-        "django.request": {"filters": ["refusals", "route"]},
+        "django.request": {"filters": ["defects", "route"]},
         **{f"django.security.{name}": {"filters": ["one_line"]} for name in REFUSED},
         "django.security.csrf": {"filters": ["route"]},
         # At DEBUG these log whole requests, including what users said.

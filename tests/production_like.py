@@ -4,12 +4,14 @@
 
 DynamoDB (ministack), S3 (moto), Redis (Valkey) and PostgreSQL come from the wheels that the tests
 use, each on a free port of this machine. They begin empty each time: these of DynamoDB and S3 keep
-everything in memory, and a database that knows of more than they have would be of no use.
+everything in memory, and a database that knows of more than they have would be of no use. The
+settings are left in the file `environment` of the folder, so that commands of manage.py find them.
 """
 
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,7 +23,7 @@ from pathlib import Path
 from botocore.session import get_session
 
 from tests.postgresql import PostgreSQL
-from tests.servers import S3, DynamoDB, free_port, start_valkey
+from tests.servers import S3, DynamoDB, start_valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "production-like"
@@ -66,7 +68,7 @@ def servers(folder: Path) -> Iterator[dict[str, str]]:
             "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
             "DATABASE_URL": postgresql.url("postgres"),
             "DATA_DIR": str(folder),
-            "PORT": os.environ.get("PORT") or str(free_port()),
+            "PORT": os.environ.get("PORT") or "8000",
         }
 
 
@@ -91,12 +93,20 @@ def _manage(environment: dict[str, str], *words: str) -> str:
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     if finished.returncode:
         sys.exit(f"manage.py {words[0]} has failed: {finished.stdout}")
     return finished.stdout
+
+
+def leave_environment(environment: dict[str, str], file: Path) -> None:
+    """Write what a shell can read with `.`; for its owner alone, since it has the secrets."""
+    file.touch(mode=0o600)
+    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+    file.write_text("".join(lines), encoding="utf-8")
 
 
 def main(arguments: list[str]) -> int:
@@ -106,11 +116,15 @@ def main(arguments: list[str]) -> int:
     folder = Path(*arguments) if arguments else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    print("Starting DynamoDB, S3, Redis and PostgreSQL ...", flush=True)
     with servers(folder) as environment:
-        print(prepare(environment), flush=True)
+        print("Making the table, a login and a key ...", flush=True)
+        print("\n" + prepare(environment), flush=True)
+        leave_environment(environment, folder / "environment")
         used = ("DYNAMODB_ENDPOINT_URL", "ARCHIVE_ENDPOINT_URL", "REDIS_URL", "DATABASE_URL")
         for name in used:
             print(f"  {name}={environment[name]}", flush=True)
+        print(f"\n  For commands of manage.py:  . {folder / 'environment'}", flush=True)
         process = subprocess.Popen(
             [sys.executable, "manage.py", "serve"], cwd=ROOT, env=os.environ | environment
         )

@@ -82,10 +82,11 @@ OF_THIS_PROJECT = {".venv/bin/python", ".venv/bin/pip"}
 OF_THE_GUIDE = {
     "README.md": {"curl", "docker"},
     "backup-and-restore.md": {"chgrp", "chmod", "grep", "rsync", "sqlite3", "xargs"},
-    "container.md": {"docker", "sudo"},
+    "container.md": {".", "docker", "sudo"},
     "import-and-export.md": {"llm"},
     "incidents.md": {"curl"},
     "llm.md": {"llm", "rm"},
+    "metrics.md": {"install", "rm"},
     "other-programs.md": {"datasette", "litestream", "sqlite-utils", "sqlite3", "umask"},
     "postgresql.md": {"date", "docker", "pg_dump"},
     "production.md": {"aws", "docker", "curl"},

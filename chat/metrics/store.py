@@ -96,9 +96,10 @@ def _backup() -> Metric:
     family = GaugeMetricFamily(
         "chat_backup_timestamp_seconds",
         "When the newest backup of the SQL database was made, in seconds since 1970; 0 if none is "
-        "there.",
+        "there. PostgreSQL, which is backed up by its own means, has no sample.",
     )
     with suppress(OSError, StorageError):
-        at = operations.backup().at
-        family.add_metric([], 0 if at is None else at.timestamp())
+        backup = operations.backup()
+        if not backup.is_elsewhere:
+            family.add_metric([], 0 if backup.at is None else backup.at.timestamp())
     return family

@@ -16,6 +16,23 @@ from tests.servers import listens, wait_for
 pytestmark = pytest.mark.exhaustive
 
 
+def in_a_second_terminal(words, folder):
+    """What a command prints that finds the servers by the file that they were named in."""
+    file = folder / "data" / "environment"
+    assert file.stat().st_mode & 0o077 == 0
+    names = ("PATH", "HOME")
+    finished = subprocess.run(
+        ["/bin/sh", "-c", f". {file}; {sys.executable} {words}"],
+        cwd=ROOT,
+        env={name: os.environ[name] for name in names if name in os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout + finished.stderr
+
+
 def test_one_command_serves_everything_and_ctrl_c_ends_it(tmp_path):
     port = free_port()
     output = tmp_path / "output"
@@ -40,6 +57,8 @@ def test_one_command_serves_everything_and_ctrl_c_ends_it(tmp_path):
         body = json.dumps(new(interaction_id="first"))
         assert server.request("POST", INTERACTIONS, body, headers)[0] == 201
         assert server.request("GET", one("first"), None, headers)[0] == 200
+        assert "Keep the key" not in text
+        assert "1 exported" in in_a_second_terminal("manage.py export_interactions -", tmp_path)
         others = {int(found) for found in re.findall(r"=\S*127\.0\.0\.1:(\d+)", text)}
         assert len(others) == 4
         os.killpg(process.pid, signal.SIGINT)

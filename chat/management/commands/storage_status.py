@@ -12,6 +12,8 @@ from chat.management.base import MaintenanceCommand, policy_of
 from chat.metrics.maintenance import last_successes
 from storage.interface import Storage
 
+OF_EVERY_RUN = ("command", "status", "dry_run", "seconds")
+
 
 @dataclass
 class Report(Status):
@@ -47,7 +49,9 @@ class Command(MaintenanceCommand):
             sys.exit(1)
 
     def say(self, report: Report, summary: dict[str, Any]) -> None:
-        if sys.stdout.isatty() and summary["status"] == "done":
+        if summary["status"] == "failed":  # zeros for what was not looked at mean an empty store
+            super().say(report, {name: summary[name] for name in OF_EVERY_RUN})
+        elif sys.stdout.isatty() and summary["status"] == "done":
             self._show(report)
         else:
             super().say(report, summary)

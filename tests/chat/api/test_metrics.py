@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from chat.ingest.reasons import Reason
 from chat.ingest.sources import SOURCES
+from chat.metrics import store
 from chat.metrics.files import leave_metrics
 from storage.cache.metrics import BREAKERS_OPEN
 from tests.chat import fork_server
@@ -309,6 +310,16 @@ def test_a_start_removes_what_servers_have_left_that_have_ended(tmp_path):
 def test_a_command_counts_in_its_memory(folder):
     assert run(folder, "export_interactions").returncode == 0
     assert not (folder / "metrics").exists()
+
+
+def test_of_a_database_that_is_backed_up_elsewhere_no_backup_is_missed(monkeypatch):
+    monkeypatch.setattr("chat.operations.backed_up_elsewhere", lambda: "PostgreSQL")
+    store.forget()
+    try:
+        samples = {family.name: family.samples for family in store.Store().collect()}
+    finally:
+        store.forget()
+    assert samples["chat_backup_timestamp_seconds"] == []
 
 
 def test_without_space_on_the_disk_the_server_starts_and_says_so(tmp_path):

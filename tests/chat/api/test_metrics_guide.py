@@ -156,6 +156,12 @@ def test_alerts_and_panels_are_about_metrics_and_labels_that_there_are(title):
     assert list(problems(EXPRESSIONS[title], LEGENDS.get(title, ""))) == []
 
 
+@pytest.mark.parametrize("panel", DASHBOARD["panels"], ids=lambda panel: panel["title"])
+def test_an_empty_panel_says_what_that_means(panel):
+    """Grafana's own words are "No data", which is also what a broken query looks like."""
+    assert panel["fieldConfig"]["defaults"]["noValue"]
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_every_alert_says_what_is_wrong_and_how_bad_that_is(rule):
     assert rule["labels"]["severity"] in ("page", "ticket")

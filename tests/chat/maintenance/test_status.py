@@ -10,6 +10,7 @@ from chat.maintenance import holds
 from chat.maintenance import status as subject
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Hold
+from storage.exceptions import StorageUnavailable
 from tests.chat.maintenance.tiers import MICROSECOND
 from tests.storage.archive.format_1 import EarlierArchive
 
@@ -168,3 +169,13 @@ def test_a_retention_longer_than_time_itself(store, settings):
     settings.RETENTION_TOTAL_DAYS = 1_000_000
     store.fill(NOW)
     assert store.run("storage_status", now=NOW)["overdue_to_purge"] == 0
+
+
+def test_what_could_not_be_looked_at_is_not_told_as_zero(store, monkeypatch):
+    def fail(*args):
+        raise StorageUnavailable("away")
+
+    monkeypatch.setattr(subject, "look", fail)
+    found = store.run("storage_status", now=NOW, status=1)
+    assert found.keys() == {"command", "status", "dry_run", "seconds"}
+    assert found["status"] == "failed"
