@@ -1,5 +1,6 @@
 """ministack, with the changes in its streams that DynamoDB would have: run this in its place.
 
+It runs in an environment without the project's libraries (`tests.environments`).
 ministack 1.5.33 leaves out of a table's stream what a PartiQL INSERT writes, and what the TTL
 deletes (tests delete that themselves). Its own HTTP server takes twice the CPU of `asgi_server`.
 """

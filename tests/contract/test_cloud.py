@@ -10,7 +10,7 @@ import pytest
 from storage.cache import guarded
 from storage.dynamodb import client, frames, items, mirror, pauses, texts, transport
 from tests import servers
-from tests.clouds import CONNECTIONS, PATIENT, REGION, make_cache, make_storage
+from tests.clouds import CONNECTIONS, PATIENT, REGION, make_cache, make_storage, redis_url
 from tests.contract import moto_gaps
 from tests.contract.contract import StorageContract
 
@@ -75,10 +75,11 @@ class OnMinistack(CloudContract):
 
 
 @pytest.mark.exhaustive  # the cluster has the same commands, and more that can go wrong
-class TestOnMinistackAndValkey(OnMinistack):
-    @pytest.fixture
-    def cache(self, valkey_server):
-        return make_cache(f"redis://127.0.0.1:{valkey_server.port}/0", **PATIENT)
+class TestOnMinistackAndOtherRedis(OnMinistack):
+    @pytest.fixture(params=["valkey_server", "redis_7", "redis_8", "redis_8_cluster"])
+    def cache(self, request):
+        server = request.getfixturevalue(request.param)
+        return make_cache(redis_url(server, 0), **PATIENT)
 
 
 class TestOnMinistackAndValkeyCluster(OnMinistack):
