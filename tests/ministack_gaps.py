@@ -9,9 +9,12 @@ import os
 from typing import Any
 
 from ministack.app import app
-from ministack.services import dynamodb
+from ministack.services import dynamodb, dynamodb_streams, s3
 
 from tests import asgi_server
+
+SERVICES = (dynamodb, dynamodb_streams, s3)
+"""Imported now. At the first call it would take longer than clients wait on a busy machine."""
 
 insert = dynamodb._partiql_insert
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,15 @@ class DynamoDB:
         )
         wait_for(lambda: self.process.poll() is not None or listens(self.port), "ministack")
         assert self.process.poll() is None, Path(self._folder.name, "output").read_text()
+        self._ask_patiently()
+
+    def _ask_patiently(self) -> None:
+        """For its first answer it reads so much that, on a busy machine, no client would wait."""
+        headers = {"X-Amz-Target": "DynamoDB_20120810.ListTables"}
+        first = HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
+        first.request("POST", "/", b"{}", headers)
+        assert first.getresponse().status == 200
+        first.close()
 
     def stop(self) -> None:
         self.process.kill()
