@@ -65,5 +65,7 @@ def database(url: str) -> dict[str, Any]:
         **named,
         "CONN_MAX_AGE": 0,  # connections go back into the pool
         "CONN_HEALTH_CHECKS": False,  # see storage/postgresql/base.py
+        # A cursor of the server's is of a session, which a pooler by transactions has none of.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {**PATIENCE, **parameters, "pool": POOL},
     }

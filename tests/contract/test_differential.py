@@ -42,7 +42,7 @@ def shared_cache(valkey_cluster):
 
 
 @pytest.fixture
-def cloud(dynamodb_model, shared_cache):
+def cloud(dynamodb_model, shared_cache, patient):
     return make_storage(dynamodb_model, shared_cache)
 
 

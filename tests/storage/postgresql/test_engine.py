@@ -188,6 +188,7 @@ def test_a_server_that_hangs_holds_nobody_who_asks_for_a_key(server_of_its_own):
     """Its host takes all packets, so no timeout of TCP ends it: without a limit this hangs."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE storage_apikey (prefix text)")
+    connection.close()  # the pool has it for whoever comes next
     server_of_its_own.suspend()
     try:
         (found,) = in_threads(1, lambda: api_keys.find("prefix.key"))
@@ -248,6 +249,15 @@ def test_nothing_that_a_session_remembers_reaches_its_next_user(in_postgresql):
         assert dict(cursor.fetchall()).keys() <= {"TimeZone"}, "which Django sets, always to UTC"
         cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
         assert cursor.fetchone() == (0,)
+
+
+def test_no_cursor_is_the_servers(in_postgresql):
+    """It would be of a session, and a pooler by transactions may send the next FETCH elsewhere."""
+    USERS.create(username="grace")
+    for _ in USERS.iterator():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_cursors WHERE name <> ''")
+            assert cursor.fetchone() == (0,)
 
 
 def test_errors_have_no_values_of_rows(in_postgresql):
