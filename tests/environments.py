@@ -33,10 +33,10 @@ def python(name: str) -> Path:
 
 
 def _make(folder: Path, requirements: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
     options = ["--disable-pip-version-check", "--only-binary", ":all:", "--require-hashes"]
-    subprocess.run([*pip, *options, "-r", requirements], check=True)
+    subprocess.run([*pip, *options, "-r", str(requirements)], check=True)
 
 
 if __name__ == "__main__":
