@@ -121,7 +121,7 @@ class S3:
 def redis_7() -> Path | None:
     """The `redis-server` on the PATH; that of Debian 12 and Ubuntu 24.04 is Redis 7.0."""
     found = shutil.which("redis-server")
-    return found and Path(found)
+    return Path(found) if found else None
 
 
 def redis_8() -> Path:
