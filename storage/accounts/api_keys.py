@@ -9,9 +9,13 @@ from django.db import connection
 from storage.accounts import key_use
 from storage.models import ApiKey
 from storage.sql_errors import translated
+from storage.vendors import answered_within
 
 MEMORY_SECONDS = 2.0
 """How long a verified key is accepted without another query, even if it was revoked meanwhile."""
+
+ANSWER_SECONDS = 2.0
+"""How long PostgreSQL may take to tell of a key: with a wait for a connection that is 4 s."""
 
 MEMORY_SIZE = 10_000
 """The most keys that each process remembers."""
@@ -53,7 +57,7 @@ def forget() -> None:
 def _look_up(key: str) -> ApiKey | None:
     if not key.isascii() or not key.isprintable():
         return None
-    with translated:
+    with translated, answered_within(ANSWER_SECONDS):
         try:
             found = ApiKey.objects.filter(prefix=key.partition(".")[0]).first()
         finally:

@@ -24,10 +24,9 @@ from django.utils.functional import cached_property
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from storage.cache.breaker import CircuitBreaker
+from storage.postgresql.answers import Lent, Unanswered
 from storage.postgresql.sockets import was_closed
 from storage.postgresql.url import WAIT_SECONDS
-
-Lent = psycopg.Connection[Any]
 
 _parents: list[Any] = []
 """What belongs to the process that forked this one. To delete it would close it there."""
@@ -107,7 +106,9 @@ def _once_more(
     connection, cursor = context["connection"], context["cursor"]
     try:
         return execute(sql, params, many, context)
-    except OperationalError:
+    except OperationalError as error:
+        if isinstance(error.__cause__, Unanswered):
+            raise
         is_read = sql.startswith("SELECT") and not connection.in_atomic_block
         if not (is_read and isinstance(cursor.cursor, base.Cursor) and cursor.connection.closed):
             raise

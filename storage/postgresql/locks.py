@@ -11,18 +11,22 @@ from storage.vendors import lock_number
 
 MIGRATIONS = "migrations"
 
+NO_LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+"""Another process may take its time, and so may this one."""
+
 
 @contextmanager
 def migration_lock(alias: str) -> Iterator[None]:
     """Until the block ends, no other process on any machine is in it.
 
-    The server releases the lock when the process dies. Raises django.db.OperationalError.
+    The server releases the lock when the process dies. It is of a transaction, and not of a
+    session, so that it holds behind a pooler such as PgBouncer. Raises django.db.OperationalError.
     """
-    with connected(alias) as connection:
+    with connected(alias) as connection, connection.transaction():
         with connections[alias].wrap_database_errors:
-            connection.execute("SET statement_timeout = 0")  # another one may take its time
-            connection.execute("SET lock_timeout = 0")
-            connection.execute("SELECT pg_advisory_lock(%s)", [lock_number(MIGRATIONS)])
+            for name in NO_LIMITS:
+                connection.execute(f"SET LOCAL {name} = 0")
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(MIGRATIONS)])
         yield
 
 

@@ -5,6 +5,8 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from storage.postgresql.answers import Lent
+
 WAIT_SECONDS = 2.0
 """How long a thread waits for a connection."""
 
@@ -17,13 +19,14 @@ RECONNECT_SECONDS = 1.0
 """How long the pool tries to connect by itself, in ever longer pauses. Whoever then wants a
 connection lets it try again at once."""
 
-POOL = {
+POOL: dict[str, Any] = {
     "min_size": IDLE,
     "max_size": 5,
     "timeout": WAIT_SECONDS,
     "max_idle": IDLE_SECONDS,
     "reconnect_timeout": RECONNECT_SECONDS,
     "name": "postgresql",
+    "connection_class": Lent,
 }
 """`OPTIONS["pool"]` of the settings."""
 
@@ -62,5 +65,7 @@ def database(url: str) -> dict[str, Any]:
         **named,
         "CONN_MAX_AGE": 0,  # connections go back into the pool
         "CONN_HEALTH_CHECKS": False,  # see storage/postgresql/base.py
+        # A cursor of the server's is of a session, which a pooler by transactions has none of.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {**PATIENCE, **parameters, "pool": POOL},
     }

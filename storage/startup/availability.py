@@ -18,11 +18,14 @@ from storage.exceptions import StorageError
 from storage.sql_errors import translated
 from storage.startup import schema
 from storage.startup.selection import get_storage
-from storage.vendors import is_postgresql
+from storage.vendors import answered_within, is_postgresql
 
 logger = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 1.0
+
+ANSWER_SECONDS = 2.0
+"""How long PostgreSQL may take for an answer."""
 
 SCHEMA_SECONDS = 60.0
 """How long migrations and indexes are believed to be right, once they were: they hardly change, and
@@ -97,7 +100,7 @@ def _accounts_answer() -> bool:
     if not is_postgresql():
         return True
     try:
-        with connection.cursor() as cursor:
+        with answered_within(ANSWER_SECONDS), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
         reason = type(error.__cause__ or error).__name__

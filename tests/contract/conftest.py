@@ -38,6 +38,15 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
+def patient(monkeypatch):
+    """A busy machine answers late. When callers give up is told in tests/system/faults."""
+    from storage.dynamodb import client, pauses
+
+    monkeypatch.setattr(client, "WAIT_SECONDS", 300)
+    monkeypatch.setattr(pauses, "SECONDS", 300)
+
+
+@pytest.fixture
 def calls(request, storage):
     """The storage by either side of its interface: both owe the same."""
     return request.param(storage)

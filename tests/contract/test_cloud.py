@@ -8,9 +8,9 @@ import moto
 import pytest
 
 from storage.cache import guarded
-from storage.dynamodb import client, frames, items, mirror, pauses, texts, transport
+from storage.dynamodb import frames, items, mirror, texts, transport
 from tests import servers
-from tests.clouds import CONNECTIONS, PATIENT, REGION, make_cache, make_storage
+from tests.clouds import CONNECTIONS, PATIENT, REGION, make_cache, make_storage, redis_url
 from tests.contract import moto_gaps
 from tests.contract.contract import StorageContract
 
@@ -20,14 +20,8 @@ class CloudContract(StorageContract):
 
     rows_in_one_call = 205  # DynamoDB takes 25, 50 or 100 in one request
 
-    @pytest.fixture(autouse=True)
-    def _patient(self, monkeypatch):
-        """A busy machine answers late. When callers give up is told in tests/system/faults."""
-        monkeypatch.setattr(client, "WAIT_SECONDS", 300)
-        monkeypatch.setattr(pauses, "SECONDS", 300)
-
     @pytest.fixture
-    def storage(self, model, cache, caplog):
+    def storage(self, model, cache, patient, caplog):
         yield make_storage(model, cache)
         failed = [record.message for record in caplog.records if record.name == guarded.__name__]
         assert failed == [], "the cache was not really in use"
@@ -75,10 +69,11 @@ class OnMinistack(CloudContract):
 
 
 @pytest.mark.exhaustive  # the cluster has the same commands, and more that can go wrong
-class TestOnMinistackAndValkey(OnMinistack):
-    @pytest.fixture
-    def cache(self, valkey_server):
-        return make_cache(f"redis://127.0.0.1:{valkey_server.port}/0", **PATIENT)
+class TestOnMinistackAndOtherRedis(OnMinistack):
+    @pytest.fixture(params=["valkey_server", "redis_7", "redis_8", "redis_8_cluster"])
+    def cache(self, request):
+        server = request.getfixturevalue(request.param)
+        return make_cache(redis_url(server, 0), **PATIENT)
 
 
 class TestOnMinistackAndValkeyCluster(OnMinistack):

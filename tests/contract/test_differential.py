@@ -4,7 +4,6 @@ CONTRACT_EXAMPLES and CONTRACT_STEPS ask for more and for longer sequences:
 CONTRACT_EXAMPLES=2000 CONTRACT_STEPS=50 pytest -s tests/contract/test_differential.py --timeout=0
 """
 
-import fakeredis
 import pytest
 from hypothesis import Phase
 
@@ -14,7 +13,7 @@ from storage.interface import LocalStorage
 from storage.records import texts
 from storage.records.outcomes import Outcome
 from tests.clocks import Clock
-from tests.clouds import make_cache, make_storage, storage_of
+from tests.clouds import PATIENT, make_cache, make_storage, storage_of
 from tests.contract import conftest as _profile  # noqa: F401  (the profile of the examples)
 from tests.contract.raising import only_raising, raising_machine
 from tests.contract.sequences import LARGE_BYTES, run_sequences
@@ -38,12 +37,12 @@ def local():
 
 
 @pytest.fixture
-def shared_cache():
-    return make_cache("redis://fakeredis/9", connection_class=fakeredis.FakeRedisConnection)
+def shared_cache(valkey_cluster):
+    return make_cache(valkey_cluster.url, **PATIENT)
 
 
 @pytest.fixture
-def cloud(dynamodb_model, shared_cache):
+def cloud(dynamodb_model, shared_cache, patient):
     return make_storage(dynamodb_model, shared_cache)
 
 

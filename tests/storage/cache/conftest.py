@@ -18,13 +18,10 @@ class EvictableCells(RedisCells):
         self._client.delete(key)
 
 
-@pytest.fixture(params=["valkey_server", "valkey_cluster"])
+@pytest.fixture(params=clouds.REDIS)
 def cache_url(request):
     """A server's, then a cluster's."""
-    server = request.getfixturevalue(request.param)
-    if request.param == "valkey_cluster":
-        return server.url
-    return f"redis://127.0.0.1:{server.port}/3"
+    return clouds.redis_url(request.getfixturevalue(request.param), 3)
 
 
 @pytest.fixture
@@ -112,16 +109,14 @@ def save(cloud, make_interaction):
     return save
 
 
-@pytest.fixture(params=["fakeredis", "valkey_server", "valkey_cluster"])
+@pytest.fixture(params=["fakeredis", *clouds.REDIS])
 def cells(request):
     """The cells of each kind of server."""
     if request.param == "fakeredis":
         cache = clouds.make_cache(
             "redis://fakeredis/1", connection_class=fakeredis.FakeRedisConnection
         )
-    elif request.param == "valkey_server":
-        port = request.getfixturevalue("valkey_server").port
-        cache = clouds.make_cache(f"redis://127.0.0.1:{port}/1")
     else:
-        cache = clouds.make_cache(request.getfixturevalue("valkey_cluster").url)
+        server = request.getfixturevalue(request.param)
+        cache = clouds.make_cache(clouds.redis_url(server, 1), **clouds.PATIENT)
     return EvictableCells(cache)

@@ -57,10 +57,9 @@ def test_in_memory(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("server", ["valkey_server", "valkey_cluster"])
+@pytest.mark.parametrize("server", clouds.REDIS)
 def test_in_redis(request, server, name):
-    found = request.getfixturevalue(server)
-    url = found.url if server == "valkey_cluster" else f"redis://127.0.0.1:{found.port}/2"
+    url = clouds.redis_url(request.getfixturevalue(server), 2)
     cells = EvictableCells(clouds.make_cache(url, **clouds.PATIENT))
 
     def emptied():

@@ -26,16 +26,15 @@ METRICS_GUIDE = GUIDE.with_name("metrics.md").read_text(encoding="utf-8")
 AUDIT_RULES = re.search(r"^user chat-audit on >PASSWORD (.*)$", METRICS_GUIDE, re.MULTILINE)[1]
 
 
-@pytest.fixture(params=["valkey_server", "valkey_cluster"])
+@pytest.fixture(params=clouds.REDIS)
 def user_url(request):
     """The URL of a server, or a cluster, as this user; the servers' administrators beside it."""
     server = request.getfixturevalue(request.param)
-    cluster = request.param == "valkey_cluster"
-    admins = server.clients() if cluster else [Redis(port=server.port)]
+    admins = server.clients() if "cluster" in request.param else [Redis(port=server.port)]
     for admin in admins:
         admin.execute_command("ACL", "SETUSER", "chat", "reset", "on", ">hunter2", *RULES.split())
         admin.execute_command("ACL", "LOG", "RESET")
-    url = server.url if cluster else f"redis://127.0.0.1:{server.port}/0"
+    url = clouds.redis_url(server, 0)
     yield url.replace("://", "://chat:hunter2@"), admins
     for admin in admins:
         admin.execute_command("ACL", "DELUSER", "chat")

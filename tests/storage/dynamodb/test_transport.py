@@ -1,10 +1,8 @@
 """Calls past botocore: what they sign and trust, and when they leave everything to botocore."""
 
 import datetime
-import ipaddress
 import os
 import socket
-import ssl
 import time
 
 import pytest
@@ -12,16 +10,14 @@ from botocore import auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ReadTimeoutError, SSLError
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.dynamodb import curl, mirror, signing, transport
 from storage.dynamodb.client import LONGEST_CALL
 from storage.exceptions import StorageUnavailable
+from tests.certificates import certificate, context_of
 from tests.storage.dynamodb.answering import answer, botocore_of, client_at, read
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -63,26 +59,6 @@ def test_requests_are_signed_as_botocore_signs_them(body, token, secret, seconds
 # Certificates.
 
 
-def certificate(subject, issuer=None, key_of_issuer=None, *, days=1, is_authority=False):
-    """A certificate for `subject`, valid from two days ago, and its key; self-signed by default."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(subject))])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(issuer.subject if issuer else name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - datetime.timedelta(days=2))
-        .not_valid_after(NOW + datetime.timedelta(days=days))
-        .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
-    )
-    if not is_authority:
-        address = x509.IPAddress(ipaddress.ip_address(subject))
-        builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-    return builder.sign(key_of_issuer or key, hashes.SHA256()), key
-
-
 @pytest.fixture(scope="module")
 def authority():
     """An authority that signs certificates."""
@@ -95,23 +71,6 @@ def trusted(authority, tmp_path, monkeypatch):
     file = tmp_path / "authority.pem"
     file.write_bytes(authority[0].public_bytes(serialization.Encoding.PEM))
     monkeypatch.setenv("AWS_CA_BUNDLE", str(file))
-
-
-def context_of(made, folder):
-    """The TLS context of a server with a certificate."""
-    found, key = made
-    file = folder / "server.pem"
-    file.write_bytes(
-        found.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context
 
 
 def test_a_certificate_of_a_trusted_authority_is_taken(serve, authority, trusted, tmp_path):

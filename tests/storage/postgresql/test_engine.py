@@ -13,6 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 
 from config import databases
+from storage import vendors
+from storage.accounts import api_keys
 from storage.exceptions import StorageFull, StorageUnavailable
 from storage.models import ModelPrice
 from storage.postgresql import base, url
@@ -182,6 +184,33 @@ def test_an_outage_costs_a_moment_and_then_nothing(server_of_its_own, monkeypatc
     assert time.monotonic() - started < 5
 
 
+def test_a_server_that_hangs_holds_nobody_who_asks_for_a_key(server_of_its_own):
+    """Its host takes all packets, so no timeout of TCP ends it: without a limit this hangs."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE storage_apikey (prefix text)")
+    connection.close()  # the pool has it for whoever comes next
+    server_of_its_own.suspend()
+    try:
+        (found,) = in_threads(1, lambda: api_keys.find("prefix.key"))
+    finally:
+        server_of_its_own.resume()
+    assert type(found) is StorageUnavailable
+    assert "has not answered in time" in str(found)
+    assert select() == 1
+
+
+def test_what_may_take_long_is_waited_for(in_postgresql):
+    with (
+        vendors.answered_within(0.1),
+        connection.cursor() as cursor,
+        pytest.raises(OperationalError, match="in time"),
+    ):
+        cursor.execute("SELECT pg_sleep(60)")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.2)")
+        assert cursor.rowcount == 1
+
+
 def test_a_forked_child_has_connections_of_its_own(in_postgresql):
     USERS.create(username="grace")
     reading, writing = os.pipe()
@@ -220,6 +249,15 @@ def test_nothing_that_a_session_remembers_reaches_its_next_user(in_postgresql):
         assert dict(cursor.fetchall()).keys() <= {"TimeZone"}, "which Django sets, always to UTC"
         cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
         assert cursor.fetchone() == (0,)
+
+
+def test_no_cursor_is_the_servers(in_postgresql):
+    """It would be of a session, and a pooler by transactions may send the next FETCH elsewhere."""
+    USERS.create(username="grace")
+    for _ in USERS.iterator():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_cursors WHERE name <> ''")
+            assert cursor.fetchone() == (0,)
 
 
 def test_errors_have_no_values_of_rows(in_postgresql):
