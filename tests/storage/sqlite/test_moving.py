@@ -47,9 +47,7 @@ def test_no_savepoint_is_held_while_many_rows_move(patient_storage, rows, statem
     assert begins(statements, "COMMIT") == ["COMMIT"]
 
 
-def test_one_that_has_changed_stays_and_the_others_move(
-    patient, patient_storage, rows, statements
-):
+def test_one_that_has_changed_stays_and_the_others_move(patient, patient_storage, rows, statements):
     changed = rows[7].interaction_id
     patient_storage.update_interaction_sync(changed, {"response": "another"})
     assert patient_storage.move_to_cold(rows, SEGMENT) == len(rows) - 1
