@@ -86,7 +86,8 @@ class DirectClient:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    def _make_api_call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    def call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Call an operation on items. Raises botocore's errors."""
         if operation in self._operations:
             try:
                 return self._call(operation, parameters)
@@ -95,6 +96,9 @@ class DirectClient:
                 self._operations = frozenset()
         answer: dict[str, Any] = self.client._make_api_call(operation, parameters)
         return answer
+
+    _make_api_call = call
+    """What PynamoDB asks."""
 
     def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         body = orjson.dumps(parameters, default=_encoded)
