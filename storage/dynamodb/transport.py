@@ -11,7 +11,7 @@ wheel for musl), or if a later botocore lacks a name that is used here. Tools th
 botocore to trace calls see none of those that are sent here.
 """
 
-import base64
+import binascii
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -202,5 +202,5 @@ class DirectClient:
 def _encoded(value: Any) -> str:
     """Binary values, as DynamoDB's JSON has them."""
     if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(value).decode()
+        return binascii.b2a_base64(value, newline=False).decode()
     raise TypeError(type(value).__name__)
