@@ -194,11 +194,15 @@ def report(times: Times) -> str:
     rows = []
     for operation, expected in ADR.items():
         cells = [
-            f"{statistics.median(found[operation]) * 1000:.2g}" if operation in found else "N/A"
+            _shown(statistics.median(found[operation]) * 1000) if operation in found else "N/A"
             for found in times.values()
         ]
         rows.append([operation, " / ".join(expected), *cells])
     return table("ms", ["ADR-002: SQLite / DynamoDB / cache", *times], rows)
+
+
+def _shown(milliseconds: float) -> str:
+    return f"{milliseconds:.0f}" if milliseconds >= 10 else f"{milliseconds:.2g}"
 
 
 def ratios(times: Times) -> Ratios:

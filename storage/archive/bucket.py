@@ -14,7 +14,13 @@ from os.path import commonprefix
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    HTTPClientError,
+    ReadTimeoutError,
+)
 from botocore.exceptions import ConnectionError as NoConnection
 from django.core.files import File
 from storages.backends.s3 import S3Storage
@@ -24,11 +30,12 @@ from storage.batched import batched
 
 CLIENT = Config(
     connect_timeout=2,
-    read_timeout=5,
+    read_timeout=4,
     retries={"mode": "standard", "total_max_attempts": 3},
     signature_version="s3v4",
 )
-"""Seconds. While S3 hangs, a request for a large text or a cold interaction ends after some 15."""
+"""Seconds. While S3 hangs, a request for a large text or a cold interaction ends after eight or
+nine, as one does while DynamoDB hangs: see `_no_answer_twice`."""
 
 READS_AT_ONCE = 4
 """Reads of a process that wait for S3: fewer than the threads of a server, so that those who need
@@ -59,6 +66,11 @@ class ArchiveBucket(S3Storage):
             location="",
         )
         self._reads = threading.BoundedSemaphore(READS_AT_ONCE)
+
+    def _create_session(self) -> Any:
+        session = super()._create_session()
+        session.events.register("needs-retry.s3", _no_answer_twice)
+        return session
 
     def look(self) -> None:
         """Check access: list objects, and versions of objects."""
@@ -203,6 +215,15 @@ class ArchiveBucket(S3Storage):
             raise OSError(None, f"S3 answered {errors[0]['Code']} to {action}")
         deleted: list[dict[str, Any]] = answer.get("Deleted", [])
         return deleted
+
+
+def _no_answer_twice(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
+    """A botocore handler: an attempt that was not answered in time is repeated once.
+
+    A third would keep a person waiting for another five seconds. Errors of S3 have three attempts.
+    """
+    if attempts > 1 and isinstance(caught_exception, ConnectTimeoutError | ReadTimeoutError):
+        raise caught_exception
 
 
 def _config(endpoint_url: str | None) -> Config:

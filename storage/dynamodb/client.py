@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from botocore import xform_name
@@ -99,7 +100,10 @@ class Client:
     def __init__(self, model: type[Model], concurrency: int) -> None:
         self.table = str(model.Meta.table_name)
         self._connection: Connection = model._get_connection().connection
-        self._turns = threading.BoundedSemaphore(concurrency)
+        self._turns: SimpleQueue[None] = SimpleQueue()
+        """One for each call that may begin: a semaphore in C, where `threading`'s is in Python."""
+        for _ in range(concurrency):
+            self._turns.put(None)
         self._stalled = False
         self._under_way: list[None] = []
         """One for each call: appending to a list needs no lock."""
@@ -119,25 +123,27 @@ class Client:
 
     def request(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Call an operation on items, with parameters that name the table."""
-        if not self._turns.acquire(timeout=0 if self._stalled else WAIT_SECONDS):
+        try:
+            self._turns.get(timeout=0 if self._stalled else WAIT_SECONDS)
+        except Empty:
             # Until one of the calls ends, others do not wait: that would use up all threads.
             self._stalled = True
-            raise StorageUnavailable("Too many calls are waiting for DynamoDB.")
+            raise StorageUnavailable("Too many calls are waiting for DynamoDB.") from None
         self._under_way.append(None)
         try:
             if not self._breaker.admits():
                 metrics.NOT_ASKED.inc()
                 raise StorageUnavailable("DynamoDB did not answer. It will be tried again soon.")
-            answer = self._asked(operation, lambda: self._dispatch(operation, parameters))
+            answer = self._asked(operation, lambda: self._send(operation, parameters))
             metrics.count_answer(operation, answer)
             return answer
         finally:
             self._under_way.pop()
             self._stalled = False
-            self._turns.release()
+            self._turns.put(None)
 
     def manage(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation on tables. Not by `dispatch`, which asks for the consumed capacity."""
+        """Call an operation on tables."""
         method = getattr(self._connection.client, xform_name(operation))
         return self._asked(operation, lambda: method(**parameters))
 
@@ -173,12 +179,11 @@ class Client:
                 )
             return self._streams
 
-    def _dispatch(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        self._guard()
-        return self._connection.dispatch(operation, parameters)
+    def _send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Not by PynamoDB's `dispatch`, which makes an id and a line for the log of all arguments.
 
-    def _guard(self) -> None:
-        """Register the handlers below, again whenever PynamoDB has made a new client."""
+        Registers the handlers below, again whenever PynamoDB has made a new client.
+        """
         client = self._connection.client
         if client is not self._guarded:
             events = client.meta.events
@@ -186,6 +191,10 @@ class Client:
             events.register("needs-retry.dynamodb", _in_conflict, unique_id="in-conflict")
             events.register("needs-retry.dynamodb", _count_throttle, unique_id="count-throttle")
             self._guarded = client
+        answer: dict[str, Any] = client.call(
+            operation, {**parameters, "ReturnConsumedCapacity": "TOTAL"}
+        )
+        return answer
 
     def _asked(self, operation: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
@@ -199,7 +208,7 @@ class Client:
         except BotoCoreError as error:
             self._answered(False)
             raise _unavailable(operation, type(error).__name__) from error
-        self._answered(True)
+        self._breaker.succeeded()
         return answer
 
     def _answered(self, usable: bool) -> None:
@@ -287,6 +296,4 @@ def _status(error: ClientError) -> int:
 
 
 def _response(error: ClientError) -> dict[str, Any]:
-    """The whole response. PynamoDB's error has only part of it, and botocore's as its cause."""
-    cause = error.__cause__
-    return dict((cause if isinstance(cause, ClientError) else error).response)
+    return dict(error.response)

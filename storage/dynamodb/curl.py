@@ -30,6 +30,12 @@ CUT = {pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR}
 
 END_OF_HEAD = b"\r\n"
 
+NOT_SENT = ("Expect:", "Accept:")
+"""Headers that libcurl would add."""
+
+BUFFER_BYTES = 128 * 1024
+"""Of an answer that are taken in at a time. A page of 50 is one part, and not four."""
+
 IN_ALL = 1.5
 """Times `read_seconds` that an attempt may take. All attempts must fit into LONGEST_CALL."""
 
@@ -64,6 +70,31 @@ class Headers:
         return self._text[start : self._text.find("\n", start)].strip()
 
 
+class Kept:
+    """A connection that is kept, with places for the head and the content of an answer."""
+
+    def __init__(self, curl: Any) -> None:
+        self.curl = curl
+        self.head: list[bytes] = []
+        self._content: list[bytes] = []
+        curl.setopt(pycurl.HEADERFUNCTION, self.head.append)
+        curl.setopt(pycurl.WRITEFUNCTION, self._content.append)
+
+    def prepare(self, headers: list[str], body: bytes) -> None:
+        """Prepare a request, for `curl` to perform."""
+        self.curl.setopt(pycurl.HTTPHEADER, [*headers, *NOT_SENT])
+        self.curl.setopt(pycurl.POSTFIELDSIZE, len(body))
+        self.curl.setopt(pycurl.READFUNCTION, io.BytesIO(body).read)
+
+    def reply(self, url: str) -> Reply:
+        """Take the answer. Nothing of it stays here, since it may be large."""
+        status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        reply = Reply(url, status, Headers(self.head), b"".join(self._content))
+        self.head.clear()
+        self._content.clear()
+        return reply
+
+
 class Http:
     """Connections to one URL. Each serves one request at a time; threads share them."""
 
@@ -74,43 +105,34 @@ class Http:
         self._connect_seconds = connect_seconds
         self._read_seconds = read_seconds
         self._certificates = certificates
-        self._idle: deque[Any] = deque()
+        self._idle: deque[Kept] = deque()
         self._process_id = os.getpid()
 
     def post(self, headers: list[str], body: bytes) -> Reply:
         """Raises botocore's errors of connections. An answer that was cut short is returned."""
-        curl = self._kept() or self._made()
-        head: list[bytes] = []
-        content = io.BytesIO()
-        curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:", "Accept:"])
-        curl.setopt(pycurl.POSTFIELDSIZE, len(body))
-        curl.setopt(pycurl.READFUNCTION, io.BytesIO(body).read)
-        curl.setopt(pycurl.WRITEFUNCTION, content.write)
-        curl.setopt(pycurl.HEADERFUNCTION, head.append)
+        kept = self._kept() or self._made()
+        curl = kept.curl
+        kept.prepare(headers, body)
         try:
             curl.perform()
         except pycurl.error as error:
-            reply = self._reply(curl, head, content)
+            reply = kept.reply(self._url)
             was_connected = curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
             curl.close()
-            if error.args[0] in CUT and reply.status_code and content.tell():
+            if error.args[0] in CUT and reply.status_code and reply.content:
                 return reply
             raise self._translated(error, was_connected) from error
         except BaseException:
             curl.close()
             raise
-        if END_OF_HEAD not in head:  # libcurl takes a connection that ends there for an answer
+        if END_OF_HEAD not in kept.head:  # libcurl takes a connection that ends there for an answer
             curl.close()
             raise ConnectionClosedError(endpoint_url=self._url)
-        reply = self._reply(curl, head, content)
-        self._idle.append(curl)
+        reply = kept.reply(self._url)
+        self._idle.append(kept)
         return reply
 
-    def _reply(self, curl: Any, head: list[bytes], content: io.BytesIO) -> Reply:
-        status = curl.getinfo(pycurl.RESPONSE_CODE)
-        return Reply(self._url, status, Headers(head), content.getvalue())
-
-    def _kept(self) -> Any:
+    def _kept(self) -> "Kept | None":
         if self._process_id != os.getpid():
             _of_parents.append(self._idle)
             self._idle, self._process_id = deque(), os.getpid()
@@ -119,7 +141,7 @@ class Http:
         except IndexError:
             return None
 
-    def _made(self) -> Any:
+    def _made(self) -> "Kept":
         curl = pycurl.Curl()
         curl.setopt(pycurl.URL, f"{self._url}/")
         curl.setopt(pycurl.POST, 1)
@@ -132,7 +154,9 @@ class Http:
         curl.setopt(pycurl.TIMEOUT_MS, int(1000 * IN_ALL * self._read_seconds))
         if self._certificates:
             curl.setopt(pycurl.CAINFO, self._certificates)
-        return curl
+        curl.setopt(pycurl.BUFFERSIZE, BUFFER_BYTES)
+        curl.setopt(pycurl.USERAGENT, "")  # 200 bytes of the versions of libraries
+        return Kept(curl)
 
     def _translated(self, error: pycurl.error, was_connected: bool) -> Exception:
         code = error.args[0]

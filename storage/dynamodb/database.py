@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import date, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -37,7 +37,7 @@ from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import Rounds
 from storage.dynamodb.usage import UsageFollower
 from storage.exceptions import StorageError
-from storage.large.rows import Kept, LargeRows, interaction_of, reference_of, wants_object
+from storage.large.rows import Kept, LargeRows, reference_of, wants_object
 from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -51,6 +51,11 @@ from storage.records.stubs import Segments, Stub, TakenByStub
 from storage.records.texts import OBJECT, TextObject
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ToRow = Callable[[Item], dict[str, Any]]
+"""Makes the fields of an interaction of its item."""
 
 
 class DynamoDBDatabase(Database):
@@ -146,16 +151,32 @@ class DynamoDBDatabase(Database):
                 raise writes.contended()
 
     def newest(self, wanted: Slice) -> tuple[list[Record], bool]:
+        def whole(records: list[Record]) -> list[Record]:
+            return self.large.whole_records(records, self._now, wanted.texts_of)
+
+        return self._newest(wanted, items.to_record, whole)
+
+    def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
+        def whole(rows: list[dict[str, Any]]) -> list[ChatInteraction]:
+            found = [ChatInteraction.from_stored(row) for row in rows]
+            return self.large.all_whole(found, self._now, wanted.texts_of)
+
+        return self._newest(wanted, items.to_fields, whole)[0]
+
+    def _newest(
+        self, wanted: Slice, to_row: ToRow, whole: Callable[[list[dict[str, Any]]], list[T]]
+    ) -> tuple[list[T], bool]:
+        """A page of what `whole` makes of rows with all of their texts or stand-ins for them."""
         pauses = Pauses()
         if wanted.user_id is None:
             entries = self._everyones().newest(wanted, pauses)
         else:
             entries = lists.of_user(self.client, wanted, pauses)
-        found: list[Record] = []
+        found: list[dict[str, Any]] = []
         while True:
             missing = min(wanted.limit - len(found), batches.READ_LIMIT)
             page = list(islice(entries, missing))
-            found += self._records_of(page, wanted.user_id, pauses)
+            found += self._rows_of(page, wanted.user_id, pauses, to_row)
             kept, more = wanted.cut(found)
             if more or not page:
                 break
@@ -163,19 +184,16 @@ class DynamoDBDatabase(Database):
                 # Whether the next one is still there is found out by whoever asks for it.
                 more = next(entries, None) is not None
                 break
-        whole = self.large.whole_records(kept, self._now, wanted.texts_of)
+        rows = whole(kept)
         # Else all were deleted meanwhile.
-        return (whole, more) if whole or not more else self.newest(wanted)
-
-    def newest_interactions(self, wanted: Slice) -> list[ChatInteraction]:
-        return [interaction_of(record) for record in self.newest(wanted)[0]]
+        return (rows, more) if rows or not more else self._newest(wanted, to_row, whole)
 
     def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
         pauses = Pauses()
         entries = lists.newer(self.client, user_id, after, pauses)
         while page := list(islice(entries, lists.NEWER_AT_ONCE)):
-            for record in self._records_of(page, user_id, pauses):
-                if whole := self._whole(interaction_of(record)):
+            for row in self._rows_of(page, user_id, pauses, items.to_fields):
+                if whole := self._whole(ChatInteraction.from_stored(row)):
                     return whole
         return None
 
@@ -459,16 +477,21 @@ class DynamoDBDatabase(Database):
             raise writes.unknown() from failure
         return True
 
-    def _records_of(
-        self, entries: Sequence[lists.Entry], user_id: str | None, pauses: Pauses
-    ) -> list[Record]:
+    def _rows_of(
+        self,
+        entries: Sequence[lists.Entry],
+        user_id: str | None,
+        pauses: Pauses,
+        to_row: ToRow,
+    ) -> list[dict[str, Any]]:
         """The interactions that are still at the position in the index, in the same order."""
         stored = batches.read(self.client, [entry.interaction_id for entry in entries], pauses)
         return [
-            items.to_record(item)
+            to_row(item)
             for entry in entries
             # The index lags: the id may now be free, a stub's or another user's.
             if (item := stored.get(entry.interaction_id))
-            and item.get("position") == {"S": entry.position}
+            and "position" in item
+            and item["position"]["S"] == entry.position
             and user_id in (None, item["user_id"]["S"])
         ]

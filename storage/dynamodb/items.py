@@ -7,10 +7,11 @@ What is no key has a short name in an item, as the mirror says. Items that were 
 long names (OLD_NAMES), and are read for ever. Any write makes an item one of today's.
 """
 
-import base64
+import binascii
+import functools
 import hashlib
 import math
-import secrets
+import os
 import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +24,6 @@ from storage.large.rows import (
     Kept,
     decode,
     encoded,
-    interaction_of,
     reference_of,
     whole_message,
 )
@@ -62,6 +62,7 @@ MAY_BE_ABSENT = (PACKED, *PLAIN, *ANSWER_ATTRIBUTES, OBJECT, *OLD_NAMES)
 _COMPLETED = (PACKED, *PLAIN, "m", "i", "o", "u", "v", *ANSWER_ATTRIBUTES, OBJECT)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_IN_UTC = datetime(1970, 1, 1)  # noqa: DTZ001  (its text has no offset)
 _MICROSECOND = timedelta(microseconds=1)
 
 SORT_KEY_BYTES = 1024
@@ -96,15 +97,27 @@ def to_item(interaction: ChatInteraction, version: str, shards: int = FIRST_SHAR
 
 
 def to_interaction(item: Item) -> ChatInteraction:
-    """Returns the interaction in an item."""
-    return interaction_of(to_record(item))
+    """Returns the interaction in an item, as `to_record` does."""
+    return ChatInteraction.from_stored(to_fields(item))
 
 
 def to_record(item: Item) -> Record:
     """Returns the record in an item of either form. It may have stand-ins. Raises DamagedItem."""
+    return _fields(item, created_at(item), _updated_at(item))
+
+
+def to_fields(item: Item) -> dict[str, Any]:
+    """Returns the fields of an interaction, which are a record with times in place of texts."""
+    created = datetime.fromisoformat(created_at(item))
+    if "u" in item:
+        return _fields(item, created, _EPOCH + timedelta(0, 0, int(item["u"]["N"])))
+    return _fields(item, created, datetime.fromisoformat(_updated_at(item)))
+
+
+def _fields(item: Item, created: Any, updated: Any) -> dict[str, Any]:
     message, response = unpack_texts(item)
     model, inputs, outputs = ("m", "i", "o") if "m" in item else OLD_NAMES[:3]
-    record = {
+    fields = {
         "interaction_id": item["interaction_id"]["S"],
         "user_id": item["user_id"]["S"],
         "message": message,
@@ -112,13 +125,13 @@ def to_record(item: Item) -> Record:
         "model_used": item[model]["S"],
         "input_tokens": int(item[inputs]["N"]),
         "output_tokens": int(item[outputs]["N"]),
-        "created_at": created_at(item),
-        "updated_at": _updated_at(item),
+        "created_at": created,
+        "updated_at": updated,
     }
     if OBJECT in item:
-        record[OBJECT] = item[OBJECT]["S"]
-        decode(record)
-    return record
+        fields[OBJECT] = item[OBJECT]["S"]
+        decode(fields)
+    return fields
 
 
 def large_texts_of(item: Item | None) -> list[Kept]:
@@ -155,8 +168,9 @@ def model_of(item: Item) -> str | None:
 def _updated_at(item: Item) -> str:
     if "u" not in item:
         return str(item["updated_at"]["S"])
-    updated_at = _EPOCH + timedelta(microseconds=int(item["u"]["N"]))
-    return f"{updated_at.isoformat(timespec='microseconds')[:-6]}Z"  # format_time takes twice that
+    # format_time takes twice that
+    updated_at = _EPOCH_IN_UTC + timedelta(0, 0, int(item["u"]["N"]))
+    return f"{updated_at.isoformat('T', 'microseconds')}Z"
 
 
 def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> Item:
@@ -184,9 +198,10 @@ def question(user_id: str, message: str) -> str:
     """Returns the hash of a user and a message, the hash key of the index of answers."""
     # Neither can contain NUL, so different pairs never make the same text.
     digest = hashlib.sha256(f"{user_id}\0{message}".encode()).digest()
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    return _base64url(digest)
 
 
+@functools.lru_cache(maxsize=1000)
 def model_hash(model_used: str) -> str:
     """Returns the hash of a model there: 64 bits, which no two models share by chance."""
     return hashlib.sha256(model_used.encode()).hexdigest()[:16]
@@ -194,7 +209,13 @@ def model_hash(model_used: str) -> str:
 
 def new_version() -> str:
     """Returns a new value of the attribute `version`."""
-    return secrets.token_urlsafe(9)
+    return _base64url(os.urandom(9))
+
+
+def _base64url(value: bytes) -> str:
+    """As `base64` has it, without padding, in a third of the time."""
+    found = binascii.b2a_base64(value, newline=False).decode()
+    return found.rstrip("=").replace("+", "-").replace("/", "_")
 
 
 def has_expired(item: Item) -> bool:

@@ -50,14 +50,17 @@ def _error(reply: Any, answer: dict[str, Any]) -> dict[str, Any]:
     return {
         **kept,
         "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": metadata(reply, 1),
+        "ResponseMetadata": metadata(reply, 1)
+        | {"RequestId": reply.headers.get("x-amzn-requestid", "")},
     }
 
 
 def metadata(reply: Any, attempts: int) -> dict[str, Any]:
-    """What botocore adds to an answer that came with the last of so many attempts."""
+    """What botocore adds to an answer that came with the last of so many attempts.
+
+    Without the id of the request, which is among the headers: it is asked for after errors.
+    """
     return {
-        "RequestId": reply.headers.get("x-amzn-requestid", ""),
         "HTTPStatusCode": reply.status_code,
         "HTTPHeaders": reply.headers,
         "RetryAttempts": attempts - 1,

@@ -11,7 +11,7 @@ wheel for musl), or if a later botocore lacks a name that is used here. Tools th
 botocore to trace calls see none of those that are sent here.
 """
 
-import base64
+import binascii
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -86,7 +86,8 @@ class DirectClient:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    def _make_api_call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    def call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Call an operation on items. Raises botocore's errors."""
         if operation in self._operations:
             try:
                 return self._call(operation, parameters)
@@ -95,6 +96,9 @@ class DirectClient:
                 self._operations = frozenset()
         answer: dict[str, Any] = self.client._make_api_call(operation, parameters)
         return answer
+
+    _make_api_call = call
+    """What PynamoDB asks."""
 
     def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         body = orjson.dumps(parameters, default=_encoded)
@@ -198,5 +202,5 @@ class DirectClient:
 def _encoded(value: Any) -> str:
     """Binary values, as DynamoDB's JSON has them."""
     if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(value).decode()
+        return binascii.b2a_base64(value, newline=False).decode()
     raise TypeError(type(value).__name__)

@@ -225,8 +225,7 @@ class LargeRows:
 
     def remove(self, replaced: Iterable[Kept]) -> None:
         """Remove objects that no row names any more."""
-        for user_id, interaction_id, reference in replaced:
-            self.objects.remove(user_id, interaction_id, TextObject.loads(reference))
+        self.objects.remove(TextObject.loads(reference) for _, _, reference in replaced)
 
     def whole(self, found: ChatInteraction | None, read_again: ReadAgain) -> ChatInteraction | None:
         """The interaction with its texts. None if it is deleted meanwhile.

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ who need none go on while S3 hangs."""
 CALL_WAITS_SECONDS = 1
 """How long a caller waits for one of these places; not at all while nobody gets anything, since
 those who wait have a thread, too."""
+
+LONG_SECONDS = 1.5
+"""Of a removal that failed: so long, and S3 hangs. To wait for a place takes less."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -101,9 +105,7 @@ class LargeTexts:
         with _place():
             written = side_by_side(write, wanted)
         if failures:
-            for (user_id, interaction_id, *_), kept in zip(wanted, written, strict=True):
-                if kept is not None:
-                    self.remove(user_id, interaction_id, kept)
+            self.remove(kept for kept in written if kept is not None)
             raise failures[0]
         return [kept for kept in written if kept is not None]
 
@@ -147,17 +149,22 @@ class LargeTexts:
 
         return side_by_side(read, list(wanted))
 
-    def remove(self, user_id: str, interaction_id: str, kept: TextObject) -> None:
-        """Delete the object of a row that is gone, or names another one.
+    def remove(self, removed: Iterable[TextObject]) -> None:
+        """Delete the objects of rows that are gone, or name others.
 
-        A failure is logged, and the nightly run deletes the object.
+        A failure is logged, and the nightly run deletes the object; so it does with all others,
+        after a failure that took long: each would take as long again.
         """
-        try:
-            with _place():
-                self._files.delete(kept.name)
-        except StorageError as error:
-            reason = type(error.__cause__ or error).__name__
-            logger.warning("An object with texts was left to the nightly run: %s.", reason)
+        for kept in removed:
+            begun = time.monotonic()
+            try:
+                with _place():
+                    self._files.delete(kept.name)
+            except StorageError as error:
+                reason = type(error.__cause__ or error).__name__
+                logger.warning("An object with texts was left to the nightly run: %s.", reason)
+                if time.monotonic() - begun > LONG_SECONDS:
+                    return
 
     def _read(self, wanted: Wanted) -> Texts | None:
         user_id, interaction_id, kept = wanted

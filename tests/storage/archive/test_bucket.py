@@ -1,14 +1,18 @@
 """The archive in an S3 bucket keeps the contract, and what S3 takes besides."""
 
 import itertools
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
+from botocore.config import Config
 
 from storage.archive import bucket as bucket_module
 from storage.archive.archive import Archive
 from storage.archive.bucket import ArchiveBucket
+from storage.archive.files import Files
+from storage.dynamodb.client import LONGEST_CALL
 from storage.exceptions import StorageUnavailable
 from tests import buckets, servers
 from tests.storage.archive.contract import ArchiveContract
@@ -34,6 +38,36 @@ class TestArchiveBucketOnMoto(ArchiveContract):
     @pytest.fixture
     def new_backend(self, s3_server):
         return lambda: buckets.make_bucket(s3_server.url)
+
+
+class SilentServer:
+    """Takes connections in, counts them, and answers nothing."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._kept = []
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def calls(self):
+        return len(self._kept)
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                self._kept.append(self._listener.accept()[0])
+
+    def stop(self):
+        for each in (self._listener, *self._kept):
+            each.close()
+
+
+@pytest.fixture
+def silent_s3():
+    server = SilentServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -267,8 +301,25 @@ def test_without_credentials_it_says_so(monkeypatch):
 
 def test_waits_are_bounded():
     config = ArchiveBucket("b", buckets.REGION, None).client_config
-    assert (config.connect_timeout, config.read_timeout) == (2, 5)
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}
+    longest_pause = 1
+    assert 2 * max(config.connect_timeout, config.read_timeout) + longest_pause < LONGEST_CALL
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda files: files.read("x", 0, 1),
+        lambda files: files.write("x", b"content"),
+        lambda files: files.delete("x"),
+    ],
+)
+def test_an_s3_that_hangs_is_asked_twice(silent_s3, call):
+    hanging = ArchiveBucket("b", buckets.REGION, f"http://127.0.0.1:{silent_s3.port}")
+    hanging.client_config = hanging.client_config.merge(Config(read_timeout=0.1))
+    with pytest.raises(StorageUnavailable, match="S3 does not answer"):
+        call(Files(hanging))
+    assert silent_s3.calls == 2
 
 
 def test_while_s3_hangs_few_reads_wait_for_it(bucket, monkeypatch):

@@ -1,5 +1,8 @@
 """The PynamoDB mirror holds what ChatInteraction has, and `items` fills it as PynamoDB would."""
 
+import base64
+import hashlib
+import string
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,7 +26,7 @@ from storage.dynamodb.mirror import (
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
 from storage.models.interaction import FIELDS
-from storage.records.json import format_time
+from storage.records.json import format_time, to_record
 from storage.records.texts import INLINE_MAX_BYTES, OBJECT
 
 ITEM_BYTES = 409_600
@@ -214,6 +217,24 @@ def test_what_is_written_is_read(interaction):
     assert {name: getattr(read, name) for name in FIELDS} == {
         name: getattr(interaction, name) for name in FIELDS
     }
+
+
+@given(interactions)
+@quick
+def test_a_record_has_the_fields_of_the_interaction(interaction):
+    item = items.to_item(interaction, "v")
+    read = items.to_interaction(item)
+    assert items.to_record(item) == to_record(read)
+    assert read == ChatInteraction(**items.to_fields(item))
+    assert read._state.adding is False
+
+
+def test_hashes_and_versions_are_in_the_alphabet_of_urls():
+    digest = hashlib.sha256(b"ada\0hello").digest()
+    assert items.question("ada", "hello") == base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    versions = {items.new_version() for _ in range(1000)}
+    assert len(versions) == 1000
+    assert set("".join(versions)) == {*string.ascii_letters, *string.digits, "-", "_"}
 
 
 @given(interactions)

@@ -63,7 +63,7 @@ def test_another_key_and_a_forgotten_one_lose_nothing(large, kept, settings):
 def test_many_are_read_in_their_order_and_those_gone_are_none(large, kept):
     others = [large.write(WHO[0], f"{number}", "m" * number, "r") for number in range(20)]
     wanted = [(WHO[0], f"{number}", other) for number, other in enumerate(others)]
-    large.remove(*wanted[3])
+    large.remove([wanted[3][-1]])
     found = large.read_many([(*WHO, kept), *wanted])
     assert found[0] == (MESSAGE, RESPONSE)
     assert found[4] is None
@@ -115,10 +115,10 @@ def test_if_one_of_many_cannot_be_written_none_is_left(large, files, backend, mo
 
 
 def test_what_is_removed_is_gone_and_removing_again_is_no_error(large, kept, files):
-    large.remove(*WHO, kept)
+    large.remove([kept])
     assert large.read(*WHO, kept) is None
     assert files.read(kept.name) is None
-    large.remove(*WHO, kept)
+    large.remove([kept])
 
 
 def damaged(large, kept, who=WHO):
@@ -222,9 +222,26 @@ def test_errors_of_the_backend(large, kept, backend, monkeypatch, caplog):
     with pytest.raises(StorageUnavailable):
         large.read_many([(*WHO, kept)] * 3)
     fail_with(monkeypatch, backend, "delete", OSError(5, "Input/output error"))
-    large.remove(*WHO, kept)
+    large.remove([kept])
     assert "nightly" in caplog.text
     assert not any(part in caplog.text for part in (*WHO, kept.place, kept.version))
+
+
+@pytest.mark.parametrize(("long_seconds", "tried"), [(-1, 1), (threading.TIMEOUT_MAX, 3)])
+def test_of_many_that_go_none_is_tried_after_one_that_took_long(
+    large, kept, backend, monkeypatch, caplog, long_seconds, tried
+):
+    monkeypatch.setattr(texts, "LONG_SECONDS", long_seconds)
+    asked = []
+
+    def refuse(name):
+        asked.append(name)
+        raise OSError(None, "S3 does not answer (ReadTimeoutError)")
+
+    monkeypatch.setattr(backend, "delete", refuse)
+    large.remove([kept] * 3)
+    assert len(asked) == tried
+    assert caplog.text.count("nightly") == tried
 
 
 def test_a_store_that_hangs_holds_few_callers(large, kept, backend, monkeypatch):
