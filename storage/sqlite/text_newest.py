@@ -10,7 +10,7 @@ from typing import Any
 
 from storage.records.words import Phrase, have
 from storage.sqlite.text_positions import NUMBERS, Entry
-from storage.sqlite.text_words import unpacked
+from storage.sqlite.text_words import unpacker
 
 SAMPLE = 20
 """Entries by which a word is judged: it is common if half of them have it."""
@@ -34,6 +34,7 @@ def newest_having(
     )
     of_second: list[Entry] = []
     hits = size = second = 0
+    unpacked = unpacker()
     for number, (position, created_at, interaction_id, words) in enumerate(rows):
         if position // NUMBERS != second:
             yield from of_second

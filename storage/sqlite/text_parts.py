@@ -29,7 +29,7 @@ from storage.records.words import Phrase
 from storage.sqlite import queries
 from storage.sqlite.text_newest import LOOKED_AT, newest_having
 from storage.sqlite.text_positions import NUMBERS, first_position, page_of
-from storage.sqlite.text_words import Text, expression, packer, quoted, unpacked, user_token
+from storage.sqlite.text_words import Text, expression, packer, quoted, unpacker, user_token
 
 SCHEMA = """
 CREATE TABLE part (number INTEGER PRIMARY KEY);
@@ -238,6 +238,7 @@ class Parts:
         return int(count)
 
     def _words(self, positions: Iterable[int]) -> Iterator[tuple[int, str]]:
+        unpacked = unpacker()
         for position in positions:
             ((words,),) = self.connection.execute(
                 "SELECT words FROM entry WHERE position = ?", [position]
@@ -247,6 +248,7 @@ class Parts:
     def _rewrite(self, number: int, without: Set[int]) -> None:
         """Replace a part by one without these entries."""
         self._create("rewritten")
+        unpacked = unpacker()
         rows = self.connection.execute(
             "SELECT position, words FROM entry WHERE position BETWEEN ? AND ?", self._range(number)
         )
