@@ -144,6 +144,33 @@ def use_archive(storage, archive):
     storage.database.large.objects = LargeTexts(archive.files)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _settings_of_tests():
+    """What nearly all tests need, set once; a test may set another value for itself."""
+    with override_settings(
+        RETENTION_TOTAL_DAYS=1_000_000,  # fixed dates do not expire
+        # A real hash is made to cost a third of a second. Servers of tests make real ones.
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        RATE_LIMIT_PER_KEY=0,  # all tests come from one address
+        RATE_LIMIT_PER_ADDRESS=0,
+        LOGIN_TRIES=0,
+        WHITENOISE_USE_FINDERS=False,  # they cost each new client 40 ms
+    ):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_waits():
+    """No thread indexes what tests save; those of the index turn it on. No file waits for the disk.
+
+    Commands and servers of their own do both.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_index, "ENABLED", False)
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _archive_of_its_own(settings, tmp_path):
     """No test sees another one's archive, or a developer's."""
@@ -151,30 +178,6 @@ def _archive_of_its_own(settings, tmp_path):
     settings.STORAGES = settings.STORAGES | {"archive": place}
     if selection._storage_of.cache_info().currsize:  # made by an earlier test
         use_archive(get_storage(), configured_archive())
-
-
-@pytest.fixture(autouse=True)
-def _kept_for_ever(settings):
-    """Fixed dates in tests do not expire. Tests of expiry set the days themselves."""
-    settings.RETENTION_TOTAL_DAYS = 1_000_000
-
-
-@pytest.fixture(autouse=True)
-def _no_search_index(monkeypatch):
-    """No thread indexes what tests save. Those of the index turn it on."""
-    monkeypatch.setattr(text_index, "ENABLED", False)
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings):
-    """A real hash is made to cost a third of a second. Servers of tests make real ones."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
-def _no_limits(settings):
-    """All tests come from one address. Those of limits set some."""
-    settings.RATE_LIMIT_PER_KEY = settings.RATE_LIMIT_PER_ADDRESS = settings.LOGIN_TRIES = 0
 
 
 @pytest.fixture(scope="session")
