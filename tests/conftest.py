@@ -43,8 +43,30 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
 
 
+SAMPLED = tuple(f"tests/chat/{name}/" for name in ("admin", "api", "commands", "ingest"))
+ON_DYNAMODB_TOO = "tests/chat/api/test_permissions.py"
+
+
+def mark_more_cases_on_dynamodb(items):
+    """Of each test of SAMPLED one case runs on DynamoDB, and the others only in `make test-all`.
+
+    All run on SQLite: `chat` names no backend, and the contract holds both to the same behaviour.
+    """
+    seen = set()
+    for item in items:
+        if not item.nodeid.startswith(SAMPLED) or item.nodeid.startswith(ON_DYNAMODB_TOO):
+            continue
+        if hasattr(item, "callspec") and item.callspec.params.get("backend") == "dynamodb":
+            function = item.nodeid.partition("[")[0]
+            if function in seen:
+                item.add_marker("exhaustive")
+            seen.add(function)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
 def pytest_collection_modifyitems(items):
     """The longest tests come first, so that all processes end at about the same time."""
+    mark_more_cases_on_dynamodb(items)
     items.sort(key=lambda item: not item.nodeid.startswith("tests/system/"))
 
 
