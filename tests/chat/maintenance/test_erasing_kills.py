@@ -216,6 +216,7 @@ def goes_wrong(steps, make_people):
     return False
 
 
+@pytest.mark.exhaustive  # it tests the test above
 @pytest.mark.on_sqlite("a protection that is taken away is missed on any backend")
 class TestWithoutProtection:
     """What the test above would tell."""

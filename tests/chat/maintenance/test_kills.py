@@ -172,6 +172,7 @@ def lost(steps, make_world):
     return False
 
 
+@pytest.mark.exhaustive  # it tests the test above
 @pytest.mark.on_sqlite("a protection that is taken away is missed on any backend")
 class TestWithoutProtection:
     """What the tests above would tell."""
