@@ -203,7 +203,17 @@ def _archive_of_its_own(settings, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def dynamodb_server():
+def _aws_is_read_once():
+    """What botocore knows of AWS is read for the first client, and not again for each: 0.2 s."""
+    from botocore import session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "create_loader", functools.cache(session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server(_aws_is_read_once):
     """A DynamoDB, as `url`. There is an S3 as well."""
     from tests import servers
 
