@@ -176,7 +176,6 @@ def _settings_of_tests():
         RATE_LIMIT_PER_KEY=0,  # all tests come from one address
         RATE_LIMIT_PER_ADDRESS=0,
         LOGIN_TRIES=0,
-        WHITENOISE_USE_FINDERS=False,  # they cost each new client 40 ms
     ):
         yield
 
