@@ -43,8 +43,30 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
 
 
+SAMPLED = tuple(f"tests/chat/{name}/" for name in ("admin", "api", "commands", "ingest"))
+ON_DYNAMODB_TOO = "tests/chat/api/test_permissions.py"
+
+
+def mark_more_cases_on_dynamodb(items):
+    """Of each test of SAMPLED one case runs on DynamoDB, and the others only in `make test-all`.
+
+    All run on SQLite: `chat` names no backend, and the contract holds both to the same behaviour.
+    """
+    seen = set()
+    for item in items:
+        if not item.nodeid.startswith(SAMPLED) or item.nodeid.startswith(ON_DYNAMODB_TOO):
+            continue
+        if hasattr(item, "callspec") and item.callspec.params.get("backend") == "dynamodb":
+            function = item.nodeid.partition("[")[0]
+            if function in seen:
+                item.add_marker("exhaustive")
+            seen.add(function)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
 def pytest_collection_modifyitems(items):
     """The longest tests come first, so that all processes end at about the same time."""
+    mark_more_cases_on_dynamodb(items)
     items.sort(key=lambda item: not item.nodeid.startswith("tests/system/"))
 
 
@@ -144,6 +166,32 @@ def use_archive(storage, archive):
     storage.database.large.objects = LargeTexts(archive.files)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _settings_of_tests():
+    """What nearly all tests need, set once; a test may set another value for itself."""
+    with override_settings(
+        RETENTION_TOTAL_DAYS=1_000_000,  # fixed dates do not expire
+        # A real hash is made to cost a third of a second. Servers of tests make real ones.
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        RATE_LIMIT_PER_KEY=0,  # all tests come from one address
+        RATE_LIMIT_PER_ADDRESS=0,
+        LOGIN_TRIES=0,
+    ):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_waits():
+    """No thread indexes what tests save; those of the index turn it on. No file waits for the disk.
+
+    Commands and servers of their own do both.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_index, "ENABLED", False)
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _archive_of_its_own(settings, tmp_path):
     """No test sees another one's archive, or a developer's."""
@@ -153,32 +201,18 @@ def _archive_of_its_own(settings, tmp_path):
         use_archive(get_storage(), configured_archive())
 
 
-@pytest.fixture(autouse=True)
-def _kept_for_ever(settings):
-    """Fixed dates in tests do not expire. Tests of expiry set the days themselves."""
-    settings.RETENTION_TOTAL_DAYS = 1_000_000
+@pytest.fixture(scope="session")
+def _aws_is_read_once():
+    """What botocore knows of AWS is read for the first client, and not again for each: 0.2 s."""
+    from botocore import session
 
-
-@pytest.fixture(autouse=True)
-def _no_search_index(monkeypatch):
-    """No thread indexes what tests save. Those of the index turn it on."""
-    monkeypatch.setattr(text_index, "ENABLED", False)
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings):
-    """A real hash is made to cost a third of a second. Servers of tests make real ones."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
-def _no_limits(settings):
-    """All tests come from one address. Those of limits set some."""
-    settings.RATE_LIMIT_PER_KEY = settings.RATE_LIMIT_PER_ADDRESS = settings.LOGIN_TRIES = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "create_loader", functools.cache(session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")
-def dynamodb_server():
+def dynamodb_server(_aws_is_read_once):
     """A DynamoDB, as `url`. There is an S3 as well."""
     from tests import servers
 

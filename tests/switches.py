@@ -21,7 +21,7 @@ class Switch:
 SWITCHES = [
     Switch("CONTRACT_EXAMPLES", "12", "200", "random sequences of calls on each backend"),
     Switch("CONTRACT_STEPS", "25", "50", "calls in each of these sequences"),
-    Switch("SCHEMATHESIS_EXAMPLES", "10", "300", "requests from the schema to each operation"),
+    Switch("SCHEMATHESIS_EXAMPLES", "5", "300", "requests from the schema to each operation"),
     Switch("ENTRANCE_EXAMPLES", "10", "300", "random sequences of requests, sent both ways"),
     Switch("LIFECYCLE_KILLS", "some", "all", "steps of maintenance at which a run is killed"),
     Switch("MAINTENANCE_BUCKET", "", "1", "every archive beside DynamoDB is in a bucket"),
@@ -30,7 +30,7 @@ SWITCHES = [
     Switch("INTERLEAVINGS_FROM", "0", "0", "seed of the first, so that processes can share them"),
     Switch("CACHE_MODEL", "small", "full", "writers and readers in the cache's model"),
     Switch("BACKUP_EVERY_BIT", "", "1", "flips every bit of a backup, not a sample"),
-    Switch("BACKUP_STRIDE", "5", "1", "steps from one interruption of a backup to the next"),
+    Switch("BACKUP_STRIDE", "10", "1", "steps from one interruption of a backup to the next"),
     Switch("BACKUP_ROUNDS", "2", "20", "snapshots while four processes write"),
     Switch("KILL_ROUNDS", "2", "10", "kills of a server in the middle of writes"),
     Switch("POWER_LOSS_POINTS", "2", "150", "calls of a program after which the power is lost"),

@@ -36,34 +36,91 @@ MANAGE = str(ROOT / "manage.py")
 LIBRARIES = (
     "botocore.client",
     "botocore.session",
+    "django.contrib.admin.sites",
+    "django.contrib.admin.templatetags.admin_list",
+    "django.contrib.admin.templatetags.admin_modify",
+    "django.contrib.admin.templatetags.log",
+    "django.contrib.admin.views.main",
+    "django.contrib.admindocs.views",
+    "django.contrib.auth.hashers",
+    "django.contrib.auth.management",
+    "django.contrib.auth.password_validation",
+    "django.contrib.auth.tokens",
+    "django.contrib.auth.validators",
+    "django.contrib.messages.middleware",
+    "django.contrib.postgres.fields",
+    "django.contrib.sessions.middleware",
+    "django.contrib.sites.shortcuts",
+    "django.contrib.staticfiles.finders",
+    "django.contrib.staticfiles.storage",
+    "django.core.cache.backends.dummy",
+    "django.core.cache.backends.locmem",
+    "django.core.handlers.asgi",
     "django.core.handlers.wsgi",
     "django.core.mail",
     "django.core.management.commands.check",
+    "django.core.management.sql",
+    "django.core.wsgi",
     "django.db.backends.sqlite3.base",
     "django.db.migrations.executor",
     "django.db.models",
+    "django.middleware.cache",
+    "django.middleware.clickjacking",
+    "django.middleware.common",
+    "django.middleware.csrf",
+    "django.middleware.http",
+    "django.middleware.security",
     "django.template.loader",
+    "django.template.loaders.app_directories",
+    "django.template.loaders.cached",
+    "django.templatetags.cache",
+    "django.templatetags.l10n",
+    "django.templatetags.tz",
+    "django.test",
     "django.urls",
+    "django.utils.translation.reloader",
+    "django.views.decorators.http",
+    "django.views.defaults",
     "django.views.generic",
+    "django.views.i18n",
+    "django_otp.oath",
+    "django_otp.qr",
+    "django_otp.util",
+    "drf_spectacular.utils",
     "environ",
     "granian.cli",
     "granian.server",
+    "inflection",
     "jinja2",
     "jsonschema",
     "msgspec",
     "orjson",
+    "psycopg",
     "pygments.filters",
     "pygments.formatters.html",
     "pygments.lexers",
+    "pygments.lexers.special",
     "pynamodb.models",
     "redis",
     "redis.asyncio.cluster",
     "requests",
+    "rest_framework.authentication",
+    "rest_framework.metadata",
+    "rest_framework.permissions",
+    "rest_framework.serializers",
+    "rest_framework_api_key.crypto",
     "rich.progress",
+    "unfold.components",
+    "unfold.sections",
+    "unittest.mock",
     "uritemplate",
+    "uuid_utils",
+    "whitenoise.middleware",
+    "wsgiref.simple_server",
     "yaml",
 )
-"""None of them looks at the environment when it is imported, as `prometheus_client` does."""
+"""None of them looks at the environment when it is imported, as `prometheus_client` does, nor at
+Django's settings: the fork server has none."""
 
 
 class Popen:
@@ -184,6 +241,11 @@ def run(
         return subprocess.CompletedProcess(words, status, output.read(), errors.read())
 
 
+def _without_settings() -> dict[str, str]:
+    """The environment, in which a library that looks at Django's settings fails."""
+    return {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+
+
 @functools.cache
 def _server() -> "_Server":
     return _Server()
@@ -200,7 +262,7 @@ class _Server:
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=_without_settings() | {"PYTHONUNBUFFERED": "1"},
             cwd=ROOT,
             start_new_session=True,  # a Ctrl-C in the terminal is for the tests
             pass_fds=[theirs.fileno()],

@@ -1,24 +1,30 @@
 """The real commands and the real server, as processes of their own."""
 
 import contextlib
+import functools
 import http.client
 import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from config.environment import VARIABLES
+from storage.archive import durable
 from tests.chat import fork_server
 from tests.chat.fork_server import MANAGE
 
 ROOT = Path(__file__).resolve().parents[2]
+DATABASE = "data.sqlite3"
 START_SECONDS = 300
 """A start takes two; a machine that runs much else at once may need more."""
 
@@ -30,7 +36,7 @@ def environment(folder: Path | str, **values: Any) -> dict[str, Any]:
     defaults = {variable.name: variable.default for variable in VARIABLES}
     data = {
         "DATA_DIR": str(folder),
-        "DATABASE_URL": f"sqlite:///{folder}/data.sqlite3",
+        "DATABASE_URL": f"sqlite:///{folder}/{DATABASE}",
         "PORT": str(free_port()),  # whatever else runs on this machine
         "RETENTION_TOTAL_DAYS": "1000000",  # fixed dates in tests do not expire
     }
@@ -59,10 +65,28 @@ def free_port() -> Any:
         return probe.getsockname()[1]
 
 
+@functools.cache
+def _migrated() -> bytes:
+    """A database file to which a command has applied all migrations."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = run(folder, "migrate")
+        assert done.returncode == 0, done.stderr
+        with closing(sqlite3.connect(Path(folder, DATABASE))) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return Path(folder, DATABASE).read_bytes()
+
+
+def _give_tables(folder: Path) -> None:
+    """The folder has a database, so no start applies migrations: that costs more than the start."""
+    with contextlib.suppress(FileExistsError), durable.create(folder / DATABASE) as file:
+        file.write(_migrated())
+
+
 class Server:
     """`manage.py serve` with its data in `folder`, on a port of its own.
 
-    By an `exec` of its own, if asked for. `disk` is a `SmallDisk` that has its data.
+    By an `exec` of its own, if asked for; then it also makes its tables, if nobody has. `disk` is a
+    `SmallDisk` that has its data.
     """
 
     def __init__(
@@ -73,6 +97,8 @@ class Server:
         self.started = datetime.now(UTC)
         self._output = self.folder / f"output-{self.port}.txt"
         found = environment(disk.mount_point if disk else folder, PORT=str(self.port), **values)
+        if not (disk or executed or {"DATABASE_URL", "ENVIRONMENT"} & set(values)):
+            _give_tables(self.folder)
         with self._output.open("ab") as file:
             output: dict[str, Any] = {"stdout": file, "stderr": subprocess.STDOUT}
             self._process: Any

@@ -107,7 +107,7 @@ def test_ctrl_c_ends_it_and_a_second_start_keeps_login_and_data(start):
 
 
 def test_two_servers_may_start_at_the_same_moment_on_nothing(start):
-    both = [start(), start()]
+    both = [start(executed=True), start(executed=True)]  # others find their tables
     for server in both:
         server.wait_until_it_answers()
     assert both[0].login == both[1].login

@@ -178,7 +178,7 @@ def finish(store):
     assert problems == []
 
 
-def killed_at_each_step(steps, make_people, kill, local=40, cloud=320):
+def killed_at_each_step(steps, make_people, kill, local=80, cloud=640):
     """Kill the erasure at step 1, 2, ... until it has no more, and finish it; gives what came."""
     number = 0
     while True:
@@ -216,6 +216,7 @@ def goes_wrong(steps, make_people):
     return False
 
 
+@pytest.mark.exhaustive  # it tests the test above
 @pytest.mark.on_sqlite("a protection that is taken away is missed on any backend")
 class TestWithoutProtection:
     """What the test above would tell."""

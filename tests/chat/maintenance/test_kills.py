@@ -103,7 +103,7 @@ def purge(store):
 
 
 def killed_at_each_step(
-    steps, make_world, job, kill, *, prepare=None, finish=None, purged=None, local=24
+    steps, make_world, job, kill, *, prepare=None, finish=None, purged=None, local=48
 ):
     """Kill `job` at step 1, 2, ... until it has no more; what runs next must then settle all.
 
@@ -112,7 +112,7 @@ def killed_at_each_step(
     number = 0
     while True:
         world = make_world()
-        step = stride(world.storage, local=local, cloud=128)
+        step = stride(world.storage, local=local, cloud=256)
         number = number + step if number else 1 + list(KILLS).index(kill) * step // 4
         if prepare:
             prepare(world.storage)
@@ -172,6 +172,7 @@ def lost(steps, make_world):
     return False
 
 
+@pytest.mark.exhaustive  # it tests the test above
 @pytest.mark.on_sqlite("a protection that is taken away is missed on any backend")
 class TestWithoutProtection:
     """What the tests above would tell."""

@@ -102,12 +102,14 @@ def test_a_new_generation_while_an_index_lags():
 # Controls: the same runs have teeth.
 
 
+@pytest.mark.exhaustive  # it tests the tests above
 def test_the_usual_cache_aside_would_be_stale():
     for kind, options in list(KINDS.values())[:3]:
         stale, _, reads = runs(kind, DeleteOnWrite, range(500), **options)
         assert stale > 0.005 * reads
 
 
+@pytest.mark.exhaustive  # it tests the tests above
 def test_without_marks_after_the_commit_answers_would_be_stale():
     # The mark from before the commit is evicted, and a reader fills what it has read before.
     assert (
@@ -115,16 +117,19 @@ def test_without_marks_after_the_commit_answers_would_be_stale():
     )
 
 
+@pytest.mark.exhaustive  # it tests the tests above
 @pytest.mark.parametrize(("kind", "options"), list(KINDS.values())[:3])
 def test_without_generations_what_a_process_missed_would_be_stale(monkeypatch, kind, options):
     monkeypatch.setattr(Generations, "advance", lambda generations, groups: None)
     assert stale_seed(kind, DictCells, range(4000), faults=(AWAY,), **options) is not None
 
 
+@pytest.mark.exhaustive  # it tests the tests above
 def test_without_marks_an_erasure_would_be_in_vain():
     assert stale_seed(OfErasure, DictCells, range(500), scans=False, marks=False) is not None
 
 
+@pytest.mark.exhaustive  # it tests the tests above
 def test_without_a_search_what_another_process_deleted_would_be_left(monkeypatch):
     monkeypatch.setattr(DictCells, "erase_user", lambda cells, user_id: 0)
     assert stale_seed(OfErasure, DictCells, range(1000), faults=(NONE,)) is not None

@@ -241,6 +241,10 @@ def main() -> None:
     from django.conf import settings
     from django.db import connections
 
+    from storage.sqlite import text_thread
+
+    # Its thread would add what it writes to whatever is counted two seconds later.
+    text_thread.PAUSE_SECONDS = 3600
     content = Content(int(sys.argv[1]), datetime.now(UTC))
     filling.fill(content)
     count_everything(Path(settings.STORAGES["archive"]["OPTIONS"]["location"]))

@@ -12,6 +12,8 @@ from http.client import HTTPException
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from tests import switches
 from tests.chat.calls import BATCH, INTERACTIONS, new
 from tests.servers import listens, wait_for
@@ -160,6 +162,7 @@ def test_a_killed_worker_is_replaced_and_loses_nothing(tmp_path, start):
     assert {json.loads(line)["logger"] for line in found} == {"_granian"}
 
 
+@pytest.mark.exhaustive  # it tests the test above
 def test_a_server_that_answers_before_it_has_saved_is_found_out(start):
     # The control: shows that the checks above see a loss.
     writers = load_and_kill(start(without="saving_first"))

@@ -48,6 +48,7 @@ def test_sixteen_writing_processes_lose_nothing_and_are_never_locked_out(tmp_pat
     assert done["log"] < wal.LIMIT
 
 
+@pytest.mark.exhaustive  # it tests the test above
 @pytest.mark.skipif(write_lock.NEEDED, reason="every transaction waits for a lock of our own")
 def test_without_immediate_transactions_they_would_be_locked_out(tmp_path):
     # The control: a transaction that begins with a read cannot wait for its turn to write.
@@ -147,6 +148,7 @@ def test_two_servers_with_two_workers_each_never_read_stale_nor_fail(start, conn
     assert set(statuses) == {200, 201, 204}
 
 
+@pytest.mark.exhaustive  # it tests the test above
 def test_a_cache_that_does_not_look_for_other_writers_would_be_seen(start, connect_to):
     # The control: shows that the reads above reach several workers, and their caches.
     server = start(without="data_version", WORKERS="2")
