@@ -12,6 +12,9 @@ from tests.system.soak.known import Known
 SECONDS = 5.0
 """Between two samples."""
 
+SAMPLES_OF_A_LINE = 12
+"""One line is printed each minute."""
+
 WARM_UP = 0.25
 """The part of the samples that is not judged: caches fill, and each command runs first."""
 
@@ -77,6 +80,18 @@ class Watch(threading.Thread):
         self._measured.memory.append(memory)
         self._measured.descriptors.append(descriptors)
         self._measured.log.append(log)
+        if len(self._measured.log) % SAMPLES_OF_A_LINE == 0:
+            self._tell()
+
+    def _tell(self) -> None:
+        """So that whoever waits for hours sees where it goes."""
+        measured = self._measured
+        minutes = len(measured.memory) * SECONDS / 60
+        print(
+            f"{minutes:6.1f} min  memory {measured.memory[-1] / 2**20:,.1f} MiB"
+            f"  descriptors {measured.descriptors[-1]}  log {measured.log[-1] / 2**20:,.2f} MiB",
+            flush=True,
+        )
 
     def judge(self) -> None:
         """Stop, and note what has grown."""
