@@ -12,8 +12,8 @@ from pathlib import Path
 TESTS_FAILED = 1
 """The exit status of pytest if tests have failed. Any other but 0: they could not be run."""
 
-SECONDS = 1800
-"""For the tests of one mutant. It is caught as well if they hang."""
+SECONDS = 3600
+"""For the tests of one mutant. A single test that hangs fails before that, by pytest's time-out."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,17 @@ class Verdict(StrEnum):
     CAUGHT = "caught"
     SURVIVED = "SURVIVED"
     NOT_RUN = "ITS TESTS CANNOT BE RUN"
+    TOO_LONG = "ITS TESTS TAKE TOO LONG"
 
 
 def verdict(status: int | None) -> Verdict:
-    """By the exit status of its tests, or None if they had to be ended."""
-    if status in (TESTS_FAILED, None):
+    """By the exit status of its tests, or None if they had to be ended.
+
+    That they were slow, on a machine that does much else, shows nothing.
+    """
+    if status is None:
+        return Verdict.TOO_LONG
+    if status == TESTS_FAILED:
         return Verdict.CAUGHT
     return Verdict.SURVIVED if status == 0 else Verdict.NOT_RUN
 
@@ -67,7 +73,7 @@ class Copy:
 
     def __init__(self, root: Path, folder: Path, files: Iterable[str]) -> None:
         self._folder = folder
-        self._changes = 0
+        self._whole: dict[str, tuple[int | None, str]] = {}
         for name in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
@@ -92,6 +98,13 @@ class Copy:
         except subprocess.TimeoutExpired:
             return None, f"ended after {SECONDS} s"
         return result.returncode, result.stdout + result.stderr
+
+    def run_whole(self, mutant: Mutant) -> tuple[int | None, str]:
+        """The same without a mutant, once for all that have the same tests."""
+        tests = repr((mutant.tests, mutant.switches, mutant.exhaustive))
+        if tests not in self._whole:
+            self._whole[tests] = self.run(mutant)
+        return self._whole[tests]
 
     def try_out(self, mutant: Mutant) -> tuple[Verdict, str]:
         """What becomes of a mutant, and what its tests have printed."""

@@ -49,7 +49,7 @@ def test_a_mutant_whose_old_text_is_gone_or_there_twice_is_refused():
     [
         (0, Verdict.SURVIVED),
         (1, Verdict.CAUGHT),
-        (None, Verdict.CAUGHT),
+        (None, Verdict.TOO_LONG),
         (2, Verdict.NOT_RUN),  # the mutant cannot be imported
         (4, Verdict.NOT_RUN),  # no such test
         (5, Verdict.NOT_RUN),  # no test at all
@@ -74,5 +74,5 @@ def test_a_mutant_is_tried_in_a_copy(tmp_path, new, found):
     copy = Copy(root, tmp_path / "copy", files_of(root))
     mutant = Mutant("X", "adding", "add.py", "a + b", new, ["test_add.py"])
     assert copy.try_out(mutant)[0] == found
-    assert copy.run(mutant)[0] == 0, "the copy is as it was"
+    assert copy.run_whole(mutant)[0] == 0, "the copy is as it was"
     assert "a + b" in (root / "add.py").read_text()
