@@ -1,6 +1,7 @@
 """What a mutant is, and how it is tried in a copy of the project."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 TESTS_FAILED = 1
-"""The exit status of pytest if tests have failed. Any other but 0: they could not be run."""
+"""The exit status of pytest if tests have failed, and of Python if pytest itself has."""
 
 SECONDS = 3600
 """For the tests of one mutant. A single test that hangs fails before that, by pytest's time-out."""
@@ -45,20 +46,22 @@ class Verdict(StrEnum):
 
     CAUGHT = "caught"
     SURVIVED = "SURVIVED"
+    NOT_THERE = "WHAT IT REMOVES IS NOT THERE ONCE"
     NOT_RUN = "ITS TESTS CANNOT BE RUN"
     TOO_LONG = "ITS TESTS TAKE TOO LONG"
 
 
-def verdict(status: int | None) -> Verdict:
-    """By the exit status of its tests, or None if they had to be ended.
+def verdict(status: int | None, output: str) -> Verdict:
+    """By the exit status of its tests, or None if they had to be ended, and what they printed.
 
-    That they were slow, on a machine that does much else, shows nothing.
+    That they were slow, or that pytest itself has failed, shows nothing.
     """
     if status is None:
         return Verdict.TOO_LONG
-    if status == TESTS_FAILED:
-        return Verdict.CAUGHT
-    return Verdict.SURVIVED if status == 0 else Verdict.NOT_RUN
+    if status == 0:
+        return Verdict.SURVIVED
+    has_failed = status == TESTS_FAILED and re.search(r"^\d+ failed\b", output, re.MULTILINE)
+    return Verdict.CAUGHT if has_failed else Verdict.NOT_RUN
 
 
 def files_of(root: Path) -> list[str]:
@@ -110,12 +113,16 @@ class Copy:
         """What becomes of a mutant, and what its tests have printed."""
         path = self._folder / mutant.file
         source = path.read_text(encoding="utf-8")
-        self._write(path, mutant.changed(source))
+        try:
+            changed = mutant.changed(source)
+        except ValueError as error:
+            return Verdict.NOT_THERE, str(error)
+        self._write(path, changed)
         try:
             status, output = self.run(mutant)
         finally:
             self._write(path, source)
-        return verdict(status), output
+        return verdict(status, output), output
 
     def _write(self, path: Path, source: str) -> None:
         # Python knows compiled files by the second and the size of their source.
