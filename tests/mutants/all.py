@@ -116,7 +116,7 @@ MUTANTS = [
         "chat/maintenance/erasure/after_restore.py",
         "        if erasures.any:\n            erased += _erase_interactions",
         "        if False:\n            erased += _erase_interactions",
-        ["tests/chat/maintenance/test_after_restore.py"],
+        ["tests/storage/backups/test_after_restore.py::test_who_was_erased_since_is_erased_again"],
     ),
     Mutant(
         "M13",
