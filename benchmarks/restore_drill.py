@@ -51,7 +51,8 @@ class Turn:
         return (
             f"copy {self.copy.seconds:.1f} s, {self.copy.cpu:.1f} s CPU; "
             f"restore {self.restore.seconds:.1f} s, {self.restore.cpu:.1f} s CPU, "
-            f"{self.restore.memory / 2**20:.0f} MiB"
+            f"{self.restore.read / 1e9:.2f} GB read, {self.restore.written / 1e9:.2f} GB written, "
+            f"{self.restore.memory / 2**20:.0f} MiB with what is mapped"
         )
 
 
