@@ -21,6 +21,9 @@ WARM_UP = 0.25
 MOST = 1.05
 """How much more the second half of what is judged may have than the first."""
 
+FULL_LOG = 4000 * (4096 + 24)
+"""Bytes at which SQLite empties its log: `wal_autocheckpoint` in `config/databases.py`."""
+
 FEWEST = 8
 """Samples from which something can be told."""
 
@@ -49,13 +52,17 @@ def growth(samples: Sequence[float]) -> float:
     return median(judged[middle:]) / first if first else 1.0
 
 
-def peak_growth(samples: Sequence[float]) -> float:
-    """The same of the highest values: of a file that keeps its size until it is emptied."""
+def peak_growth(samples: Sequence[float], least: float = 0.0) -> float:
+    """The same of the highest values: of a file that keeps its size until it is emptied.
+
+    It is not emptied before it has `least`, so until then it may grow.
+    """
     judged = samples[int(len(samples) * WARM_UP) :]
     if len(judged) < FEWEST:
         raise ValueError(f"{len(samples)} samples are too few; take more minutes.")
     middle = len(judged) // 2
-    return max(judged[middle:]) / (max(judged[:middle]) or 1.0)
+    first, second = (max(least, *half) for half in (judged[:middle], judged[middle:]))
+    return second / (first or 1.0)
 
 
 class Watch(threading.Thread):
@@ -101,7 +108,7 @@ class Watch(threading.Thread):
         grown = {
             "memory": growth(measured.memory),
             "descriptors": growth(measured.descriptors),
-            "log": peak_growth(measured.log),
+            "log": peak_growth(measured.log, FULL_LOG),
         }
         for what, ratio in grown.items():
             samples = getattr(measured, what)
