@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-production-like image-test sbom lint fix test test-all test-browser test-tools soak mutants audit bench pictures platforms client test-clients docs reference requirements requirements-tools setup clean
+.PHONY: help run run-production-like image-test sbom lint fix test test-all test-browser test-tools soak mutants audit bench drill pictures platforms client test-clients docs reference requirements requirements-tools setup clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ audit: .venv/.uv  ## Ask PyPI for known vulnerabilities of what is pinned (needs
 
 bench: .venv/.dev  ## Measure everything beside others (20 minutes); DATA=texts.jsonl.gz QUICK=1
 	@$(BIN)/python benchmarks --json $(or $(JSON),benchmarks.json) $(if $(DATA),--data $(DATA)) $(if $(QUICK),--quick)
+
+drill: .venv/.dev  ## Restore a store of 1 GB beside a plain copy, and check it (20 minutes, 8 GB of disk)
+	@$(BIN)/python benchmarks/restore_drill.py
 
 pictures: .venv/.dev  ## Take the README's pictures of the running server (needs Chromium)
 	@$(BIN)/python docs/pictures/make.py

@@ -14,11 +14,12 @@ class RouteInsteadOfPath(logging.Filter):
     """Logs the route of a request instead of its path, which can contain a user id."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Replace the path in the arguments `(reason, path)` of Django's records. Keeps all."""
+        """Replace the path wherever Django's records have it among their arguments. Keeps all."""
         request = getattr(record, "request", None)
-        if request is not None and isinstance(record.args, tuple) and len(record.args) == 2:
+        if request is not None and isinstance(record.args, tuple):
             route = getattr(request.resolver_match, "route", None) or "(no route)"
-            record.args = (record.args[0], route.strip("^$?"))
+            shown = route.strip("^$?")
+            record.args = tuple(shown if each == request.path else each for each in record.args)
         return True
 
 

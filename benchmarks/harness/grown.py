@@ -96,9 +96,12 @@ class Grown:
             raise RuntimeError(f"{words[0]}: {figure.cost.error}")
         return figure
 
+    def process(self, words: list[str], limit: float | None = None) -> Cost:
+        """Run any process to its end."""
+        return run(words, folder=self.folder, environment=self.environment, limit=limit)
+
     def _run(self, words: list[str], limit: float | None) -> Figure:
-        cost = run(words, folder=self.folder, environment=self.environment, limit=limit)
-        return Figure(cost.beyond(self.start))
+        return Figure(self.process(words, limit).beyond(self.start))
 
     def beside(self, *words: str, limit: float | None = None, writers: int = CLIENTS) -> Figure:
         """Run a command while clients go on: four readers, and writers if not told otherwise."""

@@ -153,13 +153,18 @@ class AuditAdmin(BaseAdmin):
     def _record(self, request: HttpRequest, action: Action, query: AuditQuery) -> None:
         details = {
             "page": "audit log",
-            "staff": query.staff,
+            "staff": _known(query.staff),
             "action": query.action,
             "pseudonym": query.pseudonym,
             "day": str(query.day or ""),
         }
         given = {name: text for name, text in details.items() if text}
         auditing.record(request, action, user_id=query.user_id, details=given)
+
+
+def _known(staff: str) -> str:
+    """The account, if the log has it. Otherwise anything may have been typed: a user's id, too."""
+    return staff if staff and audit_pages.page(AuditQuery(staff=staff), 1).entries else ""
 
 
 def _name(name: str) -> str:

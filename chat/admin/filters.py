@@ -153,13 +153,18 @@ class FilterForm(forms.Form):
             cursor=cursor,
         )
 
-    def for_audit(self) -> dict[str, Any]:
-        """The filters for the audit log: that there was a text, but not which, and no user."""
+    def for_audit(self, *, is_found: bool) -> dict[str, Any]:
+        """The filters for the audit log: that there was a text, but not which, and no user.
+
+        A model under which nothing is found may be anything that was typed, so it is left out, too.
+        """
         filters: dict[str, Any] = {
             name: value if isinstance(value, int) else str(value)
             for name, value in self.given.items()
             if name not in ("q", "user_id")
         }
+        if not is_found and filters.pop("model_used", None):
+            filters["by_model"] = True
         return filters | ({"by_text": True} if self.given.get("q") else {})
 
 

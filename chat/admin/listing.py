@@ -115,7 +115,7 @@ def _by_id(request: HttpRequest, form: FilterForm, interaction_id: str) -> HttpR
 
 
 def _audit(request: HttpRequest, form: FilterForm, trail: Trail, shown: list[Row]) -> None:
-    details: dict[str, Any] = form.for_audit()
+    details: dict[str, Any] = form.for_audit(is_found=bool(shown))
     if trail.cursor:
         details["older"] = True
     if any(row.preview is not None for row in shown):

@@ -1,7 +1,8 @@
 """AWS Signature Version 4 of requests to one host, with a key that is derived once a day.
 
-botocore derives it for each request, and takes five times as long. After a wait for an answer little
-of the program is left in the CPU's caches, so what counts is how much of it a signature passes through.
+botocore derives it for each request, and takes five times as long. After a wait for an answer
+little of the program is left in the CPU's caches, so what counts is how much of it a signature
+passes through.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 CONTENT_TYPE = "application/x-amz-json-1.0"
 ALGORITHM = "AWS4-HMAC-SHA256"
 NAMES = "content-type;host;x-amz-date;x-amz-target"
-NAMES_WITH_TOKEN = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"
+NAMES_OF_SESSION = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"
 
 
 class Signer:
@@ -31,7 +32,7 @@ class Signer:
         if credentials.token:
             token = f"x-amz-security-token:{credentials.token}"
             head = f"{self._head}{moment}\n{token}\nx-amz-target:{target}"
-            names = NAMES_WITH_TOKEN
+            names = NAMES_OF_SESSION
         request = f"POST\n/\n\n{head}\n\n{names}\n{sha256(body).hexdigest()}"
         day = moment[:8]
         scope = f"{day}/{self._scope}"

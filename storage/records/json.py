@@ -29,9 +29,13 @@ _DECODER = msgspec.json.Decoder(
     )
 )
 
-_POSITION = msgspec.json.Decoder(
-    msgspec.defstruct("_Position", [("created_at", _Time), ("interaction_id", str)])
-)
+
+class _Position(msgspec.Struct):
+    created_at: _Time
+    interaction_id: str
+
+
+_POSITION = msgspec.json.Decoder(_Position)
 
 
 def to_dict(interaction: ChatInteraction) -> dict[str, Any]:

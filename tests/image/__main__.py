@@ -5,8 +5,9 @@ environment:
 
     DOCKER         the program with its global options; docker if its daemon answers, else podman
     BASE           another base image than the Dockerfile's, such as one that is here already
-    BUILD_OPTIONS  further options of `build`, such as --build-arg; behind a proxy with a certificate of
-                   its own, Podman takes "--volume=/ca.pem:/ca.pem:ro --env=PIP_CERT=/ca.pem"
+    BUILD_OPTIONS  further options of `build`, such as --build-arg; behind a proxy with a
+                   certificate of its own, Podman takes
+                   "--volume=/ca.pem:/ca.pem:ro --env=PIP_CERT=/ca.pem"
     RUN_OPTIONS    further options of `run`, such as --ulimit
 
 Where no registry can be reached, mmdebstrap makes a base of Debian's own Python.

@@ -41,7 +41,7 @@ def _chosen(parser: argparse.ArgumentParser, names: Sequence[str]) -> list[Mutan
 
 def _is_caught(copy: Copy, mutant: Mutant) -> bool:
     began = time.monotonic()
-    status, output = copy.run(mutant)
+    status, output = copy.run_whole(mutant)
     said = f"its tests fail without it (status {status})"
     if status == 0:
         found, output = copy.try_out(mutant)

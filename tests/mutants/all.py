@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 POWER_LOSS = "tests/system/power/test_power_loss.py::test_nothing_of_it_is_lost_on_more_disks"
+A_CHANGE = "tests/storage/sqlite/test_groups.py::test_nobody_else_writes_within_a_change"
 MANY = {"POWER_LOSS_POINTS": "60", "POWER_LOSS_DISKS": "1"}
 
 MUTANTS = [
@@ -22,10 +23,7 @@ MUTANTS = [
         "storage/sqlite/writer.py",
         '            connection.execute("BEGIN IMMEDIATE")\n        finally:',
         '            connection.execute("BEGIN")\n        finally:',
-        [
-            "tests/storage/sqlite/test_write_lock.py",
-            "tests/storage/sqlite/test_processes.py::test_sixteen_processes_count_exactly_and_are_never_locked_out",
-        ],
+        [f"{A_CHANGE}[nothing-1]"],
     ),
     Mutant(
         "M3",
@@ -118,7 +116,7 @@ MUTANTS = [
         "chat/maintenance/erasure/after_restore.py",
         "        if erasures.any:\n            erased += _erase_interactions",
         "        if False:\n            erased += _erase_interactions",
-        ["tests/chat/maintenance/test_after_restore.py"],
+        ["tests/storage/backups/test_after_restore.py::test_who_was_erased_since_is_erased_again"],
     ),
     Mutant(
         "M13",
@@ -297,5 +295,21 @@ MUTANTS = [
         "os.register_at_fork(before=close_idle_connections, after_in_child=_forget_parent)",
         "os.register_at_fork(after_in_child=_forget_parent)",
         ["tests/storage/sqlite/test_forks.py"],
+    ),
+    Mutant(
+        "N12",
+        "so does the one after a write of a group has failed",
+        "storage/sqlite/writer.py",
+        '            connection.execute("BEGIN IMMEDIATE")\n            outcomes =',
+        '            connection.execute("BEGIN")\n            outcomes =',
+        [f"{A_CHANGE}[one that fails-2]"],
+    ),
+    Mutant(
+        "N13",
+        "and the one of each write by itself",
+        "storage/sqlite/writer.py",
+        '                connection.execute("BEGIN IMMEDIATE")\n            except',
+        '                connection.execute("BEGIN")\n            except',
+        [f"{A_CHANGE}[one too large for the disk-3]"],
     ),
 ]

@@ -1,6 +1,7 @@
 """What a mutant is, and how it is tried in a copy of the project."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from enum import StrEnum
 from pathlib import Path
 
 TESTS_FAILED = 1
-"""The exit status of pytest if tests have failed. Any other but 0: they could not be run."""
+"""The exit status of pytest if tests have failed, and of Python if pytest itself has."""
 
-SECONDS = 1800
-"""For the tests of one mutant. It is caught as well if they hang."""
+SECONDS = 3600
+"""For the tests of one mutant."""
+
+TEST_SECONDS = 1800
+"""For one of them, on a machine that does much else. A test that hangs has failed."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,22 @@ class Verdict(StrEnum):
 
     CAUGHT = "caught"
     SURVIVED = "SURVIVED"
+    NOT_THERE = "WHAT IT REMOVES IS NOT THERE ONCE"
     NOT_RUN = "ITS TESTS CANNOT BE RUN"
+    TOO_LONG = "ITS TESTS TAKE TOO LONG"
 
 
-def verdict(status: int | None) -> Verdict:
-    """By the exit status of its tests, or None if they had to be ended."""
-    if status in (TESTS_FAILED, None):
-        return Verdict.CAUGHT
-    return Verdict.SURVIVED if status == 0 else Verdict.NOT_RUN
+def verdict(status: int | None, output: str) -> Verdict:
+    """By the exit status of its tests, or None if they had to be ended, and what they printed.
+
+    That they were slow, or that pytest itself has failed, shows nothing.
+    """
+    if status is None:
+        return Verdict.TOO_LONG
+    if status == 0:
+        return Verdict.SURVIVED
+    has_failed = status == TESTS_FAILED and re.search(r"^\d+ failed\b", output, re.MULTILINE)
+    return Verdict.CAUGHT if has_failed else Verdict.NOT_RUN
 
 
 def files_of(root: Path) -> list[str]:
@@ -67,7 +79,7 @@ class Copy:
 
     def __init__(self, root: Path, folder: Path, files: Iterable[str]) -> None:
         self._folder = folder
-        self._changes = 0
+        self._whole: dict[str, tuple[int | None, str]] = {}
         for name in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
@@ -79,6 +91,7 @@ class Copy:
         """
         marked = "exhaustive" if mutant.exhaustive else "not exhaustive"
         words = ["pytest", "-q", "-x", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", marked]
+        words.append(f"--timeout={TEST_SECONDS}")
         try:
             result = subprocess.run(
                 [sys.executable, "-m", *words, *mutant.tests],
@@ -93,16 +106,27 @@ class Copy:
             return None, f"ended after {SECONDS} s"
         return result.returncode, result.stdout + result.stderr
 
+    def run_whole(self, mutant: Mutant) -> tuple[int | None, str]:
+        """The same without a mutant, once for all that have the same tests."""
+        tests = repr((mutant.tests, mutant.switches, mutant.exhaustive))
+        if tests not in self._whole:
+            self._whole[tests] = self.run(mutant)
+        return self._whole[tests]
+
     def try_out(self, mutant: Mutant) -> tuple[Verdict, str]:
         """What becomes of a mutant, and what its tests have printed."""
         path = self._folder / mutant.file
         source = path.read_text(encoding="utf-8")
-        self._write(path, mutant.changed(source))
+        try:
+            changed = mutant.changed(source)
+        except ValueError as error:
+            return Verdict.NOT_THERE, str(error)
+        self._write(path, changed)
         try:
             status, output = self.run(mutant)
         finally:
             self._write(path, source)
-        return verdict(status), output
+        return verdict(status, output), output
 
     def _write(self, path: Path, source: str) -> None:
         # Python knows compiled files by the second and the size of their source.

@@ -45,26 +45,34 @@ def test_a_mutant_whose_old_text_is_gone_or_there_twice_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("status", "found"),
+    ("status", "output", "found"),
     [
-        (0, Verdict.SURVIVED),
-        (1, Verdict.CAUGHT),
-        (None, Verdict.CAUGHT),
-        (2, Verdict.NOT_RUN),  # the mutant cannot be imported
-        (4, Verdict.NOT_RUN),  # no such test
-        (5, Verdict.NOT_RUN),  # no test at all
+        (0, "3 passed in 1.00s", Verdict.SURVIVED),
+        (1, "F\n1 failed, 2 passed in 1.00s", Verdict.CAUGHT),
+        (1, "E\n1 error in 1.00s", Verdict.NOT_RUN),  # a fixture cannot be made
+        (1, "ImportError: no plugin", Verdict.NOT_RUN),  # Python ends with 1 as well
+        (2, "1 error in 1.00s", Verdict.NOT_RUN),  # the mutant cannot be imported
+        (4, "", Verdict.NOT_RUN),  # no such test
+        (5, "1 deselected in 1.00s", Verdict.NOT_RUN),  # no test at all
+        (None, "", Verdict.TOO_LONG),
     ],
 )
-def test_only_a_failed_test_catches_a_mutant(status, found):
-    assert verdict(status) == found
+def test_only_a_failed_test_catches_a_mutant(status, output, found):
+    assert verdict(status, output) == found
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
-    ("new", "found"),
-    [("a - b", Verdict.CAUGHT), ("b + a", Verdict.SURVIVED), ("a +", Verdict.NOT_RUN)],
+    ("old", "new", "found"),
+    [
+        ("a + b", "a - b", Verdict.CAUGHT),
+        ("a + b", "b + a", Verdict.SURVIVED),
+        ("a + b", "a +", Verdict.NOT_RUN),
+        ("a * b", "a", Verdict.NOT_THERE),
+    ],
 )
-def test_a_mutant_is_tried_in_a_copy(tmp_path, new, found):
+def test_a_mutant_is_tried_in_a_copy(tmp_path, monkeypatch, old, new, found):
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")  # there is none
     root = tmp_path / "root"
     root.mkdir()
     (root / "add.py").write_text("def add(a, b):\n    return a + b\n")
@@ -72,7 +80,7 @@ def test_a_mutant_is_tried_in_a_copy(tmp_path, new, found):
     (root / "pytest.ini").write_text("[pytest]\n")
     subprocess.run(["git", "init", "--quiet", root], check=True)
     copy = Copy(root, tmp_path / "copy", files_of(root))
-    mutant = Mutant("X", "adding", "add.py", "a + b", new, ["test_add.py"])
+    mutant = Mutant("X", "adding", "add.py", old, new, ["test_add.py"])
     assert copy.try_out(mutant)[0] == found
-    assert copy.run(mutant)[0] == 0, "the copy is as it was"
+    assert copy.run_whole(mutant)[0] == 0, "the copy is as it was"
     assert "a + b" in (root / "add.py").read_text()

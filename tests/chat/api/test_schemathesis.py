@@ -13,6 +13,7 @@ from config.wsgi import application
 from storage.models import ApiKey
 from tests import switches
 
+pytestmark = pytest.mark.every_backend
 pytest_plugins = ["schemathesis.pytest.plugin"]  # pyproject.toml turns it off for all others
 
 CONFIG = {

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
 import pytest
 from django.db import OperationalError, connections
@@ -102,10 +103,7 @@ def test_one_that_fails_takes_back_itself_alone(patient_storage, make_interactio
     batch[1].message = "another"
 
     def fails_after_a_write():
-        def complete_and_raise(interaction):
-            raise ZeroDivisionError
-
-        patient_storage.database.update("taken", {"response": "undone"}, None, complete_and_raise)
+        patient_storage.database.update("taken", {"response": "undone"}, None, division)
 
     first, conflict, outcomes, error, last = group.run(
         create("first"),
@@ -141,25 +139,73 @@ def test_what_was_written_before_an_error_is_taken_back(patient, patient_storage
         assert patient_storage.get_interaction_sync(name) is not None
 
 
-def test_a_disk_too_full_for_one_has_room_for_the_others(patient, patient_storage, group, create):
-    statements = Statements(patient.alias)
-    group.run(create("first"))
-    (pages,) = statements.rows("PRAGMA page_count", {})[0]
-    group.connection.pool.writer.close()
-    opened = type(patient).open
+@pytest.fixture
+def small_disk(patient, group, create):
+    """A block in which the file may grow by three pages only."""
 
-    def small(wrapper):
-        connection = opened(wrapper)
-        connection.execute(f"PRAGMA max_page_count = {pages + 3}")
-        return connection
+    @contextmanager
+    def block():
+        group.run(create("first"))
+        (pages,) = Statements(patient.alias).rows("PRAGMA page_count", {})[0]
+        group.connection.pool.writer.close()
+        opened = type(patient).open
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(patient), "open", small)
+        def small(wrapper):
+            connection = opened(wrapper)
+            connection.execute(f"PRAGMA max_page_count = {pages + 3}")
+            return connection
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(patient), "open", small)
+            yield
+
+    return block
+
+
+def test_a_disk_too_full_for_one_has_room_for_the_others(
+    patient_storage, group, create, small_disk
+):
+    with small_disk():
         done = group.run(create("a"), create("large", message="m" * 120_000), create("b"))
     assert isinstance(done[1], StorageFull)
     for name in ("a", "b"):
         assert patient_storage.get_interaction_sync(name) is not None
     assert patient_storage.get_interaction_sync("large") is None
+
+
+def division(interaction=None):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("beside", "tries"),
+    [("nothing", 1), ("one that fails", 2), ("one too large for the disk", 3)],
+)
+def test_nobody_else_writes_within_a_change(
+    patient, patient_storage, group, create, small_disk, beside, tries
+):
+    database, found = patient_storage.database, []
+    create("read")()
+
+    def write_meanwhile(interaction):
+        other = connect(patient.settings_dict["NAME"], timeout=0, isolation_level=None)
+        with closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("UPDATE storage_chatinteraction SET response = 'of another'")
+        found.append("locked")
+
+    def change():
+        return database.update("read", {"response": "changed"}, None, write_meanwhile)
+
+    others = {
+        "nothing": [],
+        "one that fails": [lambda: database.update("read", {}, None, division)],
+        "one too large for the disk": [create("large", message="m" * 120_000)],
+    }[beside]
+    with small_disk():
+        changed, *failed = group.run(change, *others)
+    assert changed.response == "changed"
+    assert found == ["locked"] * tries
+    assert all(isinstance(error, ZeroDivisionError | StorageFull) for error in failed)
 
 
 def test_nobody_is_told_before_the_commit(patient, group, create):

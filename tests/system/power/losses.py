@@ -4,14 +4,13 @@ import json
 import random
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from tests.chat import processes
+from tests.chat import fork_server, processes
 from tests.system.power.disk import Disk, choices
-from tests.system.power.recording import ROOT, record
+from tests.system.power.recording import record
 
 WORKLOAD = ["-m", "tests.system.power.workload"]
 CHANGES = "wtcmurls"
@@ -42,10 +41,9 @@ class Checker:
     """The program that looks at what is left in a folder."""
 
     def __init__(self, folder: Path, **values: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.system.power.checking"],
-            env=processes.environment(folder, **values),
-            cwd=ROOT,
+        self._process = fork_server.Popen(
+            ["-m", "tests.system.power.checking"],
+            processes.environment(folder, **values),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

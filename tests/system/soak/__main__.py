@@ -17,9 +17,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.system.soak.clients import Client
+from tests.system.soak.clients import PAUSE_SECONDS, Client
 from tests.system.soak.known import GONE, Known
 from tests.system.soak.steady import Watch
 from tests.system.soak.world import World
@@ -28,7 +29,10 @@ CLIENTS = 6
 BETWEEN_FAULTS = (2.0, 10.0)
 BETWEEN_COMMANDS = (0.0, 3.0)
 ROUND_SECONDS = 60.0
-"""From the end of a round of all commands to the next, in a steady soak."""
+"""From one round of all commands to the next in a steady soak, unless a round takes longer."""
+
+STEADY_PAUSE = 0.3
+"""Seconds between two calls of one client: 20 a second in all, which leaves time for commands."""
 
 
 class Befalls(threading.Thread):
@@ -89,12 +93,22 @@ def _steady_load(world: World, known: Known, seed: int, seconds: float) -> None:
     stop = threading.Event()
     watch = Watch(known, world.process_ids, world.database)
     watch.start()
-    commands = Befalls(known, [world.every_command], seed, stop, (ROUND_SECONDS, ROUND_SECONDS))
-    _run(world, known, seed, seconds, stop, [commands])
+    commands = Befalls(known, [_each_minute(world, stop)], seed, stop, (0, 0))
+    _run(world, known, seed, seconds, stop, [commands], STEADY_PAUSE)
     watch.judge()
     for what, number in known.counts.items():
         if what.startswith("answers 5"):
             known.fault("5xx", f"{number} {what}")
+
+
+def _each_minute(world: World, stop: threading.Event) -> Callable[[random.Random], str]:
+    def every_command(choose: random.Random) -> str:
+        began = time.monotonic()
+        world.every_command(choose)
+        stop.wait(ROUND_SECONDS - (time.monotonic() - began))
+        return "rounds of all commands"
+
+    return every_command
 
 
 def _run(
@@ -104,9 +118,10 @@ def _run(
     seconds: float,
     stop: threading.Event,
     befalls: list[Befalls],
+    pause: float = PAUSE_SECONDS,
 ) -> None:
     """Clients, and what befalls the servers, for so long."""
-    clients = [Client(known, world, seed + number, stop) for number in range(CLIENTS)]
+    clients = [Client(known, world, seed + n, stop, pause) for n in range(CLIENTS)]
     threads: list[threading.Thread] = [*clients, *befalls]
     for thread in threads:
         thread.start()

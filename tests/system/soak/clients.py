@@ -13,6 +13,8 @@ from tests.system.soak.known import GONE, Known, Row
 
 ANSWER_SECONDS = 60
 PAUSE_SECONDS = 0.02
+"""Between two calls of one client, on average."""
+
 TEXT = " Of trees, tables and logs." * 12
 REFUSED = (429, 503, 507)
 """Answers that say: nothing was done, try again."""
@@ -37,9 +39,16 @@ class NotSent(NoAnswer):
 class Client(threading.Thread):
     """One client, on one connection to one of the servers at a time."""
 
-    def __init__(self, known: Known, world: Any, seed: int, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        known: Known,
+        world: Any,
+        seed: int,
+        stop: threading.Event,
+        pause: float = PAUSE_SECONDS,
+    ) -> None:
         super().__init__(daemon=True)
-        self._known, self._world, self._stopped = known, world, stop
+        self._known, self._world, self._stopped, self._pause = known, world, stop, pause
         self._choose = random.Random(seed)
         self._connection: http.client.HTTPConnection | None = None
         self._written = 0
@@ -48,7 +57,7 @@ class Client(threading.Thread):
     def run(self) -> None:
         calls = [self._read, self._lookup, self._create, self._complete, self._remove]
         calls += [self._list, self._batch]
-        while not self._stopped.wait(self._choose.expovariate(1 / PAUSE_SECONDS)):
+        while not self._stopped.wait(self._choose.expovariate(1 / self._pause)):
             call = self._choose.choices(calls, (40, 10, 18, 12, 8, 4, 2))[0]
             try:
                 call()

@@ -12,11 +12,17 @@ from tests.system.soak.known import Known
 SECONDS = 5.0
 """Between two samples."""
 
+SAMPLES_OF_A_LINE = 12
+"""One line is printed each minute."""
+
 WARM_UP = 0.25
 """The part of the samples that is not judged: caches fill, and each command runs first."""
 
 MOST = 1.05
 """How much more the second half of what is judged may have than the first."""
+
+FULL_LOG = 4000 * (4096 + 24)
+"""Bytes at which SQLite empties its log: `wal_autocheckpoint` in `config/databases.py`."""
 
 FEWEST = 8
 """Samples from which something can be told."""
@@ -46,13 +52,17 @@ def growth(samples: Sequence[float]) -> float:
     return median(judged[middle:]) / first if first else 1.0
 
 
-def peak_growth(samples: Sequence[float]) -> float:
-    """The same of the highest values: of a file that keeps its size until it is emptied."""
+def peak_growth(samples: Sequence[float], least: float = 0.0) -> float:
+    """The same of the highest values: of a file that keeps its size until it is emptied.
+
+    It is not emptied before it has `least`, so until then it may grow.
+    """
     judged = samples[int(len(samples) * WARM_UP) :]
     if len(judged) < FEWEST:
         raise ValueError(f"{len(samples)} samples are too few; take more minutes.")
     middle = len(judged) // 2
-    return max(judged[middle:]) / (max(judged[:middle]) or 1.0)
+    first, second = (max(least, *half) for half in (judged[:middle], judged[middle:]))
+    return second / (first or 1.0)
 
 
 class Watch(threading.Thread):
@@ -77,6 +87,18 @@ class Watch(threading.Thread):
         self._measured.memory.append(memory)
         self._measured.descriptors.append(descriptors)
         self._measured.log.append(log)
+        if len(self._measured.log) % SAMPLES_OF_A_LINE == 0:
+            self._tell()
+
+    def _tell(self) -> None:
+        """So that whoever waits for hours sees where it goes."""
+        measured = self._measured
+        minutes = len(measured.memory) * SECONDS / 60
+        print(
+            f"{minutes:6.1f} min  memory {measured.memory[-1] / 2**20:,.1f} MiB"
+            f"  descriptors {measured.descriptors[-1]}  log {measured.log[-1] / 2**20:,.2f} MiB",
+            flush=True,
+        )
 
     def judge(self) -> None:
         """Stop, and note what has grown."""
@@ -86,7 +108,7 @@ class Watch(threading.Thread):
         grown = {
             "memory": growth(measured.memory),
             "descriptors": growth(measured.descriptors),
-            "log": peak_growth(measured.log),
+            "log": peak_growth(measured.log, FULL_LOG),
         }
         for what, ratio in grown.items():
             samples = getattr(measured, what)

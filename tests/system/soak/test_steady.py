@@ -25,6 +25,11 @@ def test_but_a_log_that_ever_gets_longer_is():
     assert peak_growth([height * number for number, height in enumerate(sawtooth)]) > MOST
 
 
+def test_a_log_that_is_not_full_yet_may_grow():
+    assert peak_growth(range(100), 150) == 1.0
+    assert peak_growth(range(100), 50) > MOST
+
+
 @pytest.mark.parametrize("judge", [growth, peak_growth])
 def test_few_samples_tell_nothing(judge):
     with pytest.raises(ValueError, match="too few"):
