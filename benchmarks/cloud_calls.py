@@ -106,7 +106,7 @@ def new(number: int = 0) -> Any:
 
 def fill(storage: Any, rows: int) -> list[str]:
     """Store so many interactions; gives their ids."""
-    from storage.batched import batched
+    from storage.compat import batched
 
     made = [new(number) for number in range(rows)]
     for part in batched(made, BATCH):  # a busy machine needs more than a batch's six seconds

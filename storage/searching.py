@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from storage.archive.cold import ColdStorage
-from storage.batched import batched
+from storage.compat import batched
 from storage.records.cursors import Position
 from storage.records.json import Record, position_of
 from storage.records.pages import Slice, never

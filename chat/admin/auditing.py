@@ -13,7 +13,7 @@ from chat.api.addresses import address_of
 from storage.accounts import audit_log
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from chat.admin.masking import may_reveal
 from storage import limits
 from storage.models import UsageOfModel
 from storage.records.searches import TEXT_MAX, Search, Tier
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 DAY = "Enter a day such as 2026-11-30."
 TOKENS = f"Enter a whole number from 0 to {limits.TOKENS_MAX:,}."

@@ -17,7 +17,7 @@ from storage.accounts import api_keys
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
 from storage.models import ApiKey
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 OVERLAPS = {"1": "1 hour", "24": "24 hours", "168": "7 days"}
 """For how many hours the old key still works."""

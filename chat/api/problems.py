@@ -23,7 +23,7 @@ from chat.current import current_request
 from chat.maintenance.identity import ArchiveMismatch
 from storage import exceptions as storage
 from storage.exceptions import StorageError
-from storage.sql_errors import translate
+from storage.sql.errors import translate
 
 logger = logging.getLogger(__name__)
 

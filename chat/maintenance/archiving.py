@@ -22,7 +22,7 @@ from chat.maintenance.runs import LockLost, Run
 from storage import expiry
 from storage.archive import segments
 from storage.archive.manifests import Manifest
-from storage.batched import batched
+from storage.compat import batched
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position

@@ -14,7 +14,7 @@ from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
 from chat.maintenance.runs import Run
 from storage.archive.rewriting import ROWS_AT_ONCE, Judge, Rewriting
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.models import ChatInteraction

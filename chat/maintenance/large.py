@@ -16,7 +16,7 @@ from chat.maintenance.holds import Holds
 from chat.maintenance.migration.handing_over import is_shared
 from chat.maintenance.runs import Run
 from storage.archive.files import Entry
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.large.objects import LargeObjects, is_object

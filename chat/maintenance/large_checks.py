@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.large.objects import LargeObjects

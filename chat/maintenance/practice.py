@@ -4,7 +4,7 @@ from itertools import islice
 
 from chat.maintenance.policy import Policy
 from storage.backups.base import NotRestored, RestoreReport
-from storage.batched import batched
+from storage.compat import batched
 from storage.interface import Storage
 from storage.records.pages import PageQuery
 

@@ -21,7 +21,7 @@ from chat.maintenance.runs import Run
 from storage import expiry
 from storage.accounts import audit_log, intake, key_use, roll_ups
 from storage.archive import names
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.records.pages import never

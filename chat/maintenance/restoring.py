@@ -8,7 +8,7 @@ from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.records.pages import never

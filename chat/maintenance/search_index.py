@@ -7,7 +7,7 @@ database. What had been archived by then only the archive has.
 from dataclasses import dataclass
 
 from chat.maintenance.runs import Run
-from storage.batched import batched
+from storage.compat import batched
 from storage.database import Indexed
 from storage.exceptions import StorageError
 from storage.interface import Storage

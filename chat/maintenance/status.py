@@ -14,7 +14,7 @@ from storage.archive.archive import Archive
 from storage.archive.heads import Head
 from storage.archive.manifests import Manifest
 from storage.backups.selection import backed_up_elsewhere, sql_backups
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import DamagedArchive
 from storage.expiry import BEGINNING
 from storage.interface import Storage

@@ -16,7 +16,7 @@ from chat.maintenance.runs import Run
 from storage import expiry
 from storage.accounts import roll_ups
 from storage.accounts.roll_ups import DayUsage, Numbers
-from storage.batched import batched
+from storage.compat import batched
 from storage.database import Before, Overtaken
 from storage.exceptions import ForeignTimes, StorageError, StorageUnavailable
 from storage.interface import Storage

@@ -22,7 +22,7 @@ from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage.archive import names
 from storage.archive.archive import Archive
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.large.objects import LargeObjects

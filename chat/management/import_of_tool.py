@@ -13,7 +13,7 @@ from chat.ingest.calls import LeftOut, Translated
 from chat.ingest.interactions import interactions
 from chat.ingest.keeping import Taken
 from chat.ingest.reasons import Reason
-from storage.batched import batched
+from storage.compat import batched
 
 DETAILS = 20
 """The most lines about one reason. Files of other tools may have millions that are left out."""

@@ -17,10 +17,10 @@ from storage.accounts import api_keys, roll_ups
 from storage.archive.pseudonyms import pseudonym
 from storage.models import ApiKey, ApiKeyUse, ForgottenUser
 from storage.models.usage import ROLL_UPS_OF_USERS
-from storage.sql_errors import translated
+from storage.sql.errors import translated
+from storage.sql.vendors import is_postgresql, lock_until_commit
 from storage.sqlite import scrubbed_database
 from storage.sqlite.statements import Statements
-from storage.vendors import is_postgresql, lock_until_commit
 
 REMEMBERED_FOR = timedelta(days=2)
 """DynamoDB's streams know what was before for half of that."""

@@ -8,8 +8,8 @@ from django.db import connection
 
 from storage.accounts import key_use
 from storage.models import ApiKey
-from storage.sql_errors import translated
-from storage.vendors import answered_within
+from storage.sql.errors import translated
+from storage.sql.vendors import answered_within
 
 MEMORY_SECONDS = 2.0
 """How long a verified key is accepted without another query, even if it was revoked meanwhile."""

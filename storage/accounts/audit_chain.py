@@ -19,7 +19,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from storage.archive import pseudonyms
 from storage.exceptions import StorageError
 from storage.models import AuditEntry
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 REMOVED = "entries removed"
 """The action of a mark: by retention, all entries up to `details["until"]` are gone. The last of

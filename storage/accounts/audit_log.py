@@ -16,7 +16,7 @@ from storage.accounts.audit_chain import REMOVED, details_for_digest, digest_of
 from storage.accounts.transactions import ALIAS, one_at_a_time
 from storage.archive import pseudonyms
 from storage.models import AuditEntry
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 LOCK = "audit log"
 """Whoever appends to the chain has it: two that read the same last digest would fork it."""

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from storage.accounts.transactions import ALIAS
 from storage.archive import pseudonyms
 from storage.models import AuditEntry
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 SPAN = 20_000
 """How many entries one page looks at, where no index has all that is asked for."""

@@ -13,7 +13,7 @@ from django.db.models import Max, QuerySet, Sum
 
 from storage.accounts.transactions import ALIAS, in_transaction, one_at_a_time, run_for_each
 from storage.models import IntakeCount
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 KEPT_FOR = timedelta(days=31)
 

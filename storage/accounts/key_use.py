@@ -19,7 +19,7 @@ from django.db.models import Q, QuerySet
 
 from storage.accounts.transactions import ALIAS, in_transaction, run_for_each
 from storage.models import ApiKey, ApiKeyUse
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 logger = logging.getLogger(__name__)
 

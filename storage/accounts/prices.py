@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 from storage.models import ModelPrice
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 MILLION = 1_000_000
 

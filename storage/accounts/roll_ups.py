@@ -11,7 +11,7 @@ from django.db.models import Max, Min, QuerySet
 
 from storage.accounts.transactions import ALIAS, run_for_each
 from storage.models import UsageOfModel, UsageOfUser, UsageRebuild
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 SUMS = ("interactions", "unanswered", "input_tokens", "output_tokens")
 TIERS = ("hot", "cold")

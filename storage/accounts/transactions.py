@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 from django.db import connections, transaction
 
+from storage.sql.vendors import is_postgresql, lock_until_commit
 from storage.sqlite.statements import Statements
-from storage.vendors import is_postgresql, lock_until_commit
 
 T = TypeVar("T")
 

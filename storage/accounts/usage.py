@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connections
 
 from storage.models import UsageOfModel, UsageOfUser
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 LEADERS_ROWS = 5_000
 """Roll-ups among which the users with most tokens are looked for: users x models x days."""

@@ -26,7 +26,7 @@ from django.core.files import File
 from storages.backends.s3 import S3Storage
 
 from storage.archive.files import Entry
-from storage.batched import batched
+from storage.compat import batched
 
 CLIENT = Config(
     connect_timeout=2,

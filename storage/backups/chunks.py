@@ -17,8 +17,7 @@ from typing import NamedTuple
 from storage.archive import durable
 from storage.backups.manifests import BackupDamaged
 from storage.backups.shared_files import name_of_shared, read_shared
-from storage.batched import batched
-from storage.compat import zstd
+from storage.compat import batched, zstd
 
 logger = logging.getLogger(__name__)
 

@@ -50,7 +50,7 @@ from storage.backups.manifests import (
 )
 from storage.exceptions import StorageFull
 from storage.records.texts import TextObject
-from storage.sql_errors import translate
+from storage.sql.errors import translate
 from storage.sqlite import in_use
 
 LATEST = "latest"

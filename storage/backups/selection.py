@@ -10,8 +10,8 @@ from django.db import connections
 from storage.backups.base import Backups, Copy
 from storage.backups.files import BackupRefused
 from storage.backups.sql import SqlBackups
+from storage.sql.vendors import is_postgresql
 from storage.startup.selection import configured_client, is_production
-from storage.vendors import is_postgresql
 
 if TYPE_CHECKING:
     from storage.backups.table import TableBackups

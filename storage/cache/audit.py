@@ -26,13 +26,13 @@ from redis import ConnectionPool, Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from storage import limits
-from storage.batched import batched
 from storage.cache import inspection, keys, leases
 from storage.cache.base import Find, Read
 from storage.cache.guarded import AWAY
 from storage.cache.leases import Cell
 from storage.cache.redis_cells import NOT_OURS
 from storage.cache.reliable_cells import OUTDATED
+from storage.compat import batched
 from storage.exceptions import StorageUnavailable
 from storage.records.audit import Audit, Difference, Kind
 from storage.records.json import from_json, to_json

@@ -17,10 +17,10 @@ from redis.cluster import RedisCluster
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from redis.exceptions import RedisClusterException
 
-from storage.batched import batched
 from storage.cache import inspection
 from storage.cache.keys import INTERACTION_KEYS, is_key_of, user_pattern
 from storage.cache.leases import LEASE_SECONDS
+from storage.compat import batched
 
 AT_ONCE = 500
 """Keys in one round trip."""

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, wait
 from itertools import chain
 from typing import TypeVar
 
-from storage.batched import batched
+from storage.compat import batched
 from storage.dynamodb.client import TRANSIENT, Client
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses

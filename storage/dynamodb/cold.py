@@ -6,7 +6,7 @@ One conditional write replaces the one by the other, so no reader sees neither o
 from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
-from storage.batched import batched
+from storage.compat import batched
 from storage.database import Named
 from storage.dynamodb import batches, expressions, items
 from storage.dynamodb.client import Client, ConditionFailed

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from typing import Any
 
-from storage.batched import batched
+from storage.compat import batched
 from storage.dynamodb import batches
 from storage.dynamodb.client import Client, ConditionFailed
 from storage.dynamodb.items import Item, key_of

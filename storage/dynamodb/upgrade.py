@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from storage.batched import batched
+from storage.compat import batched
 from storage.dynamodb import expressions, items
 from storage.dynamodb.client import Client, ConditionFailed
 from storage.dynamodb.expressions import condition, names

@@ -21,8 +21,8 @@ from storage.dynamodb.usage_rows import ALIAS, Positions
 from storage.exceptions import StorageError
 from storage.models import StreamPosition
 from storage.models.usage import ROLL_UPS_OF_USERS
-from storage.sql_errors import translated
-from storage.vendors import lock_until_commit
+from storage.sql.errors import translated
+from storage.sql.vendors import lock_until_commit
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from storage.dynamodb.usage_rows import ALIAS, Positions
 from storage.exceptions import StorageUnavailable
 from storage.models import ChatInteraction, StreamPosition
 from storage.records.stubs import Stub
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 FOLLOW_SECONDS = 60.0
 """How long what is in the stream may be counted before a day is."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from storage.vendors import answer_seconds
+from storage.sql.vendors import answer_seconds
 
 
 class Unanswered(psycopg.OperationalError):

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from django.db import connections
 
-from storage.vendors import lock_number
+from storage.sql.vendors import lock_number
 
 MIGRATIONS = "migrations"
 

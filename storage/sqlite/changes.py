@@ -1,6 +1,6 @@
 """Detects changes of a SQLite database, for `storage.cache.in_memory`."""
 
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 from storage.sqlite.statements import Statements
 from storage.sqlite.writer import Version
 

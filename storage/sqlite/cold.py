@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 from django.db import transaction
 
 from storage import expiry
-from storage.batched import batched
+from storage.compat import batched
 from storage.database import Named
 from storage.large.rows import Kept, LargeRows, as_in
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.stubs import Segments, Stub, segment_of
 from storage.records.texts import OBJECT, TextObject
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 from storage.sqlite import queries, usage
 from storage.sqlite.statements import Statements
 

@@ -27,7 +27,7 @@ from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
 from storage.records.texts import OBJECT, TextObject, characters_of
 from storage.records.words import Phrase
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 from storage.sqlite import (
     answers,
     cold,

@@ -21,7 +21,7 @@ from django.db.models import (
     When,
 )
 
-from storage.batched import batched
+from storage.compat import batched
 from storage.large.rows import LargeRows, decode
 from storage.models.interaction import HAS_RESPONSE
 from storage.records.cursors import Position

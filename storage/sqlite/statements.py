@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from django.db import connections, transaction
 
-from storage.sql_errors import translate
+from storage.sql.errors import translate
 from storage.sqlite.writer import Version, Writer
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from storage.batched import batched
+from storage.compat import batched
 from storage.sqlite.statements import Statements
 from storage.sqlite.text_file import IndexFile
 from storage.sqlite.text_outbox import Outbox, Overtaken

@@ -15,10 +15,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
 from storage.exceptions import StorageError
-from storage.sql_errors import translated
+from storage.sql.errors import translated
+from storage.sql.vendors import answered_within, is_postgresql
 from storage.startup import schema
 from storage.startup.selection import get_storage
-from storage.vendors import answered_within, is_postgresql
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from typing import Any
 from django.core import checks
 from django.db import connections
 
+from storage.sql.vendors import is_postgresql
 from storage.sqlite.base import DatabaseWrapper
 from storage.sqlite.library import has_wal_reset_bug
-from storage.vendors import is_postgresql
 
 
 @checks.register(checks.Tags.compatibility, deploy=True)

@@ -13,8 +13,8 @@ from django.core import checks
 from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 
+from storage.sql.vendors import is_postgresql
 from storage.sqlite import indexes
-from storage.vendors import is_postgresql
 
 ALIAS = "default"
 

@@ -6,8 +6,8 @@ from typing import Any
 from django.core import checks
 from django.db import DatabaseError, connections
 
+from storage.sql.vendors import is_postgresql
 from storage.startup.production_checks import in_production
-from storage.vendors import is_postgresql
 
 ALIAS = "default"
 

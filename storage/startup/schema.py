@@ -20,11 +20,11 @@ from django.db import connections, transaction
 from django.db.migrations import Migration as DjangoMigration
 from django.db.migrations.recorder import MigrationRecorder
 
+from storage.sql.vendors import is_postgresql
 from storage.sqlite import base, in_use, modes, space
 from storage.sqlite.in_use import DatabaseInUse
 from storage.sqlite.statements import Statements
 from storage.startup import data_folder, upgrades
-from storage.vendors import is_postgresql
 
 if TYPE_CHECKING:
     from django.db.migrations.executor import MigrationExecutor

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.db import connections
 from django.db.migrations import Migration
 
-from storage.vendors import is_postgresql
+from storage.sql.vendors import is_postgresql
 
 if TYPE_CHECKING:
     from django.db.migrations.loader import MigrationLoader

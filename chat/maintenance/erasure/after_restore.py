@@ -19,7 +19,7 @@ from storage import accounts
 from storage.accounts import roll_ups
 from storage.archive import generations
 from storage.backups.base import RestoredDatabase
-from storage.batched import batched
+from storage.compat import batched
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.stubs import by_segment

@@ -26,7 +26,7 @@ from chat.maintenance.identity import confirm_archive
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockHeld, LockLost, OutOfTime, Run
 from storage import accounts
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.large.objects import LargeObjects, is_object

@@ -20,7 +20,7 @@ from chat.maintenance.runs import LockLost, OutOfTime, Run
 from storage import accounts
 from storage.archive.lists import times
 from storage.archive.pseudonyms import Sought
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.large.objects import LargeObjects, is_object

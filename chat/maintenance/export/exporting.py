@@ -47,7 +47,7 @@ from storage.models import ApiKey, ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import format_time
 from storage.records.stubs import Stub
-from storage.sql_errors import translated
+from storage.sql.errors import translated
 
 PAGE = 100
 """Rows of one page: at most 40 MB, of which there may be three copies."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from chat.maintenance.policy import LATEST
 from storage import expiry
-from storage.batched import batched
+from storage.compat import batched
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.cursors import Position

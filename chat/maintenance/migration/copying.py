@@ -38,7 +38,7 @@ from chat.maintenance.migration.rows import Copied, Writer
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage import expiry
-from storage.batched import batched
+from storage.compat import batched
 from storage.exceptions import StorageError
 from storage.records.stubs import Stub, by_segment
 

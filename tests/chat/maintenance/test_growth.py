@@ -18,7 +18,7 @@ from chat.maintenance.runs import Run
 from storage.archive import segments
 from storage.archive.archive import Archive
 from storage.archive.files import Files
-from storage.batched import batched
+from storage.compat import batched
 from storage.models import ChatInteraction
 from storage.records.pages import PageQuery
 from tests.storage.archive.format_1 import EarlierArchive

@@ -13,13 +13,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 
 from config import databases
-from storage import vendors
 from storage.accounts import api_keys
 from storage.exceptions import StorageFull, StorageUnavailable
 from storage.models import ModelPrice
 from storage.postgresql import base, url
 from storage.postgresql.base import DatabaseWrapper
-from storage.sql_errors import translate
+from storage.sql import vendors
+from storage.sql.errors import translate
 from tests.postgresql import PASSWORD, URL_PASSWORD, PostgreSQL, as_default, in_threads
 
 USERS = get_user_model().objects

@@ -7,9 +7,9 @@ from django.db import IntegrityError, connection, transaction
 
 from storage.accounts import audit_log
 from storage.accounts.audit_log import Action
+from storage.sql.vendors import lock_number
 from storage.startup import schema
 from storage.startup.router import ELSEWHERE
-from storage.vendors import lock_number
 from tests.postgresql import as_default
 
 pytestmark = pytest.mark.usefixtures("in_postgresql")

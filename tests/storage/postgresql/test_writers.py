@@ -17,7 +17,7 @@ from storage.accounts.audit_log import Action
 from storage.accounts.intake import Count
 from storage.dynamodb import usage_rows
 from storage.models import ApiKey, ApiKeyUse, StreamPosition, UsageOfUser, UsageRebuild
-from storage.vendors import lock_until_commit
+from storage.sql.vendors import lock_until_commit
 from tests.postgresql import in_threads
 
 pytestmark = pytest.mark.usefixtures("in_postgresql")
@@ -201,7 +201,7 @@ def test_a_lock_ends_with_its_transaction():
 
 
 def is_free():
-    from storage.vendors import lock_number
+    from storage.sql.vendors import lock_number
 
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock_number("a name")])

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from storage.batched import batched
-from storage.compat import zstd
+from storage.compat import batched, zstd
 from storage.database import Indexed
 from storage.exceptions import StorageError, StorageUnavailable
 from storage.models import TextChange

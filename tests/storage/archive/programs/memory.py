@@ -19,7 +19,7 @@ def main() -> None:
     django.setup()
     from chat.maintenance.archiving import SEGMENT_ROWS
     from storage.archive.archive import configured_archive
-    from storage.batched import batched
+    from storage.compat import batched
     from tests.storage.archive.rows import DAY, START, row
 
     text = random.Random(1).randbytes(1_000_000).hex()

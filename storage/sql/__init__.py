@@ -1,0 +1,1 @@
+"""What is about any SQL database, whichever keeps the interactions."""
