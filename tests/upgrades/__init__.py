@@ -1,0 +1,1 @@
+"""Databases, tables and archives that earlier versions made are upgraded, and lose nothing."""
