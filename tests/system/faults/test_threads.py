@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from statistics import median
 
 import pytest
@@ -25,16 +26,20 @@ class Turns:
     """The turns of a client's calls. Counts those who wait for one in vain."""
 
     def __init__(self, number):
-        self._turns = threading.BoundedSemaphore(number)
+        self._turns = SimpleQueue()
+        for _ in range(number):
+            self._turns.put(None)
         self.in_vain = 0
 
-    def acquire(self, timeout):
-        got = self._turns.acquire(timeout=timeout)
-        self.in_vain += bool(timeout) and not got
-        return got
+    def get(self, timeout):
+        try:
+            self._turns.get(timeout=timeout)
+        except Empty:
+            self.in_vain += bool(timeout)
+            raise
 
-    def release(self):
-        self._turns.release()
+    def put(self, turn):
+        self._turns.put(turn)
 
 
 class Hung:
@@ -45,7 +50,7 @@ class Hung:
         self.released = threading.Event()
         self.hanging = 0
         self._storage = storage
-        storage.database.client._dispatch = self._hang
+        storage.database.client._send = self._hang
 
     def _hang(self, operation, parameters):
         self.hanging += 1
@@ -98,7 +103,7 @@ def test_if_every_call_waited_for_its_turn_other_work_would_wait_for_all_of_them
 
 
 def test_a_call_waits_again_as_soon_as_one_under_way_has_ended(storage, proxy, in_threads):
-    storage.database.client._turns = threading.BoundedSemaphore(1)
+    storage.database.client._turns = Turns(1)
     proxy.fail("GetItem", faults.late(0.3), faults.late(0.3), faults.late(0.1))
     results = []
     storage.database.client._stalled = True
@@ -120,8 +125,7 @@ def test_a_turn_is_given_back_whatever_happens(storage, proxy):
                 storage.get_interaction_sync("i")
             except StorageUnavailable:
                 storage.database.client._breaker.succeeded()
-    turns = storage.database.client._turns
-    assert [turns.acquire(blocking=False) for _ in range(7)] == [True] * 6 + [False]
+    assert storage.database.client._turns.qsize() == 6
 
 
 @pytest.fixture
