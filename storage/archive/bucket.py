@@ -8,7 +8,7 @@ import errno
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from os.path import commonprefix
 from typing import Any
@@ -83,9 +83,11 @@ class ArchiveBucket(S3Storage):
         with _as_os_errors():
             answer = self._client.list_objects_v2(Bucket=self.bucket_name, MaxKeys=1)
         try:
-            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
         except (KeyError, ValueError):
             return None
+        # In the zone -0000, which servers send that are not AWS, it is of UTC without saying so.
+        return said if said.tzinfo else said.replace(tzinfo=UTC)
 
     def read_range(self, name: str, offset: int, length: int | None) -> bytes:
         """`length` bytes from `offset`, or all if it is None; fewer at the end of the object."""

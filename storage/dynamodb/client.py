@@ -191,7 +191,7 @@ class Client:
             events.register("needs-retry.dynamodb", _in_conflict, unique_id="in-conflict")
             events.register("needs-retry.dynamodb", _count_throttle, unique_id="count-throttle")
             self._guarded = client
-        answer: dict[str, Any] = client.call(
+        answer: dict[str, Any] = client.send(
             operation, {**parameters, "ReturnConsumedCapacity": "TOTAL"}
         )
         return answer

@@ -86,7 +86,7 @@ class DirectClient:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    def call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    def send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Call an operation on items. Raises botocore's errors."""
         if operation in self._operations:
             try:
@@ -97,7 +97,7 @@ class DirectClient:
         answer: dict[str, Any] = self.client._make_api_call(operation, parameters)
         return answer
 
-    _make_api_call = call
+    _make_api_call = send
     """What PynamoDB asks."""
 
     def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -218,7 +218,7 @@ def test_the_user_is_in_no_answer_and_no_log(eraser, storage, make_interaction, 
         statuses.append(response.status_code)
         assert marker not in response.content.decode() + str(response.headers)
     assert statuses == [200, 400, 409, 202, 401, 503]
-    assert "The archive is missing" in caplog.text
+    assert "No erasure was started" in caplog.text
     assert marker not in caplog.text
 
 

@@ -268,7 +268,7 @@ def test_both_workers_of_a_server_count(tmp_path):
         wait_for(lambda: total_reads(server) == before + 40, "all reads")
         name = "chat_http_request_duration_seconds_count"
         of_reads = name, "GET", "api/v1/interactions/<path:interaction_id>/", "200"
-        wait_for(lambda: samples_of(server)[of_reads] == 40, "all requests")
+        wait_for(lambda: samples_of(server).get(of_reads) == 40, "all requests")
         assert folder.stat().st_mode & 0o777 == 0o700
         assert (tmp_path / "metrics").stat().st_mode & 0o777 == 0o700
 
@@ -312,6 +312,7 @@ def test_a_command_counts_in_its_memory(folder):
     assert not (folder / "metrics").exists()
 
 
+@pytest.mark.django_db
 def test_of_a_database_that_is_backed_up_elsewhere_no_backup_is_missed(monkeypatch):
     monkeypatch.setattr("chat.operations.backed_up_elsewhere", lambda: "PostgreSQL")
     store.forget()

@@ -6,6 +6,7 @@ import pytest
 
 from storage.cache.breaker import CircuitBreaker
 from storage.dynamodb import batches, expressions, mirror, pauses, saves, transport
+from storage.dynamodb import client as dynamodb_client
 from storage.dynamodb import database as cloud
 from storage.dynamodb.client import Client
 from storage.exceptions import BatchUnfinished, InteractionConflict, StorageUnavailable
@@ -202,7 +203,7 @@ def test_by_botocore_an_answer_that_is_cut_in_two_is_asked_for_again(
 def test_by_botocore_half_an_answer_hides_an_item_without_a_look_at_its_length(
     by_botocore, behind, hurry, proxy, dynamodb_model, monkeypatch
 ):
-    monkeypatch.setattr(Client, "_guard", lambda self: None)
+    monkeypatch.setattr(dynamodb_client, "_half_answered", lambda **_: None)
     assert cut_twice(behind, proxy) is None
 
 
