@@ -22,8 +22,8 @@ from storage.sql.errors import translated
 from storage.sqlite import queries, usage
 from storage.sqlite.statements import Statements
 
-ROWS_AT_ONCE = 500
-"""Rows per transaction, which takes about 20 ms."""
+ROWS_AT_ONCE = 1_000
+"""Rows per transaction, which takes about 50 ms."""
 
 Row = dict[str, Any]
 """The values of a row, as `queries.to_parameters` returns them."""

@@ -7,6 +7,7 @@ for new rows. Only VACUUM returns them, which rewrites the whole file and blocks
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,16 @@ def reclaim(statements: Statements) -> int:
     """Return some free pages to the file system. Returns their size in bytes.
 
     The last pages of the file take their places: call `scrubbed_database.end_pass` before. If there
-    are none, empties the write-ahead log and returns 0.
+    are none, empties the write-ahead log and returns 0. Then pauses for as long as it has worked:
+    writers of other processes ask for their turn ten times a second, and would hardly ever find a
+    moment between two steps.
     """
+    began = time.monotonic()
     before = _value(statements, "page_count")
     if _value(statements, "auto_vacuum"):
         statements.write(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})", {})
     returned = max(before - _value(statements, "page_count"), 0)
+    time.sleep(time.monotonic() - began)
     if not returned:
         statements.write("PRAGMA wal_checkpoint(TRUNCATE)", {})
     return int(returned * _value(statements, "page_size"))

@@ -31,7 +31,7 @@ from storage.records.pages import never
 ROWS_AT_FIRST = 100
 """Rows that may have 40 MB of text."""
 
-ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 1_000
 """Rows that are deleted in one transaction, if those before were short."""
 
 WRITE_SECONDS = 30.0

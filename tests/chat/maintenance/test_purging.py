@@ -22,8 +22,10 @@ from storage.models import (
     IdempotencyRecord,
     IntakeCount,
 )
+from storage.sqlite import space
 from storage.sqlite.base import close_pool
 from tests.chat.maintenance.tiers import LAST, MICROSECOND
+from tests.clocks import Clock
 
 pytestmark = pytest.mark.every_backend
 
@@ -305,6 +307,21 @@ class TestSpace:
         assert summary["unreclaimed_bytes"] == 0
         # The run gives its lock back then.
         assert large.with_name(f"{large.name}-wal").stat().st_size < 100_000
+
+    def test_writers_have_as_much_time_as_is_taken_to_return_space(self, store, large, monkeypatch):
+        class EachStepTakesASecond(Clock):
+            def monotonic(self):
+                self.passes(1.0)
+                return self.steady
+
+            def sleep(self, seconds):
+                pauses.append(seconds)
+
+        pauses = []
+        monkeypatch.setattr(space, "time", EachStepTakesASecond())
+        returned = store.run("purge_interactions", now=NOW)["reclaimed_bytes"]
+        assert pauses == [1.0] * len(pauses)
+        assert len(pauses) > returned / 4096 / space.PAGES_AT_ONCE > 10
 
     @pytest.fixture
     def in_a_hurry(self, store):
