@@ -8,8 +8,7 @@ import errno
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from os.path import commonprefix
 from typing import Any
 
@@ -27,6 +26,7 @@ from storages.backends.s3 import S3Storage
 
 from storage.archive.files import Entry
 from storage.compat import batched
+from storage.records.http_dates import time_in
 
 CLIENT = Config(
     connect_timeout=2,
@@ -82,12 +82,7 @@ class ArchiveBucket(S3Storage):
         """What the clock of S3 says, to the second; None if its answer does not tell."""
         with _as_os_errors():
             answer = self._client.list_objects_v2(Bucket=self.bucket_name, MaxKeys=1)
-        try:
-            said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        except (KeyError, ValueError):
-            return None
-        # In the zone -0000, which servers send that are not AWS, it is of UTC without saying so.
-        return said if said.tzinfo else said.replace(tzinfo=UTC)
+        return time_in(answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date"))
 
     def read_range(self, name: str, offset: int, length: int | None) -> bytes:
         """`length` bytes from `offset`, or all if it is None; fewer at the end of the object."""

@@ -1,10 +1,10 @@
 """When maintenance last ran, and how it ended, in the table of the interactions: an item each."""
 
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 
 from storage.dynamodb.client import Client
 from storage.dynamodb.items import key_of
+from storage.records.http_dates import time_in
 from storage.records.json import format_time
 from storage.records.runs import Ended
 
@@ -57,7 +57,4 @@ def server_time(client: Client) -> datetime | None:
     """Returns what the clock of DynamoDB says, to the second; None if the answer does not tell."""
     answer = client.call("GetItem", Key=key_of(ID))
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    try:
-        return parsedate_to_datetime(headers.get("date"))
-    except (TypeError, ValueError):
-        return None
+    return time_in(headers.get("date"))

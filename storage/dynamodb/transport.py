@@ -13,7 +13,6 @@ botocore to trace calls see none of those that are sent here.
 
 import binascii
 import time
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -22,6 +21,7 @@ from pynamodb.connection.base import Connection
 
 from storage.dynamodb.endpoint import Endpoint, NotKnown, endpoint_for, is_plain, tell_unknown
 from storage.dynamodb.replies import metadata, parsed
+from storage.records.http_dates import time_in
 
 OPERATIONS = frozenset(
     {
@@ -188,9 +188,8 @@ class DirectClient:
         """Whether a signature by a clock with `skew` was refused because that clock is wrong."""
         if reply.status_code not in (400, 403) or answer["Error"]["Code"] not in SKEWED:
             return False
-        try:
-            date = parsedate_to_datetime(reply.headers.get("date"))
-        except (TypeError, ValueError):
+        date = time_in(reply.headers.get("date"))
+        if date is None:
             return False
         found = date.timestamp() - time.time()
         if abs(found - skew) < SKEW_SECONDS:
