@@ -312,8 +312,12 @@ class Database(ABC):
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         """Delete these if they are hot and were created at or before `until`; returns the count."""
 
-    def before_erasing(self, user_id: str) -> None:
-        """An erasure is about to delete all that there is of a user, and may do so in vain."""
+    def before_erasing(self, user_id: str, check_time: Callable[[], None]) -> None:
+        """Prepare for the deletion of all of a user's rows; called before the first one.
+
+        What is done here need not be done for each row. Calls `check_time` every few seconds and
+        lets through what it raises; the next call goes on.
+        """
 
     @abstractmethod
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:

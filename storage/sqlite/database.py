@@ -317,9 +317,9 @@ class SqliteDatabase(Database):
         ids = [interaction.interaction_id for interaction in interactions]
         return self._texts.after(cold.remove_hot(self._statements, self.large, ids, until))
 
-    def before_erasing(self, user_id: str) -> None:
+    def before_erasing(self, user_id: str, check_time: Callable[[], None]) -> None:
         with translated:
-            self._texts.before_erasing(user_id)
+            self._texts.before_erasing(user_id, check_time)
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         ids = [interaction.interaction_id for interaction in interactions]

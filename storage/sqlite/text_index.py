@@ -150,22 +150,23 @@ class TextIndex:
         except Failed as error:
             _warn(error)
 
-    def before_erasing(self, user_id: str) -> None:
+    def before_erasing(self, user_id: str, check_time: Callable[[], None]) -> None:
         """Take a user out, part by part, whose rows are about to be deleted.
 
         Later, as a change of each row, it would cost a part to be written anew for some of them.
+        Raises what `check_time` raises, which is called before each part; the next call goes on.
         """
         if not (self.is_used and self._file.exists()):
             return
-        try:
-            with self._file.reading() as contents:
-                numbers = contents.parts.numbers() if contents else []
-            for number in numbers:
+        for number in self._numbers():
+            check_time()
+            try:
                 with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
                     if number in contents.parts.numbers():
                         contents.parts.remove_user(number, user_id)
-        except Failed as error:  # `forget_user` does what is left
-            _warn(error)
+            except Failed as error:  # `forget_user` does what is left
+                _warn(error)
+                return
 
     def forget_user(self, user_id: str) -> None:
         """Leave no word of what is gone of a user in the index, or an id of it in the outbox.
@@ -204,6 +205,15 @@ class TextIndex:
     def bytes(self) -> int:
         """The size of the index; 0 if there is none."""
         return self._file.path.stat().st_size if self._file.exists() else 0
+
+    def _numbers(self) -> list[int]:
+        """The numbers of all parts; none if the index cannot be read."""
+        try:
+            with self._file.reading() as contents:
+                return contents.parts.numbers() if contents else []
+        except Failed as error:
+            _warn(error)
+            return []
 
     def _take_until(self, last: int) -> None:
         """Make passes until no change up to this one is left, here or in another process."""

@@ -70,7 +70,7 @@ class Removal:
                 self.found[user_id].update(accounts.forget_user(user_id))
 
     def _remove_hot(self, user_id: str) -> None:
-        self.storage.database.before_erasing(user_id)
+        self.storage.database.before_erasing(user_id, self._step)
         for rows in hot_pages(self.storage, user_id):
             self._step()
             self.found[user_id]["hot"] += self.storage.erase_hot(rows, user_id)

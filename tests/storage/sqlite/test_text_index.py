@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from chat.maintenance.runs import OutOfTime
 from storage.compat import batched, zstd
 from storage.database import Indexed
 from storage.exceptions import StorageError, StorageUnavailable
@@ -181,11 +182,29 @@ def test_many_deletions_that_come_together_rewrite_a_part_once(indexed, fill, mo
 def test_a_user_is_taken_out_of_the_index_before_the_rows_go(indexed, fill):
     rows = fill(100)
     catch_up(indexed)
-    indexed.database.before_erasing("ada")
+    indexed.database.before_erasing("ada", lambda: None)
     assert set(find(indexed, "wood")) == {row.interaction_id for row in rows[1::2]}
     indexed.database.remove_of_user(rows[::2], "ada")
     catch_up(indexed)
     check(indexed)
+
+
+def test_taking_a_user_out_ends_in_time_and_goes_on(indexed, fill):
+    rows = fill(400)
+    catch_up(indexed)
+    checks = []
+
+    def fifth_time():
+        checks.append(None)
+        if len(checks) == 5:
+            raise OutOfTime
+
+    with pytest.raises(OutOfTime):
+        indexed.database.before_erasing("ada", fifth_time)
+    others = {row.interaction_id for row in rows[1::2]}
+    assert others < set(find(indexed, "wood")) < {row.interaction_id for row in rows}
+    indexed.database.before_erasing("ada", lambda: None)
+    assert set(find(indexed, "wood")) == others
 
 
 def test_an_erasure_waits_for_passes_of_another_process_that_come_forward(
