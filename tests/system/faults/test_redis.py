@@ -6,19 +6,12 @@ import pickle
 import select
 import signal
 import socket
-import ssl
 import threading
 import time
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import redis
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from django_redis.cache import RedisCache
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, Connection
@@ -31,6 +24,7 @@ from storage.cache.redis import redis_cache
 from storage.dynamodb import mirror
 from storage.dynamodb.client import Client
 from tests import clouds, servers
+from tests.certificates import certificate, context_of
 from tests.clocks import Clock
 
 LONGEST = 4
@@ -454,46 +448,15 @@ def test_a_wrong_password_is_a_miss(server, limited, wrong, caplog):
 # TLS, which the server of the tests has not: it is added in front of it.
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1, signed by itself, and its key, in one file."""
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "of a test")])
-    now = datetime.now(UTC)
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(alternative, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    return path
-
-
 @pytest.fixture
-def tls_url(valkey_server, certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    made = Cutter(valkey_server.port, context)
+def tls_url(valkey_server, tmp_path):
+    made = Cutter(valkey_server.port, context_of(certificate("127.0.0.1"), tmp_path))
     yield made.url.replace("redis://", "rediss://")
     made.close()
 
 
-def test_a_server_with_tls_is_used_if_its_certificate_is_trusted(tls_url, certificate):
-    store = Store(f"{tls_url}?ssl_ca_certs={certificate}", **clouds.PATIENT)
+def test_a_server_with_tls_is_used_if_its_certificate_is_trusted(tls_url, tmp_path):
+    store = Store(f"{tls_url}?ssl_ca_certs={tmp_path / 'server.pem'}", **clouds.PATIENT)
     store.set("chat:ada:tls", "v")
     assert store.get("chat:ada:tls") == "v"
 
