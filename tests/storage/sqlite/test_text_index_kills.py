@@ -138,6 +138,32 @@ def kill_at_each_step(indexed, make_interaction, steps):
 
 def test_a_pass_that_is_killed_at_any_step_is_made_good(indexed, make_interaction, steps):
     kill_at_each_step(indexed, make_interaction, steps)
+
+
+def test_taking_a_user_out_that_is_killed_at_any_step_is_made_good(
+    indexed, make_interaction, steps
+):
+    users = Users(indexed, make_interaction, seed=7)
+    kill_at, is_killed = 1, True
+    while is_killed:
+        for _ in range(6):
+            users.save()
+        catch_up(indexed)
+        rows = [row for row in everything(indexed).values() if row.user_id == "ada"]
+        steps.count, steps.kill_at = 0, kill_at
+        try:
+            indexed.database.before_erasing("ada", lambda: None)
+        except Killed:
+            steps.kills += 1
+        else:
+            is_killed = False
+        steps.kill_at = None
+        indexed.erase_hot(rows, "ada")
+        indexed.forget_user("ada")
+        assert not TextChange.objects.exists()
+        check(indexed)
+        kill_at += STRIDE
+    assert steps.kills > 5
     assert steps.kills > 10
 
 
