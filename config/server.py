@@ -16,7 +16,7 @@ from config.wsgi import application  # noqa: E402  (first: it sets Django up, wh
 # isort: split
 from django.conf import settings  # noqa: E402
 
-from config import orphans, stalled, telemetry  # noqa: E402
+from config import one_core, orphans, stalled, telemetry  # noqa: E402
 from storage import get_storage  # noqa: E402
 from storage.startup import usage  # noqa: E402
 
@@ -24,6 +24,7 @@ orphans.watch_parent()
 get_storage()  # reserves the disk space of its metrics now, as the disk may be full later
 usage.keep_counting()
 telemetry.start(application.admission)
+one_core.keep()
 stalled.watch(application.admission, settings.PORT, settings.CLIENT_TIMEOUT)
 
 __all__ = ["application"]

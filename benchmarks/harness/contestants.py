@@ -40,6 +40,11 @@ class Contestant:
     requirements: str = "requirements.txt"
 
     @property
+    def indexes_texts(self) -> bool:
+        """Whether it has a search index, which servers would otherwise make while they serve."""
+        return (self.folder / "chat/management/commands/rebuild_search.py").exists()
+
+    @property
     def python(self) -> Path:
         """Its interpreter: the project's own, or one in a virtual environment of the cache."""
         requirements = self.folder / self.requirements
@@ -113,6 +118,8 @@ class Contestant:
         authorization = self.create_key(self, database)
         (unfinished / "authorization").write_text(authorization)
         fill(database, self.table, data_set)
+        if self.indexes_texts:
+            self.run([str(self.python), "manage.py", "rebuild_search"], database)
         unfinished.rename(folder)
         return folder
 

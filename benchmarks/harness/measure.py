@@ -75,6 +75,8 @@ class Round(NamedTuple):
     """One operation in one round: CPU seconds per request, requests a second, latencies in s."""
 
     cpu: float
+    later: float
+    """CPU seconds per request, once all are answered."""
     rate: float
     p50: float
     p99: float
@@ -104,6 +106,7 @@ class Runner:
             checker.check_reads()
             self._count(checker.check_writes())
         self.server.fix_tree()
+        self.server.wait_until_idle()
 
     def send(self, operation: Operation, connections: int, **until: float) -> wrk.Outcome:
         """Load it with an operation, for `seconds` or for a number of `requests`."""
@@ -125,8 +128,11 @@ class Runner:
         before = self.server.cpu_seconds()
         found = self.send(operation, connections, seconds=seconds)
         time.sleep(SETTLE_SECONDS)
-        cpu = (self.server.cpu_seconds() - before) / found.requests
-        return Round(cpu, found.requests / found.seconds, found.p50, found.p99)
+        answered = self.server.cpu_seconds()
+        self.server.wait_until_idle()
+        cpu = (answered - before) / found.requests
+        later = (self.server.cpu_seconds() - answered) / found.requests
+        return Round(cpu, later, found.requests / found.seconds, found.p50, found.p99)
 
     def check_saved(self, database: Path) -> None:
         """Everything that was acknowledged is in the database, and nothing else."""

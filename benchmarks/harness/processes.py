@@ -15,6 +15,14 @@ START_SECONDS = 120
 STOP_SECONDS = 10
 LOG_TAIL = 3000
 
+IDLE_SECONDS = 2.5
+"""Of next to no CPU time. This project's search index waits for two seconds before it begins."""
+
+IDLE_CPU_SECONDS = 0.05
+"""What a server may take in that time."""
+
+IDLE_SECONDS_MAX = 600
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -91,6 +99,20 @@ class Server:
         if frozenset(process_tree(self.process.pid)) != self._tree:
             raise RuntimeError(f"The server's processes have changed:\n{self.log_tail()}")
         return sum(map(process_cpu_seconds, self._tree))
+
+    def wait_until_idle(self) -> None:
+        """Wait for what it does in the background, such as indexing what was saved.
+
+        Raises RuntimeError if it still works after IDLE_SECONDS_MAX.
+        """
+        end = time.monotonic() + IDLE_SECONDS_MAX
+        quiet_since, cpu = time.monotonic(), self.cpu_seconds()
+        while time.monotonic() - quiet_since < IDLE_SECONDS:
+            if time.monotonic() > end:
+                raise RuntimeError(f"The server is never idle:\n{self.log_tail()}")
+            time.sleep(IDLE_SECONDS / 10)
+            if (now := self.cpu_seconds()) > cpu + IDLE_CPU_SECONDS:
+                quiet_since, cpu = time.monotonic(), now
 
 
 def process_tree(root: int) -> list[int]:

@@ -55,7 +55,7 @@ def test_every_goal_of_the_api_is_one_of_its_ratios():
 
     predecessor = replace(CHAT_STORE, slug=build_slug(PREDECESSOR))
     results = {
-        (contestant, operation): [Round(1.0, 1.0, 1.0, 1.0)]
+        (contestant, operation): [Round(1.0, 1.0, 1.0, 1.0, 1.0)]
         for contestant in (*CONTESTANTS.values(), predecessor)
         for operation in OPERATIONS
     }
