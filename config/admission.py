@@ -7,9 +7,10 @@ time, those that wait are limited by what they wait for, and what is left is for
 Whoever finds no place is told so at once, without being read. `config.stalled` ends the waiting.
 
 Writers may have to wait for another program that has SQLite's write lock. So they get three
-quarters of the places to work, and reads go on in the others. Where a read waits for nobody, more
-than two at a time are no faster: each statement lets another thread have the interpreter, and 16
-threads spent as much time on taking turns as on the reads (docs/decisions/0036).
+quarters of the places to work, and reads go on in the others. Where a read of many interactions
+waits for nobody, more than two at a time are no faster: each statement lets another thread have the
+interpreter, and 16 threads spent as much time on taking turns as on the reads
+(docs/decisions/0036). A read of one is over sooner than a turn would come (0057).
 """
 
 import io
@@ -73,6 +74,8 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 """Methods of requests that write nothing (RFC 9110, section 9.2.1)."""
 
 API = "/api/v1/"
+
+INTERACTIONS = "/api/v1/interactions/"
 
 LOOKUP = ("POST", "/api/v1/interactions/lookup/")
 """A read whose question is in its body."""
@@ -252,7 +255,7 @@ class Admission:
         if path == SEARCH and method in SAFE_METHODS:
             return self._searches, self._reads, self.work
         if method in SAFE_METHODS or (method, path) == LOOKUP:
-            return (self._reads, self.work) if path.startswith(API) else (self.work,)
+            return (self._reads, self.work) if _reads_many(path) else (self.work,)
         large = (self._large_writes,) if _size(environ) > LARGE or _may_grow(environ) else ()
         if path.startswith(INGEST):
             return *large, self._ingest, self._writes, self.work
@@ -332,6 +335,11 @@ class ApiBody:
     def readline(self, size: int) -> bytes:
         """Not supported: views read the body whole."""
         raise io.UnsupportedOperation("readline")
+
+
+def _reads_many(path: str) -> bool:
+    """Whether a read of the API may be of many interactions, and not of one."""
+    return path.startswith(API) and (path == INTERACTIONS or not path.startswith(INTERACTIONS))
 
 
 def _size(environ: dict[str, Any]) -> int:
