@@ -104,6 +104,8 @@ def measured(build: Path, work: Path, rows: int) -> list[tuple[str, float]]:
     found += [(f"export to {name}", cost(written(f".out{name}"))) for name in (".gz", ".zst")]
     dump = ["sqlite3", str(folder / "chat.sqlite3"), ".dump storage_chatinteraction"]
     found.append(("sqlite3 .dump", process(dump) / rows * 1e6))
+    if (build / "chat/management/commands/rebuild_search.py").exists():
+        cpu(build, folder, ["rebuild_search", "--missing"])  # as servers would have
     found.append(("archive", cost(lambda which: ["archive_interactions"])))
     size = sum(file.stat().st_size for file in archive.rglob("*") if file.is_file())
     found.append(("archive, bytes a row", size / rows))

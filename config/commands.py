@@ -1,5 +1,6 @@
 """Management commands: on a database in the state that they need, and without tracebacks."""
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -52,6 +53,8 @@ def run() -> None:
 
 def _prepared(execute: Callable[..., Any], name: str) -> Callable[..., Any]:
     def prepared(*args: Any, **options: Any) -> Any:
+        gc.freeze()  # what is loaded is never garbage
+        gc.enable()
         try:
             if name == "migrate":
                 with schema.prepared_under_lock():  # Django's own would set up nothing

@@ -5,8 +5,10 @@ the workers, and a second signal while a worker handles the first can make it ha
 5 of 24 attempts with granian 2.8.7). So workers block SIGINT.
 """
 
+import gc
 import signal
 
+gc.disable()
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 # Until granian installs its handler, SIGTERM ends a worker that is still starting.
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -26,5 +28,7 @@ usage.keep_counting()
 telemetry.start(application.admission)
 one_core.keep()
 stalled.watch(application.admission, settings.PORT, settings.CLIENT_TIMEOUT)
+gc.freeze()  # what is loaded is never garbage, and to go through it would hold all requests up
+gc.enable()
 
 __all__ = ["application"]
