@@ -17,8 +17,8 @@ from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import from_json, to_json
 
-LEVEL = 6
-"""Of compression. Level 9 saves another 2 % of text at half the speed."""
+LEVEL = 3
+"""Of compression. Level 6 takes three times as long, and saves 3 % of 4,830 real conversations."""
 
 FRAME_BYTES = 16 * 1024
 """Text in one frame, which is what a cold read costs. See decision 0033."""
