@@ -48,7 +48,7 @@ def steps(data: list[str], quick: bool) -> list[Step]:
             ("api.py", [*api, *data]),
         ]
     api = ["--seconds", "1.5"]
-    made_up: list[Step] = [("api.py", [*api, "--rounds", "3"])] if data else []
+    made_up: list[Step] = [("api.py", [*api, "--rounds", "2"])] if data else []
     return [
         ("storage_calls.py", data),
         ("storage_calls.py", ["--short", *MANY, "--rounds", "5"]),
@@ -62,8 +62,8 @@ def steps(data: list[str], quick: bool) -> list[Step]:
         ("partitions.py", []),
         ("lifecycle.py", ["--rows", "10000", "100000", "--rounds", "2", *data]),
         ("memory.py", data),
-        ("api.py", [*api, "--build", PREDECESSOR, *data]),
-        ("api.py", [*api, "--rounds", "3", "--workers", "2", "4", *data]),
+        ("api.py", [*api, "--rounds", "3", "--build", PREDECESSOR, *data]),
+        ("api.py", [*api, "--rounds", "2", "--workers", "2", "4", *data]),
         *made_up,
     ]
 
