@@ -205,13 +205,17 @@ class Database(ABC):
         It ends with `limit` records, with those whose texts have `max_text` characters, after
         `at_most` interactions, or at `deadline` (of `time.monotonic`), but not before it has come
         forward. The position, of the last interaction it has looked at, is None if none is left.
+        Large texts are fetched where `wanted.texts_of` says so, and to look for phrases in them.
         """
+
+        def texts_of(row: Mapping[str, Any]) -> bool:
+            is_wanted = bool(filters.phrases) or wanted.texts_of(row)
+            return is_wanted and filters.pass_fields(row)
+
         found: list[Record] = []
         examined, step, text = 0, SEARCHED_AT_ONCE if filters else wanted.limit, wanted.max_text
         while True:
-            part = replace(
-                wanted, limit=min(step, at_most - examined), texts_of=filters.pass_fields
-            )
+            part = replace(wanted, limit=min(step, at_most - examined), texts_of=texts_of)
             records, more = self.newest(part)
             for record in filter(filters.pass_record, records):
                 found.append(record)

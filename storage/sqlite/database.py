@@ -25,7 +25,7 @@ from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
-from storage.records.texts import OBJECT, TextObject, characters_of
+from storage.records.texts import OBJECT, TextObject
 from storage.records.words import Phrase
 from storage.sql.errors import translated
 from storage.sqlite import (
@@ -261,7 +261,7 @@ class SqliteDatabase(Database):
             found, end = searches.search(
                 self._statements, self.large, wanted, filters, at_most, deadline
             )
-        return self.large.whole_records(found, self._now, every), end
+        return self.large.whole_records(found, self._now, wanted.texts_of), end
 
     def index_texts(self, seconds: float, *, anew: bool = False) -> Indexed | None:
         with translated:
@@ -500,7 +500,7 @@ class SqliteDatabase(Database):
                 if row[-1] is None:
                     characters = len(row[message]) + len(row[response])
                 else:
-                    characters = characters_of(queries.to_record(row))
+                    characters = wanted.characters_of(queries.to_record(row))
                 if rows and ends(left, characters):
                     return rows, True
                 rows.append(row)

@@ -28,7 +28,7 @@ from storage.records.cursors import Position
 from storage.records.json import Record
 from storage.records.pages import Slice, ends
 from storage.records.searches import Filters
-from storage.records.texts import OBJECT, characters_of
+from storage.records.texts import OBJECT
 from storage.sqlite import queries
 from storage.sqlite.statements import Statements
 
@@ -56,7 +56,7 @@ def search(
         left = wanted.max_text
         found: list[Record] = []
         for record in _records(statements, ids):
-            characters = characters_of(record)
+            characters = wanted.characters_of(record)
             if found and ends(left, characters):
                 return found, ids[len(found) - 1]
             found.append(record)
