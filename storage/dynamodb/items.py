@@ -20,13 +20,7 @@ from django.conf import settings
 
 from storage import expiry
 from storage.dynamodb.texts import PACKED, PLAIN, pack_texts, unpack_texts
-from storage.large.rows import (
-    Kept,
-    decode,
-    encoded,
-    reference_of,
-    whole_message,
-)
+from storage.large.stand_ins import Kept, decode, encoded, reference_of, whole_message
 from storage.models import ChatInteraction
 from storage.records.json import Record, format_time
 from storage.records.stubs import Stub

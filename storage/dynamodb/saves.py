@@ -15,7 +15,7 @@ from storage.exceptions import (
     InteractionConflict,
     StorageUnavailable,
 )
-from storage.large.rows import Kept
+from storage.large.stand_ins import Kept
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub

@@ -68,7 +68,7 @@ class Slice:
     `user_id` is None for all users. `created_after` is never earlier than the retention cutoff.
     The row with which the texts have `max_text` characters is the last one (`ends`).
     Of a row for which `texts_of` is false, a backend need not fetch texts that lie elsewhere:
-    something not empty stands in for them (Note [Stand-ins] in `storage.large.rows`).
+    something not empty stands in for them (Note [Stand-ins] in `storage.large.stand_ins`).
     """
 
     user_id: str | None

@@ -13,7 +13,8 @@ from django.db import DatabaseError, IntegrityError, connections, transaction
 from storage import expiry
 from storage.database import Before, BeforeCommit, Database, Indexed, Named, Read, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
-from storage.large.rows import Kept, LargeRows, in_object, reference_of, same_content
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import Kept, in_object, reference_of, same_content
 from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency

@@ -22,7 +22,8 @@ from django.db.models import (
 )
 
 from storage.compat import batched
-from storage.large.rows import LargeRows, decode
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import decode
 from storage.models.interaction import HAS_RESPONSE
 from storage.records.cursors import Position
 from storage.records.json import Record
