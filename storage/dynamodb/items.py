@@ -214,7 +214,7 @@ def new_versions(count: int) -> list[str]:
 
 
 def _base64url(value: bytes) -> str:
-    """As `base64` has it, without padding, in a quarter of the time."""
+    """As `base64` has it, without padding, in 0.8 of the time."""
     return binascii.b2a_base64(value, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
