@@ -207,15 +207,11 @@ class Database(ABC):
         forward. The position, of the last interaction it has looked at, is None if none is left.
         Large texts are fetched where `wanted.texts_of` says so, and to look for phrases in them.
         """
-
-        def texts_of(row: Mapping[str, Any]) -> bool:
-            is_wanted = bool(filters.phrases) or wanted.texts_of(row)
-            return is_wanted and filters.pass_fields(row)
-
         found: list[Record] = []
         examined, step, text = 0, SEARCHED_AT_ONCE if filters else wanted.limit, wanted.max_text
         while True:
-            part = replace(wanted, limit=min(step, at_most - examined), texts_of=texts_of)
+            step = min(step, at_most - examined)
+            part = replace(wanted, limit=step, texts_of=filters.texts_of(wanted))
             records, more = self.newest(part)
             for record in filter(filters.pass_record, records):
                 found.append(record)

@@ -11,7 +11,7 @@ from storage.exceptions import InvalidSearch, SearchTooWide
 from storage.models import ChatInteraction
 from storage.records import cursors, words
 from storage.records.json import Record, from_record
-from storage.records.pages import PAGE_TEXT, Slice, every, never
+from storage.records.pages import PAGE_TEXT, Slice, TextsOf, every, never
 
 Tier = Literal["all", "hot", "archive"]
 
@@ -50,6 +50,14 @@ class Filters:
     def pass_texts(self, message: str, response: str) -> bool:
         """Whether a message and its response have the phrases."""
         return not self.phrases or words.have((message, response), self.phrases)
+
+    def texts_of(self, wanted: Slice) -> TextsOf:
+        """Of which rows a search needs the texts: to look for phrases, or as they are wanted."""
+
+        def texts_of(row: Mapping[str, Any]) -> bool:
+            return bool(self.phrases or wanted.texts_of(row)) and self.pass_fields(row)
+
+        return texts_of
 
     def pass_record(self, record: Record) -> bool:
         """Whether an interaction has all of it."""

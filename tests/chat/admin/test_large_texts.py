@@ -98,6 +98,19 @@ def test_words_are_looked_for_in_large_texts(root, saved, fetched):
     assert "id-1" in fetched
 
 
+def test_what_is_hot_again_is_not_fetched_for_what_the_archive_has(root, storage, saved, fetched):
+    """Its segment is still there, so a list looks at the rows once more."""
+    rows = storage.hot_of_user("ada", 9)
+    segment = storage.archive.new_segment(at().date())
+    storage.archive.write(segment, rows)
+    assert storage.move_to_cold(rows, segment) == 3
+    assert storage.return_from_cold(rows, segment) == 3
+    del fetched[:]
+    reveal(root, "ada")
+    assert LONG in root.get(LIST).content.decode()
+    assert fetched == []
+
+
 def test_a_page_is_as_long_as_what_it_has_in_memory(storage, saved, fetched, monkeypatch):
     monkeypatch.setattr(searches, "PAGE_TEXT", 600)
     found = storage.search_interactions_sync(Search(user_id="ada", whole_texts=False))
