@@ -52,6 +52,7 @@ AROUND = [
 PAST = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "chat.api.middleware.AddressLimit",
+    "chat.admin.waits.LimitedWaits",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "chat.admin.sessions.SessionLimits",
     "django.middleware.common.CommonMiddleware",

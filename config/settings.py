@@ -200,6 +200,7 @@ MIDDLEWARE = [
     "config.middleware.ShortcutEntrance",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "chat.api.middleware.AddressLimit",
+    "chat.admin.waits.LimitedWaits",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "chat.admin.sessions.SessionLimits",
     "django.middleware.common.CommonMiddleware",

@@ -205,13 +205,13 @@ class Database(ABC):
         It ends with `limit` records, with those whose texts have `max_text` characters, after
         `at_most` interactions, or at `deadline` (of `time.monotonic`), but not before it has come
         forward. The position, of the last interaction it has looked at, is None if none is left.
+        Large texts are fetched where `wanted.texts_of` says so, and to look for phrases in them.
         """
         found: list[Record] = []
         examined, step, text = 0, SEARCHED_AT_ONCE if filters else wanted.limit, wanted.max_text
         while True:
-            part = replace(
-                wanted, limit=min(step, at_most - examined), texts_of=filters.pass_fields
-            )
+            step = min(step, at_most - examined)
+            part = replace(wanted, limit=step, texts_of=filters.texts_of(wanted))
             records, more = self.newest(part)
             for record in filter(filters.pass_record, records):
                 found.append(record)

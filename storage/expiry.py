@@ -31,9 +31,9 @@ def hot_since() -> datetime:
     return days_before(datetime.now(UTC), settings.RETENTION_HOT_DAYS)
 
 
-def lifetime() -> timedelta:
+def lifetime_seconds() -> int:
     """How long an interaction can be read after its creation."""
-    return timedelta(days=settings.RETENTION_TOTAL_DAYS)
+    return 86_400 * int(settings.RETENTION_TOTAL_DAYS)
 
 
 def has_expired(created_at: datetime) -> bool:

@@ -151,6 +151,7 @@ class FilterForm(forms.Form):
             tokens_max=values.get("tokens_max"),
             limit=limit,
             cursor=cursor,
+            whole_texts=False,
         )
 
     def for_audit(self, *, is_found: bool) -> dict[str, Any]:

@@ -14,6 +14,10 @@ from storage.records.json import Record, from_record
 
 PREVIEW_LENGTH = 140
 
+LONG = "A long text, over 128 KB: open the interaction to read it."
+LONG_HIDDEN = "over 128 KB, hidden"
+"""In place of a message that does not lie in the row. A list does not fetch it."""
+
 _SPACES = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that nobody sees, and that turn the writing around."""
@@ -59,14 +63,22 @@ def _row(interaction: ChatInteraction, is_seen: bool, list_url: str, is_archived
         iso=created.isoformat(),
         user_id=visible(interaction.user_id),
         user_url="?" + urlencode({"user_id": interaction.user_id}),
-        preview=preview(interaction.message) if is_seen else None,
-        hidden=masking.hidden(interaction.message),
+        preview=_preview(interaction.message) if is_seen else None,
+        hidden=_hidden(interaction.message),
         model_used=visible(interaction.model_used),
         input_tokens=f"{interaction.input_tokens:,}",
         output_tokens=f"{interaction.output_tokens:,}",
         is_archived=is_archived,
         is_answered=interaction.response != "",
     )
+
+
+def _preview(message: str | bytes) -> str:
+    return LONG if isinstance(message, bytes) else preview(message)
+
+
+def _hidden(message: str | bytes) -> str:
+    return LONG_HIDDEN if isinstance(message, bytes) else masking.hidden(message)
 
 
 def preview(text: str) -> str:

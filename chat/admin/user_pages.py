@@ -51,7 +51,9 @@ def user(request: HttpRequest) -> HttpResponse:
     storage = get_storage()
     auditing.record(request, Action.LISTED, user_id=user_id)
     require_archive(storage)  # without it there would seem to be no hold, and nothing cold
-    found = storage.search_interactions_sync(Search(user_id=user_id, limit=NEWEST))
+    found = storage.search_interactions_sync(
+        Search(user_id=user_id, limit=NEWEST, whole_texts=False)
+    )
     return page(
         request,
         "user/user.html",

@@ -21,7 +21,7 @@ from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.large.objects import LargeObjects, is_object
 from storage.large.packing import Head
-from storage.large.rows import reference_of
+from storage.large.stand_ins import reference_of
 from storage.models import ChatInteraction
 from storage.records.texts import TextObject
 

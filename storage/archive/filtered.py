@@ -10,14 +10,14 @@ from storage.archive.archive import Archive
 from storage.models import ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import Record, archived_record, to_record
-from storage.records.pages import Slice
+from storage.records.pages import Slice, TextsOf
 from storage.records.searches import Filters
 from storage.records.stubs import Stub
 
 DAYS_KNOWN_SECONDS = 60.0
 """How long a process relies on which day was the newest one with cold interactions."""
 
-LookAt = Callable[[Sequence[str]], Mapping[str, ChatInteraction | Stub]]
+LookAt = Callable[[Sequence[str], TextsOf], Mapping[str, ChatInteraction | Stub]]
 """`Database.look_at`."""
 
 
@@ -75,7 +75,8 @@ def _current(
         and wanted.user_id in (None, row.user_id)
         and filters.pass_record(to_record(row))
     ]
-    known = look_at([row.interaction_id for _, row, _ in passing]) if passing else {}
+    ids = [row.interaction_id for _, row, _ in passing]
+    known = look_at(ids, filters.texts_of(wanted)) if ids else {}
     for position, row, segment in passing:
         current = known.get(row.interaction_id)
         if isinstance(current, Stub):

@@ -73,6 +73,6 @@ def _key(user_id: str, content: str) -> str:
 
 
 def _digest(content: str | bytes) -> str:
-    if isinstance(content, bytes):  # it stands in for a large text (`storage.large.rows`)
+    if isinstance(content, bytes):  # it stands in for a large text (`storage.large.stand_ins`)
         return content.hex()
     return hashlib.sha256(content.encode()).hexdigest()

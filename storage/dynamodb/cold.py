@@ -14,7 +14,8 @@ from storage.dynamodb.expressions import condition, names
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import AT_ONCE, Rounds
-from storage.large.rows import Kept, LargeRows, same_record
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import Kept, same_record
 from storage.models import ChatInteraction
 from storage.records.json import to_record
 from storage.records.stubs import Segments, Stub, segment_of

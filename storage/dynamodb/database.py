@@ -37,7 +37,8 @@ from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.rounds import Rounds
 from storage.dynamodb.usage import UsageFollower
 from storage.exceptions import StorageError
-from storage.large.rows import Kept, LargeRows, reference_of, wants_object
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import Kept, reference_of, wants_object
 from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency

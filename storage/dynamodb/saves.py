@@ -15,7 +15,7 @@ from storage.exceptions import (
     InteractionConflict,
     StorageUnavailable,
 )
-from storage.large.rows import Kept
+from storage.large.stand_ins import Kept
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub
@@ -79,8 +79,9 @@ def create_many(
 ) -> list[Outcome | Stub]:
     """See `Database.create_many`. New ones go to `shards`."""
     stored: dict[str, Item] = {}
-    for interaction in interactions:
-        item = items.to_item(interaction, items.new_version(), shards)
+    versions = items.new_versions(len(interactions))
+    for interaction, version in zip(interactions, versions, strict=True):
+        item = items.to_item(interaction, version, shards)
         stored.setdefault(interaction.interaction_id, item)
     pauses = Pauses()
     taken = batches.insert(client, list(stored.values()), pauses.deadline, executor)

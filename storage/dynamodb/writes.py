@@ -18,7 +18,7 @@ from typing import TypeGuard
 from storage.dynamodb import items
 from storage.dynamodb.items import Item
 from storage.exceptions import InteractionConflict, StorageUnavailable
-from storage.large.rows import same_content
+from storage.large.stand_ins import same_content
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub, TakenByStub

@@ -11,7 +11,7 @@ from storage import expiry
 from storage.models import ChatInteraction
 from storage.records import cursors, texts
 from storage.records.json import Record, from_record
-from storage.records.texts import characters_of
+from storage.records.texts import OBJECT, characters_in, characters_of
 
 PAGE_TEXT = 4_000_000
 """Characters of all texts of a page, about: each takes up to four bytes in memory, and as many
@@ -68,7 +68,7 @@ class Slice:
     `user_id` is None for all users. `created_after` is never earlier than the retention cutoff.
     The row with which the texts have `max_text` characters is the last one (`ends`).
     Of a row for which `texts_of` is false, a backend need not fetch texts that lie elsewhere:
-    something not empty stands in for them (Note [Stand-ins] in `storage.large.rows`).
+    something not empty stands in for them (Note [Stand-ins] in `storage.large.stand_ins`).
     """
 
     user_id: str | None
@@ -79,12 +79,18 @@ class Slice:
     max_text: float = inf
     texts_of: TextsOf = every
 
+    def characters_of(self, record: Record) -> int:
+        """How many of its characters a page has in memory; of texts elsewhere, only wanted ones."""
+        if record.get(OBJECT) and not self.texts_of(record):
+            return characters_in(record)
+        return characters_of(record)
+
     def cut(self, records: Iterable[Record]) -> tuple[list[Record], bool]:
         """Returns those of the records that belong to the page, and whether more follow."""
         kept: list[Record] = []
         left = self.max_text
         for record in records:
-            characters = characters_of(record)
+            characters = self.characters_of(record)
             if len(kept) == self.limit or (kept and ends(left, characters)):
                 return kept, True
             kept.append(record)

@@ -11,7 +11,7 @@ from storage.exceptions import InvalidSearch, SearchTooWide
 from storage.models import ChatInteraction
 from storage.records import cursors, words
 from storage.records.json import Record, from_record
-from storage.records.pages import PAGE_TEXT, Slice
+from storage.records.pages import PAGE_TEXT, Slice, TextsOf, every, never
 
 Tier = Literal["all", "hot", "archive"]
 
@@ -51,6 +51,14 @@ class Filters:
         """Whether a message and its response have the phrases."""
         return not self.phrases or words.have((message, response), self.phrases)
 
+    def texts_of(self, wanted: Slice) -> TextsOf:
+        """Of which rows a search needs the texts: to look for phrases, or as they are wanted."""
+
+        def texts_of(row: Mapping[str, Any]) -> bool:
+            return bool(self.phrases or wanted.texts_of(row)) and self.pass_fields(row)
+
+        return texts_of
+
     def pass_record(self, record: Record) -> bool:
         """Whether an interaction has all of it."""
         return self.pass_fields(record) and self.pass_texts(record["message"], record["response"])
@@ -68,6 +76,9 @@ class Search:
     are about the sum of both counts. With tier `all`, hot and cold interactions are in one list.
     `created_after` is inclusive, `created_before` exclusive. `cursor` continues after the page that
     returned it.
+
+    Without `whole_texts`, large texts are fetched only to look for `text` in them. Stand-ins, which
+    are bytes and not empty, may be in their place in what is found.
     """
 
     text: str = field(default="", repr=False)  # texts and users stay out of logs
@@ -81,6 +92,7 @@ class Search:
     tokens_max: int | None = None
     limit: int = 50
     cursor: str | None = None
+    whole_texts: bool = True
 
     @cached_property
     def filters(self) -> Filters:
@@ -112,7 +124,9 @@ class Search:
         before = cursors.decode(self.cursor, self._scope) if self.cursor else None
         unexpired = expiry.cutoff() + expiry.MICROSECOND
         earliest = max(self.created_after or unexpired, unexpired)
-        return Slice(self.user_id, self.limit + 1, earliest, before, self.created_before, PAGE_TEXT)
+        wanted = every if self.whole_texts else never
+        limit, until = self.limit + 1, self.created_before
+        return Slice(self.user_id, limit, earliest, before, until, PAGE_TEXT, wanted)
 
     def require_bounds(self) -> None:
         """Raises SearchTooWide if a text is looked for in all there is."""

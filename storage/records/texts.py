@@ -60,8 +60,11 @@ class TextObject:
 
 def characters_of(row: Mapping[str, Any]) -> int:
     """The characters of message and response, wherever they lie."""
-    message, response = row["message"], row["response"]
     if not row.get(OBJECT):
-        return len(message) + len(response)
-    inline = sum(len(text) for text in (message, response) if isinstance(text, str))
-    return inline + TextObject.loads(row[OBJECT]).characters
+        return len(row["message"]) + len(row["response"])
+    return characters_in(row) + TextObject.loads(row[OBJECT]).characters
+
+
+def characters_in(row: Mapping[str, Any]) -> int:
+    """The characters of message and response that are in the row itself."""
+    return sum(len(text) for text in (row["message"], row["response"]) if isinstance(text, str))

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from storage import limits
-from storage.large import rows
+from storage.large import stand_ins
 from storage.models import ChatInteraction
 from storage.records.questions import Question
 from storage.sqlite import queries
@@ -17,10 +17,10 @@ AFTER_ALL_MODELS = chr(sys.maxunicode) * (limits.MODEL_MAX_LENGTH + 1)
 def newest(statements: Statements, question: Question) -> ChatInteraction | None:
     """Returns the newest answer, which may have expired and may have stand-ins, or None."""
     found = _newest(statements, question, question.message)
-    if rows.in_object(question.message, "") is None:
+    if stand_ins.in_object(question.message, "") is None:
         return found
     # Rows of earlier versions have a large message itself.
-    also = _newest(statements, question, rows.stand_in(question.message))
+    also = _newest(statements, question, stand_ins.stand_in(question.message))
     both = [answer for answer in (found, also) if answer is not None]
     return max(both, key=lambda answer: answer.position, default=None)
 
@@ -55,7 +55,7 @@ def _answer_of(
 ) -> ChatInteraction | None:
     in_object = isinstance(message, bytes)
     sql = queries.select_answer(statements.alias, of_model=of_model, in_object=in_object)
-    parameters = queries.question_parameters(question, rows.encoded(message)) | {
+    parameters = queries.question_parameters(question, stand_ins.encoded(message)) | {
         "model_used": model_used
     }
     found = statements.rows(sql, parameters)

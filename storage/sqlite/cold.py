@@ -14,7 +14,8 @@ from django.db import transaction
 from storage import expiry
 from storage.compat import batched
 from storage.database import Named
-from storage.large.rows import Kept, LargeRows, as_in
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import Kept, as_in
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records.stubs import Segments, Stub, segment_of
 from storage.records.texts import OBJECT, TextObject

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from storage import expiry
-from storage.large.rows import Kept, decode, is_unwritten, same_content
+from storage.large.stand_ins import Kept, decode, is_unwritten, same_content
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub
 from storage.records.texts import OBJECT

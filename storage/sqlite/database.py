@@ -13,7 +13,8 @@ from django.db import DatabaseError, IntegrityError, connections, transaction
 from storage import expiry
 from storage.database import Before, BeforeCommit, Database, Indexed, Named, Read, apply_changes
 from storage.exceptions import InteractionArchived, InteractionConflict
-from storage.large.rows import Kept, LargeRows, in_object, reference_of, same_content
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import Kept, in_object, reference_of, same_content
 from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.models.idempotency import Idempotency
@@ -25,7 +26,7 @@ from storage.records.questions import Question
 from storage.records.runs import Ended
 from storage.records.searches import Filters
 from storage.records.stubs import Segments, Stub, TakenByStub
-from storage.records.texts import OBJECT, TextObject, characters_of
+from storage.records.texts import OBJECT, TextObject
 from storage.records.words import Phrase
 from storage.sql.errors import translated
 from storage.sqlite import (
@@ -261,7 +262,7 @@ class SqliteDatabase(Database):
             found, end = searches.search(
                 self._statements, self.large, wanted, filters, at_most, deadline
             )
-        return self.large.whole_records(found, self._now, every), end
+        return self.large.whole_records(found, self._now, wanted.texts_of), end
 
     def index_texts(self, seconds: float, *, anew: bool = False) -> Indexed | None:
         with translated:
@@ -500,7 +501,7 @@ class SqliteDatabase(Database):
                 if row[-1] is None:
                     characters = len(row[message]) + len(row[response])
                 else:
-                    characters = characters_of(queries.to_record(row))
+                    characters = wanted.characters_of(queries.to_record(row))
                 if rows and ends(left, characters):
                     return rows, True
                 rows.append(row)

@@ -7,14 +7,8 @@ from typing import Any
 
 from storage.database import BeforeCommit, apply_changes
 from storage.exceptions import StorageUnavailable
-from storage.large.rows import (
-    Kept,
-    LargeRows,
-    in_object,
-    is_unwritten,
-    reference_of,
-    standing_in,
-)
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import Kept, in_object, is_unwritten, reference_of, standing_in
 from storage.models import ChatInteraction
 from storage.models.interaction import FIELDS
 from storage.records.outcomes import Outcome

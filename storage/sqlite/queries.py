@@ -16,7 +16,7 @@ from django.db.models.functions import Cast, JSONObject
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
 from storage import expiry
-from storage.large.rows import decode, encoded
+from storage.large.stand_ins import decode, encoded
 from storage.models import ArchivedInteraction, ChatInteraction
 from storage.models.interaction import COMPLETED_FIELDS, HAS_RESPONSE, message_parts
 from storage.models.interaction import FIELDS as RECORD_FIELDS

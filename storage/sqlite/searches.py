@@ -22,13 +22,14 @@ from django.db.models import (
 )
 
 from storage.compat import batched
-from storage.large.rows import LargeRows, decode
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import decode
 from storage.models.interaction import HAS_RESPONSE
 from storage.records.cursors import Position
 from storage.records.json import Record
 from storage.records.pages import Slice, ends
 from storage.records.searches import Filters
-from storage.records.texts import OBJECT, characters_of
+from storage.records.texts import OBJECT
 from storage.sqlite import queries
 from storage.sqlite.statements import Statements
 
@@ -56,7 +57,7 @@ def search(
         left = wanted.max_text
         found: list[Record] = []
         for record in _records(statements, ids):
-            characters = characters_of(record)
+            characters = wanted.characters_of(record)
             if found and ends(left, characters):
                 return found, ids[len(found) - 1]
             found.append(record)

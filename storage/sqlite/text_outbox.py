@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.large.rows import LargeRows, decode
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import decode
 from storage.models import ArchivedInteraction, ChatInteraction, Lock, TextChange
 from storage.records.texts import OBJECT
 from storage.sqlite import queries

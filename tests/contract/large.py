@@ -4,7 +4,7 @@ import pytest
 
 from storage.exceptions import InteractionConflict, InvalidInteraction
 from storage.large.objects import LargeObjects, is_object
-from storage.large.rows import encoded, stand_in
+from storage.large.stand_ins import encoded, stand_in
 from storage.limits import TEXT_MAX_BYTES
 from storage.models.idempotency import Idempotency
 from storage.records import pages, searches, texts

@@ -9,7 +9,8 @@ from storage import get_storage
 from storage.archive import names
 from storage.exceptions import DamagedArchive, StorageFull, StorageUnavailable
 from storage.large.objects import LargeObjects, is_object
-from storage.large.rows import LargeRows, reference_of
+from storage.large.rows import LargeRows
+from storage.large.stand_ins import reference_of
 from storage.large.texts import LargeTexts
 from storage.records import texts
 from storage.records.pages import PageQuery, never

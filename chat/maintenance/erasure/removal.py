@@ -24,7 +24,7 @@ from storage.compat import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.large.objects import LargeObjects, is_object
-from storage.large.rows import reference_of
+from storage.large.stand_ins import reference_of
 from storage.models import ChatInteraction
 from storage.records.pages import never
 

@@ -23,7 +23,9 @@ def to_old_item(interaction: ChatInteraction, version: str = "old-version") -> I
         "updated_at": {"S": format_time(interaction.updated_at)},
         "position": {"S": items.position(interaction.created_at, interaction.interaction_id)},
         "shard": {"S": items.shard(interaction.interaction_id, items.FIRST_SHARDS)},
-        "expires_at": {"N": str(math.ceil(interaction.created_at.timestamp() + _lifetime()))},
+        "expires_at": {
+            "N": str(math.ceil(interaction.created_at.timestamp() + expiry.lifetime_seconds()))
+        },
         "version": {"S": version},
         "saved_as": {"S": version},
     }
@@ -39,7 +41,3 @@ def to_old_stub(interaction: ChatInteraction, segment: str, version: str = "old-
     item = to_old_item(interaction, version)
     kept = ("interaction_id", "created_at", "expires_at", "version", "model_used")
     return {name: item[name] for name in kept} | {"archived_in": {"S": segment}}
-
-
-def _lifetime() -> float:
-    return expiry.lifetime().total_seconds()

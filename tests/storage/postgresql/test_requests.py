@@ -3,8 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+from django.conf import settings
+from django.db import connection
 from django.test import Client
 
+from chat.admin import waits
 from storage.postgresql import base, url
 from storage.startup import availability, schema
 from tests.postgresql import PostgreSQL, as_default
@@ -60,3 +63,27 @@ def test_a_server_without_its_accounts_is_not_ready(server_of_its_own, monkeypat
     base._breaker.succeeded()
     looks.forget()
     assert not looks.now().failed
+
+
+PAGES = {
+    "list": lambda client: client.get("/admin/storage/chatinteraction/"),
+    "log-in": lambda client: client.post("/admin/login/", {"username": "ada", "password": "x"}),
+}
+
+
+@pytest.mark.parametrize("asked", PAGES)
+def test_a_page_does_not_wait_for_good_while_it_hangs(server_of_its_own, monkeypatch, asked):
+    monkeypatch.setattr(waits, "ANSWER_SECONDS", 0.3)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    connection.close()  # the pool has it for whoever comes next
+    client = Client(raise_request_exception=False)
+    client.cookies[settings.SESSION_COOKIE_NAME] = "a" * 32
+    server_of_its_own.suspend()
+    try:
+        answer = PAGES[asked](client)
+    finally:
+        server_of_its_own.resume()
+    assert answer.status_code == 503
+    assert answer["Retry-After"]
+    assert "has not answered in time" in answer.content.decode()
