@@ -214,9 +214,9 @@ def _aws_is_read_once():
 @pytest.fixture(scope="session")
 def dynamodb_server(_aws_is_read_once):
     """A DynamoDB, as `url`. There is an S3 as well."""
-    from tests import servers
+    from tests import servers, switches
 
-    server = servers.DynamoDB()
+    server = servers.DYNAMODB[switches.value("DYNAMODB_SERVER")]()
     yield server
     server.stop()
 

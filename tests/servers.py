@@ -118,6 +118,13 @@ class S3:
         self._folder.cleanup()
 
 
+DYNAMODB: dict[str, Callable[[], DynamoDB | S3]] = {
+    "ministack": DynamoDB,
+    "moto": lambda: S3(sys.executable, "-m", "tests.contract.moto_server"),
+}
+"""What may stand for DynamoDB, by the value of `DYNAMODB_SERVER`."""
+
+
 def redis_7() -> Path | None:
     """The `redis-server` on the PATH; that of Debian 12 and Ubuntu 24.04 is Redis 7.0."""
     found = shutil.which("redis-server")

@@ -21,6 +21,7 @@ class Switch:
 SWITCHES = [
     Switch("CONTRACT_EXAMPLES", "12", "200", "random sequences of calls on each backend"),
     Switch("CONTRACT_STEPS", "25", "50", "calls in each of these sequences"),
+    Switch("DYNAMODB_SERVER", "ministack", "ministack", "`moto` is the other emulator of DynamoDB"),
     Switch("SCHEMATHESIS_EXAMPLES", "5", "600", "requests from the schema to each operation"),
     Switch("ENTRANCE_EXAMPLES", "10", "300", "random sequences of requests, sent both ways"),
     Switch("LIFECYCLE_KILLS", "some", "all", "steps of maintenance at which a run is killed"),

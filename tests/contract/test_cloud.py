@@ -1,7 +1,5 @@
 """CloudStorage (DynamoDB, Redis) keeps the contract, on each kind of server."""
 
-import sys
-
 import boto3
 import fakeredis
 import moto
@@ -51,7 +49,7 @@ class TestOnMotosServerAndFakeredis(CloudContract):
     @pytest.fixture(scope="class")
     @classmethod
     def model(cls):
-        server = servers.S3(sys.executable, "-m", "tests.contract.moto_server")
+        server = servers.DYNAMODB["moto"]()
         patient = boto3.client("dynamodb", REGION, endpoint_url=server.url)
         patient.list_tables()  # its first answer takes long
         yield mirror.bound("unused", REGION, server.url, CONNECTIONS)
