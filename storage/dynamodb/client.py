@@ -76,6 +76,14 @@ class TableMissing(StorageUnavailable):
         )
 
 
+class Refused(StorageUnavailable):
+    """A call was refused, and would be again: it, the permissions or the table are not right."""
+
+
+class TableCallRefused(Refused):
+    """The same of a call on tables; it has DynamoDB's reason, which names nothing of users."""
+
+
 class StreamTrimmed(StorageUnavailable):
     """A part of the stream is older than 24 hours, and DynamoDB has removed it."""
 
@@ -137,15 +145,25 @@ class Client:
             answer = self._asked(operation, lambda: self._send(operation, parameters))
             metrics.count_answer(operation, answer)
             return answer
+        except Refused as error:
+            logger.error(
+                "%s Compare the table and the permissions with manage.py dynamodb_table check.",
+                error,
+            )
+            raise
         finally:
             self._under_way.pop()
             self._stalled = False
             self._turns.put(None)
 
     def manage(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation on tables."""
+        """Call an operation on tables. Raises TableCallRefused."""
         method = getattr(self._connection.client, xform_name(operation))
-        return self._asked(operation, lambda: method(**parameters))
+        try:
+            return self._asked(operation, lambda: method(**parameters))
+        except Refused as error:
+            cause = error.__cause__
+            raise TableCallRefused(f"{error} {_reason(cause)}".rstrip()) from cause
 
     def read_stream(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call an operation on the table's stream. Raises StreamTrimmed and IteratorExpired.
@@ -273,18 +291,19 @@ def _translated(operation: str, error: ClientError) -> Exception:
         if codes <= TRANSIENT | {"ConditionalCheckFailed"}:
             return TransactionCanceled()
         code = ", ".join(sorted(codes))
-    if not is_transient(error):
-        logger.error(
-            "DynamoDB refused %s: %s. Compare the table and the permissions with "
-            "manage.py dynamodb_table check.",
-            operation,
-            code,
-        )
-    return _unavailable(operation, code)
+    if is_transient(error):
+        return _unavailable(operation, code)
+    return Refused(f"DynamoDB refused {operation}: {code}.")
 
 
 def _unavailable(operation: str, reason: str) -> StorageUnavailable:
     return StorageUnavailable(f"DynamoDB did not complete {operation}: {reason}.")
+
+
+def _reason(error: BaseException | None) -> str:
+    """What DynamoDB says in one line. Of a call on items it may quote what a user has said."""
+    said = _response(error).get("Error", {}) if isinstance(error, ClientError) else {}
+    return " ".join(str(said.get("Message", "")).split())
 
 
 def _code(error: ClientError) -> str:
