@@ -46,9 +46,15 @@ TRANSIENT = frozenset(
 """Codes of errors that pass without intervention."""
 
 THROTTLING = frozenset(
-    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"}
+    {
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingError",
+        "ThrottlingException",
+    }
 )
-"""Of these, codes of requests that were too many for the table or the account."""
+"""Of these, codes of requests, or parts of them, that were too many for the table or account."""
 
 
 class ConditionFailed(Exception):
@@ -268,9 +274,13 @@ def _in_conflict(response: Any, attempts: int, **_: Any) -> float | None:
 
 
 def _count_throttle(response: Any, operation: Any, **_: Any) -> None:
-    """A botocore handler: counts attempts that were throttled. It decides nothing."""
-    code = "" if response is None else response[1].get("Error", {}).get("Code")
-    if code in THROTTLING:
+    """A botocore handler: counts attempts that were throttled. It decides nothing.
+
+    A transaction is, if one of its items was: the error itself only says that it was cancelled.
+    """
+    answer = {} if response is None else response[1]
+    reasons = [answer.get("Error", {}), *answer.get("CancellationReasons", [])]
+    if any(reason.get("Code") in THROTTLING for reason in reasons):
         metrics.THROTTLED.labels(operation.name).inc()
 
 
