@@ -4,18 +4,18 @@ import logging
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
-from pynamodb.connection.base import Connection
 from pynamodb.models import Model
 
 from storage.cache.breaker import CircuitBreaker
 from storage.dynamodb import metrics
 from storage.dynamodb.items import Item
 from storage.dynamodb.mirror import CONNECT_SECONDS, READ_SECONDS, RETRIES
+from storage.dynamodb.transport import DirectConnection
 from storage.exceptions import StorageUnavailable
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Client:
 
     def __init__(self, model: type[Model], concurrency: int) -> None:
         self.table = str(model.Meta.table_name)
-        self._connection: Connection = model._get_connection().connection
+        self._connection = cast(DirectConnection, model._get_connection().connection)
         self._turns: SimpleQueue[None] = SimpleQueue()
         """One for each call that may begin: a semaphore in C, where `threading`'s is in Python."""
         for _ in range(concurrency):
@@ -187,20 +187,14 @@ class Client:
             raise _unavailable(operation, type(error).__name__) from error
 
     def _client_of_streams(self) -> Any:
-        with self._making_streams:  # 30 ms, and botocore's sessions are not thread-safe
+        with self._making_streams:  # 30 ms
             if self._streams is None:
-                connection = self._connection
                 config = Config(
                     connect_timeout=CONNECT_SECONDS,
                     read_timeout=READ_SECONDS,
                     retries={"total_max_attempts": RETRIES + 1, "mode": "standard"},
                 )
-                self._streams = connection.session.create_client(
-                    "dynamodbstreams",
-                    connection.region,
-                    endpoint_url=connection.host or None,
-                    config=config,
-                )
+                self._streams = self._connection.make_client("dynamodbstreams", config)
             return self._streams
 
     def _send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
