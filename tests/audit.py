@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [f"requirements/{name}.txt" for name in ("production", "tracing", "dev", "servers")]
-PROGRAM = [Path(sys.executable).with_name("uv"), "tool", "run", "--quiet"]
+PROGRAM = [str(Path(sys.executable).with_name("uv")), "tool", "run", "--quiet"]
 PROGRAM += ["--from", "pip-audit==2.10.1", "pip-audit", "--strict", "--disable-pip"]
 PROGRAM += ["--require-hashes", "--progress-spinner", "off", "--format", "json"]
 
