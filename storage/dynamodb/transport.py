@@ -117,9 +117,8 @@ class DirectClient:
 
     @property
     def has_credentials(self) -> bool:
-        """Whether it can sign, or need not."""
-        signer = self.client._request_signer
-        return not signer or signer._credentials is not None
+        """Whether it can sign."""
+        return self.client._request_signer._credentials is not None
 
     def send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Call an operation on items. Raises botocore's errors."""
