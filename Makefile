@@ -52,9 +52,7 @@ mutants: .venv/.dev  ## Remove protections one at a time: the tests must notice;
 	@$(BIN)/python -m tests.mutants $(NAMES)
 
 audit: .venv/.uv  ## Ask PyPI for known vulnerabilities of what is pinned (needs the network)
-	@for name in production tracing dev servers; do \
-	  $(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes \
-	    -r requirements/$$name.txt || failed=1; done; exit $${failed:-0}
+	@$(BIN)/python -m tests.audit
 
 bench: .venv/.dev  ## Measure everything beside others (20 minutes); DATA=texts.jsonl.gz QUICK=1
 	@$(BIN)/python benchmarks --json $(or $(JSON),benchmarks.json) $(if $(DATA),--data $(DATA)) $(if $(QUICK),--quick)

@@ -1,11 +1,13 @@
-"""ministack, with the changes in its streams that DynamoDB would have: run this in its place.
+"""ministack, with what DynamoDB tells and it does not: run this in its place.
 
 It runs in an environment without the project's libraries (`tests.environments`).
 ministack 1.5.33 leaves out of a table's stream what a PartiQL INSERT writes, and what the TTL
-deletes (tests delete that themselves). Its own HTTP server takes twice the CPU of `asgi_server`.
+deletes (tests delete that themselves). Of a table that was restored it does not tell from what.
+Its own HTTP server takes twice the CPU of `asgi_server`.
 """
 
 import os
+import time
 from typing import Any
 
 from ministack.app import app
@@ -27,6 +29,29 @@ def insert_and_tell(table: Any, parsed: Any) -> Any:
 
 
 dynamodb._partiql_insert = insert_and_tell
+
+restore, describe = dynamodb._restore_table_to_point_in_time, dynamodb._table_description
+
+
+def restore_and_note(data: Any) -> Any:
+    answer = restore(data)
+    if answer[0] == 200:
+        dynamodb._tables[data["TargetTableName"]]["RestoreSummary"] = {
+            "SourceTableArn": dynamodb._tables[data["SourceTableName"]]["TableArn"],
+            "RestoreDateTime": data.get("RestoreDateTime", time.time()),
+            "RestoreInProgress": False,
+        }
+    return answer
+
+
+def describe_with_origin(name: Any) -> Any:
+    found = describe(name)
+    summary = dynamodb._tables[name].get("RestoreSummary")
+    return found | {"RestoreSummary": summary} if summary else found
+
+
+dynamodb._restore_table_to_point_in_time = restore_and_note
+dynamodb._table_description = describe_with_origin
 
 if __name__ == "__main__":
     asgi_server.serve(app, os.environ["BIND_HOST"], int(os.environ["GATEWAY_PORT"]))

@@ -15,7 +15,6 @@ from rest_framework.request import Request
 
 from chat.api.authentication import caller_of
 from chat.api.problems import Unavailable, problem_response
-from chat.api.rate_limits import QuotaExceeded
 from chat.api.views import StoreView
 from chat.ingest import counts
 from chat.ingest.bodies import read_unpacked
@@ -72,10 +71,7 @@ class IngestView(StoreView):
             response = problem_response(500, "Server error", "The server made a mistake.")
         if response.status_code in UNREADABLE:
             counts.record(self.source, Taken(1, left_out=[LeftOut(Reason.UNREADABLE)]))
-        found = self.problem(_temporary(response))
-        if isinstance(exc, QuotaExceeded):
-            vars(found)["_has_been_logged"] = True  # a client can send any number
-        return found
+        return self.problem(_temporary(response))
 
 
 def _temporary(response: HttpResponse) -> HttpResponse:

@@ -3,7 +3,7 @@
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.dynamodb.client import is_transient
+from storage.dynamodb.client import TableCallRefused, is_transient
 from storage.exceptions import StorageError
 
 GUIDE = "docs/how-to/production.md"
@@ -74,7 +74,7 @@ def _of_refusal(error: StorageError, cause: ClientError) -> str:
             f"The credentials do not allow {cause.operation_name} on this table. "
             f"Give them the policy for it: {GUIDE}."
         )
-    if code == "ValidationException":
+    if code == "ValidationException" and not isinstance(error, TableCallRefused):
         return f"{error} Compare the table with what it must be: manage.py dynamodb_table check."
     return str(error)
 

@@ -8,7 +8,8 @@ from itertools import chain
 from typing import TypeVar
 
 from storage.compat import batched
-from storage.dynamodb.client import TRANSIENT, Client
+from storage.dynamodb import metrics
+from storage.dynamodb.client import THROTTLING, TRANSIENT, Client
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.texts import text_bytes
@@ -144,6 +145,8 @@ def _insert_part(client: Client, items: list[Item]) -> list[tuple[Item, str]]:
     )
     results = zip(items, answer["Responses"], strict=True)
     errors = [(item, result["Error"]["Code"]) for item, result in results if "Error" in result]
+    if any(code in THROTTLING for _, code in errors):  # which is no error of the whole request
+        metrics.THROTTLED.labels("BatchExecuteStatement").inc()
     for _, code in errors:
         if code != "DuplicateItem" and code not in TRANSIENT:
             raise StorageUnavailable(

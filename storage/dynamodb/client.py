@@ -4,18 +4,18 @@ import logging
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
-from pynamodb.connection.base import Connection
 from pynamodb.models import Model
 
 from storage.cache.breaker import CircuitBreaker
 from storage.dynamodb import metrics
 from storage.dynamodb.items import Item
 from storage.dynamodb.mirror import CONNECT_SECONDS, READ_SECONDS, RETRIES
+from storage.dynamodb.transport import DirectConnection
 from storage.exceptions import StorageUnavailable
 
 logger = logging.getLogger(__name__)
@@ -46,9 +46,15 @@ TRANSIENT = frozenset(
 """Codes of errors that pass without intervention."""
 
 THROTTLING = frozenset(
-    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"}
+    {
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingError",
+        "ThrottlingException",
+    }
 )
-"""Of these, codes of requests that were too many for the table or the account."""
+"""Of these, codes of requests, or parts of them, that were too many for the table or account."""
 
 
 class ConditionFailed(Exception):
@@ -76,6 +82,14 @@ class TableMissing(StorageUnavailable):
         )
 
 
+class Refused(StorageUnavailable):
+    """A call was refused, and would be again: it, the permissions or the table are not right."""
+
+
+class TableCallRefused(Refused):
+    """The same of a call on tables; it has DynamoDB's reason, which names nothing of users."""
+
+
 class StreamTrimmed(StorageUnavailable):
     """A part of the stream is older than 24 hours, and DynamoDB has removed it."""
 
@@ -99,7 +113,7 @@ class Client:
 
     def __init__(self, model: type[Model], concurrency: int) -> None:
         self.table = str(model.Meta.table_name)
-        self._connection: Connection = model._get_connection().connection
+        self._connection = cast(DirectConnection, model._get_connection().connection)
         self._turns: SimpleQueue[None] = SimpleQueue()
         """One for each call that may begin: a semaphore in C, where `threading`'s is in Python."""
         for _ in range(concurrency):
@@ -137,15 +151,25 @@ class Client:
             answer = self._asked(operation, lambda: self._send(operation, parameters))
             metrics.count_answer(operation, answer)
             return answer
+        except Refused as error:
+            logger.error(
+                "%s Compare the table and the permissions with manage.py dynamodb_table check.",
+                error,
+            )
+            raise
         finally:
             self._under_way.pop()
             self._stalled = False
             self._turns.put(None)
 
     def manage(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation on tables."""
+        """Call an operation on tables. Raises TableCallRefused."""
         method = getattr(self._connection.client, xform_name(operation))
-        return self._asked(operation, lambda: method(**parameters))
+        try:
+            return self._asked(operation, lambda: method(**parameters))
+        except Refused as error:
+            cause = error.__cause__
+            raise TableCallRefused(f"{error} {_reason(cause)}".rstrip()) from cause
 
     def read_stream(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call an operation on the table's stream. Raises StreamTrimmed and IteratorExpired.
@@ -163,20 +187,14 @@ class Client:
             raise _unavailable(operation, type(error).__name__) from error
 
     def _client_of_streams(self) -> Any:
-        with self._making_streams:  # 30 ms, and botocore's sessions are not thread-safe
+        with self._making_streams:  # 30 ms
             if self._streams is None:
-                connection = self._connection
                 config = Config(
                     connect_timeout=CONNECT_SECONDS,
                     read_timeout=READ_SECONDS,
                     retries={"total_max_attempts": RETRIES + 1, "mode": "standard"},
                 )
-                self._streams = connection.session.create_client(
-                    "dynamodbstreams",
-                    connection.region,
-                    endpoint_url=connection.host or None,
-                    config=config,
-                )
+                self._streams = self._connection.make_client("dynamodbstreams", config)
             return self._streams
 
     def _send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -250,9 +268,13 @@ def _in_conflict(response: Any, attempts: int, **_: Any) -> float | None:
 
 
 def _count_throttle(response: Any, operation: Any, **_: Any) -> None:
-    """A botocore handler: counts attempts that were throttled. It decides nothing."""
-    code = "" if response is None else response[1].get("Error", {}).get("Code")
-    if code in THROTTLING:
+    """A botocore handler: counts attempts that were throttled. It decides nothing.
+
+    A transaction is, if one of its items was: the error itself only says that it was cancelled.
+    """
+    answer = {} if response is None else response[1]
+    reasons = [answer.get("Error", {}), *answer.get("CancellationReasons", [])]
+    if any(reason.get("Code") in THROTTLING for reason in reasons):
         metrics.THROTTLED.labels(operation.name).inc()
 
 
@@ -273,18 +295,19 @@ def _translated(operation: str, error: ClientError) -> Exception:
         if codes <= TRANSIENT | {"ConditionalCheckFailed"}:
             return TransactionCanceled()
         code = ", ".join(sorted(codes))
-    if not is_transient(error):
-        logger.error(
-            "DynamoDB refused %s: %s. Compare the table and the permissions with "
-            "manage.py dynamodb_table check.",
-            operation,
-            code,
-        )
-    return _unavailable(operation, code)
+    if is_transient(error):
+        return _unavailable(operation, code)
+    return Refused(f"DynamoDB refused {operation}: {code}.")
 
 
 def _unavailable(operation: str, reason: str) -> StorageUnavailable:
     return StorageUnavailable(f"DynamoDB did not complete {operation}: {reason}.")
+
+
+def _reason(error: BaseException | None) -> str:
+    """What DynamoDB says in one line. Of a call on items it may quote what a user has said."""
+    said = _response(error).get("Error", {}) if isinstance(error, ClientError) else {}
+    return " ".join(str(said.get("Message", "")).split())
 
 
 def _code(error: ClientError) -> str:

@@ -12,11 +12,14 @@ botocore to trace calls see none of those that are sent here.
 """
 
 import binascii
+import threading
 import time
 from typing import Any
 
 import orjson
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
+from botocore.session import Session, get_session
 from pynamodb.connection.base import Connection
 
 from storage.dynamodb.endpoint import Endpoint, NotKnown, endpoint_for, is_plain, tell_unknown
@@ -49,18 +52,44 @@ SKEWED = ("RequestTimeTooSkewed", "InvalidSignatureException")
 
 
 class DirectConnection(Connection):
-    """PynamoDB's connection, whose client is a `DirectClient`."""
+    """PynamoDB's connection, whose client is a `DirectClient`.
 
-    _direct: "DirectClient | None" = None
+    PynamoDB makes a session for each thread, and sessions that have made a client keep AWS's
+    description of all regions and services: some 10 MB each. So all threads share one here.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._direct: DirectClient | None = None
+        self._session: Session | None = None
+        self._making = threading.RLock()  # to make clients with one session is not thread-safe
+
+    @property
+    def session(self) -> Session:
+        """The session of botocore's. Clients are made of it by `client` and `make_client` alone."""
+        with self._making:
+            if self._session is None:
+                self._session = get_session()
+            return self._session
 
     @property
     def client(self) -> Any:
-        """The client. A new one if PynamoDB has made a new one of botocore's."""
-        client = super().client
-        if self._direct is None or self._direct.client is not client:
-            seconds = self._connect_timeout_seconds, self._read_timeout_seconds
-            self._direct = DirectClient(client, *seconds, discovers=self._discovers())
-        return self._direct
+        """The client. A new one as long as there are no credentials, as PynamoDB does it."""
+        known = self._direct
+        if known is not None and known.has_credentials:
+            return known
+        with self._making:
+            if self._direct is known:  # nobody has made one meanwhile
+                seconds = self._connect_timeout_seconds, self._read_timeout_seconds
+                self._direct = DirectClient(super().client, *seconds, discovers=self._discovers())
+            return self._direct
+
+    def make_client(self, service: str, config: Config) -> Any:
+        """A client of botocore's for another service in the same place."""
+        with self._making:
+            return self.session.create_client(
+                service, self.region, endpoint_url=self.host or None, config=config
+            )
 
     def _discovers(self) -> bool:
         """Whether botocore is told to ask DynamoDB for its endpoint."""
@@ -85,6 +114,11 @@ class DirectClient:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether it can sign."""
+        return self.client._request_signer._credentials is not None
 
     def send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Call an operation on items. Raises botocore's errors."""

@@ -24,6 +24,11 @@ MOST_FILES = 8192
 KILL_SECONDS = 8
 """When workers are killed that have not ended. Docker kills a container after ten."""
 
+ARENAS = "2"
+"""Heaps that glibc shares out among threads, if it is not told otherwise. It would make up to eight
+for each core, and each keeps what it once needed: with 16, `benchmarks/memory.py` grows by its
+unused pieces alone."""
+
 OTHER_FILES = 512
 """Of these, what is kept for the database and for connections to other servers."""
 
@@ -56,6 +61,7 @@ class Command(BaseCommand):
         if problem := readiness.startup_problem():
             raise CommandError(problem)
         self._print_how_to_get_in(login)
+        os.environ.setdefault("MALLOC_ARENA_MAX", ARENAS)
         server = [sys.executable, "-m", "config.main_process", *_arguments()]
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until it is handled there
         os.execv(sys.executable, server)  # noqa: S606  (a fixed program, no shell)

@@ -232,3 +232,27 @@ def test_production_backs_up_its_users_and_fails_without_recovery_of_the_table(
     result = run(tmp_path, "restore", "latest", "--yes")
     assert result.returncode == 1
     assert b"it is of another ENVIRONMENT" in result.stderr
+
+
+@pytest.mark.exhaustive
+def test_a_table_is_restored_by_the_commands_of_the_guide(tmp_path, dynamodb_server):
+    values = {
+        "ENVIRONMENT": "production",
+        "SECRET_KEY": "a secret key that is long enough for this test",
+        "AWS_REGION": "eu-central-1",
+        "DYNAMODB_ENDPOINT_URL": dynamodb_server.url,
+        "DYNAMODB_TABLE": "before",
+    }
+    after = values | {"DYNAMODB_TABLE": "after"}
+    assert run(tmp_path, "migrate", **values).returncode == 0
+    assert run(tmp_path, "dynamodb_table", "create", **values).returncode == 0
+    fields = {"interaction_id": "i", "user_id": "u", "message": "m", "model_used": "m"}
+    line = json.dumps(fields | {"created_at": "2026-11-22T09:00:00Z"}).encode()
+    assert run(tmp_path, "import_interactions", "-", stdin=line, **values).returncode == 0
+    made, status = summary(run(tmp_path, "restore", "--to-table", "after", **values))
+    assert (status, made["done"][-1]) == (0, "is ready")
+    made, status = summary(run(tmp_path, "restore", "--to-table", "after", **values))
+    assert (status, made["done"]) == (0, []), "it is ready already"
+    assert run(tmp_path, "dynamodb_table", "check", **after).returncode == 0
+    exported = run(tmp_path, "export_interactions", "-", **after).stdout
+    assert b'"interaction_id":"i"' in exported

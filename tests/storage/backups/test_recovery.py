@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
-from botocore.validate import validate_parameters
 from django.core.cache.backends.dummy import DummyCache
 from django.core.checks import run_checks
 
@@ -25,13 +24,9 @@ class Died(Exception):
 
 
 class AsAWS(Client):
-    """Restores as AWS does, which the server of these tests cannot do for a table with indexes.
+    """As AWS: the table that the server has restored at once is CREATING for a while."""
 
-    The new table has keys, indexes and items, but nothing else; it is CREATING for a while, and
-    tells where it comes from. Everything else is the server's.
-    """
-
-    restored: ClassVar[dict] = {}
+    creating: ClassVar[dict] = {}
     asked: ClassVar[list] = []
     dies_at = None
 
@@ -39,32 +34,14 @@ class AsAWS(Client):
         AsAWS.asked.append(operation)
         if len(AsAWS.asked) == AsAWS.dies_at:
             raise Died
-        if operation == "RestoreTableToPointInTime":
-            return self._restore(parameters)
         answer = super().manage(operation, **parameters)
-        of_table = AsAWS.restored.get(parameters.get("TableName"))
-        if operation == "DescribeTable" and of_table:
-            answer["Table"]["RestoreSummary"] = of_table["summary"]
-            if of_table["creating"]:
-                of_table["creating"] -= 1
-                answer["Table"]["TableStatus"] = "CREATING"
+        name = parameters.get("TableName")
+        if operation == "RestoreTableToPointInTime":
+            AsAWS.creating[parameters["TargetTableName"]] = 3
+        if operation == "DescribeTable" and AsAWS.creating.get(name):
+            AsAWS.creating[name] -= 1
+            answer["Table"]["TableStatus"] = "CREATING"
         return answer
-
-    def _restore(self, parameters):
-        model = self._connection.client.meta.service_model
-        shape = model.operation_model("RestoreTableToPointInTime").input_shape
-        validate_parameters(parameters, shape)
-        source, name = parameters["SourceTableName"], parameters["TargetTableName"]
-        definition = table.definition() | {"DeletionProtectionEnabled": False}
-        del definition["Tags"]
-        super().manage("CreateTable", TableName=name, **definition)
-        for item in super().manage("Scan", TableName=source)["Items"]:
-            super().manage("PutItem", TableName=name, Item=item)
-        arn = super().manage("DescribeTable", TableName=source)["Table"]["TableArn"]
-        at = parameters.get("RestoreDateTime", datetime.now(UTC))
-        summary = {"SourceTableArn": arn, "RestoreDateTime": at}
-        AsAWS.restored[name] = {"summary": summary, "creating": 3}
-        return {}
 
 
 @pytest.fixture
@@ -73,7 +50,7 @@ def production(dynamodb_server, dynamodb_model, settings, monkeypatch):
     settings.DYNAMODB_ENDPOINT_URL = dynamodb_server.url
     settings.DYNAMODB_TABLE = f"source-{next(numbers)}"
     monkeypatch.setattr(table, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(AsAWS, "restored", {})
+    monkeypatch.setattr(AsAWS, "creating", {})
     monkeypatch.setattr(AsAWS, "asked", [])
     monkeypatch.setattr(AsAWS, "dies_at", None)
 
@@ -170,7 +147,7 @@ def died_at(target, step):
         restore(target)
     except Died:
         AsAWS.dies_at = None
-        if "UntagResource" not in AsAWS.asked[:-1] and target.table in AsAWS.restored:
+        if "UntagResource" not in AsAWS.asked[:-1] and target.table in AsAWS.creating:
             assert table.differences(target)
         return True
     return False
@@ -223,6 +200,14 @@ def test_the_table_of_production_is_not_restored_into_itself(source):
         restore(source)
 
 
+@pytest.mark.parametrize("name", ["with a space", "ab"])
+def test_a_name_that_dynamodb_refuses_is_told_with_its_reason(source, target, name, caplog):
+    target.table = name
+    with pytest.raises(NotRestored, match=f"ValidationException.*'{name}'") as refused:
+        restore(target)
+    assert "dynamodb_table check" not in f"{refused.value} {caplog.text}"
+
+
 def test_a_time_out_of_reach_says_the_reach(source, target):
     with pytest.raises(NotRecoverable, match="can be restored to a time from 2"):
         restore(target, at=datetime.now(UTC) - timedelta(days=40))
@@ -241,7 +226,8 @@ def test_a_time_within_reach_is_asked_for(source, target, monkeypatch):
     monkeypatch.setattr(recovery, "window", lambda client: reach)
     at = datetime(2026, 11, 1, tzinfo=UTC)
     restore(target, at=at)
-    assert AsAWS.restored[target.table]["summary"]["RestoreDateTime"] == at
+    found = target.manage("DescribeTable", TableName=target.table)["Table"]
+    assert found["RestoreSummary"]["RestoreDateTime"] == at
 
 
 def test_without_recovery_there_is_nothing_to_restore(source, target):

@@ -5,8 +5,8 @@ import os
 import pytest
 from botocore.loaders import create_loader
 from botocore.session import get_session
-from pynamodb.connection import base
 
+from storage.dynamodb import transport
 from tests.storage.dynamodb.answering import Server
 
 LOADER = create_loader()
@@ -30,7 +30,7 @@ def account(monkeypatch, tmp_path):
     configuration = tmp_path / "aws-config"
     monkeypatch.setenv("AWS_CONFIG_FILE", str(configuration))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setattr(base, "get_session", session)
+    monkeypatch.setattr(transport, "get_session", session)
     return configuration
 
 

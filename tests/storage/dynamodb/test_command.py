@@ -131,7 +131,7 @@ def refuse():
         ("UnrecognizedClientException", "AWS does not accept the credentials"),
         ("ExpiredTokenException", "AWS does not accept the credentials"),
         ("AccessDeniedException", "do not allow DescribeTable"),
-        ("ValidationException", "DynamoDB did not complete DescribeTable: ValidationException."),
+        ("ValidationException", r"^DynamoDB refused DescribeTable: ValidationException\. No\.$"),
     ],
 )
 def test_a_refusal_says_what_to_do(settings, refuse, code, words):

@@ -82,7 +82,7 @@ class FakeStream:
                 raise StreamTrimmed("trimmed")
         return {"ShardIterator": f"{ShardId} {place} {next(numbers)}"}
 
-    def GetRecords(self, ShardIterator):  # noqa: N802, N803
+    def GetRecords(self, ShardIterator, Limit):  # noqa: N802, N803
         if ShardIterator in self.expired:
             raise IteratorExpired("expired")
         name, place = ShardIterator.split()[0], int(ShardIterator.split()[1])
