@@ -236,7 +236,11 @@ def dynamodb_model(dynamodb_server):
     with pytest.MonkeyPatch.context() as patch:
         # A busy machine may take more than five seconds to make a table and then its stream.
         patch.setattr(stream, "TOGETHER", timedelta(hours=1))
-        yield mirror.bound("unused", clouds.REGION, dynamodb_server.url, clouds.CONNECTIONS)
+        with pytest.MonkeyPatch.context() as for_the_model:
+            for_the_model.setattr(mirror, "READ_SECONDS", PATIENCE_SECONDS)
+            url = dynamodb_server.url
+            model = mirror.bound("unused", clouds.REGION, url, clouds.CONNECTIONS)
+        yield model
 
 
 @pytest.fixture(scope="session")
