@@ -35,7 +35,7 @@ class DictionaryDatabase(Database):
     backend = "dictionary"
     threads = 4
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.RLock()
         self._rows: dict[str, ChatInteraction | Stub] = {}  # what is hot, and what is cold
         self._made: dict[str, Made] = {}
