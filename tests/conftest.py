@@ -5,6 +5,7 @@ What only tests of DynamoDB, S3 or Redis need is imported by their fixtures: it 
 
 import functools
 import gc
+import itertools
 import os
 import signal
 from contextlib import contextmanager
@@ -192,10 +193,17 @@ def _nothing_waits():
         yield
 
 
+@pytest.fixture(scope="session")
+def _archives(tmp_path_factory):
+    """Places of archives, which are made when something is archived. Most tests archive nothing."""
+    folder = tmp_path_factory.mktemp("archives")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _archive_of_its_own(settings, tmp_path):
+def _archive_of_its_own(settings, _archives):
     """No test sees another one's archive, or a developer's."""
-    place = settings.STORAGES["archive"] | {"OPTIONS": {"location": tmp_path / "archive"}}
+    place = settings.STORAGES["archive"] | {"OPTIONS": {"location": next(_archives)}}
     settings.STORAGES = settings.STORAGES | {"archive": place}
     if selection._storage_of.cache_info().currsize:  # made by an earlier test
         use_archive(get_storage(), configured_archive())
@@ -236,7 +244,11 @@ def dynamodb_model(dynamodb_server):
     with pytest.MonkeyPatch.context() as patch:
         # A busy machine may take more than five seconds to make a table and then its stream.
         patch.setattr(stream, "TOGETHER", timedelta(hours=1))
-        yield mirror.bound("unused", clouds.REGION, dynamodb_server.url, clouds.CONNECTIONS)
+        with pytest.MonkeyPatch.context() as for_the_model:
+            for_the_model.setattr(mirror, "READ_SECONDS", PATIENCE_SECONDS)
+            url = dynamodb_server.url
+            model = mirror.bound("unused", clouds.REGION, url, clouds.CONNECTIONS)
+        yield model
 
 
 @pytest.fixture(scope="session")

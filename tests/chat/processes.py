@@ -156,13 +156,10 @@ class Server:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def interrupt(self, seconds: float) -> Any:
-        """Ctrl-C: the whole group gets it. Gives the exit status, or None if it goes on."""
+    def interrupt(self) -> Any:
+        """Ctrl-C: the whole group gets it. Gives the exit status, once it has ended."""
         self._signal_all(signal.SIGINT)
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        return self._process.wait(COMMAND_SECONDS)
 
     def end(self, number: signal.Signals) -> None:
         """Send a signal that ends it, to all its processes, and wait."""

@@ -87,7 +87,7 @@ def test_a_server_of_today_serves_what_a_release_has_kept(kept):
         status, answer = call("POST", "/api/v1/interactions/lookup/", asked)
         assert (status, answer["interaction_id"]) == (200, "kept-11")
     finally:
-        server.interrupt(60)
+        server.interrupt()
 
 
 def caller(port, key):

@@ -124,8 +124,9 @@ def test_what_a_request_has_no_time_for_is_pending(eraser, rows, monkeypatch):
     assert (response.status_code, response.json()["receipt"]) == (202, None)
 
 
-def test_a_layer_that_does_not_confirm_leaves_it_pending(eraser, rows, storage, tmp_path):
-    (data, *_) = sorted((tmp_path / "archive").rglob("*.zst"))
+def test_a_layer_that_does_not_confirm_leaves_it_pending(eraser, rows, settings):
+    folder = settings.STORAGES["archive"]["OPTIONS"]["location"]
+    (data, *_) = sorted(folder.rglob("*.zst"))
     data.write_bytes(b"damaged")
     response = eraser.delete(ADA)
     assert response.status_code == 202

@@ -6,7 +6,6 @@ Each value of the person has a marker. The same search finds it in every layer b
 import json
 import re
 import threading
-import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +32,7 @@ from tests.chat import processes
 from tests.chat.calls import LOOKUP, of_user, one
 from tests.chat.lines import command
 from tests.chat.maintenance.fake_maintenance import copy_database
+from tests.servers import wait_for
 from tests.sqlite import connect
 
 NOW = datetime.now(UTC)
@@ -194,10 +194,8 @@ def layers(files):
 
 
 def wait_for_index(site, person):
-    """A thread of the server indexes what was saved within some seconds."""
-    end = time.monotonic() + 60
-    while "index" not in layers(site.found(person)) and time.monotonic() < end:
-        time.sleep(0.1)
+    """A thread of the server indexes what was saved."""
+    wait_for(lambda: "index" in layers(site.found(person)), "the indexing")
 
 
 def others(site, person):

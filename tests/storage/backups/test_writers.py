@@ -19,6 +19,7 @@ from storage.sqlite import in_use
 from tests import switches
 from tests.chat import fork_server
 from tests.chat.processes import environment, run
+from tests.servers import wait_for
 from tests.sqlite import connect
 from tests.storage.backups.conftest import KEEP
 
@@ -46,11 +47,11 @@ class Writers:
 
     def wait(self):
         """Until all have written some rows."""
-        end = time.monotonic() + 200
-        while not all(file.exists() and file.stat().st_size > 2000 for file in self._files):
-            assert time.monotonic() < end
-            self.check()
-            time.sleep(0.05)
+        wait_for(self._have_written, "the first rows of each")
+
+    def _have_written(self):
+        self.check()
+        return all(file.exists() and file.stat().st_size > 2000 for file in self._files)
 
     def check(self):
         assert [process.poll() for process in self._processes] == [None] * WRITERS

@@ -1,7 +1,7 @@
 """No interleaving at all gives a read what is outdated: with at most one fault; or, once new
 generations are known, whatever does not arrive and whatever processes end.
 
-See `tests.storage.cache.model`. CACHE_MODEL=full asks for more than two of each at a time.
+See `tests.storage.cache.model`. CACHE_MODEL=full asks for two of each at a time, and for more.
 """
 
 import random
@@ -22,7 +22,11 @@ from tests.storage.cache.model import (
     explore,
 )
 
-SIZES = [(2, 2), (2, 3), (3, 2)] if switches.value("CACHE_MODEL") == "full" else [(2, 2)]
+SMALL = [(2, 1), (1, 2)]
+"""Writers and readers. Each mutant is caught with one of these, in a quarter of the time of 2+2."""
+
+FULL = switches.value("CACHE_MODEL") == "full"
+SIZES = [(2, 2), (2, 3), (3, 2)] if FULL else SMALL
 
 KINDS = {
     "the value": {},
@@ -63,7 +67,7 @@ def test_nothing_is_outdated(claim, kind, size):
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.skipif(len(SIZES) == 1, reason="takes minutes")
+@pytest.mark.skipif(not FULL, reason="takes minutes")
 def test_nothing_is_outdated_if_one_of_all_that_fails_is_late(kind):
     assert not found(ENDLESS | KINDS[kind])
 
@@ -145,4 +149,4 @@ MUTANTS = {
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mutant_is_caught(mutant):
-    assert found(MUTANTS[mutant])
+    assert any(found(MUTANTS[mutant], *size) for size in SMALL)

@@ -6,9 +6,11 @@ import itertools
 import pytest
 from django.core.management import CommandError, call_command
 
-from storage.dynamodb import shards, table
+from storage.dynamodb import mirror, shards, table
 from storage.dynamodb.client import Client, TableMissing
 from storage.dynamodb.configured import configured_client
+from storage.management.commands import dynamodb_table
+from tests.conftest import PATIENCE_SECONDS
 
 INDEXES = ("newest", "of_user", "answers")
 
@@ -19,12 +21,19 @@ STRING_KEY = [{"AttributeName": "interaction_id", "AttributeType": "S"}]
 
 
 @pytest.fixture
-def client(dynamodb_server, settings):
-    """Of a table that does not exist, as the settings name it."""
+def client(dynamodb_server, settings, monkeypatch):
+    """Of a table that does not exist, as the settings name it. The command has the same one.
+
+    To make one for each command would take three quarters of the time. On a busy machine an answer
+    may take longer than two seconds.
+    """
     settings.AWS_REGION = REGION
     settings.DYNAMODB_ENDPOINT_URL = dynamodb_server.url
     settings.DYNAMODB_TABLE = f"table-{next(numbers)}"
-    return configured_client()
+    monkeypatch.setattr(mirror, "READ_SECONDS", PATIENCE_SECONDS)
+    client = configured_client()
+    monkeypatch.setattr(dynamodb_table, "configured_client", lambda: client)
+    return client
 
 
 @pytest.fixture(autouse=True)

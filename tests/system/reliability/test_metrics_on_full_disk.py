@@ -60,7 +60,7 @@ def test_on_a_disk_that_is_nearly_full_a_server_starts_and_reads(disk, start, sp
     first = start(disk=disk)
     with closing(Client(first)) as client:
         path = one(client.call("POST", INTERACTIONS, new()).value["interaction_id"])
-    assert first.interrupt(seconds=5) == 0
+    assert first.interrupt() == 0
     disk.fill(leave=space * KIB)
     second = start(disk=disk, WORKERS="2")
     with closing(Client(second)) as client:

@@ -1,0 +1,6 @@
+"""Settings of a server that waits for DynamoDB for as long as a test wants it to hang."""
+
+from config.settings import *  # noqa: F403
+from storage.dynamodb import mirror
+
+mirror.READ_SECONDS = 3600
