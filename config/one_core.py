@@ -35,9 +35,9 @@ IN_USE = (1, 2, 3, 8)
 """Fields of a core in /proc/stat (proc(5)): user, nice, system, and what went to other machines."""
 
 
-def keep() -> None:
-    """Start the thread that does it, if this process has more than one core."""
-    if sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1:
+def keep(workers: int) -> None:
+    """Start the thread that does it, if there is a choice, and a core for each of the workers."""
+    if sys.platform == "linux" and len(os.sched_getaffinity(0)) >= max(workers, 2):
         threading.Thread(target=_work, name="one core", daemon=True).start()
 
 
@@ -77,8 +77,8 @@ class Cores:
     def _least_used(self) -> int:
         before = in_use()
         time.sleep(LOOK_SECONDS * uneven())
-        now = in_use()
-        return min(self.numbers, key=lambda core: now[core] - before[core])
+        now, taken = in_use(), of_other_workers()
+        return min(self.numbers, key=lambda core: (taken.count(core), now[core] - before[core]))
 
     def _place(self, cores: set[int], placed: set[int]) -> set[int]:
         """Let threads other than `placed` use these cores, and background threads all of them.
@@ -99,6 +99,18 @@ def is_shared(core: int) -> bool:
     time.sleep(LOOK_SECONDS)
     own, used = of_requests() - own_before, in_use()[core] - all_before
     return min(own, used - own) > SHARE_MOST * (time.monotonic() - began)
+
+
+def of_other_workers() -> list[int]:
+    """The cores that the other processes of this server keep to."""
+    main_process = os.getppid()
+    children = Path(f"/proc/{main_process}/task/{main_process}/children").read_text().split()
+    found = []
+    for process in set(map(int, children)) - {os.getpid()}:
+        with suppress(ProcessLookupError):  # it has ended
+            cores = os.sched_getaffinity(process)
+            found += list(cores) if len(cores) == 1 else []
+    return found
 
 
 def uneven() -> float:

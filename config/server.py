@@ -26,7 +26,7 @@ orphans.watch_parent()
 get_storage()  # reserves the disk space of its metrics now, as the disk may be full later
 usage.keep_counting()
 telemetry.start(application.admission)
-one_core.keep()
+one_core.keep(settings.WORKERS)
 stalled.watch(application.admission, settings.PORT, settings.CLIENT_TIMEOUT)
 gc.freeze()  # what is loaded is never garbage, and to go through it would hold all requests up
 gc.enable()

@@ -3,8 +3,8 @@
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,9 @@ import pytest
 from config import one_core
 from config.one_core import LOOKS, Cores
 from tests.chat.processes import Server
+from tests.servers import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux lets a thread be placed")
-
-SECONDS = 60
 
 NOBODY, OTHERS, BOTH = (0.9, 0.1), (0.0, 0.9), (0.4, 0.5)
 """What this process and others use of a core, in seconds of one second."""
@@ -65,6 +64,7 @@ def on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_core.time, "monotonic", lambda: machine.now)
     monkeypatch.setattr(one_core, "of_requests", lambda: machine.own)
     monkeypatch.setattr(one_core, "in_use", machine.in_use)
+    monkeypatch.setattr(one_core, "of_other_workers", list)
 
 
 def test_it_stays_until_others_have_wanted_the_core_for_a_while(placed, monkeypatch) -> None:
@@ -105,19 +105,28 @@ def test_the_kernel_counts_what_cores_and_threads_have_worked(in_the_background)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core only")
-def test_a_server_keeps_its_requests_on_one_core(tmp_path) -> None:
-    server = Server(tmp_path)
+def test_each_worker_of_a_server_keeps_to_a_core_of_its_own(tmp_path) -> None:
+    with serving(tmp_path, workers=2) as server:
+        wait_for(lambda: len(set(cores_of_workers(server))) == 2, "a core for each worker")
+
+
+def test_more_workers_than_cores_use_all_cores(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail(self.name))
+    one_core.keep(len(os.sched_getaffinity(0)) + 1)
+
+
+@contextmanager
+def serving(folder: Path, workers: int) -> Iterator[Server]:
+    server = Server(folder, WORKERS=str(workers))
     try:
-        server.wait_until_it_answers()
-        end = time.monotonic() + SECONDS
-        while not any(len(cores) == 1 for cores in cores_of_workers(server.process_id)):
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        yield server.wait_until_it_answers()
     finally:
         server.stop()
 
 
-def cores_of_workers(main_process: int) -> list[set[int]]:
-    """What the main threads of a server's workers may use."""
+def cores_of_workers(server: Server) -> list[int]:
+    """The cores of those workers whose main thread keeps to one."""
+    main_process = server.process_id
     children = Path(f"/proc/{main_process}/task/{main_process}/children").read_text()
-    return [os.sched_getaffinity(int(child)) for child in children.split()]
+    found = [os.sched_getaffinity(int(child)) for child in children.split()]
+    return [core for cores in found if len(cores) == 1 for core in cores]
