@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ class Kept(NamedTuple):
 
     name: str
     written: int
-    """Bytes. 0 if it was there already."""
+    """Bytes that the folder has more. 0 if it was there already."""
 
 
 class Chunks:
@@ -59,10 +60,14 @@ class Chunks:
         They are on the disk when the last one was yielded.
         """
         durable.make_folder(self.folder)
+        written: set[str] = set()
         with ThreadPoolExecutor(THREADS) as executor:
             for groups in batched(batched(contents, GROUP), GROUPS):
-                for kept in executor.map(self._keep_group, groups):
-                    yield from kept
+                for kept in chain.from_iterable(executor.map(self._keep_group, groups)):
+                    # Two threads may have written the same content at the same moment.
+                    yield Kept(kept.name, 0) if kept.name in written else kept
+                    if kept.written:
+                        written.add(kept.name)
         durable.sync_folder(self.folder)
 
     def read(self, name: str) -> bytes:
