@@ -240,7 +240,10 @@ DATABASE_URL = Variable(
 HOST = Variable("HOST", "text", "127.0.0.1", "The address that `manage.py serve` listens on.")
 PORT = Variable("PORT", "port", "8000", "The port that `manage.py serve` listens on.")
 WORKERS = Variable(
-    "WORKERS", "number", "1", "Server processes of `manage.py serve`. Each keeps to one core."
+    "WORKERS",
+    "number",
+    "1",
+    "Server processes of `manage.py serve`. Each has a core, if there are as many.",
 )
 THREADS = Variable(
     "THREADS",

@@ -45,7 +45,7 @@ class Kept(NamedTuple):
 
     name: str
     written: int
-    """Bytes that the folder has more. 0 if it was there already."""
+    """By how many bytes the folder grew. 0 if it was there already."""
 
 
 class Chunks:
