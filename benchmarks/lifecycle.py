@@ -134,7 +134,8 @@ def whole(sizes: list[int], rounds: int, texts: list[Any]) -> Ratios:
 
 def filled(rows: int, due: int, texts: list[Any]) -> Path:
     """A folder with a database of so many rows, all but `due` of them young. Made once."""
-    folder = cache_folder() / "lifecycle" / f"{rows}-{due if due == rows else 'some'}-{len(texts)}"
+    name = f"{rows}-{due if due == rows else 'some'}-{len(texts)}-indexed"
+    folder = cache_folder() / "lifecycle" / name
     if (folder / "complete").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -142,6 +143,7 @@ def filled(rows: int, due: int, texts: list[Any]) -> Path:
     print(f"Filling a database with {rows:,} rows ...", file=sys.stderr)
     CHAT_STORE.run([sys.executable, "-c", MIGRATE], folder / DATABASE)
     insert(folder, 0, rows, texts, 35 if due == rows else 10)
+    index(folder)
     (folder / "complete").touch()
     return folder
 
@@ -170,6 +172,12 @@ def row(number: int, start: datetime, share: float, texts: list[Any]) -> tuple[A
 def with_due(folder: Path, due: int, texts: list[Any]) -> None:
     """Add the rows that are due; archived and then purged, they leave all as it was."""
     insert(folder, 10_000_000, due, texts, 35)
+    index(folder)
+
+
+def index(folder: Path) -> None:
+    """Put into the search index what it lacks, as servers do within seconds of a save."""
+    measured([sys.executable, "manage.py", "rebuild_search", "--missing"], folder)
 
 
 def work_folder(rows: int, source: Path) -> Path:
