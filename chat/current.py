@@ -37,25 +37,25 @@ def current_request() -> CurrentRequest | None:
     return None if request is None or request.ended else request
 
 
-def has_caller(key_prefix: str) -> None:
+def note_caller(key_prefix: str) -> None:
     """The request has shown a valid API key with this public part."""
     if request := _current.get():
         request.key_prefix = key_prefix
 
 
-def has_read(size: int) -> None:
+def note_read(size: int) -> None:
     """So many bytes of its body have been read."""
     if request := _current.get():
         request.bytes_in += size
 
 
-def has_pattern(pattern: str) -> None:
+def note_pattern(pattern: str) -> None:
     """The request has an address with this pattern."""
     if request := _current.get():
         request.route = pattern
 
 
-def has_route(match: Any) -> None:
+def note_route(match: Any) -> None:
     """Django has resolved the address of the request, or has not: then `match` is None."""
     if match is not None and (request := _current.get()):
         request.route = str(match.route).strip("^$?")

@@ -27,7 +27,7 @@ from django.db import close_old_connections
 
 from chat.api.bodies import BATCH_BODY_LIMIT
 from chat.api.problems import Unavailable
-from chat.current import has_read
+from chat.current import note_read
 from chat.ingest.bodies import UNPACKED_LIMIT
 
 READINESS_CHECKS = 16
@@ -313,7 +313,7 @@ class Admission:
         try:
             with self.waiting():
                 found: bytes = body.read(size)
-            has_read(len(found))
+            note_read(len(found))
             return found
         finally:
             wait(places)

@@ -26,7 +26,7 @@ from chat.api.authentication import ApiKeyAuthentication, caller_with_key
 from chat.api.exchange import JSON, Answer, Call
 from chat.api.urls import urlpatterns
 from chat.api.views import StoreView
-from chat.current import has_pattern
+from chat.current import note_pattern
 from config.headers import SecurityHeaders
 from config.middleware import is_allowed
 
@@ -145,7 +145,7 @@ class Entrance:
         taken = self._taken(environ) if is_plain else None
         if taken is None:
             return None
-        has_pattern(taken.route.pattern)
+        note_pattern(taken.route.pattern)
         try:
             return _reply(environ, taken)
         finally:

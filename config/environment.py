@@ -385,7 +385,8 @@ BACKUP_KEEP_DAYS = Variable(
     "BACKUP_KEEP_DAYS",
     "days",
     "7",
-    "How long a backup is kept. Until it is deleted it can contain data that was erased since.",
+    "How long a backup is kept; the two newest always are. Until it is deleted it can contain data "
+    "that was erased since.",
 )
 AWS_REGION = Variable(
     "AWS_REGION",

@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch
 
 from chat.api.problems import Problem, ServerError, Unavailable, exception_handler
-from chat.current import has_route
+from chat.current import note_route
 from config import requests, tracing
 from config.admission import BUSY_SECONDS, LARGE, Admission, Part, Room, leave, wait
 from config.entrance import Entrance
@@ -72,9 +72,9 @@ class Handler(WSGIHandler):
         """Django's response. Notes the route, by which the request is counted and logged."""
         response = super().get_response(request)
         if request.path_info.startswith(STATIC):
-            has_route(STATIC_ROUTE)
+            note_route(STATIC_ROUTE)
         else:
-            has_route(request.resolver_match)
+            note_route(request.resolver_match)
         return response
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> "list[bytes] | Stream":

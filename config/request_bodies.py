@@ -16,7 +16,7 @@ from chat.api.problems import (
     UnsupportedMediaType,
 )
 from chat.api.strays import stray_exporter
-from chat.current import has_read
+from chat.current import note_read
 from config.admission import INGEST, Admission, ApiBody, too_many_senders
 from config.middleware import CALLS
 
@@ -62,7 +62,7 @@ def admit(environ: dict[str, Any], admission: Admission) -> Problem | None:
             body = environ["wsgi.input"].read(length)
     finally:
         admission.leave_form(address)
-    has_read(len(body))
+    note_read(len(body))
     if len(body) < length:  # it would be another form
         return InvalidRequest("The body ended too soon.")
     environ["wsgi.input"] = BytesIO(body)

@@ -79,6 +79,9 @@ class InteractionConflict(StorageError):
 class IdempotencyKeyReused(StorageError):
     """The idempotency key was used for a different request. Use a new key for a new request."""
 
+    def __init__(self) -> None:
+        super().__init__("This idempotency key came with another request before.")
+
 
 class IdempotentInteractionGone(StorageError):
     """The interaction that the first request with this idempotency key created was deleted."""

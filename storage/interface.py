@@ -337,7 +337,7 @@ class Storage:
     def erase_hot(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         """Delete a user's hot interactions, from the cache as well; returns the count.
 
-        Raises CacheNotErased. Then repeat it with the same interactions.
+        Raises CacheNotErased. Then repeat it with the same interactions, or call `forget_user`.
         """
         with self.cache.erasing(interactions):
             return self.database.remove_of_user(interactions, user_id)

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 
 from chat.api.metrics import KEYS_REFUSED
 from chat.api.rate_limits import count_stranger, excuse_stranger
-from chat.current import has_caller
+from chat.current import note_caller
 from storage.accounts import api_keys, key_use
 from storage.models import ApiKey
 
@@ -99,7 +99,7 @@ def key_of(authorization: str, environ: Mapping[str, Any]) -> ApiKey:
 def caller_with_key(authorization: str, environ: Mapping[str, Any]) -> Caller:
     """The caller who shows the API key in a header. Raises as `key_of` does."""
     found = key_of(authorization, environ)
-    has_caller(found.prefix)
+    note_caller(found.prefix)
     return _caller(found.prefix, found.user_id or None, found.may_erase and not found.user_id)
 
 

@@ -31,10 +31,10 @@ BODY_LIMIT = 16 * 1024 * 1024
 """Bytes in the body of a call for one interaction: its texts, some of their characters escaped."""
 
 BATCH_BODY_LIMIT = 16 * 1024 * 1024
-"""Bytes in the body of a batch. Python keeps four for each character of a text with emoji."""
+"""Bytes in the body of a batch. In memory a text with emoji takes four bytes a character."""
 
 NAMED_LIMIT = 2 * 1024 * 1024
-"""Bytes in an object of which every mistake is told. Of a larger one it is the first."""
+"""Bytes in an object of which every mistake is reported. Of a larger one only the first is."""
 
 BATCH_LIMIT = 1000
 """Interactions in one batch."""

@@ -103,7 +103,7 @@ class _Purge:
     whole: dict[str, int] = field(default_factory=dict)
     """How many rows there are in the segments that go as a whole."""
     partly: dict[str, int] = field(default_factory=dict)
-    """How many rows are past the cutoff in those that are rewritten; of earlier versions, about."""
+    """Expired rows in the segments that are rewritten; an estimate for those of an old format."""
     unreadable: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

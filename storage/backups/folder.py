@@ -1,8 +1,8 @@
 """A folder of backups of a SQLite database: a manifest and a list for each, and shared chunks.
 
-The manifest is written last. Before its first chunk is written, a backup has a file `.incomplete`,
-and so has one that expires until its last chunk is gone. So whatever there is of somebody is in a
-backup that has a name, and `copies` tells which. At the end of each run the chunks that no list
+The manifest is written last. Before its first chunk is written, a backup has a file `.incomplete`.
+One that expires has it until its last chunk is gone. So whatever there is of a user is in a backup
+that has a name, and `copies` tells in which. At the end of each run the chunks that no list
 names are deleted.
 """
 
@@ -58,7 +58,7 @@ ALWAYS_KEPT = 2
 """The newest backups, which no run deletes, whatever its clock says."""
 
 CHUNKS = "chunks"
-"""The folder in the folder."""
+"""The subfolder of the shared chunks."""
 
 ATTEMPTS = 3
 """Snapshots that are tried, if texts that one names are deleted before they could be copied."""
@@ -289,7 +289,7 @@ class BackupFolder:
         durable.remove(*(path for path in self._files.leftovers() if path.suffix != INCOMPLETE))
 
     def _remove_leftovers(self) -> None:
-        """Delete all that does not belong to a complete backup, and what has its name last."""
+        """Delete all that is of no complete backup; a `.incomplete` file goes last."""
         self._remove_partials()
         self._chunks.remove_others(self._files.named_chunks())
         lists = self._files.lists_of_parts()

@@ -182,7 +182,7 @@ def _claim(entry: Entry) -> tuple[Kind, str]:
         value = leases.value_of(entry.cell)
         if parts is None or (value is not None and len(value) > leases.VALUE_MAX_BYTES):
             return unfit
-        if leases.is_mark(entry.cell):
+        if leases.is_lease_or_mark(entry.cell):
             return (Kind.LEASE if leases.is_leased(entry.cell) else Kind.MARK), ""
         if value is None:
             return (Kind.STRING, "") if isinstance(json.loads(entry.cell or b""), str) else unfit

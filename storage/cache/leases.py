@@ -51,7 +51,7 @@ def is_leased(cell: Cell) -> bool:
     return cell is not None and cell.startswith(b"T") and len(cell) <= _MARK_MAX_BYTES
 
 
-def is_mark(cell: Cell) -> bool:
+def is_lease_or_mark(cell: Cell) -> bool:
     """Whether it is a reader's lease or a writer's mark."""
     return cell == BUSY or (
         cell is not None and cell[:1] in (b"T", b"B") and len(cell) <= _MARK_MAX_BYTES
@@ -98,4 +98,4 @@ def mark(cell: Cell) -> Cell:
 
 def drop(cell: Cell) -> Cell:
     """A reader found a value that is of no use, or foreign. Leases and marks stay."""
-    return cell if is_mark(cell) else None
+    return cell if is_lease_or_mark(cell) else None

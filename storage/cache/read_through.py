@@ -71,12 +71,12 @@ class ReadThrough:
         if found is not None:
             reading.counts.hit.inc()
             return found
-        if not leases.is_mark(cell):
+        if not leases.is_lease_or_mark(cell):
             token = self._cells.lease(reading.key, new_token(), reading.lag)
             if token is not None:
                 reading.counts.miss.inc()
                 return self._fill(reading, token)
-        if leases.is_leased(cell) or not leases.is_mark(cell):
+        if leases.is_leased(cell) or not leases.is_lease_or_mark(cell):
             found = self._accepted(reading, self._wait(reading.key))
             if found is not None:
                 reading.counts.waited.inc()
@@ -86,7 +86,7 @@ class ReadThrough:
 
     def _accepted(self, reading: Reading[T], cell: Cell) -> T | None:
         """Returns the decoded value of a cell. Drops a cell whose value is of no use."""
-        if cell is None or leases.is_mark(cell):
+        if cell is None or leases.is_lease_or_mark(cell):
             return None
         value = leases.value_of(cell)
         try:

@@ -25,7 +25,7 @@ from storage.exceptions import CacheNotErased
 logger = logging.getLogger(__name__)
 
 SETTLING_SECONDS = 2 * PAUSE
-"""Longer than other processes need to notice the return. Until then they only advance."""
+"""Longer than other processes need to notice the return. Until then they only start generations."""
 
 OUTDATED: Cell = b"outdated"
 """Stands for a value of an earlier generation. Redis never holds it."""

@@ -66,7 +66,7 @@ def find(client: Client, idempotency: Idempotency) -> str | None:
         if record is None or int(record["expires_at"]["N"]) <= time.time():
             continue
         if record["request"]["S"] != known.request:
-            raise IdempotencyKeyReused("This idempotency key came with another request before.")
+            raise IdempotencyKeyReused
         return str(record["made"]["S"])
     return None
 

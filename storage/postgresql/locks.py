@@ -1,4 +1,4 @@
-"""A lock that all machines share, as long as a process lasts."""
+"""The lock that lets one process of all machines migrate at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -62,7 +62,7 @@ def _signature(content: bytes, scope: Scope, secret: str) -> bytes:
 def _keyed(secret: str) -> hmac.HMAC:
     """Signs nothing yet. To copy it takes a tenth of the time that OpenSSL needs to take a key.
 
-    The key is of no use for anything else that the secret signs.
+    The key is used for cursors only.
     """
     key = hashlib.sha256(b"storage.cursors" + secret.encode()).digest()
     return hmac.new(key, digestmod="sha256")

@@ -21,7 +21,7 @@ again in a response. Only a page of a single interaction has more."""
 def ends(left: float, characters: int) -> bool:
     """Whether a page that has something ends before texts of so many characters.
 
-    `left` is what it has room for. What is not large may go past it, once.
+    `left` is what it has room for. A text that is not large may exceed that, once.
     """
     return left <= 0 or left < characters > texts.INLINE_MAX_BYTES
 

@@ -30,7 +30,7 @@ def find(statements: Statements, idempotency: Idempotency) -> str | None:
     for known in idempotency.known_as:
         for request, interaction_id in statements.rows(sql, {"key": known.key, "now": now}):
             if request != known.request:
-                raise IdempotencyKeyReused("This idempotency key came with another request before.")
+                raise IdempotencyKeyReused
             return str(interaction_id)
     return None
 

@@ -268,7 +268,7 @@ class DictionaryDatabase(Database):
 
     def _repeated(self, made, idempotency):
         if made.request != idempotency.request:
-            raise IdempotencyKeyReused("This idempotency key came with another request before.")
+            raise IdempotencyKeyReused
         found = self.look(made.interaction_id)
         if isinstance(found, Stub):
             raise TakenByStub(found, replayed=True)

@@ -253,7 +253,7 @@ class DictCells:
 
     def _erase_if(self, key: str, named: Any) -> bool:
         cell = self.get(key) or b""
-        if leases.is_mark(cell):
+        if leases.is_lease_or_mark(cell):
             if cell.startswith(b"T"):
                 self.delete(key)
             elif cell.startswith(b"B"):
