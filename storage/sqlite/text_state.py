@@ -14,6 +14,9 @@ FORMAT = f"2/{unicodedata.unidata_version}"
 PARTS = 30
 """About how many there are, if interactions are kept for RETENTION_TOTAL_DAYS."""
 
+DELETED_AT_ONCE = 500
+"""Entries that are deleted by one statement when the index is emptied: about a megabyte."""
+
 _STATE = """
 CREATE TABLE state (
     format TEXT NOT NULL,
@@ -89,6 +92,8 @@ def emptied(connection: Any) -> State:
         " OR name IN ('part', 'entry', 'state', 'scrubbed'))"
     ).fetchall()
     for (name,) in tables:
+        if name == "entry":
+            _delete_rows(connection)
         connection.execute(f'DROP TABLE "{name}"')
     for statement in (SCHEMA + _STATE).split(";\n"):
         connection.execute(statement)
@@ -96,3 +101,14 @@ def emptied(connection: Any) -> State:
     state = State(days * 24 * 3600, None, None, 0, "rows", "")
     connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", [FORMAT, *astuple(state)])
     return state
+
+
+def _delete_rows(connection: Any) -> None:
+    """Delete all entries, some at a time.
+
+    What a statement overwrites SQLite keeps until the statement ends, and the library of pysqlite3
+    in memory, so dropping the table would take as much memory as the table has bytes.
+    """
+    some = f"SELECT rowid FROM entry LIMIT {DELETED_AT_ONCE}"  # noqa: S608  (a number)
+    while connection.execute(f"DELETE FROM entry WHERE rowid IN ({some})").rowcount:  # noqa: S608
+        pass
