@@ -94,6 +94,10 @@ def test_no_protobuf(client, storage, intake, body, path):
     assert intake["otlp", "unreadable"] == 1
 
 
+TOO_DEEP = "nested too deeply." if sys.version_info < (3, 14) else "Input data was truncated."
+"""How deep is too deep is from Python 3.14 on for the size of the stack to say."""
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -103,7 +107,7 @@ def test_no_protobuf(client, storage, intake, body, path):
         (b'{"resourceSpans":7,"resourceLogs":7}', "Expected `array | null`, got `int`"),
         (traces_json(json_span())[:-1], "The body is not OTLP in JSON"),
         (b"[" * 100_000, "The body is not OTLP in JSON"),
-        (b'{"a":' * 100_000, "The body is not OTLP in JSON: nested too deeply."),
+        (b'{"a":' * 100_000, f"The body is not OTLP in JSON: {TOO_DEEP}"),
         (b'{"a":"\xff"}', "The body is not OTLP in JSON"),
         (traces(span()), "The body is not OTLP in JSON: "),
     ],
