@@ -193,9 +193,8 @@ class DynamoDBDatabase(Database):
         pauses = Pauses()
         entries = lists.newer(self.client, user_id, after, pauses)
         while page := list(islice(entries, lists.NEWER_AT_ONCE)):
-            for row in self._rows_of(page, user_id, pauses, items.to_fields):
-                if whole := self._whole(ChatInteraction.from_stored(row)):
-                    return whole
+            if rows := self._rows_of(page, user_id, pauses, items.to_fields):
+                return ChatInteraction.from_stored(rows[0])
         return None
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:

@@ -9,7 +9,7 @@ the row. Databases keep stand-ins as text (`encoded`), and the reference says wh
 Python they are bytes, which no text equals.
 
 An interaction with stand-ins has the attribute OBJECT, and so has a record. Neither leaves a
-database, but for what needs no large texts: maintenance, and lists for staff (`Slice.texts_of`).
+database, but for what needs no large texts: maintenance, and pages of staff (`Slice.texts_of`).
 """
 
 import hashlib
