@@ -368,10 +368,11 @@ class Storage:
     def _create_many(
         self, interactions: Sequence[ChatInteraction], checks: Checks
     ) -> list[Outcome]:
+        cutoff = expiry.cutoff()
         by_index = {
             index: problems
             for index, interaction in enumerate(interactions)
-            if (problems := interaction.violations(checks))
+            if (problems := interaction.violations(checks, cutoff))
         }
         if by_index:
             raise InvalidInteractions(by_index)

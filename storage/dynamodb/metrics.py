@@ -35,8 +35,10 @@ def count_answer(operation: str, answer: Mapping[str, Any]) -> None:
     """Count what a call has consumed. PynamoDB asks for that in each call."""
     consumed = answer.get("ConsumedCapacity")
     if consumed:
-        tables = consumed if isinstance(consumed, list) else [consumed]
-        units = sum(table.get("CapacityUnits", 0.0) for table in tables)
+        if isinstance(consumed, list):
+            units = sum(table.get("CapacityUnits", 0.0) for table in consumed)
+        else:
+            units = consumed.get("CapacityUnits", 0.0)
         _capacity_of(operation).inc(units)
     count_attempts(operation, answer)
 
