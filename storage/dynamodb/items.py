@@ -108,7 +108,7 @@ def _item(
         "u": {"N": str((row["updated_at"] - _EPOCH) // _MICROSECOND)},
         "position": {"S": _sort_key(created_at, interaction_id)},
         "shard": {"S": shard(interaction_id, shards)},
-        "expires_at": {"N": str(math.ceil(created.timestamp()) + lifetime)},
+        "expires_at": {"N": _expires_at(created, lifetime)},
         "v": {"S": version},
         "s": {"S": version},
     }
@@ -118,6 +118,10 @@ def _item(
     if (reference := row.get(OBJECT)) is not None:
         item[OBJECT] = {"S": reference}
     return item
+
+
+def _expires_at(created: datetime, lifetime: int) -> str:
+    return str(math.ceil(created.timestamp()) + lifetime)
 
 
 def to_interaction(item: Item) -> ChatInteraction:
@@ -200,10 +204,13 @@ def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> It
 
     The model is for the roll-ups of usage, once the stub goes.
     """
-    item = to_item(interaction, version)
-    kept = ("interaction_id", "expires_at", "v", "m")
-    return {name: item[name] for name in kept} | {
-        "created_at": {"S": created_at(item)},
+    created = interaction.created_at
+    return {
+        "interaction_id": {"S": interaction.interaction_id},
+        "expires_at": {"N": _expires_at(created, expiry.lifetime_seconds())},
+        "v": {"S": version},
+        "m": {"S": interaction.model_used},
+        "created_at": {"S": format_time(created)},
         "archived_in": {"S": segment},
     }
 
