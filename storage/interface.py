@@ -277,7 +277,8 @@ class Storage:
     def neighbours_sync(self, interaction: ChatInteraction) -> Neighbours:
         """What the same user asked before and after an interaction, whatever their tiers.
 
-        Large texts of hot ones are not fetched; bytes stand in for them. One that was saved within the last second may be missing (the lag of an index).
+        Large texts of hot ones are not fetched; bytes stand in for them. One that was saved within
+        the last second may be missing (the lag of an index).
         """
         return neighbours_of(self._cold, interaction)
 

@@ -13,8 +13,8 @@ CAPACITY = Counter(
 )
 THROTTLED = Counter(
     "chat_dynamodb_throttled_requests",
-    "Attempts that DynamoDB has throttled, in whole or in part, by operation. Most are repeated, and "
-    "then succeed.",
+    "Attempts that DynamoDB has throttled, in whole or in part, by operation. Most are repeated, "
+    "and then succeed.",
     ["operation"],
 )
 RETRIES = Counter(

@@ -166,9 +166,7 @@ class ChatInteraction(models.Model):
         if problems := self.violations():
             raise ValidationError(problems)
 
-    def violations(
-        self, checks: Checks = CHECKS, cutoff: datetime | None = None
-    ) -> dict[str, str]:
+    def violations(self, checks: Checks = CHECKS, cutoff: datetime | None = None) -> dict[str, str]:
         """Returns the limits that it breaks (`storage.limits`), as a sentence per field.
 
         `cutoff` is that of expiry, if it is known.
