@@ -260,7 +260,7 @@ class Database(ABC):
     def next_of_user(self, user_id: str, after: Position) -> ChatInteraction | None:
         """The hot interaction of a user that follows the position `after`: the next newer one.
 
-        A new one may be missing as in `newest`.
+        A new one may be missing as in `newest`. Large texts need not be fetched.
         """
 
     @abstractmethod

@@ -34,12 +34,13 @@ from storage.models.interaction import CHECKS, CHECKS_OF_STORED, COMPLETED_FIELD
 from storage.neighbours import Neighbours, neighbours_of
 from storage.records import pages
 from storage.records.cursors import Position
-from storage.records.json import Stored, dumps, from_record, position_in
+from storage.records.json import Record, Stored, dumps, from_record, position_in
 from storage.records.outcomes import Outcome
 from storage.records.pages import JsonPage, Page, PageQuery, Slice, TextsOf, every
 from storage.records.questions import Question
 from storage.records.searches import Search, SearchPage
 from storage.records.stubs import Segments, TakenByStub
+from storage.records.texts import OBJECT
 
 
 class Storage:
@@ -276,13 +277,24 @@ class Storage:
     def neighbours_sync(self, interaction: ChatInteraction) -> Neighbours:
         """What the same user asked before and after an interaction, whatever their tiers.
 
-        One that was saved within the last second may be missing (the lag of an index).
+        Large texts of hot ones are not fetched; bytes stand in for them. One that was saved within
+        the last second may be missing (the lag of an index).
         """
         return neighbours_of(self._cold, interaction)
 
     neighbours = coroutine(neighbours_sync)
 
-    # For maintenance; synchronous only, as its commands are.
+    # For maintenance and pages of staff; synchronous only, as they are.
+
+    def read_record(self, interaction_id: str, texts_of: TextsOf) -> Record | None:
+        """The record with this id, or None, read past the cache.
+
+        If `texts_of` is false, large texts are not fetched; bytes stand in for them.
+        """
+        if limits.identifier_violation(interaction_id):
+            return None
+        found = self._cold.read_many([interaction_id], texts_of).get(interaction_id)
+        return found and {name: value for name, value in found.items() if name != OBJECT}
 
     def oldest(
         self,
@@ -357,10 +369,11 @@ class Storage:
     def _create_many(
         self, interactions: Sequence[ChatInteraction], checks: Checks
     ) -> list[Outcome]:
+        cutoff = expiry.cutoff()
         by_index = {
             index: problems
             for index, interaction in enumerate(interactions)
-            if (problems := interaction.violations(checks))
+            if (problems := interaction.violations(checks, cutoff))
         }
         if by_index:
             raise InvalidInteractions(by_index)

@@ -7,7 +7,7 @@ from storage import expiry
 from storage.archive.cold import ColdStorage
 from storage.models import ChatInteraction
 from storage.records.json import from_record
-from storage.records.pages import PAGE_TEXT, Slice
+from storage.records.pages import PAGE_TEXT, Slice, never
 
 COLD_AT_ONCE = 20
 """Rows of the archive in one read. It returns the newest first, but the oldest is wanted."""
@@ -22,6 +22,7 @@ WIDENED = 8
 class Neighbours:
     """The interactions of the same user before and after one; None if there is none.
 
+    Large texts of hot ones are not fetched: Note [Stand-ins] in `storage.large.stand_ins`.
     `is_next_known` is False if so many were archived of this user within seconds that finding the
     next one would take more than a bounded number of reads.
     """
@@ -50,7 +51,7 @@ def _previous(
 ) -> ChatInteraction | None:
     user_id, before = interaction.user_id, interaction.position
     since = expiry.cutoff() + expiry.MICROSECOND
-    found = cold.database.newest_interactions(Slice(user_id, 1, since, before))
+    found = cold.database.newest_interactions(Slice(user_id, 1, since, before, texts_of=never))
     if found:
         since = found[0].created_at
     if since.date() <= newest_day:

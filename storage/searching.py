@@ -126,8 +126,9 @@ def _verified(
 ) -> Iterator[Record]:
     """Those that are as the index says, and pass: the interaction itself decides.
 
-    Large texts are fetched one after another, as their turn comes.
+    Large texts are fetched one after another, as their turn comes, if they are needed.
     """
+    is_needed = filters.texts_of(wanted)
     tiers = {"all": (True, False), "hot": (False,), "archive": (True,)}[tier]
 
     def is_it(record: Record | None, candidate: Position) -> TypeGuard[Record]:
@@ -142,7 +143,7 @@ def _verified(
     stored = cold.read_many([interaction_id for _, interaction_id in candidates], never)
     for candidate in candidates:
         record = stored.get(candidate[1])
-        if is_it(record, candidate) and OBJECT in record:
+        if is_it(record, candidate) and OBJECT in record and is_needed(record):
             record = cold.read_many([candidate[1]]).get(candidate[1])
         if is_it(record, candidate) and filters.pass_record(record):
             yield record

@@ -4,7 +4,6 @@ A text is shown as `chat.admin.masking` allows, in parts of a bounded size, and 
 audit log has an entry about it. No text is in a title, a message or the session.
 """
 
-import json
 from typing import Any
 
 from django.contrib import messages
@@ -21,7 +20,7 @@ from chat.admin.turns import turns
 from chat.revealed import REVEALED_SECONDS
 from storage import get_storage
 from storage.accounts.audit_log import Action
-from storage.records.json import Record, from_record
+from storage.records.json import Record, dumps, from_record
 
 TEMPLATE = "chatinteraction/conversation.html"
 LIST = "admin:storage_chatinteraction_changelist"
@@ -38,19 +37,20 @@ def show(request: HttpRequest, interaction_id: str) -> HttpResponse:
     """The page of an interaction, or a part of it. POST reveals its texts. Raises StorageError."""
     if request.method not in ("GET", "HEAD", "POST"):
         return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
-    stored = get_storage().get_json_sync(interaction_id)
-    if stored is None:
+    record = get_storage().read_record(
+        interaction_id, lambda row: masking.may_see(request, row["user_id"])
+    )
+    if record is None:
         messages.warning(request, f"There is no interaction {interaction_id}; was it deleted?")
         return HttpResponseRedirect(reverse(LIST))
     if request.method == "POST" and not masking.may_reveal(request):
         raise PermissionDenied
-    record: Record = json.loads(stored)
     try:
         view, part = _asked(request)
         if request.method == "POST":
             return _reveal(request, record, view, part)
         if view == DOWNLOAD:
-            return _download(request, record, stored)
+            return _download(request, record)
         return _shown(request, record, view, part)
     except InvalidParameters as error:
         template = "chatinteraction/conversation_refused.html"
@@ -115,7 +115,7 @@ def _shown(
     )
 
 
-def _download(request: HttpRequest, record: Record, stored: bytes) -> HttpResponse:
+def _download(request: HttpRequest, record: Record) -> HttpResponse:
     if not masking.may_reveal(request):
         raise PermissionDenied
     if not masking.may_see(request, record["user_id"]):
@@ -124,7 +124,7 @@ def _download(request: HttpRequest, record: Record, stored: bytes) -> HttpRespon
     _audit(request, Action.EXPORTED, record, view=DOWNLOAD)
     name = content_disposition_header(True, f"{record['interaction_id']}.json")
     headers = {"Content-Disposition": name} if name else {}
-    return HttpResponse(stored, content_type="application/json", headers=headers)
+    return HttpResponse(dumps(record), content_type="application/json", headers=headers)
 
 
 def _audit(request: HttpRequest, action: Action, record: Record, **details: Any) -> None:

@@ -21,6 +21,7 @@ from chat.maintenance.identity import require_archive
 from storage import get_storage
 from storage.accounts.audit_log import Action
 from storage.exceptions import InvalidCursor, InvalidSearch, SearchTooWide
+from storage.records.pages import never
 from storage.records.searches import Search, SearchPage
 
 PAGE_SIZE = 50
@@ -102,7 +103,7 @@ def _trail(request: HttpRequest, mistakes: list[str]) -> Trail:
 
 
 def _by_id(request: HttpRequest, form: FilterForm, interaction_id: str) -> HttpResponse:
-    is_found = get_storage().get_interaction_sync(interaction_id) is not None
+    is_found = get_storage().read_record(interaction_id, never) is not None
     # What was typed may be anything, so only an id that is one goes into the log.
     known = interaction_id if is_found else ""
     auditing.record(

@@ -16,6 +16,9 @@ from storage.accounts.audit_log import Action
 
 READ_TEXTS = "storage.read_texts"
 
+LONG_HIDDEN = "over 128 KB, hidden"
+"""In place of a text that was not fetched, because it would not be shown."""
+
 
 class RevealForm(forms.Form):
     """The reason for which somebody wants to see the texts of a user."""
@@ -53,6 +56,8 @@ def reveal(request: HttpRequest, user_id: str, interaction_id: str, reason: str)
     revealed.remember(request, user_id)
 
 
-def hidden(text: str) -> str:
-    """What stands in place of a text."""
+def hidden(text: str | bytes) -> str:
+    """What stands in place of a text, or of a large one that is not here (bytes)."""
+    if isinstance(text, bytes):
+        return LONG_HIDDEN
     return f"{len(text):,} character{'' if len(text) == 1 else 's'}, hidden"

@@ -15,7 +15,6 @@ from storage.records.json import Record, from_record
 PREVIEW_LENGTH = 140
 
 LONG = "A long text, over 128 KB: open the interaction to read it."
-LONG_HIDDEN = "over 128 KB, hidden"
 """In place of a message that does not lie in the row. A list does not fetch it."""
 
 _SPACES = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
@@ -63,8 +62,8 @@ def _row(interaction: ChatInteraction, is_seen: bool, list_url: str, is_archived
         iso=created.isoformat(),
         user_id=visible(interaction.user_id),
         user_url="?" + urlencode({"user_id": interaction.user_id}),
-        preview=_preview(interaction.message) if is_seen else None,
-        hidden=_hidden(interaction.message),
+        preview=preview(interaction.message) if is_seen else None,
+        hidden=masking.hidden(interaction.message),
         model_used=visible(interaction.model_used),
         input_tokens=f"{interaction.input_tokens:,}",
         output_tokens=f"{interaction.output_tokens:,}",
@@ -73,16 +72,10 @@ def _row(interaction: ChatInteraction, is_seen: bool, list_url: str, is_archived
     )
 
 
-def _preview(message: str | bytes) -> str:
-    return LONG if isinstance(message, bytes) else preview(message)
-
-
-def _hidden(message: str | bytes) -> str:
-    return LONG_HIDDEN if isinstance(message, bytes) else masking.hidden(message)
-
-
-def preview(text: str) -> str:
-    """The start of a text, in one line."""
+def preview(text: str | bytes) -> str:
+    """The start of a text, in one line; of a large one that is not here (bytes), that it is."""
+    if isinstance(text, bytes):
+        return LONG
     start = _SPACES.sub(" ", text[: PREVIEW_LENGTH + 1]).strip()
     return start if len(text) <= PREVIEW_LENGTH else f"{start[:PREVIEW_LENGTH]}…"
 

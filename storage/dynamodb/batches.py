@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, wait
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from storage.compat import batched
 from storage.dynamodb import metrics
@@ -30,6 +30,10 @@ WRITE_BYTES = 4 * 1024 * 1024
 """Bytes of JSON in one BatchExecuteStatement, about. DynamoDB accepts 16 MB as sent over the
 network, where an item of 390,000 bytes can take 2.3 MB because every character is escaped."""
 
+FULL_BYTES = 1024 * 1024
+"""Bytes of JSON from which on a BatchGetItem may leave keys although nothing is throttled: it gives
+about as much of one partition, and 16 MB in all."""
+
 T = TypeVar("T")
 
 
@@ -52,11 +56,17 @@ def read(client: Client, interaction_ids: Sequence[str], pauses: Pauses) -> dict
             items = answer["Responses"].get(client.table, [])
             found |= {item["interaction_id"]["S"]: item for item in items}
             keys = answer.get("UnprocessedKeys", {}).get(client.table, {}).get("Keys", [])
+            if keys and _answer_bytes(answer) < FULL_BYTES:  # which is no error, either
+                metrics.THROTTLED.labels("BatchGetItem").inc()
             if items:  # a response has at most 16 MB, so large items take several
                 pauses.progressed()
             elif keys and not pauses.wait():
                 raise StorageUnavailable(f"DynamoDB left {len(keys)} items unread.")
     return found
+
+
+def _answer_bytes(answer: dict[str, Any]) -> int:
+    return int(answer["ResponseMetadata"]["HTTPHeaders"].get("content-length", 0))
 
 
 def insert(client: Client, items: Sequence[Item], deadline: float, executor: Executor) -> set[str]:

@@ -148,7 +148,7 @@ class Client:
             if not self._breaker.admits():
                 metrics.NOT_ASKED.inc()
                 raise StorageUnavailable("DynamoDB did not answer. It will be tried again soon.")
-            answer = self._asked(operation, lambda: self._send(operation, parameters))
+            answer = self._asked(operation, self._send, operation, parameters)
             metrics.count_answer(operation, answer)
             return answer
         except Refused as error:
@@ -166,7 +166,7 @@ class Client:
         """Call an operation on tables. Raises TableCallRefused."""
         method = getattr(self._connection.client, xform_name(operation))
         try:
-            return self._asked(operation, lambda: method(**parameters))
+            return self._asked(operation, method, **parameters)
         except Refused as error:
             cause = error.__cause__
             raise TableCallRefused(f"{error} {_reason(cause)}".rstrip()) from cause
@@ -214,9 +214,11 @@ class Client:
         )
         return answer
 
-    def _asked(self, operation: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _asked(
+        self, operation: str, ask: Callable[..., dict[str, Any]], *given: Any, **parameters: Any
+    ) -> dict[str, Any]:
         try:
-            answer = ask()
+            answer = ask(*given, **parameters)
         except ClientError as error:
             metrics.count_attempts(operation, _response(error))
             self._answered(_status(error) < 500)

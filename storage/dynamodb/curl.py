@@ -56,18 +56,16 @@ class Headers:
     """Headers by their names, whatever the case; looked for when asked, as most never are."""
 
     def __init__(self, lines: Sequence[bytes] = ()) -> None:
-        head = b"".join(lines)
-        self._text = head.decode("latin-1")
-        self._in_lower_case = head.lower().decode("latin-1")
+        self._head = b"".join(lines)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a header."""
-        mark = f"\n{name.lower()}:"
-        start = self._in_lower_case.find(mark)
+        mark = f"\n{name.lower()}:".encode()
+        start = self._head.lower().find(mark)
         if start < 0:
             return default
         start += len(mark)
-        return self._text[start : self._text.find("\n", start)].strip()
+        return self._head[start : self._head.find(b"\n", start)].strip().decode("latin-1")
 
 
 class Kept:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+from storage import expiry
 from storage.database import Before, BeforeCommit, Database, Named, Read, apply_changes
 from storage.dynamodb import (
     advice,
@@ -100,12 +101,13 @@ class DynamoDBDatabase(Database):
         return self._whole(stored), False
 
     def create_many(self, interactions: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
+        if not any(map(wants_object, interactions)):
+            return self._create_many(interactions)
         known = self._known_of_large(interactions)
         new = [each for each in interactions if each.interaction_id not in known]
         packed = self.large.packed_all(new)
         with self.large.committing(*packed):
-            into = self.shards.to_write()
-            outcomes = saves.create_many(self.client, packed, into, self._batches)
+            outcomes = self._create_many(packed)
         created = zip(packed, outcomes, strict=True)
         self.large.discard(row for row, outcome in created if outcome is not Outcome.CREATED)
         if not known:
@@ -193,9 +195,8 @@ class DynamoDBDatabase(Database):
         pauses = Pauses()
         entries = lists.newer(self.client, user_id, after, pauses)
         while page := list(islice(entries, lists.NEWER_AT_ONCE)):
-            for row in self._rows_of(page, user_id, pauses, items.to_fields):
-                if whole := self._whole(ChatInteraction.from_stored(row)):
-                    return whole
+            if rows := self._rows_of(page, user_id, pauses, items.to_fields):
+                return ChatInteraction.from_stored(rows[0])
         return None
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:
@@ -368,8 +369,11 @@ class DynamoDBDatabase(Database):
 
     def _now(self, interaction_id: str) -> ChatInteraction | None:
         """The hot interaction, which may have stand-ins."""
-        item = self._hot_item(interaction_id)
-        return None if item is None else items.to_interaction(item)
+        item = self._item(interaction_id)
+        if item is None or items.to_stub(item):
+            return None
+        found = items.to_interaction(item)
+        return None if expiry.has_expired(found.created_at) else found
 
     def _whole(self, found: ChatInteraction | None) -> ChatInteraction | None:
         return self.large.whole(found, self._now)
@@ -377,8 +381,6 @@ class DynamoDBDatabase(Database):
     def _known_of_large(self, interactions: Sequence[ChatInteraction]) -> dict[str, Item]:
         """What is stored under the ids of interactions that would want objects, by id."""
         ids = [each.interaction_id for each in interactions if wants_object(each)]
-        if not ids:
-            return {}
         found = batches.read(self.client, ids, Pauses())
         return {each: item for each, item in found.items() if not items.has_expired(item)}
 
@@ -404,6 +406,9 @@ class DynamoDBDatabase(Database):
             return self._create_once(packed, item, idempotency)
         found, created = saves.put_or_find(self.client, item)
         return packed if created else writes.same(packed, found), created
+
+    def _create_many(self, packed: Sequence[ChatInteraction]) -> list[Outcome | Stub]:
+        return saves.create_many(self.client, packed, self.shards.to_write(), self._batches)
 
     def _create_once(
         self, interaction: ChatInteraction, item: Item, idempotency: Idempotency

@@ -13,6 +13,7 @@ import hashlib
 import math
 import os
 import zlib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from django.conf import settings
 
 from storage import expiry
 from storage.dynamodb.texts import PACKED, PLAIN, pack_texts, unpack_texts
-from storage.large.stand_ins import Kept, decode, encoded, reference_of, whole_message
+from storage.large.stand_ins import WHOLE_MESSAGE, Kept, decode, encoded
 from storage.models import ChatInteraction
 from storage.records.json import Record, format_time
 from storage.records.stubs import Stub
@@ -69,28 +70,58 @@ def to_item(interaction: ChatInteraction, version: str, shards: int = FIRST_SHAR
 
     Its shard is one of `shards`.
     """
-    row = interaction.__dict__  # past the descriptors of Django's fields
-    interaction_id, created = row["interaction_id"], row["created_at"]
+    return _item(interaction.__dict__, version, shards, *_settings())
+
+
+def to_items(interactions: Sequence[ChatInteraction], shards: int) -> list[Item]:
+    """Returns the items of many interactions, each with a new version."""
+    versions = new_versions(len(interactions))
+    lifetime, has_answers = _settings()
+    return [
+        _item(interaction.__dict__, version, shards, lifetime, has_answers)
+        for interaction, version in zip(interactions, versions, strict=True)
+    ]
+
+
+def _settings() -> tuple[int, bool]:
+    """What an item depends on besides its interaction. To ask costs as much as a hash."""
+    return expiry.lifetime_seconds(), settings.ANSWER_LOOKUP
+
+
+def _item(
+    row: Mapping[str, Any],  # past the descriptors of Django's fields
+    version: str,
+    shards: int,
+    lifetime: int,
+    has_answers: bool,
+) -> Item:
+    interaction_id, user_id, created = row["interaction_id"], row["user_id"], row["created_at"]
+    message, response, model = row["message"], row["response"], row["model_used"]
     created_at = format_time(created)
     item = {
         "interaction_id": {"S": interaction_id},
-        "user_id": {"S": row["user_id"]},
-        **pack_texts(encoded(row["message"]), encoded(row["response"])),
-        "m": {"S": row["model_used"]},
+        "user_id": {"S": user_id},
+        **pack_texts(encoded(message), encoded(response)),
+        "m": {"S": model},
         "i": {"N": str(row["input_tokens"])},
         "o": {"N": str(row["output_tokens"])},
         "u": {"N": str((row["updated_at"] - _EPOCH) // _MICROSECOND)},
         "position": {"S": _sort_key(created_at, interaction_id)},
         "shard": {"S": shard(interaction_id, shards)},
-        "expires_at": {"N": str(math.ceil(created.timestamp()) + expiry.lifetime_seconds())},
+        "expires_at": {"N": _expires_at(created, lifetime)},
         "v": {"S": version},
         "s": {"S": version},
     }
-    if row["response"] and settings.ANSWER_LOOKUP:
-        item |= _answer(interaction, created_at)
-    if (reference := reference_of(interaction)) is not None:
+    if response and has_answers:
+        item["question"] = {"S": question(user_id, row.get(WHOLE_MESSAGE, message))}
+        item["answer"] = {"S": _sort_key(f"{model_hash(model)}#{created_at}", interaction_id)}
+    if (reference := row.get(OBJECT)) is not None:
         item[OBJECT] = {"S": reference}
     return item
+
+
+def _expires_at(created: datetime, lifetime: int) -> str:
+    return str(math.ceil(created.timestamp()) + lifetime)
 
 
 def to_interaction(item: Item) -> ChatInteraction:
@@ -173,10 +204,13 @@ def to_stub_item(interaction: ChatInteraction, segment: str, version: str) -> It
 
     The model is for the roll-ups of usage, once the stub goes.
     """
-    item = to_item(interaction, version)
-    kept = ("interaction_id", "expires_at", "v", "m")
-    return {name: item[name] for name in kept} | {
-        "created_at": {"S": created_at(item)},
+    created = interaction.created_at
+    return {
+        "interaction_id": {"S": interaction.interaction_id},
+        "expires_at": {"N": _expires_at(created, expiry.lifetime_seconds())},
+        "v": {"S": version},
+        "m": {"S": interaction.model_used},
+        "created_at": {"S": format_time(created)},
         "archived_in": {"S": segment},
     }
 
@@ -252,14 +286,6 @@ def _sort_key(beginning: str, interaction_id: str) -> str:
 def shard(interaction_id: str, shards: int) -> str:
     """Returns the shard of a new interaction. It keeps it, however many shards come later."""
     return str(zlib.crc32(interaction_id.encode()) % shards)
-
-
-def _answer(interaction: ChatInteraction, created_at: str) -> Item:
-    model = model_hash(interaction.model_used)
-    return {
-        "question": {"S": question(interaction.user_id, whole_message(interaction))},
-        "answer": {"S": _sort_key(f"{model}#{created_at}", interaction.interaction_id)},
-    }
 
 
 def key_of(interaction_id: str) -> Item:

@@ -13,7 +13,8 @@ CAPACITY = Counter(
 )
 THROTTLED = Counter(
     "chat_dynamodb_throttled_requests",
-    "Attempts that DynamoDB has throttled, by operation. Most are repeated, and then succeed.",
+    "Attempts that DynamoDB has throttled, in whole or in part, by operation. Most are repeated, "
+    "and then succeed.",
     ["operation"],
 )
 RETRIES = Counter(
@@ -35,8 +36,10 @@ def count_answer(operation: str, answer: Mapping[str, Any]) -> None:
     """Count what a call has consumed. PynamoDB asks for that in each call."""
     consumed = answer.get("ConsumedCapacity")
     if consumed:
-        tables = consumed if isinstance(consumed, list) else [consumed]
-        units = sum(table.get("CapacityUnits", 0.0) for table in tables)
+        if isinstance(consumed, list):
+            units = sum(table.get("CapacityUnits", 0.0) for table in consumed)
+        else:
+            units = consumed.get("CapacityUnits", 0.0)
         _capacity_of(operation).inc(units)
     count_attempts(operation, answer)
 

@@ -79,12 +79,12 @@ def create_many(
 ) -> list[Outcome | Stub]:
     """See `Database.create_many`. New ones go to `shards`."""
     stored: dict[str, Item] = {}
-    versions = items.new_versions(len(interactions))
-    for interaction, version in zip(interactions, versions, strict=True):
-        item = items.to_item(interaction, version, shards)
-        stored.setdefault(interaction.interaction_id, item)
+    for item in items.to_items(interactions, shards):
+        stored.setdefault(item["interaction_id"]["S"], item)
     pauses = Pauses()
     taken = batches.insert(client, list(stored.values()), pauses.deadline, executor)
+    if not taken and len(stored) == len(interactions):  # as nearly always
+        return [Outcome.CREATED] * len(interactions)
     created = stored.keys() - taken
     unsettled = set(taken)
     try:

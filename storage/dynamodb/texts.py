@@ -21,6 +21,9 @@ PACKED = "t"
 
 PLAIN = ("message", "response")
 
+_MORE_IF_PLAIN = len("".join(PLAIN)) - len(PACKED) - 1
+"""Bytes of names, less the NUL."""
+
 FORM = b"\x01"
 
 WORTH_TRYING = 128
@@ -35,7 +38,7 @@ def pack_texts(message: str, response: str) -> Attributes:
     text = f"{message}\0{response}".encode()
     if len(text) >= WORTH_TRYING:
         packed = FORM + frames.compress(text)
-        if len(PACKED) + len(packed) < len("".join(PLAIN)) + len(text) - 1:
+        if len(packed) < len(text) + _MORE_IF_PLAIN:
             return {PACKED: {"B": packed}}
     return {"message": {"S": message}, "response": {"S": response}}
 

@@ -136,7 +136,7 @@ class DirectClient:
 
     def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         body = orjson.dumps(parameters, default=_encoded)
-        context: dict[str, Any] = {"client_config": self.client.meta.config}
+        context: dict[str, Any] = {}  # what its handlers remember between attempts
         attempts = 0
         while True:
             attempts += 1
@@ -190,6 +190,7 @@ class DirectClient:
     ) -> float | None:
         """Seconds until the next attempt, or None for no more: what botocore's handlers say."""
         self._taken = QUOTA
+        context["client_config"] = self.client.meta.config
         said = self.client.meta.events.emit(
             f"needs-retry.dynamodb.{operation}",
             response=None if error is not None else (reply, answer),

@@ -9,7 +9,7 @@ the row. Databases keep stand-ins as text (`encoded`), and the reference says wh
 Python they are bytes, which no text equals.
 
 An interaction with stand-ins has the attribute OBJECT, and so has a record. Neither leaves a
-database, but for what needs no large texts: maintenance, and lists for staff (`Slice.texts_of`).
+database, but for what needs no large texts: maintenance, and pages of staff (`Slice.texts_of`).
 """
 
 import hashlib
@@ -43,9 +43,8 @@ def in_object(message: str, response: str) -> tuple[str, str] | None:
 
 def wants_object(interaction: ChatInteraction) -> bool:
     """Whether texts of the interaction lie in an object, or would."""
-    if reference_of(interaction):
-        return True
-    return in_object(interaction.message, interaction.response) is not None
+    row = interaction.__dict__  # past the descriptors of Django's fields
+    return bool(row.get(OBJECT)) or in_object(row["message"], row["response"]) is not None
 
 
 def stand_in(text: str) -> bytes:
@@ -107,12 +106,6 @@ def standing_in(
     if response:
         values["response"] = stand_in(interaction.response)
     return ChatInteraction.from_stored(values)
-
-
-def whole_message(interaction: ChatInteraction) -> str:
-    """The message of an interaction that has just been given stand-ins, or has none."""
-    message: str = interaction.__dict__.get(WHOLE_MESSAGE, interaction.message)
-    return message
 
 
 def as_in(reference: str, interaction: ChatInteraction) -> ChatInteraction:

@@ -166,10 +166,13 @@ class ChatInteraction(models.Model):
         if problems := self.violations():
             raise ValidationError(problems)
 
-    def violations(self, checks: Checks = CHECKS) -> dict[str, str]:
-        """Returns the limits that it breaks (`storage.limits`), as a sentence per field."""
+    def violations(self, checks: Checks = CHECKS, cutoff: datetime | None = None) -> dict[str, str]:
+        """Returns the limits that it breaks (`storage.limits`), as a sentence per field.
+
+        `cutoff` is that of expiry, if it is known.
+        """
         values = self.__dict__
-        if limits.is_sound(values) and not expiry.has_expired(values["created_at"]):
+        if limits.is_sound(values) and values["created_at"] > (cutoff or expiry.cutoff()):
             return {}
         return violations_in(values, checks)
 

@@ -186,7 +186,7 @@ def archived_record(interaction: ChatInteraction) -> Record:
 
 def format_time(value: datetime) -> str:
     """Returns a time as RFC 3339 in UTC with microseconds: `2026-11-22T09:30:00.000000Z`."""
-    in_utc = value.astimezone(UTC)
+    in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
     if in_utc.microsecond:  # orjson omits those that are zero; it takes a quarter of the time
         return orjson.dumps(in_utc, option=orjson.OPT_UTC_Z)[1:-1].decode()
     return in_utc.isoformat(timespec="microseconds")[:-6] + "Z"

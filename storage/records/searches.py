@@ -47,15 +47,18 @@ class Filters:
             and (self.tokens_max is None or tokens <= self.tokens_max)
         )
 
-    def pass_texts(self, message: str, response: str) -> bool:
-        """Whether a message and its response have the phrases."""
-        return not self.phrases or words.have((message, response), self.phrases)
+    def pass_texts(self, message: str | bytes, response: str | bytes) -> bool:
+        """Whether a message and its response have the phrases, but for texts that are not here."""
+        texts = (text for text in (message, response) if isinstance(text, str))
+        return not self.phrases or words.have(texts, self.phrases)
 
     def texts_of(self, wanted: Slice) -> TextsOf:
-        """Of which rows a search needs the texts: to look for phrases, or as they are wanted."""
+        """Of which rows a search needs large texts: to look for phrases, or as they are wanted."""
 
         def texts_of(row: Mapping[str, Any]) -> bool:
-            return bool(self.phrases or wanted.texts_of(row)) and self.pass_fields(row)
+            if not self.pass_fields(row):
+                return False
+            return wanted.texts_of(row) or not self.pass_texts(row["message"], row["response"])
 
         return texts_of
 
@@ -77,8 +80,8 @@ class Search:
     `created_after` is inclusive, `created_before` exclusive. `cursor` continues after the page that
     returned it.
 
-    Without `whole_texts`, large texts are fetched only to look for `text` in them. Stand-ins, which
-    are bytes and not empty, may be in their place in what is found.
+    Without `whole_texts`, large texts are fetched only to look for what of `text` is not in the
+    row. Stand-ins, which are bytes and not empty, may be in their place in what is found.
     """
 
     text: str = field(default="", repr=False)  # texts and users stay out of logs

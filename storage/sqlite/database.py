@@ -240,8 +240,7 @@ class SqliteDatabase(Database):
         }
         with translated:
             rows = self._rows(queries.select_next(self._alias), parameters)
-        found = queries.to_interaction(rows[0]) if rows else None
-        return self.large.whole(found, self._now)
+        return queries.to_interaction(rows[0]) if rows else None
 
     def find_text(
         self,

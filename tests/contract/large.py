@@ -8,6 +8,7 @@ from storage.large.stand_ins import encoded, stand_in
 from storage.limits import TEXT_MAX_BYTES
 from storage.models.idempotency import Idempotency
 from storage.records import pages, searches, texts
+from storage.records.json import dumps
 from storage.records.outcomes import Outcome
 from storage.records.pages import PageQuery
 from storage.records.questions import Question
@@ -74,6 +75,7 @@ class LargeTextsContract:
             assert fields(storage.get_interaction_sync("i")) == expected
         json = storage.get_json_sync("i")
         assert storage.list_user_interactions_json_sync("ada", PageQuery()).items == [json]
+        assert dumps(storage.read_record("i", pages.every)) == json
         page = storage.list_interactions_sync(PageQuery())
         assert [fields(found) for found in page.interactions] == [expected]
         assert [fields(found) for found in storage.get_user_interactions_sync("ada", 9)] == [
@@ -93,7 +95,7 @@ class LargeTextsContract:
         assert storage.find_answer_sync(Question("ada", "")) is None
         neighbour = make_interaction(interaction_id="j", created_at=at(seconds=-1))
         storage.save_interaction_sync(neighbour)
-        assert fields(storage.neighbours_sync(neighbour).next) == expected
+        assert storage.neighbours_sync(neighbour).next.interaction_id == "i"
 
     def test_nobody_can_make_up_the_message_that_a_large_one_is_stored_as(
         self, storage, make_interaction, few_bytes

@@ -342,6 +342,7 @@ def test_store_that_does_not_answer_is_said_plainly(staff, storage, monkeypatch,
     monkeypatch.setattr(type(storage.database), "newest", fail)
     monkeypatch.setattr(type(storage.database), "read", fail)
     monkeypatch.setattr(type(storage.database), "read_stored", fail)
+    monkeypatch.setattr(type(storage.database), "look_at", fail)
     response = staff.get(page)
     assert response.status_code == 503
     assert "did not answer" in response.content.decode()

@@ -1,10 +1,13 @@
-"""Lists for staff do not fetch large texts: a list of fifty would read up to 400 MB."""
+"""Pages of staff fetch no large texts that they do not show: a list would read up to 400 MB."""
+
+import json
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from chat.admin.rows import LONG, LONG_HIDDEN
+from chat.admin.masking import LONG_HIDDEN
+from chat.admin.rows import LONG
 from storage.large.texts import LargeTexts
 from storage.records import searches, texts
 from storage.records.searches import Search
@@ -15,6 +18,7 @@ pytestmark = pytest.mark.every_backend
 
 LIST = "/admin/storage/chatinteraction/"
 FIRST_WORDS = "The first words"
+RESPONSE = "penguin " * 100
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def root(transactional_db):
 def saved(storage, make_interaction, monkeypatch):
     """A large message, a large response, and neither, by a user."""
     monkeypatch.setattr(texts, "INLINE_MAX_BYTES", 400)
-    pairs = [("m" * 500, ""), (f"{FIRST_WORDS} of it.", "penguin " * 100), ("short", "yes")]
+    pairs = [("m" * 500, ""), (f"{FIRST_WORDS} of it.", RESPONSE), ("short", "yes")]
     for number, (message, response) in enumerate(pairs):
         storage.save_interaction_sync(
             make_interaction(
@@ -46,18 +50,13 @@ def saved(storage, make_interaction, monkeypatch):
 def fetched(monkeypatch):
     """The ids of interactions whose large texts are fetched."""
     found = []
-    read, read_many = LargeTexts.read, LargeTexts.read_many
+    read_many = LargeTexts.read_many
 
-    def counted(self, user_id, interaction_id, kept):
-        found.append(interaction_id)
-        return read(self, user_id, interaction_id, kept)
-
-    def counted_many(self, wanted):
+    def counted(self, wanted):
         found.extend(interaction_id for _, interaction_id, _ in wanted)
         return read_many(self, wanted)
 
-    monkeypatch.setattr(LargeTexts, "read", counted)
-    monkeypatch.setattr(LargeTexts, "read_many", counted_many)
+    monkeypatch.setattr(LargeTexts, "read_many", counted)
     return found
 
 
@@ -96,6 +95,41 @@ def test_words_are_looked_for_in_large_texts(root, saved, fetched):
     page = root.get(f"{LIST}?user_id=ada&q=penguin").content.decode()
     assert FIRST_WORDS in page
     assert "id-1" in fetched
+
+
+def test_words_that_are_in_the_row_are_not_looked_for_elsewhere(root, saved, fetched):
+    reveal(root, "ada")
+    page = root.get(f"{LIST}?user_id=ada&q=first").content.decode()
+    assert FIRST_WORDS in page
+    assert "id-1" not in fetched
+
+
+def test_a_conversation_fetches_a_text_once_it_shows_it(root, saved, fetched):
+    url = f"{LIST}id-1/change/"
+    for view in ("text", "raw", "json"):
+        page = root.get(url, {"view": view}).content.decode()
+        assert LONG_HIDDEN in page
+        assert "large/" not in page, "the name of an object"
+    assert fetched == []
+    reveal(root, "ada")
+    assert "penguin penguin" in root.get(url).content.decode()
+    assert json.loads(root.get(url, {"view": "download"}).content)["response"] == RESPONSE
+    assert fetched == ["id-1"] * 2
+
+
+def test_the_turns_before_and_after_are_not_fetched(root, saved, fetched):
+    reveal(root, "ada")
+    assert FIRST_WORDS in root.get(f"{LIST}id-2/change/").content.decode()
+    assert fetched == []
+    page = root.get(f"{LIST}id-1/change/").content.decode()
+    assert LONG in page
+    assert fetched == ["id-1"]
+
+
+def test_an_interaction_is_found_by_its_id_without_its_texts(root, saved, fetched):
+    response = root.get(LIST, {"interaction_id": "id-1"})
+    assert response.url == f"{LIST}id-1/change/"
+    assert fetched == []
 
 
 def test_what_is_hot_again_is_not_fetched_for_what_the_archive_has(root, storage, saved, fetched):

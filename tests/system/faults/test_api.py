@@ -11,7 +11,7 @@ from storage.exceptions import StorageUnavailable
 from storage.startup import selection
 from storage.startup.availability import LOOKS
 from tests import clouds, switches
-from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, new, of_user, one, patch, post
+from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, ids, new, of_user, one, patch, post
 from tests.system.faults import operations
 from tests.system.faults import proxy as faults
 from tests.system.faults.operations import MESSAGE, RESPONSE
@@ -84,6 +84,19 @@ def test_every_fault_is_a_503_that_asks_for_another_try_and_says_nothing_of_user
         clock.sleep(PAUSE)  # a list asks four shards: their failures open the breaker
         LOOKS.forget()
         assert client.get("/readyz").status_code == 200, name
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_list_whose_rows_are_throttled_is_whole_and_operators_see_it(client, proxy):
+    def throttled():
+        page = client.get("/metrics").content.decode()
+        name = 'chat_dynamodb_throttled_requests_total{operation="BatchGetItem"}'
+        return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name))
+
+    before = throttled()
+    proxy.fail("BatchGetItem", faults.unprocessed(faults.everything))
+    assert ids(client.get(of_user("ada"))) == ["i"]
+    assert throttled() == before + 1
 
 
 @pytest.mark.usefixtures("stored")

@@ -3,6 +3,7 @@
 import pytest
 from prometheus_client import REGISTRY
 
+from storage.dynamodb import batches
 from tests.system.faults import proxy as faults
 from tests.system.faults.operations import READS, WRITES
 
@@ -29,6 +30,7 @@ SAID = {
     "update": [faults.throttle, faults.exceed],
     "get": [faults.throttle, faults.exceed],
     "list": [faults.throttle, faults.exceed],
+    "list's rows": [faults.unprocessed(faults.half), faults.unprocessed(faults.everything)],
     "create once": [cancel("ThrottlingError"), cancel("ProvisionedThroughputExceeded")],
     "create many": [
         faults.unwritten(faults.everything, "ThrottlingError"),
@@ -53,6 +55,18 @@ def test_every_attempt_that_is_throttled_counts(storage, direct, proxy, name):
     proxy.fail(operation.wire, *SAID[name])
     assert operation.call(storage) == operation.told
     assert throttled(operation.wire) - before == 2
+
+
+def test_rows_that_are_left_out_of_an_answer_that_is_full_do_not(
+    storage, direct, proxy, monkeypatch
+):
+    monkeypatch.setattr(batches, "FULL_BYTES", 1000)
+    operation = OPERATIONS["list's rows"]
+    operation.prepare(direct)
+    before = throttled(operation.wire)
+    proxy.fail(operation.wire, faults.unprocessed(faults.half))
+    assert operation.call(storage) == operation.told
+    assert throttled(operation.wire) == before
 
 
 def test_what_fails_otherwise_does_not(storage, direct, proxy):
