@@ -48,7 +48,7 @@ def read(client: Client, interaction_ids: Sequence[str], pauses: Pauses) -> dict
         keys = [{"interaction_id": {"S": interaction_id}} for interaction_id in batch]
         while keys:
             if pauses.over():
-                raise StorageUnavailable(f"DynamoDB left {len(keys)} items unread.")
+                raise _unread(keys)
             answer = client.request(
                 "BatchGetItem",
                 {"RequestItems": {client.table: {"Keys": keys, "ConsistentRead": True}}},
@@ -61,8 +61,12 @@ def read(client: Client, interaction_ids: Sequence[str], pauses: Pauses) -> dict
             if items:  # a response has at most 16 MB, so large items take several
                 pauses.progressed()
             elif keys and not pauses.wait():
-                raise StorageUnavailable(f"DynamoDB left {len(keys)} items unread.")
+                raise _unread(keys)
     return found
+
+
+def _unread(keys: Sequence[Item]) -> StorageUnavailable:
+    return StorageUnavailable(f"DynamoDB has not given {len(keys)} items in time. Try again.")
 
 
 def _answer_bytes(answer: dict[str, Any]) -> int:
