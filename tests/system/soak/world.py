@@ -39,8 +39,8 @@ class World:
     users = 12
 
     def __init__(self, backend: str, folder: Path, known: Known, *, kills: bool = True) -> None:
-        """With `kills`, some commands are killed on their way."""
-        self.folder, self._known, self._kills = folder, known, kills
+        """With `kills`, commands and servers are killed on their way, so a 5xx is no fault."""
+        self.folder, self._known, self.kills = folder, known, kills
         self.ports = [free_port()] if backend == "sqlite" else [free_port(), free_port()]
         self._servers: dict[int, subprocess.Popen[bytes]] = {}
         self._outputs = 0
@@ -91,6 +91,15 @@ class World:
     def database(self) -> Path:
         """The file of the SQL database."""
         return self.folder / "data.sqlite3"
+
+    def lines_of(self, request_id: str) -> str:
+        """What the servers' logs say of a request."""
+        return "".join(
+            line
+            for path in sorted(self.folder.glob("server-*.txt"))
+            for line in path.open(errors="replace")
+            if request_id in line
+        )
 
     # What befalls it. Each returns what was done.
 
@@ -218,7 +227,7 @@ class World:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        if self._kills and choose.random() < 0.25:
+        if self.kills and choose.random() < 0.25:
             sent = choose.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
             threading.Timer(choose.uniform(0.5, 5.0), process.send_signal, (sent,)).start()
         _, errors = process.communicate(stdin)
