@@ -65,7 +65,8 @@ class World:
             os.environ.setdefault(name, "test")
 
     def start(self) -> None:
-        if self.dynamodb is not None:
+        if self.dynamodb is not None and self.redis is not None:
+            print(f"DynamoDB is on port {self.dynamodb.port}, Redis on {self.redis.port}")
             self._must("dynamodb_table", "create")
         for port in self.ports:
             self._serve(port)
