@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import random
 import threading
 import time
@@ -197,7 +198,8 @@ class Client(threading.Thread):
         if isinstance(answer.value, dict) and "request_id" in answer.value:
             time.sleep(LOGGED_SECONDS)
             lines = self._world.lines_of(answer.value["request_id"])
-        self._known.fault(f"status {answer.status}", f"{call}: {answer.value}\n{lines}")
+        load = f"load {os.getloadavg()[0]:.1f}"
+        self._known.fault(f"status {answer.status}", f"{call}, {load}: {answer.value}\n{lines}")
 
     def _send(self, method: str, path: str, value: Any, headers: dict[str, str]) -> Answer:
         headers = {
