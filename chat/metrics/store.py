@@ -82,13 +82,16 @@ def _existing(folder: Path) -> Path:
 def _files() -> Metric:
     family = GaugeMetricFamily(
         "chat_sqlite_file_bytes",
-        "The size of the SQL database's files: database, log (the write-ahead log).",
+        "The size of the SQL database's files: database, log (the write-ahead log), search (the "
+        "index of words, with its log).",
         labels=["file"],
     )
     database = os.path.realpath(str(settings.DATABASES["default"]["NAME"]))
-    for file, path in (("database", database), ("log", f"{database}-wal")):
+    files = {"database": [""], "log": ["-wal"], "search": [".search", ".search-wal"]}
+    for file, ends in files.items():
         with suppress(OSError):
-            family.add_metric([file], Path(path).stat().st_size)
+            size = sum(Path(f"{database}{end}").stat().st_size for end in ends)
+            family.add_metric([file], size)
     return family
 
 

@@ -32,13 +32,7 @@ from storage.backups.files import (
     BackupFiles,
     BackupRefused,
 )
-from storage.backups.inspection import (
-    CheckTime,
-    DatabaseContent,
-    NotIntact,
-    connected,
-    examine,
-)
+from storage.backups.inspection import CheckTime, DatabaseContent, NotIntact, connected, examine
 from storage.backups.large import KeptTexts
 from storage.backups.manifests import (
     NO_PARTS,
@@ -56,6 +50,9 @@ from storage.sqlite import in_use
 LATEST = "latest"
 ALWAYS_KEPT = 2
 """The newest backups, which no run deletes, whatever its clock says."""
+
+SHOWN = 10
+"""Names of backups in an error."""
 
 CHUNKS = "chunks"
 """The subfolder of the shared chunks."""
@@ -142,7 +139,8 @@ class BackupFolder:
             return names[-1]
         if known not in names:
             what = "no backup" if name == LATEST else f"no backup {name}"
-            raise BackupRefused(f"There is {what} in {self.folder}.")
+            newest = f" The newest are {', '.join(names[-SHOWN:])}." if names else ""
+            raise BackupRefused(f"There is {what} in {self.folder}.{newest}")
         return known
 
     def manifest(self, name: str) -> Backup:

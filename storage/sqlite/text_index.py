@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
@@ -203,8 +204,9 @@ class TextIndex:
         return self.bytes() / scrubbing.BYTES_PER_SECOND
 
     def bytes(self) -> int:
-        """The size of the index; 0 if there is none."""
-        return self._file.path.stat().st_size if self._file.exists() else 0
+        """The size of the index with its log; 0 if there is none."""
+        files = (self._file.path, Path(f"{self._file.path}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
 
     def _numbers(self) -> list[int]:
         """The numbers of all parts; none if the index cannot be read."""

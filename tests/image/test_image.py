@@ -9,6 +9,7 @@ import pytest
 
 from tests.chat.calls import INTERACTIONS, new, one
 from tests.image.containers import DEMO, STAGING, Container, docker
+from tests.servers import wait_for
 
 
 def config_of_image():
@@ -64,7 +65,8 @@ def test_the_health_check_knows_whether_the_store_can_be_read(volume):
         container.wait_until_ready()
         assert container.run(*test[1:]).returncode == 0
         container.run("bash", "-c", "rm /data/chat.sqlite3*")
-        assert container.run(*test[1:]).returncode == 1
+        # What was found before is remembered for a second.
+        wait_for(lambda: container.run(*test[1:]).returncode == 1, "a check that fails")
     with Container(command=["sleep", "60"], **DEMO) as container:
         assert container.run(*test[1:]).returncode == 1
 

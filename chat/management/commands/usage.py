@@ -3,6 +3,7 @@
 import csv
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -18,6 +19,9 @@ USERS_AT_ONCE = 100
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Spreadsheets take a cell that begins so for a formula, and run it."""
+
+LATE = timedelta(seconds=30)
+"""How far behind numbers may be that count as those of now."""
 
 INCOMPLETE = "Some interactions are not counted. Count all again with: manage.py rebuild_usage"
 
@@ -72,6 +76,11 @@ class Command(BaseCommand):
         # Beside the numbers, not among them: these may go to a file.
         if complete_until is None:
             self.stderr.write(INCOMPLETE)
+        elif complete_until < datetime.now(UTC) - LATE:
+            self.stderr.write(
+                f"Counted until {complete_until:%Y-%m-%d %H:%M:%SZ}. Servers count on every few "
+                "minutes, and this command each time."
+            )
         if unpriced:
             self.stderr.write(f"No price for {', '.join(map(_printable, unpriced))}.")
 

@@ -3,6 +3,7 @@
 import os
 import re
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -312,15 +313,32 @@ def test_a_command_counts_in_its_memory(folder):
     assert not (folder / "metrics").exists()
 
 
+def samples_of_store():
+    store.forget()
+    try:
+        return {family.name: family.samples for family in store.Store().collect()}
+    finally:
+        store.forget()
+
+
 @pytest.mark.django_db
 def test_of_a_database_that_is_backed_up_elsewhere_no_backup_is_missed(monkeypatch):
     monkeypatch.setattr("chat.operations.backed_up_elsewhere", lambda: "PostgreSQL")
-    store.forget()
-    try:
-        samples = {family.name: family.samples for family in store.Store().collect()}
-    finally:
-        store.forget()
-    assert samples["chat_backup_timestamp_seconds"] == []
+    assert samples_of_store()["chat_backup_timestamp_seconds"] == []
+
+
+@pytest.mark.django_db
+def test_whoever_looks_for_room_sees_all_files_of_the_database(tmp_path, settings, monkeypatch):
+    file = tmp_path / "data.sqlite3"
+    for end, size in (("", 1), ("-wal", 2), (".search", 4), (".search-wal", 8)):
+        Path(f"{file}{end}").write_bytes(bytes(size))
+    monkeypatch.setitem(settings.DATABASES["default"], "NAME", str(file))
+    found = samples_of_store()["chat_sqlite_file_bytes"]
+    assert {sample.labels["file"]: sample.value for sample in found} == {
+        "database": 1,
+        "log": 2,
+        "search": 12,
+    }
 
 
 def test_without_space_on_the_disk_the_server_starts_and_says_so(tmp_path):

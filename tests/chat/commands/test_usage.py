@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from storage import get_storage
 from storage.exceptions import StorageUnavailable
 from storage.records.runs import Ended
 from tests.chat.usage_rows import priced, today, used
@@ -34,6 +36,16 @@ def test_it_prints_a_table_of_30_days(rows):
     assert lines[1] == ["free", "2", "0", "3", "4", "-", "2"]
     assert lines[2] == ["model-1", "1,202", "0", "1,000,001", "1", "1,234.50", "0"]
     assert "No price for free." in err
+
+
+def test_it_says_if_the_newest_are_not_counted_yet(rows, monkeypatch):
+    """With DynamoDB's stream, an import may be ahead of what counts it."""
+    now = datetime.now(UTC)
+    for until, said in ((now, False), (now - timedelta(minutes=2), True)):
+        monkeypatch.setattr(type(get_storage().database), "count_usage", lambda *_, at=until: at)
+        assert (f"Counted until {until:%Y-%m-%d %H:%M:%SZ}" in shown()[1]) is said
+    monkeypatch.setattr(type(get_storage().database), "count_usage", lambda *_: None)
+    assert "rebuild_usage" in shown()[1]
 
 
 def test_by_default_it_is_by_day(rows):

@@ -239,14 +239,16 @@ def test_what_comes_in_between_two_looks_is_found(store, people, monkeypatch):
 def test_a_lagging_index_does_not_hide_what_was_just_saved(store, monkeypatch):
     """The first look is never the last: it may have come too early."""
     (mine,) = store.fill(HOT, user_id="ada")
-    newest, looks = type(store.storage.database).newest, []
+    database, looks = type(store.storage.database), []
+    newest = database.newest_interactions
 
     def lagging(self, wanted):
-        looks.append(wanted)
-        return ([], False) if len(looks) == 1 else newest(self, wanted)
+        looks.append(wanted.user_id)
+        return [] if looks == ["ada"] else newest(self, wanted)
 
-    monkeypatch.setattr(type(store.storage.database), "newest", lagging)
+    monkeypatch.setattr(database, "newest_interactions", lagging)
     assert erase(store)["counts"] == {"hot": 1}
+    assert set(looks) == {"ada"}
     assert store.storage.get_interaction_sync(mine) is None
 
 

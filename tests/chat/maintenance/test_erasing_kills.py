@@ -47,7 +47,7 @@ def steps(monkeypatch):
     monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
     steps = Steps(monkeypatch)
     for owner, name in (
-        (SqliteDatabase, "newest"),
+        (SqliteDatabase, "newest_interactions"),
         (SqliteDatabase, "forget_user"),
         (SqliteDatabase, "remove_of_user"),
         (SqliteDatabase, "scrub"),

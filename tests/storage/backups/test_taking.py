@@ -300,6 +300,11 @@ def test_an_unknown_name_is_refused(backups, folder, name):
         backups.named(name)
 
 
+def test_an_unknown_name_is_answered_with_those_that_there_are(backups, backup):
+    with pytest.raises(BackupRefused, match=rf"no backup yesterday in .*The newest are {NAME}\."):
+        backups.named("yesterday")
+
+
 def test_a_manifest_of_another_backup_is_refused(backups, backup, folder):
     other = "backup-20261124T093000.000000Z"
     for suffix in (".json", ".parts"):

@@ -1,15 +1,18 @@
 """The write-ahead log stays within its bound, and keeping it there harms nobody."""
 
+import os
 import sqlite3
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from storage.sqlite import wal
 from storage.sqlite.database import WRITES_PER_LOG_CHECK
 from tests.sqlite import connect
+from tests.storage.sqlite.searched import catch_up
 
 LIMIT = 200_000
 
@@ -147,3 +150,12 @@ def test_a_database_without_a_log_is_left_alone(tmp_path):
     wal.keep_bounded(connection, str(database), 20_000)
     assert connection.execute("PRAGMA busy_timeout").fetchone() == (7000,)
     connection.close()
+
+
+def test_the_size_of_the_search_index_has_its_log(indexed, make_interaction):
+    write(indexed, make_interaction, 5)
+    catch_up(indexed)
+    index = Path(f"{os.path.realpath(connection.settings_dict['NAME'])}.search")
+    log = Path(f"{index}-wal").stat().st_size
+    assert log > 0
+    assert indexed.database.describe()["search index bytes"] == index.stat().st_size + log

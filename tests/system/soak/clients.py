@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import random
 import threading
 import time
@@ -12,6 +13,9 @@ from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, of_user, one
 from tests.system.soak.known import GONE, Known, Row
 
 ANSWER_SECONDS = 60
+LOGGED_SECONDS = 1.0
+"""After which a request is in the server's log."""
+
 PAUSE_SECONDS = 0.02
 """Between two calls of one client, on average."""
 
@@ -183,9 +187,19 @@ class Client(threading.Thread):
         answer = self._send(method, path, value, headers or {})
         self._known.count(f"answers {answer.status}")
         expected = (200, 201, 204, 404, 409, *REFUSED)
-        if answer.status not in expected:
-            self._known.fault(f"status {answer.status}", f"{method} {path}: {answer.value}")
+        failed = answer.status >= 500 and not self._world.kills
+        if failed or answer.status not in expected:
+            self._tell(f"{method} {path}", answer)
         return answer
+
+    def _tell(self, call: str, answer: Answer) -> None:
+        """Note a fault, with the problem and what the server's log says of it."""
+        lines = ""
+        if isinstance(answer.value, dict) and "request_id" in answer.value:
+            time.sleep(LOGGED_SECONDS)
+            lines = self._world.lines_of(answer.value["request_id"])
+        load = f"load {os.getloadavg()[0]:.1f}"
+        self._known.fault(f"status {answer.status}", f"{call}, {load}: {answer.value}\n{lines}")
 
     def _send(self, method: str, path: str, value: Any, headers: dict[str, str]) -> Answer:
         headers = {

@@ -25,6 +25,11 @@ def test_but_a_log_that_ever_gets_longer_is():
     assert peak_growth([height * number for number, height in enumerate(sawtooth)]) > MOST
 
 
+def test_pools_that_are_not_full_yet_may_fill():
+    assert growth([100 + number // 10 for number in range(100)], 110) == 1.0
+    assert growth([100 + number for number in range(100)], 110) > MOST
+
+
 def test_a_log_that_is_not_full_yet_may_grow():
     assert peak_growth(range(100), 150) == 1.0
     assert peak_growth(range(100), 50) > MOST

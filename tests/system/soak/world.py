@@ -39,8 +39,8 @@ class World:
     users = 12
 
     def __init__(self, backend: str, folder: Path, known: Known, *, kills: bool = True) -> None:
-        """With `kills`, some commands are killed on their way."""
-        self.folder, self._known, self._kills = folder, known, kills
+        """With `kills`, commands and servers are killed on their way, so a 5xx is no fault."""
+        self.folder, self._known, self.kills = folder, known, kills
         self.ports = [free_port()] if backend == "sqlite" else [free_port(), free_port()]
         self._servers: dict[int, subprocess.Popen[bytes]] = {}
         self._outputs = 0
@@ -65,7 +65,8 @@ class World:
             os.environ.setdefault(name, "test")
 
     def start(self) -> None:
-        if self.dynamodb is not None:
+        if self.dynamodb is not None and self.redis is not None:
+            print(f"DynamoDB is on port {self.dynamodb.port}, Redis on {self.redis.port}")
             self._must("dynamodb_table", "create")
         for port in self.ports:
             self._serve(port)
@@ -91,6 +92,15 @@ class World:
     def database(self) -> Path:
         """The file of the SQL database."""
         return self.folder / "data.sqlite3"
+
+    def lines_of(self, request_id: str) -> str:
+        """What the servers' logs say of a request."""
+        return "".join(
+            line
+            for path in sorted(self.folder.glob("server-*.txt"))
+            for line in path.open(errors="replace")
+            if request_id in line
+        )
 
     # What befalls it. Each returns what was done.
 
@@ -218,7 +228,7 @@ class World:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        if self._kills and choose.random() < 0.25:
+        if self.kills and choose.random() < 0.25:
             sent = choose.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
             threading.Timer(choose.uniform(0.5, 5.0), process.send_signal, (sent,)).start()
         _, errors = process.communicate(stdin)
@@ -254,10 +264,19 @@ class World:
             ["storage_status"],
             ["backup"],
             ["verify_backup"],
-            ["export_interactions", str(self.folder / "all.jsonl.zst")],
+            ["export_interactions", str(self.folder / "all.jsonl.zst"), *self._exported()],
             ["export_user", "user-1", "--output", str(self.folder / f"out-{time.time_ns()}")],
             *([] if self.redis is None else [["cache_audit", "--sample", "50"]]),
         ]
+
+    def _exported(self) -> list[str]:
+        """Options of an export: of all, and in a steady soak of the last minutes.
+
+        After an hour without this, exports kept the emulator of DynamoDB busy all the time.
+        """
+        if self.kills:
+            return []
+        return ["--created-after", (datetime.now(UTC) - timedelta(minutes=5)).isoformat()]
 
     def bring_old_ones(self, choose: random.Random) -> None:
         """Import interactions that are due to be archived."""
