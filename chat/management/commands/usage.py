@@ -78,8 +78,8 @@ class Command(BaseCommand):
             self.stderr.write(INCOMPLETE)
         elif complete_until < datetime.now(UTC) - LATE:
             self.stderr.write(
-                f"Counted until {complete_until:%Y-%m-%d %H:%M:%SZ}. Servers count on every few "
-                "minutes, and this command each time."
+                f"Counted until {complete_until:%Y-%m-%d %H:%M:%SZ}. Servers go on counting every "
+                "few minutes, and so does this command each time."
             )
         if unpriced:
             self.stderr.write(f"No price for {', '.join(map(_printable, unpriced))}.")
