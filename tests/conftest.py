@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.management.color import no_style
@@ -454,3 +455,11 @@ def make_client(transactional_db):
 def client(make_client):
     """A client with a service-wide key."""
     return make_client()
+
+
+@pytest.fixture
+def root(transactional_db):
+    """A browser in which a superuser has logged in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client

@@ -1,8 +1,6 @@
 """Lists for staff do not fetch large texts: a list of fifty would read up to 400 MB."""
 
 import pytest
-from django.contrib.auth.models import User
-from django.test import Client
 
 from chat.admin.rows import LONG, LONG_HIDDEN
 from storage.large.texts import LargeTexts
@@ -15,13 +13,6 @@ pytestmark = pytest.mark.every_backend
 
 LIST = "/admin/storage/chatinteraction/"
 FIRST_WORDS = "The first words"
-
-
-@pytest.fixture
-def root(transactional_db):
-    client = Client()
-    client.force_login(User.objects.create_superuser("root"))
-    return client
 
 
 @pytest.fixture
