@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.management.color import no_style
@@ -44,7 +45,9 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
     os.environ[name] = "test"  # whatever a developer has: tests never reach AWS
 
 
-SAMPLED = tuple(f"tests/chat/{name}/" for name in ("admin", "api", "commands", "ingest"))
+SAMPLED = tuple(
+    f"tests/chat/{name}/" for name in ("admin", "api", "commands", "ingest", "maintenance")
+)
 ON_DYNAMODB_TOO = "tests/chat/api/test_permissions.py"
 
 
@@ -330,16 +333,20 @@ def key_uses(monkeypatch):
 def pytest_generate_tests(metafunc):
     """A module marked `every_backend` runs on each; a test marked `on_sqlite` only there.
 
-    What is marked `every_sql` runs with accounts in SQLite, and in PostgreSQL; `exhaustive=True`
-    if the latter is only for `make test-all`.
+    What is marked `every_sql` runs with accounts in SQLite, and in PostgreSQL. Of both marks,
+    `exhaustive=True` leaves the second to `make test-all`.
     """
     marked = metafunc.definition.get_closest_marker
-    if marked("every_backend") and not marked("on_sqlite"):
-        metafunc.parametrize("backend", ["sqlite", "dynamodb"], indirect=True)
+    if (backend := marked("every_backend")) and not marked("on_sqlite"):
+        metafunc.parametrize("backend", ["sqlite", other("dynamodb", backend)], indirect=True)
     if (sql := marked("every_sql")) and not marked("on_sqlite"):
-        marks = pytest.mark.exhaustive if sql.kwargs.get("exhaustive") else ()
-        databases = ["sqlite", pytest.param("postgresql", marks=marks)]
-        metafunc.parametrize("sql_database", databases, indirect=True)
+        metafunc.parametrize("sql_database", ["sqlite", other("postgresql", sql)], indirect=True)
+
+
+def other(name, mark):
+    """The parameter that stands for what is not SQLite, as a mark wants it."""
+    marks = pytest.mark.exhaustive if mark.kwargs.get("exhaustive") else ()
+    return pytest.param(name, marks=marks)
 
 
 @pytest.fixture(autouse=True)
@@ -454,3 +461,11 @@ def make_client(transactional_db):
 def client(make_client):
     """A client with a service-wide key."""
     return make_client()
+
+
+@pytest.fixture
+def root(transactional_db):
+    """A browser in which a superuser has logged in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client

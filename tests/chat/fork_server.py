@@ -1,9 +1,10 @@
-"""Commands as processes of their own, at a quarter of what a start of Python costs.
+"""Commands as processes of their own, at a tenth of what a start of Python costs.
 
-A fork server imports the libraries once and forks for each command. The child has the command's
-environment, files and arguments before it imports Django's settings or anything of this project.
-`manage.py serve` becomes granian by `exec`, which would forget the libraries. So here another child
-of the fork server, which has imported nothing of this project, goes on as granian.
+A fork server imports the libraries and this project once (`preloaded`), and forks for each command.
+The child has the command's environment, files and arguments before it imports `config`, and with it
+Django's settings. `manage.py serve` becomes granian by `exec`, which would forget the libraries. So
+here another child of the fork server goes on as granian: of the first one, which has imported
+nothing of this project.
 """
 
 import atexit
@@ -143,7 +144,10 @@ class Popen:
         beside: int | None = None,
     ) -> None:
         self.returncode: int | None = None
-        server = _server()
+        # In a server prometheus_client must find its folder when it is imported. And programs may
+        # change one module of this project before they import another.
+        is_command = str(words[0]) == MANAGE and not serves
+        server = _server_with_project() if is_command else _server()
         self._status = server.new_status()
         with contextlib.ExitStack() as childs:
             self.stdin, given = _stream(stdin, "w", text, childs)
@@ -241,32 +245,47 @@ def run(
         return subprocess.CompletedProcess(words, status, output.read(), errors.read())
 
 
-def _without_settings() -> dict[str, str]:
-    """The environment, in which a library that looks at Django's settings fails."""
-    return {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+def _environment() -> dict[str, str]:
+    """That of a fork server, in which whoever looks at Django's settings fails."""
+    values = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    return values | {"PYTHONUNBUFFERED": "1"}
 
 
 @functools.cache
 def _server() -> "_Server":
-    return _Server()
+    def start(orders: socket.socket) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", __name__, str(orders.fileno())],
+            stdin=subprocess.DEVNULL,
+            env=_environment(),
+            cwd=ROOT,
+            start_new_session=True,  # a Ctrl-C in the terminal is for the tests
+            pass_fds=[orders.fileno()],
+        )
+
+    return _Server(start)
+
+
+@functools.cache
+def _server_with_project() -> "_Server":
+    """A program of the other server, which has imported the libraries. It ends first."""
+    words = ["-m", "tests.chat.preloaded"]
+
+    def start(orders: socket.socket) -> Popen:
+        return Popen(words, _environment(), stdin=orders, stderr=sys.__stderr__)
+
+    return _Server(start)
 
 
 class _Server:
-    """The fork server of this process, which ends with it."""
+    """A fork server of this process, which ends with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: "Callable[[socket.socket], subprocess.Popen[bytes] | Popen]") -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fork-server-")
         self._numbers = itertools.count()
         self._one_order = threading.Lock()
         self._orders, theirs = socket.socketpair()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            env=_without_settings() | {"PYTHONUNBUFFERED": "1"},
-            cwd=ROOT,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the tests
-            pass_fds=[theirs.fileno()],
-        )
+        self._process = start(theirs)
         theirs.close()
         atexit.register(self._end)
 
@@ -487,7 +506,13 @@ def main() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.freeze()  # so that no child's collection copies the pages of the libraries
-    if program := _next_program(socket.socket(fileno=int(sys.argv[1]))):
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+def serve(orders: socket.socket, prepare: Callable[[], None] = lambda: None) -> None:
+    """Fork for each order, and `prepare` the fork. It ends here; so does the server, at the end."""
+    if program := _next_program(orders):
+        prepare()
         _become(program)
         if program["serves"]:
             _serve(program["words"])

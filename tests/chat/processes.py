@@ -76,8 +76,8 @@ def _migrated() -> bytes:
         return Path(folder, DATABASE).read_bytes()
 
 
-def _give_tables(folder: Path) -> None:
-    """The folder has a database, so no start applies migrations: that costs more than the start."""
+def give_tables(folder: Path) -> None:
+    """Make an empty database in the folder. To apply migrations costs more than a start."""
     with contextlib.suppress(FileExistsError), durable.create(folder / DATABASE) as file:
         file.write(_migrated())
 
@@ -85,8 +85,8 @@ def _give_tables(folder: Path) -> None:
 class Server:
     """`manage.py serve` with its data in `folder`, on a port of its own.
 
-    By an `exec` of its own, if asked for; then it also makes its tables, if nobody has. `disk` is a
-    `SmallDisk` that has its data.
+    By an `exec` of its own, if asked for; then it also makes its tables, if nobody has, and all its
+    settings are the real ones. `disk` is a `SmallDisk` that has its data.
     """
 
     def __init__(
@@ -96,9 +96,11 @@ class Server:
         self.port = free_port()
         self.started = datetime.now(UTC)
         self._output = self.folder / f"output-{self.port}.txt"
+        if not executed:
+            values = {"DJANGO_SETTINGS_MODULE": "tests.chat.quick_settings"} | values
         found = environment(disk.mount_point if disk else folder, PORT=str(self.port), **values)
         if not (disk or executed or {"DATABASE_URL", "ENVIRONMENT"} & set(values)):
-            _give_tables(self.folder)
+            give_tables(self.folder)
         with self._output.open("ab") as file:
             output: dict[str, Any] = {"stdout": file, "stderr": subprocess.STDOUT}
             self._process: Any

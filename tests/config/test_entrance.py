@@ -26,6 +26,7 @@ from config.handler import Handler
 from storage import get_storage
 from storage.accounts import api_keys
 from storage.exceptions import StorageFull, StorageUnavailable
+from storage.limits import TEXT_MAX_BYTES
 from storage.models import ApiKey, ChatInteraction
 from storage.models.idempotency import IdempotencyRecord
 from storage.startup import rate_limits
@@ -271,11 +272,12 @@ QUERIES = [
     *("q=b-tree&user_id=ada", "answered=1&tier=all", "tokens_min=5&limit=1&user_id=eve"),
     *("limit=2&cursor=x;y", "limit=%32", "limit=\xff", "limit=2&é=\xc3\xa9", "&".join("ab" * 600)),
 ]
+TOO_LARGE = [new(response="x" * (TEXT_MAX_BYTES + 1)), b" " * (bodies.BODY_LIMIT + 1)]
 BODIES = [
     *(new(), new(interaction_id="i-001"), new(interaction_id="y"), {}, b"{", b"\xff", b"[]"),
     *(new(user_id="eve"), new(message="\0"), new(model_used=""), {"response": "r"}, b'"x"'),
     *({"response": 5}, {"interactions": []}, {"interactions": [new(interaction_id="i-001"), {}]}),
-    *({"user_id": "ada", "message": "unasked"}, new(response="x" * 400_000), b" " * 2_100_000),
+    *({"user_id": "ada", "message": "unasked"}, *TOO_LARGE),
 ]
 ODD = [
     {"HTTP_HOST": "evil.example"},
@@ -332,7 +334,7 @@ def test_every_query(both):
 
 def test_every_body(both):
     places = [("POST", INTERACTIONS), ("POST", BATCH), ("POST", LOOKUP), ("PATCH", one("i-001"))]
-    assert_same(
+    found = assert_same(
         both,
         [
             request(*place, body, key=key)
@@ -341,6 +343,9 @@ def test_every_body(both):
             for key in ("service", "bound")
         ],
     )
+    of_each = len(places) * 2
+    refused = [status[:3] for status, *_ in found[-len(TOO_LARGE) * of_each :]]
+    assert refused == ["400"] * of_each + ["413"] * of_each, "they are too large"
 
 
 def test_every_oddity(both):
@@ -439,7 +444,7 @@ RANDOM = st.builds(
     ),
     st.one_of(
         st.just(b""),
-        st.sampled_from(BODIES[:-2]),
+        st.sampled_from(BODIES[: -len(TOO_LARGE)]),
         st.binary(max_size=20),
         st.builds(
             lambda name, value: new(**{name: value}),

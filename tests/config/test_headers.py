@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
 from config.wsgi import application
@@ -22,13 +21,6 @@ ADMIN = [
     "/admin/storage/intakecount/",
     "/admin/auth/user/",
 ]
-
-
-@pytest.fixture
-def root(transactional_db):
-    client = Client()
-    client.force_login(User.objects.create_superuser("root"))
-    return client
 
 
 @pytest.fixture

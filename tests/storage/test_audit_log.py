@@ -1,10 +1,7 @@
 """The audit log: nothing of it can be changed unnoticed, and it has no id of a user."""
 
 import sqlite3
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from django.db import IntegrityError, connection
@@ -15,7 +12,8 @@ from storage.accounts.audit_chain import BrokenChain
 from storage.accounts.audit_log import Action
 from storage.accounts.audit_pages import AuditQuery
 from storage.models import AuditEntry
-from tests.chat.processes import environment, run
+from tests.chat import fork_server
+from tests.chat.processes import environment, give_tables, run
 from tests.conftest import append_only_log_can_be_emptied
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_sql]
@@ -229,12 +227,10 @@ for number in range(50):
 
 @pytest.mark.on_sqlite("its processes share a file; `tests.storage.postgresql` has theirs")
 def test_two_processes_do_not_fork_the_chain(tmp_path):
-    assert run(tmp_path, "migrate").returncode == 0
+    give_tables(tmp_path)
     settings = environment(tmp_path) | {"DJANGO_SETTINGS_MODULE": "config.settings"}
-    words = [sys.executable, "-c", WRITER, str(tmp_path)]
-    root = Path(__file__).parents[2]
     writers = [
-        subprocess.Popen([*words, f"writer-{number}"], env=settings, cwd=root)
+        fork_server.Popen(["-c", WRITER, tmp_path, f"writer-{number}"], settings)
         for number in range(2)
     ]
     assert [writer.wait(300) for writer in writers] == [0, 0]

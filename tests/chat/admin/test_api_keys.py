@@ -33,13 +33,6 @@ def staff(*rights):
     return client
 
 
-@pytest.fixture
-def superuser(transactional_db):
-    client = Client()
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
 def make_key(client, **fields):
     """Post the form. A checkbox is given as `on`, and left out otherwise."""
     form = {"name": "billing", "user_id": "", "expiry_date_0": "", "expiry_date_1": ""} | fields
@@ -58,77 +51,77 @@ def key_on(page):
     return found and found.group(1)
 
 
-def test_new_key_is_shown_once_and_works(superuser):
-    key = key_on(make_key(superuser, user_id="ada"))
+def test_new_key_is_shown_once_and_works(root):
+    key = key_on(make_key(root, user_id="ada"))
     assert api_keys.find(key).user_id == "ada"
     for page in (KEYS, "/admin/", f"{KEYS}{ApiKey.objects.get().pk}/change/"):
-        assert key not in superuser.get(page).content.decode()
+        assert key not in root.get(page).content.decode()
 
 
-def test_new_key_is_in_no_cookie_no_session_and_no_cache(superuser):
-    response = make_key(superuser, user_id="ada")
+def test_new_key_is_in_no_cookie_no_session_and_no_cache(root):
+    response = make_key(root, user_id="ada")
     key = key_on(response)
     assert "no-store" in response["Cache-Control"]
-    assert key.partition(".")[2] not in str(superuser.cookies) + str(dict(superuser.session))
-    assert "messages" not in superuser.cookies
+    assert key.partition(".")[2] not in str(root.cookies) + str(dict(root.session))
+    assert "messages" not in root.cookies
 
 
-def test_key_for_everyone_is_a_choice(superuser):
-    assert "choose service-wide" in make_key(superuser).content.decode()
+def test_key_for_everyone_is_a_choice(root):
+    assert "choose service-wide" in make_key(root).content.decode()
     assert not ApiKey.objects.exists()
-    assert api_keys.find(key_on(make_key(superuser, service_wide="on"))).user_id == ""
+    assert api_keys.find(key_on(make_key(root, service_wide="on"))).user_id == ""
 
 
-def test_key_for_everyone_and_for_one_user_is_refused(superuser):
-    page = make_key(superuser, user_id="ada", service_wide="on")
+def test_key_for_everyone_and_for_one_user_is_refused(root):
+    page = make_key(root, user_id="ada", service_wide="on")
     assert "not both" in page.content.decode()
     assert not ApiKey.objects.exists()
 
 
 @pytest.mark.parametrize("user_id", UNUSUAL_IDS)
-def test_user_id_is_taken_as_it_was_written(superuser, user_id):
-    page = make_key(superuser, user_id=user_id)
+def test_user_id_is_taken_as_it_was_written(root, user_id):
+    page = make_key(root, user_id=user_id)
     assert api_keys.find(key_on(page)).user_id == user_id
     assert f"the user “{user_id}”" in page.content.decode()
 
 
 @pytest.mark.parametrize("user_id", UNUSUAL_IDS)
-def test_searching_finds_the_term_as_it_was_written(superuser, user_id):
+def test_searching_finds_the_term_as_it_was_written(root, user_id):
     ApiKey.objects.create_key(name="first", user_id=user_id)
     ApiKey.objects.create_key(name="second", user_id="bob")
     ApiKey.objects.create_key(name="third", user_id="ada")
-    page = superuser.get(KEYS, {"q": user_id}).content.decode()
+    page = root.get(KEYS, {"q": user_id}).content.decode()
     names = [name for name in ("first", "second", "third") if name in page]
     assert names == ["first"]
 
 
-def test_impossible_user_is_refused(superuser):
-    page = make_key(superuser, user_id="a\x7fb").content.decode()
+def test_impossible_user_is_refused(root):
+    page = make_key(root, user_id="a\x7fb").content.decode()
     assert "must not contain control characters" in page
     assert not ApiKey.objects.exists()
 
 
 @pytest.mark.parametrize("user_id", ["..", "ada/../bobby"])
-def test_user_with_a_dot_segment_is_refused(superuser, user_id):
-    assert "dot segment" in make_key(superuser, user_id=user_id).content.decode()
+def test_user_with_a_dot_segment_is_refused(root, user_id):
+    assert "dot segment" in make_key(root, user_id=user_id).content.decode()
     assert not ApiKey.objects.exists()
 
 
-def test_one_that_is_bound_to_such_a_user_can_be_revoked(superuser):
+def test_one_that_is_bound_to_such_a_user_can_be_revoked(root):
     api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada/../bobby")
-    change_key(superuser, api_key, revoked="on")
+    change_key(root, api_key, revoked="on")
     assert api_key.revoked
 
 
-def test_key_never_changes_hands(superuser):
+def test_key_never_changes_hands(root):
     api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada")
-    change_key(superuser, api_key, name="renamed", user_id="eve", service_wide="on")
+    change_key(root, api_key, name="renamed", user_id="eve", service_wide="on")
     assert (api_key.name, api_key.user_id) == ("renamed", "ada")
 
 
-def test_revoked_in_the_admin_stops_working(superuser):
+def test_revoked_in_the_admin_stops_working(root):
     api_key, key = ApiKey.objects.create_key(name="billing")
-    change_key(superuser, api_key, revoked="on")
+    change_key(root, api_key, revoked="on")
     api_keys.forget()
     assert api_keys.find(key) is None
 
@@ -189,8 +182,8 @@ def test_who_may_change_keys_may_revoke_any(transactional_db, may_erase):
     assert (api_key.revoked, api_key.may_erase) == (True, may_erase)
 
 
-def test_the_key_that_cannot_be_bound_is_not_offered(superuser):
-    assert superuser.get("/admin/rest_framework_api_key/").status_code == 404
+def test_the_key_that_cannot_be_bound_is_not_offered(root):
+    assert root.get("/admin/rest_framework_api_key/").status_code == 404
 
 
 class TestRotation:
@@ -199,10 +192,10 @@ class TestRotation:
         return client.post(f"{KEYS}{api_key.pk}/rotate/", asked)
 
     @pytest.mark.parametrize(("overlap", "hours"), [("1", 1), ("24", 24), ("168", 168)])
-    def test_both_keys_work_until_the_old_one_expires(self, superuser, overlap, hours):
+    def test_both_keys_work_until_the_old_one_expires(self, root, overlap, hours):
         old, old_key = ApiKey.objects.create_key(name="billing", may_erase=True)
-        assert "24 hours" in superuser.get(f"{KEYS}{old.pk}/rotate/").content.decode()
-        page = self.rotate(superuser, old, overlap)
+        assert "24 hours" in root.get(f"{KEYS}{old.pk}/rotate/").content.decode()
+        page = self.rotate(root, old, overlap)
         new = api_keys.find(key_on(page))
         assert (new.name, new.user_id, new.may_erase, new.expiry_date) == (
             "billing",
@@ -221,31 +214,31 @@ class TestRotation:
         entry = AuditEntry.objects.get()
         assert (entry.action, entry.details["replaces"]) == ("key rotated", old.prefix)
 
-    def test_a_key_that_expires_earlier_still_does_and_the_new_one_lives_as_long(self, superuser):
+    def test_a_key_that_expires_earlier_still_does_and_the_new_one_lives_as_long(self, root):
         soon = timezone.now() + timedelta(minutes=10)
         old, _ = ApiKey.objects.create_key(name="billing", user_id="ada", expiry_date=soon)
-        new = api_keys.find(key_on(self.rotate(superuser, old)))
+        new = api_keys.find(key_on(self.rotate(root, old)))
         old.refresh_from_db()
         assert old.expiry_date == soon
         assert new.user_id == "ada"
         assert timedelta(minutes=9) < new.expiry_date - new.created < timedelta(minutes=11)
 
     @pytest.mark.parametrize("overlap", ["", "2", "x"])
-    def test_another_overlap_is_refused(self, superuser, overlap):
+    def test_another_overlap_is_refused(self, root, overlap):
         old, _ = ApiKey.objects.create_key(name="billing")
-        page = self.rotate(superuser, old, overlap)
+        page = self.rotate(root, old, overlap)
         assert page.status_code == 400
         assert "Choose 1 hour, 24 hours or 7 days" in page.content.decode()
         assert ApiKey.objects.count() == 1
 
-    def test_a_page_that_is_sent_twice_makes_one_key(self, superuser):
+    def test_a_page_that_is_sent_twice_makes_one_key(self, root):
         old, _ = ApiKey.objects.create_key(name="service")
         asked = {"overlap": "24", "alike": 1}
-        found = [superuser.post(f"{KEYS}{old.pk}/rotate/", asked) for _ in range(2)]
+        found = [root.post(f"{KEYS}{old.pk}/rotate/", asked) for _ in range(2)]
         assert [response.status_code for response in found] == [200, 409]
         assert "A key like this one was made" in found[1].content.decode()
         assert ApiKey.objects.count() == 2
-        assert self.rotate(superuser, old).status_code == 200  # after a look at that page
+        assert self.rotate(root, old).status_code == 200  # after a look at that page
 
     @pytest.mark.parametrize("rights", EVERY_SET, ids=lambda rights: "+".join(sorted(rights)))
     def test_who_could_make_the_key_may_rotate_it(self, transactional_db, rights):
@@ -258,24 +251,22 @@ class TestRotation:
         assert may == [reads, reads and gives, reads and gives and erases]
         assert ApiKey.objects.count() == 3 + sum(may)
 
-    def test_a_key_that_no_longer_works_is_not_rotated(self, superuser):
+    def test_a_key_that_no_longer_works_is_not_rotated(self, root):
         revoked, _ = ApiKey.objects.create_key(name="billing", revoked=True)
-        assert self.rotate(superuser, revoked).status_code == 403
-        assert superuser.get(f"{KEYS}unknown/rotate/").status_code == 404
-        assert (
-            "Rotate this key" not in superuser.get(f"{KEYS}{revoked.pk}/change/").content.decode()
-        )
+        assert self.rotate(root, revoked).status_code == 403
+        assert root.get(f"{KEYS}unknown/rotate/").status_code == 404
+        assert "Rotate this key" not in root.get(f"{KEYS}{revoked.pk}/change/").content.decode()
 
 
-def test_the_page_of_a_key_shows_its_use(superuser, key_uses):
+def test_the_page_of_a_key_shows_its_use(root, key_uses):
     api_key, _ = ApiKey.objects.create_key(name="billing")
     page = f"{KEYS}{api_key.pk}/change/"
-    assert "No calls in the last 30 days" in superuser.get(page).content.decode()
+    assert "No calls in the last 30 days" in root.get(page).content.decode()
     for _ in range(1234):
         key_uses.called(api_key.prefix)
     key_uses.refused(api_key.prefix)
     key_uses.flush()
-    shown = superuser.get(page).content.decode()
+    shown = root.get(page).content.decode()
     assert "<td>1,234</td><td>1</td>" in shown
     assert f"{KEYS}{quote(api_key.pk)}/rotate/" in shown
     assert f"{timezone.now():%Y-%m-%d}" in shown

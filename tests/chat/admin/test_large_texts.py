@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from django.contrib.auth.models import User
-from django.test import Client
 
 from chat.admin.masking import LONG_HIDDEN
 from chat.admin.rows import LONG
@@ -19,13 +17,6 @@ pytestmark = pytest.mark.every_backend
 LIST = "/admin/storage/chatinteraction/"
 FIRST_WORDS = "The first words"
 RESPONSE = "penguin " * 100
-
-
-@pytest.fixture
-def root(transactional_db):
-    client = Client()
-    client.force_login(User.objects.create_superuser("root"))
-    return client
 
 
 @pytest.fixture

@@ -73,7 +73,13 @@ def both(storage, dynamodb_model, archive, monkeypatch):
     return found
 
 
-@pytest.fixture(params=[THERE, BACK], ids=["local to cloud", "cloud to local"])
+# The command names no backend, so one way is enough beside `test_the_way_back_of_a_move`.
+@pytest.fixture(
+    params=[
+        pytest.param(THERE, id="local to cloud"),
+        pytest.param(BACK, id="cloud to local", marks=pytest.mark.exhaustive),
+    ]
+)
 def way(request):
     return request.param
 

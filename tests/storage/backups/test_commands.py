@@ -10,7 +10,7 @@ import pytest
 
 from storage.sqlite import in_use
 from tests.chat.calls import INTERACTIONS, new, one
-from tests.chat.processes import ROOT, Server, environment, manage, run
+from tests.chat.processes import ROOT, Server, environment, give_tables, manage, run
 from tests.sqlite import connect
 from tests.system.reliability.disks import SmallDisk
 
@@ -28,7 +28,7 @@ def summary(result):
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
-    assert run(folder, "migrate").returncode == 0
+    give_tables(folder)
     assert run(folder, "create_api_key", "first").returncode == 0
     return folder
 

@@ -18,7 +18,7 @@ from storage.backups.inspection import NotIntact
 from storage.sqlite import in_use
 from tests import switches
 from tests.chat import fork_server
-from tests.chat.processes import environment, run
+from tests.chat.processes import environment, give_tables
 from tests.servers import wait_for
 from tests.sqlite import connect
 from tests.storage.backups.conftest import KEEP
@@ -36,8 +36,7 @@ class Writers:
     def __init__(self, folder):
         self.database = folder / "data.sqlite3"
         self._files = [folder / f"acknowledged-{number}" for number in range(WRITERS)]
-        migrated = run(folder, "migrate")
-        assert migrated.returncode == 0, migrated.stderr
+        give_tables(folder)
         self._processes = [
             fork_server.Popen(
                 ["-m", "tests.storage.backups.writer", number, file], environment(folder)

@@ -3,13 +3,11 @@
 import fcntl
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from tests import switches
-from tests.chat import processes
+from tests.chat import fork_server, processes
 
 SMALL, LARGE = 2_000, switches.number("GROWTH_ROWS")
 FEW, MANY = 500, 5_000
@@ -43,17 +41,14 @@ def counts(_shared):
 def count(folder, program, *arguments):
     """Run a program of this package in a folder of its own."""
     folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", f"tests.system.growth.{program}", *arguments],
-        cwd=processes.ROOT,
-        env=processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings")
-        | {"RETENTION_TOTAL_DAYS": "90"},
-        capture_output=True,
-        text=True,
-        check=False,
+    done = fork_server.run(
+        ["-m", f"tests.system.growth.{program}", *arguments],
+        processes.environment(
+            folder, DJANGO_SETTINGS_MODULE="config.settings", RETENTION_TOTAL_DAYS="90"
+        ),
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
+    return done.stdout.decode().splitlines()[-1]
 
 
 @pytest.fixture(scope="session")

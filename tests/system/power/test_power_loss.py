@@ -30,7 +30,7 @@ def library(tmp_path_factory):
 def database(tmp_path_factory):
     """A folder of data with an empty database."""
     folder = tmp_path_factory.mktemp("database")
-    assert processes.run(folder, "migrate").returncode == 0
+    processes.give_tables(folder)
     return folder
 
 

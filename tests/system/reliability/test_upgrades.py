@@ -12,7 +12,7 @@ from django.db import connection, migrations, models
 from django.db.migrations.loader import MigrationLoader
 
 from storage.startup import upgrades
-from tests.chat import processes
+from tests.chat import fork_server, processes
 from tests.sqlite import connect
 
 ROWS = 40_000
@@ -157,12 +157,9 @@ def test_commands_that_wait_for_the_upgrade_are_no_reason_to_refuse_it(old):
 
 def test_an_upgrade_that_is_killed_leaves_nothing_half_done(old):
     folder = old(ROWS)
-    killed = subprocess.run(
-        [sys.executable, "-m", "tests.system.reliability.killed_upgrade"],
-        env=processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings"),
-        cwd=processes.ROOT,
-        capture_output=True,
-        check=False,
+    killed = fork_server.run(
+        ["-m", "tests.system.reliability.killed_upgrade"],
+        processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings"),
     )
     assert killed.returncode == -9, killed.stderr
     assert not is_upgraded(folder)

@@ -1,0 +1,78 @@
+"""A fork server that has imported this project, too: `python -m tests.chat.preloaded`.
+
+Commands are forks of it. A command spends three quarters of its CPU on imports otherwise.
+
+What differs from command to command is in the environment, and only `config` reads that: each
+command imports `config` anew, and with it the settings. `storage` and `chat` are imported here. A
+module that looks at another setting than CONSTANTS while it is imported fails, and so do all tests
+that start a command: name it in LEFT_OUT, or let it look later.
+"""
+
+import gc
+import importlib
+import os
+import pkgutil
+import socket
+import sys
+from types import SimpleNamespace
+
+CONSTANTS = ("AUTH_USER_MODEL", "FORM_RENDERER", "REST_FRAMEWORK", "SPECTACULAR_SETTINGS", "USE_TZ")
+"""Settings that are the same in every environment."""
+
+LEFT_OUT = (
+    "chat.admin",
+    "chat.ingest",
+    "chat.management.commands.second_factor",
+    "chat.management.commands.unlock_login",
+    "chat.sites",
+    "storage.migrations",
+)
+
+
+def load_project() -> None:
+    """Import `storage` and `chat`, as a command would find them before it has settings."""
+    from django.apps import apps
+    from django.conf import settings
+    from django.db import connections
+    from django.utils.functional import empty
+
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "ENVIRONMENT": "development",
+        "SECRET_KEY": "of no program",
+    }
+    apps.populate(settings.INSTALLED_APPS)
+    del os.environ["DJANGO_SETTINGS_MODULE"]
+    settings._wrapped = SimpleNamespace(**{name: getattr(settings, name) for name in CONSTANTS})
+    vars(connections).clear()
+    connections.__init__({})  # type: ignore[misc]  # what runs before a fork goes through them
+    for name in [name for name in sys.modules if name.startswith("config.")]:
+        del sys.modules[name]
+    for package in ("storage", "chat"):
+        _import_all(package)
+    settings._wrapped = empty
+
+
+def _import_all(package: str) -> None:
+    folder = importlib.import_module(package).__path__
+    for module in pkgutil.iter_modules(folder, f"{package}."):
+        if module.name not in LEFT_OUT:
+            importlib.import_module(module.name)
+            if module.ispkg:
+                _import_all(module.name)
+
+
+def forget_databases() -> None:
+    """In a fork: they are those of its settings."""
+    from django.db import connections
+
+    vars(connections).clear()
+    connections.__init__()  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    from tests.chat import fork_server
+
+    load_project()
+    gc.freeze()
+    fork_server.serve(socket.socket(fileno=0), forget_databases)
