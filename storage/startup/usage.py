@@ -8,6 +8,7 @@ import logging
 import random
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 from django.db import connections
 
@@ -20,6 +21,11 @@ PAUSE_SECONDS = 300.0
 LONGEST_SECONDS = 60.0
 """How long one go may take; the next one goes on."""
 
+BEHIND = timedelta(seconds=2 * LONGEST_SECONDS)
+"""What is not counted up to so long ago has a backlog, as after hours without a server. Then the
+next go comes sooner: a change that waits for a day is lost.
+"""
+
 
 def keep_counting() -> None:
     """Start the thread that does so, if it is needed."""
@@ -30,15 +36,17 @@ def keep_counting() -> None:
 def _work() -> None:
     time.sleep(random.uniform(0, PAUSE_SECONDS / 10))  # noqa: S311  (workers start together)
     while True:
-        count_once()
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(count_once())
 
 
-def count_once() -> None:
-    """Count what there is now. Never raises."""
+def count_once() -> float:
+    """Count what there is now. Returns the seconds until the next time. Never raises."""
     try:
-        get_storage().database.count_usage(LONGEST_SECONDS)
+        complete_until = get_storage().database.count_usage(LONGEST_SECONDS)
     except Exception:
         logger.exception("Usage could not be counted. It will be tried again.")
+        return PAUSE_SECONDS
     finally:
         connections.close_all()  # back into the pool
+    is_behind = complete_until is not None and complete_until < datetime.now(UTC) - BEHIND
+    return LONGEST_SECONDS if is_behind else PAUSE_SECONDS
