@@ -289,7 +289,7 @@ class Storage:
     def read_record(self, interaction_id: str, texts_of: TextsOf) -> Record | None:
         """The record with this id, or None, read past the cache.
 
-        If `texts_of` is false, large texts are not fetched; bytes stand in for them.
+        If `texts_of` is false, large texts of a hot one are not fetched; bytes stand in for them.
         """
         if limits.identifier_violation(interaction_id):
             return None

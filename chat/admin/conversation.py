@@ -4,6 +4,7 @@ A text is shown as `chat.admin.masking` allows, in parts of a bounded size, and 
 audit log has an entry about it. No text is in a title, a message or the session.
 """
 
+import functools
 from typing import Any
 
 from django.contrib import messages
@@ -37,21 +38,22 @@ def show(request: HttpRequest, interaction_id: str) -> HttpResponse:
     """The page of an interaction, or a part of it. POST reveals its texts. Raises StorageError."""
     if request.method not in ("GET", "HEAD", "POST"):
         return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
-    record = get_storage().read_record(
-        interaction_id, lambda row: masking.may_see(request, row["user_id"])
-    )
+    # Asked once: what was not fetched must not be shown.
+    may_see_of = functools.cache(functools.partial(masking.may_see, request))
+    record = get_storage().read_record(interaction_id, lambda row: may_see_of(row["user_id"]))
     if record is None:
         messages.warning(request, f"There is no interaction {interaction_id}; was it deleted?")
         return HttpResponseRedirect(reverse(LIST))
     if request.method == "POST" and not masking.may_reveal(request):
         raise PermissionDenied
+    may_see = may_see_of(record["user_id"])
     try:
         view, part = _asked(request)
         if request.method == "POST":
-            return _reveal(request, record, view, part)
+            return _reveal(request, record, may_see)
         if view == DOWNLOAD:
-            return _download(request, record)
-        return _shown(request, record, view, part)
+            return _download(request, record, may_see)
+        return _shown(request, record, view, part, may_see=may_see)
     except InvalidParameters as error:
         template = "chatinteraction/conversation_refused.html"
         return page(request, template, "The page cannot be shown", status=400, error=str(error))
@@ -72,10 +74,10 @@ def _asked(request: HttpRequest) -> tuple[str, int]:
     return view, int(part)
 
 
-def _reveal(request: HttpRequest, record: Record, view: str, part: int) -> HttpResponse:
+def _reveal(request: HttpRequest, record: Record, may_see: bool) -> HttpResponse:
     form = masking.RevealForm(request.POST)
     if not form.is_valid():
-        return _shown(request, record, "text", 1, form=form, status=400)
+        return _shown(request, record, "text", 1, may_see=may_see, form=form, status=400)
     reason = form.cleaned_data["reason"]
     masking.reveal(request, record["user_id"], record["interaction_id"], reason)
     return HttpResponseRedirect(request.get_full_path())
@@ -87,10 +89,10 @@ def _shown(
     view: str,
     part: int,
     *,
+    may_see: bool,
     form: masking.RevealForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    may_see = masking.may_see(request, record["user_id"])
     shown = panels.panels(record, view, part, is_masked=not may_see)
     if shown is None:
         raise InvalidParameters("There is no such part: the texts are shorter.")
@@ -115,10 +117,10 @@ def _shown(
     )
 
 
-def _download(request: HttpRequest, record: Record) -> HttpResponse:
+def _download(request: HttpRequest, record: Record, may_see: bool) -> HttpResponse:
     if not masking.may_reveal(request):
         raise PermissionDenied
-    if not masking.may_see(request, record["user_id"]):
+    if not may_see:
         messages.warning(request, "Reveal the texts before you download them.")
         return HttpResponseRedirect(request.path)
     _audit(request, Action.EXPORTED, record, view=DOWNLOAD)

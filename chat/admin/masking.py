@@ -16,7 +16,7 @@ from storage.accounts.audit_log import Action
 
 READ_TEXTS = "storage.read_texts"
 
-LONG_HIDDEN = "over 128 KB, hidden"
+LONG_HIDDEN = "of an interaction over 128 KB, hidden"
 """In place of a text that was not fetched, because it would not be shown."""
 
 

@@ -87,12 +87,19 @@ def _files() -> Metric:
         labels=["file"],
     )
     database = os.path.realpath(str(settings.DATABASES["default"]["NAME"]))
-    files = {"database": [""], "log": ["-wal"], "search": [".search", ".search-wal"]}
-    for file, ends in files.items():
-        with suppress(OSError):
-            size = sum(Path(f"{database}{end}").stat().st_size for end in ends)
-            family.add_metric([file], size)
+    sizes = {end: _size(f"{database}{end}") for end in ("", "-wal", ".search", ".search-wal")}
+    for file, end in (("database", ""), ("log", "-wal"), ("search", ".search")):
+        if (size := sizes[end]) is not None:
+            log = sizes[".search-wal"] or 0 if file == "search" else 0
+            family.add_metric([file], size + log)
     return family
+
+
+def _size(path: str) -> int | None:
+    """The bytes of a file, or None if there is none."""
+    with suppress(OSError):
+        return Path(path).stat().st_size
+    return None
 
 
 def _backup() -> Metric:

@@ -30,9 +30,9 @@ WRITE_BYTES = 4 * 1024 * 1024
 """Bytes of JSON in one BatchExecuteStatement, about. DynamoDB accepts 16 MB as sent over the
 network, where an item of 390,000 bytes can take 2.3 MB because every character is escaped."""
 
-FULL_BYTES = 1024 * 1024
+FULL_BYTES = 600_000
 """Bytes of JSON from which on a BatchGetItem may leave keys although nothing is throttled: it gives
-about as much of one partition, and 16 MB in all."""
+a megabyte of one partition, less an item of up to 400 KB that did not fit, and 16 MB in all."""
 
 T = TypeVar("T")
 
@@ -70,7 +70,9 @@ def _unread(keys: Sequence[Item]) -> StorageUnavailable:
 
 
 def _answer_bytes(answer: dict[str, Any]) -> int:
-    return int(answer["ResponseMetadata"]["HTTPHeaders"].get("content-length", 0))
+    """Bytes of an answer; many, if its headers do not say."""
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    return int(headers.get("content-length", FULL_BYTES))
 
 
 def insert(client: Client, items: Sequence[Item], deadline: float, executor: Executor) -> set[str]:

@@ -5,6 +5,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -205,8 +206,11 @@ class TextIndex:
 
     def bytes(self) -> int:
         """The size of the index with its log; 0 if there is none."""
-        files = (self._file.path, Path(f"{self._file.path}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        size = 0
+        for file in (self._file.path, Path(f"{self._file.path}-wal")):
+            with suppress(FileNotFoundError):
+                size += file.stat().st_size
+        return size
 
     def _numbers(self) -> list[int]:
         """The numbers of all parts; none if the index cannot be read."""

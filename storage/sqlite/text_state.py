@@ -109,6 +109,6 @@ def _delete_rows(connection: Any) -> None:
     What a statement overwrites SQLite keeps until the statement ends, and the library of pysqlite3
     in memory, so dropping the table would take as much memory as the table has bytes.
     """
-    some = f"SELECT rowid FROM entry LIMIT {DELETED_AT_ONCE}"  # noqa: S608  (a number)
+    some = f"SELECT rowid FROM entry ORDER BY rowid LIMIT {DELETED_AT_ONCE}"  # noqa: S608  (a number)
     while connection.execute(f"DELETE FROM entry WHERE rowid IN ({some})").rowcount:  # noqa: S608
         pass
