@@ -18,6 +18,7 @@ import json
 import os
 import resource
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -122,6 +123,10 @@ LIBRARIES = (
 )
 """None of them looks at the environment when it is imported, as `prometheus_client` does, nor at
 Django's settings: the fork server has none."""
+
+
+LONGEST_WAIT = 0.1
+"""Seconds until a server that waits for an order looks whether a program has ended."""
 
 
 class Popen:
@@ -352,6 +357,9 @@ def _received(ours: socket.socket) -> tuple[Any, list[int]]:
     line = b""
     files: list[int] = []
     while not line.endswith(b"\n"):
+        # A signal that comes just before a call that waits is looked at when that ends. So it ends.
+        while not select.select([ours], [], [], LONGEST_WAIT)[0]:
+            pass
         part, found, _, _ = socket.recv_fds(ours, 1 << 20, 64)
         if not part:
             return None, files

@@ -23,7 +23,7 @@ class Wire:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
-                while lines := list(iter(self.rfile.readline, b"\r\n")):
+                while lines := self._head():
                     head = dict(line.lower().split(b":", 1) for line in lines[1:])
                     self.rfile.read(int(head[b"content-length"]))
                     wire.received += 1
@@ -31,6 +31,13 @@ class Wire:
                     self.wfile.write(text)
                     if text != whole():
                         return
+
+            def _head(self):
+                """The lines before the body; none if the client has hung up."""
+                lines = []
+                while (line := self.rfile.readline()) not in (b"\r\n", b""):
+                    lines.append(line)
+                return lines
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
