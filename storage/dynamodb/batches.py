@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from storage.compat import batched
 from storage.dynamodb import metrics
-from storage.dynamodb.client import THROTTLING, TRANSIENT, Client
+from storage.dynamodb.client import THROTTLING, TRANSIENT, Client, NoTurn
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.texts import text_bytes
@@ -127,11 +127,20 @@ class _Insertion:
 
     def _write(self, undone: list[Item]) -> None:
         pauses = Pauses(self._deadline)
+        has_begun = _id(undone[0]) != self._ids[0]
         try:
             while undone:
                 if pauses.over():
                     raise StorageUnavailable("DynamoDB was too slow for the whole batch.")
-                errors = _insert_part(self._client, undone)
+                try:
+                    errors = _insert_part(self._client, undone)
+                except NoTurn:
+                    # Without the first part nothing has begun, and all may well be refused. Of a
+                    # batch under way, half would be written.
+                    if not has_begun or self._error or not pauses.wait():
+                        raise
+                    continue
+                has_begun = True
                 self._taken.update(_id(item) for item, error in errors if error == "DuplicateItem")
                 left = [item for item, error in errors if error in TRANSIENT]
                 if len(left) < len(undone):

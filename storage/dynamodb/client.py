@@ -82,6 +82,13 @@ class TableMissing(StorageUnavailable):
         )
 
 
+class NoTurn(StorageUnavailable):
+    """A call was not begun: the maximum number of calls is under way, and none ended in time."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many calls are waiting for DynamoDB.")
+
+
 class Refused(StorageUnavailable):
     """A call was refused, and would be again: it, the permissions or the table are not right."""
 
@@ -136,13 +143,13 @@ class Client:
         return self.request(operation, {"TableName": self.table, **parameters})
 
     def request(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Call an operation on items, with parameters that name the table."""
+        """Call an operation on items, with parameters that name the table. Raises NoTurn."""
         try:
             self._turns.get(timeout=0 if self._stalled else WAIT_SECONDS)
         except Empty:
             # Until one of the calls ends, others do not wait: that would use up all threads.
             self._stalled = True
-            raise StorageUnavailable("Too many calls are waiting for DynamoDB.") from None
+            raise NoTurn from None
         self._under_way.append(None)
         try:
             if not self._breaker.admits():

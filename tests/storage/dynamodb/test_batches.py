@@ -10,6 +10,7 @@ import pytest
 
 from storage.archive.archive import configured_archive
 from storage.dynamodb import batches, items
+from storage.dynamodb.client import NoTurn
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import BatchUnfinished, StorageUnavailable
 from storage.large.texts import LargeTexts
@@ -95,6 +96,34 @@ def test_one_request_fails_and_what_is_not_known_to_be_written_is_named():
     assert set(named) >= {f"i{number:04}" for number in range(25, 50)}
     assert sorted([*named, *table.written]) == ids(rows(1000))
     assert table.at_once == 0
+
+
+def test_a_batch_under_way_waits_for_its_turns():
+    refused = set()
+
+    def meet(part):
+        if part[0] != "i0000" and part[0] not in refused:
+            refused.add(part[0])
+            raise NoTurn
+
+    table = Table(meet)
+    outcomes = DynamoDBDatabase(table, 6, objects()).create_many(rows(100))
+    assert outcomes == [Outcome.CREATED] * 100
+    assert sorted(table.written) == ids(rows(100))
+    assert len(refused) == 3
+
+
+def test_a_batch_that_cannot_even_begin_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr("storage.dynamodb.pauses.SECONDS", SECONDS * 1000)
+
+    def meet(part):
+        raise NoTurn
+
+    table = Table(meet)
+    with pytest.raises(BatchUnfinished) as raised:
+        DynamoDBDatabase(table, 6, objects()).create_many(rows(100))
+    assert sorted(raised.value.interaction_ids) == ids(rows(100))
+    assert table.written == []
 
 
 def test_a_batch_that_is_too_slow_names_all_of_its_rest(monkeypatch):
