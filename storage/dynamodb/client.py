@@ -20,8 +20,11 @@ from storage.exceptions import StorageUnavailable
 
 logger = logging.getLogger(__name__)
 
-WAIT_SECONDS = 0.5
-"""How long a call waits while the maximum number of calls is under way."""
+WAIT_SECONDS = float(READ_SECONDS)
+"""How long a call waits while the maximum number of calls is under way.
+
+As long as DynamoDB has for its answers to those: until then, it may only be slow.
+"""
 
 LONGEST_CALL = 10.0
 """Seconds after which every call has ended."""
