@@ -3,7 +3,7 @@
     python benchmarks/memory.py [--requests 100000] [--rows 200000] [--data FILE.jsonl.gz]
 
 Of ten requests seven are gets of random ids, and one each the same id, a page and a save. The
-memory is what the worker process has resident.
+memory is what the worker process has resident once all that they lead to is done, too.
 """
 
 import argparse
@@ -50,6 +50,7 @@ def memory_after(runner: Runner, requests: int) -> int:
     """The bytes of the worker, which is the largest process, after so many more requests."""
     for operation, share in SHARES.items():
         runner.send(operation, CONNECTIONS, requests=int(requests * share))
+    runner.server.wait_until_idle()
     return max(map(resident_bytes, process_tree(runner.server.process.pid)))
 
 

@@ -10,8 +10,8 @@ import itertools
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from sqlite3 import Connection, OperationalError
 from typing import Any, Protocol
 
@@ -25,9 +25,13 @@ Version = tuple[int, int, int]
 Outcome = tuple[Any, Exception | None]
 """The result of a write, or the error with which it failed."""
 
-PAGE_CACHE_KIB = 16_000
-"""SQLite's own 2,000 hold fewer pages than a group of batches changes. Then it writes them to the
-log in between, and again when they change again: a row among 1,600 took 1.3 times as long.
+PAGE_CACHE_KIB = 2_000
+"""SQLite's default, named because it is set again after each group with a batch."""
+
+PAGE_CACHE_OF_BATCHES_KIB = 16_000
+"""The default holds fewer pages than a group of batches changes. Then SQLite writes them to the log
+in between, and again when they change again: a row among 1,600 took 1.3 times as long. Single saves
+gain nothing by it, and would fill it little by little.
 """
 
 _numbers = itertools.count()
@@ -129,7 +133,9 @@ class Writer:
                 connection = self._opened(wrapper)
                 self._begin(connection, self._left(leader))
                 try:
-                    self._commit_all(wrapper, connection, take())
+                    writes = take()
+                    with _room_for(connection, writes):
+                        self._commit_all(wrapper, connection, writes)
                 except BaseException:
                     _roll_back(connection)
                     raise
@@ -144,7 +150,6 @@ class Writer:
             self._files.check()  # they may be back
         if self._connection is None:
             self._connection = wrapper.open()
-            self._connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
             self._seen = None
             self._number = next(_numbers)
         return self._connection
@@ -221,6 +226,17 @@ class Writer:
         version = self.last_version()
         ids = [write.interaction_id for write in writes]
         return [version if ids.count(changed) == 1 else None for changed in ids]
+
+
+@contextmanager
+def _room_for(connection: Connection, writes: Sequence[Write]) -> Iterator[None]:
+    """In this block the pages that a group with a batch changes stay in memory."""
+    if all(write.interaction_id for write in writes):
+        yield
+        return
+    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_OF_BATCHES_KIB}")
+    yield
+    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
 
 
 def _outcomes_at_once(
