@@ -32,6 +32,7 @@ def user_url(request):
     server = request.getfixturevalue(request.param)
     admins = server.clients() if "cluster" in request.param else [Redis(port=server.port)]
     for admin in admins:
+        admin.flushdb()  # marks that other tests have left
         admin.execute_command("ACL", "SETUSER", "chat", "reset", "on", ">hunter2", *RULES.split())
         admin.execute_command("ACL", "LOG", "RESET")
     url = clouds.redis_url(server, 0)
