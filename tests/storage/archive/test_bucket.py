@@ -47,7 +47,8 @@ class SilentServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._kept = []
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     @property
     def calls(self):
@@ -59,6 +60,8 @@ class SilentServer:
                 self._kept.append(self._listener.accept()[0])
 
     def stop(self):
+        self._listener.shutdown(socket.SHUT_RDWR)  # which ends `accept`; `close` alone does not
+        self._thread.join()
         for each in (self._listener, *self._kept):
             each.close()
 

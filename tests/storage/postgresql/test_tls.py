@@ -3,10 +3,7 @@
 The wheel's PostgreSQL has no TLS. What ends it stands before that server, as a load balancer does.
 """
 
-import contextlib
-import select
 import socket
-import threading
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -15,48 +12,19 @@ from django.db import OperationalError, connection
 from storage.cache.breaker import CircuitBreaker
 from storage.postgresql import base
 from storage.postgresql.url import WAIT_SECONDS
+from tests.between import Between
 from tests.certificates import certificate, context_of
 from tests.postgresql import as_default
 
 
-class EndsTls:
+class EndsTls(Between):
     """Speaks TLS with clients, after PostgreSQL's request for it, and plainly with the server."""
 
-    def __init__(self, port, context):
-        self._server_port, self._context = port, context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        self._listener.close()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, plain):
+    def begins(self, client):
         # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
-        with contextlib.suppress(OSError), plain:
-            if len(plain.recv(8, socket.MSG_WAITALL)) < 8:
-                return
-            plain.sendall(b"S")
-            client = self._context.wrap_socket(plain, server_side=True)
-            server = socket.create_connection(("127.0.0.1", self._server_port))
-            with client, server:
-                while self._passed_on(client, server):
-                    pass
-
-    def _passed_on(self, client, server):
-        """Pass on what either has sent; false at the end."""
-        ready = [client] if client.pending() else select.select([client, server], [], [])[0]
-        for source in ready:
-            sent = source.recv(65536)
-            (server if source is client else client).sendall(sent)
-            if not sent:
-                return False
+        if len(client.recv(8, socket.MSG_WAITALL)) < 8:
+            return False
+        client.sendall(b"S")
         return True
 
 

@@ -3,9 +3,7 @@
 import contextlib
 import os
 import pickle
-import select
 import signal
-import socket
 import threading
 import time
 from pathlib import Path
@@ -24,6 +22,7 @@ from storage.cache.redis import redis_cache
 from storage.dynamodb import mirror
 from storage.dynamodb.client import Client
 from tests import clouds, servers
+from tests.between import Between
 from tests.certificates import certificate, context_of
 from tests.clocks import Clock
 
@@ -250,51 +249,18 @@ def test_a_restart_costs_no_call_although_the_pool_has_stale_connections(server)
     assert store.longest == 0
 
 
-class Cutter:
+class Cutter(Between):
     """Between the store and Redis: cuts connections at the next `cuts` commands."""
 
-    def __init__(self, port, tls=None):
-        self._port, self._tls = port, tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+    def __init__(self, server_port, tls=None):
         self.cuts = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(server_port, tls)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
 
-    def close(self):
-        self._listener.close()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client):
-        if self._tls:
-            try:
-                client = self._tls.wrap_socket(client, server_side=True)
-            except OSError:
-                client.close()
-                return
-        server = socket.create_connection(("127.0.0.1", self._port))
-        # By one thread: OpenSSL's connections are not for two at a time.
-        with server, client, contextlib.suppress(OSError):
-            while True:
-                pending = self._tls and client.pending()
-                ready = [client] if pending else select.select([client, server], [], [])[0]
-                if client in ready:
-                    command = client.recv(65536)
-                    if self.cuts and command:
-                        self.cuts -= 1
-                        command = b""
-                    if not command:
-                        return
-                    server.sendall(command)
-                if server in ready:
-                    answer = server.recv(65536)
-                    if not answer:
-                        return
-                    client.sendall(answer)
+    def passes(self, sent):
+        is_cut = self.cuts > 0
+        self.cuts -= is_cut
+        return not is_cut
 
 
 @pytest.fixture
