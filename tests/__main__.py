@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.switches import SWITCHES
@@ -54,21 +55,43 @@ def environment(size: str) -> dict[str, str]:
     return values
 
 
+def checked(step: tuple[str, list[str]], size: str) -> bool:
+    """Run a check to its end and print what it says; returns whether it passed."""
+    name, command = step
+    started = time.monotonic()
+    result = subprocess.run(
+        [BIN / command[0], *command[1:]],
+        cwd=ROOT,
+        env=environment(size),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    print(f"== {name}: {time.monotonic() - started:.1f} s\n{result.stdout}", end="", flush=True)
+    return result.returncode == 0
+
+
+def tested(command: list[str], size: str) -> bool:
+    """Run the tests, which print by themselves; returns whether they passed."""
+    started = time.monotonic()
+    result = subprocess.run(
+        [BIN / command[0], *command[1:]], cwd=ROOT, env=environment(size), check=False
+    )
+    print(f"== pytest: {time.monotonic() - started:.1f} s", flush=True)
+    return result.returncode == 0
+
+
 def main(arguments: list[str]) -> int:
-    """Run one size, the slow steps last; say what failed at the end."""
+    """Run one size, the checks side by side and then the tests; say what failed at the end."""
     size = arguments.pop(0) if arguments and arguments[0] in SIZES else "test"
-    failed = []
-    for name, (program, *words) in SIZES[size].items():
-        if name == "pytest":
-            words += arguments
-        started = time.monotonic()
-        print(f"== {name}", flush=True)
-        result = subprocess.run(
-            [BIN / program, *words], cwd=ROOT, env=environment(size), check=False
-        )
-        print(f"== {name}: {time.monotonic() - started:.1f} s", flush=True)
-        if result.returncode != 0:
-            failed.append(name)
+    checks = dict(SIZES[size])
+    tests = checks.pop("pytest", None)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        passed = list(threads.map(lambda step: checked(step, size), checks.items()))
+    failed = [name for name, is_good in zip(checks, passed, strict=True) if not is_good]
+    if tests and not tested([*tests, *arguments], size):
+        failed.append("pytest")
     print(f"\nFAILED: {', '.join(failed)}" if failed else "\nAll passed.")
     return 1 if failed else 0
 
