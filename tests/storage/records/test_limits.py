@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from storage import limits
 from storage.models import ApiKey
-from storage.models.interaction import violations_in
+from storage.models.interaction import CHECKS, violations_in
 from storage.records.texts import INLINE_MAX_BYTES
 
 QUICK = settings(max_examples=100, derandomize=True, database=None, deadline=None)
@@ -116,6 +116,11 @@ def test_ordinary_rows_pass_at_once(make_interaction, text):
 @pytest.mark.parametrize("value", ["a/../b\0", "a" * 8_000_001, "\ud800", None])
 def test_a_row_with_one_unsound_field_does_not(make_interaction, name, value):
     assert not limits.is_sound(make_interaction().__dict__ | {name: value})
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_no_field_is_left_out_when_a_row_is_to_pass_at_once(make_interaction, name):
+    assert not limits.is_sound(make_interaction().__dict__ | {name: object()})
 
 
 def test_each_field_has_its_own_violation(make_interaction):
