@@ -13,12 +13,15 @@ import threading
 from typing import Any
 
 import pytest
-from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.request import Request
 from moto.core.serialize import AttributePicker
 from moto.dynamodb.exceptions import ConditionalCheckFailed, MockValidationException
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.parsing import ast_nodes
 from moto.dynamodb.parsing.validators import ActionCountValidator, OverlappingPathsValidator
+from moto.dynamodb.responses import DynamoHandler
+
+from storage.dynamodb.curl import Headers, Http, Reply
 
 NODES: Any = ast_nodes  # a module without types
 
@@ -42,13 +45,13 @@ def insert(backend: Any, statement: Any, parameters: Any) -> dict[str, Any]:
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer, turn = BotocoreStubber.__call__, threading.Lock()
+    turn = threading.Lock()
 
-    def answer_one_by_one(stubber: Any, *args: Any, **kwargs: Any) -> Any:
+    def post(http: Any, headers: Any, body: Any) -> Reply:
         with turn:
-            return answer(stubber, *args, **kwargs)
+            return _answer(http._url, headers, body)
 
-    monkeypatch.setattr(BotocoreStubber, "__call__", answer_one_by_one)
+    monkeypatch.setattr(Http, "post", post)
     monkeypatch.setattr(DynamoDBBackend, "batch_execute_statement", batch_execute_statement)
     monkeypatch.setattr(AttributePicker, "__call__", _pick(AttributePicker.__call__))
     nodes = _once(NODES.DepthFirstTraverser.nodes_to_be_processed)
@@ -58,6 +61,16 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
         (OverlappingPathsValidator, "check_for_overlapping_paths"),
     ):
         monkeypatch.setattr(owner, name, _of_the_whole(getattr(owner, name)))
+
+
+def _answer(url: str, headers: list[str], body: bytes) -> Reply:
+    """moto's answer to a request for items, without a connection or botocore on the way."""
+    url = f"{url}/"
+    named = dict(header.split(":", 1) for header in headers)
+    request = Request.from_primitives("POST", url, named, body)
+    status, answered, content = DynamoHandler.dispatch(request, url, request.headers)
+    lines = ["\n", *(f"{name}: {value}\n" for name, value in answered.items())]
+    return Reply(url, status, Headers([line.encode() for line in lines]), content.encode())
 
 
 def _pick(search: Any) -> Any:
