@@ -10,6 +10,7 @@ Whoever applies migrations does what they come to: the statements that make the 
 takes a tenth of the time. `manage.py migrate` itself, which runs first, applies them one by one.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tests.chat.preloaded import import_all
 from tests.sqlite import connect
 
 MIGRATE = "migrate"
@@ -83,6 +85,8 @@ def main() -> None:
     from django.conf import settings
 
     django.setup()
+    import_all()  # once, and not in each fork
+    gc.freeze()
     orders: dict[str, Any] = json.load(sys.stdin)
     data, folder = settings.DATA_DIR, Path(sys.argv[1])
     before = folder / "as settings leave it"

@@ -48,9 +48,14 @@ def load_project() -> None:
     connections.__init__({})  # type: ignore[misc]  # what runs before a fork goes through them
     for name in [name for name in sys.modules if name.startswith("config.")]:
         del sys.modules[name]
+    import_all()
+    settings._wrapped = empty
+
+
+def import_all() -> None:
+    """Import all of `storage` and `chat` that every command may import."""
     for package in ("storage", "chat"):
         _import_all(package)
-    settings._wrapped = empty
 
 
 def _import_all(package: str) -> None:

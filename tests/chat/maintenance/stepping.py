@@ -19,6 +19,7 @@ from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LOCK, Run
 from storage.archive.files import Files
 from storage.dynamodb.client import Client
+from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import InteractionArchived, StorageUnavailable
 from storage.interface import Storage
 from storage.models import Lock, UsageOfModel
@@ -77,6 +78,7 @@ class Steps:
         self._lock = threading.Lock()
         self.watching = False
         monkeypatch.setattr(runs, "KEEPER_SECONDS", 3600)  # its thread would take steps, too
+        monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)  # that of the tests has none
         for owner, names in ((Files, FILES), (SqliteDatabase, LOCAL), (Client, CLOUD)):
             for name in names:
                 monkeypatch.setattr(owner, name, self._watched(getattr(owner, name)))

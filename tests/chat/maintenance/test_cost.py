@@ -1,5 +1,6 @@
 """What a run costs follows what is due, not what is stored: counted, not timed."""
 
+import functools
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -74,21 +75,27 @@ def instructions(action):
 
 def fill(first, count, start):
     """Rows a second apart, past the interface, which would take minutes."""
-    rows = (
-        ChatInteraction(
-            interaction_id=f"{number:07}",
-            user_id=f"user-{number % 40}",
-            message="m" * 100,
-            model_used="x",
-            created_at=start + timedelta(seconds=number - first),
-            updated_at=start,
-        )
-        for number in range(first, first + count)
-    )
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
-        cursor.connection.executemany(queries.insert("default"), map(queries.to_parameters, rows))
+        cursor.connection.executemany(queries.insert("default"), rows(first, count, start))
         cursor.execute("COMMIT")
+
+
+@functools.cache  # all tests have the same
+def rows(first, count, start):
+    return [
+        queries.to_parameters(
+            ChatInteraction(
+                interaction_id=f"{number:07}",
+                user_id=f"user-{number % 40}",
+                message="m" * 100,
+                model_used="x",
+                created_at=start + timedelta(seconds=number - first),
+                updated_at=start,
+            )
+        )
+        for number in range(first, first + count)
+    ]
 
 
 @pytest.mark.parametrize("command", ["archive_interactions", "purge_interactions"])

@@ -13,7 +13,6 @@ from chat.maintenance.runs import Run
 from storage import accounts, get_storage
 from storage.archive.archive import Archive
 from storage.archive.rewriting import Rewriting
-from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import InteractionArchived, StorageError
 from storage.models import ApiKey, ArchivedInteraction, ChatInteraction, Lock, UsageOfUser
 from storage.records.json import to_json
@@ -44,7 +43,6 @@ ALONE = ("ada", 36)
 @pytest.fixture
 def steps(monkeypatch):
     """With the steps that only an erasure has."""
-    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
     steps = Steps(monkeypatch)
     for owner, name in (
         (SqliteDatabase, "newest_interactions"),

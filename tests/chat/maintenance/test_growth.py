@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.db.transaction import atomic
 
 from chat.maintenance.archiving import cut
 from chat.maintenance.erasure import erasing
@@ -79,7 +80,7 @@ def fill(archive, count):
     for day in range(DAYS):
         start = FIRST + timedelta(days=day, hours=1)
         rows = [made(day, number, start, 80_000 / a_day) for number in range(a_day)]
-        with connection.cursor() as cursor:
+        with atomic(), connection.cursor() as cursor:
             for batch in cut(rows):
                 segment = archive.new_segment(start.date())
                 archive.write(segment, batch)
