@@ -6,14 +6,17 @@ import moto
 import pytest
 
 from storage.cache import guarded
-from storage.dynamodb import frames, items, mirror, texts
+from storage.dynamodb import frames, items, mirror, texts, transport
 from tests import servers
 from tests.clouds import CONNECTIONS, PATIENT, REGION, make_cache, make_storage, redis_url
 from tests.contract import moto_gaps
+from tests.contract.batches import BatchesContract
 from tests.contract.contract import StorageContract
+from tests.contract.round_trips import RoundTripsContract
+from tests.contract.sequences import SequencesContract
 
 
-class CloudContract(StorageContract):
+class Cloud:
     """A subclass has the fixtures `model` and `cache`."""
 
     rows_in_one_call = 205  # DynamoDB takes 25, 50 or 100 in one request
@@ -23,6 +26,10 @@ class CloudContract(StorageContract):
         yield make_storage(model, cache)
         failed = [record.message for record in caplog.records if record.name == guarded.__name__]
         assert failed == [], "the cache was not really in use"
+
+
+class CloudContract(Cloud, StorageContract):
+    pass
 
 
 class TestOnMotoAndFakeredis(CloudContract):
@@ -41,7 +48,9 @@ class TestOnMotoAndFakeredis(CloudContract):
 
 
 @pytest.mark.exhaustive  # moto in this process keeps the same contract
-class TestOnMotosServerAndFakeredis(CloudContract):
+class TestByBotocoreOnMotosServerAndFakeredis(CloudContract):
+    """As where libcurl is missing, or a proxy is set."""
+
     test_reads_go_on_in_a_snapshot = None
 
     @pytest.fixture(scope="class")
@@ -50,7 +59,9 @@ class TestOnMotosServerAndFakeredis(CloudContract):
         server = servers.DYNAMODB["moto"]()
         patient = boto3.client("dynamodb", REGION, endpoint_url=server.url)
         patient.list_tables()  # its first answer takes long
-        yield mirror.bound("unused", REGION, server.url, CONNECTIONS)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(transport, "OPERATIONS", frozenset())
+            yield mirror.bound("unused", REGION, server.url, CONNECTIONS)
         server.stop()
 
     @pytest.fixture
@@ -83,6 +94,22 @@ class TestOnMinistackAndValkeyCluster(OnMinistack):
             }
 
         monkeypatch.setattr(items, "pack_texts", pack)
+
+    @pytest.fixture
+    def cache(self, valkey_cluster):
+        return make_cache(valkey_cluster.url, **PATIENT)
+
+
+class TestByBotocore(Cloud, BatchesContract, RoundTripsContract, SequencesContract):
+    """These call every operation on items. The whole contract by botocore is in `make test-all`."""
+
+    every_coroutine = False
+
+    @pytest.fixture
+    def model(self, dynamodb_server, monkeypatch):
+        monkeypatch.setattr(transport, "OPERATIONS", frozenset())
+        monkeypatch.setattr(mirror, "READ_SECONDS", 60)  # whatever a busy machine takes
+        return mirror.bound("unused", REGION, dynamodb_server.url, CONNECTIONS)
 
     @pytest.fixture
     def cache(self, valkey_cluster):
