@@ -1,8 +1,9 @@
 """Point-in-time recovery of DynamoDB: how far back it reaches, and restoring a table from it.
 
 DynamoDB restores into a new table, which has the items and the indexes, but no TTL, no recovery, no
-protection and no tags. As long as the table has the tag `state` it must not be used: it may have
-interactions that were erased since.
+protection and no tags. It must not be used until it has the tag `state=restored`: it may have
+interactions that were erased since. A table that DynamoDB has just made has no tags at all, so it
+must not be used without that one.
 """
 
 from collections.abc import Callable
@@ -63,7 +64,8 @@ def restore(
     """Restore the table of `source` as it was `at` a time, or else now, as the table of `target`.
 
     Returns what was done. `wait` is called while DynamoDB works, and should pause. If it raises,
-    another call goes on from there. `change` is called before the table may be used. Raises
+    another call goes on from there. `change` is called before the table may be used, and again by
+    every call: of a table that is ready already, it erases who was erased since. Raises
     NotRecoverable and StorageUnavailable.
     """
     done = []
@@ -73,19 +75,12 @@ def restore(
     while not _is_active(description := _describe(target)):
         wait()
     arn = description["TableArn"]
-    if table.TAGS.items() <= table.tags(target, arn).items() and not _is_marked(target, arn):
-        return done  # an earlier call has finished it
-    while not _is_marked(target, arn):
-        marker = {"Key": table.STATE, "Value": table.RESTORING}
-        target.manage("TagResource", ResourceArn=arn, Tags=[marker])
-        wait()
+    _set_state(target, arn, table.RESTORING, wait)
     done += table.create(target)
     change()
     if wrong := [found for found in table.differences(target) if found != table.UNFINISHED]:
         raise StorageUnavailable(" ".join(wrong))
-    while _is_marked(target, arn):
-        target.manage("UntagResource", ResourceArn=arn, TagKeys=[table.STATE])
-        wait()
+    _set_state(target, arn, table.RESTORED, wait)
     return [*done, "is ready"]
 
 
@@ -122,7 +117,8 @@ def _refuse_other(
     summary = description.get("RestoreSummary", {})
     of_source = _describe(source)
     is_ours = of_source is not None and summary.get("SourceTableArn") == of_source["TableArn"]
-    if not is_ours and not _is_marked(target, description["TableArn"]):
+    is_begun = table.tags(target, description["TableArn"]).get(table.STATE) == table.RESTORING
+    if not is_ours and not is_begun:
         raise NotRecoverable(f"There is a table {target.table} already. Choose another name.")
     begun_at = summary.get("RestoreDateTime")
     if at is not None and begun_at is not None and abs(begun_at - at) > TOLERANCE:
@@ -131,8 +127,11 @@ def _refuse_other(
         )
 
 
-def _is_marked(target: Client, arn: str) -> bool:
-    return table.tags(target, arn).get(table.STATE) == table.RESTORING
+def _set_state(target: Client, arn: str, state: str, wait: Callable[[], None]) -> None:
+    """Returns when DynamoDB tells the new tag, which takes it some seconds."""
+    while table.tags(target, arn).get(table.STATE) != state:
+        target.manage("TagResource", ResourceArn=arn, Tags=[{"Key": table.STATE, "Value": state}])
+        wait()
 
 
 def _text(time: datetime) -> str:

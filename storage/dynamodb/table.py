@@ -14,8 +14,11 @@ from storage.exceptions import StorageUnavailable
 TTL_ATTRIBUTE = InteractionItem.expires_at.attr_name
 TAGS = {"application": "chat-interaction-store"}
 
-STATE, RESTORING = "state", "restoring"
-"""A tag, and its value, of a table that must not be used yet. See `storage.backups.recovery`."""
+STATE, RESTORING, RESTORED = "state", "restoring", "restored"
+"""A tag of a table that DynamoDB has restored, and its values: not to be used yet, and complete.
+
+See `storage.backups.recovery`.
+"""
 
 UNFINISHED = "Its restore has not ended, so it may hold erased data; run manage.py restore again."
 
@@ -93,7 +96,8 @@ def differences(client: Client) -> list[str]:
     found_tags = tags(client, table["TableArn"]) if "TableArn" in table else {}
     if not TAGS.items() <= found_tags.items():
         found.append(f"Tags are missing; the table should have {TAGS}.")
-    if found_tags.get(STATE) == RESTORING:
+    state = found_tags.get(STATE)
+    if state == RESTORING or ("RestoreSummary" in table and state != RESTORED):
         found.append(UNFINISHED)
     return found
 
