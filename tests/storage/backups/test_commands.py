@@ -95,6 +95,8 @@ def test_expired_ones_go_with_the_next_backup_but_for_the_two_newest(data):
         ([], "Name a backup, or a table"),
         (["latest", "--to-table", "other"], "Name a backup, or a table"),
         (["--to-table", "other", "--at", "yesterday"], "or: latest"),
+        (["latest", "--yes", "--at", "2026-11-01T00:00:00Z"], "--at goes with --to-table"),
+        (["--erase-again"], "A restore of a backup does it by itself"),
         (["--to-table", "other", "--at", "2026-11-01T00:00:00"], "time with an offset"),
     ],
 )

@@ -28,7 +28,7 @@ def test_the_policy_has_what_aws_asks_for_on_one_table_and_nothing_else():
 def test_the_operator_may_begin_and_end_a_restore():
     assert allowed("operator").keys() >= {
         "dynamodb:RestoreTableToPointInTime",
-        "dynamodb:UntagResource",
+        "dynamodb:TagResource",
     }
 
 
