@@ -84,6 +84,20 @@ def restore(
     return [*done, "is ready"]
 
 
+def bring_up_to_date(target: Client, wait: Callable[[], None], change: Callable[[], None]) -> None:
+    """Call `change` on a table that is there already, before the service goes back to it.
+
+    Meanwhile it is refused, as one that is being restored. Raises NotRecoverable and
+    StorageUnavailable.
+    """
+    description = _describe(target)
+    if description is None:
+        raise NotRecoverable(f"There is no table {target.table}.")
+    _set_state(target, description["TableArn"], table.RESTORING, wait)
+    change()
+    _set_state(target, description["TableArn"], table.RESTORED, wait)
+
+
 def check(source: Client, target: Client, at: datetime | None) -> bool:
     """Whether `restore` would begin (True) or go on (False). Raises NotRecoverable if neither."""
     description = _describe(target)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import connections
 
-from storage.backups.base import Backups, Copy, RestoredDatabase
+from storage.backups.base import Backups, Copy
 from storage.backups.files import BackupRefused
 from storage.backups.sql import SqlBackups
-from storage.interface import Storage
 from storage.sql.vendors import is_postgresql
 from storage.startup.selection import configured_client, is_production
 
@@ -45,16 +44,6 @@ def all_copies() -> list[Copy]:
 def backed_up_elsewhere() -> str | None:
     """In one line, why there are no backups of the SQL database here; None if there may be."""
     return ELSEWHERE if is_postgresql() else None
-
-
-def put_in_place_elsewhere(storage: Storage) -> list[RestoredDatabase]:
-    """What may be as it once was without a restore of this project: PostgreSQL, and a table.
-
-    A table is, if the service goes back to the one that it had before.
-    """
-    archive = storage.archive
-    found = [RestoredDatabase(None, "default", archive)] if is_postgresql() else []
-    return [*found, RestoredDatabase(storage, None, archive)] if is_production() else found
 
 
 def sql_backups() -> SqlBackups:

@@ -70,27 +70,48 @@ class TableBackups(Backups):
 
         DynamoDB takes minutes. `wait` is called meanwhile, and may raise; another call goes on.
         """
-        source, target = self._client(), self._client()
-        target.table = report.name = name
+        source, target = self._client(), self._of(name, report)
         if name == source.table:
             raise NotRestored("A table is restored into a new one. Choose another name.")
-
-        def change() -> None:
-            archive = configured_archive()
-            storage = cloud_storage(target, DummyCache("", {}), archive)
-            report.erased = before_live(RestoredDatabase(storage, None, archive))
-
+        change = _change(target, report, before_live)
         with _advised():
             if dry_run:
                 recovery.check(source, target, at)
             else:
                 report.done = recovery.restore(source, target, at, wait, change)
 
+    def bring_up_to_date(
+        self,
+        name: str,
+        report: RestoreReport,
+        *,
+        wait: Callable[[], None],
+        before_live: BeforeLive,
+    ) -> None:
+        """Erase from the table `name`, which is not in use, whoever was erased since it was."""
+        target = self._of(name, report)
+        with _advised():
+            recovery.bring_up_to_date(target, wait, _change(target, report, before_live))
+
+    def _of(self, name: str, report: RestoreReport) -> Client:
+        client = self._client()
+        client.table = report.name = name
+        return client
+
     def _client(self) -> Client:
         try:
             return self._connect()
         except ImproperlyConfigured as error:
             raise NotRestored(str(error)) from error
+
+
+def _change(target: Client, report: RestoreReport, before_live: BeforeLive) -> Callable[[], None]:
+    def change() -> None:
+        archive = configured_archive()
+        storage = cloud_storage(target, DummyCache("", {}), archive)
+        report.erased = before_live(RestoredDatabase(storage, None, archive))
+
+    return change
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
 from chat.management.notes import note
 from storage.archive import pseudonyms
+from storage.archive.archive import configured_archive
 from storage.backups.base import (
     BeforeLive,
     NotRestored,
@@ -25,7 +26,7 @@ from storage.backups.base import (
     VerificationReport,
 )
 from storage.backups.folder import LATEST
-from storage.backups.selection import put_in_place_elsewhere, sql_backups, table_backups
+from storage.backups.selection import backed_up_elsewhere, sql_backups, table_backups
 from storage.interface import Storage
 
 POLL_SECONDS = 5.0
@@ -33,7 +34,7 @@ POLL_SECONDS = 5.0
 OF_A_RESTORE = ("yes", "migrate", "keep_old", "practice", "archive_lost", "to_table")
 """Options that --to-file does not go with."""
 
-ONE_OF = "Name a backup, or a table: --to-table; or what is in place already: --erase-again."
+ONE_OF = "Name a backup, or a table: --to-table; or after a restore of PostgreSQL: --erase-again."
 
 
 class Command(MaintenanceCommand):
@@ -84,8 +85,8 @@ class Command(MaintenanceCommand):
         parser.add_argument(
             "--erase-again",
             action="store_true",
-            help="after PostgreSQL was restored by its own means, or before a service goes back to "
-            "an earlier DynamoDB table: erase again whoever was erased since",
+            help="after PostgreSQL was restored by its own means: erase from it again whoever was "
+            "erased since its backup. With --to-table: from a table that is there already",
         )
         parser.add_argument("--to-table", metavar="TABLE", help="the table to create")
         parser.add_argument(
@@ -98,7 +99,8 @@ class Command(MaintenanceCommand):
     def work(
         self, storage: Storage, run: Run, report: RestoreReport, options: dict[str, Any]
     ) -> None:
-        chosen = (options["name"], options["to_table"], options["erase_again"] or None)
+        in_place = options["erase_again"] and not options["to_table"]
+        chosen = (options["name"], options["to_table"], in_place or None)
         if sum(choice is not None for choice in chosen) != 1:
             raise CommandError(ONE_OF, returncode=WRONG_USE)
         if options["practice"] and (options["to_table"] or options["keep_old"]):
@@ -112,13 +114,13 @@ class Command(MaintenanceCommand):
                 "--to-file writes a backup as it is: it goes with the name of a backup alone.",
                 returncode=WRONG_USE,
             )
-        if options["at"] and not options["to_table"]:
+        if options["at"] and (options["erase_again"] or not options["to_table"]):
             raise CommandError(
-                "--at goes with --to-table. The name of a backup has its time.",
+                "--at goes with --to-table alone. The name of a backup has its time.",
                 returncode=WRONG_USE,
             )
-        if options["erase_again"]:
-            self._erase_again(storage, run, report, options)
+        if in_place:
+            self._erase_again(run, report)
         elif options["to_file"]:
             self._write_file(run, report, options)
         elif options["to_table"]:
@@ -192,33 +194,35 @@ class Command(MaintenanceCommand):
                 "texts were replaced or deleted since, and no backup has them.",
             )
 
-    def _erase_again(
-        self, storage: Storage, run: Run, report: RestoreReport, options: dict[str, Any]
-    ) -> None:
-        restored = put_in_place_elsewhere(storage)
-        if not restored:
+    def _erase_again(self, run: Run, report: RestoreReport) -> None:
+        if not backed_up_elsewhere():
             raise CommandError(
-                "--erase-again is for a PostgreSQL, and for a DynamoDB table that the service goes "
-                "back to. A restore of a backup does it by itself.",
+                "--erase-again is for a PostgreSQL, or with --to-table for a table that the "
+                "service goes back to. A restore of a backup does it by itself.",
                 returncode=WRONG_USE,
             )
         if not run.dry_run:
-            report.erased = sum(map(_before_live(run, report, options), restored))
-            self._say_what_is_missing(report, options["archive_lost"])
+            restored = RestoredDatabase(None, "default", configured_archive())
+            report.erased = bring_up_to_date(restored, policy_of(run))
 
     def _restore_table(self, run: Run, report: RestoreReport, options: dict[str, Any]) -> None:
         def wait() -> None:
             run.step()
             time.sleep(POLL_SECONDS)
 
-        table_backups().restore(
-            options["to_table"],
-            options["at"],
-            report,
-            wait=wait,
-            before_live=_before_live(run, report, options),
-            dry_run=run.dry_run,
-        )
+        name, backups = options["to_table"], table_backups()
+        before_live = _before_live(run, report, options)
+        if not options["erase_again"]:
+            backups.restore(
+                name,
+                options["at"],
+                report,
+                wait=wait,
+                before_live=before_live,
+                dry_run=run.dry_run,
+            )
+        elif not run.dry_run:
+            backups.bring_up_to_date(name, report, wait=wait, before_live=before_live)
         if not run.dry_run:
             self._say_what_is_missing(report, options["archive_lost"])
             note(self, f"The table is ready: set DYNAMODB_TABLE={report.name} and restart.")

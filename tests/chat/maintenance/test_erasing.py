@@ -73,17 +73,6 @@ def test_the_receipt_names_the_backups_that_have_copies_still(store, people, mon
     assert receipt["copies_gone_by"] == "2026-11-29T00:00:00.000000Z"
 
 
-def test_from_an_earlier_table_who_was_erased_since_is_erased_again(store, people, monkeypatch):
-    kept = [store.storage.get_interaction_sync(each) for each in people["ada"][:2]]
-    erase(store)
-    for row in kept:  # as in the table that the service had before
-        store.storage.save_interaction_sync(row)
-    monkeypatch.setattr(selection, "is_production", lambda: True)
-    assert store.run("restore", "--erase-again", now=NOW)["erased"] == 2
-    assert left_of(store, "ada") == []
-    assert is_untouched(store, people["bob"])
-
-
 def test_of_somebody_unknown_it_is_said_that_nothing_was_found(store, people):
     status, said, errors = store.told("erase_user", "nobody")
     assert status == 1

@@ -200,6 +200,30 @@ def test_of_one_that_is_ready_another_run_erases_who_was_erased_since(target, ma
     assert of(target).get_interaction_sync("since") is not None
 
 
+def go_back(client, before_live=erase, wait=lambda: None):
+    report = RestoreReport()
+    backups = selection.table_backups()
+    backups.bring_up_to_date(client.table, report, before_live=before_live, wait=wait)
+    return report
+
+
+def test_before_the_service_goes_back_to_a_table_the_erased_are_erased_from_it(source):
+    seen = []
+
+    def look_and_erase(restored):
+        seen.extend(table.differences(source))
+        return erase(restored)
+
+    assert go_back(source, look_and_erase).erased == 1
+    assert seen == [table.UNFINISHED]
+    assert table.differences(source) == []
+    assert of(source).get_interaction_sync("erased") is None
+    assert of(source).get_interaction_sync("kept") is not None
+    source.table = "other-table"
+    with pytest.raises(NotRecoverable, match="There is no table other-table"):
+        go_back(source)
+
+
 def test_a_table_of_something_else_is_never_touched(source, target):
     table.create(target)
     AsAWS.asked.clear()
