@@ -27,5 +27,5 @@ def put_back(restored: RestoredDatabase, report: RestoreReport) -> None:
         if content is not None:
             storage.archive.files.write(kept.name, content)
             report.large_texts += 1
-        else:
+        elif storage.archive.files.read(kept.name) is None:  # or it has come since the listing
             report.large_texts_lost += storage.database.delete(interaction_id, user_id)

@@ -1,9 +1,9 @@
 """Point-in-time recovery of DynamoDB: how far back it reaches, and restoring a table from it.
 
 DynamoDB restores into a new table, which has the items and the indexes, but no TTL, no recovery, no
-protection and no tags. It must not be used until it has the tag `state=restored`: it may have
-interactions that were erased since. A table that DynamoDB has just made has no tags at all, so it
-must not be used without that one.
+protection and no tags. It must not be used until it has the tag `state=restored:NAME`, with its own
+name: it may have interactions that were erased since. A table that DynamoDB has just made has no
+tags at all, so it must not be used without that one.
 """
 
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def restore(
     change()
     if wrong := [found for found in table.differences(target) if found != table.UNFINISHED]:
         raise StorageUnavailable(" ".join(wrong))
-    _set_state(target, arn, table.RESTORED, wait)
+    _set_state(target, arn, table.restored(target.table), wait)
     return [*done, "is ready"]
 
 
@@ -95,7 +95,7 @@ def bring_up_to_date(target: Client, wait: Callable[[], None], change: Callable[
         raise NotRecoverable(f"There is no table {target.table}.")
     _set_state(target, description["TableArn"], table.RESTORING, wait)
     change()
-    _set_state(target, description["TableArn"], table.RESTORED, wait)
+    _set_state(target, description["TableArn"], table.restored(target.table), wait)
 
 
 def check(source: Client, target: Client, at: datetime | None) -> bool:
@@ -142,9 +142,10 @@ def _refuse_other(
 
 
 def _set_state(target: Client, arn: str, state: str, wait: Callable[[], None]) -> None:
-    """Returns when DynamoDB tells the new tag, which takes it some seconds."""
+    """Returns when DynamoDB tells the new tag. It may tell an earlier one for some seconds."""
+    target.manage("TagResource", ResourceArn=arn, Tags=[{"Key": table.STATE, "Value": state}])
+    wait()
     while table.tags(target, arn).get(table.STATE) != state:
-        target.manage("TagResource", ResourceArn=arn, Tags=[{"Key": table.STATE, "Value": state}])
         wait()
 
 

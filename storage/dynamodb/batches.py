@@ -107,6 +107,7 @@ class _Insertion:
         self._deadline = deadline
         self._taken: set[str] = set()
         self._undone: list[Item] = []
+        self._has_begun = False
         self._error: StorageUnavailable | None = None
 
     def work(self) -> None:
@@ -127,7 +128,7 @@ class _Insertion:
 
     def _write(self, undone: list[Item]) -> None:
         pauses = Pauses(self._deadline)
-        has_begun = _id(undone[0]) != self._ids[0]
+        is_first = _id(undone[0]) == self._ids[0]
         try:
             while undone:
                 if pauses.over():
@@ -135,12 +136,13 @@ class _Insertion:
                 try:
                     errors = _insert_part(self._client, undone)
                 except NoTurn:
-                    # Without the first part nothing has begun, and all may well be refused. Of a
-                    # batch under way, half would be written.
-                    if not has_begun or self._error or not pauses.wait():
+                    # Of a batch under way, half would be written. Before that the first part
+                    # decides for all, and they may well be refused.
+                    may_wait = self._has_begun or not is_first
+                    if not may_wait or self._error or not pauses.wait():
                         raise
                     continue
-                has_begun = True
+                self._has_begun = True
                 self._taken.update(_id(item) for item, error in errors if error == "DuplicateItem")
                 left = [item for item, error in errors if error in TRANSIENT]
                 if len(left) < len(undone):

@@ -14,11 +14,8 @@ from storage.exceptions import StorageUnavailable
 TTL_ATTRIBUTE = InteractionItem.expires_at.attr_name
 TAGS = {"application": "chat-interaction-store"}
 
-STATE, RESTORING, RESTORED = "state", "restoring", "restored"
-"""A tag of a table that DynamoDB has restored, and its values: not to be used yet, and complete.
-
-See `storage.backups.recovery`.
-"""
+STATE, RESTORING = "state", "restoring"
+"""A tag, and its value, of a table that must not be used yet. See `storage.backups.recovery`."""
 
 UNFINISHED = "Its restore has not ended, so it may hold erased data; run manage.py restore again."
 
@@ -97,9 +94,18 @@ def differences(client: Client) -> list[str]:
     if not TAGS.items() <= found_tags.items():
         found.append(f"Tags are missing; the table should have {TAGS}.")
     state = found_tags.get(STATE)
-    if state == RESTORING or ("RestoreSummary" in table and state != RESTORED):
+    if state == RESTORING or ("RestoreSummary" in table and state != restored(client.table)):
         found.append(UNFINISHED)
     return found
+
+
+def restored(name: str) -> str:
+    """The tag's value of a table whose restore has ended.
+
+    It has the name, since a copy of the table could have a copy of its tags. DynamoDB takes 256
+    characters.
+    """
+    return f"restored:{name}"[:256]
 
 
 def tags(client: Client, arn: str) -> dict[str, str]:

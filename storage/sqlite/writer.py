@@ -235,8 +235,11 @@ def _room_for(connection: Connection, writes: Sequence[Write]) -> Iterator[None]
         yield
         return
     connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_OF_BATCHES_KIB}")
-    yield
-    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+    try:
+        yield
+    finally:
+        with suppress(sqlite3.Error):  # the writes are committed, or have failed, already
+            connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
 
 
 def _outcomes_at_once(

@@ -103,7 +103,7 @@ class Command(MaintenanceCommand):
         chosen = (options["name"], options["to_table"], in_place or None)
         if sum(choice is not None for choice in chosen) != 1:
             raise CommandError(ONE_OF, returncode=WRONG_USE)
-        if options["practice"] and (options["to_table"] or options["keep_old"]):
+        if options["practice"] and (not options["name"] or options["keep_old"]):
             raise CommandError(
                 "--practice changes nothing: it goes with the name of a backup, and not with "
                 "--keep-old.",
@@ -225,7 +225,14 @@ class Command(MaintenanceCommand):
             backups.bring_up_to_date(name, report, wait=wait, before_live=before_live)
         if not run.dry_run:
             self._say_what_is_missing(report, options["archive_lost"])
-            note(self, f"The table is ready: set DYNAMODB_TABLE={report.name} and restart.")
+            note(self, f"The table {report.name} is ready. {_next(options)}")
+
+
+def _next(options: dict[str, Any]) -> str:
+    then = f"set DYNAMODB_TABLE={options['to_table']}, empty Redis, and start them."
+    if options["erase_again"]:
+        return f"If the servers have stopped, {then}"
+    return f"Stop the servers, run this once more to erase who was erased meanwhile, {then}"
 
 
 def _arguments(run: Run, report: RestoreReport, options: dict[str, Any]) -> dict[str, Any]:

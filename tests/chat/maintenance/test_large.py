@@ -293,6 +293,14 @@ def test_what_a_restored_copy_names_is_put_back_or_left_out(store):
     assert len(objects(store)) == 2
 
 
+def test_what_has_come_since_the_objects_were_listed_is_not_left_out(store, monkeypatch):
+    monkeypatch.setattr(LargeObjects, "listed", lambda objects: iter(()))
+    ids = store.fill(NOW, response=LONG)
+    report = RestoreReport()
+    put_back(RestoredDatabase(store.storage, None, store.archive), report)
+    assert (report.large_texts_lost, store.hot()) == (0, ids)
+
+
 # Looking.
 
 

@@ -97,6 +97,7 @@ def test_expired_ones_go_with_the_next_backup_but_for_the_two_newest(data):
         (["--to-table", "other", "--at", "yesterday"], "or: latest"),
         (["latest", "--yes", "--at", "2026-11-01T00:00:00Z"], "--at goes with --to-table"),
         (["--to-table", "t", "--erase-again", "--at", "2026-11-01T00:00:00Z"], "--at goes with"),
+        (["--erase-again", "--practice"], "--practice changes nothing"),
         (["--erase-again"], "A restore of a backup does it by itself"),
         (["latest", "--erase-again"], "Name a backup, or a table"),
         (["--to-table", "other", "--at", "2026-11-01T00:00:00"], "time with an offset"),

@@ -158,9 +158,11 @@ def died_at(target, step):
         restore(target)
     except Died:
         AsAWS.dies_at = None
-        if is_begun(target) and table.tags(target, arn_of(target)).get("state") != "restored":
-            table.create(target)  # as a hint of `check --deploy` may lead to
-            assert table.differences(target) == [table.UNFINISHED]
+        if not is_begun(target):
+            return True
+        table.create(target)  # as a hint of `check --deploy` may lead to
+        if table.differences(target) != [table.UNFINISHED]:
+            assert of(target).get_interaction_sync("erased") is None, "it has ended"
         return True
     return False
 

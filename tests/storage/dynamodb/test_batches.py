@@ -113,6 +113,22 @@ def test_a_batch_under_way_waits_for_its_turns():
     assert len(refused) == 3
 
 
+def test_a_first_part_waits_too_once_another_was_written():
+    written = threading.Event()
+    refused = []
+
+    def meet(part):
+        if part[0] == "i0000" and not refused:
+            written.wait(SECONDS)
+            refused.append(part)
+            raise NoTurn
+        written.set()
+
+    table = Table(meet)
+    assert DynamoDBDatabase(table, 6, objects()).create_many(rows(100)) == [Outcome.CREATED] * 100
+    assert sorted(table.written) == ids(rows(100))
+
+
 def test_a_batch_that_cannot_even_begin_is_refused_at_once(monkeypatch):
     monkeypatch.setattr("storage.dynamodb.pauses.SECONDS", SECONDS * 1000)
 
