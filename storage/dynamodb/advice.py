@@ -7,6 +7,7 @@ from storage.dynamodb.client import TableCallRefused, is_transient
 from storage.exceptions import StorageError
 
 GUIDE = "docs/how-to/production.md"
+GUIDE_TO_RESTORE = "docs/how-to/backup-and-restore.md"
 
 NO_CREDENTIALS = (
     exceptions.NoCredentialsError,
@@ -70,9 +71,10 @@ def _of_refusal(error: StorageError, cause: ClientError) -> str:
             "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and the clock."
         )
     if code == "AccessDeniedException":
+        reason = f" {error}" if isinstance(error, TableCallRefused) else ""  # which table
         return (
             f"The credentials do not allow {cause.operation_name} on this table. "
-            f"Give them the policy for it: {GUIDE}."
+            f"Give them the policy for it: {GUIDE}; for a restore, {GUIDE_TO_RESTORE}.{reason}"
         )
     if code == "ValidationException" and not isinstance(error, TableCallRefused):
         return f"{error} Compare the table with what it must be: manage.py dynamodb_table check."

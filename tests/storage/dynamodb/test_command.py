@@ -130,7 +130,7 @@ def refuse():
     [
         ("UnrecognizedClientException", "AWS does not accept the credentials"),
         ("ExpiredTokenException", "AWS does not accept the credentials"),
-        ("AccessDeniedException", "do not allow DescribeTable"),
+        ("AccessDeniedException", r"do not allow DescribeTable .*backup-and-restore\.md\. .* No\.$"),
         ("ValidationException", r"^DynamoDB refused DescribeTable: ValidationException\. No\.$"),
     ],
 )
