@@ -130,7 +130,10 @@ def refuse():
     [
         ("UnrecognizedClientException", "AWS does not accept the credentials"),
         ("ExpiredTokenException", "AWS does not accept the credentials"),
-        ("AccessDeniedException", r"do not allow DescribeTable .*backup-and-restore\.md\. .* No\.$"),
+        (
+            "AccessDeniedException",
+            r"do not allow DescribeTable .*backup-and-restore\.md\. .* No\.$",
+        ),
         ("ValidationException", r"^DynamoDB refused DescribeTable: ValidationException\. No\.$"),
     ],
 )
