@@ -90,10 +90,20 @@ def _looked(facts: dict[str, Any]) -> list[str]:
 def main() -> None:
     connection.close()
     for line in sys.stdin:
-        if not os.fork():
-            print(json.dumps(_looked(json.loads(line))), flush=True)
-            os._exit(0)
-        os.wait()
+        found = _found_by_fork(json.loads(line))
+        os.wait()  # its threads, which may write, have ended before the disk is removed
+        print(found, flush=True)
+
+
+def _found_by_fork(facts: dict[str, Any]) -> str:
+    reading, writing = os.pipe()
+    if not os.fork():
+        with os.fdopen(writing, "w") as said:
+            json.dump(_looked(facts), said)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        return said.read()
 
 
 if __name__ == "__main__":
