@@ -90,12 +90,18 @@ def bring_up_to_date(target: Client, wait: Callable[[], None], change: Callable[
     Meanwhile it is refused, as one that is being restored. Raises NotRecoverable and
     StorageUnavailable.
     """
+    arn = check_there(target)
+    _set_state(target, arn, table.RESTORING, wait)
+    change()
+    _set_state(target, arn, table.restored(target.table), wait)
+
+
+def check_there(target: Client) -> str:
+    """Returns the ARN of the table. Raises NotRecoverable if there is none."""
     description = _describe(target)
     if description is None:
         raise NotRecoverable(f"There is no table {target.table}.")
-    _set_state(target, description["TableArn"], table.RESTORING, wait)
-    change()
-    _set_state(target, description["TableArn"], table.restored(target.table), wait)
+    return str(description["TableArn"])
 
 
 def check(source: Client, target: Client, at: datetime | None) -> bool:

@@ -87,11 +87,15 @@ class TableBackups(Backups):
         *,
         wait: Callable[[], None],
         before_live: BeforeLive,
+        dry_run: bool = False,
     ) -> None:
         """Erase from the table `name`, which is not in use, whoever was erased since it was."""
         target = self._of(name, report)
         with _advised():
-            recovery.bring_up_to_date(target, wait, _change(target, report, before_live))
+            if dry_run:
+                recovery.check_there(target)
+            else:
+                recovery.bring_up_to_date(target, wait, _change(target, report, before_live))
 
     def _of(self, name: str, report: RestoreReport) -> Client:
         client = self._client()

@@ -212,17 +212,11 @@ class Command(MaintenanceCommand):
 
         name, backups = options["to_table"], table_backups()
         before_live = _before_live(run, report, options)
-        if not options["erase_again"]:
-            backups.restore(
-                name,
-                options["at"],
-                report,
-                wait=wait,
-                before_live=before_live,
-                dry_run=run.dry_run,
-            )
-        elif not run.dry_run:
-            backups.bring_up_to_date(name, report, wait=wait, before_live=before_live)
+        how: dict[str, Any] = {"wait": wait, "before_live": before_live, "dry_run": run.dry_run}
+        if options["erase_again"]:
+            backups.bring_up_to_date(name, report, **how)
+        else:
+            backups.restore(name, options["at"], report, **how)
         if not run.dry_run:
             self._say_what_is_missing(report, options["archive_lost"])
             note(self, f"The table {report.name} is ready. {_next(options)}")

@@ -202,10 +202,11 @@ def test_of_one_that_is_ready_another_run_erases_who_was_erased_since(target, ma
     assert of(target).get_interaction_sync("since") is not None
 
 
-def go_back(client, before_live=erase, wait=lambda: None):
+def go_back(client, before_live=erase, **options):
     report = RestoreReport()
     backups = selection.table_backups()
-    backups.bring_up_to_date(client.table, report, before_live=before_live, wait=wait)
+    how = {"before_live": before_live, "wait": lambda: None} | options
+    backups.bring_up_to_date(client.table, report, **how)
     return report
 
 
@@ -216,6 +217,8 @@ def test_before_the_service_goes_back_to_a_table_the_erased_are_erased_from_it(s
         seen.extend(table.differences(source))
         return erase(restored)
 
+    go_back(source, look_and_erase, dry_run=True)
+    assert seen == []
     assert go_back(source, look_and_erase).erased == 1
     assert seen == [table.UNFINISHED]
     assert table.differences(source) == []
@@ -224,6 +227,8 @@ def test_before_the_service_goes_back_to_a_table_the_erased_are_erased_from_it(s
     source.table = "other-table"
     with pytest.raises(NotRecoverable, match="There is no table other-table"):
         go_back(source)
+    with pytest.raises(NotRecoverable, match="There is no table other-table"):
+        go_back(source, dry_run=True)
 
 
 def test_a_table_of_something_else_is_never_touched(source, target):
