@@ -17,7 +17,7 @@ Methods that take many interactions are atomic for each of them, and need not be
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -374,26 +374,16 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def adopt(
-        self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
-    ) -> bool:
-        """Make stubs for rows of `segment` that have none, or one that names none of `segments`.
+    def adopt(self, interactions: Sequence[ChatInteraction], segment: str) -> bool:
+        """Make stubs for rows of `segment` that have none.
 
-        `segments` are all that there are. An interaction that is hot (even if it has expired), or
-        that another segment has, is passed over. Returns whether there was none.
+        An interaction that is hot (even if it has expired), or whose stub names another segment, is
+        passed over. Returns whether there was none.
         """
 
     @abstractmethod
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         """Delete the stubs under these ids that name `segment`; returns the count."""
-
-    @abstractmethod
-    def drop_other_stubs(self, segments: Set[str]) -> int:
-        """Delete the stubs that name none of these segments; returns the count.
-
-        A backend that cannot list stubs does nothing here. It must then treat a stub whose row is
-        gone as if the stub were gone.
-        """
 
     @abstractmethod
     def remove_expired_stubs(self, until: datetime, limit: int) -> int:

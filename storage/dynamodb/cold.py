@@ -3,7 +3,7 @@
 One conditional write replaces the one by the other, so no reader sees neither or both.
 """
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from storage.compat import batched
@@ -122,21 +122,15 @@ def bring_back(
     return total
 
 
-def adopt(
-    rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
-) -> bool:
+def adopt(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str) -> bool:
     """See `Database.adopt`. Reads 100 items at once, and writes those that are to change."""
 
     def adopt_one(interaction: ChatInteraction, stored: Item | None) -> bool:
-        stub = None if stored is None else items.to_stub(stored)
-        if stored is not None and stub is None:
-            return False
-        if stub is not None and stub.segment in segments:
-            return stub.segment == segment
+        if stored is not None:
+            stub = items.to_stub(stored)
+            return stub is not None and stub.segment == segment
         new = items.to_stub_item(interaction, segment, items.new_version())
-        if stub is None:
-            return _put(rounds.client, new, condition(expressions.NOT_THERE))
-        return _put(rounds.client, new, condition(expressions.STUB_OF, segment=stub.segment))
+        return _put(rounds.client, new, condition(expressions.NOT_THERE))
 
     return rounds.compared(adopt_one, interactions) == len(interactions)
 

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import date, datetime
@@ -269,16 +269,11 @@ class DynamoDBDatabase(Database):
         shards = self.shards.to_write()
         return cold.bring_back(self._rounds, self.large, interactions, segment, shards)
 
-    def adopt(
-        self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
-    ) -> bool:
-        return cold.adopt(self._rounds, interactions, segment, segments)
+    def adopt(self, interactions: Sequence[ChatInteraction], segment: str) -> bool:
+        return cold.adopt(self._rounds, interactions, segment)
 
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         return cold.drop(self._rounds, interaction_ids, segment)
-
-    def drop_other_stubs(self, segments: Set[str]) -> int:
-        return 0  # stubs are in no index
 
     def remove_expired_stubs(self, until: datetime, limit: int) -> int:
         return 0  # DynamoDB's TTL deletes them

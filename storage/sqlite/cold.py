@@ -5,7 +5,7 @@ than for a few saves.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -200,9 +200,7 @@ def bring_back(
     return total
 
 
-def adopt(
-    alias: str, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
-) -> bool:
+def adopt(alias: str, interactions: Sequence[ChatInteraction], segment: str) -> bool:
     """See `Database.adopt`."""
 
     def adopt_rows(rows: Sequence[ChatInteraction]) -> int:
@@ -210,8 +208,6 @@ def adopt(
         hot_rows = ChatInteraction.objects.using(alias).filter(pk__in=ids)
         hot = set(hot_rows.values_list("pk", flat=True))
         named = dict(_stub_rows(alias).filter(pk__in=ids).values_list("pk", "segment"))
-        lost = [each for each in ids if each in named and named[each] not in segments]
-        _stub_rows(alias).filter(pk__in=lost).update(segment=segment)
         taken = hot | named.keys()
         new = [row for row in rows if row.interaction_id not in taken]
         _stub_rows(alias).bulk_create(
@@ -223,8 +219,7 @@ def adopt(
             )
             for row in new
         )
-        elsewhere = segments - {segment}
-        return sum(each not in hot and named.get(each) not in elsewhere for each in ids)
+        return sum(each not in hot and named.get(each, segment) == segment for each in ids)
 
     return _in_transactions(alias, adopt_rows, interactions) == len(interactions)
 
@@ -232,16 +227,6 @@ def adopt(
 def drop(alias: str, interaction_ids: Sequence[str], segment: str) -> int:
     """See `Database.drop_stubs`."""
     return _in_transactions(alias, lambda ids: _delete_stubs(alias, ids, segment), interaction_ids)
-
-
-def drop_others(alias: str, segments: Set[str]) -> int:
-    """See `Database.drop_other_stubs`."""
-    named = _stub_rows(alias).values_list("segment", flat=True).distinct()
-    with translated:
-        others = sorted(set(named) - segments)
-    return _in_transactions(
-        alias, lambda names: _stub_rows(alias).filter(segment__in=names).delete()[0], others
-    )
 
 
 def remove_expired_stubs(alias: str, until: datetime, limit: int) -> int:

@@ -3,7 +3,7 @@
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
@@ -367,16 +367,11 @@ class SqliteDatabase(Database):
             cold.bring_back(self._statements, self.large, interactions, segment)
         )
 
-    def adopt(
-        self, interactions: Sequence[ChatInteraction], segment: str, segments: Set[str]
-    ) -> bool:
-        return cold.adopt(self._alias, interactions, segment, segments)
+    def adopt(self, interactions: Sequence[ChatInteraction], segment: str) -> bool:
+        return cold.adopt(self._alias, interactions, segment)
 
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         return self._texts.after(cold.drop(self._alias, interaction_ids, segment))
-
-    def drop_other_stubs(self, segments: Set[str]) -> int:
-        return self._texts.after(cold.drop_others(self._alias, segments))
 
     def remove_expired_stubs(self, until: datetime, limit: int) -> int:
         return self._texts.after(cold.remove_expired_stubs(self._alias, until, limit))

@@ -164,11 +164,10 @@ class DictionaryDatabase(Database):
                 self._put(row)
             return len(cold)
 
-    def adopt(self, interactions, segment, segments):
+    def adopt(self, interactions, segment):
         with self._lock:
             for row in interactions:
-                is_hot = isinstance(self._rows.get(row.interaction_id), ChatInteraction)
-                if not is_hot and self._segment_of(row) not in segments:
+                if row.interaction_id not in self._rows:
                     self._put_stub(row, segment)
             return all(self._segment_of(row) == segment for row in interactions)
 
@@ -176,9 +175,6 @@ class DictionaryDatabase(Database):
         return self._remove_stubs(
             lambda stub: stub.interaction_id in interaction_ids and stub.segment == segment
         )
-
-    def drop_other_stubs(self, segments):
-        return self._remove_stubs(lambda stub: stub.segment not in segments)
 
     def remove_expired_stubs(self, until, limit):
         return self._remove_stubs(lambda stub: stub.created_at <= until, limit)

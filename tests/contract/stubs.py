@@ -38,15 +38,13 @@ class StubsContract:
         assert set(storage.database.stubs(["i0", "i1", "i2", "unknown"]).values()) == stubs
         assert {storage.database.look(stub.interaction_id) for stub in stubs} == stubs
 
-    def test_rows_are_adopted_in_place_of_nothing_and_of_lost_segments(
-        self, storage, stubs_of, make_interaction
-    ):
-        stubs_of(FIRST, SECOND)
+    def test_rows_without_a_stub_are_adopted(self, storage, stubs_of, make_interaction):
+        stubs_of(SECOND, SECOND)
         rows = [
             make_interaction(interaction_id=f"i{n}", created_at=at(hours=n)) for n in range(150)
         ]
-        assert storage.database.adopt(rows, SECOND, {SECOND, THIRD}) is True
-        assert storage.database.adopt(rows, SECOND, {SECOND, THIRD}) is True
+        assert storage.database.adopt(rows, SECOND) is True
+        assert storage.database.adopt(rows, SECOND) is True
         ids = [row.interaction_id for row in rows]
         expected = {
             row.interaction_id: Stub(row.interaction_id, row.created_at, SECOND) for row in rows
@@ -58,19 +56,19 @@ class StubsContract:
     ):
         stubs_of(FIRST, SECOND)
         rows = [make_interaction(interaction_id=f"i{n}", created_at=at(hours=n)) for n in range(3)]
-        assert storage.database.adopt(rows, SECOND, {FIRST, SECOND}) is False
+        assert storage.database.adopt(rows, SECOND) is False
         found = storage.database.stubs(["i0", "i1", "i2"])
         assert [found[each].segment for each in ("i0", "i1", "i2")] == [FIRST, SECOND, SECOND]
 
     def test_a_hot_interaction_is_not_adopted(self, storage, make_interaction):
         rows = [make_interaction(interaction_id=each) for each in ("i", "j")]
         storage.save_interaction_sync(rows[0])
-        assert storage.database.adopt(rows, SECOND, {SECOND}) is False
+        assert storage.database.adopt(rows, SECOND) is False
         assert [stub.interaction_id for stub in storage.database.all_stubs()] == ["j"]
         assert storage.get_interaction_sync("i") is not None
 
     def test_nothing_is_adopted(self, storage):
-        assert storage.database.adopt([], FIRST, {FIRST}) is True
+        assert storage.database.adopt([], FIRST) is True
         assert list(storage.database.all_stubs()) == []
 
     def test_users_are_those_with_hot_interactions(self, storage, stubs_of, make_interaction):
@@ -79,13 +77,6 @@ class StubsContract:
         for number in range(7):
             storage.save_interaction_sync(make_interaction(user_id=f"user-{number % 3}"))
         assert set(storage.database.users()) == {"user-0", "user-1", "user-2"}
-
-    def test_stubs_of_the_segments_named_are_kept(self, storage, stubs_of):
-        stubs = stubs_of(FIRST, SECOND, THIRD)
-        dropped = storage.database.drop_other_stubs({FIRST, THIRD, "2026-03-03/unknown"})
-        left = set(storage.database.all_stubs())
-        assert {stub for stub in stubs if stub.segment != SECOND} <= left <= stubs
-        assert dropped == len(stubs) - len(left)
 
     def test_stubs_are_removed_up_to_a_time_and_a_limit(self, storage, stubs_of):
         stubs = stubs_of(FIRST, FIRST, FIRST, SECOND)

@@ -3,29 +3,18 @@
 The copy still has users who were erased since the backup. The ledger of erasures in the archive
 knows them by keyed hashes only, so every user of the copy is looked up in it.
 
-The archive has changed as well: a row that was hot is in a segment now, or a stub names a segment
-that was rewritten, restored or purged. The segments say where each archived row is, and the stubs
-are corrected. A row that is hot in the copy stays hot; its segment is marked for compaction.
-Segments that are the same as at the time of the backup are not read: their stubs are right.
+The archive has changed as well: `chat.maintenance.stub_correction` makes the stubs agree with it.
 """
-
-from collections.abc import Iterator, Mapping
 
 from chat.maintenance.erasure.known import Erasures
 from chat.maintenance.erasure.removal import hot_pages
 from chat.maintenance.identity import accept_loss, confirm_archive
 from chat.maintenance.policy import Policy
+from chat.maintenance.stub_correction import correct_stubs
 from storage import accounts
 from storage.accounts import roll_ups
-from storage.archive import generations
 from storage.backups.base import RestoredDatabase
-from storage.compat import batched
 from storage.interface import Storage
-from storage.models import ChatInteraction
-from storage.records.stubs import by_segment
-
-ROWS_AT_ONCE = 500
-"""Rows in one transaction."""
 
 
 def bring_up_to_date(
@@ -48,9 +37,7 @@ def bring_up_to_date(
     if storage is not None:
         if erasures.any:
             erased += _erase_interactions(storage, erasures)
-        _correct_stubs(storage, policy, restored.segments)
-        if archive_lost:
-            _drop_stubs_of_lost(storage)
+        correct_stubs(storage, policy, restored.segments, archive_lost=archive_lost)
     if restored.alias is not None:
         erased += _erase_accounts(restored.alias, erasures)
         if storage is not None:  # what the archive has got since is not counted
@@ -91,38 +78,3 @@ def _erase_interactions(storage: Storage, erasures: Erasures) -> int:
             gone = [row for row in rows if row.created_at <= until]
             erased += storage.erase_hot(gone, user_id) if gone else 0
     return erased
-
-
-def _drop_stubs_of_lost(storage: Storage) -> None:
-    """Drop what stubs there are still that name a segment which is not there."""
-    segments = set(storage.archive.all_segments())
-    for stubs in batched(storage.database.all_stubs(), ROWS_AT_ONCE):
-        lost = [stub for stub in stubs if stub.segment not in segments]
-        for segment, stubs_of_it in by_segment(lost).items():
-            storage.database.drop_stubs([stub.interaction_id for stub in stubs_of_it], segment)
-
-
-def _correct_stubs(storage: Storage, policy: Policy, before: Mapping[str, str]) -> None:
-    """Let the stubs name the segments that have the rows. `before` is what the archive had then.
-
-    Marked segments are left alone: only their stubs tell which of their rows count.
-    """
-    archive = storage.archive
-    same = before.items() & generations.complete(archive).items()
-    segments = set(archive.all_segments())
-    left_alone = {segment for segment, _ in same} & segments | archive.marked().keys()
-    storage.database.drop_other_stubs(left_alone)
-    for segment in sorted(segments - left_alone):
-        rows = _unexpired(archive.rows(segment), policy)
-        adopted = [
-            storage.database.adopt(part, segment, segments) for part in batched(rows, ROWS_AT_ONCE)
-        ]
-        if not all(adopted):
-            archive.mark(segment)
-
-
-def _unexpired(rows: Iterator[ChatInteraction], policy: Policy) -> Iterator[ChatInteraction]:
-    for row in rows:
-        if row.created_at > policy.cutoff:
-            row.message = row.response = ""  # a stub needs none, and many rows are in memory
-            yield row

@@ -1,0 +1,61 @@
+"""Which ids have a stub in a database, by segment: of a backend that has no index of that.
+
+On disk, since there may be more than memory holds.
+"""
+
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from storage.archive.files import translated
+from storage.exceptions import StorageUnavailable
+from storage.records.stubs import Stub
+
+_TEMPORARY = "A temporary file in DATA_DIR"
+
+
+@dataclass(frozen=True)
+class StubsBySegment:
+    """Where the stubs were when this was made."""
+
+    connection: sqlite3.Connection
+
+    def segments(self) -> set[str]:
+        return {name for (name,) in self.connection.execute("SELECT DISTINCT segment FROM stubs")}
+
+    def ids(self, segment: str) -> set[str]:
+        found = self.connection.execute("SELECT id FROM stubs WHERE segment = ?", (segment,))
+        return {interaction_id for (interaction_id,) in found}
+
+
+@contextmanager
+def stubs_by_segment(stubs: Iterable[Stub]) -> Iterator[StubsBySegment]:
+    """A list of these stubs, for as long as the block runs. Raises StorageUnavailable."""
+    try:
+        with closing(_temporary_database()) as connection:
+            connection.execute(
+                "CREATE TABLE stubs (segment, id, PRIMARY KEY (segment, id)) WITHOUT ROWID"
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO stubs VALUES (?, ?)",
+                ((stub.segment, stub.interaction_id) for stub in stubs),
+            )
+            yield StubsBySegment(connection)
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"{_TEMPORARY} could not be used: {error}.") from error
+
+
+def _temporary_database() -> sqlite3.Connection:
+    """A database in DATA_DIR that has no name any more, so nothing is left of it after a crash."""
+    with translated(_TEMPORARY, "written", remedy="Check DATA_DIR."):
+        settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=settings.DATA_DIR) as file:
+            connection = sqlite3.connect(file.name)
+            connection.execute("PRAGMA journal_mode = OFF")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA user_version = 1")  # opens the file
+            return connection
