@@ -104,6 +104,12 @@ class Database(ABC):
     examined_at_most: int = 2_000
     """How many interactions a search looks at for one page."""
 
+    name: str | None = None
+    """What an archive knows it by, if it can be copied while it is in use, as a table of DynamoDB.
+
+    Only the database that an archive knows may change it. None: a copy always takes its place.
+    """
+
     holds_accounts: bool = False
     """Whether it is also the SQL database with API keys and staff accounts."""
 

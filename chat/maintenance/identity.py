@@ -3,16 +3,24 @@
 A volume that is not mounted looks like an empty archive: what was archived to it would be hidden
 by the next mount, and an erasure would find nothing to erase. So an archive has an identity in a
 document of its own, and the database remembers which archive it has used.
+
+A copy of a database remembers the same one, and there may be a copy beside it: a DynamoDB table
+that was restored to look at it. Maintenance of that would remove from the archive what only the
+service's table knows. So the archive remembers the database by its name, where it has one.
 """
 
 import math
 import uuid
+from typing import Any
 
 from storage.exceptions import StorageError, StorageUnavailable
 from storage.interface import Storage
 
 NAME = "archive.json"
 """The document with the archive's identity."""
+
+IDENTITY, DATABASE = "identity", "database"
+"""What it has: the identity, and the name of the database that it belongs to, if that has one."""
 
 LOCK = "archive"
 """The name under which the database remembers the archive's identity.
@@ -55,19 +63,36 @@ class ArchiveOfAnother(ArchiveMismatch):
         )
 
 
+class ArchiveOfTable(ArchiveMismatch):
+    """The database is a copy of the one that the archive belongs to."""
+
+    def __init__(self, owner: str, name: str) -> None:
+        StorageError.__init__(
+            self,
+            f"The archive belongs to the table {owner}, and this is {name}. Nothing was done. If "
+            f"{name} was restored to look at it, leave the archive alone. If it takes the place of "
+            f"{owner}, stop the servers, and run: manage.py restore --to-table {name} "
+            "--erase-again",
+        )
+
+
 def check_archive(storage: Storage, *, adopt: bool = False) -> None:
     """Raise ArchiveMismatch unless the archive belongs to the database, or both are new.
 
     Changes nothing. With `adopt`, a new database may take an archive that has interactions, because
-    its stubs are made to agree next. Otherwise it may not: without stubs, all rows of the archive
-    count as deleted.
+    its stubs are made to agree next, and a copy may use it. Otherwise it may not: without stubs,
+    all rows of the archive count as deleted.
     """
     remembered = storage.database.lock_owner(LOCK, FOR_EVER)
+    document = _document(storage)
     if remembered is None:
         if not adopt and storage.archive.days():
             raise ArchiveOfAnother
-    elif remembered != _identity(storage):
+    elif remembered != document.get(IDENTITY):
         raise ArchiveMismatch
+    owner, name = document.get(DATABASE), storage.database.name
+    if not adopt and owner and name and owner != name:
+        raise ArchiveOfTable(owner, name)
 
 
 def require_archive(storage: Storage) -> None:
@@ -81,11 +106,24 @@ def require_archive(storage: Storage) -> None:
 
 
 def confirm_archive(storage: Storage, *, adopt: bool = False) -> None:
-    """As `check_archive`; and if both are new, let the database remember the archive."""
+    """As `check_archive`; and let the database and the archive remember each other.
+
+    With `adopt`, only the database does.
+    """
     check_archive(storage, adopt=adopt)
-    identity = _identity(storage) or _new_identity(storage)
+    owner = None if adopt else storage.database.name
+    identity = _identity(storage) or _new_identity(storage, owner)
     if not storage.database.acquire_lock(LOCK, identity, FOR_EVER):  # another one came first
         raise ArchiveMismatch
+    if owner and _document(storage).get(DATABASE) is None:  # as earlier versions left it
+        take_over(storage)
+
+
+def take_over(storage: Storage) -> None:
+    """Let the archive belong to this database, and to no other that it has a copy of."""
+    document = _document(storage)
+    if document.get(DATABASE) != storage.database.name:
+        storage.archive.files.write_document(NAME, document | {DATABASE: storage.database.name})
 
 
 def accept_loss(storage: Storage) -> None:
@@ -104,23 +142,27 @@ def accept_loss(storage: Storage) -> None:
 
 
 def _identity(storage: Storage) -> str | None:
-    document = storage.archive.files.read_document(NAME)
-    return None if document is None else str(document["identity"])
+    return _document(storage).get(IDENTITY)
 
 
-def _new_identity(storage: Storage) -> str:
-    """Write an identity to the archive and return it. Raises StorageUnavailable.
+def _document(storage: Storage) -> dict[str, Any]:
+    """What the archive says of itself, or nothing."""
+    return storage.archive.files.read_document(NAME) or {}
+
+
+def _new_identity(storage: Storage, owner: str | None) -> str:
+    """Write an identity and an owner to the archive; returns it. Raises StorageUnavailable.
 
     The archive has it before the database does: an identity that only the database had would never
     match again. One process at a time does this, so that all of them see the same identity.
     """
-    owner = str(uuid.uuid4())
-    if not storage.database.acquire_lock(FIRST_USE, owner, FIRST_USE_SECONDS):
+    holder = str(uuid.uuid4())
+    if not storage.database.acquire_lock(FIRST_USE, holder, FIRST_USE_SECONDS):
         raise StorageUnavailable("The archive is being used for the first time; try again.")
     try:
         files = storage.archive.files
-        document = files.read_document(NAME) or {"identity": str(uuid.uuid4())}
+        document = files.read_document(NAME) or {IDENTITY: str(uuid.uuid4()), DATABASE: owner}
         files.write_document(NAME, document)
-        return str(document["identity"])
+        return str(document[IDENTITY])
     finally:
-        storage.database.release_lock(FIRST_USE, owner)
+        storage.database.release_lock(FIRST_USE, holder)

@@ -85,7 +85,7 @@ def restore(
 
 
 def bring_up_to_date(target: Client, wait: Callable[[], None], change: Callable[[], None]) -> None:
-    """Call `change` on a table that is there already, before the service goes back to it.
+    """Call `change` on a table that is there already, before the service goes over to it.
 
     Meanwhile it is refused, as one that is being restored. Raises NotRecoverable and
     StorageUnavailable.
@@ -97,11 +97,17 @@ def bring_up_to_date(target: Client, wait: Callable[[], None], change: Callable[
 
 
 def check_there(target: Client) -> str:
-    """Returns the ARN of the table. Raises NotRecoverable if there is none."""
+    """Returns the ARN of a table of this application. Raises NotRecoverable if there is none."""
     description = _describe(target)
     if description is None:
         raise NotRecoverable(f"There is no table {target.table}.")
-    return str(description["TableArn"])
+    arn = str(description["TableArn"])
+    if not table.TAGS.items() <= table.tags(target, arn).items():
+        raise NotRecoverable(
+            f"The table {target.table} does not have the tags {table.TAGS}: it is another "
+            "application's, or its restore has not come far; then restore it first."
+        )
+    return arn
 
 
 def check(source: Client, target: Client, at: datetime | None) -> bool:

@@ -89,7 +89,7 @@ class TableBackups(Backups):
         before_live: BeforeLive,
         dry_run: bool = False,
     ) -> None:
-        """Erase from the table `name`, which is not in use, whoever was erased since it was."""
+        """Erase from the table `name`, which nobody uses yet, whoever was erased since it was."""
         target = self._of(name, report)
         with _advised():
             if dry_run:

@@ -78,6 +78,10 @@ class DynamoDBDatabase(Database):
         self._rounds = Rounds(client, self._executor)
         self._usage = UsageFollower(client)
 
+    @property
+    def name(self) -> str:  # type: ignore[override]  # of whatever table the client is for now
+        return self.client.table
+
     def read(self, interaction_id: str) -> ChatInteraction | None:
         return self.large.whole(self._now(interaction_id), self._now)
 

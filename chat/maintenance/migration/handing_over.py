@@ -12,7 +12,7 @@ The objects with large texts of both databases are in the archive until then, an
 them could not tell those of the other from leftovers. A document says so.
 """
 
-from chat.maintenance.identity import FOR_EVER, LOCK, NAME, ArchiveMismatch
+from chat.maintenance.identity import FOR_EVER, LOCK, NAME, ArchiveMismatch, take_over
 from storage.archive.archive import Archive
 from storage.interface import Storage
 
@@ -53,6 +53,7 @@ def hand_over(source: Storage, target: Storage) -> None:
     target.database.release_lock(LOCK, APART)
     if not target.database.acquire_lock(LOCK, identity, FOR_EVER):
         raise ArchiveMismatch
+    take_over(target)
     set_apart(source)
     target.archive.files.delete(SHARED)
 

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 
 from chat.maintenance import practice
 from chat.maintenance.erasure.after_restore import bring_up_to_date
-from chat.maintenance.identity import ArchiveMismatch
+from chat.maintenance.identity import ArchiveMismatch, take_over
 from chat.maintenance.put_back import put_back
 from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
@@ -86,7 +86,8 @@ class Command(MaintenanceCommand):
             "--erase-again",
             action="store_true",
             help="after PostgreSQL was restored by its own means: erase from it again whoever was "
-            "erased since its backup. With --to-table: from a table that is there already",
+            "erased since its backup. With --to-table: from a table that is there already, and let "
+            "the archive belong to it, because the service goes over to it",
         )
         parser.add_argument("--to-table", metavar="TABLE", help="the table to create")
         parser.add_argument(
@@ -198,7 +199,7 @@ class Command(MaintenanceCommand):
         if not backed_up_elsewhere():
             raise CommandError(
                 "--erase-again is for a PostgreSQL, or with --to-table for a table that the "
-                "service goes back to. A restore of a backup does it by itself.",
+                "service goes over to. A restore of a backup does it by itself.",
                 returncode=WRONG_USE,
             )
         if not run.dry_run:
@@ -223,10 +224,14 @@ class Command(MaintenanceCommand):
 
 
 def _next(options: dict[str, Any]) -> str:
-    then = f"set DYNAMODB_TABLE={options['to_table']}, empty Redis, and start them."
+    name = options["to_table"]
+    then = f"set DYNAMODB_TABLE={name}, empty Redis, and start them."
     if options["erase_again"]:
-        return f"If the servers have stopped, {then}"
-    return f"Stop the servers, run this once more to erase who was erased meanwhile, {then}"
+        return f"The archive belongs to it. If the servers have stopped, {then}"
+    return (
+        "Maintenance of it leaves the archive alone. For the service to go over to it: stop the "
+        f"servers, run restore --to-table {name} --erase-again, {then}"
+    )
 
 
 def _arguments(run: Run, report: RestoreReport, options: dict[str, Any]) -> dict[str, Any]:
@@ -260,6 +265,8 @@ def _before_live(run: Run, report: RestoreReport, options: dict[str, Any]) -> Be
                 "database's. Name an empty one in ARCHIVE_DIR or ARCHIVE_BUCKET."
             ) from error
         put_back(restored, report)
+        if storage is not None and options["erase_again"]:
+            take_over(storage)
         if storage is not None and practises:
             practice.read_back(storage, policy, report)
         return erased

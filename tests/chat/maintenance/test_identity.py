@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chat.maintenance.identity import NAME, ArchiveMismatch, confirm_archive
+from chat.maintenance.identity import NAME, ArchiveMismatch, confirm_archive, take_over
 from chat.maintenance.runs import LOCK, Run
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
@@ -69,6 +69,41 @@ def test_a_run_that_dies_before_the_database_knows_leaves_nothing_stuck(
         pass
 
 
+CHANGES = (
+    ("archive_interactions",),
+    ("restore_archive", (NOW - timedelta(days=40)).date().isoformat()),
+    ("purge_interactions",),
+    ("erase_user", "ada"),
+    ("legal_hold", "add", "--user", "ada", "--reason", "case 1"),
+)
+
+
+def test_a_copy_of_a_table_leaves_the_archive_alone_until_it_takes_over(
+    store, tmp_path, monkeypatch
+):
+    database = type(store.storage.database)
+    monkeypatch.setattr(database, "name", "original")
+    store.fill(NOW - timedelta(days=40), NOW - timedelta(days=31))
+    store.run("archive_interactions", now=NOW - timedelta(days=2))
+    _, files = store.state()
+    monkeypatch.setattr(database, "name", "copy")
+    for name, *arguments in CHANGES:
+        for more in ([], ["--dry-run"]):
+            status, _, errors = store.told(name, *arguments, "--now", NOW.isoformat(), *more)
+            assert status == 1, name
+            assert "The archive belongs to the table original, and this is copy." in errors
+            assert "manage.py restore --to-table copy --erase-again" in errors
+    assert dict(store._files("")) == files
+    assert store.run("verify_archive", "--stubs", now=NOW)["damaged"] == []
+    assert store.told("export_interactions", "--tier", "archive", tmp_path / "export")[0] == 0
+    assert len((tmp_path / "export").read_text().splitlines()) == 1
+    take_over(store.storage)
+    store.run("archive_interactions", now=NOW)
+    monkeypatch.setattr(database, "name", "original")
+    status, _, errors = store.told("archive_interactions", "--now", NOW.isoformat())
+    assert (status, "this is original" in errors) == (1, True)
+
+
 @pytest.mark.on_sqlite("what refuses it is the same; a table is not lost like a file")
 def test_a_new_database_refuses_an_archive_with_interactions(store, monkeypatch):
     """Without stubs, all that is in it would count as deleted."""
@@ -76,14 +111,7 @@ def test_a_new_database_refuses_an_archive_with_interactions(store, monkeypatch)
     store.run("archive_interactions", now=NOW)
     _, files = store.state()
     forget_everything(store.storage)
-    day = (NOW - timedelta(days=40)).date().isoformat()
-    for name, *arguments in (
-        ("archive_interactions",),
-        ("restore_archive", day),
-        ("purge_interactions",),
-        ("erase_user", "ada"),
-        ("legal_hold", "add", "--user", "ada", "--reason", "case 1"),
-    ):
+    for name, *arguments in CHANGES:
         status, _, errors = store.told(name, *arguments, "--now", NOW.isoformat())
         assert (status, "this database knows of none" in errors) == (1, True), name
     assert dict(store._files("")) == files

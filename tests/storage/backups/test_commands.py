@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -252,12 +253,23 @@ def test_a_table_is_restored_by_the_commands_of_the_guide(tmp_path, dynamodb_ser
     assert run(tmp_path, "migrate", **values).returncode == 0
     assert run(tmp_path, "dynamodb_table", "create", **values).returncode == 0
     fields = {"interaction_id": "i", "user_id": "u", "message": "m", "model_used": "m"}
-    line = json.dumps(fields | {"created_at": "2026-11-22T09:00:00Z"}).encode()
+    created_at = (datetime.now(UTC) - timedelta(days=7)).isoformat()
+    line = json.dumps(fields | {"created_at": created_at}).encode()
     assert run(tmp_path, "import_interactions", "-", stdin=line, **values).returncode == 0
+    assert run(tmp_path, "archive_interactions", **values).returncode == 0
     made, status = summary(run(tmp_path, "restore", "--to-table", "after", **values))
     assert (status, made["done"][-1]) == (0, "is ready")
     made, status = summary(run(tmp_path, "restore", "--to-table", "after", **values))
-    assert (status, made["done"]) == (0, []), "it is ready already"
+    assert (status, made["done"]) == (0, ["is ready"]), "it was ready already"
     assert run(tmp_path, "dynamodb_table", "check", **after).returncode == 0
     exported = run(tmp_path, "export_interactions", "-", **after).stdout
     assert b'"interaction_id":"i"' in exported
+    refused = run(tmp_path, "archive_interactions", **after)
+    assert refused.returncode == 1
+    assert b"The archive belongs to the table before, and this is after." in refused.stderr
+    for owner, other in ((after, values), (values, after)):
+        name = owner["DYNAMODB_TABLE"]
+        over = run(tmp_path, "restore", "--to-table", name, "--erase-again", **other)
+        assert over.returncode == 0, over.stderr
+        assert run(tmp_path, "archive_interactions", **owner).returncode == 0
+        assert run(tmp_path, "archive_interactions", **other).returncode == 1

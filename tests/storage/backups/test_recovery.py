@@ -231,6 +231,16 @@ def test_before_the_service_goes_back_to_a_table_the_erased_are_erased_from_it(s
         go_back(source, dry_run=True)
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_service_does_not_go_over_to_a_table_of_something_else(source, dry_run):
+    arn = arn_of(source)
+    source.manage("UntagResource", ResourceArn=arn, TagKeys=list(table.TAGS))
+    AsAWS.asked.clear()
+    with pytest.raises(NotRecoverable, match="it is another application's"):
+        go_back(source, dry_run=dry_run)
+    assert {name for name in AsAWS.asked if not name.startswith(("Describe", "List"))} == set()
+
+
 def test_a_table_of_something_else_is_never_touched(source, target):
     table.create(target)
     AsAWS.asked.clear()
