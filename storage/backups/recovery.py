@@ -3,7 +3,8 @@
 DynamoDB restores into a new table, which has the items and the indexes, but no TTL, no recovery, no
 protection and no tags. It must not be used until it has the tag `state=restored:NAME`, with its own
 name: it may have interactions that were erased since. A table that DynamoDB has just made has no
-tags at all, so it must not be used without that one.
+tags at all, so it must not be used without that one. Servers may not read tags; they look at
+`storage.dynamodb.own_name`.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeGuard
 
-from storage.dynamodb import table
+from storage.dynamodb import own_name, table
 from storage.dynamodb.client import Client, TableMissing
 from storage.dynamodb.table import Description
 from storage.exceptions import StorageError, StorageUnavailable
@@ -75,12 +76,12 @@ def restore(
     while not _is_active(description := _describe(target)):
         wait()
     arn = description["TableArn"]
-    _set_state(target, arn, table.RESTORING, wait)
+    _refuse_servers(target, arn, wait)
     done += table.create(target)
     change()
     if wrong := [found for found in table.differences(target) if found != table.UNFINISHED]:
         raise StorageUnavailable(" ".join(wrong))
-    _set_state(target, arn, table.restored(target.table), wait)
+    _let_servers(target, arn, wait)
     return [*done, "is ready"]
 
 
@@ -91,9 +92,9 @@ def bring_up_to_date(target: Client, wait: Callable[[], None], change: Callable[
     StorageUnavailable.
     """
     arn = check_there(target)
-    _set_state(target, arn, table.RESTORING, wait)
+    _refuse_servers(target, arn, wait)
     change()
-    _set_state(target, arn, table.restored(target.table), wait)
+    _let_servers(target, arn, wait)
 
 
 def check_there(target: Client) -> str:
@@ -151,6 +152,16 @@ def _refuse_other(
         raise NotRecoverable(
             f"The table {target.table} is restored to {_text(begun_at)}. Choose another name."
         )
+
+
+def _refuse_servers(target: Client, arn: str, wait: Callable[[], None]) -> None:
+    own_name.record(target, own_name.NONE_YET)
+    _set_state(target, arn, table.RESTORING, wait)
+
+
+def _let_servers(target: Client, arn: str, wait: Callable[[], None]) -> None:
+    _set_state(target, arn, table.restored(target.table), wait)
+    own_name.record(target, target.table)
 
 
 def _set_state(target: Client, arn: str, state: str, wait: Callable[[], None]) -> None:

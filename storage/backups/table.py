@@ -72,7 +72,10 @@ class TableBackups(Backups):
         """
         source, target = self._client(), self._of(name, report)
         if name == source.table:
-            raise NotRestored("A table is restored into a new one. Choose another name.")
+            raise NotRestored(
+                f"DYNAMODB_TABLE={name} is what is restored from. Choose another name for the "
+                "new table."
+            )
         change = _change(target, report, before_live)
         with _advised():
             if dry_run:

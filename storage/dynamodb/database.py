@@ -25,6 +25,7 @@ from storage.dynamodb import (
     last_runs,
     lists,
     locks,
+    own_name,
     saves,
     shards,
     table,
@@ -330,12 +331,13 @@ class DynamoDBDatabase(Database):
         return last_runs.server_time(self.client)
 
     def check_available(self) -> None:
-        self._item("readyz")
+        own_name.check(self.client)
 
     def startup_problem(self) -> str | None:
         try:
             self.check_available()
-        except ImproperlyConfigured as error:
+            own_name.record_first(self.client)
+        except (ImproperlyConfigured, own_name.UnfinishedRestore) as error:
             return str(error)
         except StorageError as error:
             if not advice.passes(error):

@@ -1,6 +1,7 @@
 """A table as it once was: made again in all that DynamoDB does not restore, and safe until then."""
 
 import itertools
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from storage.backups.base import NotRestored, RestoreReport
 from storage.backups.recovery import NotRecoverable
 from storage.dynamodb import table
 from storage.dynamodb.client import Client, TableMissing
+from storage.dynamodb.own_name import UnfinishedRestore
 from storage.exceptions import StorageUnavailable
 from tests import clouds, switches
 
@@ -72,6 +74,7 @@ def source(production, make_interaction):
     client = selection.configured_client()
     table.create(client)
     storage = of(client)
+    assert storage.database.startup_problem() is None, "it remembers its name"
     for interaction_id in ("kept", "erased"):
         storage.save_interaction_sync(make_interaction(interaction_id=interaction_id))
     return client
@@ -130,6 +133,29 @@ def test_until_the_erased_are_gone_the_table_is_refused(source, target):
     assert seen == [table.UNFINISHED]
 
 
+def test_until_the_erased_are_gone_no_server_starts_on_the_table(source, target):
+    source.manage(
+        "RestoreTableToPointInTime",
+        SourceTableName=source.table,
+        TargetTableName=target.table,
+        UseLatestRestorableTime=True,
+    )
+    problem = of(target).database.startup_problem()
+    assert f"The table {target.table} is a copy whose restore has not ended" in problem
+    with pytest.raises(UnfinishedRestore):
+        of(target).check_available_sync()
+
+    def look(restored):
+        with pytest.raises(UnfinishedRestore):
+            restored.storage.check_available_sync()
+        return 0
+
+    restore(target, before_live=look)
+    assert of(target).database.startup_problem() is None
+    go_back(source, before_live=look)
+    assert of(source).database.startup_problem() is None
+
+
 def test_check_deploy_names_a_table_that_is_being_restored(target, production):
     def fail(restored):
         raise StorageUnavailable("The ledger cannot be read.")
@@ -163,6 +189,9 @@ def died_at(target, step):
         table.create(target)  # as a hint of `check --deploy` may lead to
         if table.differences(target) != [table.UNFINISHED]:
             assert of(target).get_interaction_sync("erased") is None, "it has ended"
+        with suppress(UnfinishedRestore):
+            of(target).check_available_sync()
+            assert of(target).get_interaction_sync("erased") is None, "servers may use it"
         return True
     return False
 
