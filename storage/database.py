@@ -388,6 +388,15 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def move_stubs(
+        self, interactions: Sequence[ChatInteraction], segment: str, to_segment: str
+    ) -> int:
+        """Let the stubs of these rows that name `segment` name another; returns the count.
+
+        It is never without a stub meanwhile.
+        """
+
+    @abstractmethod
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         """Delete the stubs under these ids that name `segment`; returns the count."""
 

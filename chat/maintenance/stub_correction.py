@@ -2,14 +2,20 @@
 
 The archive has changed since the backup: a row that was hot is in a segment now, a stub names a
 segment that was rewritten, restored or purged, or a day was archived again, to other segments.
-First every stub goes whose row is not where it says, and then every row without a stub gets one.
-The other order would take a row that moved for one that is in two segments, and drop it.
+First all is compared, and nothing changed: a stub whose row is not where it says is wrong. Then
+every row without a stub gets one. Where there is a wrong one it is changed in one step, so that a
+run that is killed can be repeated. What is wrong still goes last.
 
-A row that is hot in the copy stays hot; its segment is marked for compaction. Segments that are the
-same as at the time of the backup are not read: their stubs are right.
+A row that is hot in the copy stays hot; its segment is marked for compaction. In a segment that is
+marked already, a row without a stub may have been deleted. There only rows with a wrong stub get
+one: they have moved.
+
+Segments that are the same as at the time of the backup are not read: their stubs are right.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from chat.maintenance.policy import Policy
 from storage.archive import generations
@@ -28,25 +34,29 @@ def correct_stubs(
 ) -> None:
     """Make the stubs of what has not expired agree with the archive.
 
-    `before` is what the archive had at the time of the backup. Left alone are marked segments,
-    since only their stubs tell which of their rows count, and those that have lost their manifest,
-    which may be found again; but with `archive_lost` no stub stays whose segment is not there.
+    `before` is what the archive had at the time of the backup. The stubs of segments that have lost
+    their manifest stay, since it may be found again; but with `archive_lost` no stub stays whose
+    segment is not there.
     """
     archive = storage.archive
     same = before.items() & generations.complete(archive).items()
     segments = set(archive.all_segments())
-    left_alone = {segment for segment, _ in same} & segments | archive.marked().keys()
-    if archive_lost:
-        left_alone &= segments
-    else:
+    marked = archive.marked().keys()
+    left_alone = {segment for segment, _ in same} & segments
+    if not archive_lost:
         left_alone.update(_lost_manifests(storage))
-    changed = sorted(segments - left_alone)
     with stubs_by_segment(_to_correct(storage, policy, left_alone)) as stubs:
-        for segment in sorted(stubs.segments() - segments):
-            _drop(storage, stubs.ids(segment), segment)
-        lacking = [segment for segment in changed if _drop_wrong(storage, policy, stubs, segment)]
+        for segment in stubs.segments() - segments:
+            stubs.note_wrong(segment, stubs.ids(segment))
+        changed = sorted(segments - left_alone)
+        lacking = [segment for segment in changed if _compare(storage, policy, stubs, segment)]
         for segment in lacking:
-            _adopt(storage, policy, stubs, segment)
+            if segment not in marked:
+                _adopt(storage, policy, stubs, segment)
+        for segment in reversed(lacking):  # the newest of a day has a row as it was last
+            if segment in marked:
+                _adopt_moved(storage, policy, stubs, segment)
+        _drop_wrong(storage, stubs)
 
 
 def _lost_manifests(storage: Storage) -> Iterator[str]:
@@ -62,26 +72,52 @@ def _to_correct(storage: Storage, policy: Policy, left_alone: Collection[str]) -
     )
 
 
-def _drop_wrong(storage: Storage, policy: Policy, stubs: StubsBySegment, segment: str) -> bool:
-    """Drop the stubs whose rows a segment does not have. Returns whether it has rows without."""
+def _compare(storage: Storage, policy: Policy, stubs: StubsBySegment, segment: str) -> bool:
+    """Note the stubs whose rows a segment does not have. Returns whether it has rows without."""
     known = stubs.ids(segment)
     rows = {row.interaction_id for row in _unexpired(storage, policy, segment)}
-    _drop(storage, known - rows, segment)
+    stubs.note_wrong(segment, known - rows)
     return bool(rows - known)
 
 
 def _adopt(storage: Storage, policy: Policy, stubs: StubsBySegment, segment: str) -> None:
-    """Make stubs for the rows without. Mark the segment if one is not only there."""
-    known = stubs.ids(segment)
-    rows = (row for row in _unexpired(storage, policy, segment) if row.interaction_id not in known)
-    adopted = [storage.database.adopt(part, segment) for part in batched(rows, ROWS_AT_ONCE)]
-    if not all(adopted):
+    """Let the rows of a segment have stubs. Mark it if one is not only there."""
+    is_whole = True
+    for rows in _without_stub(storage, policy, stubs, segment):
+        _move_stubs(storage, stubs, rows, segment)
+        is_whole &= storage.database.adopt(rows, segment)
+    if not is_whole:
         storage.archive.mark(segment)
 
 
-def _drop(storage: Storage, ids: Collection[str], segment: str) -> None:
-    for part in batched(sorted(ids), ROWS_AT_ONCE):
-        storage.database.drop_stubs(part, segment)
+def _adopt_moved(storage: Storage, policy: Policy, stubs: StubsBySegment, segment: str) -> None:
+    """The same for a marked segment, and only for rows that have a wrong stub."""
+    for rows in _without_stub(storage, policy, stubs, segment):
+        _move_stubs(storage, stubs, rows, segment)
+
+
+def _without_stub(
+    storage: Storage, policy: Policy, stubs: StubsBySegment, segment: str
+) -> Iterator[list[ChatInteraction]]:
+    known = stubs.ids(segment)
+    rows = _unexpired(storage, policy, segment)
+    return batched((row for row in rows if row.interaction_id not in known), ROWS_AT_ONCE)
+
+
+def _move_stubs(
+    storage: Storage, stubs: StubsBySegment, rows: Sequence[ChatInteraction], segment: str
+) -> None:
+    named = stubs.wrong_among([row.interaction_id for row in rows])
+    for wrong in set(named.values()):
+        moved = [row for row in rows if named.get(row.interaction_id) == wrong]
+        storage.database.move_stubs(moved, wrong, segment)
+
+
+def _drop_wrong(storage: Storage, stubs: StubsBySegment) -> None:
+    """Drop the stubs that are still wrong: what has been moved names another segment."""
+    for segment, found in groupby(stubs.wrong(), key=itemgetter(1)):
+        for part in batched((interaction_id for interaction_id, _ in found), ROWS_AT_ONCE):
+            storage.database.drop_stubs(part, segment)
 
 
 def _unexpired(storage: Storage, policy: Policy, segment: str) -> Iterator[ChatInteraction]:

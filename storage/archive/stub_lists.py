@@ -3,9 +3,10 @@
 On disk, since there may be more than memory holds.
 """
 
+import json
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ _TEMPORARY = "A temporary file in DATA_DIR"
 
 @dataclass(frozen=True)
 class StubsBySegment:
-    """Where the stubs were when this was made."""
+    """Where the stubs were when this was made, and which of them are wrong."""
 
     connection: sqlite3.Connection
 
@@ -31,6 +32,24 @@ class StubsBySegment:
         found = self.connection.execute("SELECT id FROM stubs WHERE segment = ?", (segment,))
         return {interaction_id for (interaction_id,) in found}
 
+    def note_wrong(self, segment: str, ids: Iterable[str]) -> None:
+        self.connection.executemany(
+            "INSERT OR IGNORE INTO wrong VALUES (?, ?)",
+            ((interaction_id, segment) for interaction_id in ids),
+        )
+
+    def wrong(self) -> Iterator[tuple[str, str]]:
+        """All that are wrong: the id and the segment, by segment."""
+        return iter(self.connection.execute("SELECT id, segment FROM wrong ORDER BY segment"))
+
+    def wrong_among(self, ids: Sequence[str]) -> dict[str, str]:
+        """The segments that the wrong ones of these ids name."""
+        found = self.connection.execute(
+            "SELECT id, segment FROM wrong WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(ids),),
+        )
+        return dict(found)
+
 
 @contextmanager
 def stubs_by_segment(stubs: Iterable[Stub]) -> Iterator[StubsBySegment]:
@@ -40,6 +59,7 @@ def stubs_by_segment(stubs: Iterable[Stub]) -> Iterator[StubsBySegment]:
             connection.execute(
                 "CREATE TABLE stubs (segment, id, PRIMARY KEY (segment, id)) WITHOUT ROWID"
             )
+            connection.execute("CREATE TABLE wrong (id PRIMARY KEY, segment) WITHOUT ROWID")
             connection.executemany(
                 "INSERT OR IGNORE INTO stubs VALUES (?, ?)",
                 ((stub.segment, stub.interaction_id) for stub in stubs),

@@ -135,6 +135,19 @@ def adopt(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str)
     return rounds.compared(adopt_one, interactions) == len(interactions)
 
 
+def move_stubs(
+    rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str, to_segment: str
+) -> int:
+    """See `Database.move_stubs`."""
+    only_if = condition(expressions.STUB_OF, segment=segment)
+
+    def move_one(interaction: ChatInteraction) -> bool:
+        new = items.to_stub_item(interaction, to_segment, items.new_version())
+        return _put(rounds.client, new, only_if)
+
+    return rounds.sum(move_one, interactions)
+
+
 def complete(rounds: Rounds, interactions: Sequence[ChatInteraction], segment: str) -> None:
     """See `Database.complete_stubs`."""
 

@@ -277,6 +277,11 @@ class DynamoDBDatabase(Database):
     def adopt(self, interactions: Sequence[ChatInteraction], segment: str) -> bool:
         return cold.adopt(self._rounds, interactions, segment)
 
+    def move_stubs(
+        self, interactions: Sequence[ChatInteraction], segment: str, to_segment: str
+    ) -> int:
+        return cold.move_stubs(self._rounds, interactions, segment, to_segment)
+
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         return cold.drop(self._rounds, interaction_ids, segment)
 

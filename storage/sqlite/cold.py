@@ -224,6 +224,18 @@ def adopt(alias: str, interactions: Sequence[ChatInteraction], segment: str) -> 
     return _in_transactions(alias, adopt_rows, interactions) == len(interactions)
 
 
+def move_stubs(
+    alias: str, interactions: Sequence[ChatInteraction], segment: str, to_segment: str
+) -> int:
+    """See `Database.move_stubs`."""
+
+    def move_some(ids: Sequence[str]) -> int:
+        found = _stub_rows(alias).filter(pk__in=ids, segment=segment)
+        return int(found.update(segment=to_segment))
+
+    return _in_transactions(alias, move_some, [row.interaction_id for row in interactions])
+
+
 def drop(alias: str, interaction_ids: Sequence[str], segment: str) -> int:
     """See `Database.drop_stubs`."""
     return _in_transactions(alias, lambda ids: _delete_stubs(alias, ids, segment), interaction_ids)

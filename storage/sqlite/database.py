@@ -370,6 +370,11 @@ class SqliteDatabase(Database):
     def adopt(self, interactions: Sequence[ChatInteraction], segment: str) -> bool:
         return cold.adopt(self._alias, interactions, segment)
 
+    def move_stubs(
+        self, interactions: Sequence[ChatInteraction], segment: str, to_segment: str
+    ) -> int:
+        return cold.move_stubs(self._alias, interactions, segment, to_segment)
+
     def drop_stubs(self, interaction_ids: Sequence[str], segment: str) -> int:
         return self._texts.after(cold.drop(self._alias, interaction_ids, segment))
 

@@ -171,6 +171,13 @@ class DictionaryDatabase(Database):
                     self._put_stub(row, segment)
             return all(self._segment_of(row) == segment for row in interactions)
 
+    def move_stubs(self, interactions, segment, to_segment):
+        with self._lock:
+            moved = [row for row in interactions if self._segment_of(row) == segment]
+            for row in moved:
+                self._put_stub(row, to_segment)
+            return len(moved)
+
     def drop_stubs(self, interaction_ids, segment):
         return self._remove_stubs(
             lambda stub: stub.interaction_id in interaction_ids and stub.segment == segment

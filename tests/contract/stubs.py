@@ -60,6 +60,16 @@ class StubsContract:
         found = storage.database.stubs(["i0", "i1", "i2"])
         assert [found[each].segment for each in ("i0", "i1", "i2")] == [FIRST, SECOND, SECOND]
 
+    def test_only_stubs_of_a_segment_are_moved(self, storage, stubs_of, make_interaction):
+        stubs_of(FIRST, SECOND, FIRST)
+        rows = [make_interaction(interaction_id=f"i{n}", created_at=at(hours=n)) for n in range(5)]
+        storage.save_interaction_sync(rows[3])
+        assert storage.database.move_stubs(rows[1:], FIRST, THIRD) == 1
+        assert storage.database.move_stubs([], FIRST, THIRD) == 0
+        found = {stub.interaction_id: stub.segment for stub in storage.database.all_stubs()}
+        assert found == {"i0": FIRST, "i1": SECOND, "i2": THIRD}
+        assert storage.get_interaction_sync("i3") is not None
+
     def test_a_hot_interaction_is_not_adopted(self, storage, make_interaction):
         rows = [make_interaction(interaction_id=each) for each in ("i", "j")]
         storage.save_interaction_sync(rows[0])

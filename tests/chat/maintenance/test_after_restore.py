@@ -131,6 +131,34 @@ def test_rows_that_moved_are_kept_and_stubs_without_rows_go(store):
 
 
 @pytest.mark.every_backend
+@pytest.mark.parametrize("marked", ["old", "new", "both", "gone"])
+def test_rows_that_moved_are_kept_though_a_segment_is_marked(store, marked):
+    """A deletion marks a segment, and so does a run that was killed."""
+    moved, same = store.fill(*(NOW - 40 * DAY - n * timedelta(hours=1) for n in range(2)))
+    store.run("archive_interactions", now=NOW)
+    (segment,) = store.segments()
+    rows = {row.interaction_id: row for row in store.archive.rows(segment)}
+    other = store.archive.new_segment(rows[moved].created_at.date())
+    new_rows = list(rows.values()) if marked == "gone" else [rows[moved]]
+    store.archive.write(other, new_rows)
+    if marked == "gone":
+        store.archive.remove(segment)
+    else:
+        store.archive.rewrite(
+            segment, lambda found: [row for row in found if row.interaction_id == same]
+        )
+    if marked != "new":
+        store.archive.mark(segment)
+    if marked in ("new", "both"):
+        store.archive.mark(other)
+    bring_up_to_date(RestoredDatabase(store.storage, None, store.archive), POLICY)
+    store.run("archive_interactions", now=NOW)  # completes what is marked
+    assert store.cold() == [moved, same]
+    store.check_readable([moved, same])
+    assert store.run("verify_archive", "--stubs", now=NOW)["damaged"] == []
+
+
+@pytest.mark.every_backend
 def test_a_segment_whose_manifest_is_lost_keeps_its_stubs(store):
     """Somebody may find it again. Until then the row is known to be damaged."""
     (interaction_id,) = store.fill(NOW - 40 * DAY)
