@@ -1,8 +1,9 @@
 """The name of a table in an item of its own, by which a copy of it is known for a copy.
 
-A table that DynamoDB has restored has the items of the one that it was, and so its name. `restore`
+A table that DynamoDB has restored has the items of another table, and so that one's name. `restore`
 changes that when it has erased again whoever was erased since. Until then servers refuse the table.
-One without such an item was not used by a server of this version, or is a copy of one that was not.
+If there is no such item, no server of this version has used the table, or the one that it is a copy
+of.
 """
 
 from storage.dynamodb import expressions
@@ -24,7 +25,8 @@ class UnfinishedRestore(StorageUnavailable):
     def __init__(self, table: str) -> None:
         super().__init__(
             f"The table {table} is a copy whose restore has not ended, so it may hold erased data. "
-            f"End it, with DYNAMODB_TABLE as it was: manage.py restore --to-table {table}"
+            "Run what was interrupted again, with DYNAMODB_TABLE as it was: manage.py restore "
+            f"--to-table {table}, with --erase-again if that was given"
         )
 
 

@@ -156,6 +156,20 @@ def test_until_the_erased_are_gone_no_server_starts_on_the_table(source, target)
     assert of(source).database.startup_problem() is None
 
 
+def test_a_server_says_how_to_end_what_was_interrupted(source):
+    """Without --erase-again, `restore` refuses a table that died so early."""
+    AsAWS.asked.clear()
+    AsAWS.dies_at = 3
+    with pytest.raises(Died):
+        go_back(source)
+    assert AsAWS.asked[-1] == "TagResource"
+    AsAWS.dies_at = None
+    problem = of(source).database.startup_problem()
+    assert f"restore --to-table {source.table}, with --erase-again if" in problem
+    go_back(source)
+    assert of(source).database.startup_problem() is None
+
+
 def test_check_deploy_names_a_table_that_is_being_restored(target, production):
     def fail(restored):
         raise StorageUnavailable("The ledger cannot be read.")
