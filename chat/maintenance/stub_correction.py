@@ -13,6 +13,7 @@ one: they have moved.
 Segments that are the same as at the time of the backup are not read: their stubs are right.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -21,9 +22,12 @@ from chat.maintenance.policy import Policy
 from storage.archive import generations
 from storage.archive.stub_lists import StubsBySegment, stubs_by_segment
 from storage.compat import batched
+from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.stubs import Stub
+
+logger = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 500
 """Rows in one transaction."""
@@ -34,9 +38,10 @@ def correct_stubs(
 ) -> None:
     """Make the stubs of what has not expired agree with the archive.
 
-    `before` is what the archive had at the time of the backup. The stubs of segments that have lost
-    their manifest stay, since it may be found again; but with `archive_lost` no stub stays whose
-    segment is not there.
+    `before` is what the archive had at the time of the backup. The stubs of segments that are
+    damaged stay, unless their rows are elsewhere, and so do those of segments that have lost their
+    manifest: it may be found again. But with `archive_lost` no stub stays whose segment is not
+    there.
     """
     archive = storage.archive
     same = before.items() & generations.complete(archive).items()
@@ -75,7 +80,12 @@ def _to_correct(storage: Storage, policy: Policy, left_alone: Collection[str]) -
 def _compare(storage: Storage, policy: Policy, stubs: StubsBySegment, segment: str) -> bool:
     """Note the stubs whose rows a segment does not have. Returns whether it has rows without."""
     known = stubs.ids(segment)
-    rows = {row.interaction_id for row in _unexpired(storage, policy, segment)}
+    try:
+        rows = {row.interaction_id for row in _unexpired(storage, policy, segment)}
+    except DamagedArchive as error:
+        logger.warning("What points to its rows is not corrected: %s", error)
+        stubs.note_wrong(segment, known, may_be_right=True)
+        return False
     stubs.note_wrong(segment, known - rows)
     return bool(rows - known)
 

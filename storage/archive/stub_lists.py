@@ -32,18 +32,22 @@ class StubsBySegment:
         found = self.connection.execute("SELECT id FROM stubs WHERE segment = ?", (segment,))
         return {interaction_id for (interaction_id,) in found}
 
-    def note_wrong(self, segment: str, ids: Iterable[str]) -> None:
+    def note_wrong(self, segment: str, ids: Iterable[str], *, may_be_right: bool = False) -> None:
         self.connection.executemany(
-            "INSERT OR IGNORE INTO wrong VALUES (?, ?)",
-            ((interaction_id, segment) for interaction_id in ids),
+            "INSERT OR IGNORE INTO wrong VALUES (?, ?, ?)",
+            ((interaction_id, segment, may_be_right) for interaction_id in ids),
         )
 
     def wrong(self) -> Iterator[tuple[str, str]]:
-        """All that are wrong: the id and the segment, by segment."""
-        return iter(self.connection.execute("SELECT id, segment FROM wrong ORDER BY segment"))
+        """All that are wrong for sure: the id and the segment, by segment."""
+        return iter(
+            self.connection.execute(
+                "SELECT id, segment FROM wrong WHERE NOT may_be_right ORDER BY segment"
+            )
+        )
 
     def wrong_among(self, ids: Sequence[str]) -> dict[str, str]:
-        """The segments that the wrong ones of these ids name."""
+        """The segments that the stubs of these ids name, if they are or may be wrong."""
         found = self.connection.execute(
             "SELECT id, segment FROM wrong WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps(ids),),
@@ -59,7 +63,9 @@ def stubs_by_segment(stubs: Iterable[Stub]) -> Iterator[StubsBySegment]:
             connection.execute(
                 "CREATE TABLE stubs (segment, id, PRIMARY KEY (segment, id)) WITHOUT ROWID"
             )
-            connection.execute("CREATE TABLE wrong (id PRIMARY KEY, segment) WITHOUT ROWID")
+            connection.execute(
+                "CREATE TABLE wrong (id PRIMARY KEY, segment, may_be_right) WITHOUT ROWID"
+            )
             connection.executemany(
                 "INSERT OR IGNORE INTO stubs VALUES (?, ?)",
                 ((stub.segment, stub.interaction_id) for stub in stubs),

@@ -171,6 +171,27 @@ def test_a_segment_whose_manifest_is_lost_keeps_its_stubs(store):
     assert store.cold() == [interaction_id]
 
 
+@pytest.mark.every_backend
+def test_a_damaged_segment_does_not_keep_a_table_from_being_restored(store, caplog):
+    moved, same, other = store.fill(
+        *(NOW - 40 * DAY - n * timedelta(hours=1) for n in range(2)), NOW - 50 * DAY
+    )
+    store.run("archive_interactions", now=NOW)
+    far, near = store.segments()
+    rows = {row.interaction_id: row for row in store.archive.rows(near)}
+    new = store.archive.new_segment(rows[moved].created_at.date())
+    store.archive.write(new, [rows[moved]])
+    manifest = store.archive.manifest(near)
+    store.archive.files.write(manifest.data, b"damage".ljust(manifest.bytes))
+    store.storage.database.drop_stubs([other], far)
+    for _ in range(2):
+        bring_up_to_date(RestoredDatabase(store.storage, None, store.archive), POLICY)
+        found = {stub.interaction_id: stub.segment for stub in store.storage.database.all_stubs()}
+        assert found == {moved: new, same: near, other: far}
+    assert f"{manifest.data} in the archive is damaged" in caplog.text
+    assert store.archive.marked() == {}
+
+
 def test_nowhere_for_a_temporary_file(store, settings):
     store.fill(NOW - 40 * DAY)
     store.run("archive_interactions", now=NOW)
