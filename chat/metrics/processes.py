@@ -27,7 +27,7 @@ class _Processes(MultiProcessCollector):
             if not _runs(process_id):
                 with suppress(FileNotFoundError):  # another scrape removed it
                     mark_process_dead(process_id)
-        return super().collect()
+        return self.merge([str(file) for file in self.folder.glob("*.db") if _is_made(file)])
 
 
 def of_this_server() -> Collector:
@@ -47,6 +47,17 @@ def folder_of_this_server() -> Path | None:
         return _Processes(None).folder
     except ValueError:
         return None
+
+
+def _is_made(file: Path) -> bool:
+    """Whether a file of counts has its size. It is made empty, and stays so if the process dies.
+
+    prometheus_client 0.26 fails with struct.error for each scrape then (client_python#1199).
+    """
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # another scrape removed it
+        return False
 
 
 def _runs(process_id: int) -> bool:

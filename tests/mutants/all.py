@@ -312,4 +312,44 @@ MUTANTS = [
         '                connection.execute("BEGIN")\n            except',
         [f"{A_CHANGE}[one too large for the disk-3]"],
     ),
+    Mutant(
+        "N14",
+        "a copy of a table leaves the archive alone",
+        "chat/maintenance/identity.py",
+        "if not adopt and owner and name and owner != name:",
+        "if False:",
+        [
+            "tests/chat/maintenance/test_identity.py::test_a_copy_of_a_table_leaves_the_archive_alone_until_it_takes_over"
+        ],
+    ),
+    Mutant(
+        "N15",
+        "no server starts on a table whose restore has not ended",
+        "storage/dynamodb/own_name.py",
+        """if item is not None and item["name"]["S"] != client.table:""",
+        "if False:",
+        [
+            "tests/storage/backups/test_recovery.py::test_until_the_erased_are_gone_no_server_starts_on_the_table"
+        ],
+    ),
+    Mutant(
+        "N16",
+        "a stub goes whose row is not in its segment",
+        "chat/maintenance/stub_correction.py",
+        "stubs.note_wrong(segment, known - rows)",
+        "pass",
+        [
+            "tests/chat/maintenance/test_after_restore.py::test_rows_that_moved_are_kept_and_stubs_without_rows_go"
+        ],
+    ),
+    Mutant(
+        "N17",
+        "the stubs of a segment stay until its manifest is found",
+        "chat/maintenance/stub_correction.py",
+        "left_alone.update(_lost_manifests(storage))",
+        "pass",
+        [
+            "tests/chat/maintenance/test_after_restore.py::test_a_segment_whose_manifest_is_lost_keeps_its_stubs"
+        ],
+    ),
 ]

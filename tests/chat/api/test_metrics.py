@@ -256,6 +256,15 @@ def test_processes_add_up_and_open_breakers_end_with_theirs(tmp_path):
     assert found["chat_cache_breakers_open",] == 1
 
 
+def test_a_process_that_ended_before_it_counted_stops_no_scrape(tmp_path):
+    """prometheus_client makes a file empty, and then gives it its size."""
+    count_in(tmp_path, PROCESS)
+    for name in ("counter_1.db", "gauge_livesum_2.db", "histogram_3.db"):
+        (tmp_path / name).touch()
+    found = samples(count_in(tmp_path, SCRAPE))
+    assert found["chat_cache_reads_total", "interaction", "hit"] == 1
+
+
 def test_both_workers_of_a_server_count(tmp_path):
     with closing_servers() as start:
         server = start(tmp_path, WORKERS="2")
