@@ -8,7 +8,8 @@ module that looks at another setting than CONSTANTS while it is imported fails, 
 that start a command: name it in LEFT_OUT, or let it look later.
 
 `prometheus_client` decides when it is imported whether a process counts in memory, as a command
-does, or in the folder of its server. Here all metrics are made in memory, and a server moves them.
+does, or in the folder of its server. Here all metrics are made in memory, and the workers of a
+server move them; not its main process, which has no files there because it imports no metrics.
 """
 
 import gc
@@ -47,11 +48,16 @@ class NotedValue(values.MutexValue):
 
 
 def count_where_the_environment_says() -> None:
-    """In a fork: every metric starts anew, as if `prometheus_client` were imported now."""
+    """In a worker: every metric starts anew, as if `prometheus_client` were imported now."""
     values.ValueClass = values.get_value_class()
     for value, args, kwargs in MADE:
         value.__class__ = values.ValueClass
         value.__init__(*args, **kwargs)
+
+
+def begin_server() -> None:
+    """In a fork that goes on as granian, whose workers are forks of it."""
+    os.register_at_fork(after_in_child=count_where_the_environment_says)
 
 
 def load_project() -> None:
@@ -106,6 +112,4 @@ if __name__ == "__main__":
 
     load_project()
     gc.freeze()
-    fork_server.serve(
-        socket.socket(fileno=0), forget_databases, count_where_the_environment_says
-    )
+    fork_server.serve(socket.socket(fileno=0), forget_databases, begin_server)
