@@ -2,9 +2,9 @@
 
 A fork server imports the libraries and this project once (`preloaded`), and forks for each command.
 The child has the command's environment, files and arguments before it imports `config`, and with it
-Django's settings. `manage.py serve` becomes granian by `exec`, which would forget the libraries. So
-here another child of the fork server goes on as granian: of the first one, which has imported
-nothing of this project.
+Django's settings. `manage.py serve` becomes granian by `exec`, which would forget all that. So here
+another child of the fork server goes on as granian. What is no command of `manage.py` is a child of
+the first fork server, which has imported nothing of this project.
 """
 
 import atexit
@@ -121,8 +121,8 @@ LIBRARIES = (
     "wsgiref.simple_server",
     "yaml",
 )
-"""None of them looks at the environment when it is imported, as `prometheus_client` does, nor at
-Django's settings: the fork server has none."""
+"""None of them looks at the environment when it is imported, nor at Django's settings: the fork
+server has none. `prometheus_client` does: see `preloaded`."""
 
 
 LONGEST_WAIT = 0.1
@@ -149,10 +149,8 @@ class Popen:
         beside: int | None = None,
     ) -> None:
         self.returncode: int | None = None
-        # In a server prometheus_client must find its folder when it is imported. And programs may
-        # change one module of this project before they import another.
-        is_command = str(words[0]) == MANAGE and not serves
-        server = _server_with_project() if is_command else _server()
+        # Other programs may change one module of this project before they import another.
+        server = _server_with_project() if str(words[0]) == MANAGE else _server()
         self._status = server.new_status()
         with contextlib.ExitStack() as childs:
             self.stdin, given = _stream(stdin, "w", text, childs)
@@ -444,8 +442,11 @@ def _end_with(status: int) -> None:
     os._exit(status)
 
 
-def _serve(words: list[str]) -> None:
-    """Be granian, as soon as a child has prepared everything with `manage.py serve`."""
+def _serve(words: list[str], begin: Callable[[], None]) -> None:
+    """Be granian, as soon as a child has prepared everything with `manage.py serve`.
+
+    `begin` is called with granian's environment.
+    """
     ours, childs = socket.socketpair()
     if not (child := os.fork()):
         ours.close()
@@ -464,6 +465,7 @@ def _serve(words: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, handed_over["files"])
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    begin()
     from granian import cli
 
     _end_with(_status(cli.entrypoint))
@@ -517,13 +519,24 @@ def main() -> None:
     serve(socket.socket(fileno=int(sys.argv[1])))
 
 
-def serve(orders: socket.socket, prepare: Callable[[], None] = lambda: None) -> None:
-    """Fork for each order, and `prepare` the fork. It ends here; so does the server, at the end."""
+def _nothing() -> None:
+    pass
+
+
+def serve(
+    orders: socket.socket,
+    prepare: Callable[[], None] = _nothing,
+    begin: Callable[[], None] = _nothing,
+) -> None:
+    """Fork for each order, and `prepare` the fork. It ends here; so does the server, at the end.
+
+    A fork that goes on as granian calls `begin` first.
+    """
     if program := _next_program(orders):
         prepare()
         _become(program)
         if program["serves"]:
-            _serve(program["words"])
+            _serve(program["words"], begin)
         _end_with(_status(functools.partial(_run, program["words"])))
 
 

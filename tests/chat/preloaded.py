@@ -1,11 +1,15 @@
 """A fork server that has imported this project, too: `python -m tests.chat.preloaded`.
 
-Commands are forks of it. A command spends three quarters of its CPU on imports otherwise.
+Commands and servers are forks of it. They spend most of their CPU on imports otherwise.
 
 What differs from command to command is in the environment, and only `config` reads that: each
 command imports `config` anew, and with it the settings. `storage` and `chat` are imported here. A
 module that looks at another setting than CONSTANTS while it is imported fails, and so do all tests
 that start a command: name it in LEFT_OUT, or let it look later.
+
+`prometheus_client` decides when it is imported whether a process counts in memory, as a command
+does, or in the folder of its server. Here all metrics are made in memory, and the workers of a
+server move them; not its main process, which has no files there because it imports no metrics.
 """
 
 import gc
@@ -15,6 +19,9 @@ import pkgutil
 import socket
 import sys
 from types import SimpleNamespace
+from typing import Any
+
+from prometheus_client import values
 
 CONSTANTS = ("AUTH_USER_MODEL", "FORM_RENDERER", "REST_FRAMEWORK", "SPECTACULAR_SETTINGS", "USE_TZ")
 """Settings that are the same in every environment."""
@@ -28,6 +35,30 @@ LEFT_OUT = (
     "storage.migrations",
 )
 
+MADE: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+"""Each value of a metric, with what it was made of."""
+
+
+class NotedValue(values.MutexValue):
+    """A value in memory that can be moved."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        MADE.append((self, args, kwargs))
+
+
+def count_where_the_environment_says() -> None:
+    """In a worker: every metric starts anew, as if `prometheus_client` were imported now."""
+    values.ValueClass = values.get_value_class()
+    for value, args, kwargs in MADE:
+        value.__class__ = values.ValueClass
+        value.__init__(*args, **kwargs)
+
+
+def begin_server() -> None:
+    """In a fork that goes on as granian, whose workers are forks of it."""
+    os.register_at_fork(after_in_child=count_where_the_environment_says)
+
 
 def load_project() -> None:
     """Import `storage` and `chat`, as a command would find them before it has settings."""
@@ -36,6 +67,7 @@ def load_project() -> None:
     from django.db import connections
     from django.utils.functional import empty
 
+    values.ValueClass = NotedValue
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "ENVIRONMENT": "development",
@@ -80,4 +112,4 @@ if __name__ == "__main__":
 
     load_project()
     gc.freeze()
-    fork_server.serve(socket.socket(fileno=0), forget_databases)
+    fork_server.serve(socket.socket(fileno=0), forget_databases, begin_server)

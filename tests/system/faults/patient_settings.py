@@ -1,6 +1,7 @@
 """Settings of a server that waits for DynamoDB for as long as a test wants it to hang."""
 
 from config.settings import *  # noqa: F403
-from storage.dynamodb import mirror
+from storage.dynamodb import client, mirror
 
-mirror.READ_SECONDS = 3600
+mirror.READ_SECONDS = client.READ_SECONDS = 3600
+client.WAIT_SECONDS = 3600.0
