@@ -17,4 +17,5 @@ class StorageConfig(AppConfig):
             index_checks,
             postgresql_checks,
             production_checks,
+            trigger_checks,
         )

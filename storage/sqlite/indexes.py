@@ -13,7 +13,7 @@ def problems(alias: str) -> Iterator[str]:
     Tables that are not there are not complained of. Makes no database.
     """
     connection = connections[alias]
-    stored, editor = _stored(alias), connection.schema_editor()
+    stored, editor = stored_sql(alias), connection.schema_editor()
     for model in apps.get_app_config("storage").get_models():
         if model._meta.db_table not in stored:
             continue
@@ -26,8 +26,8 @@ def problems(alias: str) -> Iterator[str]:
                 yield f"{index.name} is another ({sql})"
 
 
-def _stored(alias: str) -> dict[str, str]:
-    """Returns the SQL of each table and index, by its name."""
+def stored_sql(alias: str) -> dict[str, str]:
+    """Returns the SQL of each table, index and trigger, by its name."""
     connection = connections[alias]
     if not Path(str(connection.settings_dict["NAME"])).exists():
         return {}

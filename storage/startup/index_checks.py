@@ -27,7 +27,7 @@ def check_indexes(
     if ALIAS not in (databases or ()) or is_postgresql(ALIAS):
         return []  # the indexes of interactions are SQLite's
     try:
-        problems = sorted(indexes.problems(ALIAS)) if _is_migrated() else []
+        problems = sorted(indexes.problems(ALIAS)) if is_migrated() else []
     except DatabaseError:
         return []  # which whoever uses the database will be told
     if not problems:
@@ -43,6 +43,7 @@ def check_indexes(
     ]
 
 
-def _is_migrated() -> bool:
+def is_migrated() -> bool:
+    """Whether no migration is pending: those that are make what a check would miss."""
     loader = MigrationLoader(connections[ALIAS], replace_migrations=False)
     return loader.disk_migrations.keys() <= loader.applied_migrations.keys()

@@ -235,6 +235,15 @@ def test_messages_that_are_objects_and_parts(make, kept):
     assert kept() == [HELLO, ("What is it?", *HELLO[1:])]
 
 
+def test_an_iterator_of_messages_is_not_used_up(make, model, kept):
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+    question = {"role": "user", "content": iter([{"type": "text", "text": "Hi"}])}
+    make().chat(model="m", messages=iter([*HISTORY, question]), tools=iter([tool]))
+    (body,) = model.bodies
+    assert [len(body["messages"]), body["tools"]] == [4, [tool]]
+    assert kept() == [HELLO]
+
+
 def test_parsed_answers_and_helpers(store, model, user, kept):
     client = record(openai.OpenAI(base_url=model.url, api_key="x"), store=store, user_id=user)
     with client.chat.completions.stream(**asking("Hi")) as stream:

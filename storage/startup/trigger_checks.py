@@ -1,0 +1,46 @@
+"""A system check: the database has the triggers that the migrations make.
+
+Whatever makes a table anew loses its triggers, and nothing fails then: sqlite-utils' `transform`,
+a dump that is reloaded in part, and Django itself when a migration alters a field. It runs as the
+check of indexes does.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from django.core import checks
+from django.db import DatabaseError
+from django.db.migrations.loader import MigrationLoader
+
+from storage.sql.vendors import is_postgresql
+from storage.sqlite import triggers
+from storage.startup.index_checks import ALIAS, is_migrated
+
+
+@checks.register(checks.Tags.database)
+def check_triggers(
+    databases: Collection[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """storage.E014: a trigger is missing."""
+    if ALIAS not in (databases or ()) or is_postgresql(ALIAS):
+        return []
+    try:
+        problems = sorted(triggers.problems(ALIAS, _migrations())) if is_migrated() else []
+    except DatabaseError:
+        return []  # which whoever uses the database will be told
+    if not problems:
+        return []
+    return [
+        checks.Error(
+            "The database has not the triggers that the migrations make, so nothing holds what "
+            f"they hold: {'; '.join(problems)}.",
+            hint="Stop the servers, run the statements that are given, then rebuild_usage and "
+            "rebuild_search.",
+            id="storage.E014",
+        )
+    ]
+
+
+def _migrations() -> list[Any]:
+    loader = MigrationLoader(None, replace_migrations=False)
+    return [each for (app, _), each in loader.disk_migrations.items() if app == "storage"]
