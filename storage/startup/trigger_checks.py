@@ -32,8 +32,8 @@ def check_triggers(
         return []
     return [
         checks.Error(
-            "The database has not the triggers that the migrations make, so nothing holds what "
-            f"they hold: {'; '.join(problems)}.",
+            "The database lacks triggers that the migrations make, so what they keep up to date "
+            f"is not: {'; '.join(problems)}.",
             hint="Stop the servers, run the statements that are given, then rebuild_usage and "
             "rebuild_search.",
             id="storage.E014",

@@ -3,5 +3,5 @@
 from config.settings import *  # noqa: F403
 from storage.dynamodb import client, mirror
 
-mirror.READ_SECONDS = client.READ_SECONDS = 3600
-client.WAIT_SECONDS = 3600.0
+mirror.READ_SECONDS = 3600
+vars(client).update(READ_SECONDS=3600, WAIT_SECONDS=3600.0)  # where they were imported by name
