@@ -13,6 +13,7 @@ import math
 import uuid
 from typing import Any
 
+from storage.archive.archive import Archive
 from storage.exceptions import StorageError, StorageUnavailable
 from storage.interface import Storage
 
@@ -139,6 +140,11 @@ def accept_loss(storage: Storage) -> None:
             raise
         storage.database.drop_lock(LOCK)
         confirm_archive(storage, adopt=True)
+
+
+def belongs_to(archive: Archive, name: str) -> bool:
+    """Whether the archive belongs to the database with this name."""
+    return (archive.files.read_document(NAME) or {}).get(DATABASE) == name
 
 
 def _identity(storage: Storage) -> str | None:

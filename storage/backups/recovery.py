@@ -61,16 +61,18 @@ def restore(
     at: datetime | None,
     wait: Callable[[], None],
     change: Callable[[], None],
+    *,
+    in_use: bool = False,
 ) -> list[str]:
     """Restore the table of `source` as it was `at` a time, or else now, as the table of `target`.
 
     Returns what was done. `wait` is called while DynamoDB works, and should pause. If it raises,
     another call goes on from there. `change` is called before the table may be used, and again by
-    every call: of a table that is ready already, it erases who was erased since. Raises
-    NotRecoverable and StorageUnavailable.
+    every call: of a table that is ready already, it erases who was erased since; but not if it may
+    be `in_use` by now. Raises NotRecoverable and StorageUnavailable.
     """
     done = []
-    if check(source, target, at):
+    if check(source, target, at, in_use=in_use):
         _begin(source, target, at)
         done.append("began to restore")
     while not _is_active(description := _describe(target)):
@@ -85,24 +87,35 @@ def restore(
     return [*done, "is ready"]
 
 
-def bring_up_to_date(target: Client, wait: Callable[[], None], change: Callable[[], None]) -> None:
+def bring_up_to_date(
+    target: Client,
+    wait: Callable[[], None],
+    change: Callable[[], None],
+    *,
+    in_use: bool = False,
+) -> None:
     """Call `change` on a table that is there already, before the service goes over to it.
 
     Meanwhile it is refused, as one that is being restored. Raises NotRecoverable and
     StorageUnavailable.
     """
-    arn = check_there(target)
+    arn = check_there(target, in_use=in_use)
     _refuse_servers(target, arn, wait)
     change()
     _let_servers(target, arn, wait)
 
 
-def check_there(target: Client) -> str:
-    """Returns the ARN of a table of this application. Raises NotRecoverable if there is none."""
+def check_there(target: Client, *, in_use: bool = False) -> str:
+    """Returns the ARN of a table of this application. Raises NotRecoverable if there is none.
+
+    Also if the table may be `in_use`, unless an earlier call has not ended.
+    """
     description = _describe(target)
     if description is None:
         raise NotRecoverable(f"There is no table {target.table}.")
     arn = str(description["TableArn"])
+    if in_use:
+        _refuse_ready(target, arn)
     if not table.TAGS.items() <= table.tags(target, arn).items():
         raise NotRecoverable(
             f"The table {target.table} does not have the tags {table.TAGS}: it is another "
@@ -111,11 +124,26 @@ def check_there(target: Client) -> str:
     return arn
 
 
-def check(source: Client, target: Client, at: datetime | None) -> bool:
+def _refuse_ready(target: Client, arn: str) -> None:
+    """Raises NotRecoverable unless servers refuse the table: what they delete could be back."""
+    try:
+        own_name.check(target)
+    except own_name.UnfinishedRestore:
+        return
+    if table.tags(target, arn).get(table.STATE) != table.RESTORING:
+        raise NotRecoverable(
+            f"The archive belongs to the table {target.table} already, so the service may be using "
+            "it. Nothing was done."
+        )
+
+
+def check(source: Client, target: Client, at: datetime | None, *, in_use: bool = False) -> bool:
     """Whether `restore` would begin (True) or go on (False). Raises NotRecoverable if neither."""
     description = _describe(target)
     if description is not None:
         _refuse_other(source, target, description, at)
+        if in_use:
+            _refuse_ready(target, description["TableArn"])
         return False
     reach = window(source)
     if at is not None and not reach.earliest <= at <= reach.latest:

@@ -64,11 +64,13 @@ class TableBackups(Backups):
         *,
         wait: Callable[[], None],
         before_live: BeforeLive,
+        in_use: bool = False,
         dry_run: bool = False,
     ) -> None:
         """Make a table `name` of what the table was `at` a time, or of late. Fills `report`.
 
-        DynamoDB takes minutes. `wait` is called meanwhile, and may raise; another call goes on.
+        DynamoDB takes minutes. `wait` is called meanwhile, and may raise; another call goes on. A
+        table that is ready, and may be `in_use`, is refused.
         """
         source, target = self._client(), self._of(name, report)
         if name == source.table:
@@ -79,9 +81,9 @@ class TableBackups(Backups):
         change = _change(target, report, before_live)
         with _advised():
             if dry_run:
-                recovery.check(source, target, at)
+                recovery.check(source, target, at, in_use=in_use)
             else:
-                report.done = recovery.restore(source, target, at, wait, change)
+                report.done = recovery.restore(source, target, at, wait, change, in_use=in_use)
 
     def bring_up_to_date(
         self,
@@ -90,15 +92,17 @@ class TableBackups(Backups):
         *,
         wait: Callable[[], None],
         before_live: BeforeLive,
+        in_use: bool = False,
         dry_run: bool = False,
     ) -> None:
         """Erase from the table `name`, which nobody uses yet, whoever was erased since it was."""
         target = self._of(name, report)
         with _advised():
             if dry_run:
-                recovery.check_there(target)
+                recovery.check_there(target, in_use=in_use)
             else:
-                recovery.bring_up_to_date(target, wait, _change(target, report, before_live))
+                change = _change(target, report, before_live)
+                recovery.bring_up_to_date(target, wait, change, in_use=in_use)
 
     def _of(self, name: str, report: RestoreReport) -> Client:
         client = self._client()

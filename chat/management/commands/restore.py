@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 
 from chat.maintenance import practice
 from chat.maintenance.erasure.after_restore import bring_up_to_date
-from chat.maintenance.identity import ArchiveMismatch, take_over
+from chat.maintenance.identity import ArchiveMismatch, belongs_to, take_over
 from chat.maintenance.put_back import put_back
 from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
@@ -213,7 +213,12 @@ class Command(MaintenanceCommand):
 
         name, backups = options["to_table"], table_backups()
         before_live = _before_live(run, report, options)
-        how: dict[str, Any] = {"wait": wait, "before_live": before_live, "dry_run": run.dry_run}
+        how: dict[str, Any] = {
+            "wait": wait,
+            "before_live": before_live,
+            "in_use": belongs_to(configured_archive(), name),
+            "dry_run": run.dry_run,
+        }
         if options["erase_again"]:
             backups.bring_up_to_date(name, report, **how)
         else:

@@ -271,5 +271,8 @@ def test_a_table_is_restored_by_the_commands_of_the_guide(tmp_path, dynamodb_ser
         name = owner["DYNAMODB_TABLE"]
         over = run(tmp_path, "restore", "--to-table", name, "--erase-again", **other)
         assert over.returncode == 0, over.stderr
+        again = run(tmp_path, "restore", "--to-table", name, "--erase-again", **owner)
+        assert again.returncode == 1
+        assert b"so the service may be using it. Nothing was done." in again.stderr
         assert run(tmp_path, "archive_interactions", **owner).returncode == 0
         assert run(tmp_path, "archive_interactions", **other).returncode == 1

@@ -96,9 +96,10 @@ def erase(restored):
     return int(restored.storage.delete_interaction_sync("erased"))
 
 
-def restore(target, at=None, before_live=erase, wait=lambda: None):
+def restore(target, at=None, before_live=erase, wait=lambda: None, **options):
     report = RestoreReport()
-    selection.table_backups().restore(target.table, at, report, before_live=before_live, wait=wait)
+    how = {"before_live": before_live, "wait": wait} | options
+    selection.table_backups().restore(target.table, at, report, **how)
     return report
 
 
@@ -272,6 +273,22 @@ def test_before_the_service_goes_back_to_a_table_the_erased_are_erased_from_it(s
         go_back(source)
     with pytest.raises(NotRecoverable, match="There is no table other-table"):
         go_back(source, dry_run=True)
+
+
+def test_a_table_in_use_is_left_alone_unless_what_was_interrupted_goes_on(source, target):
+    def die(restored):
+        raise Died
+
+    with pytest.raises(Died):
+        go_back(source, before_live=die)
+    go_back(source, in_use=True)
+    for dry_run in (False, True):
+        with pytest.raises(NotRecoverable, match="the service may be using it"):
+            go_back(source, in_use=True, dry_run=dry_run)
+    restore(target)
+    with pytest.raises(NotRecoverable, match="the service may be using it"):
+        restore(target, in_use=True)
+    assert of(source).database.startup_problem() is None
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
