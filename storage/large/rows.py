@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from storage.exceptions import DamagedArchive, StorageUnavailable
+from storage.exceptions import DamagedArchive, StorageError, StorageUnavailable
 from storage.large.stand_ins import (
     WHOLE_MESSAGE,
     Kept,
@@ -85,16 +85,16 @@ class LargeRows:
 
     @contextmanager
     def committing(self, *packed: ChatInteraction) -> Iterator[None]:
-        """Around the commit of packed rows: if it is refused, their objects are removed.
+        """Around the commit of packed rows: if the storage refuses it, their objects are removed.
 
-        But not if its outcome is unknown, since then a row may name them: they are left to the
-        nightly run.
+        But not if its outcome is unknown, as after any error of a driver, since then a row may name
+        them: they are left to the nightly run.
         """
         try:
             yield
         except StorageUnavailable:
             raise
-        except Exception:
+        except StorageError:
             self.discard(packed)
             raise
 

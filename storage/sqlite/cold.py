@@ -192,7 +192,7 @@ def bring_back(
     total = 0
     for part in batched(interactions, ROWS_AT_ONCE):
         packed = large.packed_all(part)
-        with translated, large.committing(*packed), transaction.atomic(alias):
+        with large.committing(*packed), translated, transaction.atomic(alias):
             cold = bring_rows_back(packed)
         returned = {row.interaction_id for row in cold}
         large.discard([row for row in packed if row.interaction_id not in returned])

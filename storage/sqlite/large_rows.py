@@ -14,6 +14,7 @@ from storage.models.interaction import FIELDS
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub
 from storage.records.texts import OBJECT
+from storage.sql.errors import translated
 from storage.sqlite import creating, queries
 from storage.sqlite.statements import Statements
 
@@ -61,7 +62,7 @@ def update_whole(
             return True
 
         work = functools.partial(commit, seen, packed, whole)
-        with large.committing(*[packed] if replaced else []):
+        with large.committing(*[packed] if replaced else []), translated:
             is_done = statements.transaction(work, seen.interaction_id)
         if is_done:
             large.discard(replaced)
@@ -86,7 +87,7 @@ def create_many(
             return unwritten.interaction_ids
 
     while True:
-        with large.committing(*written):
+        with large.committing(*written), translated:
             outcomes = statements.transaction(insert)
         if isinstance(outcomes, list):
             break

@@ -12,7 +12,9 @@ import pytest
 from django.db import DatabaseError, connections, transaction
 
 from storage.exceptions import StorageUnavailable
+from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
+from storage.records import texts
 from storage.records.pages import PageQuery
 from storage.sqlite.base import close_idle_connections
 from storage.sqlite.open_files import OpenFiles
@@ -180,6 +182,36 @@ def test_a_file_that_comes_back_is_used_again(other, other_storage, make_interac
     other_storage.create_interaction_sync(make_interaction(interaction_id="b"))
     other_storage.check_available_sync()
     assert other_storage.get_interaction_sync("kept") is not None
+
+
+LARGE = "a large text " * 20
+LARGE_WRITES = {
+    "save": lambda storage, new: storage.save_interaction_sync(new(response=LARGE)),
+    "create": lambda storage, new: storage.create_interaction_sync(new(response=LARGE)),
+    "batch": lambda storage, new: storage.create_interactions_sync([new(response=LARGE), new()]),
+    "update": lambda storage, new: storage.update_interaction_sync("kept", {"response": LARGE}),
+}
+
+
+@pytest.mark.parametrize("write", LARGE_WRITES.values(), ids=LARGE_WRITES)
+def test_a_large_text_is_kept_when_nobody_knows_whether_its_row_is(
+    other, other_storage, make_interaction, database, monkeypatch, write
+):
+    monkeypatch.setattr(texts, "INLINE_MAX_BYTES", 100)
+    write_object = LargeTexts._write
+
+    def write_and_rename(*arguments):
+        kept = write_object(*arguments)
+        rename_the_folder(database)
+        return kept
+
+    monkeypatch.setattr(LargeTexts, "_write", write_and_rename)
+    with pytest.raises(StorageUnavailable):
+        write(other_storage, make_interaction)
+    renamed(database).rename(database.parent)
+    rows = ChatInteraction.objects.using(other.alias).exclude(text_object=None)
+    (row_id,) = rows.values_list("pk", flat=True)
+    assert other_storage.get_interaction_sync(row_id).response == LARGE
 
 
 def test_connections_that_all_close_take_the_log_with_them_which_is_no_loss(
