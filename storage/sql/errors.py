@@ -9,6 +9,9 @@ from storage.exceptions import StorageFull, StorageUnavailable
 DISK_FULL = "53100"
 """PostgreSQL's code."""
 
+QUOTED = " with text "
+"""Python's sqlite3 quotes a text after this that is not UTF-8. Errors are logged, and texts not."""
+
 
 class Translated:
     """Raises StorageFull or StorageUnavailable in place of a database error, which is its cause."""
@@ -31,7 +34,8 @@ def translate(error: DatabaseError | sqlite3.Error) -> StorageFull | StorageUnav
         return StorageFull("The disk with the database is full.")
     if getattr(driver_error, "sqlstate", None) == DISK_FULL:
         return StorageFull("The disk with the database is full.")
-    return StorageUnavailable(f"The database failed: {driver_error}{_code(driver_error)}.")
+    reason = str(driver_error).partition(QUOTED)[0]
+    return StorageUnavailable(f"The database failed: {reason}{_code(driver_error)}.")
 
 
 def _code(driver_error: object) -> str:

@@ -39,6 +39,20 @@ def test_a_database_that_cannot_be_opened_is_unavailable(
         OPERATIONS[operation](storage, make_interaction)
 
 
+def test_a_text_that_another_program_has_broken_is_not_quoted(add_database, make_interaction):
+    connection = add_database("broken")
+    storage = local_storage("broken", caches["default"], configured_archive())
+    storage.create_interaction_sync(make_interaction(interaction_id="i"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE storage_chatinteraction SET message = CAST(X'736563726574FF' AS TEXT)"
+        )
+    with pytest.raises(StorageUnavailable) as failure:
+        storage.get_interaction_sync("i")
+    assert "Could not decode to UTF-8 column 'message'" in str(failure.value)
+    assert "secret" not in str(failure.value)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_file_that_is_no_database_is_unavailable(
     add_database, tmp_path, make_interaction, operation
