@@ -221,7 +221,8 @@ class Writer:
     def _versions(self, writes: Sequence[Write]) -> list[Version | None]:
         """The version after a commit, for each write whose interaction no other has changed in it.
 
-        If others have committed since `_seen`, it is of no version, and nothing is taken for valid.
+        If others have committed since `_seen`, the database is at another one, at which nothing
+        that is kept under this one is valid.
         """
         version = self.last_version()
         ids = [write.interaction_id for write in writes]
