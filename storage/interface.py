@@ -175,8 +175,8 @@ class Storage:
                 if created and stored is not None:
                     writing.committed = stored
         except TakenByStub as taken:
-            return self._cold.repeated(interaction, taken), False
-        if stored is None:
+            stored, created = self._cold.repeated(interaction, taken), False
+        if stored is None or stored.user_id != interaction.user_id:  # its id was free in between
             raise IdempotentInteractionGone(
                 "The interaction made with this idempotency key was deleted."
             )

@@ -129,13 +129,20 @@ def _add(calls: Mapping[str, int], refused: Mapping[str, int], now: datetime) ->
         }
         for prefix in prefixes
     ]
-    with translated:
-        in_transaction(lambda: run_for_each(_ADD, rows))
+
+    def add_and_note() -> None:
+        run_for_each(_ADD, rows)
         _used(prefixes, now)
+
+    with translated:  # all or nothing: what fails is added again
+        in_transaction(add_and_note)
 
 
 def _used(prefixes: list[str], now: datetime) -> None:
-    """Set `last_used_at`, which changes the table of keys: once a minute is enough."""
+    """Set `last_used_at`, which changes the table of keys: once a minute is enough.
+
+    Call it in a transaction.
+    """
     is_old = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_PAUSE)
     old = ApiKey.objects.using(ALIAS).filter(is_old, prefix__in=prefixes)
     time_of = connections[ALIAS].ops.adapt_datetimefield_value
@@ -144,7 +151,7 @@ def _used(prefixes: list[str], now: datetime) -> None:
     if rows:
         table = ApiKey._meta.db_table
         sql = f"UPDATE {table} SET last_used_at = %(now)s WHERE id = %(pk)s"  # noqa: S608
-        in_transaction(lambda: run_for_each(sql, rows))
+        run_for_each(sql, rows)
 
 
 def of_key(prefix: str, first: date, last: date) -> list[ApiKeyUse]:

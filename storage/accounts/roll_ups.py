@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Max, Min, QuerySet
+from django.db import connections, transaction
+from django.db.models import Min, QuerySet
 
 from storage.accounts.transactions import ALIAS, run_for_each
 from storage.models import UsageOfModel, UsageOfUser, UsageRebuild
@@ -43,8 +43,21 @@ def _added(table: str, keys: tuple[str, ...], numbers: tuple[str, ...]) -> str:
     )
 
 
+_OF_USER = UsageOfUser._meta.db_table
+
+# From one day to the next: a step in the index for each, however far apart they are.
+_DAYS_OF_USERS = f"""
+    WITH RECURSIVE days(day) AS (
+        SELECT min(day) FROM {_OF_USER} WHERE day >= %(first)s
+        UNION ALL
+        SELECT (SELECT min(day) FROM {_OF_USER} AS used WHERE used.day > days.day)
+        FROM days WHERE days.day IS NOT NULL
+    )
+    SELECT day FROM days WHERE day <= %(last)s
+"""  # noqa: S608  (the name of our table)
+
 _ADD_TO_MODEL = _added(UsageOfModel._meta.db_table, ("day", "model_used"), SUMS + TIERS)
-_ADD_TO_USER = _added(UsageOfUser._meta.db_table, ("day", "user_id", "model_used"), SUMS)
+_ADD_TO_USER = _added(_OF_USER, ("day", "user_id", "model_used"), SUMS)
 
 
 def of_day(day: date) -> DayUsage:
@@ -136,13 +149,10 @@ def rows_of_user(
 
     Looked up day by day, since the index begins with the day. May raise DatabaseError.
     """
-    rows = UsageOfUser.objects.using(alias)
-    known = rows.aggregate(first=Min("day"), last=Max("day"))
-    if known["first"] is None:
-        return rows.none()
-    first, last = max(first, known["first"]), min(last, known["last"])
-    wanted = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    return rows.filter(day__in=wanted, user_id=user_id)
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_DAYS_OF_USERS, {"first": first.isoformat(), "last": last.isoformat()})
+        days_of_users = [day for (day,) in cursor.fetchall()]
+    return UsageOfUser.objects.using(alias).filter(day__in=days_of_users, user_id=user_id)
 
 
 def oldest_day_of_users(after: date = date.min) -> date | None:

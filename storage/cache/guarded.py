@@ -1,6 +1,7 @@
 """Asks a cache server that may be down, hang or hold unreadable data, without raising."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -52,7 +53,8 @@ class Guard:
     def __init__(self, probe: Callable[[], object]) -> None:
         self._breaker = CircuitBreaker(longest=1.0)
         self._probe = probe
-        self._is_probed = False
+        self._probing = threading.Lock()
+        """Held by a thread that probes, or will soon: a second one would close the circuit, too."""
         self.back_since = 0.0
         """When the circuit last closed again (`time.monotonic`)."""
 
@@ -85,9 +87,10 @@ class Guard:
             self._start_probing()
 
     def _start_probing(self) -> None:
-        if not self._is_probed:
-            self._is_probed = True
-            self._is_probed = background.repeat(self._is_still_away, PAUSE)
+        if self._probing.acquire(blocking=False) and not background.repeat(
+            self._is_still_away, PAUSE
+        ):
+            self._probing.release()
 
     def _is_still_away(self) -> bool:
         if not self._breaker.admits():
@@ -99,10 +102,10 @@ class Guard:
                 self._breaker.failed()
                 return True
         self.back_since = time.monotonic()
-        self._is_probed = False
         self._breaker.succeeded()
         metrics.BREAKERS_OPEN.dec()
         logger.warning("The cache answers again.")
+        self._probing.release()
         return False
 
 

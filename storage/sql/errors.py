@@ -34,8 +34,13 @@ def translate(error: DatabaseError | sqlite3.Error) -> StorageFull | StorageUnav
         return StorageFull("The disk with the database is full.")
     if getattr(driver_error, "sqlstate", None) == DISK_FULL:
         return StorageFull("The disk with the database is full.")
-    reason = str(driver_error).partition(QUOTED)[0]
+    reason = without_text(str(driver_error))
     return StorageUnavailable(f"The database failed: {reason}{_code(driver_error)}.")
+
+
+def without_text(message: str) -> str:
+    """The message of an error of sqlite3 without what is stored."""
+    return message.partition(QUOTED)[0]
 
 
 def _code(driver_error: object) -> str:

@@ -22,14 +22,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from sqlite3 import Connection, OperationalError
+from functools import cached_property
+from sqlite3 import Connection, Error, OperationalError
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.sqlite3 import base, creation
+from django.db.utils import DatabaseErrorWrapper
 
+from storage.sql.errors import without_text
 from storage.sqlite import in_use, modes, turns
 from storage.sqlite.open_files import OpenFiles
 from storage.sqlite.pool import Pool
@@ -81,6 +84,15 @@ class Loan:
     __del__ = end
 
 
+class _WithoutTexts(DatabaseErrorWrapper):
+    """Raises Django's errors. Neither they nor their causes quote what is stored: see `QUOTED`."""
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if isinstance(error, Error):
+            error.args = tuple(without_text(str(part)) for part in error.args)
+        super().__exit__(kind, error, traceback)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """The database as one thread uses it: with a connection borrowed from the pool."""
 
@@ -91,6 +103,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._loan: Loan | None = None
         self._turn: turns.Turn | None = None
         self.execute_wrappers.append(_in_turn)
+
+    @cached_property
+    def wrap_database_errors(self) -> DatabaseErrorWrapper:
+        """In a block of this, errors of sqlite3 become those of Django."""
+        return _WithoutTexts(self)
 
     def get_connection_params(self) -> dict[str, Any]:
         """Returns Django's parameters without `pool`, which SQLite does not know.

@@ -27,10 +27,15 @@ class HasLargeTexts(Exception):
 
 
 def update(statements: Statements, interaction: ChatInteraction) -> None:
-    """Write what an update may change."""
+    """Write what an update may change.
+
+    A row of an earlier version has a large message itself, which gives way to its stand-in.
+    """
     values = queries.to_parameters(interaction)
-    names = ("interaction_id", *queries.UPDATED)
-    statements.rows(queries.update(statements.alias), {name: values[name] for name in names})
+    has_stand_in = isinstance(interaction.message, bytes)
+    names = queries.MOVED if has_stand_in else queries.UPDATED
+    parameters = {name: values[name] for name in ("interaction_id", *names)}
+    statements.rows(queries.update(statements.alias, names), parameters)
 
 
 def update_whole(

@@ -232,14 +232,16 @@ def upsert(alias: str, *, over_object: bool = False) -> str:
 
 
 UPDATED = (*COMPLETED_FIELDS, "updated_at", OBJECT)
-"""What an update sets. A message never changes."""
+"""What an update sets. A message never changes, but it may move to an object (`MOVED`)."""
+
+MOVED = ("message", *UPDATED)
 
 
 @functools.cache
-def update(alias: str) -> str:
-    """Update a row. Parameters: interaction_id, and UPDATED."""
+def update(alias: str, names: tuple[str, ...] = UPDATED) -> str:
+    """Update a row. Parameters: interaction_id, and `names`."""
     query = UpdateQuery(ChatInteraction)
-    query.add_update_values({name: parameter(name) for name in UPDATED})
+    query.add_update_values({name: parameter(name) for name in names})
     query.add_q(Q(interaction_id=parameter("interaction_id")))
     return query.get_compiler(alias).as_sql()[0]
 

@@ -60,6 +60,15 @@ class IdempotencyContract:
             calls.create_interaction(make_interaction(), REQUEST)
         assert calls.get_user_interactions("ada", 10) == []
 
+    def test_a_repeat_does_not_give_what_another_user_has_under_that_id_by_now(
+        self, calls, make_interaction
+    ):
+        calls.create_interaction(make_interaction(interaction_id="i"), REQUEST)
+        calls.delete_interaction("i")
+        calls.create_interaction(make_interaction(interaction_id="i", user_id="bob"))
+        with pytest.raises(IdempotentInteractionGone):
+            calls.create_interaction(make_interaction(interaction_id="i"), REQUEST)
+
     def test_a_conflict_does_not_consume_the_key(self, calls, make_interaction):
         calls.create_interaction(make_interaction(interaction_id="taken"))
         with pytest.raises(InteractionConflict):

@@ -155,6 +155,37 @@ class LargeTextsContract:
             storage.update_interaction_sync("i", {"response": "r" * 150})
         assert len(objects(storage)) <= 1
 
+    def test_a_row_that_has_its_large_texts_itself_can_be_completed(
+        self, storage, make_interaction, few_bytes, monkeypatch
+    ):
+        """As rows of earlier versions have them."""
+        with monkeypatch.context() as earlier:
+            earlier.setattr(texts, "INLINE_MAX_BYTES", 1_000)
+            storage.save_interaction_sync(
+                make_interaction(interaction_id="i", message="m" * 150, response="")
+            )
+        assert not objects(storage)
+        for response in ("r" * 150, "short"):
+            storage.update_interaction_sync("i", {"response": response})
+            storage.cache.erase_user("ada")
+            found = storage.get_interaction_sync("i")
+            assert (found.message, found.response) == ("m" * 150, response)
+
+    def test_what_is_refused_because_its_id_is_archived_leaves_no_object(
+        self, storage, make_interaction, few_bytes
+    ):
+        row = make_interaction(interaction_id="i", message="m" * 150)
+        storage.save_interaction_sync(row)
+        segment = storage.archive.new_segment(row.created_at.date())
+        storage.archive.write(segment, [row])
+        assert storage.move_to_cold([storage.get_interaction_sync("i")], segment) == 1
+        for key in (None, Idempotency("k" * 64, "r" * 64)):
+            repeat = make_interaction(interaction_id="i", message="m" * 150)
+            assert storage.create_interaction_sync(repeat, key)[1] is False
+        with pytest.raises(InteractionConflict):
+            storage.create_interaction_sync(make_interaction(interaction_id="i", message="n" * 150))
+        assert objects(storage) == set()
+
     def test_a_batch_has_them_beside_others(self, storage, make_interaction, few_bytes):
         batch = [
             make_interaction(interaction_id=str(n), message="m" * (150 if n % 2 else 1))

@@ -152,7 +152,7 @@ class Side:
             raise
         except IdempotentInteractionGone:
             assert request == idempotency.request
-            assert made not in self.rows
+            assert made not in self.rows or self.rows[made].user_id != interaction.user_id
             raise
         except InteractionConflict:
             assert made is None

@@ -6,7 +6,11 @@ import pytest
 
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
-from storage.exceptions import InteractionArchived, InteractionConflict
+from storage.exceptions import (
+    IdempotentInteractionGone,
+    InteractionArchived,
+    InteractionConflict,
+)
 from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
 from storage.records.questions import Question
@@ -116,6 +120,17 @@ class TiersContract:
         archived(interaction)
         found, created = calls.create_interaction(make_old(2), request)
         assert (found.interaction_id, created) == ("old-1", False)
+
+    def test_a_repeat_by_idempotency_key_gives_no_other_users(
+        self, calls, storage, archived, make_old
+    ):
+        request = Idempotency("k" * 64, "r" * 64)
+        storage.create_interaction_sync(make_old(1), request)
+        storage.delete_interaction_sync("old-1")
+        others, _ = storage.create_interaction_sync(make_old(1, user_id="bob"))
+        archived(others)
+        with pytest.raises(IdempotentInteractionGone):
+            calls.create_interaction(make_old(1), request)
 
     def test_deleting_it_takes_effect_at_once_and_leaves_a_mark(self, calls, archive, cold):
         assert calls.delete_interaction("old-1", user_id="ada") is True

@@ -90,6 +90,21 @@ def test_what_cannot_be_written_waits(made, key_uses, monkeypatch, caplog):
     assert counts() == [(2, 0)]
 
 
+def test_a_call_counts_once_if_only_the_last_use_cannot_be_written(made, key_uses, monkeypatch):
+    used = key_use._used
+
+    def fail(*args):
+        raise OSError("full")
+
+    monkeypatch.setattr(key_use, "_used", fail)
+    key_uses.called(made[0].prefix)
+    key_uses.flush()
+    monkeypatch.setattr(key_use, "_used", used)
+    key_uses.flush()
+    assert counts() == [(1, 0)]
+    assert ApiKey.objects.get().last_used_at is not None
+
+
 class Yielding(dict):
     """Lets another thread run between the reading of a count and its writing."""
 

@@ -253,6 +253,16 @@ def test_a_restored_copy_forgets_who_was_erased(filled):
     assert list(days) == [TODAY.date()]
 
 
+def test_days_that_are_far_apart_keep_nobody_from_being_erased(filled, make_interaction):
+    """Such as one that a clock was ahead for."""
+    far = make_interaction(user_id="bob", created_at=datetime(9000, 1, 1, tzinfo=UTC))
+    filled.storage.save_interaction_sync(far)
+    forget_user("ada")
+    assert set(UsageOfUser.objects.values_list("user_id", flat=True)) == {"bob"}
+    forget_user("bob")
+    assert not UsageOfUser.objects.exists()
+
+
 def test_a_user_is_looked_up_by_the_index(filled):
     rows = roll_ups.rows_of_user("ada", "default")
     assert {row.day for row in rows} == {OLD.date(), TODAY.date()}

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from chat.maintenance.runs import OutOfTime
 from storage.compat import batched, zstd
@@ -391,3 +391,21 @@ def test_the_log_has_no_word_of_anybody(indexed, fill, index_file, caplog):
         find(indexed, "wall1")
     assert "wall" not in caplog.text
     assert "ada" not in caplog.text
+
+
+@pytest.mark.parametrize("find_it", [True, False], ids=["search", "thread"])
+def test_the_log_does_not_quote_a_text_that_another_program_has_broken(
+    indexed, make_interaction, caplog, find_it
+):
+    indexed.save_interaction_sync(make_interaction(interaction_id="i"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE storage_chatinteraction SET message = CAST(X'736563726574FF' AS TEXT)"
+        )
+    if find_it:
+        assert find(indexed, "wood") is None
+    else:
+        with pytest.raises(DatabaseError):
+            indexed.database._texts._work()
+    assert "Could not decode to UTF-8 column 'message'" in caplog.text
+    assert "secret" not in caplog.text
