@@ -10,6 +10,7 @@ from storage import get_storage
 from storage.accounts import usage
 from storage.accounts.prices import Prices, prices
 from storage.accounts.usage import Usage
+from storage.records.sums import bounded
 
 Dimension = Literal["day", "model", "user"]
 DIMENSIONS: tuple[Dimension, ...] = ("day", "model", "user")
@@ -60,8 +61,8 @@ class Line:
             **{name: value for name, value in groups.items() if value is not None},
             "interactions": self.interactions,
             "unanswered": self.unanswered,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
+            "input_tokens": bounded(self.input_tokens),
+            "output_tokens": bounded(self.output_tokens),
             "cost": None if self.cost is None else f"{self.cost.normalize():f}",
             "unpriced_interactions": self.unpriced_interactions,
         }

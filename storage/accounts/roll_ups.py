@@ -11,6 +11,7 @@ from django.db.models import Min, QuerySet
 
 from storage.accounts.transactions import ALIAS, run_for_each
 from storage.models import UsageOfModel, UsageOfUser, UsageRebuild
+from storage.records.sums import added, bounded
 from storage.sql.errors import translated
 
 SUMS = ("interactions", "unanswered", "input_tokens", "output_tokens")
@@ -36,7 +37,7 @@ class DayUsage:
 def _added(table: str, keys: tuple[str, ...], numbers: tuple[str, ...]) -> str:
     columns = (*keys, *numbers)
     values = ", ".join(f"%({name})s" for name in columns)
-    sums = ", ".join(f"{name} = stored.{name} + excluded.{name}" for name in numbers)
+    sums = ", ".join(f"{name} = {added(name)}" for name in numbers)
     return (
         f"INSERT INTO {table} AS stored ({', '.join(columns)}) VALUES ({values}) "  # noqa: S608  (names)
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sums}"
@@ -73,7 +74,7 @@ def of_day(day: date) -> DayUsage:
 
 
 def _numbers(row: Any, names: tuple[str, ...]) -> Numbers:
-    return Counter({name: getattr(row, name) for name in names})
+    return Counter({name: bounded(getattr(row, name)) for name in names})
 
 
 def add(day: date, corrections: DayUsage) -> None:
@@ -83,17 +84,21 @@ def add(day: date, corrections: DayUsage) -> None:
     """
     zero = dict.fromkeys(SUMS + TIERS, 0)
     models = [
-        zero | numbers | {"day": day.isoformat(), "model_used": model}
+        zero | _bounded(numbers) | {"day": day.isoformat(), "model_used": model}
         for model, numbers in sorted(corrections.models.items())
     ]
     users = [
-        zero | numbers | {"day": day.isoformat(), "user_id": user_id, "model_used": model}
+        zero | _bounded(numbers) | {"day": day.isoformat(), "user_id": user_id, "model_used": model}
         for (user_id, model), numbers in sorted(corrections.users.items())
     ]
     with translated, transaction.atomic(ALIAS):
         run_for_each(_ADD_TO_MODEL, models)
         run_for_each(_ADD_TO_USER, users)
         UsageRebuild.objects.using(ALIAS).update(done_until=day)
+
+
+def _bounded(numbers: Numbers) -> dict[str, int]:
+    return {name: bounded(number) for name, number in numbers.items()}
 
 
 def days() -> set[date]:

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import connections
 
 from storage.models import UsageOfModel, UsageOfUser
+from storage.records.sums import bounded, total
 from storage.sql.errors import translated
 
 LEADERS_ROWS = 5_000
@@ -45,6 +46,13 @@ class Tiers:
     overdue: int
 
 
+def _usage(day: date, model_used: str, *found: Any) -> Usage:
+    """Of what a row has: four numbers and, of users, a name."""
+    interactions, unanswered, input_tokens, output_tokens, *of_user = found
+    inputs, outputs = bounded(input_tokens), bounded(output_tokens)
+    return Usage(day, model_used, interactions, unanswered, inputs, outputs, *of_user)
+
+
 def of_models(first: date, last: date, model_used: str | None = None) -> list[Usage]:
     """The usage of all users on these days, both inclusive, in their order. Raises StorageError."""
     rows = UsageOfModel.objects.filter(day__range=(first, last))
@@ -52,7 +60,7 @@ def of_models(first: date, last: date, model_used: str | None = None) -> list[Us
         rows = rows.filter(model_used=model_used)
     columns = ("day", "model_used", "interactions", "unanswered", "input_tokens", "output_tokens")
     with translated:
-        return [Usage(*row) for row in rows.order_by("day", "model_used").values_list(*columns)]
+        return [_usage(*row) for row in rows.order_by("day", "model_used").values_list(*columns)]
 
 
 def of_users(
@@ -62,7 +70,7 @@ def of_users(
     given, users = _given(user_ids)
     parameters = _parameters(first, last, model_used) | users
     return [
-        Usage(_date(day), *rest) for day, *rest in _rows(_OF_USERS.format(users=given), parameters)
+        _usage(_date(day), *rest) for day, *rest in _rows(_OF_USERS.format(users=given), parameters)
     ]
 
 
@@ -107,7 +115,7 @@ def _sums(
     # No annotations of the ORM: to compile them takes longer than to run this.
     rows = _rows(_SUMS.format(span=span, users=users), parameters | begins)
     days = [first, *starts]
-    return [Usage(days[number], *rest) for number, *rest in rows]
+    return [_usage(days[number], *rest) for number, *rest in rows]
 
 
 def users(first: date, last: date, after: str, limit: int) -> list[str]:
@@ -146,11 +154,6 @@ def _date(value: date | str) -> date:
     return value if isinstance(value, date) else date.fromisoformat(value)
 
 
-def _sum(numbers: str) -> str:
-    """A sum that is an integer. PostgreSQL's is a decimal."""
-    return f"CAST(sum({numbers}) AS bigint)"
-
-
 def _before(column: str, day: str) -> str:
     return f"CASE WHEN day < %({day})s THEN {column} ELSE 0 END"
 
@@ -165,7 +168,7 @@ _DAYS = f"SELECT DISTINCT day FROM {_OF_MODEL} WHERE day BETWEEN %(first)s AND %
 _LEADERS = f"""
     SELECT user_id FROM (SELECT * FROM {_OF_USER} ORDER BY id DESC LIMIT %(rows)s) AS newest
     WHERE day BETWEEN %(first)s AND %(last)s AND (%(model)s IS NULL OR model_used = %(model)s)
-    GROUP BY user_id ORDER BY sum(input_tokens + output_tokens) DESC, user_id LIMIT %(limit)s
+    GROUP BY user_id ORDER BY sum(1.0 * input_tokens + output_tokens) DESC, user_id LIMIT %(limit)s
 """
 _WHERE = f"""
     FROM {_OF_USER} WHERE day IN ({_DAYS}) AND user_id IN ({{users}})
@@ -176,8 +179,8 @@ _OF_USERS = f"""
     ORDER BY user_id, day, model_used
 """
 _SUMS = f"""
-    SELECT {{span}} AS span, model_used, {_sum("interactions")}, {_sum("unanswered")},
-        {_sum("input_tokens")}, {_sum("output_tokens")}, user_id {_WHERE}
+    SELECT {{span}} AS span, model_used, {total("interactions")}, {total("unanswered")},
+        {total("input_tokens")}, {total("output_tokens")}, user_id {_WHERE}
     GROUP BY user_id, span, model_used
 """
 
@@ -195,8 +198,8 @@ _USERS = f"""
     SELECT user_id FROM found WHERE user_id IS NOT NULL LIMIT %(limit)s
 """
 _TIERS = f"""
-    SELECT {_sum("hot")}, {_sum("cold")},
-        {_sum(_before("hot", "archived_before") + " + " + _before("cold", "deleted_before"))},
-        {_sum(_before("hot", "late_to_archive") + " + " + _before("cold", "late_to_delete"))}
+    SELECT {total("hot")}, {total("cold")},
+        {total(_before("hot", "archived_before") + " + " + _before("cold", "deleted_before"))},
+        {total(_before("hot", "late_to_archive") + " + " + _before("cold", "late_to_delete"))}
     FROM {_OF_MODEL} WHERE hot > 0 OR cold > 0
 """

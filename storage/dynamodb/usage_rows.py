@@ -15,6 +15,7 @@ from storage.archive.pseudonyms import all_pseudonyms
 from storage.dynamodb.stream import Record, Shard
 from storage.dynamodb.usage_changes import IsForgotten, Sums, Totals
 from storage.models import ForgottenUser, StreamPosition, UsageOfModel, UsageOfUser, UsageRebuild
+from storage.records.sums import added, bounded
 
 ALIAS = "default"
 
@@ -140,7 +141,7 @@ def _increase(
     model: type[Model], keys: Sequence[str], numbers: Sequence[str], sums: Mapping[Any, Sums]
 ) -> None:
     # In the order of their keys: PostgreSQL ends one of two processes that wait for each other.
-    rows = [(*key, *values) for key, values in sorted(sums.items()) if any(values)]
+    rows = [(*key, *map(bounded, values)) for key, values in sorted(sums.items()) if any(values)]
     if not rows:
         return
     columns = (*keys, *numbers)
@@ -149,7 +150,7 @@ def _increase(
         f"INSERT INTO {model._meta.db_table} AS stored ({', '.join(columns)}) "  # noqa: S608
         f"VALUES ({', '.join('%s' for _ in columns)}) "
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET "
-        + ", ".join(f"{name} = stored.{name} + excluded.{name}" for name in numbers)
+        + ", ".join(f"{name} = {added(name)}" for name in numbers)
     )
     with connections[ALIAS].cursor() as cursor:
         cursor.executemany(statement, rows)

@@ -1,10 +1,15 @@
 """GET /api/v1/usage/: what was used, by whom, and what it cost."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from storage.accounts import roll_ups
+from storage.accounts.roll_ups import DayUsage
+from storage.limits import TOKENS_MAX
 from storage.models import ModelPrice
+from storage.records.sums import SUM_MAX
 from tests.chat.usage_rows import priced, today, used
 
 pytestmark = pytest.mark.every_sql
@@ -97,6 +102,37 @@ def test_a_changed_price_changes_the_past(client, usage):
     ModelPrice.objects.update(input_price="0.000001", output_price=0)
     (line,) = client.get(f"{URL}?start_date={days_ago(5)}&end_date={days_ago(5)}").json()["results"]
     assert line["cost"] == "0.000001"
+
+
+GROUPS = ["day", "model", "user", "day,user", "day,model,user"]
+
+
+@pytest.mark.parametrize("group_by", GROUPS)
+def test_sums_that_are_too_large_end_where_integers_do(client, transactional_db, group_by):
+    half = Counter(interactions=1, input_tokens=SUM_MAX - 1, output_tokens=SUM_MAX - 1)
+    of_users = {(user_id, "model-1"): half for user_id in ("ada", "bob")}
+    for _ in range(2):
+        roll_ups.add(today(), DayUsage({"model-1": half}, of_users))
+    priced("model-1", 1000, "1", "2")
+    response = client.get(URL, {"group_by": group_by})
+    assert response.status_code == 200
+    line = response.json()["results"][0]
+    assert (line["input_tokens"], line["output_tokens"]) == (SUM_MAX, SUM_MAX)
+    assert client.get("/api/v1/usage/").status_code == 200
+
+
+@pytest.mark.on_sqlite("elsewhere the stream tells what was used")
+def test_as_many_tokens_as_there_may_be_in_more_calls_than_integers_hold(
+    client, storage, make_interaction
+):
+    most = {"input_tokens": TOKENS_MAX, "output_tokens": TOKENS_MAX}
+    for _ in range(11):
+        storage.create_interactions_sync([make_interaction(**most) for _ in range(100)])
+    priced("model-1", 1000, "1", "2")
+    for group_by in GROUPS:
+        response = client.get(URL, {"group_by": group_by})
+        assert response.status_code == 200
+        assert response.json()["results"][0]["input_tokens"] == SUM_MAX
 
 
 def test_users_come_page_by_page_each_once(client, transactional_db):
