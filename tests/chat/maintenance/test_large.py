@@ -6,8 +6,10 @@ import pytest
 
 from chat.maintenance import holds, large, large_texts
 from chat.maintenance.erasure import attempt, removal
+from chat.maintenance.erasure.after_restore import bring_up_to_date
 from chat.maintenance.holds import Hold
 from chat.maintenance.migration import handing_over
+from chat.maintenance.policy import Policy
 from chat.maintenance.put_back import put_back
 from storage.backups.base import RestoredDatabase, RestoreReport
 from storage.compat import zstd
@@ -291,6 +293,21 @@ def test_what_a_restored_copy_names_is_put_back_or_left_out(store):
     assert store.hot() == ids[:2]
     store.check_readable(ids[:2])
     assert len(objects(store)) == 2
+
+
+def test_what_was_archived_since_is_not_lost_with_its_object(store):
+    """The copy has the row in the database, and the archive has it with its texts by now."""
+    (row_id,) = store.fill(NOW - 40 * DAY, response=LONG)
+    segment = store.archive.new_segment((NOW - 40 * DAY).date())
+    store.archive.write(segment, [store.storage.get_interaction_sync(row_id)])
+    store.archive.files.delete(object_of(store, row_id))
+    report = RestoreReport()
+    restored = RestoredDatabase(store.storage, None, store.archive)
+    bring_up_to_date(restored, Policy(NOW, 30, 90), report)
+    assert report.large_texts_lost == 0
+    store.run("archive_interactions", now=NOW)  # completes what is marked
+    assert store.cold() == [row_id]
+    store.check_readable([row_id])
 
 
 def test_what_has_come_since_the_objects_were_listed_is_not_left_out(store, monkeypatch):
