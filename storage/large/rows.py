@@ -21,7 +21,7 @@ from storage.large.texts import LargeTexts
 from storage.models import ChatInteraction
 from storage.records.json import Record, to_record
 from storage.records.pages import TextsOf
-from storage.records.stubs import Stub
+from storage.records.stubs import Stub, TakenByStub
 from storage.records.texts import OBJECT, TextObject, characters_of
 
 ATTEMPTS = 5
@@ -94,7 +94,7 @@ class LargeRows:
             yield
         except StorageUnavailable:
             raise
-        except StorageError:
+        except (StorageError, TakenByStub):
             self.discard(packed)
             raise
 

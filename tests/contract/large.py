@@ -155,6 +155,20 @@ class LargeTextsContract:
             storage.update_interaction_sync("i", {"response": "r" * 150})
         assert len(objects(storage)) <= 1
 
+    def test_an_archived_id_leaves_no_object_of_what_it_refuses(
+        self, storage, make_interaction, few_bytes
+    ):
+        stored, _ = storage.create_interaction_sync(make_interaction(interaction_id="i"))
+        segment = storage.archive.new_segment(stored.created_at.date())
+        storage.archive.write(segment, [stored])
+        assert storage.move_to_cold([stored], segment) == 1
+        key = Idempotency("k" * 64, "r" * 64)
+        for idempotency in (None, key):
+            large = make_interaction(interaction_id="i", message="m" * 150)
+            with pytest.raises(InteractionConflict):
+                storage.create_interaction_sync(large, idempotency)
+            assert objects(storage) == set()
+
     def test_a_batch_has_them_beside_others(self, storage, make_interaction, few_bytes):
         batch = [
             make_interaction(interaction_id=str(n), message="m" * (150 if n % 2 else 1))
