@@ -57,6 +57,11 @@ def all_text_objects(client: Client) -> Iterator[Named]:
             yield user_id, row_id, TextObject.loads(reference)
 
 
+def users(client: Client) -> Iterator[str]:
+    """The users of all interactions and of all idempotency keys. Reads the whole table, too."""
+    return (item["user_id"]["S"] for item in _scan(client, "#user_id", "#user_id"))
+
+
 def _scan(client: Client, having: str, columns: str) -> Iterator[Item]:
     """These columns of all items that have an attribute."""
     parameters: dict[str, Any] = {
