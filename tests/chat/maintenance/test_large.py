@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat.maintenance import holds, large, large_texts
-from chat.maintenance.erasure import attempt, removal
+from chat.maintenance.erasure import attempt, ledger, removal
 from chat.maintenance.erasure.after_restore import bring_up_to_date
 from chat.maintenance.holds import Hold
 from chat.maintenance.migration import handing_over
@@ -216,6 +216,26 @@ def test_an_erasure_takes_the_objects_along_and_counts_them(store):
     assert left_of(store, "ada") == []
     assert objects(store) == [object_of(store, others[0])]
     store.check_readable(others)
+
+
+def test_objects_of_several_users_are_deleted_folder_by_folder(store, monkeypatch):
+    """A bucket with versions lists all whose names begin as those of one deletion do."""
+    for user_id in ("ada", "bob"):
+        ledger.request(store.archive, user_id)
+        leave(store, user_id, "first")
+        leave(store, user_id, "second")
+    deleted = []
+    delete_all = LargeObjects.delete_all
+
+    def noted(self, names):
+        deleted.append({name.rpartition("/")[0] for name in names})
+        delete_all(self, names)
+
+    monkeypatch.setattr(LargeObjects, "delete_all", noted)
+    monkeypatch.setattr(removal, "WRITE_SECONDS", 0)
+    store.run("erase_user", "--pending", now=NOW)
+    assert objects(store) == []
+    assert {len(folders) for folders in deleted} == {1}
 
 
 def test_no_damage_keeps_a_user_from_being_erased(store):
