@@ -303,9 +303,10 @@ class Database(ABC):
         """
 
     def users(self) -> Iterator[str]:
-        """Every user with hot interactions, some of them perhaps several times.
+        """Every user of whom there is a hot interaction or an idempotency key; some perhaps twice.
 
-        It may cost a read of everything. Override it where that is not needed.
+        Here only those with interactions. It may cost a read of everything. Override it where that
+        is not needed, or where idempotency keys have users.
         """
         after = None
         while page := self.oldest(LAST_MOMENT, ROWS_AT_ONCE, after, never):

@@ -162,8 +162,9 @@ class Files:
         and what writes that were interrupted at least `seconds` ago have left.
         """
         prefixes = (prefix,) if isinstance(prefix, str) else prefix
-        with translated(prefixes[0] if prefixes else "", "cleaned up"):
-            self.backend.remove_leftovers(prefixes, seconds)
+        if prefixes:  # a bucket would list everything
+            with translated(prefixes[0], "cleaned up"):
+                self.backend.remove_leftovers(prefixes, seconds)
 
     def server_time(self) -> datetime | None:
         """What the clock of the server says that keeps the files; None if there is no server."""

@@ -99,8 +99,6 @@ class ArchiveFolder(FileSystemStorage):
 
         With `seconds`, only what is at least that old. Their folder goes, too, if it is empty.
         """
-        if not prefixes:
-            return
         folder = prefixes[0].rpartition("/")[0]
         beginnings = tuple(prefix.rpartition("/")[2] for prefix in prefixes)
         try:

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from storage.compat import batched
 from storage.dynamodb import metrics
-from storage.dynamodb.client import THROTTLING, TRANSIENT, Client, NoTurn
+from storage.dynamodb.client import THROTTLING, TRANSIENT, Client, NoTurn, sent_once
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
 from storage.dynamodb.texts import text_bytes
 from storage.exceptions import BatchUnfinished, StorageUnavailable
+from storage.records.texts import OBJECT
 
 READ_LIMIT = 100
 """DynamoDB's limit of items in one BatchGetItem."""
@@ -29,6 +30,9 @@ a busy machine (`benchmarks/latencies.py`).
 WRITE_BYTES = 4 * 1024 * 1024
 """Bytes of JSON in one BatchExecuteStatement, about. DynamoDB accepts 16 MB as sent over the
 network, where an item of 390,000 bytes can take 2.3 MB because every character is escaped."""
+
+MAYBE_DONE = "InternalServerError"
+"""The code of a statement that may have taken effect: see `sent_once`."""
 
 FULL_BYTES = 600_000
 """Bytes of JSON from which on a BatchGetItem may leave keys although nothing is throttled: it gives
@@ -148,6 +152,8 @@ class _Insertion:
                 if len(left) < len(undone):
                     pauses.progressed()
                 undone = left
+                if any(OBJECT in item and error == MAYBE_DONE for item, error in errors):
+                    raise StorageUnavailable("DynamoDB may have written an item; try again.")
                 if undone and not pauses.wait():
                     raise StorageUnavailable(f"DynamoDB left {len(undone)} items unwritten.")
         except StorageUnavailable as error:
@@ -158,18 +164,12 @@ class _Insertion:
 
 def _insert_part(client: Client, items: list[Item]) -> list[tuple[Item, str]]:
     """Returns the items that were not written, each with its error code."""
-    answer = client.request(
-        "BatchExecuteStatement",
-        {
-            "Statements": [
-                {
-                    "Statement": _statement(client.table, tuple(item)),
-                    "Parameters": list(item.values()),
-                }
-                for item in items
-            ]
-        },
-    )
+    statements = [
+        {"Statement": _statement(client.table, tuple(item)), "Parameters": list(item.values())}
+        for item in items
+    ]
+    with sent_once(any(OBJECT in item for item in items)):
+        answer = client.request("BatchExecuteStatement", {"Statements": statements})
     results = zip(items, answer["Responses"], strict=True)
     errors = [(item, result["Error"]["Code"]) for item, result in results if "Error" in result]
     if any(code in THROTTLING for _, code in errors):  # which is no error of the whole request

@@ -2,13 +2,20 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
 from botocore import xform_name
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+)
 from pynamodb.models import Model
 
 from storage.cache.breaker import CircuitBreaker
@@ -114,6 +121,33 @@ OF_STREAMS: dict[str, type[StorageUnavailable]] = {
 }
 
 
+NOT_SENT = (ConnectTimeoutError, EndpointConnectionError)
+"""Errors of requests that DynamoDB has not seen."""
+
+
+class _Sending(threading.local):
+    """What a thread is sending."""
+
+    once = False
+
+
+_sending = _Sending()
+
+
+@contextmanager
+def sent_once(is_wanted: bool) -> Iterator[None]:
+    """In this block a call that may have taken effect is not sent again: StorageUnavailable.
+
+    For a row that names a new object. Between two attempts another writer may replace or delete the
+    row, and remove the object with it; the second one would bring back a row that names nothing.
+    """
+    before, _sending.once = _sending.once, is_wanted
+    try:
+        yield
+    finally:
+        _sending.once = before
+
+
 class Client:
     """DynamoDB's operations on one table, each with a time limit.
 
@@ -216,6 +250,7 @@ class Client:
         if client is not self._guarded:
             events = client.meta.events
             events.register("needs-retry.dynamodb", _half_answered, unique_id="half-answered")
+            events.register("needs-retry.dynamodb", _once, unique_id="once")
             events.register("needs-retry.dynamodb", _in_conflict, unique_id="in-conflict")
             events.register("needs-retry.dynamodb", _count_throttle, unique_id="count-throttle")
             self._guarded = client
@@ -262,9 +297,19 @@ def _half_answered(response: Any, attempts: int, **_: Any) -> int | None:
     is_json = http.content.endswith(b"}") or http.status_code >= 300
     if announced in (None, str(len(http.content))) and is_json:
         return None
-    if attempts > RETRIES:
+    if attempts > RETRIES or _sending.once:
         raise ConnectionClosedError(endpoint_url=http.url)
     return 0
+
+
+def _once(response: Any, caught_exception: Exception | None, **_: Any) -> None:
+    """A botocore handler: ends a call that is `sent_once`, if it may have taken effect."""
+    if not _sending.once:
+        return
+    if caught_exception is not None and not isinstance(caught_exception, NOT_SENT):
+        raise caught_exception
+    if response is not None and response[0].status_code >= 500:
+        raise ConnectionClosedError(endpoint_url=response[0].url)
 
 
 def _in_conflict(response: Any, attempts: int, **_: Any) -> float | None:

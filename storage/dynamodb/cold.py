@@ -9,7 +9,7 @@ from typing import Any
 from storage.compat import batched
 from storage.database import Named
 from storage.dynamodb import batches, expressions, items
-from storage.dynamodb.client import Client, ConditionFailed
+from storage.dynamodb.client import Client, ConditionFailed, sent_once
 from storage.dynamodb.expressions import condition, names
 from storage.dynamodb.items import Item
 from storage.dynamodb.pauses import Pauses
@@ -19,7 +19,7 @@ from storage.large.stand_ins import Kept, same_record
 from storage.models import ChatInteraction
 from storage.records.json import to_record
 from storage.records.stubs import Segments, Stub, segment_of
-from storage.records.texts import TextObject
+from storage.records.texts import OBJECT, TextObject
 
 
 def stubs(client: Client, interaction_ids: Sequence[str]) -> dict[str, Stub]:
@@ -55,6 +55,11 @@ def all_text_objects(client: Client) -> Iterator[Named]:
     for item in found:
         for user_id, row_id, reference in items.large_texts_of(item):
             yield user_id, row_id, TextObject.loads(reference)
+
+
+def users(client: Client) -> Iterator[str]:
+    """The users of all interactions and of all idempotency keys. Reads the whole table, too."""
+    return (item["user_id"]["S"] for item in _scan(client, "#user_id", "#user_id"))
 
 
 def _scan(client: Client, having: str, columns: str) -> Iterator[Item]:
@@ -176,7 +181,8 @@ def drop(rounds: Rounds, interaction_ids: Sequence[str], segment: str) -> int:
 def _put(client: Client, item: Item, only_if: dict[str, Any]) -> bool:
     """Put an item if the condition holds. Returns whether this call has put it."""
     try:
-        client.call("PutItem", Item=item, **only_if)
+        with sent_once(OBJECT in item):
+            client.call("PutItem", Item=item, **only_if)
     except ConditionFailed as failure:
         return failure.item is not None and failure.item.get("v") == item["v"]
     return True

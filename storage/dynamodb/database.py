@@ -226,6 +226,9 @@ class DynamoDBDatabase(Database):
     def count_oldest(self, until: datetime, at_most: int) -> int:
         return self._everyones().count_oldest(until, at_most)
 
+    def users(self) -> Iterator[str]:
+        return cold.users(self.client)
+
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         only_if = condition(
             expressions.CREATED_UNTIL, until=format_time(until) + expressions.AFTER_TIME

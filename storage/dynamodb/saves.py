@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from datetime import datetime
 
 from storage.dynamodb import batches, expressions, items, writes
-from storage.dynamodb.client import Client, ConditionFailed
+from storage.dynamodb.client import Client, ConditionFailed, sent_once
 from storage.dynamodb.expressions import condition
 from storage.dynamodb.items import Item, key_of
 from storage.dynamodb.pauses import Pauses
@@ -19,6 +19,7 @@ from storage.large.stand_ins import Kept
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub
+from storage.records.texts import OBJECT
 
 
 def upsert(
@@ -34,12 +35,13 @@ def upsert(
     if "answer" in item:
         only_if = condition(expressions.REPLACEABLE_IN_PLACE, user_id=interaction.user_id)
     try:
-        answer = client.call(
-            "UpdateItem",
-            Key=key_of(interaction.interaction_id),
-            ReturnValues="ALL_OLD",
-            **expressions.update(changes, only_if),
-        )
+        with sent_once(OBJECT in item):
+            answer = client.call(
+                "UpdateItem",
+                Key=key_of(interaction.interaction_id),
+                ReturnValues="ALL_OLD",
+                **expressions.update(changes, only_if),
+            )
         replaced = before = answer.get("Attributes")
     except ConditionFailed as failure:
         replaced = failure.item if writes.is_own(failure.item, item) else None
@@ -66,7 +68,8 @@ def _replaced_expired(client: Client, item: Item, failure: ConditionFailed) -> b
 def put_or_find(client: Client, item: Item) -> tuple[Item, bool]:
     """Write a new item if its id is free. Returns the stored item, and whether it is this one."""
     try:
-        client.call("PutItem", Item=item, **condition(expressions.FREE))
+        with sent_once(OBJECT in item):
+            client.call("PutItem", Item=item, **condition(expressions.FREE))
     except ConditionFailed as failure:
         if failure.item is None:
             raise writes.contended() from failure

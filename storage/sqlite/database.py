@@ -312,6 +312,7 @@ class SqliteDatabase(Database):
     def users(self) -> Iterator[str]:
         with translated:  # an index has them in their order
             yield from list(self._hot_rows.order_by().values_list("user_id", flat=True).distinct())
+            yield from idempotency_keys.users(self._alias)
 
     def remove_expired(self, interactions: Sequence[ChatInteraction], until: datetime) -> int:
         ids = [interaction.interaction_id for interaction in interactions]

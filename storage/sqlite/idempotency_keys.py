@@ -54,6 +54,12 @@ def forget_user(alias: str, user_id: str) -> int:
     return IdempotencyRecord.objects.using(alias).filter(user_id=user_id).delete()[0]
 
 
+def users(alias: str) -> list[str]:
+    """The users of all records; earlier versions did not note them."""
+    records = IdempotencyRecord.objects.using(alias).exclude(user_id="")
+    return list(records.order_by().values_list("user_id", flat=True).distinct())
+
+
 def remove_expired(alias: str, until: datetime, limit: int) -> int:
     """Delete up to `limit` records that expired at or before `until`; returns their number."""
     expired = _expired(alias, until)

@@ -10,21 +10,26 @@ from chat.maintenance.erasure.known import Erasures
 from chat.maintenance.erasure.removal import hot_pages
 from chat.maintenance.identity import accept_loss, confirm_archive
 from chat.maintenance.policy import Policy
+from chat.maintenance.put_back import count_archived, put_back
 from chat.maintenance.stub_correction import correct_stubs
 from storage import accounts
 from storage.accounts import roll_ups
-from storage.backups.base import RestoredDatabase
+from storage.backups.base import RestoredDatabase, RestoreReport
 from storage.interface import Storage
 
 
 def bring_up_to_date(
-    restored: RestoredDatabase, policy: Policy, *, archive_lost: bool = False
+    restored: RestoredDatabase,
+    policy: Policy,
+    report: RestoreReport | None = None,
+    *,
+    archive_lost: bool = False,
 ) -> int:
-    """Erase again whoever was erased since the backup, and correct the stubs.
+    """Erase again whoever was erased since the backup, put large texts back, correct the stubs.
 
     With `archive_lost` an empty archive takes the place of the one that the copy remembers, and
-    stubs whose segments are not there go. Returns the number of erased rows. Raises StorageError,
-    and then the copy must not be used.
+    stubs whose segments are not there go. Counts large texts in `report`, and returns the number of
+    erased rows. Raises StorageError, and then the copy must not be used.
     """
     storage = restored.storage
     if storage is not None:
@@ -37,7 +42,10 @@ def bring_up_to_date(
     if storage is not None:
         if erasures.any:
             erased += _erase_interactions(storage, erasures)
+        report = report or RestoreReport()
+        deleted = put_back(restored, report)
         correct_stubs(storage, policy, restored.segments, archive_lost=archive_lost)
+        count_archived(storage, deleted, report)
     if restored.alias is not None:
         erased += _erase_accounts(restored.alias, erasures)
         if storage is not None:  # what the archive has got since is not counted

@@ -221,13 +221,20 @@ def pending_of(archive: Archive, user_id: str) -> Erasure | None:
 
 def _no_longer_pending(archive: Archive, erasures: Collection[Erasure]) -> None:
     for erasure in erasures:
-        users = _name(USERS, erasure.pseudonym)
-        known = archive.files.read_document(users)
-        if known is not None and known["pending"] == erasure.erasure_id:
-            archive.files.delete(users)
+        if _leads_to(archive, erasure):
+            archive.files.delete(_name(USERS, erasure.pseudonym))
         archive.files.delete(_name(PENDING, erasure.erasure_id))  # last: it leads to the other
     # One call for all of them, since each one lists the folder.
     archive.files.remove_leftovers(tuple(f"{PENDING}/{each.erasure_id}" for each in erasures))
+
+
+def _leads_to(archive: Archive, erasure: Erasure) -> bool:
+    """Whether what says which pending erasure the user has says this one, or is damaged."""
+    try:
+        known = archive.files.read_document(_name(USERS, erasure.pseudonym))
+    except DamagedArchive:
+        return True
+    return known is not None and known["pending"] == erasure.erasure_id
 
 
 def _shown(receipt: dict[str, Any]) -> dict[str, Any]:

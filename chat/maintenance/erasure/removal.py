@@ -14,10 +14,12 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 
 from chat.maintenance.compaction import Compaction
 from chat.maintenance.runs import LockLost, OutOfTime, Run
 from storage import accounts
+from storage.archive.files import Entry
 from storage.archive.lists import times
 from storage.archive.pseudonyms import Sought
 from storage.compat import batched
@@ -81,7 +83,7 @@ class Removal:
         """Delete the objects that no row has named; see the docstring of this module."""
         with noting_failures(self.failed, users):
             objects = LargeObjects(self.storage.archive.files)
-            for some in batched(objects.of_users(users), ROWS_AT_ONCE):
+            for some in _of_one_folder(objects.of_users(users)):
                 self._step()
                 objects.delete_all([entry.name for _, entry in some])
                 offset = time.monotonic() - objects.now().timestamp()
@@ -120,6 +122,12 @@ class Removal:
 
     def _step(self) -> None:
         self.run.step(sum(counts.total() for counts in self.found.values()))
+
+
+def _of_one_folder(found: Iterable[tuple[str, Entry]]) -> Iterator[list[tuple[str, Entry]]]:
+    """In lists of one folder: a bucket with versions lists all that begins as their names do."""
+    for _, those in groupby(found, lambda each: each[1].name.rpartition("/")[0]):
+        yield from batched(those, ROWS_AT_ONCE)
 
 
 @contextmanager

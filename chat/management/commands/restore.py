@@ -11,7 +11,6 @@ from django.core.management.base import CommandError
 from chat.maintenance import practice
 from chat.maintenance.erasure.after_restore import bring_up_to_date
 from chat.maintenance.identity import ArchiveMismatch, belongs_to, take_over
-from chat.maintenance.put_back import put_back
 from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
@@ -261,7 +260,7 @@ def _before_live(run: Run, report: RestoreReport, options: dict[str, Any]) -> Be
         if storage is not None and (lost or practises):
             practice.count_stubs(storage, policy, report)
         try:
-            erased = bring_up_to_date(restored, policy, archive_lost=lost)
+            erased = bring_up_to_date(restored, policy, report, archive_lost=lost)
         except ArchiveMismatch as error:
             if not lost:
                 raise
@@ -269,7 +268,6 @@ def _before_live(run: Run, report: RestoreReport, options: dict[str, Any]) -> Be
                 "The archive that is there has interactions, and is not what is left of this "
                 "database's. Name an empty one in ARCHIVE_DIR or ARCHIVE_BUCKET."
             ) from error
-        put_back(restored, report)
         if storage is not None and options["erase_again"]:
             take_over(storage)
         if storage is not None and practises:

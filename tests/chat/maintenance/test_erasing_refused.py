@@ -81,6 +81,16 @@ def left_of_intact(store, user_id):
     return hot + [row.interaction_id for row in rows if row.user_id == user_id]
 
 
+def test_a_damaged_pointer_to_a_request_keeps_no_receipt_back(store, people):
+    """It only leads to the request, and nobody has a copy of it."""
+    erasure = ledger.request(store.archive, "ada")
+    store.archive.files.write(f"{ledger.USERS}/{erasure.pseudonym}.json", b"damaged")
+    (done,) = erase(store, user_id=None)["erasures"]
+    assert (done["erasure_id"], done["status"]) == (erasure.erasure_id, "done")
+    assert list(ledger.pending(store.archive)) == []
+    assert store.archive.files.list(ledger.USERS) == []
+
+
 def test_a_damaged_request_keeps_no_other_from_being_done_or_made(store, people):
     lost = ledger.request(store.archive, "carl")
     name = f"{ledger.PENDING}/{lost.erasure_id}.json"

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat.maintenance import holds, large, large_texts
-from chat.maintenance.erasure import attempt, removal
+from chat.maintenance.erasure import attempt, ledger, removal
+from chat.maintenance.erasure.after_restore import bring_up_to_date
 from chat.maintenance.holds import Hold
 from chat.maintenance.migration import handing_over
+from chat.maintenance.policy import Policy
 from chat.maintenance.put_back import put_back
 from storage.backups.base import RestoredDatabase, RestoreReport
 from storage.compat import zstd
@@ -216,6 +218,26 @@ def test_an_erasure_takes_the_objects_along_and_counts_them(store):
     store.check_readable(others)
 
 
+def test_objects_of_several_users_are_deleted_folder_by_folder(store, monkeypatch):
+    """A bucket with versions lists all whose names begin as those of one deletion do."""
+    for user_id in ("ada", "bob"):
+        ledger.request(store.archive, user_id)
+        leave(store, user_id, "first")
+        leave(store, user_id, "second")
+    deleted = []
+    delete_all = LargeObjects.delete_all
+
+    def noted(self, names):
+        deleted.append({name.rpartition("/")[0] for name in names})
+        delete_all(self, names)
+
+    monkeypatch.setattr(LargeObjects, "delete_all", noted)
+    monkeypatch.setattr(removal, "WRITE_SECONDS", 0)
+    store.run("erase_user", "--pending", now=NOW)
+    assert objects(store) == []
+    assert {len(folders) for folders in deleted} == {1}
+
+
 def test_no_damage_keeps_a_user_from_being_erased(store):
     (interaction_id,) = store.fill(NOW, response=LONG)
     store.archive.files.write(object_of(store, interaction_id), b"no object")
@@ -291,6 +313,21 @@ def test_what_a_restored_copy_names_is_put_back_or_left_out(store):
     assert store.hot() == ids[:2]
     store.check_readable(ids[:2])
     assert len(objects(store)) == 2
+
+
+def test_what_was_archived_since_is_not_lost_with_its_object(store):
+    """The copy has the row in the database, and the archive has it with its texts by now."""
+    (row_id,) = store.fill(NOW - 40 * DAY, response=LONG)
+    segment = store.archive.new_segment((NOW - 40 * DAY).date())
+    store.archive.write(segment, [store.storage.get_interaction_sync(row_id)])
+    store.archive.files.delete(object_of(store, row_id))
+    report = RestoreReport()
+    restored = RestoredDatabase(store.storage, None, store.archive)
+    bring_up_to_date(restored, Policy(NOW, 30, 90), report)
+    assert report.large_texts_lost == 0
+    store.run("archive_interactions", now=NOW)  # completes what is marked
+    assert store.cold() == [row_id]
+    store.check_readable([row_id])
 
 
 def test_what_has_come_since_the_objects_were_listed_is_not_left_out(store, monkeypatch):

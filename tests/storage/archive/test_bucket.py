@@ -220,6 +220,18 @@ def test_versions_of_other_names_stay(versioned):
     assert buckets.contents(versioned) == ["holds/ab"] * 2
 
 
+def test_nothing_to_clean_up_asks_for_nothing(versioned, monkeypatch):
+    """As when no erasure of an attempt is done. S3 would list the whole bucket."""
+    asked = []
+    client = versioned.connection.meta.client
+    monkeypatch.setattr(client, "_make_api_call", lambda *given: asked.append(given))
+    files = Files(versioned)
+    files.remove_leftovers(())
+    files.delete_all([])
+    files.create_all([])
+    assert asked == []
+
+
 def test_more_versions_than_one_request_deletes(versioned, monkeypatch):
     monkeypatch.setattr(bucket_module, "DELETED_AT_ONCE", 2)
     client = versioned.connection.meta.client
