@@ -15,7 +15,7 @@ from storage.dynamodb.configured import configured_client
 from storage.exceptions import StorageUnavailable
 from storage.management.commands import dynamodb_table
 from storage.models.idempotency import Idempotency
-from storage.records.pages import PageQuery
+from storage.records.pages import PageQuery, every
 from storage.records.searches import Search
 from storage.startup.selection import cloud_storage
 from tests.clocks import Clock
@@ -423,3 +423,26 @@ def test_two_raises_at_once_end_with_the_greater(client):
     shards.begin_raise(client, 8)
     shards.end_raise(client, 8)
     assert shards.read(client)[:2] == (16, 16)
+
+
+def test_no_key_in_a_query_is_longer_than_dynamodb_takes(process, make_interaction, monkeypatch):
+    """Ids whose place in the list is as long as a sort key can be, a byte more or less."""
+    longest = ["\U0001f99c" * 249 + "a" * number for number in range(4)]
+    for interaction_id in longest:
+        process.copy_interactions(
+            [make_interaction(interaction_id=interaction_id, created_at=NOON)]
+        )
+    client, sizes, after, found = process.database.client, [], None, []
+    call = client.call
+
+    def measured(operation, **parameters):
+        values = parameters.get("ExpressionAttributeValues", {}).values()
+        sizes.extend(len(value["S"].encode()) for value in values if "S" in value)
+        return call(operation, **parameters)
+
+    monkeypatch.setattr(client, "call", measured)
+    while page := process.database.oldest(LATER, 1, after, every):
+        found += ids(page)
+        after = page[-1].position
+    assert sorted(found) == longest
+    assert max(sizes) == 1024

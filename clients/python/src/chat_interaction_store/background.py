@@ -284,7 +284,7 @@ class BackgroundStore:
                     if now >= self._deadline:
                         raise _Abandoned from None
                     end = min(end, now + 0.2, self._deadline)
-                self._changed.wait(end - now)
+                self._changed.wait(min(end - now, LOG_INTERVAL))
 
     def _end(self, items: list[bytes], saved: int, reason: str, detail: str = "") -> None:
         """These are done: `saved` of them are in the store, the others never will be."""
