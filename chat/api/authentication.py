@@ -18,6 +18,7 @@ from chat.api.metrics import KEYS_REFUSED
 from chat.api.rate_limits import count_stranger, excuse_stranger
 from chat.current import note_caller
 from storage.accounts import api_keys, key_use
+from storage.exceptions import StorageError
 from storage.models import ApiKey
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def key_of(authorization: str, environ: Mapping[str, Any]) -> ApiKey:
     """Returns the API key in a header. `environ` tells where the request comes from.
 
     A wrong key counts for that address, and one that has had too many is not looked up. Raises
-    AuthenticationFailed (401) and QuotaExceeded (429).
+    AuthenticationFailed (401), QuotaExceeded (429) and StorageError.
     """
     counted = False
 
@@ -87,7 +88,12 @@ def key_of(authorization: str, environ: Mapping[str, Any]) -> ApiKey:
         count()
         KEYS_REFUSED.labels("missing").inc()
         raise AuthenticationFailed(NO_KEY)
-    found = api_keys.find(key.strip(), count)
+    try:
+        found = api_keys.find(key.strip(), count)
+    except StorageError:  # it may well be a valid one
+        if counted:
+            excuse_stranger(environ)
+        raise
     if found is None:
         KEYS_REFUSED.labels("unknown").inc()
         raise AuthenticationFailed("This API key is unknown, revoked or expired.")

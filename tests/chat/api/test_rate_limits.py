@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from chat.api.addresses import address_of
 from storage.accounts import api_keys
+from storage.exceptions import StorageUnavailable
 from storage.models import ApiKey
 from storage.rate_limits.metrics import REFUSED
 from tests.chat.calls import INTERACTIONS, PROBLEM, new, post
@@ -136,6 +137,20 @@ def test_off_is_a_setting(client, limits):
 @pytest.fixture
 def two_strangers(limits, transactional_db):
     limits.RATE_LIMIT_PER_ADDRESS = 2
+
+
+def test_keys_that_cannot_be_looked_up_do_not_count_for_the_address(
+    two_strangers, client, monkeypatch
+):
+    """Otherwise a service would be refused on after the database is back."""
+
+    def fail(key):
+        raise StorageUnavailable("The database failed.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api_keys, "_look_up", fail)
+        assert [client.get(INTERACTIONS).status_code for _ in range(4)] == [503] * 4
+    assert client.get(INTERACTIONS).status_code == 200
 
 
 @pytest.mark.parametrize(
