@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -72,13 +73,18 @@ def login(request: HttpRequest) -> HttpResponse:
             return _refused(request, 503, "busy", 1)
         if wait := attempt.begin():
             return _refused(request, 429, "login", wait)
-        response = admin.site.login(request)
+        try:
+            response = admin.site.login(request)
+        except DatabaseError:
+            attempt.take_back()
+            raise
     if response.status_code != 302:
         attempt.failed()
         return response
     try:
         auditing.record(request, Action.LOGGED_IN)
     except StorageError as error:
+        attempt.take_back()
         request.session.flush()
         return _page(request, 503, "The store did not answer", error=str(error))
     attempt.succeeded(response)
@@ -111,8 +117,13 @@ class Attempt:
         return lockouts().wait(self._tries) if self._tries else 0
 
     def begin(self) -> int:
-        """As `wait`, and if it may be made it counts as failed until it has succeeded."""
+        """As `wait`, and if it may be made it counts as failed until more is known."""
         return lockouts().attempt(self._tries) if self._tries else 0
+
+    def take_back(self) -> None:
+        """The database has failed, so nobody knows whether the password was wrong."""
+        for counted in self._tries:
+            lockouts().take_back(counted)
 
     def succeeded(self, response: HttpResponse) -> None:
         """The password was right: whoever knows it may mistype it again."""

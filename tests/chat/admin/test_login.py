@@ -6,9 +6,11 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import OperationalError
 from django.test import Client
 
 from chat.admin import login as login_module
+from storage.exceptions import StorageUnavailable
 from storage.rate_limits.metrics import REFUSED
 from storage.startup import rate_limits
 from tests.chat.limits import clock, limits
@@ -74,6 +76,25 @@ def test_the_right_password_makes_the_mistakes_before_it_forgotten(clock):
     for _ in range(4):
         assert statuses(4) == [200] * 4
         assert attempt("right").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("storage.accounts.audit_log.record", StorageUnavailable("The database failed.")),
+        ("django.contrib.auth.models.UserManager.get_by_natural_key", OperationalError("locked")),
+    ],
+)
+def test_while_the_database_is_away_no_login_is_locked(clock, monkeypatch, what, error):
+    def fail(*arguments, **about):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(what, fail)
+        browsers = [Client(raise_request_exception=False) for _ in range(6)]
+        assert [attempt("right", browser=each).status_code for each in browsers] == [503] * 6
+    assert statuses(4) == [200] * 4
+    assert attempt("right").status_code == 302
 
 
 def test_mistakes_of_long_ago_do_not_count(clock):
