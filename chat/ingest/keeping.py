@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chat.ingest.calls import LeftOut, Translated
-from chat.ingest.erased import erasures_before
+from chat.ingest.erased import erasures_before, remove_erased
 from chat.ingest.interactions import Made, interactions
 from chat.ingest.reasons import Reason
+from chat.maintenance.erasure.known import Erasures
 from storage import get_storage
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
@@ -48,14 +49,17 @@ def keep(translated: Iterable[Translated], user_id: str | None) -> Taken:
             taken.left_out.append(one)
         else:
             accepted.append(one)
-    for batch in _batches(_not_erased(accepted, taken)):
-        _save(batch, taken)
+    erasures = erasures_before((interaction for _, interaction in accepted), get_storage())
+    for batch in _batches(_not_erased(accepted, erasures, taken)):
+        created = _save(batch, taken)
+        if erasures is not None:
+            _take_back(created, erasures, taken)
     return taken
 
 
-def _not_erased(accepted: Sequence[Made], taken: Taken) -> Iterator[Made]:
-    made = (interaction for _, interaction in accepted)
-    erasures = erasures_before(made, get_storage().archive)
+def _not_erased(
+    accepted: Sequence[Made], erasures: Erasures | None, taken: Taken
+) -> Iterator[Made]:
     for call, interaction in accepted:
         if erasures is not None and erasures.cover(interaction):
             taken.left_out.append(LeftOut(Reason.ERASED, place=call.place))
@@ -77,15 +81,28 @@ def _batches(accepted: Iterable[Made]) -> Iterator[list[Made]]:
         yield batch
 
 
-def _save(batch: Sequence[Made], taken: Taken) -> None:
+def _save(batch: Sequence[Made], taken: Taken) -> list[Made]:
+    """Save a batch. Returns what was not there before."""
+    created = []
     outcomes = get_storage().create_interactions_sync([interaction for _, interaction in batch])
     for (call, interaction), outcome in zip(batch, outcomes, strict=True):
         if outcome is Outcome.CREATED:
             taken.created += 1
+            created.append((call, interaction))
         elif outcome is Outcome.UNCHANGED or _is_stored(interaction):
             taken.unchanged += 1
         else:
             taken.left_out.append(LeftOut(Reason.CONFLICT, place=call.place))
+    return created
+
+
+def _take_back(created: Sequence[Made], erasures: Erasures, taken: Taken) -> None:
+    made = (interaction for _, interaction in created)
+    erased = remove_erased(made, erasures, get_storage())
+    for call, interaction in created:
+        if interaction.interaction_id in erased:
+            taken.created -= 1
+            taken.left_out.append(LeftOut(Reason.ERASED, place=call.place))
 
 
 SAME = ("user_id", "message", "response", "model_used")

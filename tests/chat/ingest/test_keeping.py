@@ -12,7 +12,10 @@ from chat.ingest import keeping
 from chat.ingest.calls import LeftOut
 from chat.ingest.keeping import keep
 from chat.ingest.reasons import Reason
+from chat.maintenance.identity import ArchiveMismatch
 from storage import limits
+from storage.archive.archive import Archive
+from storage.archive.folder import ArchiveFolder
 from storage.exceptions import StorageError, StorageUnavailable
 from storage.interface import Storage
 from storage.models.interaction import FIELDS
@@ -62,6 +65,35 @@ def test_what_comes_again_of_an_erased_user_is_left_out(storage):
     assert counted(keep([old, other, new], None)) == (1, 1, {"erased": 1})
     assert [each.interaction_id for each in of_ada(storage)] == ["new"]
     assert counted(keep([old], None)) == (0, 0, {"erased": 1})
+
+
+def test_an_erasure_that_begins_and_ends_within_a_batch_wins(storage, monkeypatch):
+    """The batch was looked up before it, and is written after its last sweep."""
+    past = datetime.now(UTC) - timedelta(hours=1)
+    old = model_call("old", started_at=past, ended_at=past)
+    other = model_call("other", user_id="eve", started_at=past, ended_at=past)
+    keep([old], None)
+    create = Storage.create_interactions_sync
+
+    def late(self, interactions):
+        call_command("erase_user", "ada", stdout=StringIO())
+        return create(self, interactions)
+
+    monkeypatch.setattr(Storage, "create_interactions_sync", late)
+    assert counted(keep([old, other], None)) == (1, 0, {"erased": 1})
+    assert of_ada(storage) == []
+
+
+def test_without_its_archive_nothing_late_is_stored(storage, tmp_path, monkeypatch):
+    """An archive that is not mounted has no record of erasures that could be asked."""
+    past = datetime.now(UTC) - timedelta(hours=1)
+    old = model_call("old", started_at=past, ended_at=past)
+    keep([old], None)
+    call_command("erase_user", "ada", stdout=StringIO())
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    with pytest.raises(ArchiveMismatch):
+        keep([old], None)
+    assert of_ada(storage) == []
 
 
 def test_what_comes_again_changes_nothing(storage):
