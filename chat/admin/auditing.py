@@ -40,7 +40,29 @@ def _logged_out(request: HttpRequest, user: Any, **about: Any) -> None:
         logger.warning("A logout is not in the audit log: %s", error)
 
 
-class Audited:
+class OrUnavailable:
+    """For a ModelAdmin: if the database does not answer, a page says so."""
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._or_unavailable(super().changeform_view, request, *args, **options)  # type: ignore[misc]
+
+    def delete_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._or_unavailable(super().delete_view, request, *args, **options)  # type: ignore[misc]
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._or_unavailable(super().changelist_view, request, *args, **options)  # type: ignore[misc]
+
+    def _or_unavailable(self, view: Any, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        try:
+            with translated:
+                return view(request, *args, **options)
+        except StorageError as error:
+            if isinstance(error.__cause__, DataError):  # a value in the address: no outage
+                raise error.__cause__ from None
+            return unavailable(request, error)
+
+
+class Audited(OrUnavailable):
     """For a ModelAdmin: its changes take place if they are in the audit log, too.
 
     Subclasses say in `audited_as` and `about` what is written. Django calls the methods below in
@@ -75,24 +97,6 @@ class Audited:
         for obj in queryset:
             self._record(request, obj, "deleted", [])
         return super().log_deletions(request, queryset)  # type: ignore[misc]
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
-        return self._or_unavailable(super().changeform_view, request, *args, **options)  # type: ignore[misc]
-
-    def delete_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
-        return self._or_unavailable(super().delete_view, request, *args, **options)  # type: ignore[misc]
-
-    def changelist_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
-        return self._or_unavailable(super().changelist_view, request, *args, **options)  # type: ignore[misc]
-
-    def _or_unavailable(self, view: Any, request: HttpRequest, *args: Any, **options: Any) -> Any:
-        try:
-            with translated:
-                return view(request, *args, **options)
-        except StorageError as error:
-            if isinstance(error.__cause__, DataError):  # a value in the address: no outage
-                raise error.__cause__ from None
-            return unavailable(request, error)
 
     def _record(self, request: HttpRequest, obj: Any, how: str, message: Any) -> None:
         about = self.about(obj)

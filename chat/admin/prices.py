@@ -23,7 +23,7 @@ DAY_LOOKUPS = ("valid_from__gte", "valid_from__lt")
 
 
 @admin.register(ModelPrice)
-class ModelPriceAdmin(BaseAdmin):
+class ModelPriceAdmin(auditing.OrUnavailable, BaseAdmin):
     """A changed price changes the cost of all days on which it holds. Each change is audited."""
 
     list_display = ("model_used", "valid_from", "input_shown", "output_shown", "note")

@@ -68,9 +68,21 @@ def test_what_cannot_be_audited_is_not_done(staff, monkeypatch):
         raise StorageUnavailable("The database did not answer.")
 
     monkeypatch.setattr("storage.accounts.audit_log.record", fail)
-    staff.raise_request_exception = False
-    staff.post(ADD, NEW)
-    assert not ModelPrice.objects.exists()
+    response = staff.post(ADD, NEW)
+    assert (response.status_code, ModelPrice.objects.count()) == (503, 0)
+    assert "The store did not answer" in response.content.decode()
+
+
+def test_what_cannot_be_audited_is_not_removed(staff, monkeypatch):
+    def fail(*arguments, **about):
+        raise StorageUnavailable("The database did not answer.")
+
+    price = priced("a")
+    monkeypatch.setattr("storage.accounts.audit_log.record", fail)
+    several = {"action": "delete_selected", "_selected_action": [price.pk], "post": "yes"}
+    assert staff.post(f"{LIST}{price.pk}/delete/", {"post": "yes"}).status_code == 503
+    assert staff.post(LIST, several).status_code == 503
+    assert ModelPrice.objects.exists()
 
 
 @pytest.mark.parametrize(
