@@ -1,7 +1,7 @@
 """Rotating an API key: another one with the same rights, and a while in which both work."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -79,9 +79,8 @@ def count_alike(api_key: ApiKey) -> int:
 
 def _rotated(request: HttpRequest, old: ApiKey, overlap: timedelta) -> HttpResponse:
     now = timezone.now()
-    lifetime = old.expiry_date and old.expiry_date - old.created
     new = ApiKey(name=old.name, user_id=old.user_id, may_erase=old.may_erase)
-    new.expiry_date = now + lifetime if lifetime else None
+    new.expiry_date = _expiry(old, now)
     key = ApiKey.objects.assign_key(new)
     old.expiry_date = min(old.expiry_date or now + overlap, now + overlap)
     about = audit_of(new)
@@ -91,6 +90,16 @@ def _rotated(request: HttpRequest, old: ApiKey, overlap: timedelta) -> HttpRespo
     old.save(update_fields=["expiry_date"])
     transaction.on_commit(api_keys.forget)
     return made(request, new, key, old)
+
+
+def _expiry(old: ApiKey, now: datetime) -> datetime | None:
+    """When a key expires that is made now and lives as long as an old one."""
+    if old.expiry_date is None:
+        return None
+    try:
+        return now + (old.expiry_date - old.created)
+    except OverflowError:  # some write the year 9999 for never
+        return old.expiry_date
 
 
 def audit_of(api_key: ApiKey) -> dict[str, Any]:

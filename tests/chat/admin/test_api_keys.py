@@ -1,7 +1,7 @@
 """API keys in the admin: what is made, who may give what away, and where a new key is shown."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -222,6 +222,12 @@ class TestRotation:
         assert old.expiry_date == soon
         assert new.user_id == "ada"
         assert timedelta(minutes=9) < new.expiry_date - new.created < timedelta(minutes=11)
+
+    def test_a_key_for_as_good_as_ever_is_rotated(self, root):
+        never = datetime.max.replace(tzinfo=UTC)
+        old, _ = ApiKey.objects.create_key(name="billing", expiry_date=never)
+        new = api_keys.find(key_on(self.rotate(root, old)))
+        assert new.expiry_date == never
 
     @pytest.mark.parametrize("overlap", ["", "2", "x"])
     def test_another_overlap_is_refused(self, root, overlap):
