@@ -18,7 +18,7 @@ from chat.admin.pages import page
 from chat.admin.plots import Plot, plots
 from chat.metrics.cache import CacheUse, cache_use
 from chat.usage import Line, Question, Report
-from storage import get_storage
+from storage import get_storage, limits
 from storage.accounts.prices import Prices, prices
 from storage.exceptions import StorageError
 
@@ -129,7 +129,10 @@ def _chosen(request: HttpRequest) -> Chosen:
     days = given.get("days", str(DEFAULT_DAYS))
     if days not in map(str, PERIODS):
         raise WrongParameters(f"days must be {', '.join(map(str, PERIODS))}.")
-    return Chosen(int(days), given.get("model") or None, datetime.now(UTC).date())
+    model = given.get("model") or None
+    if model and (problem := limits.model_violation(model)):
+        raise WrongParameters(f"model {problem}")
+    return Chosen(int(days), model, datetime.now(UTC).date())
 
 
 @dataclass(frozen=True)

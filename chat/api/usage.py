@@ -80,8 +80,8 @@ def _user(text: str) -> str:
 
 
 def _model(text: str) -> str:
-    if not 1 <= len(text) <= limits.MODEL_MAX_LENGTH:
-        raise ValueError(f"must have 1 to {limits.MODEL_MAX_LENGTH} characters.")
+    if problem := limits.model_violation(text):
+        raise ValueError(problem)
     return text
 
 

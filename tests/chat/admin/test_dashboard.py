@@ -145,6 +145,7 @@ def test_top_users_have_their_sums_and_lead_to_their_pages(staff):
         ("days=", "days must be"),
         ("day=7", "Unknown: day. The parameters are days and model."),
         ("days=7&days=30", "Give days once."),
+        ("model=a%00b", "model must not contain the character NUL"),
         ("<b>=1", "Unknown: &lt;b&gt;."),
     ],
 )

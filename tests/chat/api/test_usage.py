@@ -186,6 +186,7 @@ def test_a_key_of_a_user_sees_this_users_usage_alone(make_client, usage):
         ("user_id=", "user_id", "must have 1 to 255 characters"),
         ("user_id=a%00b", "user_id", "control characters"),
         ("model_used=", "model_used", "must have 1 to 255"),
+        ("model_used=a%00b", "model_used", "must not contain the character NUL"),
         ("user_id=a&user_id=b", "user_id", "must be given once"),
         ("cursor=", "cursor", "must not be empty"),
     ],
