@@ -12,6 +12,7 @@ from chat.admin.pages import page
 from chat.admin.user_forms import ConfirmedForm
 from chat.admin.user_requests import guarded, refused, user_of, wrong_user
 from chat.maintenance.erasure import erasing, ledger
+from chat.maintenance.identity import require_archive
 from storage import accounts, get_storage
 from storage.accounts.audit_log import Action
 
@@ -48,8 +49,10 @@ def erase_user(request: HttpRequest) -> HttpResponse:
 @guarded(ERASE)
 def show_erasure(request: HttpRequest, erasure_id: str) -> HttpResponse:
     """How far an erasure is; its receipt once nobody can read anything of the user."""
-    erasure = ledger.find(get_storage().archive, erasure_id)
+    storage = get_storage()
+    erasure = ledger.find(storage.archive, erasure_id)
     if erasure is None:
+        require_archive(storage)
         return refused(request, "There is no such erasure. Is its id complete?", 404)
     record = erasure.as_record()
     return page(request, "user/erasure.html", "Erasure", erasure=record, **_times(record))

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from chat.admin.rows import visible
 from chat.maintenance import holds
+from chat.maintenance.identity import require_archive
 from storage import expiry, get_storage
 from storage.accounts.prices import prices
 from storage.exceptions import StorageError
@@ -73,9 +74,12 @@ def _after(interaction: ChatInteraction, days: int) -> datetime | None:
 
 def _hold(interaction: ChatInteraction) -> tuple[holds.Hold | None, bool]:
     """The hold that keeps it, on its user or its day; and whether that is known."""
-    archive, day = get_storage().archive, interaction.created_at.date().isoformat()
+    storage, day = get_storage(), interaction.created_at.date().isoformat()
+    archive = storage.archive
     try:
-        on_user = holds.find(archive, "user", interaction.user_id)
-        return on_user or holds.find(archive, "day", day), True
+        hold = holds.find(archive, "user", interaction.user_id) or holds.find(archive, "day", day)
+        if hold is None:
+            require_archive(storage)  # one that is not mounted seems to have none
+        return hold, True
     except StorageError:
         return None, False  # the page is about what was read

@@ -14,7 +14,7 @@ from chat.admin.user_forms import ConfirmedForm, ReasonForm
 from chat.admin.user_requests import guarded, refused, user_of, wrong_user
 from chat.maintenance import holds
 from chat.maintenance.holds import Hold
-from chat.maintenance.identity import confirm_archive
+from chat.maintenance.identity import confirm_archive, require_archive
 from chat.maintenance.runs import is_at_work
 from storage import get_storage
 from storage.accounts.audit_log import Action
@@ -89,7 +89,9 @@ def list_holds(request: HttpRequest) -> HttpResponse:
     """The holds that there are."""
     if request.GET:
         return refused(request, "This page takes no parameters.", 400)
-    found, more = holds.some(get_storage().archive, SHOWN)
+    storage = get_storage()
+    require_archive(storage)  # without it there would seem to be no hold
+    found, more = holds.some(storage.archive, SHOWN)
     return page(request, "user/holds.html", "Legal holds", holds=found, more=more)
 
 

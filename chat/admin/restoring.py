@@ -14,6 +14,7 @@ from chat.admin.pages import page
 from chat.admin.user_forms import ReasonForm
 from chat.admin.user_requests import guarded, refused
 from chat.maintenance import restoring
+from chat.maintenance.identity import require_archive
 from chat.maintenance.policy import Policy
 from chat.maintenance.restoring import NothingArchived, Restored
 from chat.maintenance.runs import OutOfTime, Run
@@ -47,7 +48,9 @@ def restore_day(request: HttpRequest) -> HttpResponse:
         is_one = [*request.GET.lists()] == [("day", [request.GET.get("day")])]
         if request.GET and (day is None or not is_one):
             return refused(request, "Name one day, such as ?day=2026-10-23.", 400)
-    archive = get_storage().archive
+    storage = get_storage()
+    require_archive(storage)  # without it no day would seem to be archived
+    archive = storage.archive
     cutoff = Policy.at(datetime.now(UTC)).cutoff
     context: dict[str, Any] = {
         "days": [each for each in reversed(archive.days()) if each >= cutoff.date()],

@@ -20,7 +20,7 @@ from chat.api.views import StoreView, call_of, json_response
 from chat.maintenance.erasure import erasing, ledger
 from chat.maintenance.erasure.attempt import UserHeld
 from chat.maintenance.erasure.ledger import Erasure
-from chat.maintenance.identity import ArchiveMismatch
+from chat.maintenance.identity import ArchiveMismatch, require_archive
 from storage import get_storage, limits
 
 logger = logging.getLogger(__name__)
@@ -61,8 +61,10 @@ class ErasureView(StoreView):
     def get(self, request: Request, erasure_id: str) -> HttpResponse:
         caller_of(request).require_erasure()
         parameters.refuse_parameters(call_of(request))
-        erasure = ledger.find(get_storage().archive, erasure_id)
+        storage = get_storage()
+        erasure = ledger.find(storage.archive, erasure_id)
         if erasure is None:
+            require_archive(storage)
             raise NotFound("There is no such erasure.")
         return _response(erasure)
 

@@ -13,8 +13,11 @@ from django.test import Client
 
 from chat import revealed
 from chat.maintenance import holds
+from chat.maintenance.identity import confirm_archive
 from storage import get_storage
 from storage.accounts import audit_log
+from storage.archive.archive import Archive
+from storage.archive.folder import ArchiveFolder
 from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import StorageFull, StorageUnavailable
 from storage.models import AuditEntry, ModelPrice
@@ -352,6 +355,14 @@ def test_a_legal_hold_is_told(viewer, one, kind):
     page = content(viewer.get(url()))
     assert f"On this {kind} since" in page
     assert "a reason" not in page
+
+
+def test_without_its_archive_a_hold_is_not_known(viewer, one, tmp_path, monkeypatch):
+    storage = get_storage()
+    confirm_archive(storage)
+    assert "<dt>Legal hold</dt><dd>None</dd>" in content(viewer.get(url()))
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    assert "<dt>Legal hold</dt><dd>Not known" in content(viewer.get(url()))
 
 
 def test_page_is_shown_although_the_archive_does_not_answer(viewer, one, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -285,9 +286,13 @@ def test_without_its_archive_no_page_is_silently_short(
     """A volume that is not mounted looks like an archive without interactions and holds."""
     with Run(storage):
         pass
-    client = staff("view_chatinteraction", "export_user")
+    client = staff(
+        *("view_chatinteraction", "export_user", "hold_user", "restore_day", "erase_user")
+    )
     pages = (of("user/"), ADMIN, f"{ADMIN}?tier=archive&user_id=bobby")
+    pages += (f"{ADMIN}holds/", f"{ADMIN}restore/")
     assert {client.get(page).status_code for page in pages} == {200}
+    pages += (f"{ADMIN}erasure/{uuid4()}/",)
     monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
     for page in pages:
         response = client.get(page)

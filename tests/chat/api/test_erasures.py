@@ -14,6 +14,8 @@ from chat.maintenance.erasure import erasing
 from chat.maintenance.holds import Hold
 from chat.maintenance.identity import confirm_archive
 from chat.maintenance.runs import LOCK
+from storage.archive.archive import Archive
+from storage.archive.folder import ArchiveFolder
 from storage.exceptions import CacheNotErased
 from storage.models import ApiKey
 from tests.chat.calls import INTERACTIONS, PROBLEM, ids, of_user, one
@@ -259,6 +261,13 @@ def test_without_its_archive_nothing_is_begun(eraser, rows, storage):
     response = eraser.delete(ADA)
     assert (response.status_code, response["Retry-After"]) == (503, "60")
     assert erasing.pending(storage) == []
+
+
+def test_without_its_archive_no_erasure_is_said_to_be_unknown(
+    eraser, rows, storage, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    assert eraser.get(f"/api/v1/erasures/{uuid4()}/").status_code == 503
 
 
 def test_a_key_that_is_bound_may_not_even_if_somebody_lets_it(storage, rows):
