@@ -1,5 +1,6 @@
 """Erasing a user from the admin, and the progress of an erasure up to its receipt."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from chat.maintenance.erasure import erasing, ledger
 from chat.maintenance.identity import require_archive
 from storage import accounts, get_storage
 from storage.accounts.audit_log import Action
+from storage.exceptions import DamagedArchive
 
 ERASE = "storage.erase_user"
 
@@ -30,8 +32,9 @@ def erase_user(request: HttpRequest) -> HttpResponse:
     if user_id is None:
         return wrong_user(request)
     storage = get_storage()
-    if pending := ledger.pending_of(storage.archive, user_id):
-        return _to(pending.erasure_id)
+    with suppress(DamagedArchive):  # what is asked for is recorded anyway
+        if pending := ledger.pending_of(storage.archive, user_id):
+            return _to(pending.erasure_id)
     form = ConfirmedForm(request.POST or None, user_id=user_id)
     if not form.is_valid():
         status = 400 if form.is_bound else 200

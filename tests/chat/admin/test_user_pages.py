@@ -19,7 +19,7 @@ from storage import get_storage
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.archive.pseudonyms import pseudonym
-from storage.exceptions import StorageUnavailable
+from storage.exceptions import DamagedArchive, StorageUnavailable
 from storage.models import AuditEntry
 from storage.records.searches import Search
 from tests.chat.usage_rows import priced, used
@@ -186,6 +186,21 @@ def test_an_erasure_erases_and_shows_its_receipt(staff, saved, monkeypatch):
     assert get_storage().search_interactions_sync(Search(user_id=ODD)).records == []
     assert get_storage().search_interactions_sync(Search(user_id="bobby")).records != []
     assert "erasure begun" in actions()
+
+
+def test_a_damaged_note_of_an_earlier_request_keeps_nobody_from_erasing(
+    staff, saved, storage, monkeypatch
+):
+    monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 3600)
+
+    def damaged(*arguments):
+        raise DamagedArchive("a note", "it is no JSON")
+
+    monkeypatch.setattr(ledger, "pending_of", damaged)
+    client = staff("erase_user")
+    assert client.get(of("user/erase/")).status_code == 200
+    client.post(of("user/erase/"), {"reason": REASON, "confirmation": ODD})
+    assert storage.search_interactions_sync(Search(user_id=ODD)).records == []
 
 
 def test_an_erasure_that_does_not_finish_is_shown_and_goes_on(staff, saved, monkeypatch):
