@@ -70,7 +70,8 @@ class JsonLines(Lines):
             "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            # Names of files can have what is no character. Standard error writes that in this way.
+            "message": record.getMessage().encode(errors="backslashreplace").decode(),
         }
         if (request := current_request()) is not None:
             found["request_id"] = request.request_id

@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import os
 from uuid import UUID
 
 import orjson
@@ -274,6 +275,11 @@ def test_nothing_that_clients_send_is_in_the_log_or_the_metrics(handler, key, mo
     metrics = ask(handler, "GET", "/metrics", **key).content.decode().lower()
     assert "chat_http_request_duration_seconds_count" in metrics
     assert [line for line in (text + metrics).splitlines() if SECRET in line] == []
+
+
+def test_a_name_that_is_not_utf8_costs_no_line(log):
+    logging.getLogger("chat").warning("Every user could use %s.", os.fsdecode(b"/data/\xff"))
+    assert [line["message"] for line in log.lines] == ["Every user could use /data/\\udcff."]
 
 
 def test_a_bug_before_any_view_is_a_problem_and_a_traceback_without_its_message(
