@@ -7,6 +7,7 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import IO, Any, cast
 
 import ijson
@@ -18,9 +19,17 @@ from chat.ingest.reasons import Reason
 ENTRY_LIMIT = 64 * 1024 * 1024
 """The most bytes in a value. Requests with images have some millions."""
 
+DEPTH_LIMIT = 500
+"""The most objects and arrays in one another. What is far deeper is no export of any tool, and costs
+more to read than it has."""
+
 _BUFFER = 256 * 1024
 _SPREAD = re.compile(rb"\{[ \t]*\r?\n")
 """How an object begins that goes on in the next line."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|(?P<cut>\\?)\Z)', re.DOTALL)
+"""A string, or the beginning of one that goes on in what is read next."""
+_BRACKET = re.compile(rb"[\[\]{}]")
 
 Entry = tuple[str, Any]
 """A value, and its place in the file."""
@@ -113,11 +122,14 @@ def _parsed(file: IO[bytes], prefix: str) -> Iterator[Entry]:
 
 
 class _Limited:
-    """A file of which only so much is read for one value."""
+    """A file of which only so much is read for one value, and nothing that is nested too deeply."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._read = 0
+        self._depth = 0
+        self._open = b""
+        """How a string begins that has no end yet; its text is left out."""
 
     def restart(self) -> None:
         """Begin to count anew: a value is complete."""
@@ -129,4 +141,23 @@ class _Limited:
             raise BrokenFile(f"It has an entry of more than {ENTRY_LIMIT} bytes.")
         data = self._file.read(size)
         self._read += len(data)
+        self._go_through(data)
         return data
+
+    def _go_through(self, data: bytes) -> None:
+        """Follow the brackets outside of strings. Raises BrokenFile if there are too many."""
+        rest = _STRING.sub(_without_text, self._open + data)
+        rest, quote, escape = rest.partition(b'"')
+        self._open = quote + escape
+        opened = rest.count(b"[") + rest.count(b"{")
+        if self._depth + opened > DEPTH_LIMIT and self._deepest(rest) > DEPTH_LIMIT:
+            raise BrokenFile(f"It has an entry with more than {DEPTH_LIMIT} levels.")
+        self._depth += opened - rest.count(b"]") - rest.count(b"}")
+
+    def _deepest(self, rest: bytes) -> int:
+        steps = (1 if bracket in b"[{" else -1 for bracket in _BRACKET.findall(rest))
+        return max(accumulate(steps, initial=self._depth))
+
+
+def _without_text(string: re.Match[bytes]) -> bytes:
+    return b"" if string["cut"] is None else b'"' + string["cut"]

@@ -514,6 +514,27 @@ def test_other_ids_and_users_and_counts_of_langfuse():
     assert (found.input_tokens, found.output_tokens) == (7, 8)
 
 
+@pytest.mark.parametrize("before", ["", '"\\\\", "]]]", "\\"]", ', '"%s", ' % ("]" * 300_000)])
+def test_what_is_nested_too_deeply_is_refused(before):
+    for depth, too_deep in ((490, False), (510, True)):
+        content = f'[[{before}{"[" * depth}{"]" * depth}, "["], {json.dumps(observation())}]'
+        if too_deep:
+            with pytest.raises(BrokenFile, match="more than 500 levels"):
+                read(langfuse, content.encode())
+        else:
+            assert isinstance(read(langfuse, content.encode())[1], ModelCall)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_brackets_in_texts_do_not_count(monkeypatch, size):
+    """Whatever is read at once, such as half of an escaped quotation mark."""
+    monkeypatch.setattr(entries, "_BUFFER", size)
+    text = '\\"[[{{\\' * 100
+    content = json.dumps([observation(output=text), {"[": text}, observation(output=text)])
+    found = read(langfuse, content.encode())
+    assert [isinstance(one, ModelCall) for one in found] == [True, False, True]
+
+
 def test_a_broken_csv_is_refused():
     with pytest.raises(BrokenFile, match="no CSV: not UTF-8"):
         read(langfuse, b"id,type\n\xff,b\n")
