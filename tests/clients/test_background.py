@@ -133,6 +133,20 @@ def test_a_store_that_is_away_is_waited_for(make_queue, quick):
     assert (queue.saved, queue.dropped, len(script.requests)) == (1, {}, 7)
 
 
+def test_a_wait_of_3000_years_is_one_of_many(make_queue, monkeypatch):
+    """Python raises OverflowError if it is to wait for so long, and what waits would be dropped."""
+    queue, waits = make_queue(Script()), []
+
+    def wait(seconds):
+        waits.append(seconds)
+        queue._deadline = 0.0  # the time to close is over
+
+    monkeypatch.setattr(queue._changed, "wait", wait)
+    with pytest.raises(background._Abandoned):
+        queue._wait(1e11)
+    assert waits == [background.LOG_INTERVAL]
+
+
 def test_one_that_is_refused_does_not_take_others_with_it(server, url, user, caplog):
     with Store(url, server.key, verify=False) as store:
         queue = store.background()
