@@ -51,7 +51,9 @@ class Everyones:
         pauses = Pauses()
         limits = {"Limit": self._share(limit)}
         queries = [_oldest_query(shard, until, after) | limits for shard in self._shards]
-        entries = self._merged(queries, pauses)
+        begin = items.position(*after) if after else None
+        merged = self._merged(queries, pauses)
+        entries = (entry for entry in merged if entry.position != begin)
         found: list[ChatInteraction] = []
         while len(found) < limit and (
             page := list(islice(entries, min(limit, batches.READ_LIMIT)))
@@ -121,8 +123,8 @@ def _oldest_query(shard: int, until: datetime, after: Position | None) -> Query:
         "ExpressionAttributeNames": names(condition),
         "ExpressionAttributeValues": {
             ":shard": {"S": str(shard)},
-            # No position contains NUL, so this sorts directly after the position.
-            ":after": {"S": items.position(*after) + "\0" if after else "0"},
+            # BETWEEN includes it. What sorts directly after it may be longer than a key can be.
+            ":after": {"S": items.position(*after) if after else "0"},
             # '$' sorts directly after '#', which separates time and id.
             ":until": {"S": format_time(until) + "$"},
         },
