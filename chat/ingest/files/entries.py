@@ -20,8 +20,8 @@ ENTRY_LIMIT = 64 * 1024 * 1024
 """The most bytes in a value. Requests with images have some millions."""
 
 DEPTH_LIMIT = 500
-"""The most objects and arrays in one another. What is far deeper is no export of any tool, and costs
-more to read than it has."""
+"""The most objects and arrays in one another. No tool's export is deeper, and what is costs more to
+read than it is worth."""
 
 _BUFFER = 256 * 1024
 _SPREAD = re.compile(rb"\{[ \t]*\r?\n")
