@@ -89,7 +89,9 @@ class StaffAdmin(Audited, BaseUserAdmin, BaseAdmin):
         """Whether the account of `user` gives nothing that whoever asks does not have."""
         if user is None or user == request.user or _is_superuser(request):
             return True
-        return not user.is_superuser and user.get_all_permissions() <= (
+        # Of an account that is switched off, Django says that it has none: it may be switched on.
+        switched_on = user if user.is_active else User(pk=user.pk)
+        return not user.is_superuser and switched_on.get_all_permissions() <= (
             request.user.get_all_permissions()
         )
 

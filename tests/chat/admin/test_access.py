@@ -86,6 +86,33 @@ def test_staff_touch_no_account_with_more_rights(grace, kind, page):
     assert (after == before) == (kind != "no rights")
 
 
+@pytest.mark.parametrize("is_given_by", ["account", "group"])
+def test_staff_take_over_no_account_that_is_switched_off(grace, is_given_by):
+    """Django says that it has no permissions; it has them again once it is switched on."""
+    other = User.objects.create_user("other", password="theirs", is_staff=True, is_active=False)
+    right = Permission.objects.get(codename="view_chatinteraction")
+    if is_given_by == "group":
+        group = Group.objects.create(name="viewers")
+        group.permissions.add(right)
+        other.groups.add(group)
+    else:
+        other.user_permissions.add(right)
+    client = client_of(grace)
+    passwords = {"password1": "Entirely-new-7", "password2": "Entirely-new-7"}
+    assert client.post(f"{USERS}{other.pk}/change/", user_form(other)).status_code == 403
+    assert client.post(f"{USERS}{other.pk}/password/", passwords).status_code == 403
+    other.refresh_from_db()
+    assert not other.is_active
+    assert other.check_password("theirs")
+
+
+def test_staff_switch_an_account_on_that_has_no_more_rights(grace):
+    other = User.objects.create_user("other", is_active=False)
+    client_of(grace).post(f"{USERS}{other.pk}/change/", user_form(other))
+    other.refresh_from_db()
+    assert other.is_active
+
+
 def test_staff_delete_no_account_with_more_rights_in_a_list(grace, root):
     form = {"action": "delete_selected", "_selected_action": [root.pk], "post": "yes"}
     client_of(grace).post(USERS, form)
