@@ -42,6 +42,7 @@ class Caller:
     staff: str = ""
     """The name of the account whose session it is; empty if it has an API key."""
     may_read_texts: bool = True
+    may_read_usage: bool = True
 
     def require(self, user_id: str) -> None:
         """Raise PermissionDenied (403) unless this caller may access this user."""
@@ -62,6 +63,11 @@ class Caller:
                 "This API key is bound to one user; everyone's interactions need a "
                 "service-wide key."
             )
+
+    def require_usage(self) -> None:
+        """Raise PermissionDenied (403) if this account may not see usage in the admin either."""
+        if not self.may_read_usage:
+            raise self._refused("Your account lacks the permission to view usage.")
 
     def _refused(self, why: str) -> PermissionDenied:
         if self.key_prefix:
@@ -140,10 +146,13 @@ class StaffSessionAuthentication(BaseAuthentication):
             return None
         if not user.has_perm("storage.view_chatinteraction"):
             raise PermissionDenied("Your account lacks the permission to view interactions.")
-        name = user.get_username()
-        may_read_texts = user.has_perm("storage.read_texts")
         caller = Caller(
-            f"staff:{user.pk}", None, may_write=False, staff=name, may_read_texts=may_read_texts
+            f"staff:{user.pk}",
+            None,
+            may_write=False,
+            staff=user.get_username(),
+            may_read_texts=user.has_perm("storage.read_texts"),
+            may_read_usage=user.has_perm("storage.view_usageofmodel"),
         )
         return caller, None
 

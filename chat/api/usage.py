@@ -21,6 +21,7 @@ USERS_MAX = 100
 
 def get_usage(call: Call) -> Answer:
     """The usage of everybody, or of one user."""
+    call.caller.require_usage()
     question, rest, given = _question(call)
     scope = ("usage", *(str(part) for part in vars(question).values()))
     after = cursors.decode(rest["cursor"], scope)[1] if "cursor" in rest else ""

@@ -257,8 +257,8 @@ class World:
 def world(storage, make_interaction):
     """An interaction of ada, one of every caller, and one of every object of the admin."""
     viewer = User.objects.create(username="viewer", is_staff=True)
-    rights = Permission.objects.filter(codename__in=["view_chatinteraction", "read_texts"])
-    viewer.user_permissions.set(rights)
+    rights = ["view_chatinteraction", "read_texts", "view_usageofmodel"]
+    viewer.user_permissions.set(Permission.objects.filter(codename__in=rights))
     sessions = {
         "staff who may view": viewer,
         "staff who may not": User.objects.create(username="staff", is_staff=True),
@@ -432,6 +432,15 @@ def test_a_bad_key_is_refused_even_with_a_good_session(world):
     client = world.client("revoked key")
     client.force_login(world.sessions["staff who may view"])
     assert client.get(INTERACTIONS).status_code == 401
+
+
+def test_usage_that_the_admin_does_not_show_to_an_account_is_not_in_the_api(world):
+    client = world.client("staff who may view")
+    usage = Permission.objects.get(codename="view_usageofmodel")
+    world.sessions["staff who may view"].user_permissions.remove(usage)
+    response = client.get("/api/v1/usage/")
+    assert response.status_code == 403
+    assert response.json()["detail"] == "Your account lacks the permission to view usage."
 
 
 def test_a_staff_account_that_is_switched_off_sees_nothing(world):
