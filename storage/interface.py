@@ -108,7 +108,8 @@ class Storage:
         """Cache `value` under `key` for `ttl` seconds (more than 0).
 
         Keys of the application never collide with those of cached interactions. A key
-        `chat:{user_id}:...` is deleted when that user is erased.
+        `chat:{user_id}:{rest}` is deleted when that user is erased. The rest has no colon: an id
+        may have some, so `chat:ada:drafts:7` is one of the user `ada:drafts`.
         """
         await self.runner.run(self.cache_set_sync, key, value, ttl)
 

@@ -41,7 +41,7 @@ def answer_keys(interaction: ChatInteraction) -> list[str]:
 def string_key(key: str) -> str:
     """The cache key of the application's string `key`. It never equals that of another entry.
 
-    A key `chat:{user_id}:...` keeps its user part.
+    A key `chat:{user_id}:{rest}` keeps its user part, which ends at the last colon.
     """
     kind, _, rest = key.partition(":")
     user_id = rest.rpartition(":")[0] if kind == "chat" else ""
