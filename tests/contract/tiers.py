@@ -1,6 +1,6 @@
 """Hot and cold: what changes over, who can read it, and that nothing changes it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -13,10 +13,15 @@ from storage.exceptions import (
 )
 from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
+from storage.records.pages import PageQuery
 from storage.records.questions import Question
 from storage.records.runs import Ended
+from storage.records.searches import Search
+from tests.contract.calls import ids
 
 DAY = datetime(2026, 10, 3, tzinfo=UTC)
+
+TOKYO = timezone(timedelta(hours=9))
 
 
 class TiersContract:
@@ -96,6 +101,22 @@ class TiersContract:
         listed = calls.get_user_interactions("ada", 10)
         assert [each.interaction_id for each in listed] == ["old-10"]
         assert calls.find_answer(Question(user_id="ada", message="What is a B-tree?")) is None
+
+    def test_a_filter_means_an_instant_whatever_its_offset_for_cold_ones_too(
+        self, calls, archived, make_old
+    ):
+        evening = DAY + timedelta(hours=20)
+        rows = [make_old(n, created_at=evening + timedelta(minutes=n)) for n in range(3)]
+        calls.create_interactions(rows)
+        archived(*rows)
+        middle = rows[1].created_at.astimezone(TOKYO)  # where it is the next day
+        for fields, expected in (
+            ({"created_after": middle}, ["old-2", "old-1"]),
+            ({"created_before": middle}, ["old-0"]),
+        ):
+            query = PageQuery(tier="archive", **fields)
+            assert ids(calls.list_user_interactions("ada", query).interactions) == expected
+            assert ids(calls.search_interactions(Search(**fields)).interactions) == expected
 
     def test_it_cannot_be_changed(self, calls, cold, make_old):
         with pytest.raises(InteractionArchived):
