@@ -65,7 +65,8 @@ def _next(
     hot = cold.database.next_of_user(interaction.user_id, interaction.position)
     archived = None
     if interaction.created_at.date() <= newest_day:
-        until = expiry.latest() if hot is None else hot.created_at
+        latest = expiry.latest()  # nothing later is archived
+        until = latest if hot is None else min(hot.created_at, latest)
         archived = _next_cold(cold, interaction, until + expiry.MICROSECOND)
     return min(filter(None, (hot, archived)), key=_position, default=None)
 

@@ -64,6 +64,15 @@ class NeighboursContract:
         calls.delete_interaction("old-2")
         assert around(calls, rows[1]) == ("old-0", "old-3")
 
+    def test_one_that_is_dated_far_in_the_future_is_the_next_one(self, calls, archived, make_old):
+        rows = [make_old(n) for n in range(2)]
+        last = datetime.max.replace(tzinfo=UTC)
+        rows += [make_old(2, created_at=last), make_old(3, created_at=last)]
+        calls.create_interactions(rows)
+        archived(*rows[:2])
+        names = [row.interaction_id for row in rows]
+        assert walked(calls, rows[0]) == (names, names[::-1])
+
     def test_the_next_one_is_found_among_many_of_a_minute(
         self, calls, archived, make_old, monkeypatch
     ):
