@@ -112,6 +112,15 @@ class Outbox:
         sql = f"SELECT interaction_id FROM {_STUBS}, json_each(:ids) WHERE interaction_id = value"
         return {each for (each,) in self._rows(sql, {"ids": json.dumps(interaction_ids)})}
 
+    def stored(self, interaction_ids: Sequence[str]) -> set[str]:
+        """The hot and the archived ones among these."""
+        sql = (
+            "SELECT value FROM json_each(:ids)"
+            f" WHERE EXISTS (SELECT 1 FROM {_ROWS} WHERE interaction_id = value)"
+            f" OR EXISTS (SELECT 1 FROM {_STUBS} WHERE interaction_id = value)"
+        )
+        return {each for (each,) in self._rows(sql, {"ids": json.dumps(interaction_ids)})}
+
     def archived_after(self, interaction_id: str, limit: int) -> list[str]:
         """Archived ones in the order of their ids, after this id."""
         sql = (

@@ -189,6 +189,16 @@ def test_a_user_is_taken_out_of_the_index_before_the_rows_go(indexed, fill):
     check(indexed)
 
 
+def test_what_is_deleted_while_it_is_about_to_be_archived_is_not_indexed_again(indexed, fill):
+    rows = fill(3)
+    catch_up(indexed)
+    assert indexed.delete_interaction_sync("i0001")
+    to_archive(indexed, rows)
+    catch_up(indexed)
+    assert find(indexed, "wall1") == []
+    check(indexed)
+
+
 def test_taking_a_user_out_ends_in_time_and_goes_on(indexed, fill):
     rows = fill(400)
     catch_up(indexed)
