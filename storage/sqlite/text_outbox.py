@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.large.rows import LargeRows
-from storage.large.stand_ins import decode
 from storage.models import ArchivedInteraction, ChatInteraction, Lock, TextChange
 from storage.records.texts import OBJECT
 from storage.sqlite import queries
@@ -164,8 +163,22 @@ class Outbox:
         values = dict(zip(queries.NAMES, row, strict=True))
         if values[OBJECT] is None:
             return text_of(values)
-        decode(values)
-        return LargeText.of(values, self.large)
+        return LargeText(
+            values["interaction_id"],
+            values["user_id"],
+            values["created_at"],
+            "",
+            "",
+            row=queries.to_interaction(row),
+            large=self.large,
+            read_again=self._now,
+        )
+
+    def _now(self, interaction_id: str) -> ChatInteraction | None:
+        """The hot interaction, which may have stand-ins."""
+        sql = queries.select_by_id(self.statements.alias)
+        rows = self._rows(sql, {"interaction_id": interaction_id})
+        return queries.to_interaction(rows[0]) if rows else None
 
     @property
     def _rows(self) -> Callable[[str, dict[str, Any]], list[tuple[Any, ...]]]:
