@@ -119,7 +119,11 @@ class ColdStorage:
         self, interactions: Sequence[ChatInteraction], outcomes: Sequence[Outcome | Stub]
     ) -> list[Outcome]:
         """The outcomes of a batch; for ids of cold interactions by what the archive has."""
-        archived = self._rows([outcome for outcome in outcomes if isinstance(outcome, Stub)])
+        stubs = [outcome for outcome in outcomes if isinstance(outcome, Stub)]
+        archived = self._rows(stubs)
+        for stub in stubs:
+            if stub.interaction_id not in archived and (moved := self.read(stub.interaction_id)):
+                archived[stub.interaction_id] = moved.interaction
         return [
             _repetition(interaction, archived.get(interaction.interaction_id))
             if isinstance(outcome, Stub)

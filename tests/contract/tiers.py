@@ -10,6 +10,7 @@ from storage.exceptions import (
     IdempotentInteractionGone,
     InteractionArchived,
     InteractionConflict,
+    StorageUnavailable,
 )
 from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
@@ -134,6 +135,29 @@ class TiersContract:
             [make_old(0), make_old(1, message="another"), make_old(20)]
         )
         assert outcomes == [Outcome.UNCHANGED, Outcome.CONFLICT, Outcome.CREATED]
+
+    def test_a_batch_repeats_what_becomes_hot_at_that_moment(
+        self, calls, storage, archive, cold, monkeypatch
+    ):
+        (segment,) = archive.segments(DAY.date())
+        create_many = storage.database.create_many
+
+        def restored_meanwhile(interactions):
+            outcomes = create_many(interactions)
+            storage.return_from_cold(cold, segment)
+            archive.remove(segment)
+            return outcomes
+
+        monkeypatch.setattr(storage.database, "create_many", restored_meanwhile)
+        assert calls.create_interactions(cold) == [Outcome.UNCHANGED] * 3
+
+    def test_a_batch_is_not_told_of_conflicts_where_the_archive_is_missing(
+        self, calls, archive, cold
+    ):
+        (segment,) = archive.segments(DAY.date())
+        archive.remove(segment)
+        with pytest.raises(StorageUnavailable):
+            calls.create_interactions(cold)
 
     def test_a_repeat_by_idempotency_key_gives_it(self, calls, storage, archived, make_old):
         request = Idempotency("k" * 64, "r" * 64)
