@@ -79,7 +79,8 @@ def _next_cold(
     Looks at longer and longer periods until some are in one; then, if these are too many to read,
     at halves of it.
     """
-    begin, end = interaction.created_at, until
+    begin = max(interaction.created_at, expiry.cutoff() + expiry.MICROSECOND)
+    end = until
     period, is_within = FIRST_PERIOD, False
     for _ in range(COLD_READS):
         before = min(begin + period, end)

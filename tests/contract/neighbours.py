@@ -50,6 +50,18 @@ class NeighboursContract:
         assert around(calls, rows[2]) == (None, None)
         assert around(calls, rows[0]) == (None, "2"), "an old bookmark"
 
+    def test_what_has_expired_in_the_archive_is_no_neighbour(
+        self, calls, archived, make_old, settings
+    ):
+        rows = [make_old(n * 3600) for n in range(4)]
+        calls.create_interactions(rows)
+        archived(*rows)
+        expired = datetime.now(UTC) - rows[1].created_at - timedelta(minutes=30)
+        settings.RETENTION_TOTAL_DAYS = expired / timedelta(days=1)
+        assert around(calls, rows[3]) == ("old-7200", None)
+        assert around(calls, rows[2]) == (None, "old-10800")
+        assert around(calls, rows[0]) == (None, "old-7200"), "an old bookmark"
+
     def test_hot_and_cold_ones_are_neighbours(self, calls, archived, make_old):
         rows = [
             make_old(n, created_at=make_old(n).created_at + timedelta(hours=n * 20))
