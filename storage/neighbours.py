@@ -65,7 +65,8 @@ def _next(
     hot = cold.database.next_of_user(interaction.user_id, interaction.position)
     archived = None
     if interaction.created_at.date() <= newest_day:
-        until = expiry.latest() if hot is None else hot.created_at
+        latest = expiry.latest()  # nothing later is archived
+        until = latest if hot is None else min(hot.created_at, latest)
         archived = _next_cold(cold, interaction, until + expiry.MICROSECOND)
     return min(filter(None, (hot, archived)), key=_position, default=None)
 
@@ -78,7 +79,8 @@ def _next_cold(
     Looks at longer and longer periods until some are in one; then, if these are too many to read,
     at halves of it.
     """
-    begin, end = interaction.created_at, until
+    begin = max(interaction.created_at, expiry.cutoff() + expiry.MICROSECOND)
+    end = until
     period, is_within = FIRST_PERIOD, False
     for _ in range(COLD_READS):
         before = min(begin + period, end)

@@ -15,7 +15,7 @@ from storage.archive.cold import ColdStorage
 from storage.compat import batched
 from storage.records.cursors import Position
 from storage.records.json import Record, position_of
-from storage.records.pages import Slice, never
+from storage.records.pages import Slice, every, never
 from storage.records.searches import Filters, Search, SearchPage, Tier
 from storage.records.texts import OBJECT
 
@@ -130,6 +130,7 @@ def _verified(
     """
     is_needed = filters.texts_of(wanted)
     tiers = {"all": (True, False), "hot": (False,), "archive": (True,)}[tier]
+    read = cold.read_hot if tier == "hot" else cold.read_many
 
     def is_it(record: Record | None, candidate: Position) -> TypeGuard[Record]:
         return (
@@ -140,10 +141,10 @@ def _verified(
             and filters.pass_fields(record)
         )
 
-    stored = cold.read_many([interaction_id for _, interaction_id in candidates], never)
+    stored = read([interaction_id for _, interaction_id in candidates], never)
     for candidate in candidates:
         record = stored.get(candidate[1])
         if is_it(record, candidate) and OBJECT in record and is_needed(record):
-            record = cold.read_many([candidate[1]]).get(candidate[1])
+            record = read([candidate[1]], every).get(candidate[1])
         if is_it(record, candidate) and filters.pass_record(record):
             yield record

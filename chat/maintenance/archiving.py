@@ -23,9 +23,10 @@ from storage import expiry
 from storage.archive import segments
 from storage.archive.manifests import Manifest
 from storage.compat import batched
+from storage.exceptions import ForeignTimes
 from storage.interface import Storage
 from storage.models import ChatInteraction
-from storage.records.cursors import Position
+from storage.records.cursors import Position, follows
 from storage.records.pages import never
 
 PAGE = 100
@@ -215,7 +216,9 @@ def _due(storage: Storage, policy: Policy, run: Run, damage: Damage) -> Iterator
         due = []
         for interaction in page:
             # A lagging index may return one twice that was deleted and created again.
-            if interaction.position > after:
+            if follows(interaction.position, after):
                 after = interaction.position
                 due.append(interaction)
+        if not due:
+            raise ForeignTimes  # the next page would be the same, for ever
         yield from due if run.dry_run else whole(storage, due, damage)

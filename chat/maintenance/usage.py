@@ -21,7 +21,7 @@ from storage.database import Before, Overtaken
 from storage.exceptions import ForeignTimes, StorageError, StorageUnavailable
 from storage.interface import Storage
 from storage.models import ChatInteraction
-from storage.records.cursors import Position
+from storage.records.cursors import Position, follows
 from storage.records.pages import never
 
 ROWS_AT_ONCE = 100
@@ -224,7 +224,7 @@ def _count(usage: DayUsage, row: ChatInteraction, tier: str) -> None:
 def _hot(storage: Storage, day: date) -> Iterator[ChatInteraction]:
     after: Position = (datetime.combine(day, time.min, UTC), "")
     while page := storage.oldest(_end(day), ROWS_AT_ONCE, after, never):
-        if page[-1].position <= after:
+        if not follows(page[-1].position, after):
             raise ForeignTimes
         yield from page
         after = page[-1].position

@@ -4,7 +4,7 @@ Cold interactions are read as hot ones are, but never changed, cached, or found 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.archive import filtered, lists
@@ -71,15 +71,15 @@ class ColdStorage:
         seen = self.database.look_at(interaction_ids, texts_of)
         stubs = [stub for stub in seen.values() if isinstance(stub, Stub) and not stub.has_expired]
         found = {row_id: archived_record(row) for row_id, row in self._rows(stubs).items()}
-        for row_id, row in seen.items():
-            if isinstance(row, ChatInteraction):
-                found[row_id] = to_record(row)
-                if OBJECT in row.__dict__:
-                    found[row_id][OBJECT] = row.__dict__[OBJECT]
+        found |= _hot_records(seen)
         for stub in stubs:  # it has moved in between
             if stub.interaction_id not in found and (moved := self.read(stub.interaction_id)):
                 found[stub.interaction_id] = _record_of(moved)
         return found
+
+    def read_hot(self, interaction_ids: Sequence[str], texts_of: TextsOf) -> dict[str, Record]:
+        """As `read_many`, without the cold ones: the archive is not asked."""
+        return _hot_records(self.database.look_at(interaction_ids, texts_of))
 
     def refuse_change(self, interaction_id: str, user_id: str | None) -> bool:
         """Whether the interaction has become hot meanwhile, so that the change may be retried.
@@ -119,7 +119,11 @@ class ColdStorage:
         self, interactions: Sequence[ChatInteraction], outcomes: Sequence[Outcome | Stub]
     ) -> list[Outcome]:
         """The outcomes of a batch; for ids of cold interactions by what the archive has."""
-        archived = self._rows([outcome for outcome in outcomes if isinstance(outcome, Stub)])
+        stubs = [outcome for outcome in outcomes if isinstance(outcome, Stub)]
+        archived = self._rows(stubs)
+        for stub in stubs:
+            if stub.interaction_id not in archived and (moved := self.read(stub.interaction_id)):
+                archived[stub.interaction_id] = moved.interaction
         return [
             _repetition(interaction, archived.get(interaction.interaction_id))
             if isinstance(outcome, Stub)
@@ -150,6 +154,16 @@ class ColdStorage:
         if not self.archive.files.folders():
             raise StorageUnavailable("The archive is empty. Is its disk mounted?")
         logger.error("The segment %s lacks an interaction that it should have.", stub.segment)
+
+
+def _hot_records(seen: Mapping[str, ChatInteraction | Stub]) -> dict[str, Record]:
+    found: dict[str, Record] = {}
+    for row_id, row in seen.items():
+        if isinstance(row, ChatInteraction):
+            found[row_id] = to_record(row)
+            if OBJECT in row.__dict__:
+                found[row_id][OBJECT] = row.__dict__[OBJECT]
+    return found
 
 
 def _record_of(stored: Stored) -> Record:

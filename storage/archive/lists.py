@@ -1,12 +1,12 @@
 """Pages of archived interactions, newest first. Only the days and frames asked for are read."""
 
-import sys
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from itertools import islice
 from typing import TypeVar
 
+from storage import expiry
 from storage.archive.archive import Archive
 from storage.archive.heads import Listed
 from storage.archive.pseudonyms import Sought
@@ -22,9 +22,6 @@ versions, ends early, with a cursor that goes on.
 
 AT_ONCE = 25
 """Rows whose stubs are looked up at once, at least."""
-
-LAST_ID = chr(sys.maxunicode)
-"""Behind all ids."""
 
 Stubs = Callable[[Sequence[str]], Mapping[str, Stub]]
 """Looks stubs up by the ids of interactions."""
@@ -124,7 +121,7 @@ def rows(archive: Archive, wanted: Slice) -> Iterator[Found[ChatInteraction | No
             if isinstance(found, ChatInteraction):
                 yield found.position, found, segment
             else:
-                yield (found, LAST_ID), None, segment
+                yield (found + expiry.MICROSECOND, ""), None, segment  # newer than all of that time
 
     for day in _days(archive, wanted):
         listed = archive.listed(day)[0]

@@ -19,6 +19,21 @@ Position = tuple[datetime, str]
 
 SIGNATURE_BYTES = 32
 
+SORTED_BY_EVERY_BACKEND = 230
+"""Characters at the beginning of an id by which every backend sorts."""
+
+
+def follows(position: Position, after: Position) -> bool:
+    """Whether what a backend lists behind `after` is behind it; not if it comes once more.
+
+    Of equal times and long ids that begin alike, each backend has an order of its own.
+    """
+    place, before = (
+        (created_at, interaction_id[:SORTED_BY_EVERY_BACKEND])
+        for created_at, interaction_id in (position, after)
+    )
+    return position != after if place == before else place > before
+
 
 def encode(position: Position, scope: Scope) -> str:
     """Returns the cursor of the page after `position` (`created_at`, `interaction_id`)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from math import inf
 from typing import Any, Literal
@@ -65,7 +65,7 @@ class JsonPage:
 class Slice:
     """The query of a page as a backend gets it: up to `limit` rows before the position `before`.
 
-    `user_id` is None for all users. `created_after` is never earlier than the retention cutoff.
+    `user_id` is None for all users. `created_after` is in UTC, never before the retention cutoff.
     The row with which the texts have `max_text` characters is the last one (`ends`).
     Of a row for which `texts_of` is false, a backend need not fetch texts that lie elsewhere:
     something not empty stands in for them (Note [Stand-ins] in `storage.large.stand_ins`).
@@ -98,6 +98,12 @@ class Slice:
         return kept, False
 
 
+def earliest_of(created_after: datetime | None) -> datetime:
+    """The `created_after` of the slice of a query, in UTC: the archive looks at its day."""
+    unexpired = expiry.cutoff() + expiry.MICROSECOND
+    return unexpired if created_after is None else max(created_after, unexpired).astimezone(UTC)
+
+
 @dataclass(frozen=True)
 class PageQuery:
     """The query of a page of a list, newest first.
@@ -121,8 +127,7 @@ class PageQuery:
         if self.limit < 1:
             raise ValueError(f"limit must be at least 1, not {self.limit}.")
         before = cursors.decode(self.cursor, self._scope(user_id)) if self.cursor else None
-        unexpired = expiry.cutoff() + expiry.MICROSECOND
-        earliest = unexpired if self.created_after is None else max(self.created_after, unexpired)
+        earliest = earliest_of(self.created_after)
         return Slice(user_id, self.limit, earliest, before, self.created_before, max_text)
 
     def cursor_after(self, user_id: str | None, last: cursors.Position | None) -> str | None:

@@ -11,7 +11,7 @@ from storage.exceptions import InvalidSearch, SearchTooWide
 from storage.models import ChatInteraction
 from storage.records import cursors, words
 from storage.records.json import Record, from_record
-from storage.records.pages import PAGE_TEXT, Slice, TextsOf, every, never
+from storage.records.pages import PAGE_TEXT, Slice, TextsOf, earliest_of, every, never
 
 Tier = Literal["all", "hot", "archive"]
 
@@ -125,8 +125,7 @@ class Search:
         if violations := self.violations():
             raise InvalidSearch(violations)
         before = cursors.decode(self.cursor, self._scope) if self.cursor else None
-        unexpired = expiry.cutoff() + expiry.MICROSECOND
-        earliest = max(self.created_after or unexpired, unexpired)
+        earliest = earliest_of(self.created_after)
         wanted = every if self.whole_texts else never
         limit, until = self.limit + 1, self.created_before
         return Slice(self.user_id, limit, earliest, before, until, PAGE_TEXT, wanted)

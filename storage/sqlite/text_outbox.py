@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.large.rows import LargeRows
-from storage.large.stand_ins import decode
 from storage.models import ArchivedInteraction, ChatInteraction, Lock, TextChange
 from storage.records.texts import OBJECT
 from storage.sqlite import queries
@@ -112,6 +111,15 @@ class Outbox:
         sql = f"SELECT interaction_id FROM {_STUBS}, json_each(:ids) WHERE interaction_id = value"
         return {each for (each,) in self._rows(sql, {"ids": json.dumps(interaction_ids)})}
 
+    def stored(self, interaction_ids: Sequence[str]) -> set[str]:
+        """The hot and the archived ones among these."""
+        sql = (
+            "SELECT value FROM json_each(:ids)"
+            f" WHERE EXISTS (SELECT 1 FROM {_ROWS} WHERE interaction_id = value)"
+            f" OR EXISTS (SELECT 1 FROM {_STUBS} WHERE interaction_id = value)"
+        )
+        return {each for (each,) in self._rows(sql, {"ids": json.dumps(interaction_ids)})}
+
     def archived_after(self, interaction_id: str, limit: int) -> list[str]:
         """Archived ones in the order of their ids, after this id."""
         sql = (
@@ -155,8 +163,22 @@ class Outbox:
         values = dict(zip(queries.NAMES, row, strict=True))
         if values[OBJECT] is None:
             return text_of(values)
-        decode(values)
-        return LargeText.of(values, self.large)
+        return LargeText(
+            values["interaction_id"],
+            values["user_id"],
+            values["created_at"],
+            "",
+            "",
+            row=queries.to_interaction(row),
+            large=self.large,
+            read_again=self._now,
+        )
+
+    def _now(self, interaction_id: str) -> ChatInteraction | None:
+        """The hot interaction, which may have stand-ins."""
+        sql = queries.select_by_id(self.statements.alias)
+        rows = self._rows(sql, {"interaction_id": interaction_id})
+        return queries.to_interaction(rows[0]) if rows else None
 
     @property
     def _rows(self) -> Callable[[str, dict[str, Any]], list[tuple[Any, ...]]]:

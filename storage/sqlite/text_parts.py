@@ -62,12 +62,13 @@ class Parts:
     part_seconds: int
 
     def put(self, texts: Sequence[Text]) -> None:
-        """Index these texts, in place of what is indexed under their ids."""
+        """Index these texts, if not gone, in place of what is indexed under their ids."""
         known = self._known([text.interaction_id for text in texts])
         changed = []
         pack = packer()
         for number, text in enumerate(texts):
-            words = text.words
+            if (words := text.words) is None:
+                continue
             blob = pack(words)
             if known.get(text.interaction_id) != (text.created_at, blob):
                 changed.append((text, words, blob))

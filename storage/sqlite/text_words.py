@@ -4,12 +4,13 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
 
 import zstandard
 
 from storage.exceptions import DamagedArchive
-from storage.large.rows import LargeRows
+from storage.large.rows import LargeRows, ReadAgain
+from storage.models import ChatInteraction
+from storage.records.pages import every
 from storage.records.texts import characters_of
 from storage.records.words import Phrase, spaced
 
@@ -39,8 +40,8 @@ class Text:
         return len(self.message) + len(self.response)
 
     @property
-    def words(self) -> str:
-        """What FTS5 is given: the words, and the token of the user."""
+    def words(self) -> str | None:
+        """What FTS5 is given: the words, and the token of the user. None if they are gone."""
         return f"{spaced(self.message)}\n{spaced(self.response)} {user_token(self.user_id)}"
 
 
@@ -48,31 +49,28 @@ class Text:
 class LargeText(Text):
     """One whose texts lie in an object: fetched when its words are wanted, one after another."""
 
-    row: dict[str, Any] = field(repr=False, kw_only=True)
+    row: ChatInteraction = field(repr=False, kw_only=True)
     large: LargeRows = field(repr=False, kw_only=True)
-
-    @classmethod
-    def of(cls, row: dict[str, Any], large: LargeRows) -> Self:
-        """The text of a row with stand-ins."""
-        ids = row["interaction_id"], row["user_id"], row["created_at"]
-        return cls(*ids, "", "", row=row, large=large)
+    read_again: ReadAgain = field(repr=False, kw_only=True)
 
     @property
     def characters(self) -> int:
         """The length of both texts."""
-        return characters_of(self.row)
+        return characters_of(self.row.__dict__)
 
     @property
-    def words(self) -> str:
-        """What FTS5 is given. If the object is gone, the row has changed, and comes again."""
-        row = {**self.row}
+    def words(self) -> str | None:
+        """What FTS5 is given. None if it was archived or deleted since; then it comes again."""
+        copy = ChatInteraction.from_stored({**self.row.__dict__})
         try:
-            gone = self.large.fill([row])
+            found = self.large.all_whole([copy], self.read_again, every)
         except DamagedArchive as error:  # or nothing else would be indexed either
             logger.warning("Not in the search index: %s", error)
-            gone = [row]
-        texts = ("", "") if gone else (row["message"], row["response"])
-        return Text(self.interaction_id, self.user_id, self.created_at, *texts).words
+            return self._with("", "").words
+        return self._with(found[0].message, found[0].response).words if found else None
+
+    def _with(self, message: str, response: str) -> Text:
+        return Text(self.interaction_id, self.user_id, self.created_at, message, response)
 
 
 def user_token(user_id: str) -> str:

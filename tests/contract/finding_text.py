@@ -6,6 +6,7 @@ import pytest
 
 from storage import searching
 from storage.database import Database
+from storage.exceptions import StorageUnavailable
 from storage.records import words
 from storage.records.searches import Search
 from tests.contract.calls import at, ids, newest_first
@@ -109,6 +110,24 @@ class FindingTextContract:
             monkeypatch.setattr(storage.database, "find_text", find_text)
 
         return install
+
+    def test_a_search_of_hot_ones_does_not_depend_on_the_archive(
+        self, storage, mixed, by_index, monkeypatch
+    ):
+        def unavailable(*_):
+            raise StorageUnavailable("The archive does not answer.")
+
+        rows, cold = mixed
+        by_index(rows)
+        monkeypatch.setattr(storage.archive, "find", unavailable)
+        wanted = [
+            row
+            for row in newest_first(rows)
+            if row.user_id == "ada"
+            and row.interaction_id not in cold
+            and words.have([row.message, row.response], words.phrases("data"))
+        ]
+        assert found_by(storage, text="data", user_id="ada", tier="hot") == ids(wanted)
 
     @pytest.mark.parametrize("seed", range(2))
     def test_every_combination_finds_what_a_look_at_everything_finds(

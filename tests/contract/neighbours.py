@@ -50,6 +50,18 @@ class NeighboursContract:
         assert around(calls, rows[2]) == (None, None)
         assert around(calls, rows[0]) == (None, "2"), "an old bookmark"
 
+    def test_what_has_expired_in_the_archive_is_no_neighbour(
+        self, calls, archived, make_old, settings
+    ):
+        rows = [make_old(n * 3600) for n in range(4)]
+        calls.create_interactions(rows)
+        archived(*rows)
+        expired = datetime.now(UTC) - rows[1].created_at - timedelta(minutes=30)
+        settings.RETENTION_TOTAL_DAYS = expired / timedelta(days=1)
+        assert around(calls, rows[3]) == ("old-7200", None)
+        assert around(calls, rows[2]) == (None, "old-10800")
+        assert around(calls, rows[0]) == (None, "old-7200"), "an old bookmark"
+
     def test_hot_and_cold_ones_are_neighbours(self, calls, archived, make_old):
         rows = [
             make_old(n, created_at=make_old(n).created_at + timedelta(hours=n * 20))
@@ -63,6 +75,15 @@ class NeighboursContract:
         assert walked(calls, rows[0]) == (names, names[::-1])
         calls.delete_interaction("old-2")
         assert around(calls, rows[1]) == ("old-0", "old-3")
+
+    def test_one_that_is_dated_far_in_the_future_is_the_next_one(self, calls, archived, make_old):
+        rows = [make_old(n) for n in range(2)]
+        last = datetime.max.replace(tzinfo=UTC)
+        rows += [make_old(2, created_at=last), make_old(3, created_at=last)]
+        calls.create_interactions(rows)
+        archived(*rows[:2])
+        names = [row.interaction_id for row in rows]
+        assert walked(calls, rows[0]) == (names, names[::-1])
 
     def test_the_next_one_is_found_among_many_of_a_minute(
         self, calls, archived, make_old, monkeypatch

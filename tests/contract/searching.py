@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from storage import searching
+from storage.archive import lists
 from storage.database import Database
 from storage.exceptions import InvalidCursor, InvalidSearch, SearchTooWide
 from storage.records import searches
@@ -48,6 +49,22 @@ class SearchingContract(FindingTextContract):
         fields = {"model_used": "model-1", "limit": 200}
         wanted = [row for row in rows if row.model_used == "model-1"]
         assert found_by(storage, **fields) == ids(newest_first(wanted))
+
+    @pytest.mark.parametrize("at_once", [1, 2, 3])
+    def test_small_steps_through_the_archive_leave_out_no_id(
+        self, storage, to_archive, make_interaction, monkeypatch, at_once
+    ):
+        monkeypatch.setattr(searching, "SECONDS", -1.0)
+        monkeypatch.setattr(lists, "AT_ONCE", at_once)
+        rows = [
+            make_interaction(interaction_id=f"{first}{n}", created_at=at(minutes=n % 2))
+            for n in range(4)
+            for first in ("\U0010ffff", "\U0010ffff\U0010ffff", "a")
+        ]
+        storage.create_interactions_sync(rows)
+        for row in rows:
+            to_archive([row])
+        assert found_by(storage, limit=1) == ids(newest_first(rows))
 
     @pytest.mark.parametrize("limit", [12, 100])
     def test_an_archive_run_between_two_reads_of_a_page_hides_and_doubles_nothing(

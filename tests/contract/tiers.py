@@ -1,6 +1,6 @@
 """Hot and cold: what changes over, who can read it, and that nothing changes it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -10,13 +10,19 @@ from storage.exceptions import (
     IdempotentInteractionGone,
     InteractionArchived,
     InteractionConflict,
+    StorageUnavailable,
 )
 from storage.models.idempotency import Idempotency
 from storage.records.outcomes import Outcome
+from storage.records.pages import PageQuery
 from storage.records.questions import Question
 from storage.records.runs import Ended
+from storage.records.searches import Search
+from tests.contract.calls import ids
 
 DAY = datetime(2026, 10, 3, tzinfo=UTC)
+
+TOKYO = timezone(timedelta(hours=9))
 
 
 class TiersContract:
@@ -97,6 +103,22 @@ class TiersContract:
         assert [each.interaction_id for each in listed] == ["old-10"]
         assert calls.find_answer(Question(user_id="ada", message="What is a B-tree?")) is None
 
+    def test_a_filter_means_an_instant_whatever_its_offset_for_cold_ones_too(
+        self, calls, archived, make_old
+    ):
+        evening = DAY + timedelta(hours=20)
+        rows = [make_old(n, created_at=evening + timedelta(minutes=n)) for n in range(3)]
+        calls.create_interactions(rows)
+        archived(*rows)
+        middle = rows[1].created_at.astimezone(TOKYO)  # where it is the next day
+        for fields, expected in (
+            ({"created_after": middle}, ["old-2", "old-1"]),
+            ({"created_before": middle}, ["old-0"]),
+        ):
+            query = PageQuery(tier="archive", **fields)
+            assert ids(calls.list_user_interactions("ada", query).interactions) == expected
+            assert ids(calls.search_interactions(Search(**fields)).interactions) == expected
+
     def test_it_cannot_be_changed(self, calls, cold, make_old):
         with pytest.raises(InteractionArchived):
             calls.update_interaction("old-1", {"response": "new"})
@@ -113,6 +135,29 @@ class TiersContract:
             [make_old(0), make_old(1, message="another"), make_old(20)]
         )
         assert outcomes == [Outcome.UNCHANGED, Outcome.CONFLICT, Outcome.CREATED]
+
+    def test_a_batch_repeats_what_becomes_hot_at_that_moment(
+        self, calls, storage, archive, cold, monkeypatch
+    ):
+        (segment,) = archive.segments(DAY.date())
+        create_many = storage.database.create_many
+
+        def restored_meanwhile(interactions):
+            outcomes = create_many(interactions)
+            storage.return_from_cold(cold, segment)
+            archive.remove(segment)
+            return outcomes
+
+        monkeypatch.setattr(storage.database, "create_many", restored_meanwhile)
+        assert calls.create_interactions(cold) == [Outcome.UNCHANGED] * 3
+
+    def test_a_batch_is_not_told_of_conflicts_where_the_archive_is_missing(
+        self, calls, archive, cold
+    ):
+        (segment,) = archive.segments(DAY.date())
+        archive.remove(segment)
+        with pytest.raises(StorageUnavailable):
+            calls.create_interactions(cold)
 
     def test_a_repeat_by_idempotency_key_gives_it(self, calls, storage, archived, make_old):
         request = Idempotency("k" * 64, "r" * 64)

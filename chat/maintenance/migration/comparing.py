@@ -15,7 +15,7 @@ from storage import expiry
 from storage.compat import batched
 from storage.interface import Storage
 from storage.models import ChatInteraction
-from storage.records.cursors import Position
+from storage.records.cursors import SORTED_BY_EVERY_BACKEND, Position
 from storage.records.json import to_json
 
 PAGE = 100
@@ -26,9 +26,6 @@ LARGEST_PAGE = 500
 
 SMALL_PAGE = 4 * 1024 * 1024
 """Characters of text in a page to which pages may grow, about."""
-
-SORTED_BY_EVERY_BACKEND = 230
-"""Characters at the beginning of an id by which every backend sorts."""
 
 Step = Callable[[], None]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from chat.maintenance import archiving
+from chat.maintenance import archiving, usage
 from storage.archive.archive import Archive
 from tests.chat.maintenance.tiers import MICROSECOND
 
@@ -202,8 +202,33 @@ def test_damage_is_told_although_the_time_is_up(store):
         assert f"{segment}.json in the archive is damaged" in errors
 
 
+def test_long_ids_that_differ_at_their_ends_are_archived_though_of_one_time(
+    store, storage, make_interaction, monkeypatch
+):
+    monkeypatch.setattr(usage, "ROWS_AT_ONCE", 1)
+    times = {"created_at": NOW - 40 * DAY, "updated_at": NOW}
+    rows = [make_interaction(interaction_id=f"{'😀' * 250}{n}", **times) for n in range(10)]
+    storage.create_interactions_sync(rows)
+    assert store.run("rebuild_usage", now=NOW)["status"] == "done"
+    assert store.run("archive_interactions", "--max-seconds", "60", now=NOW)["archived"] == 10
+    assert sorted(store.cold()) == [row.interaction_id for row in rows]
+
+
 @pytest.mark.on_sqlite("nobody else writes DynamoDB's items")
-def test_times_that_another_program_has_written_are_refused_and_not_gone_round(store):
+def test_times_that_break_the_order_of_rows_are_refused_and_not_gone_round(store):
+    store.fill(NOW - 40 * DAY, NOW - 40 * DAY + timedelta(hours=1))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE storage_chatinteraction SET created_at = replace(created_at, ' ', 'T')"
+            " WHERE interaction_id = 'i-0000'"
+        )
+    arguments = ("archive_interactions", "--max-seconds", "60", "--now", NOW.isoformat())
+    status, _, errors = store.told(*arguments)
+    assert (status, "written by another program" in errors) == (1, True)
+
+
+@pytest.mark.on_sqlite("nobody else writes DynamoDB's items")
+def test_times_that_another_that_another_program_has_written_are_refused_and_not_gone_round(store):
     store.fill(NOW - 41 * DAY, NOW - 40 * DAY)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -189,6 +189,16 @@ def test_a_user_is_taken_out_of_the_index_before_the_rows_go(indexed, fill):
     check(indexed)
 
 
+def test_what_is_deleted_while_it_is_about_to_be_archived_is_not_indexed_again(indexed, fill):
+    rows = fill(3)
+    catch_up(indexed)
+    assert indexed.delete_interaction_sync("i0001")
+    to_archive(indexed, rows)
+    catch_up(indexed)
+    assert find(indexed, "wall1") == []
+    check(indexed)
+
+
 def test_taking_a_user_out_ends_in_time_and_goes_on(indexed, fill):
     rows = fill(400)
     catch_up(indexed)
@@ -293,6 +303,58 @@ def test_what_was_archived_before_there_was_an_index_is_read_from_the_archive(
         search_index.rebuild(indexed, run, report, anew=False)
     assert report == search_index.Rebuilt(archived=20, is_complete=True)
     check(indexed)
+
+
+@pytest.fixture
+def large(indexed, make_interaction):
+    catch_up(indexed)
+    row = make_interaction(interaction_id="large", message="w " * 100_000, **moments(0))
+    indexed.save_interaction_sync(row)
+    return row
+
+
+@pytest.fixture
+def behind_the_next_look(monkeypatch):
+    """Does something after the next pass has looked at rows, and before it fetches large texts."""
+    look = text_passes.Passes.look
+
+    def install(do):
+        def look_late(passes, ids):
+            found = look(passes, ids)
+            monkeypatch.setattr(text_passes.Passes, "look", look)
+            do()
+            return found
+
+        monkeypatch.setattr(text_passes.Passes, "look", look_late)
+
+    return install
+
+
+def test_a_large_text_that_is_archived_while_it_is_looked_at_counts_as_missing(
+    indexed, large, behind_the_next_look, monkeypatch
+):
+    monkeypatch.setattr(text_index, "WAIT_SECONDS", 0)  # who archives it does not wait for the pass
+    behind_the_next_look(lambda: to_archive(indexed, [large]))
+    assert catch_up(indexed) is Indexed.LACKS_ARCHIVED
+    indexed.database.index_archived([large])
+    assert catch_up(indexed) is Indexed.COMPLETE
+    check(indexed)
+
+
+def test_a_large_text_that_is_saved_again_while_it_is_looked_at_is_indexed(
+    indexed, large, behind_the_next_look
+):
+    behind_the_next_look(lambda: indexed.save_interaction_sync(large))
+    assert catch_up(indexed) is Indexed.COMPLETE
+    check(indexed)
+
+
+def test_a_large_text_that_is_deleted_while_it_is_looked_at_is_not_indexed(
+    indexed, large, behind_the_next_look
+):
+    behind_the_next_look(lambda: indexed.delete_interaction_sync("large"))
+    assert catch_up(indexed) is Indexed.COMPLETE
+    assert find(indexed, "w") == []
 
 
 def test_a_library_that_cannot_keep_it_is_no_error(indexed, fill, monkeypatch, index_file, caplog):
