@@ -219,17 +219,17 @@ class BackupFolder:
             raise BackupRefused(f"There is a backup {name} already.")
         durable.write(self._files.path(name, INCOMPLETE), b"")
         in_use.hold(str(database))
-        written = 0
+        written, whole = 0, set[str]()
         for _ in range(ATTEMPTS):
             # Most texts come first, as an object may be deleted when the moment is over.
-            new, _ = self.texts.keep(_named(database, "mode=ro"), texts, check_time)
+            new, _ = self.texts.keep(_named(database, "mode=ro"), texts, whole, check_time)
             before = segments()
             with snapshot.pinned(database) as length:
                 after = segments()
                 chunks = self._keep_chunks(database, length, check_time)
                 content = _examined(database, check_time)
                 named = _named(database, "mode=ro&immutable=1")
-            late, missing = self.texts.keep(named, texts, check_time)
+            late, missing = self.texts.keep(named, texts, whole, check_time)
             written += new + late + sum(chunk.written for chunk in chunks)
             if not missing:
                 break

@@ -207,6 +207,22 @@ def test_a_damaged_or_missing_copy_is_found(backups, copied):
         assert caught.value.name == f"large/{path.name}"
 
 
+def test_a_damaged_copy_is_written_again(backups, copied, database, caplog):
+    (path,) = backups.texts.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    contents = Moving(database, 0).contents
+    taken = backups.take(database, NOW + timedelta(hours=1), texts=contents)
+    assert (taken.missing, backups.verify(taken.backup.name)) == (0, taken.backup)
+    assert path.name in caplog.text
+
+
+def test_a_damaged_copy_of_what_nobody_has_is_counted(backups, copied, database):
+    (path,) = backups.texts.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    taken = backups.take(database, NOW + timedelta(hours=1))
+    assert (taken.texts, taken.missing) == (1, 1)
+
+
 def test_a_copy_is_kept_as_long_as_a_backup_names_it(backups, copied, database):
     before = list(backups.texts.folder.iterdir())
     Moving(database, 0).name(7)
