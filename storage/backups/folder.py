@@ -9,7 +9,7 @@ names are deleted.
 import errno
 import fcntl
 import hashlib
-import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -296,9 +296,11 @@ class BackupFolder:
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[Path]:
-        """A path for the database of a backup, while it is verified."""
-        path = self._files.path(name, f"{DATABASE}.partial.{os.getpid()}")
-        path.unlink(missing_ok=True)
+        """A path for the database of a backup, while it is verified.
+
+        Not by the number of this process: another one may have the same in its container.
+        """
+        path = self._files.path(name, f"{DATABASE}.partial.{secrets.token_hex(8)}")
         try:
             yield path
         finally:

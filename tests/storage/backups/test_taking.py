@@ -270,6 +270,19 @@ def test_two_that_read_do_not_wait(backups, backup):
         backups.verify(NAME)
 
 
+def test_one_is_verified_twice_at_once_by_processes_of_the_same_number(backups, backup):
+    """As in two containers, each of which has its own numbers."""
+    others = []
+
+    def verify_meanwhile():
+        if not others:
+            others.append(None)
+            others[0] = backups.verify(backup.name)
+
+    assert backups.verify(backup.name, verify_meanwhile) == backup
+    assert others == [backup]
+
+
 def test_two_runs_make_two_backups_one_after_the_other(backups, database):
     times = [NOW, NOW + timedelta(seconds=1)]
     runs = [threading.Thread(target=backups.take, args=(database, time)) for time in times]
