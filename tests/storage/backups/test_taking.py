@@ -79,9 +79,12 @@ def test_what_has_been_damaged_since_is_written_again(backups, database, folder,
     damaged = sorted((folder / "chunks").iterdir())
     damaged[0].write_bytes(b"")
     damaged[1].unlink()
+    damaged[2].unlink()
+    damaged[2].symlink_to(damaged[2])  # which cannot be read, like what is in a bad sector
     backups.take(database, NOW + timedelta(hours=1))
     backups.verify(NAME)
-    assert f"{damaged[0].name} in BACKUP_DIR was damaged" in caplog.text
+    for chunk in (damaged[0], damaged[2]):
+        assert f"{chunk.name} in BACKUP_DIR was damaged" in caplog.text
 
 
 def test_the_manifest_says_what_is_in_it(backup, folder, database):
