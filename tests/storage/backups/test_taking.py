@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sqlite3
 import stat
 import threading
@@ -240,6 +241,13 @@ def test_it_is_stopped_when_the_time_is_up_and_leaves_nothing(
             backups.verify(NAME, check_time)
         assert backups.names() == [NAME]
         assert listed(folder) == FILES
+
+
+def test_ctrl_c_while_sqlite_looks_is_no_damage(database, monkeypatch):
+    """SQLite drops what is raised in the function that it calls, and says "interrupted"."""
+    monkeypatch.setattr(inspection, "INSTRUCTIONS", 100)
+    with pytest.raises(KeyboardInterrupt):
+        inspection.examine(database, lambda: signal.raise_signal(signal.SIGINT))
 
 
 def test_fewer_days_hold_for_older_ones_and_more_days_do_not(backup, folder, database):
