@@ -8,10 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from storage.archive.archive import Archive
 from storage.archive.files import Files
 from storage.archive.folder import ArchiveFolder
+from storage.backups.base import BackupReport
 from storage.backups.folder import ATTEMPTS
 from storage.backups.manifests import BackupDamaged
+from storage.backups.sql import SqlBackups
 from storage.large.objects import LargeObjects
 from storage.large.packing import packed
 from storage.records.texts import TextObject
@@ -189,6 +192,26 @@ def test_but_not_for_ever(backups, database):
     taken = backups.take(database, NOW, texts=Moving(database, 100 * ATTEMPTS).contents)
     assert (taken.texts, taken.missing) == (1, 1)
     assert backups.verify(taken.backup.name) == taken.backup
+
+
+def test_one_archive_with_its_connections_is_asked_for_all_texts(folder, database, tmp_path):
+    with closing(connect(database)) as connection, connection:
+        for number in range(3):
+            connection.execute(
+                "UPDATE storage_chatinteraction SET text_object = ? WHERE interaction_id = ?",
+                (reference(number)[0].dumps(), f"id-{number}"),
+            )
+    made = []
+
+    def archive():
+        made.append(Archive(ArchiveFolder(tmp_path / "archive")))
+        return made[-1]
+
+    report = BackupReport()
+    backups = SqlBackups(database, folder, KEEP, has_interactions=True, archive=archive)
+    backups.take(NOW, report)
+    assert report.large_texts_missing == 3
+    assert len(made) == 1
 
 
 @pytest.fixture
