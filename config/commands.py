@@ -32,6 +32,10 @@ The others import the URLs, the admin and the templates, which takes half of the
 before `serve` and all commands of Django's.
 """
 
+NOT_ENCODED = (
+    "An argument is not in UTF-8, or the output cannot take a character: PYTHONUTF8=1 lets it."
+)
+
 
 class Utility(ManagementUtility):
     """Runs commands as `manage.py` does, and brings the database up to date before."""
@@ -67,6 +71,8 @@ def _prepared(execute: Callable[..., Any], name: str) -> Callable[..., Any]:
             raise
         except (DatabaseError, OSError, StorageError) as error:
             raise CommandError(_in_one_line(error)) from error
+        except UnicodeEncodeError as error:
+            raise CommandError(NOT_ENCODED) from error
 
     return prepared
 

@@ -31,7 +31,10 @@ active: "Tracing | None" = None
 
 
 class Tracing:
-    """Makes spans, and sends them from a thread. Raises ImportError without the packages."""
+    """Makes spans, and sends them from a thread.
+
+    Raises ImportError without the packages, and ValueError if the SDK refuses its own settings.
+    """
 
     def __init__(self, endpoint: str) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -111,6 +114,9 @@ def start() -> None:
             "set. Install requirements/tracing.txt, or unset it.",
             error.name,
         )
+        return
+    except ValueError as error:
+        logger.error("There are no traces: OpenTelemetry refuses its settings: %s", error)
         return
     trace_with(active.of_call)
 

@@ -9,6 +9,9 @@ from storage import limits
 
 LARGEST_COUNT = 1_000_000
 
+YEARS = range(1970, 3000)
+"""Of --now. Ages and the ends of backups are computed from it, and must be times, too."""
+
 
 def user(text: str) -> str:
     """A user id."""
@@ -23,6 +26,14 @@ def moment(text: str) -> datetime:
         return parse_time(text).astimezone(UTC)
     except ValueError:
         raise ArgumentTypeError(f"write {RFC_3339}") from None
+
+
+def now(text: str) -> datetime:
+    """The time that a run takes for the present, in UTC."""
+    value = moment(text)
+    if value.year not in YEARS:
+        raise ArgumentTypeError(f"write a time from the year {YEARS[0]} to {YEARS[-1]}")
+    return value
 
 
 def day(text: str) -> date:

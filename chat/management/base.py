@@ -77,7 +77,7 @@ class MaintenanceCommand(BaseCommand):
         )
         parser.add_argument(
             "--now",
-            type=arguments.moment,
+            type=arguments.now,
             metavar="TIME",
             help="compute ages as of this time, such as 2026-11-22T00:00:00Z; for drills",
         )

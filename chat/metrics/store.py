@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from chat import operations
 from storage.exceptions import StorageError
+from storage.sql.vendors import is_postgresql
 
 REMEMBER_SECONDS = 10.0
 
@@ -86,6 +87,8 @@ def _files() -> Metric:
         "index of words, with its log).",
         labels=["file"],
     )
+    if is_postgresql():
+        return family
     database = os.path.realpath(str(settings.DATABASES["default"]["NAME"]))
     sizes = {end: _size(f"{database}{end}") for end in ("", "-wal", ".search", ".search-wal")}
     for file, end in (("database", ""), ("log", "-wal"), ("search", ".search")):

@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -91,10 +90,8 @@ class Chunks:
     def _keep(self, content: bytes) -> Kept:
         name = hashlib.sha256(content).hexdigest()
         path = self._path(name)
-        with suppress(FileNotFoundError):
-            if _decompressed(path.read_bytes()) == content:
-                return Kept(name, 0)
-            logger.warning("%s in BACKUP_DIR was damaged, and is written again.", path.name)
+        if _has(path, content):
+            return Kept(name, 0)
         compressed = zstd.compress(content, LEVEL)
         # The same content may be in another thread's hands.
         partial = path.with_name(f"{path.name}.partial.{threading.get_ident()}")
@@ -108,6 +105,18 @@ class Chunks:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}{SUFFIX}"
+
+
+def _has(path: Path, content: bytes) -> bool:
+    """Whether a file has this content. Logs that it is damaged, as by a sector of the disk."""
+    try:
+        if _decompressed(read_shared(path)) == content:
+            return True
+    except BackupDamaged as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return False
+    logger.warning("%s in BACKUP_DIR was damaged, and is written again.", path.name)
+    return False
 
 
 def _decompressed(stored: bytes) -> bytes | None:

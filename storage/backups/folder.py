@@ -9,7 +9,7 @@ names are deleted.
 import errno
 import fcntl
 import hashlib
-import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -219,17 +219,17 @@ class BackupFolder:
             raise BackupRefused(f"There is a backup {name} already.")
         durable.write(self._files.path(name, INCOMPLETE), b"")
         in_use.hold(str(database))
-        written = 0
+        written, whole = 0, set[str]()
         for _ in range(ATTEMPTS):
             # Most texts come first, as an object may be deleted when the moment is over.
-            new, _ = self.texts.keep(_named(database, "mode=ro"), texts, check_time)
+            new, _ = self.texts.keep(_named(database, "mode=ro"), texts, whole, check_time)
             before = segments()
             with snapshot.pinned(database) as length:
                 after = segments()
                 chunks = self._keep_chunks(database, length, check_time)
                 content = _examined(database, check_time)
                 named = _named(database, "mode=ro&immutable=1")
-            late, missing = self.texts.keep(named, texts, check_time)
+            late, missing = self.texts.keep(named, texts, whole, check_time)
             written += new + late + sum(chunk.written for chunk in chunks)
             if not missing:
                 break
@@ -296,9 +296,11 @@ class BackupFolder:
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[Path]:
-        """A path for the database of a backup, while it is verified."""
-        path = self._files.path(name, f"{DATABASE}.partial.{os.getpid()}")
-        path.unlink(missing_ok=True)
+        """A path for the database of a backup, while it is verified.
+
+        Not by the number of this process: another one may have the same in its container.
+        """
+        path = self._files.path(name, f"{DATABASE}.partial.{secrets.token_hex(8)}")
         try:
             yield path
         finally:

@@ -107,6 +107,8 @@ def _intact(database: Path, check_time: CheckTime) -> Iterator[sqlite3.Connectio
     except sqlite3.DatabaseError as error:
         if stopped:
             raise stopped[0] from None
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            raise KeyboardInterrupt from None  # Ctrl-C, while `stop` was called
         raise NotIntact(str(error)) from error
 
 

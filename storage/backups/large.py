@@ -5,6 +5,7 @@ archive, under its version, and `zstd -dc` reads it.
 """
 
 import hashlib
+import logging
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -16,6 +17,8 @@ from storage.backups.inspection import CheckTime
 from storage.backups.manifests import BackupDamaged
 from storage.backups.shared_files import name_of_shared, read_shared
 from storage.records.texts import TextObject
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "large"
 """The folder in the folder of backups."""
@@ -33,23 +36,30 @@ class KeptTexts:
         self.folder = folder
 
     def keep(
-        self, named: Iterable[TextObject], contents: Contents, check_time: CheckTime
+        self,
+        named: Iterable[TextObject],
+        contents: Contents,
+        whole: set[str],
+        check_time: CheckTime,
     ) -> tuple[int, list[TextObject]]:
-        """Copy what is not there yet. Returns the bytes written, and what was not to be had."""
+        """Copy what is not there, or is damaged. Returns the bytes written, and what nobody has.
+
+        `whole` has the versions that this run has seen to be there, and gets more of them.
+        """
         written = 0
         missing: list[TextObject] = []
-        there = {path.name for path in self.folder.glob(f"*{SUFFIX}")}
         for kept in named:
             check_time()
-            path = self._path(kept)
-            if path.name in there:
+            if kept.version in whole or self._is_there(kept):
+                whole.add(kept.version)
                 continue
             content = contents(kept)
             if content is None:
                 missing.append(kept)
             else:
                 durable.make_folder(self.folder)
-                durable.write(path, content)
+                durable.write(self._path(kept), content)
+                whole.add(kept.version)
                 written += len(content)
         return written, missing
 
@@ -69,6 +79,15 @@ class KeptTexts:
                 path.unlink()
         if self.folder.exists():
             durable.sync_folder(self.folder)
+
+    def _is_there(self, kept: TextObject) -> bool:
+        try:
+            self.read(kept)
+        except BackupDamaged as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                logger.warning("In BACKUP_DIR %s It is written again, if the text is known.", error)
+            return False
+        return True
 
     def _path(self, kept: TextObject) -> Path:
         return self.folder / f"{kept.version}{SUFFIX}"

@@ -6,6 +6,7 @@ the old log is copied back and deleted before the rename. A connection keeps the
 until afterwards, because other programs know nothing of the lock file of `in_use`.
 """
 
+import glob
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -78,7 +79,7 @@ def kept(database: Path) -> list[tuple[Path, datetime]]:
     """Earlier databases that restores have kept, and since when."""
     found = []
     database = database.resolve()
-    for path in sorted(database.parent.glob(f"{database.name}{_KEPT}*")):
+    for path in sorted(database.parent.glob(f"{glob.escape(database.name)}{_KEPT}*")):
         with suppress(ValueError):
             time = datetime.strptime(path.name.rpartition(_KEPT)[2], _TIME).replace(tzinfo=UTC)
             found.append((path, time))

@@ -75,13 +75,13 @@ class SqlBackups(Backups):
             return
         replacing.remove_leftovers(self._database)
         practice.remove_leftovers(self._practice)
-        needs = Needs(pseudonyms.key_id(), _archive_place())
+        needs, archive = Needs(pseudonyms.key_id(), _archive_place()), self._archive()
         taken = self._folder.take(
             self._database,
             now,
             needs,
-            self._segments,
-            large.from_archive(lambda name: self._archive().files.read(name)),
+            lambda: self._segments(archive),
+            large.from_archive(archive.files.read),
             keep_expired=keep_expired,
             check_time=check_time,
         )
@@ -224,12 +224,12 @@ class SqlBackups(Backups):
                 partial.unlink(missing_ok=True)
         report.file = str(target)
 
-    def _segments(self) -> Mapping[str, str]:
+    def _segments(self, archive: Archive) -> Mapping[str, str]:
         """What the archive has now; nothing if it does not answer. Then a restore reads all."""
         if not self._has_interactions:
             return {}
         try:
-            return generations.complete(self._archive())
+            return generations.complete(archive)
         except StorageUnavailable:
             return {}
 

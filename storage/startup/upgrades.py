@@ -35,6 +35,11 @@ _ESTIMATES = """
 """
 """PostgreSQL's own, as of its last ANALYZE."""
 
+_WITH_ROWIDS = (
+    "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND NOT wr"
+)
+"""Other programs may have made tables without, or virtual ones, as for a search of their own."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -88,7 +93,8 @@ def _row_counts(alias: str) -> Iterator[tuple[str, int]]:
         return
     quote = connection.ops.quote_name
     with connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
+        cursor.execute(_WITH_ROWIDS)
+        for (table,) in cursor.fetchall():
             cursor.execute(f"SELECT max(rowid) FROM {quote(table)}")  # noqa: S608
             last = cursor.fetchone()[0] or 0
             cursor.execute(f"SELECT min(rowid) FROM {quote(table)}")  # noqa: S608

@@ -40,3 +40,14 @@ def test_a_setting_that_cannot_work_stops_a_command(tmp_path, name):
     result = run(tmp_path / "data", name, *words, ARCHIVE_DIR=str(file))
     assert result.returncode == 1
     assert b"(storage.E009) The archive cannot be in" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["create_api_key", "a\udcff"], ["second_factor", "\udcff"], ["usage", "--model=\udcff"]],
+)
+def test_an_argument_that_is_not_utf_8_is_answered_in_one_line(tmp_path, words):
+    result = run(tmp_path, *words)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert b"UTF-8" in result.stderr

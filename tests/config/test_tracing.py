@@ -156,6 +156,16 @@ def test_without_the_packages_one_line_says_what_to_install(settings, monkeypatc
     assert "Install requirements/tracing.txt" in line["message"]
 
 
+def test_a_setting_that_the_sdk_refuses_keeps_no_server_from_starting(settings, monkeypatch):
+    settings.TRACES_ENDPOINT = "http://127.0.0.1:1"
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "100")  # its batches are of 512
+    with log_of() as log:
+        tracing.start()
+        (line,) = log.lines
+    assert tracing.active is None
+    assert "max_queue_size" in line["message"]
+
+
 def test_off_it_is_not_even_imported(tmp_path):
     program = (
         "import sys, config.server\n"

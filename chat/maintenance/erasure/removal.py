@@ -28,6 +28,7 @@ from storage.interface import Storage
 from storage.large.objects import LargeObjects, is_object
 from storage.large.stand_ins import reference_of
 from storage.models import ChatInteraction
+from storage.records.cursors import Position
 from storage.records.pages import never
 
 ROWS_AT_FIRST = 100
@@ -159,10 +160,16 @@ def hot_pages(storage: Storage, user_id: str) -> Iterator[list[ChatInteraction]]
 
 def has_any_of(storage: Storage, day: date, user_id: str) -> bool:
     """Whether a user has interactions, hot or cold, that were created on a day (UTC)."""
-    end = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
-    newest = storage.hot_of_user(user_id, 1, (end, ""), never)
+    newest = storage.hot_of_user(user_id, 1, _end_of(day), never)
     if newest and newest[0].created_at.date() == day:
         return True
     archive = storage.archive
     segments = times(archive, archive.listed(day)[0], Sought([user_id]))
     return any(archive.ids_of(segment, [user_id]) for segment, _, _ in segments)
+
+
+def _end_of(day: date) -> Position | None:
+    """The position after all of a day; None for the last one that there is."""
+    if day == date.max:
+        return None
+    return datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC), ""

@@ -354,6 +354,14 @@ def test_whoever_looks_for_room_sees_all_files_of_the_database(tmp_path, setting
     assert shown() == {"database": 1, "search": 4}
 
 
+@pytest.mark.django_db
+def test_a_database_in_postgresql_is_no_file_of_its_name(tmp_path, settings, monkeypatch):
+    """Such as `chat`, which is also a folder where the server of a container starts."""
+    monkeypatch.setitem(settings.DATABASES["default"], "NAME", str(tmp_path))
+    monkeypatch.setattr("chat.metrics.store.is_postgresql", lambda: True)
+    assert samples_of_store()["chat_sqlite_file_bytes"] == []
+
+
 def test_without_space_on_the_disk_the_server_starts_and_says_so(tmp_path):
     (tmp_path / "metrics").touch()  # no folder can be made either
     with closing_servers() as start:

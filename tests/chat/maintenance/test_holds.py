@@ -159,6 +159,12 @@ def test_a_user_with_interactions_of_a_held_day_is_not_erased(held, store, peopl
     assert store.run("erase_user", "ada", now=NOW)["remaining"] == 0
 
 
+def test_a_hold_on_the_last_day_that_there_is_keeps_nobody_from_being_erased(held, store, people):
+    """Somebody may have meant: for ever."""
+    held("add", "--day", "9999-12-31", "--reason", "Case 4")
+    assert store.run("erase_user", "ada", now=NOW)["counts"] == {"cold": 2}
+
+
 def test_one_held_user_keeps_no_other_from_being_erased(held, store, people):
     for user in ("ada", "bob"):
         ledger.request(store.archive, user)

@@ -91,6 +91,8 @@ def test_what_failed_or_stopped_does_not_claim_that_nothing_is_left(said):
         ["--now", "2026-11-22"],
         ["--now", "2026-02-29T00:00:00Z"],
         ["--now", "0001-01-01T00:00:00+01:00"],
+        ["--now", "0001-01-01T00:00:00Z"],
+        ["--now", "9999-12-31T00:00:00Z"],
         ["--now", "tomorrow"],
         ["--now", ""],
         ["--max-seconds", "-1"],

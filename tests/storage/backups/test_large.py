@@ -8,10 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from storage.archive.archive import Archive
 from storage.archive.files import Files
 from storage.archive.folder import ArchiveFolder
+from storage.backups.base import BackupReport
 from storage.backups.folder import ATTEMPTS
 from storage.backups.manifests import BackupDamaged
+from storage.backups.sql import SqlBackups
 from storage.large.objects import LargeObjects
 from storage.large.packing import packed
 from storage.records.texts import TextObject
@@ -191,6 +194,26 @@ def test_but_not_for_ever(backups, database):
     assert backups.verify(taken.backup.name) == taken.backup
 
 
+def test_one_archive_with_its_connections_is_asked_for_all_texts(folder, database, tmp_path):
+    with closing(connect(database)) as connection, connection:
+        for number in range(3):
+            connection.execute(
+                "UPDATE storage_chatinteraction SET text_object = ? WHERE interaction_id = ?",
+                (reference(number)[0].dumps(), f"id-{number}"),
+            )
+    made = []
+
+    def archive():
+        made.append(Archive(ArchiveFolder(tmp_path / "archive")))
+        return made[-1]
+
+    report = BackupReport()
+    backups = SqlBackups(database, folder, KEEP, has_interactions=True, archive=archive)
+    backups.take(NOW, report)
+    assert report.large_texts_missing == 3
+    assert len(made) == 1
+
+
 @pytest.fixture
 def copied(backups, database):
     """A backup of a row with a large text."""
@@ -205,6 +228,22 @@ def test_a_damaged_or_missing_copy_is_found(backups, copied):
         with pytest.raises(BackupDamaged) as caught:
             backups.verify(copied.name)
         assert caught.value.name == f"large/{path.name}"
+
+
+def test_a_damaged_copy_is_written_again(backups, copied, database, caplog):
+    (path,) = backups.texts.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    contents = Moving(database, 0).contents
+    taken = backups.take(database, NOW + timedelta(hours=1), texts=contents)
+    assert (taken.missing, backups.verify(taken.backup.name)) == (0, taken.backup)
+    assert path.name in caplog.text
+
+
+def test_a_damaged_copy_of_what_nobody_has_is_counted(backups, copied, database):
+    (path,) = backups.texts.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    taken = backups.take(database, NOW + timedelta(hours=1))
+    assert (taken.texts, taken.missing) == (1, 1)
 
 
 def test_a_copy_is_kept_as_long_as_a_backup_names_it(backups, copied, database):

@@ -178,6 +178,12 @@ def test_one_with_damaged_pages_is_brought_back(backup, database):
     assert ids(database) == ALL
 
 
+def test_what_is_kept_of_a_database_with_brackets_in_its_name_is_found(tmp_path):
+    old = tmp_path / "chat[1].sqlite3.before-restore-20261123T093000.000000Z"
+    old.touch()
+    assert replacing.kept(tmp_path / "chat[1].sqlite3") == [(old, NOW)]
+
+
 def test_the_old_one_is_kept_only_if_asked_for(backup, database):
     delete(database, "id-1")
     kept = restore(keep_old=True).kept

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sqlite3
 import stat
 import threading
@@ -79,9 +80,12 @@ def test_what_has_been_damaged_since_is_written_again(backups, database, folder,
     damaged = sorted((folder / "chunks").iterdir())
     damaged[0].write_bytes(b"")
     damaged[1].unlink()
+    damaged[2].unlink()
+    damaged[2].symlink_to(damaged[2])  # which cannot be read, like what is in a bad sector
     backups.take(database, NOW + timedelta(hours=1))
     backups.verify(NAME)
-    assert f"{damaged[0].name} in BACKUP_DIR was damaged" in caplog.text
+    for chunk in (damaged[0], damaged[2]):
+        assert f"{chunk.name} in BACKUP_DIR was damaged" in caplog.text
 
 
 def test_the_manifest_says_what_is_in_it(backup, folder, database):
@@ -239,6 +243,13 @@ def test_it_is_stopped_when_the_time_is_up_and_leaves_nothing(
         assert listed(folder) == FILES
 
 
+def test_ctrl_c_while_sqlite_looks_is_no_damage(database, monkeypatch):
+    """SQLite drops what is raised in the function that it calls, and says "interrupted"."""
+    monkeypatch.setattr(inspection, "INSTRUCTIONS", 100)
+    with pytest.raises(KeyboardInterrupt):
+        inspection.examine(database, lambda: signal.raise_signal(signal.SIGINT))
+
+
 def test_fewer_days_hold_for_older_ones_and_more_days_do_not(backup, folder, database):
     assert dict(BackupFolder(folder, timedelta(days=2)).copies()) == {NAME: NOW + timedelta(days=2)}
     assert dict(BackupFolder(folder, timedelta(days=90)).copies()) == {NAME: NOW + KEEP}
@@ -268,6 +279,19 @@ def test_nobody_deletes_what_is_being_read(backups, backup, database, monkeypatc
 def test_two_that_read_do_not_wait(backups, backup):
     with backups.reading(), backups.reading():
         backups.verify(NAME)
+
+
+def test_one_is_verified_twice_at_once_by_processes_of_the_same_number(backups, backup):
+    """As in two containers, each of which has its own numbers."""
+    others = []
+
+    def verify_meanwhile():
+        if not others:
+            others.append(None)
+            others[0] = backups.verify(backup.name)
+
+    assert backups.verify(backup.name, verify_meanwhile) == backup
+    assert others == [backup]
 
 
 def test_two_runs_make_two_backups_one_after_the_other(backups, database):

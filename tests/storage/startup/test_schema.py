@@ -9,6 +9,7 @@ from django.core.management import CommandError
 from django.db import connections
 
 from storage.startup import schema as migrate
+from storage.startup import upgrades
 from storage.startup.schema import migrate_under_lock
 
 
@@ -97,3 +98,11 @@ def test_a_migration_that_fails_lets_go_of_the_lock(empty_database, monkeypatch)
         migrate_under_lock("fresh")
     with open(f"{empty_database.settings_dict['NAME']}.migrate.lock", "w") as lock:  # noqa: PTH123
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if someone holds it
+
+
+def test_how_long_an_upgrade_takes_is_found_beside_tables_of_other_programs(add_database):
+    """Such as those of `sqlite-utils enable-fts`, of which two have no rowid."""
+    with add_database("others").cursor() as cursor:
+        cursor.execute("CREATE VIRTUAL TABLE words USING fts5 (word)")
+        cursor.execute("INSERT INTO words VALUES ('a')")
+    assert dict(upgrades._row_counts("others"))["storage_chatinteraction"] == 0
