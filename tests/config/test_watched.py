@@ -10,7 +10,7 @@ import pytest
 
 from config import requests
 from config.handler import Handler
-from config.lines import Lines
+from config.lines import JsonLines, Lines
 from storage import get_storage
 from storage.exceptions import StorageFull, StorageUnavailable
 from storage.models import ApiKey
@@ -277,9 +277,11 @@ def test_nothing_that_clients_send_is_in_the_log_or_the_metrics(handler, key, mo
     assert [line for line in (text + metrics).splitlines() if SECRET in line] == []
 
 
-def test_a_name_that_is_not_utf8_costs_no_line(log):
-    logging.getLogger("chat").warning("Every user could use %s.", os.fsdecode(b"/data/\xff"))
-    assert [line["message"] for line in log.lines] == ["Every user could use /data/\\udcff."]
+def test_a_name_that_is_not_utf8_costs_no_line():
+    name = os.fsdecode(b"/data/\xff")
+    about = ("chat", logging.WARNING, __file__, 1, "Every user could use %s.", (name,), None)
+    line = orjson.loads(JsonLines().format(logging.LogRecord(*about)))
+    assert line["message"] == "Every user could use /data/\\udcff."
 
 
 def test_a_bug_before_any_view_is_a_problem_and_a_traceback_without_its_message(
