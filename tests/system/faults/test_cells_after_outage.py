@@ -13,7 +13,7 @@ import pytest
 import redis
 from redis.exceptions import RedisClusterException
 
-from storage.cache import generations, leases, reliable_cells
+from storage.cache import generations, leases, redis_cells, reliable_cells
 from storage.cache.generations import LONGEST_LOOK, PAUSE_SECONDS, Generations
 from storage.cache.keys import answer_key, interaction_key
 from storage.dynamodb.generations import DynamoDBGenerations
@@ -113,7 +113,13 @@ def works_again(storage, raw):
     return False
 
 
-@pytest.mark.usefixtures("cached")
+@pytest.fixture
+def short_marks(monkeypatch):
+    """Marks that come late stay for ten seconds, and not for a minute."""
+    monkeypatch.setattr(redis_cells, "_LEASE_MS", 10_000)
+
+
+@pytest.mark.usefixtures("cached", "short_marks")
 def test_a_hung_server_that_comes_back_shows_nothing_old(writer, reader, hang, raw):
     with hang():
         notices(reader)
@@ -220,7 +226,7 @@ def test_a_write_of_unknown_outcome_leaves_nothing_cached(writer, reader, monkey
     assert reader.get_interaction_sync("i").response == "new"
 
 
-@pytest.mark.usefixtures("cached")
+@pytest.mark.usefixtures("cached", "short_marks")
 def test_without_a_thread_to_be_had_writes_hold_and_the_cache_comes_back(
     writer, server, raw, hang, monkeypatch
 ):
@@ -231,7 +237,7 @@ def test_without_a_thread_to_be_had_writes_hold_and_the_cache_comes_back(
         patched.setattr(threading.Thread, "start", refused)
         for n in range(4):
             assert writer.update_interaction_sync("i", {"output_tokens": n}) is not None
-    raw.delete(KEY)  # a mark that came late, and would stay for a minute
+    raw.delete(KEY)  # a mark that came late
     assert works_again(writer, raw)
 
 
