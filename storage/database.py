@@ -394,7 +394,7 @@ class Database(ABC):
     ) -> int:
         """Let the stubs of these rows that name `segment` name another; returns the count.
 
-        It is never without a stub meanwhile.
+        No row is without a stub meanwhile.
         """
 
     @abstractmethod

@@ -2,9 +2,9 @@
 
 The archive has changed since the backup: a row that was hot is in a segment now, a stub names a
 segment that was rewritten, restored or purged, or a day was archived again, to other segments.
-First all is compared, and nothing changed: a stub whose row is not where it says is wrong. Then
-every row without a stub gets one. Where there is a wrong one it is changed in one step, so that a
-run that is killed can be repeated. What is wrong still goes last.
+First everything is compared, and nothing is changed: a stub is wrong if its segment does not have
+the row. Then every row without a stub gets one. A wrong stub of such a row is changed in one step,
+so that a run that was killed can be repeated. Stubs that are still wrong are deleted last.
 
 A row that is hot in the copy stays hot; its segment is marked for compaction. In a segment that is
 marked already, a row without a stub may have been deleted. There only rows with a wrong stub get
@@ -78,12 +78,12 @@ def _to_correct(storage: Storage, policy: Policy, left_alone: Collection[str]) -
 
 
 def _compare(storage: Storage, policy: Policy, stubs: StubsBySegment, segment: str) -> bool:
-    """Note the stubs whose rows a segment does not have. Returns whether it has rows without."""
+    """Note the stubs whose rows a segment lacks. Returns whether it has rows without a stub."""
     known = stubs.ids(segment)
     try:
         rows = {row.interaction_id for row in _unexpired(storage, policy, segment)}
     except DamagedArchive as error:
-        logger.warning("What points to its rows is not corrected: %s", error)
+        logger.warning("The stubs of its rows are not corrected: %s", error)
         stubs.note_wrong(segment, known, may_be_right=True)
         return False
     stubs.note_wrong(segment, known - rows)
@@ -91,7 +91,7 @@ def _compare(storage: Storage, policy: Policy, stubs: StubsBySegment, segment: s
 
 
 def _adopt(storage: Storage, policy: Policy, stubs: StubsBySegment, segment: str) -> None:
-    """Let the rows of a segment have stubs. Mark it if one is not only there."""
+    """Make or move the stubs of a segment's rows. Mark it if one is hot or in another segment."""
     is_whole = True
     for rows in _without_stub(storage, policy, stubs, segment):
         _move_stubs(storage, stubs, rows, segment)

@@ -1,6 +1,6 @@
-"""Which ids have a stub in a database, by segment: of a backend that has no index of that.
+"""A database's stubs by segment, for as long as they are compared: not every backend has an index.
 
-On disk, since there may be more than memory holds.
+The list is on disk, since there may be more stubs than memory holds.
 """
 
 import json
@@ -21,7 +21,7 @@ _TEMPORARY = "A temporary file in DATA_DIR"
 
 @dataclass(frozen=True)
 class StubsBySegment:
-    """Where the stubs were when this was made, and which of them are wrong."""
+    """Which segment each stub named when this was made, and which stubs are wrong."""
 
     connection: sqlite3.Connection
 

@@ -6,7 +6,7 @@ it runs with `manage.py check --database default` and before a migration. While 
 pending it says nothing: these make the indexes.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from django.core import checks
@@ -24,17 +24,12 @@ def check_indexes(
     databases: Collection[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """storage.E012: an index is missing, or is another than the migrations make."""
-    if ALIAS not in (databases or ()) or is_postgresql(ALIAS):
-        return []  # the indexes of interactions are SQLite's
-    try:
-        problems = sorted(indexes.problems(ALIAS)) if is_migrated() else []
-    except DatabaseError:
-        return []  # which whoever uses the database will be told
+    problems = problems_in_sqlite(databases, indexes.problems)
     if not problems:
         return []
     return [
         checks.Error(
-            "The database has not the indexes that the migrations make, so calls are slow: "
+            "The database lacks indexes as the migrations make them, so calls are slow: "
             f"{'; '.join(problems)}.",
             hint="Run the statements that are given. What a statement would replace, drop before: "
             "DROP INDEX name.",
@@ -43,7 +38,23 @@ def check_indexes(
     ]
 
 
-def is_migrated() -> bool:
+def problems_in_sqlite(
+    databases: Collection[str] | None, find: Callable[[str], Iterable[str]]
+) -> list[str]:
+    """What `find` finds, sorted, in the SQLite database of this alias.
+
+    Nothing if the check is not asked for it, or migrations are pending, or it cannot be read: then
+    whoever uses it will be told.
+    """
+    if ALIAS not in (databases or ()) or is_postgresql(ALIAS):
+        return []
+    try:
+        return sorted(find(ALIAS)) if _is_migrated() else []
+    except DatabaseError:
+        return []
+
+
+def _is_migrated() -> bool:
     """Whether no migration is pending: those that are make what a check would miss."""
     loader = MigrationLoader(connections[ALIAS], replace_migrations=False)
     return loader.disk_migrations.keys() <= loader.applied_migrations.keys()

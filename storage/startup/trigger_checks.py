@@ -9,12 +9,10 @@ from collections.abc import Collection
 from typing import Any
 
 from django.core import checks
-from django.db import DatabaseError
 from django.db.migrations.loader import MigrationLoader
 
-from storage.sql.vendors import is_postgresql
 from storage.sqlite import triggers
-from storage.startup.index_checks import ALIAS, is_migrated
+from storage.startup.index_checks import problems_in_sqlite
 
 
 @checks.register(checks.Tags.database)
@@ -22,12 +20,7 @@ def check_triggers(
     databases: Collection[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """storage.E014: a trigger is missing."""
-    if ALIAS not in (databases or ()) or is_postgresql(ALIAS):
-        return []
-    try:
-        problems = sorted(triggers.problems(ALIAS, _migrations())) if is_migrated() else []
-    except DatabaseError:
-        return []  # which whoever uses the database will be told
+    problems = problems_in_sqlite(databases, lambda alias: triggers.problems(alias, _migrations()))
     if not problems:
         return []
     return [
