@@ -33,8 +33,8 @@ before `serve` and all commands of Django's.
 """
 
 NOT_ENCODED = (
-    "An argument is not in UTF-8, or the output has an encoding without one of the characters; then "
-    "set PYTHONUTF8=1."
+    "An argument is not in UTF-8, or the output's encoding lacks a character; then set "
+    "PYTHONUTF8=1."
 )
 
 
