@@ -17,7 +17,7 @@ from storage.models import ArchivedInteraction, UsageOfModel, UsageOfUser
 from storage.startup import upgrades
 from tests.chat.lines import command
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
 TODAY, OLD, OLDEST = (NOW - timedelta(days=age) for age in (0, 40, 80))
 
 pytestmark = pytest.mark.django_db
