@@ -385,7 +385,7 @@ def migrated_postgresql(postgresql_server, django_db_blocker):
     with (
         override_settings(DATABASE_ROUTERS=["storage.startup.router.NoInteractions"]),
         django_db_blocker.unblock(),
-        postgresql.as_default(postgresql_server.url(name)),
+        postgresql.as_default(postgresql_server.url(name), patient=True),
     ):
         # Two at once, as when two machines start: one of them waits.
         migrated = postgresql.in_threads(2, schema.migrate_under_lock)
@@ -399,7 +399,7 @@ def in_postgresql(postgresql_server, migrated_postgresql, transactional_db):
     """The SQL database is in PostgreSQL, and empty. Gives the server."""
     from tests import postgresql
 
-    with postgresql.as_default(postgresql_server.url(migrated_postgresql)):
+    with postgresql.as_default(postgresql_server.url(migrated_postgresql), patient=True):
         yield postgresql_server
     postgresql_server.empty(migrated_postgresql)
 

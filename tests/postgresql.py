@@ -44,6 +44,8 @@ SETTINGS = {
 KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
 """What a migration makes and Django would make again."""
 
+PATIENCE_SECONDS = 300
+
 _numbers = itertools.count()
 
 
@@ -178,14 +180,21 @@ class PostgreSQL:
 
 
 @contextmanager
-def as_default(url: str) -> Iterator[None]:
-    """In this block the SQL database is the PostgreSQL with this URL, in every thread."""
+def as_default(url: str, patient: bool = False) -> Iterator[None]:
+    """In this block the SQL database is the PostgreSQL with this URL, in every thread.
+
+    With `patient`, a connection is waited for as long as a busy machine takes.
+    """
     from storage.postgresql.base import close_pools
 
     configured = connections.settings["default"]
     connections["default"].close()
     held = connections["default"]
     config = configured | database(url) | {"TEST": configured["TEST"]}
+    if patient:
+        options = config["OPTIONS"]
+        pool = options["pool"] | {"timeout": PATIENCE_SECONDS}
+        config["OPTIONS"] = options | {"connect_timeout": PATIENCE_SECONDS, "pool": pool}
     connections.settings["default"] = config
     connections["default"] = connections.create_connection("default")
     try:

@@ -71,3 +71,13 @@ def test_nothing_private_is_used_from_outside():
 )
 def test_a_private_use_is_found(source, uses):
     assert list(private_uses(source)) == uses
+
+
+def test_a_test_forks_only_such_that_its_child_ends():
+    """A child that raised past its test would run all that follow, as a second pytest."""
+    forking = [
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path != Path(__file__) and "os.fork(" in path.read_text(encoding="utf-8")
+    ]
+    assert forking == []

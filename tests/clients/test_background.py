@@ -15,6 +15,7 @@ from chat_interaction_store import AsyncStore, Store, background, retries
 
 from tests.clients.conftest import Script
 from tests.clients.test_retries import problem
+from tests.forks import in_fork
 
 PATIENCE = 300
 SOURCE = Path(background.__file__).parents[1]
@@ -264,20 +265,19 @@ def test_an_event_loop_goes_on_meanwhile(server, url, user):
 
 def test_a_forked_child_has_a_queue_of_its_own(server, url, user):
     """The parent's thread is not in the child, and its lock may be locked there."""
+
+    def save_in_child():
+        queue.save(**question(1, user_id=user))
+        store.save(**question(2, user_id=user))
+        assert queue.flush(PATIENCE)
+        assert queue.saved == 1
+
     with Store(url, server.key, verify=False) as store:
         queue = store.background()
         queue.save(**question(0, user_id=user))
         assert queue.flush(PATIENCE)
         with queue._changed:  # as if another thread were just saving
-            child = os.fork()
-            if child == 0:
-                try:
-                    queue.save(**question(1, user_id=user))
-                    store.save(**question(2, user_id=user))
-                    saved = queue.flush(PATIENCE) and queue.saved == 1
-                finally:
-                    os._exit(0 if saved else 1)
-        assert os.waitpid(child, 0)[1] == 0
+            in_fork(save_in_child)
         queue.save(**question(3, user_id=user))
         assert queue.flush(PATIENCE)
         assert queue.saved == 2
@@ -305,18 +305,16 @@ class Connections(http.server.BaseHTTPRequestHandler):
 
 def test_a_forked_child_has_connections_of_its_own():
     """Two processes on one connection would read each other's answers."""
+
+    def get_in_child():
+        assert store.get("x") is None
+
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Connections) as server:
         server.ports, server.daemon_threads = [], True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with Store(f"http://127.0.0.1:{server.server_port}", "some.key", verify=False) as store:
             assert store.get("x") is None
-            child = os.fork()
-            if child == 0:
-                try:
-                    unknown = store.get("x") is None
-                finally:
-                    os._exit(0 if unknown else 1)
-            assert os.waitpid(child, 0)[1] == 0
+            in_fork(get_in_child)
             assert store.get("x") is None
         server.shutdown()
     first, of_child, last = server.ports

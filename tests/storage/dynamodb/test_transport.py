@@ -1,7 +1,6 @@
 """Calls past botocore: what they sign and trust, and when they leave everything to botocore."""
 
 import datetime
-import os
 import socket
 
 import pytest
@@ -17,6 +16,7 @@ from storage.dynamodb import curl, mirror, signing, transport
 from storage.dynamodb.client import LONGEST_CALL
 from storage.exceptions import StorageUnavailable
 from tests.certificates import certificate, context_of
+from tests.forks import in_fork
 from tests.storage.dynamodb.answering import answer, botocore_of, client_at, read
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -115,13 +115,11 @@ def test_a_child_process_makes_connections_of_its_own(serve):
     server = serve()
     client = client_at(server)
     read(client)
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(0 if read(client)["Item"] else 1)
-        finally:
-            os._exit(2)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def read_in_child():
+        assert read(client)["Item"]
+
+    in_fork(read_in_child)
     read(client)
     assert len(botocore_of(client)._endpoint.http._idle) == 1
     assert len(server.requests) == 3

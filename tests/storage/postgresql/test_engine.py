@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: what a restart, an outage and a fork cost, and what errors tell."""
 
+import functools
 import logging
-import os
 import threading
 import time
 from unittest import mock
@@ -22,6 +22,7 @@ from storage.postgresql.base import DatabaseWrapper
 from storage.sql import vendors
 from storage.sql.errors import translate
 from tests.clocks import Clock
+from tests.forks import in_fork
 from tests.postgresql import PASSWORD, URL_PASSWORD, PostgreSQL, as_default, in_threads
 
 USERS = get_user_model().objects
@@ -210,32 +211,20 @@ def test_what_may_take_long_is_waited_for(in_postgresql):
         assert cursor.rowcount == 1
 
 
+def expect_users(number):
+    assert USERS.count() == number
+
+
 def test_a_forked_child_has_connections_of_its_own(in_postgresql):
     USERS.create(username="grace")
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.write(writing, str(USERS.count()).encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reading, 10) == b"1"
+    in_fork(functools.partial(expect_users, 1))
     assert USERS.count() == 1
-    os.close(reading)
-    os.close(writing)
 
 
 def test_a_fork_in_a_transaction_leaves_the_parents_connection_alone(in_postgresql):
     with transaction.atomic():
         USERS.create(username="grace")
-        child = os.fork()
-        if not child:
-            try:
-                found = USERS.count()  # what is committed
-            finally:
-                os._exit(found)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        in_fork(functools.partial(expect_users, 0))  # what is committed
         assert USERS.count() == 1
     assert USERS.count() == 1
 

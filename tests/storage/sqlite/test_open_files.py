@@ -18,6 +18,7 @@ from storage.records import texts
 from storage.records.pages import PageQuery
 from storage.sqlite.base import close_idle_connections
 from storage.sqlite.open_files import OpenFiles
+from tests.forks import in_fork
 
 
 def remove_everything(database):
@@ -231,14 +232,12 @@ def test_connections_that_all_close_take_the_log_with_them_which_is_no_loss(
 def test_a_forked_child_notices_too(other, other_storage, make_interaction, database):
     other.close()
     remove_everything(database)
-    child = os.fork()
-    if child == 0:
-        try:
+
+    def save():
+        with pytest.raises(StorageUnavailable):
             other_storage.create_interaction_sync(make_interaction())
-        except StorageUnavailable:
-            os._exit(0)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    in_fork(save)
     assert not database.exists()
 
 

@@ -12,6 +12,7 @@ from django.db import OperationalError, transaction
 
 from storage.models import ChatInteraction
 from storage.sqlite import base, in_use, scrubbing, wal, write_lock
+from tests.forks import fork, in_fork
 from tests.storage.sqlite.writers import PATIENT, closing, writes
 
 READS = ("SELECT", "PRAGMA", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "--")
@@ -79,11 +80,13 @@ def test_a_writer_gets_an_error_when_it_waits_too_long(add_database, make_intera
 def test_the_lock_of_a_process_that_is_killed_is_free(patient):
     name = patient.settings_dict["NAME"]
     readable, writable = os.pipe()
-    child = os.fork()
-    if child == 0:
+
+    def take():
         write_lock.take(name, PATIENT)
         os.write(writable, b"taken")
         signal.pause()
+
+    child = fork(take)
     assert os.read(readable, 5) == b"taken"
     with lock_of(patient) as lock:
         assert not is_free(lock)
@@ -167,11 +170,6 @@ def test_a_forked_child_leaves_its_parents_lock_alone(patient, monkeypatch):
     # Python takes the parent's threads apart before it tells anyone of the fork.
     monkeypatch.setattr(write_lock, "forget", lambda: None)
     with lock_of(patient) as lock, patient.writing():
-        turn = patient._turn
-        child = os.fork()
-        if child == 0:
-            turn.end()
-            os._exit(0)
-        assert os.waitpid(child, 0) == (child, 0)
+        in_fork(patient._turn.end)
         assert not is_free(lock)
     monkeypatch.undo()

@@ -1,9 +1,11 @@
 """What a steady soak takes for growth."""
 
 import os
+import signal
 
 import pytest
 
+from tests.forks import fork
 from tests.system.soak.steady import MOST, family, growth, peak_growth
 
 
@@ -42,9 +44,7 @@ def test_few_samples_tell_nothing(judge):
 
 
 def test_a_family_has_all_below():
-    child = os.fork()
-    if not child:
-        os.read(os.pipe()[0], 1)
+    child = fork(signal.pause)
     try:
         assert {os.getpid(), child} <= set(family(os.getpid()))
     finally:
