@@ -3,6 +3,11 @@
 import datetime as calendar
 import time
 
+YESTERDAY = calendar.datetime.now(calendar.UTC).replace(
+    hour=12, minute=0, second=0, microsecond=0
+) - calendar.timedelta(days=1)
+"""A noon that is past. In place of a fixed one: what is dated expires by the real clock."""
+
 
 class Clock:
     """In the place of the modules `time` and, as `clock.datetime`, of `datetime`."""

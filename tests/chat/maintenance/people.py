@@ -1,10 +1,12 @@
 """Erasing ada, who has interactions among bob's: what the tests of it share."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+from tests.clocks import YESTERDAY
+
+NOW = YESTERDAY
 HOT = NOW - timedelta(days=2)
 COLD = NOW - timedelta(days=40)
 

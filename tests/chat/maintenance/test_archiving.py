@@ -10,10 +10,11 @@ from django.db import connection
 from chat.maintenance import archiving, usage
 from storage.archive.archive import Archive
 from tests.chat.maintenance.tiers import MICROSECOND
+from tests.clocks import YESTERDAY
 
 pytestmark = pytest.mark.every_backend
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+NOW = YESTERDAY
 DAY = timedelta(days=1)
 
 

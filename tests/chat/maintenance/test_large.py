@@ -18,11 +18,11 @@ from storage.large.objects import LargeObjects
 from storage.large.texts import LargeTexts
 from storage.records import pages, texts
 from tests.chat.maintenance.people import left_of
-from tests.clocks import Clock
+from tests.clocks import YESTERDAY, Clock
 
 pytestmark = pytest.mark.every_backend
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+NOW = YESTERDAY
 DAY = timedelta(days=1)
 LONG = "a large text " * 20
 

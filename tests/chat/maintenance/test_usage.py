@@ -16,8 +16,9 @@ from storage.exceptions import DamagedArchive, StorageError
 from storage.models import ArchivedInteraction, UsageOfModel, UsageOfUser
 from storage.startup import upgrades
 from tests.chat.lines import command
+from tests.clocks import YESTERDAY
 
-NOW = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
+NOW = YESTERDAY
 TODAY, OLD, OLDEST = (NOW - timedelta(days=age) for age in (0, 40, 80))
 
 pytestmark = pytest.mark.django_db
