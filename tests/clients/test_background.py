@@ -1,6 +1,7 @@
 """The queue: it never blocks, has bounds, and says what it dropped."""
 
 import asyncio
+import gc
 import http.server
 import logging
 import os
@@ -250,6 +251,43 @@ def test_many_threads(make_queue):
         thread.join()
     assert queue.flush(PATIENCE)
     assert (queue.saved, queue.dropped) == (1600, {})
+
+
+class Left:
+    """Something that was left half-way, and that garbage collection ends, as it does a stream."""
+
+    def __init__(self, queue):
+        self.queue, self.itself = queue, self
+
+    def __del__(self):
+        self.queue.save(**question())
+        self.queue.leave_out("left")
+
+
+@pytest.mark.parametrize(
+    "name", ["_why_not", "_has_thread", "_has_started", "_take", "_drop", "_end", "_news"]
+)
+def test_garbage_is_collected_while_the_queue_is_changed(make_queue, monkeypatch, name):
+    """Python may do so anywhere, and has the thread run what saves the text of a left stream."""
+    queue = make_queue(Script(all_saved))
+    collecting = getattr(queue, name)
+    left = [Left(queue)]
+
+    def collect_first(*words, **fields):
+        if left:
+            left.clear()
+            gc.collect()
+        return collecting(*words, **fields)
+
+    monkeypatch.setattr(queue, name, collect_first)
+    saving = threading.Thread(target=lambda: queue.save(**question()), daemon=True)
+    saving.start()
+    saving.join(PATIENCE)
+    assert not saving.is_alive()
+    assert queue.flush(PATIENCE)
+    assert (queue.saved, queue.dropped, queue._bytes) == (2, {"left": 1}, 0)
+    targets = [getattr(thread, "_target", None) for thread in threading.enumerate()]
+    assert targets.count(queue._work) == 1
 
 
 def test_an_event_loop_goes_on_meanwhile(server, url, user):
