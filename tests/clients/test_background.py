@@ -173,6 +173,26 @@ def test_those_of_another_user_do_not_take_others_with_them(server, url, key_of_
         assert [*queue.dropped.values()] == [4]
 
 
+def test_a_proxy_that_takes_less_than_the_store_gets_smaller_batches(make_queue):
+    """nginx, for one, takes 1 MB unless it is told otherwise, and answers with a page."""
+    gate = Gate()
+
+    def proxy(request):
+        if len(request.content) > 1024 * 1024:
+            return httpx.Response(413, html="<h1>413 Request Entity Too Large</h1>")
+        return all_saved(request)
+
+    queue = make_queue(Script(gate, proxy))
+    queue.save(**question())
+    assert gate.reached.wait(PATIENCE)
+    for length in [400_000] * 8 + [1024 * 1024]:
+        queue.save(**question(response="x" * length))
+    gate.open.set()
+    assert queue.flush(PATIENCE)
+    assert queue.saved == 9
+    assert queue.dropped == {"refused (413 Content too large)": 1}
+
+
 def test_a_conflict_is_told(server, url, user):
     with Store(url, server.key, verify=False) as store:
         store.save(**question(1, user_id=user, interaction_id=user))
