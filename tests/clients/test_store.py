@@ -237,6 +237,15 @@ def test_a_prefix_of_the_url_is_kept(make_store):
     assert seen == [b"/chat/api/v1/interactions/a%2Fb/"]
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+def test_an_id_that_would_be_resolved_to_another_address(make_store, name):
+    """`users/../interactions/` means the list of all users, before anything is sent."""
+    store = make_store(transport=httpx.MockTransport(lambda request: pytest.fail("sent")))
+    for call in (store.get, store.delete, store.complete, lambda name: list(store.list(name))):
+        with pytest.raises(ValueError, match="dot"):
+            call(name)
+
+
 def test_ids_that_are_made_later_sort_later(monkeypatch):
     from chat_interaction_store import interactions
 
