@@ -89,6 +89,15 @@ def test_two_conversations_of_a_user_whose_tool_calls_have_the_same_id(recording
     assert recording.kept() == [("Rain?", "Yes.", "m", 40, 2), ("Snow?", "No.", "m", 60, 2)]
 
 
+def test_a_stream_that_was_cut_within_a_character(recording):
+    """JavaScript counts an emoji as two, and passes on its halves in two chunks, or one of them."""
+    stream = openai_formats.ChatStream()
+    for chunk in ("Hi \ud83c", "\udf33", " \ud83c"):
+        stream.add({"model": "m", "choices": [{"delta": {"content": chunk}}]})
+    recording.record(Question("Tree? \udf33"), stream.answer())
+    assert recording.kept() == [("Tree? \ufffd", "Hi \U0001f333 \ufffd", "m", 0, 0)]
+
+
 def test_what_is_not_stored_is_counted(recording):
     recording.record(Question(None), Answer("Hello."))
     recording.record(QUESTION, Answer(""))

@@ -143,8 +143,8 @@ class Recorder:
         else:
             self._store.save(
                 user_id=user_id,
-                message=message,
-                response=answer.text,
+                message=_sound(message),
+                response=_sound(answer.text),
                 model_used=answer.model or model,
                 input_tokens=answer.input_tokens,
                 output_tokens=answer.output_tokens,
@@ -160,6 +160,13 @@ class Recorder:
     def flush(self, timeout: float) -> bool:
         """Wait until all is saved, for up to `timeout` seconds."""
         return self._store.flush(timeout)
+
+
+def _sound(text: str) -> str:
+    """The text with both halves of a character put together, and U+FFFD for half of one."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _keys(
