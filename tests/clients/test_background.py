@@ -235,6 +235,21 @@ def test_closing_ends_in_time_and_counts_what_is_left(make_queue, caplog):
     assert queue.pending == 0
 
 
+@pytest.mark.parametrize("was_used", [True, False])
+def test_what_comes_after_the_end_is_told(make_queue, caplog, was_used):
+    """Whoever leaves the `with` block and goes on would lose everything, and hear nothing."""
+    queue = make_queue(Script(all_saved))
+    if was_used:
+        queue.save(**question())
+    queue.close(PATIENCE)
+    for _ in range(3):
+        queue.save(**question())
+    queue.leave_out("no user_id")
+    assert queue.dropped == {"closed": 3, "no user_id": 1}
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == ["Interactions not saved: 1 (1 closed)"]
+
+
 def test_what_the_thread_gives_up_is_counted_once(make_queue, monkeypatch):
     """The thread sees that the time to close is over before `close` does."""
     clock = background.time.monotonic

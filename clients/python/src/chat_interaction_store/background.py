@@ -125,6 +125,8 @@ class BackgroundStore:
                 self._bytes += size
                 self._queue.append(item)
                 self._changed.notify_all()
+            news = self._news_after_the_end()
+        self._log(news)
         return new.interaction_id
 
     def _why_not(self, item: bytes) -> str | None:
@@ -156,8 +158,10 @@ class BackgroundStore:
         """Count something that cannot be saved, as dropped."""
         with self._changed:
             self._dropped[reason] += 1
-            if self._has_thread():
+            if self._deadline is None and self._has_thread():
                 self._changed.notify_all()
+            news = self._news_after_the_end()
+        self._log(news)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -349,6 +353,10 @@ class BackgroundStore:
         if detail:
             words.append(f"the store said: {detail}")
         return f"{new.total()} ({'; '.join(words)})"
+
+    def _news_after_the_end(self) -> str:
+        """The news, if there is no thread any more that would tell them."""
+        return "" if self._deadline is None else self._news()
 
     def _log(self, news: str) -> None:
         # Without the lock: a handler may take its time.
