@@ -196,7 +196,9 @@ def test_a_key_that_is_bound_to_a_user(make_store, url, key_of_ada):
         list(bound.list())
 
 
-@pytest.mark.parametrize("wrong", ["", "chat.example.org", "ftp://chat.example.org", "http://"])
+@pytest.mark.parametrize(
+    "wrong", ["", "chat.example.org", "ftp://chat.example.org", "http://", "http://chat:port"]
+)
 def test_a_url_that_cannot_be_right(make_store, wrong):
     with pytest.raises(ValueError, match=r"url must be .* https://chat\.example\.org"):
         make_store(wrong)
