@@ -320,6 +320,7 @@ def test_garbage_is_collected_while_the_queue_is_changed(make_queue, monkeypatch
     saving.join(PATIENCE)
     assert not saving.is_alive()
     assert queue.flush(PATIENCE)
+    assert queue.flush(PATIENCE), "what came while the first was ended"
     assert (queue.saved, queue.dropped, queue._bytes) == (2, {"left": 1}, 0)
     targets = [getattr(thread, "_target", None) for thread in threading.enumerate()]
     assert targets.count(queue._work) == 1
