@@ -1,6 +1,7 @@
 """The queue: it never blocks, has bounds, and says what it dropped."""
 
 import asyncio
+import gc
 import http.server
 import logging
 import os
@@ -172,6 +173,26 @@ def test_those_of_another_user_do_not_take_others_with_them(server, url, key_of_
         assert [*queue.dropped.values()] == [4]
 
 
+def test_a_proxy_that_takes_less_than_the_store_gets_smaller_batches(make_queue):
+    """nginx, for one, takes 1 MB unless it is told otherwise, and answers with a page."""
+    gate = Gate()
+
+    def proxy(request):
+        if len(request.content) > 1024 * 1024:
+            return httpx.Response(413, html="<h1>413 Request Entity Too Large</h1>")
+        return all_saved(request)
+
+    queue = make_queue(Script(gate, proxy))
+    queue.save(**question())
+    assert gate.reached.wait(PATIENCE)
+    for length in [400_000] * 8 + [1024 * 1024]:
+        queue.save(**question(response="x" * length))
+    gate.open.set()
+    assert queue.flush(PATIENCE)
+    assert queue.saved == 9
+    assert queue.dropped == {"refused (413 Content too large)": 1}
+
+
 def test_a_conflict_is_told(server, url, user):
     with Store(url, server.key, verify=False) as store:
         store.save(**question(1, user_id=user, interaction_id=user))
@@ -214,6 +235,21 @@ def test_closing_ends_in_time_and_counts_what_is_left(make_queue, caplog):
     assert queue.pending == 0
 
 
+@pytest.mark.parametrize("was_used", [True, False])
+def test_what_comes_after_the_end_is_told(make_queue, caplog, was_used):
+    """Whoever leaves the `with` block and goes on would lose everything, and hear nothing."""
+    queue = make_queue(Script(all_saved))
+    if was_used:
+        queue.save(**question())
+    queue.close(PATIENCE)
+    for _ in range(3):
+        queue.save(**question())
+    queue.leave_out("no user_id")
+    assert queue.dropped == {"closed": 3, "no user_id": 1}
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == ["Interactions not saved: 1 (1 closed)"]
+
+
 def test_what_the_thread_gives_up_is_counted_once(make_queue, monkeypatch):
     """The thread sees that the time to close is over before `close` does."""
     clock = background.time.monotonic
@@ -250,6 +286,44 @@ def test_many_threads(make_queue):
         thread.join()
     assert queue.flush(PATIENCE)
     assert (queue.saved, queue.dropped) == (1600, {})
+
+
+class Left:
+    """Something that was left half-way, and that garbage collection ends, as it does a stream."""
+
+    def __init__(self, queue):
+        self.queue, self.itself = queue, self
+
+    def __del__(self):
+        self.queue.save(**question())
+        self.queue.leave_out("left")
+
+
+@pytest.mark.parametrize(
+    "name", ["_why_not", "_has_thread", "_has_started", "_take", "_drop", "_end", "_news"]
+)
+def test_garbage_is_collected_while_the_queue_is_changed(make_queue, monkeypatch, name):
+    """Python may do so anywhere, and has the thread run what saves the text of a left stream."""
+    queue = make_queue(Script(all_saved))
+    collecting = getattr(queue, name)
+    left = [Left(queue)]
+
+    def collect_first(*words, **fields):
+        if left:
+            left.clear()
+            gc.collect()
+        return collecting(*words, **fields)
+
+    monkeypatch.setattr(queue, name, collect_first)
+    saving = threading.Thread(target=lambda: queue.save(**question()), daemon=True)
+    saving.start()
+    saving.join(PATIENCE)
+    assert not saving.is_alive()
+    assert queue.flush(PATIENCE)
+    assert queue.flush(PATIENCE), "what came while the first was ended"
+    assert (queue.saved, queue.dropped, queue._bytes) == (2, {"left": 1}, 0)
+    targets = [getattr(thread, "_target", None) for thread in threading.enumerate()]
+    assert targets.count(queue._work) == 1
 
 
 def test_an_event_loop_goes_on_meanwhile(server, url, user):

@@ -62,6 +62,42 @@ def test_the_question_of_a_step_is_that_of_its_answer(recording):
     assert recording.kept() == [("Hi", "Done.", "m", 50, 5)]
 
 
+def test_two_users_whose_tool_calls_have_the_same_id():
+    """Some models count their tool calls anew in each conversation."""
+    talking = []
+    recording = Recording(lambda: talking[-1])
+    tool = ("functions.weather:0",)
+    for user, tokens in (("ada", 10), ("bob", 20)):
+        talking.append(user)
+        recording.record(Question(f"Secret of {user}"), Answer("", "m", tokens, 1, tool))
+    for user, tokens in (("ada", 30), ("bob", 40)):
+        talking.append(user)
+        recording.record(Question(f"Secret of {user}", tool), Answer("Rain.", "m", tokens, 1))
+    assert recording.kept() == [
+        ("Secret of ada", "Rain.", "m", 40, 2),
+        ("Secret of bob", "Rain.", "m", 60, 2),
+    ]
+    recording.store.close(timeout=0)
+
+
+def test_two_conversations_of_a_user_whose_tool_calls_have_the_same_id(recording):
+    tool = ("functions.weather:0",)
+    recording.record(Question("Rain?"), Answer("", "m", 10, 1, tool))
+    recording.record(Question("Snow?"), Answer("", "m", 20, 1, tool))
+    recording.record(Question("Rain?", tool), Answer("Yes.", "m", 30, 1))
+    recording.record(Question("Snow?", tool), Answer("No.", "m", 40, 1))
+    assert recording.kept() == [("Rain?", "Yes.", "m", 40, 2), ("Snow?", "No.", "m", 60, 2)]
+
+
+def test_a_stream_that_was_cut_within_a_character(recording):
+    """JavaScript counts an emoji as two, and passes on its halves in two chunks, or one of them."""
+    stream = openai_formats.ChatStream()
+    for chunk in ("Hi \ud83c", "\udf33", " \ud83c"):
+        stream.add({"model": "m", "choices": [{"delta": {"content": chunk}}]})
+    recording.record(Question("Tree? \udf33"), stream.answer())
+    assert recording.kept() == [("Tree? \ufffd", "Hi \U0001f333 \ufffd", "m", 0, 0)]
+
+
 def test_what_is_not_stored_is_counted(recording):
     recording.record(Question(None), Answer("Hello."))
     recording.record(QUESTION, Answer(""))

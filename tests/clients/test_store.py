@@ -196,7 +196,9 @@ def test_a_key_that_is_bound_to_a_user(make_store, url, key_of_ada):
         list(bound.list())
 
 
-@pytest.mark.parametrize("wrong", ["", "chat.example.org", "ftp://chat.example.org", "http://"])
+@pytest.mark.parametrize(
+    "wrong", ["", "chat.example.org", "ftp://chat.example.org", "http://", "http://chat:port"]
+)
 def test_a_url_that_cannot_be_right(make_store, wrong):
     with pytest.raises(ValueError, match=r"url must be .* https://chat\.example\.org"):
         make_store(wrong)
@@ -235,6 +237,15 @@ def test_a_prefix_of_the_url_is_kept(make_store):
 
     make_store("https://a.test/chat/", transport=httpx.MockTransport(handle)).delete("a/b")
     assert seen == [b"/chat/api/v1/interactions/a%2Fb/"]
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_an_id_that_would_be_resolved_to_another_address(make_store, name):
+    """`users/../interactions/` means the list of all users, before anything is sent."""
+    store = make_store(transport=httpx.MockTransport(lambda request: pytest.fail("sent")))
+    for call in (store.get, store.delete, store.complete, lambda name: list(store.list(name))):
+        with pytest.raises(ValueError, match="dot"):
+            call(name)
 
 
 def test_ids_that_are_made_later_sort_later(monkeypatch):

@@ -103,10 +103,15 @@ def _call_id(observation: Mapping[str, Any]) -> str:
 
 
 def _answer(output: Any) -> Any:
-    """An answer. An object of another form is what a model says that was asked for JSON."""
-    if isinstance(output, Mapping) and output and not any(name in output for name in _ANSWERS):
+    """An answer. What is of another form is what a model says that was asked for JSON."""
+    parts = output if isinstance(output, list) else [output]
+    if isinstance(output, Mapping | list) and output and not all(map(_is_answer, parts)):
         return msgspec.json.encode(output).decode()
     return _as_sent(output)
+
+
+def _is_answer(part: Any) -> bool:
+    return isinstance(part, Mapping) and any(name in part for name in _ANSWERS)
 
 
 def _as_sent(value: Any) -> Any:

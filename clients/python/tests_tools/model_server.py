@@ -1,8 +1,9 @@
 """A small server that speaks OpenAI's chat completions and responses, on loopback.
 
 The last user message says what it does: `refuse`, `tool`, `think`, `json`, `nothing`, `break` (a
-stream that breaks off), `bad`, `old` (a server that does not know `stream_options`); else it says
-"Hello Ada.". It counts 111 tokens in and 22 out, and answers as `m-2026` to whoever asks for `m`.
+stream that breaks off), `bad`, `old` and `strict` (servers that do not know `stream_options`, and
+answer 400 or 422); else it says "Hello Ada.". It counts 111 tokens in and 22 out, and answers as
+`m-2026` to whoever asks for `m`.
 """
 
 import json
@@ -38,8 +39,10 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.bodies.append(body)
         asked, has_results = last_user(body)
-        if asked == "bad" or (asked == "old" and "stream_options" in body):
-            self.answer(400, {"error": {"message": "Unknown field.", "type": "invalid"}})
+        refusing = {"bad": 400} | ({"old": 400, "strict": 422} if "stream_options" in body else {})
+        if asked in refusing:
+            error = {"message": "Unknown field.", "type": "invalid"}
+            self.answer(refusing[asked], {"error": error})
         elif self.path.partition("?")[0].endswith("/chat/completions"):
             self.chat(body, asked, has_results)
         else:

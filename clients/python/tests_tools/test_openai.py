@@ -166,9 +166,10 @@ def test_usage_is_asked_for_unless_the_caller_has_said_something(make, model, ke
     assert "stream_options" not in model.bodies[-1]
 
 
-def test_a_server_that_does_not_know_usage_in_streams(make, model, kept):
-    make().chat(**asking("old"), stream=True)
-    assert kept() == [("old", "Hello Ada.", "m-2026", 0, 0)]
+@pytest.mark.parametrize("asked", ["old", "strict"])
+def test_a_server_that_does_not_know_usage_in_streams(make, model, kept, asked):
+    make().chat(**asking(asked), stream=True)
+    assert kept() == [(asked, "Hello Ada.", "m-2026", 0, 0)]
     assert [("stream_options" in body) for body in model.bodies] == [True, False]
 
 

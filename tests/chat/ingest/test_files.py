@@ -491,6 +491,9 @@ SAID = {
     "a bare text": ("What is a heap?", "A tree.", ("What is a heap?", "A tree.")),
     "a text that was read as a number": (42, 43.5, ("42", "43.5")),
     "JSON that a model was asked for": ("x", {"answer": 42}, ("x", '{"answer":42}')),
+    "a list that a model was asked for": ("x", ["red", "green"], ("x", '["red","green"]')),
+    "a list of objects": ("x", [{"name": "Ada"}], ("x", '[{"name":"Ada"}]')),
+    "a list of messages": ("x", [{"role": "assistant", "content": "y"}], ("x", "y")),
     "a request": ({"model": "m", "messages": [{"role": "user", "content": "a"}]}, "b", ("a", "b")),
     "a whole answer": ("a", completion(), ("a", "A tree.")),
 }

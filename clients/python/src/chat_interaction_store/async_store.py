@@ -23,7 +23,8 @@ T = TypeVar("T")
 class AsyncStore:
     """A chat interaction store for asyncio. Options and errors are those of `Store`.
 
-    Use it in one event loop. `background()` can be used anywhere.
+    Use it in one event loop. `background()` can be used anywhere: it sends by a `httpx.Client` with
+    the same options, so a `transport` of yours has to do both.
     """
 
     def __init__(

@@ -34,8 +34,20 @@ BATCH_BYTES = 2 * 1024 * 1024
 LOG_INTERVAL = 60.0
 """Seconds between two log lines about what was dropped."""
 
+LONGEST_SLEEP = 5.0
+"""Seconds after which the thread looks for work that it was not told of; see Note [Reentrance]."""
+
 CLOSE_TIMEOUT = 5.0
 """Seconds that the end of a process may take."""
+
+
+# Note [Reentrance]
+#
+# A stream of a model that its reader leaves is ended by Python's garbage collection, which saves
+# the text that has come. That may happen in any thread between any two steps, also here, where the
+# lock is held. So it is one that its holder can take again, and `save` and `leave_out` may come
+# between any two steps: no number is read before a function is called and written after it. Only a
+# thread that is about to wait is not woken by what comes at that moment.
 
 
 class _Abandoned(Exception):
@@ -67,7 +79,7 @@ class BackgroundStore:
         """Begin empty, in a new object or in a forked child, where another thread's lock may be
         locked for ever.
         """
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition(threading.RLock())
         self._queue: deque[bytes] = deque()
         self._sending = 0
         self._bytes = 0
@@ -109,9 +121,12 @@ class BackgroundStore:
             if reason := self._why_not(item):
                 self._dropped[reason] += 1
             else:
+                size = len(item)
+                self._bytes += size
                 self._queue.append(item)
-                self._bytes += len(item)
                 self._changed.notify_all()
+            news = self._news_after_the_end()
+        self._log(news)
         return new.interaction_id
 
     def _why_not(self, item: bytes) -> str | None:
@@ -126,19 +141,27 @@ class BackgroundStore:
     def _has_thread(self) -> bool:
         if self._thread is None:
             thread = threading.Thread(target=self._work, name="chat-interaction-store", daemon=True)
+            return self._has_started(thread)
+        return True
+
+    def _has_started(self, thread: threading.Thread) -> bool:
+        if self._thread is None:  # see Note [Reentrance]
+            self._thread = thread
             try:
                 thread.start()
             except RuntimeError:  # Python starts no thread while it ends
+                self._thread = None
                 return False
-            self._thread = thread
         return True
 
     def leave_out(self, reason: str) -> None:
         """Count something that cannot be saved, as dropped."""
         with self._changed:
             self._dropped[reason] += 1
-            if self._has_thread():
+            if self._deadline is None and self._has_thread():
                 self._changed.notify_all()
+            news = self._news_after_the_end()
+        self._log(news)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -225,7 +248,8 @@ class BackgroundStore:
                     return self._take()
                 if self._deadline is not None:
                     return []
-                self._changed.wait(self._until_next_log())
+                wait = self._until_next_log()
+                self._changed.wait(LONGEST_SLEEP if wait is None else min(wait, LONGEST_SLEEP))
 
     def _take(self) -> list[bytes]:
         items: list[bytes] = []
@@ -288,15 +312,16 @@ class BackgroundStore:
 
     def _end(self, items: list[bytes], saved: int, reason: str, detail: str = "") -> None:
         """These are done: `saved` of them are in the store, the others never will be."""
+        count, size = len(items), sum(map(len, items))
         with self._changed:
             if self._sending == 0:
                 return  # `close` has counted them
             self._saved += saved
-            self._drop(len(items) - saved, reason)
+            self._drop(count - saved, reason)
             self._detail = detail or self._detail
-            self._bytes -= sum(map(len, items))
-            self._sending -= len(items)
-            self._ended += len(items)
+            self._bytes -= size
+            self._sending -= count
+            self._ended += count
             self._changed.notify_all()
 
     def _drop(self, count: int, reason: str) -> None:
@@ -319,14 +344,19 @@ class BackgroundStore:
         wait = self._until_next_log()
         if wait is None or (wait > 0 and not at_once):
             return ""
-        new = self._dropped - self._told
-        self._told = self._dropped.copy()
+        dropped = self._dropped.copy()
+        new = dropped - self._told
+        self._told = dropped
         self._told_at = time.monotonic()
         detail, self._detail = self._detail, ""
         words = [f"{count} {reason}" for reason, count in new.most_common(5)]
         if detail:
             words.append(f"the store said: {detail}")
         return f"{new.total()} ({'; '.join(words)})"
+
+    def _news_after_the_end(self) -> str:
+        """The news, if there is no thread any more that would tell them."""
+        return "" if self._deadline is None else self._news()
 
     def _log(self, news: str) -> None:
         # Without the lock: a handler may take its time.

@@ -123,7 +123,7 @@ def page(
             parameters[name] = _formatted(name, time)
     if archived:
         parameters["tier"] = "archive"
-    path = INTERACTIONS if user_id is None else f"/api/v1/users/{quote(user_id, '')}/interactions/"
+    path = INTERACTIONS if user_id is None else f"/api/v1/users/{_segment(user_id)}/interactions/"
     return Call("GET", path, _page, parameters=parameters)
 
 
@@ -185,7 +185,14 @@ def _given(fields: Mapping[str, Any]) -> bytes:
 
 
 def _address(interaction_id: str) -> str:
-    return f"{INTERACTIONS}{quote(interaction_id, '')}/"
+    return f"{INTERACTIONS}{_segment(interaction_id)}/"
+
+
+def _segment(identifier: str) -> str:
+    """An id in an address. `.` and `..`, which no id can be, would make it another address."""
+    if identifier in (".", ".."):
+        raise ValueError("An id must not be a dot, or two.")
+    return quote(identifier, "")
 
 
 def _word(name: str, value: Any) -> str:

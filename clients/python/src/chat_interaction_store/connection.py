@@ -19,7 +19,7 @@ class Connection:
     def __init__(
         self, url: str, key: str, timeout: float, retries: int, http: dict[str, Any]
     ) -> None:
-        if httpx.URL(url).scheme not in ("http", "https") or not httpx.URL(url).host:
+        if not _is_address(url):
             raise ValueError("url must be that of the store, such as https://chat.example.org.")
         if not (key and key.isascii() and key.isprintable() and key.strip() == key):
             # The key itself stays out of the error.
@@ -39,3 +39,11 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"Connection(url={self.url!r})"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:  # no ValueError
+        return False
+    return parsed.scheme in ("http", "https") and bool(parsed.host)

@@ -93,11 +93,18 @@ def refusal(response: httpx.Response) -> StoreError:
     """Returns the error for an answer that is no success."""
     status = response.status_code
     if not response.headers.get("Content-Type", "").startswith("application/problem+json"):
-        return StoreError(_not_the_store(response))
+        return _of_a_proxy(response)
     problem = _decoded(response)
     mistakes = tuple(_mistake(error) for error in problem.get("errors", ()))
     title, detail = str(problem.get("title", "")), str(problem.get("detail", ""))
     return _CLASSES.get(status, Refused)(status, title, detail, mistakes)
+
+
+def _of_a_proxy(response: httpx.Response) -> StoreError:
+    """The error for an answer that is not the store's."""
+    if response.status_code == 413:
+        return InvalidRequest(413, "Content too large", "A proxy before the store takes less.")
+    return StoreError(_not_the_store(response))
 
 
 def _not_the_store(response: httpx.Response) -> str:

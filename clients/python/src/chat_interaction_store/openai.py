@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from openai import AsyncOpenAI, AsyncStream, BadRequestError, OpenAI, Stream
+from openai import (
+    AsyncOpenAI,
+    AsyncStream,
+    BadRequestError,
+    OpenAI,
+    Stream,
+    UnprocessableEntityError,
+)
 
 from chat_interaction_store.openai_formats import (
     ChatStream,
@@ -22,6 +29,9 @@ from chat_interaction_store.recording import Answer, AnyStore, Recorder, UserId
 C = TypeVar("C", bound=OpenAI | AsyncOpenAI)
 
 CHAT, RESPONSES = "/chat/completions", "/responses"
+
+_UNKNOWN_FIELD = (BadRequestError, UnprocessableEntityError)
+"""How servers refuse a field that they do not know. Mistral's answers 422."""
 
 
 def record(client: C, *, store: AnyStore, user_id: UserId = None) -> C:
@@ -54,7 +64,7 @@ def _synchronous(post: Any, recorder: Recorder) -> Any:
         if call.body is not body:
             try:
                 return call.watched(post(path, body=call.body, **rest))
-            except BadRequestError:
+            except _UNKNOWN_FIELD:
                 call.ask_as_given()  # perhaps this server does not know `stream_options`
         return call.watched(post(path, body=body, **rest))
 
@@ -69,7 +79,7 @@ def _asynchronous(post: Any, recorder: Recorder) -> Any:
         if call.body is not body:
             try:
                 return call.watched(await post(path, body=call.body, **rest))
-            except BadRequestError:
+            except _UNKNOWN_FIELD:
                 call.ask_as_given()
         return call.watched(await post(path, body=body, **rest))
 

@@ -50,19 +50,26 @@ class Bounded(Generic[V]):
 
     def __init__(self, size: int = 1000) -> None:
         self._size = size
-        self._values: OrderedDict[Hashable, V] = OrderedDict()
+        self._values: OrderedDict[Hashable, tuple[tuple[Hashable, ...], V]] = OrderedDict()
 
     def put(self, keys: Iterable[Hashable], value: V) -> None:
         """Keep a value under these keys."""
-        for key in keys:
-            self._values[key] = value
+        kept = tuple(keys), value
+        for key in kept[0]:
+            self._values[key] = kept
         while len(self._values) > self._size:
             self._values.popitem(last=False)
 
     def take(self, keys: Iterable[Hashable]) -> list[V]:
-        """Remove and return what is kept under these keys, each value once."""
-        found = {id(value): value for key in keys if (value := self._values.pop(key, None))}
-        return list(found.values())
+        """Return what is kept under these keys, each value once. All of its keys are forgotten."""
+        found = []
+        for key in keys:
+            if kept := self._values.pop(key, None):
+                found.append(kept[1])
+                for other in kept[0]:
+                    if self._values.get(other) is kept:
+                        self._values.pop(other, None)
+        return found
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,8 +126,8 @@ class Recorder:
 
         `model` is the one that was asked for, if the answer names none.
         """
-        steps = self._steps.take(question.answered)
-        message = next((step.message for step in steps if step.message), question.message)
+        steps = self._steps_before(user_id, question)
+        message = question.message or next((step.message for step in steps if step.message), None)
         answer = replace(
             answer,
             input_tokens=answer.input_tokens + sum(step.input_tokens for step in steps),
@@ -128,7 +135,7 @@ class Recorder:
         )
         if answer.tools and not answer.text:
             step = _Step(message, answer.input_tokens, answer.output_tokens)
-            self._steps.put(answer.tools, step)
+            self._steps.put(_keys(user_id, {message, None}, answer.tools), step)
         elif not message or not answer.text:
             self._store.leave_out("no text of a user" if not message else "no text of an answer")
         elif user_id is None:
@@ -136,13 +143,34 @@ class Recorder:
         else:
             self._store.save(
                 user_id=user_id,
-                message=message,
-                response=answer.text,
+                message=_sound(message),
+                response=_sound(answer.text),
                 model_used=answer.model or model,
                 input_tokens=answer.input_tokens,
                 output_tokens=answer.output_tokens,
             )
 
+    def _steps_before(self, user_id: str | None, question: Question) -> list[_Step]:
+        """The steps of this turn. A call may not repeat the question, or have it changed a bit."""
+        exact = _keys(user_id, {question.message}, question.answered)
+        return self._steps.take(exact) or self._steps.take(
+            _keys(user_id, {None}, question.answered)
+        )
+
     def flush(self, timeout: float) -> bool:
         """Wait until all is saved, for up to `timeout` seconds."""
         return self._store.flush(timeout)
+
+
+def _sound(text: str) -> str:
+    """The text with both halves of a character put together, and U+FFFD for half of one."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _keys(
+    user_id: str | None, messages: Iterable[str | None], tools: Iterable[str]
+) -> list[Hashable]:
+    """Some models count their tool calls anew in each conversation, so an id is not enough."""
+    return [(user_id, message, tool) for message in messages for tool in tools]

@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 
 class Store:
-    """A chat interaction store. Threads and forked processes can share one.
+    """A chat interaction store. Threads and forked processes can share one; with a `transport` or
+    `mounts` of yours, which have connections, make one in each process.
 
     `timeout` is in seconds, for each step of an attempt. An attempt without an answer, or with 429
     or a status from 500 on, is repeated up to `retries` times, at growing intervals and not before
