@@ -20,8 +20,9 @@ from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import DamagedArchive, StorageUnavailable
+from storage.interface import Storage
 from storage.models import AuditEntry
-from storage.records.searches import Search
+from storage.records.searches import Search, SearchPage
 from tests.chat.usage_rows import priced, used
 
 pytestmark = pytest.mark.every_backend
@@ -106,6 +107,18 @@ def test_a_user_of_whom_nothing_is_stored_is_no_error(staff, saved):
     response = staff("view_chatinteraction").get(of("user/", "nobody"))
     assert response.status_code == 200
     assert "Nothing is stored of this user" in text_of(response)
+
+
+def test_a_search_that_has_found_nothing_yet_does_not_say_that_there_is_nothing(
+    staff, saved, monkeypatch
+):
+    """An archive may have many days that must be asked for, and a page looks for a second."""
+    unfinished = SearchPage([], "a-cursor", datetime.now(UTC))
+    monkeypatch.setattr(Storage, "search_interactions_sync", lambda *_: unfinished)
+    page = text_of(staff("view_chatinteraction").get(of("user/")))
+    assert "Nothing is stored of this user" not in page
+    assert "Nothing found yet" in page
+    assert f'chatinteraction/?user_id={quote(ODD, safe="")}">Search all of it' in page
 
 
 @pytest.mark.parametrize(
