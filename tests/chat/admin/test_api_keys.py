@@ -229,6 +229,19 @@ class TestRotation:
         new = api_keys.find(key_on(self.rotate(root, old)))
         assert new.expiry_date == never
 
+    @pytest.mark.parametrize("days", [None, 90])
+    def test_a_key_whose_new_one_was_lost_is_rotated_again_for_as_long(self, root, days):
+        """The overlap has shortened the old one's life, and must not shorten that of a new one."""
+        ends = days and timezone.now() + timedelta(days=days)
+        old, _ = ApiKey.objects.create_key(name="billing", expiry_date=ends)
+        lost, again, third = (api_keys.find(key_on(self.rotate(root, old))) for _ in range(3))
+        lives = [new.expiry_date and new.expiry_date - new.created for new in (lost, again, third)]
+        about = timedelta(minutes=5)
+        for life in lives:
+            assert life is None if days is None else abs(life - timedelta(days=days)) < about
+        old.refresh_from_db()
+        assert old.expiry_date < timezone.now() + timedelta(hours=24)
+
     @pytest.mark.parametrize("overlap", ["", "2", "x"])
     def test_another_overlap_is_refused(self, root, overlap):
         old, _ = ApiKey.objects.create_key(name="billing")
