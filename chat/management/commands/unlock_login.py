@@ -22,6 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         account, address = options["account"], options["address"]
         lockouts().forget(login.account_digest(account))
+        lockouts().lift(login.browsers_digest(account))
         if address:
             address = address_of({"REMOTE_ADDR": address.partition("/")[0]})
             lockouts().forget(login.pair_digest(account, address))
