@@ -239,20 +239,41 @@ def test_a_user_under_a_legal_hold_is_not_erased(staff, saved):
     assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
 
 
+def filled(client, name):
+    """What the form of a page sends once it is filled in."""
+    page = text_of(client.get(of(name)))
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+    return hidden | {"reason": REASON, "confirmation": ODD}
+
+
 def test_a_hold_is_listed_and_lifted(staff, saved):
     client = staff("hold_user")
     client.post(of("user/hold/"), {"reason": REASON})
     assert REASON in text_of(client.get(f"{ADMIN}holds/"))
-    wrong = client.post(of("user/lift/"), {"reason": REASON, "confirmation": "x"})
-    assert wrong.status_code == 400
+    form = filled(client, "user/lift/")
+    assert client.post(of("user/lift/"), form | {"confirmation": "x"}).status_code == 400
     assert holds.find(get_storage().archive, "user", ODD) is not None
-    client.post(of("user/lift/"), {"reason": REASON, "confirmation": ODD})
+    client.post(of("user/lift/"), form)
     assert holds.find(get_storage().archive, "user", ODD) is None
     assert client.post(of("user/lift/"), {}).status_code == 404
     assert [(action, user) for action, user, _ in entries()] == [
         ("held", pseudonym(ODD)),
         ("released", pseudonym(ODD)),
     ]
+
+
+def test_a_hold_for_another_reason_than_the_page_has_shown_is_not_lifted(staff, saved):
+    one, other = staff("hold_user"), staff("hold_user")
+    one.post(of("user/hold/"), {"reason": REASON})
+    form = filled(one, "user/lift/")
+    other.post(of("user/hold/"), {"reason": "Another court has asked for it"})
+    refused = one.post(of("user/lift/"), form)
+    assert refused.status_code == 409
+    assert "Another court has asked for it" in text_of(refused)
+    assert holds.find(get_storage().archive, "user", ODD) is not None
+    assert actions() == ["held", "held"]
+    assert one.post(of("user/lift/"), filled(one, "user/lift/")).status_code == 302
+    assert holds.find(get_storage().archive, "user", ODD) is None
 
 
 def test_an_unknown_erasure_is_said_to_be_unknown(staff):
