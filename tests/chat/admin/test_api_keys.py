@@ -13,6 +13,7 @@ from django.utils import timezone
 from chat.admin import key_rotation
 from storage.accounts import api_keys
 from storage.models import ApiKey, AuditEntry
+from tests.chat.forms import form_on
 
 pytestmark = pytest.mark.every_sql(exhaustive=True)
 
@@ -117,6 +118,20 @@ def test_key_never_changes_hands(root):
     api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada")
     change_key(root, api_key, name="renamed", user_id="eve", service_wide="on")
     assert (api_key.name, api_key.user_id) == ("renamed", "ada")
+
+
+def test_a_page_that_was_opened_before_takes_nothing_back(root):
+    """As with the back button: its form has what the key was then."""
+    wide, _ = ApiKey.objects.create_key(name="billing", may_erase=True)
+    form = form_on(root.get(f"{KEYS}{wide.pk}/change/"))
+    assert form["may_erase"] == ["on"]
+    ends = timezone.now() + timedelta(hours=24)
+    ApiKey.objects.filter(pk=wide.pk).update(expiry_date=ends, may_erase=False)
+    assert root.post(f"{KEYS}{wide.pk}/change/", form | {"name": "old"}).status_code == 302
+    wide.refresh_from_db()
+    assert (wide.name, wide.expiry_date, wide.may_erase) == ("old", ends, False)
+    entry = AuditEntry.objects.get(action="key changed")
+    assert entry.details["fields"] == ["Name"]
 
 
 def test_revoked_in_the_admin_stops_working(root):
