@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.db import transaction
 from django_otp import match_token, user_has_device
 from django_otp.plugins.otp_totp import admin as otp_admin  # noqa: F401  (registers it)
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -45,8 +46,9 @@ class LoginForm(BaseLoginForm):
 
 def add(user: User) -> TOTPDevice:
     """Give an account a new second factor, instead of one that it has."""
-    remove(user)
-    made: TOTPDevice = TOTPDevice.objects.create(user=user, name="command")
+    with transaction.atomic():  # or the password alone would suffice, if the rest failed
+        remove(user)
+        made: TOTPDevice = TOTPDevice.objects.create(user=user, name="command")
     return made
 
 

@@ -5,6 +5,7 @@ from base64 import b32decode
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.test import Client
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp import models
@@ -124,6 +125,17 @@ def test_new_one_replaces_the_old(code):
     old = code()
     call_command("second_factor", "root")
     assert not log_in(old)
+
+
+def test_old_one_stays_if_there_is_no_new_one(code, monkeypatch):
+    def fail(**about):
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(models.TOTPDevice.objects, "create", fail)
+    with pytest.raises(OperationalError):
+        call_command("second_factor", "root")
+    assert log_in(code())
+    assert not log_in(), "the password alone does not suffice"
 
 
 def test_unknown_account_is_refused():
