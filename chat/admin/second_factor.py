@@ -58,5 +58,14 @@ def remove(user: User) -> bool:
     return count > 0
 
 
+def end_rest(account: str) -> None:
+    """Let codes of an account be tried again. After wrong ones, django-otp takes none for a while.
+
+    The while doubles with each, without an end.
+    """
+    devices = TOTPDevice.objects.filter(user__username=account)
+    devices.update(throttling_failure_timestamp=None, throttling_failure_count=0)
+
+
 admin.site.login_form = LoginForm
 admin.site.login_template = "admin/login_with_code.html"

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp import models
 
@@ -105,6 +106,17 @@ def test_wrong_codes_lock_the_login(code, limits, clock):
     clock.now += 600
     models.TOTPDevice.objects.update(throttling_failure_timestamp=None)
     assert not log_in(code())
+
+
+def test_a_command_ends_the_rest_after_wrong_codes(code, limits):
+    """django-otp doubles it with each: after twenty it is six days, also for the right code."""
+    limits.LOGIN_TRIES = 5
+    resting = {"throttling_failure_count": 20, "throttling_failure_timestamp": timezone.now()}
+    models.TOTPDevice.objects.update(**resting)
+    call_command("unlock_login", "grace")
+    assert not log_in(code())
+    call_command("unlock_login", "root")
+    assert log_in(code())
 
 
 def test_form_asks_for_the_code():
