@@ -50,9 +50,7 @@ class Line:
     @property
     def cost_shown(self) -> str:
         """The cost for people, who would take a rounded 0.00 for free. Empty without a price."""
-        if self.cost is None:
-            return ""
-        return "< 0.01" if 0 < self.cost < CENT else f"{self.cost:,.2f}"
+        return to_cents(self.cost)
 
     def as_record(self) -> dict[str, Any]:
         """What is sent and written: without what it is not grouped by, and with an exact cost."""
@@ -100,6 +98,13 @@ class Report:
     lines: list[Line]
     unpriced_models: list[str]
     next_user: str | None = field(default=None, repr=False)
+
+
+def to_cents(cost: Decimal | None) -> str:
+    """See `Line.cost_shown`."""
+    if cost is None:
+        return ""
+    return "< 0.01" if 0 < cost < CENT else f"{cost:,.2f}"
 
 
 def count() -> datetime | None:

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from chat.admin.auditing import Audited, record
+from chat.admin.opened_before import KeepsOthersChanges
 from chat.admin.pages import unavailable
 from chat.admin.theme import ThemedModelAdmin
 from storage.accounts.audit_log import Action
@@ -51,7 +52,7 @@ def own_password(request: HttpRequest) -> HttpResponse:
 
 
 @admin.register(User)
-class StaffAdmin(Audited, BaseUserAdmin, BaseAdmin):
+class StaffAdmin(KeepsOthersChanges, Audited, BaseUserAdmin, BaseAdmin):
     """Users. Whoever is no superuser changes only users without rights, and gives none."""
 
     audited_as = Action.STAFF_CHANGED
@@ -97,7 +98,7 @@ class StaffAdmin(Audited, BaseUserAdmin, BaseAdmin):
 
 
 @admin.register(Group)
-class StaffGroupAdmin(Audited, GroupAdmin, BaseAdmin):
+class StaffGroupAdmin(KeepsOthersChanges, Audited, GroupAdmin, BaseAdmin):
     """Groups. Whoever is no superuser cannot change what a group may do."""
 
     audited_as = Action.STAFF_CHANGED

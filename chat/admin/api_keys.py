@@ -25,6 +25,7 @@ from rest_framework_api_key.models import APIKey
 from chat.admin import key_rotation
 from chat.admin.auditing import Audited
 from chat.admin.key_rotation import audit_of, made
+from chat.admin.opened_before import KeepsOthersChanges
 from chat.admin.theme import ThemedModelAdmin, ThemedSwitch
 from storage.accounts import key_use
 from storage.accounts.audit_log import Action
@@ -83,7 +84,7 @@ class ApiKeyForm(BaseForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(Audited, APIKeyModelAdmin, BaseAdmin):
+class ApiKeyAdmin(KeepsOthersChanges, Audited, APIKeyModelAdmin, BaseAdmin):
     """Creates, rotates and revokes keys. A key is shown only once, when it is created."""
 
     class Media:

@@ -21,11 +21,13 @@ from django.views.decorators.http import require_safe
 from chat.admin import auditing
 from chat.admin.pages import page, unavailable
 from chat.admin.theme import ThemedModelAdmin
+from chat.admin.waits import ANSWER_SECONDS
 from storage.accounts import audit_pages
 from storage.accounts.audit_log import Action
 from storage.accounts.audit_pages import AuditQuery
 from storage.exceptions import StorageError
 from storage.models import AuditEntry
+from storage.sql.vendors import answered_within
 
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[AuditEntry]
@@ -187,8 +189,15 @@ class _Line:
 def _csv(query: AuditQuery) -> Iterator[str]:
     writer = csv.writer(_Line())
     yield writer.writerow(COLUMNS)
-    for entry in audit_pages.all_entries(query):
+    entries = audit_pages.all_entries(query)
+    while entry := _next(entries):
         yield writer.writerow(_cell(getattr(entry, name)) for name in COLUMNS)
+
+
+def _next(entries: Iterator[AuditEntry]) -> AuditEntry | None:
+    """The next one, or None. It is read after `LimitedWaits`, and must not wait for good either."""
+    with answered_within(ANSWER_SECONDS):
+        return next(entries, None)
 
 
 def _cell(value: Any) -> Any:

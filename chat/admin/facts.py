@@ -15,6 +15,8 @@ from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.records.json import Record
 
+SMALLEST_COST = Decimal("0.000001")
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -36,6 +38,11 @@ class Facts:
     deleted_from: datetime | None
     hold: holds.Hold | None = field(repr=False)
     is_hold_known: bool
+
+    @property
+    def costs_little(self) -> bool:
+        """Whether the cost, rounded as it is shown, would seem to be nothing."""
+        return self.cost is not None and 0 < self.cost < SMALLEST_COST
 
 
 def facts(interaction: ChatInteraction, record: Record) -> Facts:

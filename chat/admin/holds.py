@@ -1,7 +1,9 @@
 """Legal holds in the admin: put one on a user, lift it, and see which there are."""
 
+import hashlib
 from datetime import UTC, datetime
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -23,6 +25,12 @@ HOLD = "storage.hold_user"
 
 SHOWN = 100
 """Holds on one page: each is a file that must be read."""
+
+
+class LiftForm(ConfirmedForm):
+    """The same, with the hold that the page has shown: somebody else may put on another one."""
+
+    hold = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -65,17 +73,21 @@ def lift_hold(request: HttpRequest) -> HttpResponse:
     hold = holds.find(storage.archive, "user", user_id)
     if hold is None:
         return refused(request, "There is no legal hold on this user.", 404)
-    form = ConfirmedForm(request.POST or None, user_id=user_id)
-    if not form.is_valid():
-        status = 400 if form.is_bound else 200
+    shown = {"hold": _digest(hold)}
+    form = LiftForm(request.POST or None, user_id=user_id, initial=shown)
+    is_other = form.is_valid() and form.cleaned_data["hold"] != shown["hold"]
+    if is_other:
+        form = LiftForm(user_id=user_id, initial=shown)
+    if is_other or not form.is_valid():
         return page(
             request,
             "user/lift.html",
             "Lift a legal hold",
-            status=status,
+            status=409 if is_other else 400 if form.is_bound else 200,
             user_id=user_id,
             hold=hold,
             form=form,
+            is_other=is_other,
         )
     auditing.record(request, Action.RELEASED, user_id=user_id, reason=form.cleaned_data["reason"])
     holds.lift(storage.archive, hold)
@@ -93,6 +105,10 @@ def list_holds(request: HttpRequest) -> HttpResponse:
     require_archive(storage)  # without it there would seem to be no hold
     found, more = holds.some(storage.archive, SHOWN)
     return page(request, "user/holds.html", "Legal holds", holds=found, more=more)
+
+
+def _digest(hold: Hold) -> str:
+    return hashlib.sha256(f"{hold.since} {hold.reason}".encode()).hexdigest()
 
 
 def _to_user(user_id: str) -> HttpResponse:

@@ -16,7 +16,7 @@ from chat.admin.pages import page, unavailable
 from storage.accounts import api_keys
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
-from storage.models import ApiKey
+from storage.models import ApiKey, AuditEntry
 from storage.sql.errors import translated
 
 OVERLAPS = {"1": "1 hour", "24": "24 hours", "168": "7 days"}
@@ -93,13 +93,26 @@ def _rotated(request: HttpRequest, old: ApiKey, overlap: timedelta) -> HttpRespo
 
 
 def _expiry(old: ApiKey, now: datetime) -> datetime | None:
-    """When a key expires that is made now and lives as long as an old one."""
-    if old.expiry_date is None:
+    """When a key expires that is made now and lives as long as an old one was meant to."""
+    begin, end = _meant(old)
+    if end is None:
         return None
     try:
-        return now + (old.expiry_date - old.created)
+        return now + (end - begin)
     except OverflowError:  # some write the year 9999 for never
-        return old.expiry_date
+        return end
+
+
+def _meant(old: ApiKey) -> tuple[datetime, datetime | None]:
+    """When the life of a key began that was meant for it, and its end.
+
+    An earlier rotation has shortened its own, and the entry about that has the new one's.
+    """
+    entries = AuditEntry.objects.filter(action=Action.KEY_ROTATED, details__replaces=old.prefix)
+    if old.expiry_date is not None and (first := entries.order_by("pk").first()):
+        expires = first.details["expires"]
+        return first.at, expires and datetime.fromisoformat(expires)
+    return old.created, old.expiry_date
 
 
 def audit_of(api_key: ApiKey) -> dict[str, Any]:

@@ -102,7 +102,8 @@ class Attempt:
         self._browser = _browser(request, self._name)
         tries: int = settings.LOGIN_TRIES
         if self._browser:
-            self._own = digest("login of browser", self._name, self._browser)
+            lifted = lockouts().lifted(browsers_digest(self._name)) if tries else 0
+            self._own = digest("login of browser", self._name, self._browser, str(lifted))
             self._shared: dict[bytes, int] = {}
         else:
             self._own = pair_digest(self._name, self._address)
@@ -197,6 +198,11 @@ def address_digest(address: str) -> bytes:
 def account_digest(name: str) -> bytes:
     """Under which failures of an account are counted."""
     return digest("login of account", name)
+
+
+def browsers_digest(name: str) -> bytes:
+    """Under which it is kept that lock-outs of an account's own browsers were lifted."""
+    return digest("login of browsers", name)
 
 
 def _browser(request: HttpRequest, name: str) -> str:

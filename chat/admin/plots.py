@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 from django.conf import settings
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 
-from chat.usage import Line
+from chat.usage import Line, to_cents
 
 SERIES_MAX = 7
 """Models that are told apart; there are that many colours. The others are summed up."""
@@ -42,7 +43,7 @@ def plots(lines: Iterable[Line], days: Sequence[date], models: Sequence[str]) ->
     ]
     if any(line.cost is not None for line in known):
         title = f"Cost a day, in {settings.CURRENCY}"
-        found.append(table.plot("cost", title, lambda line: line.cost or Decimal(0), _money))
+        found.append(table.plot("cost", title, lambda line: line.cost, _money))
     return found
 
 
@@ -66,20 +67,21 @@ class _Table:
     def plot(
         self, name: str, title: str, number: Callable[[Line], Any], text: Callable[[Any], str]
     ) -> Plot:
-        """One number of each line."""
-        numbers = [[0 for _ in self._names] for _ in self._days]
+        """One number of each line, or None where a line has none."""
+        cells: list[list[list[Any]]] = [[[] for _ in self._names] for _ in self._days]
         for row, column, line in self._places:
-            numbers[row][column] += number(line)
+            cells[row][column].append(number(line))
+        numbers = [[_sum(found) for found in row] for row in cells]
         chart = {
             "labels": self._days,
             "series": [
-                {"label": label, "values": [float(row[index]) for row in numbers]}
+                {"label": label, "values": [float(row[index] or 0) for row in numbers]}
                 for index, label in enumerate(self._names)
             ],
         }
         has_sum = len(self._names) > 1
         rows = [
-            _row(day, map(text, [*row, sum(row)] if has_sum else row))
+            _row(day, map(text, [*row, _sum(row)] if has_sum else row))
             for day, row in zip(self._days, numbers, strict=True)
         ]
         head = [*self._names, "Sum"] if has_sum else self._names
@@ -93,9 +95,15 @@ def _row(day: date, cells: Iterable[str]) -> str:
     return f'<tr><th scope="row">{day:%-d %b %Y}</th><td>{"</td><td>".join(cells)}</td></tr>'
 
 
-def _count(number: int) -> str:
-    return f"{number:,}"
+def _sum(numbers: Iterable[Any]) -> Any:
+    """The sum of those that are known; None without any."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
 
 
-def _money(number: Decimal) -> str:
-    return f"{number:,.2f}"
+def _count(number: int | None) -> str:
+    return f"{number or 0:,}"
+
+
+def _money(cost: Decimal | None) -> str:
+    return escape(to_cents(cost)) or "\N{EN DASH}"

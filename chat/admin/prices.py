@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chat.admin import auditing
+from chat.admin.opened_before import KeepsOthersChanges
 from chat.admin.theme import ThemedModelAdmin
 from storage.accounts.audit_log import Action
 from storage.models import ModelPrice
@@ -23,7 +24,7 @@ DAY_LOOKUPS = ("valid_from__gte", "valid_from__lt")
 
 
 @admin.register(ModelPrice)
-class ModelPriceAdmin(auditing.OrUnavailable, BaseAdmin):
+class ModelPriceAdmin(KeepsOthersChanges, auditing.OrUnavailable, BaseAdmin):
     """A changed price changes the cost of all days on which it holds. Each change is audited."""
 
     list_display = ("model_used", "valid_from", "input_shown", "output_shown", "note")

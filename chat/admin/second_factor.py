@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.db import transaction
 from django_otp import match_token, user_has_device
 from django_otp.plugins.otp_totp import admin as otp_admin  # noqa: F401  (registers it)
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -45,8 +46,9 @@ class LoginForm(BaseLoginForm):
 
 def add(user: User) -> TOTPDevice:
     """Give an account a new second factor, instead of one that it has."""
-    remove(user)
-    made: TOTPDevice = TOTPDevice.objects.create(user=user, name="command")
+    with transaction.atomic():  # or the password alone would suffice, if the rest failed
+        remove(user)
+        made: TOTPDevice = TOTPDevice.objects.create(user=user, name="command")
     return made
 
 
@@ -54,6 +56,15 @@ def remove(user: User) -> bool:
     """Take the second factor from an account. Returns whether it had one."""
     count, _ = TOTPDevice.objects.filter(user=user).delete()
     return count > 0
+
+
+def end_rest(account: str) -> None:
+    """Let codes of an account be tried again. After wrong ones, django-otp takes none for a while.
+
+    The while doubles with each, without an end.
+    """
+    devices = TOTPDevice.objects.filter(user__username=account)
+    devices.update(throttling_failure_timestamp=None, throttling_failure_count=0)
 
 
 admin.site.login_form = LoginForm

@@ -59,6 +59,18 @@ class Lockouts:
         with self._table as table:
             table.remove(digest)
 
+    def lift(self, digest: bytes) -> None:
+        """Lift lock-outs whose own digests are not known. Whoever makes these asks `lifted`."""
+        now = int(time.monotonic() * 1000)
+        with self._table as table:
+            table.write(digest, now, Entry(now + FORGET_MS, 0, 1))
+
+    def lifted(self, digest: bytes) -> int:
+        """Returns a number of the last `lift`, 0 if none can have left anything to lift."""
+        now = int(time.monotonic() * 1000)
+        with self._table as table:
+            return _current(table.read(digest), now).expires
+
 
 def _current(found: tuple[int, int, int], now: int) -> Entry:
     """The entry if it still means something; `previous` counts lock-outs, `current` failures.

@@ -4,6 +4,8 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
+from tests.chat.forms import form_on
+
 pytestmark = pytest.mark.every_sql(exhaustive=True)
 
 USERS = "/admin/auth/user/"
@@ -47,6 +49,37 @@ def test_superusers_give_rights(root):
     client_of(root).post(f"{USERS}{eve.pk}/change/", user_form(eve, is_superuser="on"))
     eve.refresh_from_db()
     assert eve.is_superuser
+
+
+def test_a_page_that_was_opened_before_gives_no_right_back(root):
+    """One superuser takes rights away from an account while another enters its address."""
+    eve = User.objects.create_superuser("eve", password="secret")
+    eve.groups.add(Group.objects.create(name="clerks"))
+    page = client_of(root).get(f"{USERS}{eve.pk}/change/")
+    assert eve.password not in page.content.decode()
+    form = form_on(page)
+    assert form["is_active"] == form["is_superuser"] == ["on"]
+    assert len(form["groups"]) == 1
+    User.objects.filter(pk=eve.pk).update(is_active=False, is_superuser=False)
+    eve.groups.clear()
+    client_of(root).post(f"{USERS}{eve.pk}/change/", form | {"email": "eve@example.org"})
+    eve = User.objects.get(pk=eve.pk)
+    assert (eve.email, eve.is_active, eve.is_superuser) == ("eve@example.org", False, False)
+    assert not eve.groups.exists()
+    assert eve.check_password("secret")
+
+
+def test_a_page_that_was_opened_before_gives_a_group_no_permission_back(root):
+    group = Group.objects.create(name="clerks")
+    rights = Permission.objects.filter(codename__in=["view_user", "grant_erasure"])
+    group.permissions.set(rights)
+    form = form_on(client_of(root).get(f"{GROUPS}{group.pk}/change/"))
+    assert len(form["permissions"]) == 2
+    group.permissions.remove(rights.get(codename="grant_erasure"))
+    client_of(root).post(f"{GROUPS}{group.pk}/change/", form | {"name": "officers"})
+    group.refresh_from_db()
+    names = list(group.permissions.values_list("codename", flat=True))
+    assert (group.name, names) == ("officers", ["view_user"])
 
 
 def test_staff_make_no_superuser_of_themselves(grace):

@@ -13,6 +13,7 @@ from django.utils import timezone
 from chat.admin import key_rotation
 from storage.accounts import api_keys
 from storage.models import ApiKey, AuditEntry
+from tests.chat.forms import form_on
 
 pytestmark = pytest.mark.every_sql(exhaustive=True)
 
@@ -117,6 +118,20 @@ def test_key_never_changes_hands(root):
     api_key, _ = ApiKey.objects.create_key(name="billing", user_id="ada")
     change_key(root, api_key, name="renamed", user_id="eve", service_wide="on")
     assert (api_key.name, api_key.user_id) == ("renamed", "ada")
+
+
+def test_a_page_that_was_opened_before_takes_nothing_back(root):
+    """As with the back button: its form has what the key was then."""
+    wide, _ = ApiKey.objects.create_key(name="billing", may_erase=True)
+    form = form_on(root.get(f"{KEYS}{wide.pk}/change/"))
+    assert form["may_erase"] == ["on"]
+    ends = timezone.now() + timedelta(hours=24)
+    ApiKey.objects.filter(pk=wide.pk).update(expiry_date=ends, may_erase=False)
+    assert root.post(f"{KEYS}{wide.pk}/change/", form | {"name": "old"}).status_code == 302
+    wide.refresh_from_db()
+    assert (wide.name, wide.expiry_date, wide.may_erase) == ("old", ends, False)
+    entry = AuditEntry.objects.get(action="key changed")
+    assert entry.details["fields"] == ["Name"]
 
 
 def test_revoked_in_the_admin_stops_working(root):
@@ -228,6 +243,19 @@ class TestRotation:
         old, _ = ApiKey.objects.create_key(name="billing", expiry_date=never)
         new = api_keys.find(key_on(self.rotate(root, old)))
         assert new.expiry_date == never
+
+    @pytest.mark.parametrize("days", [None, 90])
+    def test_a_key_whose_new_one_was_lost_is_rotated_again_for_as_long(self, root, days):
+        """The overlap has shortened the old one's life, and must not shorten that of a new one."""
+        ends = days and timezone.now() + timedelta(days=days)
+        old, _ = ApiKey.objects.create_key(name="billing", expiry_date=ends)
+        lost, again, third = (api_keys.find(key_on(self.rotate(root, old))) for _ in range(3))
+        lives = [new.expiry_date and new.expiry_date - new.created for new in (lost, again, third)]
+        about = timedelta(minutes=5)
+        for life in lives:
+            assert life is None if days is None else abs(life - timedelta(days=days)) < about
+        old.refresh_from_db()
+        assert old.expiry_date < timezone.now() + timedelta(hours=24)
 
     @pytest.mark.parametrize("overlap", ["", "2", "x"])
     def test_another_overlap_is_refused(self, root, overlap):

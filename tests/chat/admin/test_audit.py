@@ -11,11 +11,12 @@ from django.db import OperationalError
 from django.test import Client
 
 from chat.admin import login as login_module
-from storage.accounts import audit_chain, audit_log
+from storage.accounts import audit_chain, audit_log, audit_pages
 from storage.accounts.audit_log import Action
 from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import StorageUnavailable
 from storage.models import ApiKey, AuditEntry
+from storage.sql import vendors
 from tests.chat.calls import INTERACTIONS, reveal
 
 pytestmark = pytest.mark.every_sql(exhaustive=True)
@@ -296,6 +297,22 @@ class TestPages:
             response = root.get(page, asked)
             assert response.status_code == 400
             assert message in response.content.decode()
+
+    def test_no_page_of_an_export_waits_for_good(self, root, filled, monkeypatch):
+        """The file is read after the response was returned, and so after `LimitedWaits`."""
+        waits = []
+        page = audit_pages.page
+
+        def noted(*arguments):
+            waits.append(vendors.answer_seconds.get())
+            return page(*arguments)
+
+        response = root.get(f"{LOG}export/")
+        monkeypatch.setattr(audit_pages, "page", noted)
+        assert b"".join(response.streaming_content)
+        assert waits
+        assert all(waits)
+        assert vendors.answer_seconds.get() is None
 
     def test_export_has_everything_once_and_no_formula(self, root, filled):
         audit_log.record(Action.READ, "=cmd()", reason="@x")

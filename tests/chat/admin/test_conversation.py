@@ -328,6 +328,18 @@ def test_cost_is_that_of_the_price_of_its_day(viewer, one):
     assert "0.007500 USD" in content(viewer.get(url()))
 
 
+def test_what_costs_little_is_not_shown_as_free(viewer, one):
+    price = ModelPrice.objects.create(
+        model_used="model-1",
+        valid_from=one.created_at.date(),
+        input_price=Decimal("0.001"),
+        output_price=Decimal("0.001"),
+    )
+    assert "&lt; 0.000001 USD" in content(viewer.get(url()))
+    ModelPrice.objects.filter(pk=price.pk).update(input_price=0, output_price=0)
+    assert ">0 USD" in content(viewer.get(url()))
+
+
 def test_tier_and_retention_are_told(viewer, storage, make_interaction, settings):
     settings.RETENTION_HOT_DAYS, settings.RETENTION_TOTAL_DAYS = 30, 90
     created_at = datetime.now(UTC) - timedelta(days=40)

@@ -107,6 +107,25 @@ def test_behind_each_plot_are_its_numbers(staff):
     assert "Cost a day" not in page, "nothing has a price"
 
 
+def test_in_the_table_of_costs_little_is_not_nothing_and_no_price_is_not_free(staff):
+    used(0, "model-1", {"ada": (1200, 5, 7)})
+    used(0, "unpriced", {"ada": (3, 1, 1)})
+    used(1, "unpriced", {"ada": (34, 1, 1)})
+    used(2, "model-1", {"ada": (1, 1_000_000, 0)})
+    priced("model-1")
+    page = staff.get(f"{PAGE}?days=7").content.decode()
+    table = re.search(r"Cost a day.*?</table>", page, re.DOTALL).group()
+    rows = [re.findall(r">([^<>]+)</t[hd]>", row) for row in re.findall(r"<tr>.*?</tr>", table)]
+    unknown = "\N{EN DASH}"
+    assert [row[1:] for row in rows[:5]] == [
+        ["model-1", "unpriced", "Sum"],
+        ["&lt; 0.01", unknown, "&lt; 0.01"],
+        [unknown] * 3,
+        ["1.00", unknown, "1.00"],
+        [unknown] * 3,
+    ]
+
+
 def test_many_models_are_told_apart_up_to_a_number_and_the_rest_is_summed(staff):
     for number in range(10):
         used(0, f"model-{number}", {"ada": (1 + number, 100 - number, 0)})

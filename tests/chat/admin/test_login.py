@@ -192,6 +192,29 @@ def test_a_command_lifts_it(clock, capsys):
     assert "Wrong passwords of root and 192.0.2.7 are forgotten." in capsys.readouterr().out
 
 
+def test_a_command_lifts_it_from_browsers_that_have_logged_in_before(clock):
+    browser, other = Client(), Client()
+    for each in (browser, other):
+        attempt("right", browser=each)
+        statuses(5, browser=each)
+        assert attempt("right", browser=each).status_code == 429
+    call_command("unlock_login", "grace")
+    assert attempt("right", browser=browser).status_code == 429
+    call_command("unlock_login", "root")
+    assert attempt("right", browser=browser).status_code == 302
+    assert attempt("right", browser=other).status_code == 302
+
+
+def test_a_lifted_lock_is_none_of_before_once_more(clock):
+    browser = Client()
+    attempt("right", browser=browser)
+    for _ in range(2):
+        assert statuses(5, browser=browser) == [200] * 5
+        assert attempt("right", browser=browser).status_code == 429
+        clock.steady += 1
+        call_command("unlock_login", "root")
+
+
 def test_without_tries_in_the_settings_nothing_is_locked(limits):
     limits.LOGIN_TRIES = 0
     assert statuses(30) == [200] * 30

@@ -1,11 +1,14 @@
 """Prices of models, which staff with the permission change."""
 
+from decimal import Decimal
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from storage.exceptions import StorageUnavailable
 from storage.models import AuditEntry, ModelPrice
+from tests.chat.forms import form_on
 from tests.chat.usage_rows import priced
 
 pytestmark = pytest.mark.every_sql
@@ -53,6 +56,18 @@ def test_a_price_is_added_changed_and_removed_and_each_is_audited(staff):
         ("prices changed", "grace", stored, changed),
         ("prices changed", "grace", removed, None),
     ]
+
+
+def test_a_page_that_was_opened_before_does_not_bring_an_old_price_back(staff):
+    price = priced(inputs="1")
+    page = f"{LIST}{price.pk}/change/"
+    form = form_on(staff.get(page))
+    ModelPrice.objects.update(input_price="0.5")
+    assert staff.post(page, form | {"note": "of the provider"}).status_code == 302
+    assert ModelPrice.objects.values_list("input_price", "note").get() == (
+        Decimal("0.5"),
+        "of the provider",
+    )
 
 
 def test_several_are_removed_at_once_and_each_is_audited(staff):

@@ -5,7 +5,9 @@ from base64 import b32decode
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp import models
 
@@ -106,6 +108,17 @@ def test_wrong_codes_lock_the_login(code, limits, clock):
     assert not log_in(code())
 
 
+def test_a_command_ends_the_rest_after_wrong_codes(code, limits):
+    """django-otp doubles it with each: after twenty it is six days, also for the right code."""
+    limits.LOGIN_TRIES = 5
+    resting = {"throttling_failure_count": 20, "throttling_failure_timestamp": timezone.now()}
+    models.TOTPDevice.objects.update(**resting)
+    call_command("unlock_login", "grace")
+    assert not log_in(code())
+    call_command("unlock_login", "root")
+    assert log_in(code())
+
+
 def test_form_asks_for_the_code():
     page = Client().get(LOGIN).content.decode()
     assert 'name="code"' in page
@@ -124,6 +137,17 @@ def test_new_one_replaces_the_old(code):
     old = code()
     call_command("second_factor", "root")
     assert not log_in(old)
+
+
+def test_old_one_stays_if_there_is_no_new_one(code, monkeypatch):
+    def fail(**about):
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(models.TOTPDevice.objects, "create", fail)
+    with pytest.raises(OperationalError):
+        call_command("second_factor", "root")
+    assert log_in(code())
+    assert not log_in(), "the password alone does not suffice"
 
 
 def test_unknown_account_is_refused():

@@ -20,8 +20,9 @@ from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import DamagedArchive, StorageUnavailable
+from storage.interface import Storage
 from storage.models import AuditEntry
-from storage.records.searches import Search
+from storage.records.searches import Search, SearchPage
 from tests.chat.usage_rows import priced, used
 
 pytestmark = pytest.mark.every_backend
@@ -106,6 +107,18 @@ def test_a_user_of_whom_nothing_is_stored_is_no_error(staff, saved):
     response = staff("view_chatinteraction").get(of("user/", "nobody"))
     assert response.status_code == 200
     assert "Nothing is stored of this user" in text_of(response)
+
+
+def test_a_search_that_has_found_nothing_yet_does_not_say_that_there_is_nothing(
+    staff, saved, monkeypatch
+):
+    """An archive may have many days that must be asked for, and a page looks for a second."""
+    unfinished = SearchPage([], "a-cursor", datetime.now(UTC))
+    monkeypatch.setattr(Storage, "search_interactions_sync", lambda *_: unfinished)
+    page = text_of(staff("view_chatinteraction").get(of("user/")))
+    assert "Nothing is stored of this user" not in page
+    assert "Nothing found yet" in page
+    assert f'chatinteraction/?user_id={quote(ODD, safe="")}">Search all of it' in page
 
 
 @pytest.mark.parametrize(
@@ -226,20 +239,41 @@ def test_a_user_under_a_legal_hold_is_not_erased(staff, saved):
     assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
 
 
+def filled(client, name):
+    """What the form of a page sends once it is filled in."""
+    page = text_of(client.get(of(name)))
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+    return hidden | {"reason": REASON, "confirmation": ODD}
+
+
 def test_a_hold_is_listed_and_lifted(staff, saved):
     client = staff("hold_user")
     client.post(of("user/hold/"), {"reason": REASON})
     assert REASON in text_of(client.get(f"{ADMIN}holds/"))
-    wrong = client.post(of("user/lift/"), {"reason": REASON, "confirmation": "x"})
-    assert wrong.status_code == 400
+    form = filled(client, "user/lift/")
+    assert client.post(of("user/lift/"), form | {"confirmation": "x"}).status_code == 400
     assert holds.find(get_storage().archive, "user", ODD) is not None
-    client.post(of("user/lift/"), {"reason": REASON, "confirmation": ODD})
+    client.post(of("user/lift/"), form)
     assert holds.find(get_storage().archive, "user", ODD) is None
     assert client.post(of("user/lift/"), {}).status_code == 404
     assert [(action, user) for action, user, _ in entries()] == [
         ("held", pseudonym(ODD)),
         ("released", pseudonym(ODD)),
     ]
+
+
+def test_a_hold_for_another_reason_than_the_page_has_shown_is_not_lifted(staff, saved):
+    one, other = staff("hold_user"), staff("hold_user")
+    one.post(of("user/hold/"), {"reason": REASON})
+    form = filled(one, "user/lift/")
+    other.post(of("user/hold/"), {"reason": "Another court has asked for it"})
+    refused = one.post(of("user/lift/"), form)
+    assert refused.status_code == 409
+    assert "Another court has asked for it" in text_of(refused)
+    assert holds.find(get_storage().archive, "user", ODD) is not None
+    assert actions() == ["held", "held"]
+    assert one.post(of("user/lift/"), filled(one, "user/lift/")).status_code == 302
+    assert holds.find(get_storage().archive, "user", ODD) is None
 
 
 def test_an_unknown_erasure_is_said_to_be_unknown(staff):

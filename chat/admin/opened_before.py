@@ -1,0 +1,33 @@
+"""Forms of pages that were opened before somebody else changed the same object."""
+
+from typing import Any
+
+from django.forms import ModelForm, model_to_dict
+from django.http import HttpRequest
+
+
+class KeepsOthersChanges:
+    """For a ModelAdmin: a field that is sent as the page has shown it stays as it is by now.
+
+    Otherwise whoever renames an API key gives it back the rights, or the life without an end, that
+    it had when the page was opened.
+    """
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
+        if not change:
+            return form
+        made: Any = type(form)(form.__name__, (_KeepsOthersChanges, form), {})
+        for field in made.base_fields.values():
+            if not field.disabled:  # as the one for a password, which would show its hash
+                field.show_hidden_initial = True
+        return made
+
+
+class _KeepsOthersChanges(ModelForm):  # type: ignore[type-arg]
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        same = values.keys() - set(self.changed_data)
+        return values | model_to_dict(self.instance, list(same))
