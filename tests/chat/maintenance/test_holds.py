@@ -9,6 +9,7 @@ from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import legal_hold
+from storage import expiry
 
 pytestmark = pytest.mark.every_backend
 
@@ -193,6 +194,24 @@ def test_erasing_one_user_keeps_what_is_held_of_others_beyond_its_time(held, sto
     store.run("erase_user", "ada", now=LATER)
     kept = [row.interaction_id for each in store.segments() for row in store.archive.rows(each)]
     assert sorted(kept) == sorted(people["bob"])
+
+
+@pytest.mark.parametrize(
+    "run",
+    [("restore_archive", DAY.date().isoformat()), ("archive_interactions",), ("erase_user", "cy")],
+    ids=lambda run: run[0],
+)
+def test_what_is_held_beyond_its_time_stays_in_a_run_as_of_an_earlier_time(
+    held, store, people, monkeypatch, run
+):
+    """Its stub is gone, so that it looks as if it had been deleted."""
+    held("add", "--user", "ada", "--reason", "case")
+    monkeypatch.setattr(expiry, "cutoff", lambda: LATER - timedelta(days=90))
+    store.run("purge_interactions", now=LATER)
+    store.archive.mark(store.segments()[0])
+    store.told(*run, "--now", NOW.isoformat())
+    kept = [row.interaction_id for each in store.segments() for row in store.archive.rows(each)]
+    assert sorted(kept) == sorted(people["ada"])
 
 
 def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):
