@@ -91,6 +91,15 @@ def test_adding_it_again_changes_the_reason_and_not_since_when(held, store):
     assert held("list") == ["user ada since 2026-11-22 12:00Z: case 2"]
 
 
+def test_also_a_command_that_ends_early_says_how_many_holds_there_are(store, held, storage):
+    held("add", "--user", "ada", "--reason", "case")
+    refused = store.run("legal_hold", "lift", "--user", "bob", now=NOW, status=1)
+    assert refused["holds"] == 1
+    assert storage.database.acquire_lock(LOCK, "a purge", 60)
+    adding = ("add", "--user", "bob", "--reason", "case", "--max-seconds", "0")
+    assert store.run("legal_hold", *adding, now=NOW, status=3)["holds"] == 2
+
+
 def test_lifting_what_is_not_held_is_an_error(held):
     assert "There is no hold on this user." in held("lift", "--user", "ada", status=1)
     assert "There is no hold on this day." in held("lift", "--day", "2026-09-30", status=1)
@@ -219,6 +228,8 @@ def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):
     (name,) = store.archive.files.list(FOLDER)
     store.archive.files.write(f"{FOLDER}/{name}", b"damaged")
     assert name in refused(store, "bob")
+    assert name in held("add", "--user", "bob", "--reason", "case", status=1)[-1]
+    assert len(store.archive.files.list(FOLDER)) == 2, "it is in place all the same"
     status, _, errors = store.told("purge_interactions", "--now", LATER.isoformat())
     assert (status, name in errors) == (1, True)
     store.check_readable(people["ada"] + people["bob"])

@@ -95,6 +95,8 @@ def test_a_copy_of_a_table_leaves_the_archive_alone_until_it_takes_over(
             assert "manage.py restore --to-table copy --erase-again" in errors
     assert dict(store._files("")) == files
     assert store.run("verify_archive", "--stubs", now=NOW)["damaged"] == []
+    assert store.run("legal_hold", "list", now=NOW)["holds"] == 0
+    assert dict(store._files("")).keys() == {*files, "verification.json"}
     assert store.told("export_interactions", "--tier", "archive", tmp_path / "export")[0] == 0
     assert len((tmp_path / "export").read_text().splitlines()) == 1
     take_over(store.storage)
