@@ -7,6 +7,7 @@ database. What had been archived by then only the archive has.
 from dataclasses import dataclass
 
 from chat.maintenance.damage import Damage
+from chat.maintenance.identity import require_archive
 from chat.maintenance.runs import Run
 from storage.compat import batched
 from storage.database import Indexed
@@ -52,9 +53,11 @@ class Rebuilt:
 def rebuild(storage: Storage, run: Run, report: Rebuilt, *, anew: bool) -> None:
     """Complete the index, or with `anew` make all of it again. Counts in `report` as it goes.
 
-    Raises NoIndex, StillIncomplete, and what keeps the archive or the index from being used.
+    Raises NoIndex, StillIncomplete, ArchiveMismatch, and what keeps the archive or the index from
+    being used.
     """
     database = storage.database
+    require_archive(storage)
     state = database.index_texts(0, anew=anew and not run.dry_run)
     if state is None:
         raise NoIndex
