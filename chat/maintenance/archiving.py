@@ -193,16 +193,22 @@ def cut(
 
 
 def _slabs(rows: Iterable[ChatInteraction]) -> Iterator[list[ChatInteraction]]:
-    """Rows that come by time, in lists of one day that fit in memory."""
+    """Rows that come by time, in lists of one day that fit in memory.
+
+    An id that was deleted and imported again meanwhile comes twice, but not in one list: a stub
+    names a segment, and that would have both.
+    """
     slab: list[ChatInteraction] = []
+    ids: set[str] = set()
     slab_bytes = 0
     for row in rows:
         row_bytes = ROW_BYTES + row.text_bytes
-        is_full = slab_bytes + row_bytes > SLAB_BYTES
+        is_full = slab_bytes + row_bytes > SLAB_BYTES or row.interaction_id in ids
         if slab and (is_full or slab[0].created_at.date() != row.created_at.date()):
             yield slab
-            slab, slab_bytes = [], 0
+            slab, ids, slab_bytes = [], set(), 0
         slab.append(row)
+        ids.add(row.interaction_id)
         slab_bytes += row_bytes
     if slab:
         yield slab

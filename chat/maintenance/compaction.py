@@ -13,6 +13,7 @@ from datetime import datetime
 from chat.maintenance.damage import Damage
 from chat.maintenance.holds import Holds
 from chat.maintenance.runs import Run
+from storage import expiry
 from storage.archive.rewriting import ROWS_AT_ONCE, Judge, Rewriting
 from storage.compat import batched
 from storage.exceptions import DamagedArchive
@@ -37,7 +38,8 @@ class Compaction:
 
     A segment keeps the rows that have a stub in it, and those past the retention cutoff that are
     under a legal hold, whose stub may be gone. Only a purge removes what has a stub because it is
-    past the cutoff: other runs do not depend on the clock being right.
+    past the cutoff: other runs do not depend on the clock being right. A run as of an earlier time
+    knows as well that the stub may be gone.
     """
 
     storage: Storage
@@ -138,4 +140,5 @@ class Compaction:
         is_past = row.created_at <= self.cutoff
         counts = stub is not None and stub.segment == segment
         is_purged = is_past and self.purges
-        return (counts and not is_purged) or (is_past and self.holds.holds(row))
+        may_lack_stub = is_past or expiry.has_expired(row.created_at)
+        return (counts and not is_purged) or (may_lack_stub and self.holds.holds(row))

@@ -92,6 +92,11 @@ def some(archive: Archive, at_most: int) -> tuple[list[Hold], int]:
     return list(_read(archive, files[:at_most])), max(len(files) - at_most, 0)
 
 
+def count(archive: Archive) -> int:
+    """How many holds there are. Lists them, and reads none."""
+    return len(archive.files.list(FOLDER))
+
+
 def add(archive: Archive, hold: Hold) -> None:
     """Hold a user or a day from now on. If it is held already, since then, for the new reason."""
     known = find(archive, hold.kind, hold.value)

@@ -6,6 +6,8 @@ database. What had been archived by then only the archive has.
 
 from dataclasses import dataclass
 
+from chat.maintenance.damage import Damage
+from chat.maintenance.identity import require_archive
 from chat.maintenance.runs import Run
 from storage.compat import batched
 from storage.database import Indexed
@@ -51,9 +53,11 @@ class Rebuilt:
 def rebuild(storage: Storage, run: Run, report: Rebuilt, *, anew: bool) -> None:
     """Complete the index, or with `anew` make all of it again. Counts in `report` as it goes.
 
-    Raises NoIndex, StillIncomplete, and what keeps the archive or the index from being used.
+    Raises NoIndex, StillIncomplete, ArchiveMismatch, and what keeps the archive or the index from
+    being used.
     """
     database = storage.database
+    require_archive(storage)
     state = database.index_texts(0, anew=anew and not run.dry_run)
     if state is None:
         raise NoIndex
@@ -80,14 +84,21 @@ def _caught_up(storage: Storage, run: Run, report: Rebuilt) -> Indexed | None:
 
 
 def _add_archived(storage: Storage, run: Run, report: Rebuilt) -> None:
-    for segment in storage.archive.all_segments():
-        for rows in batched(storage.archive.rows(segment), ROWS_AT_ONCE):
-            run.step(report.archived)
-            stubs = storage.database.stubs([row.interaction_id for row in rows])
-            # A row without a stub that names its segment is left over, and about to go.
-            kept = [
-                row
-                for row in rows
-                if (stub := stubs.get(row.interaction_id)) and stub.segment == segment
-            ]
-            report.archived += storage.database.index_archived(kept)
+    """Raises DamagedArchive, or StorageUnavailable that names several, when the rest is added."""
+    with Damage() as damage:
+        for segment in storage.archive.all_segments():
+            with damage.passed_over():
+                _add_segment(storage, segment, run, report)
+
+
+def _add_segment(storage: Storage, segment: str, run: Run, report: Rebuilt) -> None:
+    for rows in batched(storage.archive.rows(segment), ROWS_AT_ONCE):
+        run.step(report.archived)
+        stubs = storage.database.stubs([row.interaction_id for row in rows])
+        # A row without a stub that names its segment is left over, and about to go.
+        kept = [
+            row
+            for row in rows
+            if (stub := stubs.get(row.interaction_id)) and stub.segment == segment
+        ]
+        report.archived += storage.database.index_archived(kept)

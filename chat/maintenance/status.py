@@ -8,6 +8,7 @@ from typing import Any
 from chat.maintenance import clock, verification
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
+from chat.maintenance.identity import require_archive
 from chat.maintenance.policy import LATEST, Policy
 from storage import expiry
 from storage.archive.archive import Archive
@@ -86,10 +87,11 @@ class Status:
 def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[[], None]) -> None:
     """Fill `status`. Lists the files of the archive, and reads few of them, and few rows.
 
-    `check_time` is called again and again meanwhile, and may raise.
+    `check_time` is called again and again meanwhile, and may raise. Raises ArchiveMismatch.
     """
     status.backend = storage.database.kind
     status.database = storage.database.describe()
+    require_archive(storage)  # without it, nothing would be cold, held or damaged
     holds = Holds.of(storage.archive)
     _look_at_clock(storage, status)
     _look_at_hot(storage, policy, holds, status)

@@ -210,15 +210,7 @@ def adopt(alias: str, interactions: Sequence[ChatInteraction], segment: str) -> 
         named = dict(_stub_rows(alias).filter(pk__in=ids).values_list("pk", "segment"))
         taken = hot | named.keys()
         new = [row for row in rows if row.interaction_id not in taken]
-        _stub_rows(alias).bulk_create(
-            ArchivedInteraction(
-                interaction_id=row.interaction_id,
-                created_at=row.created_at,
-                segment=segment,
-                model_used=row.model_used,
-            )
-            for row in new
-        )
+        _make_stubs(alias, new, segment)
         return sum(each not in hot and named.get(each, segment) == segment for each in ids)
 
     return _in_transactions(alias, adopt_rows, interactions) == len(interactions)
@@ -227,13 +219,21 @@ def adopt(alias: str, interactions: Sequence[ChatInteraction], segment: str) -> 
 def move_stubs(
     alias: str, interactions: Sequence[ChatInteraction], segment: str, to_segment: str
 ) -> int:
-    """See `Database.move_stubs`."""
+    """See `Database.move_stubs`. One of another time is made anew, so that triggers count it."""
 
-    def move_some(ids: Sequence[str]) -> int:
-        found = _stub_rows(alias).filter(pk__in=ids, segment=segment)
-        return int(found.update(segment=to_segment))
+    def move_some(rows: Sequence[ChatInteraction]) -> int:
+        by_id = {row.interaction_id: row for row in rows}
+        found = _stub_rows(alias).filter(pk__in=by_id, segment=segment)
+        others = [
+            by_id[pk]
+            for pk, created_at in found.values_list("pk", "created_at")
+            if created_at != by_id[pk].created_at
+        ]
+        _delete_stubs(alias, [row.interaction_id for row in others], segment)
+        _make_stubs(alias, others, to_segment)
+        return int(found.update(segment=to_segment)) + len(others)
 
-    return _in_transactions(alias, move_some, [row.interaction_id for row in interactions])
+    return _in_transactions(alias, move_some, interactions)
 
 
 def drop(alias: str, interaction_ids: Sequence[str], segment: str) -> int:
@@ -294,6 +294,18 @@ def kept_in(deleted: Iterable[tuple[Any, ...]]) -> list[Kept]:
 
 def _stub_rows(alias: str) -> Any:
     return ArchivedInteraction.objects.using(alias)
+
+
+def _make_stubs(alias: str, interactions: Iterable[ChatInteraction], segment: str) -> None:
+    _stub_rows(alias).bulk_create(
+        ArchivedInteraction(
+            interaction_id=row.interaction_id,
+            created_at=row.created_at,
+            segment=segment,
+            model_used=row.model_used,
+        )
+        for row in interactions
+    )
 
 
 def _stubs(rows: Any) -> list[Stub]:

@@ -70,6 +70,17 @@ class StubsContract:
         assert found == {"i0": FIRST, "i1": SECOND, "i2": THIRD}
         assert storage.get_interaction_sync("i3") is not None
 
+    def test_a_stub_that_is_moved_has_the_time_of_the_row(
+        self, storage, stubs_of, make_interaction
+    ):
+        """The interaction was deleted, and made again under its id, before it was archived."""
+        stubs_of(FIRST, FIRST)
+        row = make_interaction(interaction_id="i0", created_at=at(hours=5))
+        assert storage.database.move_stubs([row], FIRST, THIRD) == 1
+        found = storage.database.stubs(["i0", "i1"])
+        assert found["i0"] == Stub("i0", at(hours=5), THIRD)
+        assert found["i1"] == Stub("i1", at(hours=1), FIRST)
+
     def test_a_hot_interaction_is_not_adopted(self, storage, make_interaction):
         rows = [make_interaction(interaction_id=each) for each in ("i", "j")]
         storage.save_interaction_sync(rows[0])

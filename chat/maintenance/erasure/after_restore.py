@@ -78,11 +78,10 @@ def _scrub(restored: RestoredDatabase) -> None:
 def _erase_interactions(storage: Storage, erasures: Erasures) -> int:
     erased = 0
     for user_id in set(storage.database.users()):
-        until = erasures.erased(user_id)
-        if until is None:
+        if erasures.erased(user_id) is None:
             continue
         storage.forget_user(user_id)
         for rows in hot_pages(storage, user_id):
-            gone = [row for row in rows if row.created_at <= until]
+            gone = [row for row in rows if erasures.cover(row)]
             erased += storage.erase_hot(gone, user_id) if gone else 0
     return erased

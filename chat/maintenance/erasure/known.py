@@ -4,11 +4,12 @@ An export, a backup or another database may have interactions of users who were 
 ledger knows these users by keyed hashes only, so it is asked about each user who comes along.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from itertools import chain
 
 from chat.maintenance.erasure import ledger
 from chat.maintenance.erasure.ledger import Erasure
+from chat.maintenance.holds import Hold, Holds
 from storage.archive import pseudonyms
 from storage.archive.archive import Archive
 from storage.archive.manifests import Manifest
@@ -30,6 +31,8 @@ class UnknownKey(StorageError):
 class Erasures:
     """When each user was last erased, by the ledgers of some archives.
 
+    A pending erasure counts as well, but not for what is under a legal hold: that forbids it.
+
     The first look reads every entry, a later one lists them and reads those that are new.
     """
 
@@ -38,6 +41,9 @@ class Erasures:
         self._archives = archives
         self._keys = pseudonyms.pseudonyms_by_key("").keys()
         self._erased_at: dict[str, datetime] = {}
+        self._removed_at: dict[str, datetime] = {}
+        """The same without pending erasures."""
+        self._holds = Holds(())
         self._key_ids: set[str] = set()
         self._done: set[str] = set()
         self.look()
@@ -48,13 +54,17 @@ class Erasures:
         Raises UnknownKey, unless everything from before that erasure has expired by now.
         """
         is_news = False
+        holds: list[Hold] = []
         for archive in self._archives:
             # In this order, because an erasure goes from pending to done.
-            for erasure in chain(ledger.pending(archive), ledger.to_scrub(archive)):
+            if pending := list(ledger.pending(archive)):
+                holds += Holds.of(archive).all
+            for erasure in [*pending, *ledger.to_scrub(archive)]:
                 is_news |= self._add(erasure)
             for erasure in ledger.done(archive, known=self._done):
                 is_news |= self._add(erasure)
                 self._done.add(erasure.erasure_id)
+        self._holds = Holds(holds)
         return is_news
 
     @property
@@ -64,14 +74,13 @@ class Erasures:
 
     def erased(self, user_id: str) -> datetime | None:
         """When this user was last erased, or None."""
-        if not self._erased_at:
-            return None
-        times = map(self._erased_at.get, pseudonyms.all_pseudonyms(user_id))
-        return max((time for time in times if time is not None), default=None)
+        is_held = user_id in self._holds.users
+        return _latest(self._removed_at if is_held else self._erased_at, user_id)
 
     def cover(self, interaction: ChatInteraction) -> bool:
         """Whether an interaction was created before its user was erased."""
-        until = self.erased(interaction.user_id)
+        is_held = self._holds.holds(interaction)
+        until = _latest(self._removed_at if is_held else self._erased_at, interaction.user_id)
         return until is not None and interaction.created_at <= until
 
     def may_cover(self, manifest: Manifest) -> bool:
@@ -87,8 +96,22 @@ class Erasures:
                 return False
             raise UnknownKey(erasure.key_id)
         self._key_ids.add(erasure.key_id)
-        before = self._erased_at.get(erasure.pseudonym)
-        if before is not None and before >= erasure.ended_at:
-            return False
-        self._erased_at[erasure.pseudonym] = erasure.ended_at
-        return True
+        if erasure.status != "pending":
+            _note(self._removed_at, erasure)
+        return _note(self._erased_at, erasure)
+
+
+def _latest(times: Mapping[str, datetime], user_id: str) -> datetime | None:
+    if not times:
+        return None
+    found = map(times.get, pseudonyms.all_pseudonyms(user_id))
+    return max((time for time in found if time is not None), default=None)
+
+
+def _note(times: dict[str, datetime], erasure: Erasure) -> bool:
+    """Returns whether this is the latest of its user."""
+    before = times.get(erasure.pseudonym)
+    if before is not None and before >= erasure.ended_at:
+        return False
+    times[erasure.pseudonym] = erasure.ended_at
+    return True

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import interchange
+from chat.maintenance.identity import require_archive
 from chat.management import arguments
 from chat.management.notes import note
 from chat.progress import progress
@@ -77,6 +78,8 @@ class Command(BaseCommand):
 
     def _export(self, name: str, user_id: str | None, query: PageQuery) -> int:
         count = 0
+        if query.tier == "archive":
+            require_archive(get_storage())  # without it, an empty export would look complete
         with interchange.opened_for_writing(name) as file, progress("exporting") as report:
             for lines in _pages(user_id, query):
                 file.write(b"".join(line + b"\n" for line in lines))

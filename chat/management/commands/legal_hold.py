@@ -21,7 +21,7 @@ POLL_SECONDS = 0.5
 
 @dataclass
 class Report:
-    """The number of holds after the command."""
+    """The number of holds after the command, also if it fails or is stopped."""
 
     holds: int = 0
     remaining: int = 0
@@ -52,19 +52,21 @@ class Command(MaintenanceCommand):
     def work(self, storage: Storage, run: Run, report: Report, options: dict[str, Any]) -> None:
         wanted = _wanted(run, options)
         # An archive that is not mounted would seem to have no holds.
-        (check_archive if run.dry_run else confirm_archive)(storage)
+        if wanted is None:
+            check_archive(storage, adopt=True)  # also that of a copy may be read
+        else:
+            (check_archive if run.dry_run else confirm_archive)(storage)
+        report.holds = holds.count(storage.archive)
         if wanted is None:
             self._list(storage)
-        elif options["action"] == "add":
-            self._add(storage, wanted, run)
-        else:
-            _lift(storage, wanted, run)
-        report.holds = len(Holds.of(storage.archive).all)
-
-    def _add(self, storage: Storage, wanted: Hold, run: Run) -> None:
-        if run.dry_run:
             return
-        holds.add(storage.archive, wanted)
+        (_add if options["action"] == "add" else _lift)(storage, wanted, run)
+        report.holds = holds.count(storage.archive)
+        if options["action"] == "add" and not run.dry_run:
+            self._wait_for_others(storage, run)
+        Holds.of(storage.archive)  # raises if one of them is damaged
+
+    def _wait_for_others(self, storage: Storage, run: Run) -> None:
         if _another_runs(storage):
             note(
                 self,
@@ -99,6 +101,11 @@ def _wanted(run: Run, options: dict[str, Any]) -> Hold | None:
     if which is not None:
         return Hold("day", which.isoformat(), reason, run.now)
     return Hold("user", user_id, reason, run.now)
+
+
+def _add(storage: Storage, wanted: Hold, run: Run) -> None:
+    if not run.dry_run:
+        holds.add(storage.archive, wanted)
 
 
 def _lift(storage: Storage, wanted: Hold, run: Run) -> None:

@@ -33,6 +33,9 @@ POLL_SECONDS = 5.0
 OF_A_RESTORE = ("yes", "migrate", "keep_old", "practice", "archive_lost", "to_table")
 """Options that --to-file does not go with."""
 
+OF_A_BACKUP = ("yes", "migrate", "keep_old", "expired", "practice", "to_file")
+"""Options that only go with the name of a backup."""
+
 ONE_OF = "Name a backup, or a table: --to-table; or after a restore of PostgreSQL: --erase-again."
 
 
@@ -109,6 +112,8 @@ class Command(MaintenanceCommand):
                 "--keep-old.",
                 returncode=WRONG_USE,
             )
+        if not options["name"]:
+            _refuse_of_a_backup(options, in_place)
         if options["to_file"] and (set(OF_A_RESTORE) & {name for name in options if options[name]}):
             raise CommandError(
                 "--to-file writes a backup as it is: it goes with the name of a backup alone.",
@@ -225,6 +230,22 @@ class Command(MaintenanceCommand):
         if not run.dry_run:
             self._say_what_is_missing(report, options["archive_lost"])
             note(self, f"The table {report.name} is ready. {_next(options)}")
+
+
+def _refuse_of_a_backup(options: dict[str, Any], in_place: bool) -> None:
+    """Raise CommandError for options that would be ignored, since no backup is restored."""
+    given = next((name for name in OF_A_BACKUP if options[name]), None)
+    if given is not None:
+        option = given.replace("_", "-")
+        raise CommandError(
+            f"--{option} is for a backup: it goes with the name of one.", returncode=WRONG_USE
+        )
+    if in_place and options["archive_lost"]:
+        raise CommandError(
+            "--archive-lost is for a database that knows the archive: it goes with the name of a "
+            "backup, or with --to-table.",
+            returncode=WRONG_USE,
+        )
 
 
 def _next(options: dict[str, Any]) -> str:

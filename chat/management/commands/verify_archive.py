@@ -32,6 +32,5 @@ class Command(MaintenanceCommand):
         )
 
     def work(self, storage: Storage, run: Run, report: Verified, options: dict[str, Any]) -> None:
-        if not run.dry_run:
-            check_archive(storage, adopt=True)
+        check_archive(storage, adopt=True)
         verification.verify(storage, policy_of(run), run, report, stubs=options["stubs"])

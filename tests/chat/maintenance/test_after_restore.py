@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from django.db import connection, transaction
 
+from chat.maintenance import holds
 from chat.maintenance.erasure import ledger
 from chat.maintenance.erasure.after_restore import bring_up_to_date
+from chat.maintenance.holds import Hold
 from chat.maintenance.policy import Policy
 from storage import accounts
 from storage.accounts import roll_ups
@@ -120,6 +122,29 @@ def test_keys_of_requests_go_with_a_user_who_has_no_interaction(store, make_inte
     ledger.request(store.archive, "ada")
     bring_up_to_date(RestoredDatabase(store.storage, None, store.archive), POLICY)
     assert store.storage.database.forget_user("ada") == {"idempotency_records": 0}
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("kind", ["user", "day"])
+def test_what_is_held_is_not_erased_for_a_request_that_is_pending(store, kind):
+    """The hold came before the request could be done, and forbids it until it is lifted."""
+    ids = store.fill(NOW - DAY, NOW - 2 * DAY)
+    ledger.request(store.archive, "ada")
+    value = "ada" if kind == "user" else (NOW - DAY).date().isoformat()
+    holds.put(store.archive, Hold(kind, value, "a case", NOW))
+    bring_up_to_date(RestoredDatabase(store.storage, None, store.archive), POLICY)
+    assert store.hot() == (ids[::-1] if kind == "user" else ids[:1])
+
+
+@pytest.mark.every_backend
+def test_a_hold_that_came_after_an_erasure_brings_nothing_back(store):
+    store.fill(NOW - DAY)
+    asked = ledger.request(store.archive, "ada")
+    ledger.finish(store.archive, asked, {"finished_at": NOW.isoformat()})
+    holds.put(store.archive, Hold("user", "ada", "a case", NOW))
+    later = store.fill(NOW + DAY)
+    bring_up_to_date(RestoredDatabase(store.storage, None, store.archive), POLICY)
+    assert store.hot() == later
 
 
 @pytest.mark.every_backend

@@ -349,6 +349,18 @@ def test_who_was_erased_is_not_copied(
     assert migrate(*options, "--even-if-erased")[1]["rows"] == 8
 
 
+def test_who_is_held_is_copied_although_an_erasure_is_pending(
+    migrate, source, target, make_interaction
+):
+    put(source, make_interaction(user_id="ada", created_at=NOW - timedelta(days=1)))
+    ledger.request(source.archive, "ada")
+    holds.put(source.archive, holds.Hold("user", "ada", "a court", NOW))
+    status, summary, errors = migrate()
+    assert (status, errors) == (0, "")
+    assert (summary["erased"], summary["rows"]) == (0, 1)
+    check_same(source, target)
+
+
 def test_an_archive_of_its_own_is_copied_too(
     migrate, source, target, other_archive, tmp_path, make_rows
 ):

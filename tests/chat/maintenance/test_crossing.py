@@ -64,6 +64,31 @@ def stand_still(store, monkeypatch):
 
 
 @pytest.mark.every_backend
+def test_what_is_deleted_and_imported_again_while_it_is_read_is_archived_once(
+    store, monkeypatch, make_interaction
+):
+    """The day is read page by page; the id comes again, later on the same day."""
+    ids = store.fill(*[OLD + timedelta(microseconds=number) for number in range(20)])
+    monkeypatch.setattr(archiving, "PAGE", 10)
+    real = store.storage.database.oldest
+    later = OLD + timedelta(microseconds=100)
+
+    def oldest(until, limit, after, *rest):
+        found = real(until, limit, after, *rest)
+        if found and found[0].interaction_id == ids[0]:
+            store.storage.delete_interaction_sync(ids[0])
+            again = make_interaction(interaction_id=ids[0], created_at=later, updated_at=later)
+            store.storage.copy_interactions([again])
+        return found
+
+    monkeypatch.setattr(store.storage.database, "oldest", oldest)
+    archive(store)
+    rows = [row for segment in store.segments() for row in store.archive.rows(segment)]
+    assert [row.created_at for row in rows if row.interaction_id == ids[0]] == [later]
+    assert len(rows) == 20
+
+
+@pytest.mark.every_backend
 @pytest.mark.parametrize("at", [1, 2])
 def test_rows_whose_segment_another_run_has_rewritten_are_hot_again(store, ids, stand_still, at):
     stand_still(at)

@@ -9,6 +9,7 @@ from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import legal_hold
+from storage import expiry
 
 pytestmark = pytest.mark.every_backend
 
@@ -88,6 +89,15 @@ def test_adding_it_again_changes_the_reason_and_not_since_when(held, store):
     later = (NOW + timedelta(days=1)).isoformat()
     store.told("legal_hold", "add", "--user", "ada", "--reason", "case 2", "--now", later)
     assert held("list") == ["user ada since 2026-11-22 12:00Z: case 2"]
+
+
+def test_also_a_command_that_ends_early_says_how_many_holds_there_are(store, held, storage):
+    held("add", "--user", "ada", "--reason", "case")
+    refused = store.run("legal_hold", "lift", "--user", "bob", now=NOW, status=1)
+    assert refused["holds"] == 1
+    assert storage.database.acquire_lock(LOCK, "a purge", 60)
+    adding = ("add", "--user", "bob", "--reason", "case", "--max-seconds", "0")
+    assert store.run("legal_hold", *adding, now=NOW, status=3)["holds"] == 2
 
 
 def test_lifting_what_is_not_held_is_an_error(held):
@@ -195,11 +205,31 @@ def test_erasing_one_user_keeps_what_is_held_of_others_beyond_its_time(held, sto
     assert sorted(kept) == sorted(people["bob"])
 
 
+@pytest.mark.parametrize(
+    "run",
+    [("restore_archive", DAY.date().isoformat()), ("archive_interactions",), ("erase_user", "cy")],
+    ids=lambda run: run[0],
+)
+def test_what_is_held_beyond_its_time_stays_in_a_run_as_of_an_earlier_time(
+    held, store, people, monkeypatch, run
+):
+    """Its stub is gone, so that it looks as if it had been deleted."""
+    held("add", "--user", "ada", "--reason", "case")
+    monkeypatch.setattr(expiry, "cutoff", lambda: LATER - timedelta(days=90))
+    store.run("purge_interactions", now=LATER)
+    store.archive.mark(store.segments()[0])
+    store.told(*run, "--now", NOW.isoformat())
+    kept = [row.interaction_id for each in store.segments() for row in store.archive.rows(each)]
+    assert sorted(kept) == sorted(people["ada"])
+
+
 def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):
     held("add", "--user", "ada", "--reason", "case")
     (name,) = store.archive.files.list(FOLDER)
     store.archive.files.write(f"{FOLDER}/{name}", b"damaged")
     assert name in refused(store, "bob")
+    assert name in held("add", "--user", "bob", "--reason", "case", status=1)[-1]
+    assert len(store.archive.files.list(FOLDER)) == 2, "it is in place all the same"
     status, _, errors = store.told("purge_interactions", "--now", LATER.isoformat())
     assert (status, name in errors) == (1, True)
     store.check_readable(people["ada"] + people["bob"])

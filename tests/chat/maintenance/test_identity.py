@@ -49,6 +49,26 @@ def test_an_empty_archive_in_the_place_of_one_that_was_used_is_refused(storage, 
         pass
 
 
+READS = (
+    ("export_interactions", "--tier", "archive", "-"),
+    ("export_user", "ada", "--dry-run"),
+    ("verify_archive", "--dry-run"),
+    ("verify_archive",),
+    ("storage_status",),
+    ("legal_hold", "list"),
+)
+
+
+@pytest.mark.parametrize("command", READS, ids=" ".join)
+def test_nothing_is_read_from_an_archive_that_is_not_there(store, mount, command):
+    """The answer would look complete."""
+    store.fill(NOW - timedelta(days=40))
+    store.run("archive_interactions", now=NOW)
+    mount("nothing is mounted here")
+    status, said, errors = store.told(*command)
+    assert (status, "Is its disk mounted" in errors) == (1, True), said
+
+
 def test_a_run_that_dies_before_the_database_knows_leaves_nothing_stuck(
     storage, mount, monkeypatch
 ):
@@ -95,6 +115,8 @@ def test_a_copy_of_a_table_leaves_the_archive_alone_until_it_takes_over(
             assert "manage.py restore --to-table copy --erase-again" in errors
     assert dict(store._files("")) == files
     assert store.run("verify_archive", "--stubs", now=NOW)["damaged"] == []
+    assert store.run("legal_hold", "list", now=NOW)["holds"] == 0
+    assert dict(store._files("")).keys() == {*files, "verification.json"}
     assert store.told("export_interactions", "--tier", "archive", tmp_path / "export")[0] == 0
     assert len((tmp_path / "export").read_text().splitlines()) == 1
     take_over(store.storage)

@@ -102,6 +102,11 @@ def test_expired_ones_go_with_the_next_backup_but_for_the_two_newest(data):
         (["--erase-again"], "A restore of a backup does it by itself"),
         (["latest", "--erase-again"], "Name a backup, or a table"),
         (["--to-table", "other", "--at", "2026-11-01T00:00:00"], "time with an offset"),
+        (["--to-table", "other", "--yes"], "--yes is for a backup"),
+        (["--to-table", "other", "--keep-old", "--expired"], "--keep-old is for a backup"),
+        (["--to-table", "other", "--erase-again", "--migrate"], "--migrate is for a backup"),
+        (["--erase-again", "--to-file", "copy"], "--to-file is for a backup"),
+        (["--erase-again", "--archive-lost"], "--archive-lost is for"),
     ],
 )
 def test_wrong_use_is_status_2(data, arguments, words):

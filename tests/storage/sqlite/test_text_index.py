@@ -12,9 +12,11 @@ import pytest
 from django.db import DatabaseError, connection
 
 from chat.maintenance.runs import OutOfTime
+from storage.archive.archive import Archive
+from storage.archive.folder import ArchiveFolder
 from storage.compat import batched, zstd
 from storage.database import Indexed
-from storage.exceptions import StorageError, StorageUnavailable
+from storage.exceptions import DamagedArchive, StorageError, StorageUnavailable
 from storage.models import TextChange
 from storage.sqlite import text_index, text_newest, text_parts, text_passes
 from tests.sqlite import connect
@@ -303,6 +305,36 @@ def test_what_was_archived_before_there_was_an_index_is_read_from_the_archive(
         search_index.rebuild(indexed, run, report, anew=False)
     assert report == search_index.Rebuilt(archived=20, is_complete=True)
     check(indexed)
+
+
+def test_a_damaged_segment_keeps_no_other_from_being_indexed(indexed, fill, monkeypatch):
+    from chat.maintenance import search_index
+    from chat.maintenance.runs import Run
+
+    monkeypatch.setattr(text_index, "ENABLED", False)
+    to_archive(indexed, fill(3))
+    monkeypatch.setattr(text_index, "ENABLED", True)
+    damaged = indexed.archive.manifest(next(indexed.archive.all_segments())).data
+    indexed.archive.files.write(damaged, b"damaged")
+    report = search_index.Rebuilt()
+    with Run(indexed, lock=False) as run, pytest.raises(DamagedArchive, match=re.escape(damaged)):
+        search_index.rebuild(indexed, run, report, anew=False)
+    assert report == search_index.Rebuilt(archived=2, is_complete=False)
+
+
+def test_it_is_not_emptied_while_the_archive_is_not_there(indexed, fill, tmp_path, monkeypatch):
+    """What is archived could not be read, and all searches would go without it."""
+    from chat.maintenance import search_index
+    from chat.maintenance.identity import ArchiveMismatch
+    from chat.maintenance.runs import Run
+
+    with Run(indexed):
+        to_archive(indexed, fill(3))
+    assert catch_up(indexed) is Indexed.COMPLETE
+    monkeypatch.setattr(indexed, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    with Run(indexed, lock=False) as run, pytest.raises(ArchiveMismatch):
+        search_index.rebuild(indexed, run, search_index.Rebuilt(), anew=True)
+    assert catch_up(indexed) is Indexed.COMPLETE
 
 
 @pytest.fixture
