@@ -3,12 +3,15 @@
 import ast
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
 from config import environment
+from storage.backups.base import BackupReport
+from storage.backups.table import TableBackups
 from storage.dynamodb import lists, shards, table
 from storage.dynamodb.mirror import Answers as AnswersIndex
 from storage.dynamodb.mirror import InteractionItem, Newest, OfUser
@@ -194,7 +197,7 @@ def used_by_the_application():
     ]:
         if operation in asked:
             asked = asked - {operation} | {needed[part] for part in parts()}
-    return asked | FIND_THE_STREAM | operations("read_stream")
+    return asked | LOOK_AT_THE_TABLE | operations("read_stream")
 
 
 def used_by_the_operator():
@@ -241,7 +244,9 @@ def in_list(value):
 
 
 TABLE = "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE"
-FIND_THE_STREAM = {"DescribeTable"}
+LOOK_AT_THE_TABLE = {"DescribeTable", "DescribeContinuousBackups"}
+"""To find its stream, and for `manage.py backup`, which cron runs in the servers' container."""
+
 STREAMS = f"{TABLE}/stream/*"
 """A stream's name is the time at which it was turned on."""
 
@@ -271,6 +276,21 @@ def test_the_application_may_do_what_it_does_and_nothing_else():
     }
 
 
+def test_cron_may_ask_with_the_role_of_the_application_what_a_backup_asks():
+    class Recorder:
+        table = "chat-interactions"
+
+        def manage(self, operation, **parameters):
+            asked.append(f"dynamodb:{operation}")
+            window = {"EarliestRestorableDateTime": now, "LatestRestorableDateTime": now}
+            return {"ContinuousBackupsDescription": {"PointInTimeRecoveryDescription": window}}
+
+    now, asked = datetime.now(UTC), []
+    TableBackups("chat-interactions", Recorder).take(now, BackupReport())
+    assert asked
+    assert set(asked) <= allowed("application").keys()
+
+
 def test_the_operator_may_do_what_dynamodb_table_does_and_nothing_else():
     assert allowed("operator").keys() == {f"dynamodb:{name}" for name in used_by_the_operator()}
 
@@ -285,7 +305,7 @@ def test_the_application_may_query_the_indexes_read_the_stream_and_all_else_on_t
 
 def test_the_operator_sees_no_interaction():
     assert all(resources == {TABLE} for resources in allowed("operator").values())
-    both = {f"dynamodb:{name}" for name in FIND_THE_STREAM} | on_shards("operator")
+    both = {f"dynamodb:{name}" for name in LOOK_AT_THE_TABLE} | on_shards("operator")
     assert allowed("operator").keys() & allowed("application").keys() == both
 
 
