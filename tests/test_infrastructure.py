@@ -1,14 +1,20 @@
 """The template and the IAM policies in docs/production are what the code needs, no more or less."""
 
 import ast
+import inspect
 import json
 import re
+import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
 from config import environment
+from storage.archive.bucket import ArchiveBucket
+from storage.backups.base import BackupReport
+from storage.backups.table import TableBackups
 from storage.dynamodb import lists, shards, table
 from storage.dynamodb.mirror import Answers as AnswersIndex
 from storage.dynamodb.mirror import InteractionItem, Newest, OfUser
@@ -194,7 +200,7 @@ def used_by_the_application():
     ]:
         if operation in asked:
             asked = asked - {operation} | {needed[part] for part in parts()}
-    return asked | FIND_THE_STREAM | operations("read_stream")
+    return asked | LOOK_AT_THE_TABLE | operations("read_stream")
 
 
 def used_by_the_operator():
@@ -222,6 +228,10 @@ def allowed(name):
     return found
 
 
+def on_the_table(name):
+    return {action: at for action, at in allowed(name).items() if action.startswith("dynamodb:")}
+
+
 def on_shards(name):
     """What is allowed only on the item with the number of shards."""
     return {"dynamodb:GetItem", "dynamodb:UpdateItem"} if name == "operator" else set()
@@ -241,7 +251,9 @@ def in_list(value):
 
 
 TABLE = "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE"
-FIND_THE_STREAM = {"DescribeTable"}
+LOOK_AT_THE_TABLE = {"DescribeTable", "DescribeContinuousBackups"}
+"""To find its stream, and for `manage.py backup`, which cron runs in the servers' container."""
+
 STREAMS = f"{TABLE}/stream/*"
 """A stream's name is the time at which it was turned on."""
 
@@ -271,8 +283,25 @@ def test_the_application_may_do_what_it_does_and_nothing_else():
     }
 
 
+def test_cron_may_ask_with_the_role_of_the_application_what_a_backup_asks():
+    class Recorder:
+        table = "chat-interactions"
+
+        def manage(self, operation, **parameters):
+            asked.append(f"dynamodb:{operation}")
+            window = {"EarliestRestorableDateTime": now, "LatestRestorableDateTime": now}
+            return {"ContinuousBackupsDescription": {"PointInTimeRecoveryDescription": window}}
+
+    now, asked = datetime.now(UTC), []
+    TableBackups("chat-interactions", Recorder).take(now, BackupReport())
+    assert asked
+    assert set(asked) <= allowed("application").keys()
+
+
 def test_the_operator_may_do_what_dynamodb_table_does_and_nothing_else():
-    assert allowed("operator").keys() == {f"dynamodb:{name}" for name in used_by_the_operator()}
+    assert on_the_table("operator").keys() == {
+        f"dynamodb:{name}" for name in used_by_the_operator()
+    }
 
 
 def test_the_application_may_query_the_indexes_read_the_stream_and_all_else_on_the_table():
@@ -284,8 +313,8 @@ def test_the_application_may_query_the_indexes_read_the_stream_and_all_else_on_t
 
 
 def test_the_operator_sees_no_interaction():
-    assert all(resources == {TABLE} for resources in allowed("operator").values())
-    both = {f"dynamodb:{name}" for name in FIND_THE_STREAM} | on_shards("operator")
+    assert all(resources == {TABLE} for resources in on_the_table("operator").values())
+    both = {f"dynamodb:{name}" for name in LOOK_AT_THE_TABLE} | on_shards("operator")
     assert allowed("operator").keys() & allowed("application").keys() == both
 
 
@@ -337,6 +366,15 @@ def test_the_archive_may_be_used_as_the_source_does_and_in_no_other_way():
     for action, resources in found.items():
         whole = action.startswith("s3:List")
         assert resources == {"arn:aws:s3:::BUCKET" + ("" if whole else "/*")}
+
+
+def test_the_operator_may_list_the_archive_as_check_deploy_does_and_read_nothing_of_it():
+    look = ast.parse(textwrap.dedent(inspect.getsource(ArchiveBucket.look)))
+    called = {node.attr for node in ast.walk(look) if isinstance(node, ast.Attribute)}
+    needed = set.union(*(NEEDED_BY_CALLS[name] for name in called & NEEDED_BY_CALLS.keys()))
+    found = allowed("operator")
+    assert found.keys() - on_the_table("operator").keys() == needed
+    assert all(found[action] == {"arn:aws:s3:::BUCKET"} for action in needed)
 
 
 def test_the_bucket_is_private_and_keeps_nothing_that_is_deleted():

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any, cast
@@ -80,7 +80,14 @@ class ConditionFailed(Exception):
 
 
 class TransactionCanceled(Exception):
-    """A transaction changed nothing: a condition did not hold, or another one was in progress."""
+    """A transaction changed nothing, and may be tried again. `codes` are DynamoDB's reasons.
+
+    A condition did not hold, another one was in progress, or it was throttled.
+    """
+
+    def __init__(self, codes: Set[str]) -> None:
+        super().__init__("A transaction was cancelled.")
+        self.codes = codes
 
 
 class TableMissing(StorageUnavailable):
@@ -350,7 +357,7 @@ def _translated(operation: str, error: ClientError) -> Exception:
         reasons = _response(error).get("CancellationReasons", [])
         codes = {str(reason.get("Code")) for reason in reasons} - {"None"}
         if codes <= TRANSIENT | {"ConditionalCheckFailed"}:
-            return TransactionCanceled()
+            return TransactionCanceled(codes)
         code = ", ".join(sorted(codes))
     if is_transient(error):
         return _unavailable(operation, code)

@@ -427,7 +427,8 @@ class DynamoDBDatabase(Database):
             try:
                 idempotency_keys.create(self.client, item, idempotency)
                 return interaction, True
-            except TransactionCanceled:
+            except TransactionCanceled as error:
+                canceled = error
                 made = idempotency_keys.find(self.client, idempotency)
             if made is not None:
                 stored = self._item(made)
@@ -445,7 +446,7 @@ class DynamoDBDatabase(Database):
                 except ConditionFailed:
                     pass  # the key has just been used
             if not pauses.wait():
-                raise writes.contended()
+                raise writes.given_up(canceled)
 
     def _complete(
         self, interaction: ChatInteraction, before: Item, before_commit: BeforeCommit

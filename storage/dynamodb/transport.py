@@ -12,6 +12,7 @@ botocore to trace calls see none of those that are sent here.
 """
 
 import binascii
+import logging
 import threading
 import time
 from typing import Any
@@ -25,6 +26,8 @@ from pynamodb.connection.base import Connection
 from storage.dynamodb.endpoint import Endpoint, NotKnown, endpoint_for, is_plain, tell_unknown
 from storage.dynamodb.replies import metadata, parsed
 from storage.records.http_dates import time_in
+
+logger = logging.getLogger(__name__)
 
 OPERATIONS = frozenset(
     {
@@ -230,7 +233,20 @@ class DirectClient:
         if abs(found - skew) < SKEW_SECONDS:
             return False
         self._skew = found
+        _tell_skew(found)
         return True
+
+
+def _tell_skew(seconds: float) -> None:
+    if abs(seconds) < SKEW_SECONDS:
+        logger.warning("The clock of this machine agrees with DynamoDB's again.")
+        return
+    logger.warning(
+        "The clock of this machine is %.0f s %s DynamoDB's. Requests are signed by that one, but "
+        "what is saved here has a wrong time, and expires by it: put the clock right.",
+        abs(seconds),
+        "behind" if seconds > 0 else "ahead of",
+    )
 
 
 def _encoded(value: Any) -> str:

@@ -16,12 +16,16 @@ from collections.abc import Mapping
 from typing import TypeGuard
 
 from storage.dynamodb import items
+from storage.dynamodb.client import TransactionCanceled
 from storage.dynamodb.items import Item
 from storage.exceptions import InteractionConflict, StorageUnavailable
 from storage.large.stand_ins import same_content
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 from storage.records.stubs import Stub, TakenByStub
+
+OF_OTHERS = {"ConditionalCheckFailed", "TransactionConflict"}
+"""Reasons for which a transaction is cancelled when others write, too."""
 
 
 def is_own(stored: Item | None, item: Item) -> bool:
@@ -70,6 +74,14 @@ def outcome(
 def contended() -> StorageUnavailable:
     """Returns the error for a write that others overtook again and again."""
     return StorageUnavailable("The interaction is being changed by others; try again.")
+
+
+def given_up(canceled: TransactionCanceled) -> StorageUnavailable:
+    """Returns the error for a transaction that was cancelled again and again."""
+    if not canceled.codes or canceled.codes & OF_OTHERS:
+        return contended()
+    codes = ", ".join(sorted(canceled.codes))
+    return StorageUnavailable(f"DynamoDB did not complete TransactWriteItems: {codes}.")
 
 
 def unknown() -> StorageUnavailable:

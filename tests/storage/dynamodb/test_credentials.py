@@ -3,7 +3,9 @@
 import datetime
 import http.server
 import json
+import re
 import threading
+from email.utils import format_datetime
 
 import pytest
 from botocore import auth
@@ -58,6 +60,20 @@ def test_a_wrong_clock_is_noticed_and_the_request_signed_again(serve):
     assert server.requests[1]["x-amz-date"].startswith("20991201T100")
     read(client)  # and stays known
     assert server.requests[2]["x-amz-date"].startswith("20991201T100")
+
+
+def test_a_wrong_clock_is_said_since_what_is_saved_gets_its_time(serve, caplog):
+    server = serve()
+    server.answers = [error("RequestTimeTooSkewed", Date="Tue, 01 Dec 2099 10:00:00 GMT")]
+    client = client_at(server)
+    read(client)
+    read(client)
+    now = format_datetime(datetime.datetime.now(datetime.UTC), usegmt=True)
+    server.answers = [error("RequestTimeTooSkewed", Date=now)]
+    read(client)  # the clock was put right
+    wrong, right = (each.getMessage() for each in caplog.records if each.name == transport.__name__)
+    assert re.match(r"The clock of this machine is \d+ s behind DynamoDB's", wrong)
+    assert right == "The clock of this machine agrees with DynamoDB's again."
 
 
 @pytest.mark.parametrize("code", transport.SKEWED)

@@ -3,6 +3,8 @@
 import pytest
 from django.core.cache.backends.dummy import DummyCache
 
+from storage.dynamodb import pauses
+from storage.dynamodb.client import TransactionCanceled
 from storage.exceptions import StorageUnavailable
 from storage.models.idempotency import Idempotency
 from tests.clouds import make_storage
@@ -80,6 +82,30 @@ def test_a_condition_on_each_earlier_hash_is_all_that_a_change_costs(
     assert [operation for operation, _ in requests] == ["TransactWriteItems"] * 2
     parts = [[name for part in sent["TransactItems"] for name in part] for _, sent in requests]
     assert parts == [["Put", "Put"], ["Put", "Put", "ConditionCheck", "ConditionCheck"]]
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ({"ThrottlingError"}, "did not complete TransactWriteItems: ThrottlingError"),
+        ({"TransactionConflict"}, "being changed by others"),
+        ({"ConditionalCheckFailed", "ThrottlingError"}, "being changed by others"),
+    ],
+)
+def test_what_keeps_a_transaction_from_its_end_is_said(
+    cloud, make_interaction, monkeypatch, codes, said
+):
+    request = cloud.database.client.request
+
+    def cancelled(operation, parameters):
+        if operation == "TransactWriteItems":
+            raise TransactionCanceled(codes)
+        return request(operation, parameters)
+
+    monkeypatch.setattr(cloud.database.client, "request", cancelled)
+    monkeypatch.setattr(pauses, "SECONDS", 0.01)
+    with pytest.raises(StorageUnavailable, match=said):
+        cloud.create_interaction_sync(make_interaction(), Idempotency("k" * 64, "r" * 64))
 
 
 def test_a_lost_answer_does_not_make_a_repeat_of_a_repeat(cloud, make_interaction, monkeypatch):
