@@ -173,6 +173,34 @@ def test_those_of_another_user_do_not_take_others_with_them(server, url, key_of_
         assert [*queue.dropped.values()] == [4]
 
 
+def forbidden(request):
+    """What the store answers to a key that is bound to another user than one of a batch's."""
+    items = httpx.Response(200, content=request.content).json()["interactions"]
+    if {item["user_id"] for item in items} == {"ada"}:
+        return all_saved(request)
+    return problem(403)(request)
+
+
+@pytest.mark.parametrize("users", [["bob"], ["bob", "ada", "carl"]])
+def test_a_key_that_may_not_write_for_a_user_is_asked_once_for_each(make_queue, caplog, users):
+    """A batch was divided down to each interaction: 399 calls to drop 200."""
+    gate = Gate()
+    script = Script(gate, forbidden)
+    queue = make_queue(script)
+    queue.save(**question())
+    assert gate.reached.wait(PATIENCE)
+    for number in range(180):
+        queue.save(**question(user_id=users[number % len(users)]))
+    gate.open.set()
+    assert queue.flush(PATIENCE)
+    queue.close()
+    of_ada = 60 if "ada" in users else 0
+    assert queue.saved == 1 + of_ada
+    assert queue.dropped == {"refused (403 Title)": 180 - of_ada}
+    assert len(script.requests) == (2 if len(users) == 1 else 2 + len(users))
+    assert "403 Title: Detail." in caplog.text
+
+
 def test_a_proxy_that_takes_less_than_the_store_gets_smaller_batches(make_queue):
     """nginx, for one, takes 1 MB unless it is told otherwise, and answers with a page."""
     gate = Gate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import json
 import logging
 import os
 import threading
@@ -268,16 +269,13 @@ class BackgroundStore:
             part = parts.pop()
             try:
                 results = self._send(part)
-            except (InvalidRequest, NotAllowed) as error:
-                if half := len(part) // 2:
-                    # One that is invalid, or another user's, must not take the others with it.
-                    parts += [part[half:], part[:half]]
+            except Refused as error:
+                if smaller := _divided(part, error):
+                    parts += smaller
                 else:
                     self._end(part, 0, f"refused ({error.status} {error.title})", str(error))
             except _Abandoned:
                 raise
-            except Refused as error:
-                self._end(part, 0, f"refused ({error.status} {error.title})", str(error))
             except StoreError as error:
                 self._end(part, 0, "refused", str(error))
             except Exception as error:
@@ -362,6 +360,19 @@ class BackgroundStore:
         # Without the lock: a handler may take its time.
         if news:
             logger.warning("Interactions not saved: %s", news)
+
+
+def _divided(items: list[bytes], error: Refused) -> list[list[bytes]]:
+    """The parts of a batch of which the store may take some; none if it takes none of it."""
+    if isinstance(error, NotAllowed):  # the key is bound to a user
+        by_user: dict[str, list[bytes]] = {}
+        for item in items:
+            by_user.setdefault(str(json.loads(item)["user_id"]), []).append(item)
+        return [*by_user.values()] if len(by_user) > 1 else []
+    half = len(items) // 2
+    if isinstance(error, InvalidRequest) and half:
+        return [items[half:], items[:half]]
+    return []
 
 
 _ALL: weakref.WeakSet[BackgroundStore] = weakref.WeakSet()
