@@ -135,6 +135,40 @@ def test_a_store_that_is_away_is_waited_for(make_queue, quick):
     assert (queue.saved, queue.dropped, len(script.requests)) == (1, {}, 7)
 
 
+PAGES = [
+    httpx.Response(200, html="<p>Welcome</p>"),
+    httpx.Response(200, json={"status": "starting"}),
+    httpx.Response(200, json=[]),
+    httpx.Response(403, html="<p>Forbidden</p>"),
+    httpx.Response(404, text="default backend - 404"),
+    httpx.Response(502, html="<p>Bad gateway</p>"),
+    httpx.Response(302, headers={"Location": "https://proxy.test/maintenance"}),
+]
+"""What comes while a proxy before the store is being deployed."""
+
+
+def test_a_store_whose_proxy_answers_is_waited_for(make_queue, quick):
+    script = Script(*PAGES, all_saved)
+    queue = make_queue(script)
+    queue.save(**question())
+    assert queue.flush(PATIENCE)
+    assert (queue.saved, queue.dropped, len(script.requests)) == (1, {}, len(PAGES) + 1)
+
+
+def test_what_is_waited_for_is_told_once_a_minute(make_queue, quick, monkeypatch, caplog):
+    """With a wrong URL nothing else would tell, until the queue is full."""
+    clock, script = iter(range(0, 10**6, 25)), Script(*[PAGES[4]] * 4, all_saved)
+    queue = make_queue(script)
+    monkeypatch.setattr(queue, "_wait", lambda seconds: None)
+    monkeypatch.setattr(background.time, "monotonic", lambda: float(next(clock)))
+    queue._send([b'{"interaction_id":"one"}'])
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == [
+        "Interactions wait for the store: 404 with an answer that is not the store's: "
+        "is this the URL of a chat interaction store?"
+    ]
+
+
 def test_a_wait_of_3000_years_is_one_of_many(make_queue, monkeypatch):
     """Python raises OverflowError if it is to wait for so long, and what waits would be dropped."""
     queue, waits = make_queue(Script()), []
@@ -258,7 +292,10 @@ def test_closing_ends_in_time_and_counts_what_is_left(make_queue, caplog):
     assert queue.dropped == {"not confirmed before the end": 5}
     queue.save(**question())
     assert queue.dropped["closed"] == 1
-    assert "Interactions not saved: 5 (5 not confirmed before the end)" in caplog.text
+    assert (
+        "Interactions not saved: 5 (5 not confirmed before the end; "
+        "the last attempt: The store did not answer: ConnectError.)"
+    ) in caplog.text
     assert queue.flush(timeout=0) is True
     assert queue.pending == 0
 

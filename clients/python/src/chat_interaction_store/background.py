@@ -90,6 +90,8 @@ class BackgroundStore:
         self._told: Counter[str] = Counter()
         self._told_at = -LOG_INTERVAL
         self._detail = ""
+        self._last_attempt = ""
+        """Why the batch that is being sent has to wait; empty if it has not."""
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
 
@@ -288,11 +290,15 @@ class BackgroundStore:
     def _send(self, items: list[bytes]) -> list[Saved]:
         """Send one batch until the store has answered. Raises Refused, or _Abandoned."""
         call = calls.batch(items)
-        attempt = 0
+        attempt, told_at = 0, time.monotonic()
         while True:
             try:
                 return self._store.send(call, retries=0)
             except StoreUnavailable as error:
+                self._last_attempt = str(error)
+                if time.monotonic() >= told_at + LOG_INTERVAL:
+                    told_at = time.monotonic()
+                    logger.warning("Interactions wait for the store: %s", error)
                 self._wait(retries.delay(attempt, error))
                 attempt += 1
 
@@ -317,6 +323,7 @@ class BackgroundStore:
             self._saved += saved
             self._drop(count - saved, reason)
             self._detail = detail or self._detail
+            self._last_attempt = ""
             self._bytes -= size
             self._sending -= count
             self._ended += count
@@ -350,6 +357,8 @@ class BackgroundStore:
         words = [f"{count} {reason}" for reason, count in new.most_common(5)]
         if detail:
             words.append(f"the store said: {detail}")
+        if self._last_attempt:
+            words.append(f"the last attempt: {self._last_attempt}")
         return f"{new.total()} ({'; '.join(words)})"
 
     def _news_after_the_end(self) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 
-from chat_interaction_store.errors import NotFound, StoreError, refusal
+from chat_interaction_store.errors import NotFound, not_the_store, refusal
 from chat_interaction_store.interactions import (
     Interaction,
     NewInteraction,
@@ -34,7 +34,9 @@ _JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, repr=False)
 class Call(Generic[T]):
-    """One call. `result` gives what its answer means, or raises StoreError."""
+    """One call. `result` reads its answer: it raises StoreError, or whatever error comes of reading
+    what is not the store's.
+    """
 
     method: str
     path: str
@@ -42,6 +44,13 @@ class Call(Generic[T]):
     body: bytes | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def meaning(self, response: httpx.Response) -> T:
+        """Returns what an answer means. Raises StoreError, also for one of another form."""
+        try:
+            return self.result(response)
+        except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError):
+            raise not_the_store(response) from None
 
 
 @dataclass(frozen=True, repr=False)
@@ -210,12 +219,7 @@ def _formatted(name: str, time: datetime) -> str:
 def _decoded(response: httpx.Response) -> Any:
     if not response.is_success:
         raise refusal(response)
-    try:
-        return json.loads(response.content)
-    except ValueError:
-        raise StoreError(
-            f"{response.status_code} without JSON: is this the URL of a chat interaction store?"
-        ) from None
+    return json.loads(response.content)
 
 
 def _interaction(response: httpx.Response) -> Interaction:
@@ -230,7 +234,7 @@ def _interaction_or_none(response: httpx.Response) -> Interaction | None:
 
 
 def _whether_deleted(response: httpx.Response) -> bool:
-    if response.is_success:
+    if response.status_code == 204:
         return True
     error = refusal(response)
     if isinstance(error, NotFound):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 import httpx
 
+from chat_interaction_store.calls import Call
 from chat_interaction_store.errors import StoreUnavailable
+
+T = TypeVar("T")
 
 FIRST_DELAY = 0.5
 """Seconds. Each further delay is up to twice as long."""
@@ -25,13 +29,15 @@ def no_answer(error: httpx.TransportError) -> StoreUnavailable:
     return StoreUnavailable(f"The store did not answer: {type(error).__name__}.")
 
 
-def try_later(response: httpx.Response) -> StoreUnavailable | None:
-    """Returns the error if the store asks to repeat the call later; None for any other answer."""
+def answered(call: Call[T], response: httpx.Response) -> T:
+    """Returns what an answer means. Raises StoreError: StoreUnavailable if the call is to be
+    repeated later.
+    """
     status = response.status_code
-    if status != 429 and status < 500:
-        return None
-    wait = _seconds(response.headers.get("Retry-After", ""))
-    return StoreUnavailable(f"The store answered {status}; try again later.", status, wait)
+    if status == 429 or status >= 500:
+        wait = _seconds(response.headers.get("Retry-After", ""))
+        raise StoreUnavailable(f"The store answered {status}; try again later.", status, wait)
+    return call.meaning(response)
 
 
 def delay(attempt: int, error: StoreUnavailable) -> float:
