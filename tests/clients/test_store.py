@@ -292,6 +292,19 @@ def test_an_id_that_would_be_resolved_to_another_address(make_store, name):
             call(name)
 
 
+def test_a_value_that_is_too_long_for_an_address(make_store):
+    """httpx makes no such URL, and its error is none of httpx.HTTPError."""
+    store = make_store(transport=httpx.MockTransport(lambda request: pytest.fail("sent")))
+    for call in (
+        lambda: store.get("secret" * 20_000),
+        lambda: list(store.search("secret" * 20_000)),
+        lambda: list(store.list("secret" * 20_000)),
+    ):
+        with pytest.raises(InvalidRequest, match="too long") as caught:
+            call()
+        assert "secret" not in str(caught.value)
+
+
 def test_ids_that_are_made_later_sort_later(monkeypatch):
     from chat_interaction_store import interactions
 

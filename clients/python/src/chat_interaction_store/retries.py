@@ -10,7 +10,7 @@ from typing import TypeVar
 import httpx
 
 from chat_interaction_store.calls import Call
-from chat_interaction_store.errors import StoreUnavailable
+from chat_interaction_store.errors import InvalidRequest, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -24,9 +24,14 @@ LONGEST_WAIT = 120.0
 """Seconds. If the store asks for more, the caller is told instead."""
 
 
-def no_answer(error: httpx.TransportError) -> StoreUnavailable:
-    """Returns the error for an attempt without an answer."""
+def no_answer(error: httpx.RequestError) -> StoreUnavailable:
+    """Returns the error for an attempt without an answer that can be read."""
     return StoreUnavailable(f"The store did not answer: {type(error).__name__}.")
+
+
+def too_long() -> InvalidRequest:
+    """Returns the error for an address of which httpx makes no URL."""
+    return InvalidRequest(414, "URI Too Long", "A value is too long to be part of an address.")
 
 
 def answered(call: Call[T], response: httpx.Response) -> T:

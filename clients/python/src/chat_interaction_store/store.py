@@ -15,7 +15,7 @@ from chat_interaction_store.background import BackgroundStore
 from chat_interaction_store.connection import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Connection
 from chat_interaction_store.errors import StoreUnavailable
 from chat_interaction_store.interactions import Interaction, NewInteraction, Saved
-from chat_interaction_store.retries import Attempts, answered, no_answer
+from chat_interaction_store.retries import Attempts, answered, no_answer, too_long
 from chat_interaction_store.usage import UsageReport
 
 T = TypeVar("T")
@@ -224,8 +224,10 @@ class Store:
                     headers=call.headers,
                 )
                 return answered(call, response)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 problem = no_answer(error)
+            except httpx.InvalidURL:
+                raise too_long() from None
             except StoreUnavailable as error:
                 problem = error
             time.sleep(attempts.next_delay(problem))
