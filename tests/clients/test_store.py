@@ -305,6 +305,21 @@ def test_a_value_that_is_too_long_for_an_address(make_store):
         assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["search", "batch", "lookup"])
+def test_an_id_that_is_the_name_of_a_call(store, user, name):
+    """Of these, `search` has no address to be read by: a page of a search is there."""
+    store.save(user_id=user, message="Hi", model_used="m", interaction_id=name)
+    if name == "search":
+        with pytest.raises(ValueError, match="address is that of searches"):
+            store.get(name)
+    else:
+        assert store.get(name).message == "Hi"
+    assert store.complete(name, response="Hello.").response == "Hello."
+    assert [one.interaction_id for one in store.list(user)] == [name]
+    assert store.delete(name) is True
+    assert list(store.list(user)) == []
+
+
 def test_ids_that_are_made_later_sort_later(monkeypatch):
     from chat_interaction_store import interactions
 

@@ -103,7 +103,12 @@ def complete(interaction_id: str, changes: Mapping[str, Any]) -> Call[Interactio
 
 
 def get(interaction_id: str) -> Call[Interaction | None]:
-    """Read one by its id."""
+    """Read one by its id. Raises ValueError for the one that has no address."""
+    if interaction_id == "search":
+        raise ValueError(
+            "An interaction with the id search cannot be read by it: its address is that of "
+            "searches. What list and search return has it."
+        )
     return Call("GET", _address(interaction_id), _interaction_or_none)
 
 
