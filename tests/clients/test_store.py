@@ -186,6 +186,20 @@ def test_a_text_that_utf8_cannot_express(store, user):
     assert "secret" not in str(caught.value)
 
 
+def test_an_address_that_utf8_cannot_express(make_store):
+    """Python's error has all of the text in its `repr`."""
+    store = make_store(transport=httpx.MockTransport(lambda request: pytest.fail("sent")))
+    for call in (
+        lambda: store.get("secret \ud800"),
+        lambda: list(store.list("secret \ud800")),
+        lambda: list(store.search("secret \ud800")),
+        lambda: store.usage(user_id="secret \ud800"),
+    ):
+        with pytest.raises(ValueError, match="lone surrogates") as caught:
+            call()
+        assert "secret" not in repr(caught.value)
+
+
 def test_a_wrong_key(make_store, url):
     with pytest.raises(NotAuthenticated):
         make_store(url, "wrong.key").get("x")

@@ -19,6 +19,7 @@ from chat_interaction_store.interactions import (
     Saved,
     encode,
     parsed_time,
+    sound,
 )
 from chat_interaction_store.usage import Usage, UsageReport
 
@@ -170,7 +171,7 @@ def usage(
         "model_used": model_used,
         "user_id": user_id,
     }
-    parameters = {name: value for name, value in given.items() if value is not None}
+    parameters = {name: sound(value) for name, value in given.items() if value is not None}
     return Call("GET", "/api/v1/usage/", _usage, parameters=parameters)
 
 
@@ -206,13 +207,13 @@ def _segment(identifier: str) -> str:
     """An id in an address. `.` and `..`, which no id can be, would make it another address."""
     if identifier in (".", ".."):
         raise ValueError("An id must not be a dot, or two.")
-    return quote(identifier, "")
+    return quote(sound(identifier), "")
 
 
 def _word(name: str, value: Any) -> str:
     if isinstance(value, datetime):
         return _formatted(name, value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else sound(str(value))
 
 
 def _formatted(name: str, time: datetime) -> str:
