@@ -135,6 +135,40 @@ def test_a_store_that_is_away_is_waited_for(make_queue, quick):
     assert (queue.saved, queue.dropped, len(script.requests)) == (1, {}, 7)
 
 
+PAGES = [
+    httpx.Response(200, html="<p>Welcome</p>"),
+    httpx.Response(200, json={"status": "starting"}),
+    httpx.Response(200, json=[]),
+    httpx.Response(403, html="<p>Forbidden</p>"),
+    httpx.Response(404, text="default backend - 404"),
+    httpx.Response(502, html="<p>Bad gateway</p>"),
+    httpx.Response(302, headers={"Location": "https://proxy.test/maintenance"}),
+]
+"""What comes while a proxy before the store is being deployed."""
+
+
+def test_a_store_whose_proxy_answers_is_waited_for(make_queue, quick):
+    script = Script(*PAGES, all_saved)
+    queue = make_queue(script)
+    queue.save(**question())
+    assert queue.flush(PATIENCE)
+    assert (queue.saved, queue.dropped, len(script.requests)) == (1, {}, len(PAGES) + 1)
+
+
+def test_what_is_waited_for_is_told_once_a_minute(make_queue, quick, monkeypatch, caplog):
+    """With a wrong URL nothing else would tell, until the queue is full."""
+    clock, script = iter(range(0, 10**6, 25)), Script(*[PAGES[4]] * 4, all_saved)
+    queue = make_queue(script)
+    monkeypatch.setattr(queue, "_wait", lambda seconds: None)
+    monkeypatch.setattr(background.time, "monotonic", lambda: float(next(clock)))
+    queue._send([b'{"interaction_id":"one"}'])
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == [
+        "Interactions wait for the store: 404 with an answer that is not the store's: "
+        "is this the URL of a chat interaction store?"
+    ]
+
+
 def test_a_wait_of_3000_years_is_one_of_many(make_queue, monkeypatch):
     """Python raises OverflowError if it is to wait for so long, and what waits would be dropped."""
     queue, waits = make_queue(Script()), []
@@ -171,6 +205,34 @@ def test_those_of_another_user_do_not_take_others_with_them(server, url, key_of_
         assert queue.flush(PATIENCE)
         assert queue.saved == 4
         assert [*queue.dropped.values()] == [4]
+
+
+def forbidden(request):
+    """What the store answers to a key that is bound to another user than one of a batch's."""
+    items = httpx.Response(200, content=request.content).json()["interactions"]
+    if {item["user_id"] for item in items} == {"ada"}:
+        return all_saved(request)
+    return problem(403)(request)
+
+
+@pytest.mark.parametrize("users", [["bob"], ["bob", "ada", "carl"]])
+def test_a_key_that_may_not_write_for_a_user_is_asked_once_for_each(make_queue, caplog, users):
+    """A batch was divided down to each interaction: 399 calls to drop 200."""
+    gate = Gate()
+    script = Script(gate, forbidden)
+    queue = make_queue(script)
+    queue.save(**question())
+    assert gate.reached.wait(PATIENCE)
+    for number in range(180):
+        queue.save(**question(user_id=users[number % len(users)]))
+    gate.open.set()
+    assert queue.flush(PATIENCE)
+    queue.close()
+    of_ada = 60 if "ada" in users else 0
+    assert queue.saved == 1 + of_ada
+    assert queue.dropped == {"refused (403 Title)": 180 - of_ada}
+    assert len(script.requests) == (2 if len(users) == 1 else 2 + len(users))
+    assert "403 Title: Detail." in caplog.text
 
 
 def test_a_proxy_that_takes_less_than_the_store_gets_smaller_batches(make_queue):
@@ -230,7 +292,10 @@ def test_closing_ends_in_time_and_counts_what_is_left(make_queue, caplog):
     assert queue.dropped == {"not confirmed before the end": 5}
     queue.save(**question())
     assert queue.dropped["closed"] == 1
-    assert "Interactions not saved: 5 (5 not confirmed before the end)" in caplog.text
+    assert (
+        "Interactions not saved: 5 (5 not confirmed before the end; "
+        "the last attempt: The store did not answer: ConnectError.)"
+    ) in caplog.text
     assert queue.flush(timeout=0) is True
     assert queue.pending == 0
 

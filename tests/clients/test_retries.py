@@ -38,6 +38,10 @@ def created(request):
         httpx.ConnectError("refused"),
         httpx.ReadTimeout("slow"),
         httpx.RemoteProtocolError("closed"),
+        httpx.TooManyRedirects("round and round"),
+        lambda request: httpx.Response(
+            200, headers={"Content-Encoding": "gzip"}, content=b"no gzip"
+        ),
     ],
 )
 def test_a_save_is_repeated_with_the_same_key_and_body(make_store, no_pauses, failure):

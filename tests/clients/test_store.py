@@ -1,5 +1,6 @@
 """`Store` and `AsyncStore` against a real server."""
 
+import traceback
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,7 +16,10 @@ from chat_interaction_store import (
     NotFound,
     Store,
     StoreError,
+    StoreUnavailable,
 )
+
+from tests.clients.conftest import Script
 
 
 def new(user, number=0, **fields):
@@ -182,6 +186,20 @@ def test_a_text_that_utf8_cannot_express(store, user):
     assert "secret" not in str(caught.value)
 
 
+def test_an_address_that_utf8_cannot_express(make_store):
+    """Python's error has all of the text in its `repr`."""
+    store = make_store(transport=httpx.MockTransport(lambda request: pytest.fail("sent")))
+    for call in (
+        lambda: store.get("secret \ud800"),
+        lambda: list(store.list("secret \ud800")),
+        lambda: list(store.search("secret \ud800")),
+        lambda: store.usage(user_id="secret \ud800"),
+    ):
+        with pytest.raises(ValueError, match="lone surrogates") as caught:
+            call()
+        assert "secret" not in repr(caught.value)
+
+
 def test_a_wrong_key(make_store, url):
     with pytest.raises(NotAuthenticated):
         make_store(url, "wrong.key").get("x")
@@ -211,21 +229,61 @@ def test_a_key_that_cannot_be_right_is_not_shown(make_store, wrong):
     assert "cret" not in str(caught.value)
 
 
+NOT_THE_STORE = "not the store's: is this the URL of a chat interaction store?"
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ({"status_code": 200, "html": "<p>Welcome</p>"}, "URL of a chat interaction store"),
-        ({"status_code": 404, "html": "<p>Nothing</p>"}, "URL of a chat interaction store"),
         (
-            {"status_code": 301, "headers": {"Location": "https://a.test/x?y"}},
-            "redirected to https://a.test/x;",
+            {"status_code": 200, "html": "<p>Welcome</p>"},
+            f"200 with an answer that is {NOT_THE_STORE}",
         ),
+        ({"status_code": 200, "json": {"status": "ok"}}, NOT_THE_STORE),
+        ({"status_code": 200, "json": ["secret"]}, NOT_THE_STORE),
+        ({"status_code": 200, "content": b"[" * 100_000}, NOT_THE_STORE),
+        (
+            {"status_code": 404, "html": "<p>Nothing</p>"},
+            f"404 with an answer that is {NOT_THE_STORE}",
+        ),
+        (
+            {"status_code": 301, "headers": {"Location": "https://a.test/x?y#z"}},
+            "301: redirected to https://a.test/x; use that URL.",
+        ),
+        ({"status_code": 300, "headers": {"Location": "http://a:port"}}, NOT_THE_STORE),
     ],
+    ids=lambda value: str(value)[:40],
 )
-def test_another_server_is_noticed(make_store, answer, said):
-    store = make_store(transport=httpx.MockTransport(lambda request: httpx.Response(**answer)))
-    with pytest.raises(StoreError, match=said):
-        store.get("x")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.get("x"),
+        lambda store: store.delete("x"),
+        lambda store: store.complete("x", response="y"),
+        lambda store: store.lookup(user_id="ada", message="Hi"),
+        lambda store: list(store.list("ada")),
+        lambda store: list(store.search("x")),
+        lambda store: store.save_many([new("ada")]),
+        lambda store: store.usage(),
+    ],
+    ids=["get", "delete", "complete", "lookup", "list", "search", "save_many", "usage"],
+)
+def test_another_server_is_noticed(make_store, no_pauses, call, answer, said):
+    """It may be a proxy that is being deployed, so it is asked again."""
+    script = Script(httpx.Response(**answer))
+    with pytest.raises(StoreUnavailable) as caught:
+        call(make_store(transport=script.transport, retries=2))
+    assert str(caught.value).endswith(said)
+    assert caught.value.status == answer["status_code"]
+    assert len(script.requests) == 3
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_proxy_that_refuses_a_request_is_not_asked_again(make_store, no_pauses):
+    script = Script(httpx.Response(400, html="<p>Bad request</p>"))
+    with pytest.raises(StoreError, match="400 with an answer that is not the store's"):
+        make_store(transport=script.transport).get("x")
+    assert len(script.requests) == 1
 
 
 def test_a_prefix_of_the_url_is_kept(make_store):
@@ -246,6 +304,34 @@ def test_an_id_that_would_be_resolved_to_another_address(make_store, name):
     for call in (store.get, store.delete, store.complete, lambda name: list(store.list(name))):
         with pytest.raises(ValueError, match="dot"):
             call(name)
+
+
+def test_a_value_that_is_too_long_for_an_address(make_store):
+    """httpx makes no such URL, and its error is none of httpx.HTTPError."""
+    store = make_store(transport=httpx.MockTransport(lambda request: pytest.fail("sent")))
+    for call in (
+        lambda: store.get("secret" * 20_000),
+        lambda: list(store.search("secret" * 20_000)),
+        lambda: list(store.list("secret" * 20_000)),
+    ):
+        with pytest.raises(InvalidRequest, match="too long") as caught:
+            call()
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["search", "batch", "lookup"])
+def test_an_id_that_is_the_name_of_a_call(store, user, name):
+    """Of these, `search` has no address to be read by: a page of a search is there."""
+    store.save(user_id=user, message="Hi", model_used="m", interaction_id=name)
+    if name == "search":
+        with pytest.raises(ValueError, match="address is that of searches"):
+            store.get(name)
+    else:
+        assert store.get(name).message == "Hi"
+    assert store.complete(name, response="Hello.").response == "Hello."
+    assert [one.interaction_id for one in store.list(user)] == [name]
+    assert store.delete(name) is True
+    assert list(store.list(user)) == []
 
 
 def test_ids_that_are_made_later_sort_later(monkeypatch):

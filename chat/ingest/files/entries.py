@@ -7,6 +7,7 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import accumulate
 from typing import IO, Any, cast
 
@@ -23,6 +24,9 @@ DEPTH_LIMIT = 500
 """The most objects and arrays in one another. No tool's export is deeper, and what is costs more to
 read than it is worth."""
 
+DIGIT_LIMIT = 300
+"""The most digits in a row of a number: fewer than Python may read of an integer."""
+
 _BUFFER = 256 * 1024
 _SPREAD = re.compile(rb"\{[ \t]*\r?\n")
 """How an object begins that goes on in the next line."""
@@ -30,6 +34,8 @@ _SPREAD = re.compile(rb"\{[ \t]*\r?\n")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|(?P<cut>\\?)\Z)', re.DOTALL)
 """A string, or the beginning of one that goes on in what is read next."""
 _BRACKET = re.compile(rb"[\[\]{}]")
+_DIGITS = re.compile(rb"\d{%d}" % (DIGIT_LIMIT + 1))
+_LAST_DIGITS = re.compile(rb"\d*\Z")
 
 Entry = tuple[str, Any]
 """A value, and its place in the file."""
@@ -105,7 +111,8 @@ def _skip_line(file: IO[bytes], read: bytes) -> None:
 def _parsed(file: IO[bytes], prefix: str) -> Iterator[Entry]:
     """The values under a prefix of ijson."""
     limited = _Limited(file)
-    found = ijson.items(limited, prefix, multiple_values=True, use_float=True, buf_size=_BUFFER)
+    # With use_float, integers would have 64 bits at most.
+    found = ijson.items(limited, prefix, multiple_values=True, buf_size=_BUFFER)
     number = 0
     while True:
         try:
@@ -116,13 +123,31 @@ def _parsed(file: IO[bytes], prefix: str) -> Iterator[Entry]:
             # What follows the first line quotes the file.
             reason = str(error).partition("\n")[0]
             raise BrokenFile(f"After entry {number} it is not JSON: {reason}") from None
+        except ArithmeticError:
+            raise BrokenFile(f"After entry {number} it has a number out of range") from None
         number += 1
         limited.restart()
-        yield f"entry {number}", value
+        yield f"entry {number}", _with_floats(value)
+
+
+def _with_floats(value: Any) -> Any:
+    """The same value, with floats for decimals."""
+    whole = [value]
+    inside: list[Any] = [whole]
+    while inside:
+        parts = inside.pop()
+        for place, part in parts.items() if isinstance(parts, dict) else enumerate(parts):
+            if isinstance(part, Decimal):
+                parts[place] = float(part)
+            elif isinstance(part, dict | list):
+                inside.append(part)
+    return whole[0]
 
 
 class _Limited:
-    """A file of which only so much is read for one value, and nothing that is nested too deeply."""
+    """A file of which only so much is read for one value, and nothing that is nested too deeply, or
+    has too many digits.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -130,6 +155,8 @@ class _Limited:
         self._depth = 0
         self._open = b""
         """How a string begins that has no end yet; its text is left out."""
+        self._digits = b""
+        """The digits at the end of what was read, of which more may follow."""
 
     def restart(self) -> None:
         """Begin to count anew: a value is complete."""
@@ -145,14 +172,21 @@ class _Limited:
         return data
 
     def _go_through(self, data: bytes) -> None:
-        """Follow the brackets outside of strings. Raises BrokenFile if there are too many."""
+        """Follow what is outside of strings. Raises BrokenFile for too many brackets or digits."""
         rest = _STRING.sub(_without_text, self._open + data)
         rest, quote, escape = rest.partition(b'"')
         self._open = quote + escape
+        self._count_digits(self._digits + rest, is_open=bool(quote))
         opened = rest.count(b"[") + rest.count(b"{")
         if self._depth + opened > DEPTH_LIMIT and self._deepest(rest) > DEPTH_LIMIT:
             raise BrokenFile(f"It has an entry with more than {DEPTH_LIMIT} levels.")
         self._depth += opened - rest.count(b"]") - rest.count(b"}")
+
+    def _count_digits(self, rest: bytes, *, is_open: bool) -> None:
+        if _DIGITS.search(rest):
+            raise BrokenFile(f"It has a number of more than {DIGIT_LIMIT} digits.")
+        last = _LAST_DIGITS.search(rest[-DIGIT_LIMIT:])
+        self._digits = last[0] if last and not is_open else b""
 
     def _deepest(self, rest: bytes) -> int:
         steps = (1 if bracket in b"[{" else -1 for bracket in _BRACKET.findall(rest))

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -69,6 +70,41 @@ def test_the_forms_of_a_file(form):
     found = list(entries.entries(io.BytesIO(form(values))))
     assert [value for _, value in found] == values
     assert len({place for place, _ in found}) == 3
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_numbers_beyond_64_bits(form):
+    """A structured answer may have them, and in an array the whole file was no JSON."""
+    values = [{"id": 2**64, "low": -(2**80), "in": [1.5, {"x": -0.0, "y": 3}]}, 0.25, {"last": 1}]
+    found = [value for _, value in entries.entries(io.BytesIO(form(values)))]
+    assert found == values
+    assert repr(found) == repr(values), "floats are floats"
+
+
+def test_a_float_that_is_too_large_ends_no_array():
+    (found,) = entries.entries(io.BytesIO(b'[{"x": 1e400}]'))
+    assert found == ("entry 1", {"x": math.inf})
+
+
+@pytest.mark.parametrize("split", [1, 7, 150, 300, 10_000])
+def test_a_number_of_very_many_digits_is_refused(split):
+    """Before the parser has it: Python makes no integer of more than 4,300 digits."""
+    limited = entries._Limited(Chunks(b'["%s", 1%s' % (b"9" * 400, b"0" * 300), split))
+    with pytest.raises(BrokenFile, match="300 digits"):
+        list(iter(lambda: limited.read(1), b""))
+    sound = b'["%s", %s, 1%s, -2%s.5]' % (b"9" * 400, b"1" * 300, b"0" * 299, b"3" * 299)
+    limited = entries._Limited(Chunks(sound, split))
+    assert b"".join(iter(lambda: limited.read(1), b"")) == sound
+
+
+class Chunks:
+    """A file that gives so many bytes at once."""
+
+    def __init__(self, content, size):
+        self._file, self._size = io.BytesIO(content), size
+
+    def read(self, size):
+        return self._file.read(self._size)
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"[]", b"\xef\xbb\xbf"])

@@ -12,8 +12,9 @@ import httpx
 from chat_interaction_store import calls
 from chat_interaction_store.background import BackgroundStore
 from chat_interaction_store.connection import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Connection
+from chat_interaction_store.errors import StoreUnavailable
 from chat_interaction_store.interactions import Interaction, NewInteraction, Saved
-from chat_interaction_store.retries import Attempts, no_answer, try_later
+from chat_interaction_store.retries import Attempts, answered, no_answer, too_long
 from chat_interaction_store.store import Store
 from chat_interaction_store.usage import UsageReport
 
@@ -219,13 +220,13 @@ class AsyncStore:
                     params=call.parameters,
                     headers=call.headers,
                 )
-            except httpx.TransportError as error:
+                return answered(call, response)
+            except httpx.RequestError as error:
                 problem = no_answer(error)
-            else:
-                later = try_later(response)
-                if later is None:
-                    return call.result(response)
-                problem = later
+            except httpx.InvalidURL:
+                raise too_long() from None
+            except StoreUnavailable as error:
+                problem = error
             await asyncio.sleep(attempts.next_delay(problem))
 
     async def _pages(self, call: calls.Call[calls.Page]) -> AsyncIterator[Interaction]:

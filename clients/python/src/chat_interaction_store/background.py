@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import json
 import logging
 import os
 import threading
@@ -89,6 +90,8 @@ class BackgroundStore:
         self._told: Counter[str] = Counter()
         self._told_at = -LOG_INTERVAL
         self._detail = ""
+        self._last_attempt = ""
+        """Why the batch that is being sent has to wait; empty if it has not."""
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
 
@@ -268,16 +271,13 @@ class BackgroundStore:
             part = parts.pop()
             try:
                 results = self._send(part)
-            except (InvalidRequest, NotAllowed) as error:
-                if half := len(part) // 2:
-                    # One that is invalid, or another user's, must not take the others with it.
-                    parts += [part[half:], part[:half]]
+            except Refused as error:
+                if smaller := _divided(part, error):
+                    parts += smaller
                 else:
                     self._end(part, 0, f"refused ({error.status} {error.title})", str(error))
             except _Abandoned:
                 raise
-            except Refused as error:
-                self._end(part, 0, f"refused ({error.status} {error.title})", str(error))
             except StoreError as error:
                 self._end(part, 0, "refused", str(error))
             except Exception as error:
@@ -290,11 +290,15 @@ class BackgroundStore:
     def _send(self, items: list[bytes]) -> list[Saved]:
         """Send one batch until the store has answered. Raises Refused, or _Abandoned."""
         call = calls.batch(items)
-        attempt = 0
+        attempt, told_at = 0, time.monotonic()
         while True:
             try:
                 return self._store.send(call, retries=0)
             except StoreUnavailable as error:
+                self._last_attempt = str(error)
+                if time.monotonic() >= told_at + LOG_INTERVAL:
+                    told_at = time.monotonic()
+                    logger.warning("Interactions wait for the store: %s", error)
                 self._wait(retries.delay(attempt, error))
                 attempt += 1
 
@@ -319,6 +323,7 @@ class BackgroundStore:
             self._saved += saved
             self._drop(count - saved, reason)
             self._detail = detail or self._detail
+            self._last_attempt = ""
             self._bytes -= size
             self._sending -= count
             self._ended += count
@@ -352,6 +357,8 @@ class BackgroundStore:
         words = [f"{count} {reason}" for reason, count in new.most_common(5)]
         if detail:
             words.append(f"the store said: {detail}")
+        if self._last_attempt:
+            words.append(f"the last attempt: {self._last_attempt}")
         return f"{new.total()} ({'; '.join(words)})"
 
     def _news_after_the_end(self) -> str:
@@ -362,6 +369,19 @@ class BackgroundStore:
         # Without the lock: a handler may take its time.
         if news:
             logger.warning("Interactions not saved: %s", news)
+
+
+def _divided(items: list[bytes], error: Refused) -> list[list[bytes]]:
+    """The parts of a batch of which the store may take some; none if it takes none of it."""
+    if isinstance(error, NotAllowed):  # the key is bound to a user
+        by_user: dict[str, list[bytes]] = {}
+        for item in items:
+            by_user.setdefault(str(json.loads(item)["user_id"]), []).append(item)
+        return [*by_user.values()] if len(by_user) > 1 else []
+    half = len(items) // 2
+    if isinstance(error, InvalidRequest) and half:
+        return [items[half:], items[:half]]
+    return []
 
 
 _ALL: weakref.WeakSet[BackgroundStore] = weakref.WeakSet()

@@ -12,13 +12,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 
-from chat_interaction_store.errors import NotFound, StoreError, refusal
+from chat_interaction_store.errors import NotFound, not_the_store, refusal
 from chat_interaction_store.interactions import (
     Interaction,
     NewInteraction,
     Saved,
     encode,
     parsed_time,
+    sound,
 )
 from chat_interaction_store.usage import Usage, UsageReport
 
@@ -34,7 +35,9 @@ _JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, repr=False)
 class Call(Generic[T]):
-    """One call. `result` gives what its answer means, or raises StoreError."""
+    """One call. `result` reads its answer: it raises StoreError, or whatever error comes of reading
+    what is not the store's.
+    """
 
     method: str
     path: str
@@ -42,6 +45,13 @@ class Call(Generic[T]):
     body: bytes | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def meaning(self, response: httpx.Response) -> T:
+        """Returns what an answer means. Raises StoreError, also for one of another form."""
+        try:
+            return self.result(response)
+        except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError):
+            raise not_the_store(response) from None
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,7 +104,12 @@ def complete(interaction_id: str, changes: Mapping[str, Any]) -> Call[Interactio
 
 
 def get(interaction_id: str) -> Call[Interaction | None]:
-    """Read one by its id."""
+    """Read one by its id. Raises ValueError for the one that has no address."""
+    if interaction_id == "search":
+        raise ValueError(
+            "An interaction with the id search cannot be read by it: its address is that of "
+            "searches. What list and search return has it."
+        )
     return Call("GET", _address(interaction_id), _interaction_or_none)
 
 
@@ -156,7 +171,7 @@ def usage(
         "model_used": model_used,
         "user_id": user_id,
     }
-    parameters = {name: value for name, value in given.items() if value is not None}
+    parameters = {name: sound(value) for name, value in given.items() if value is not None}
     return Call("GET", "/api/v1/usage/", _usage, parameters=parameters)
 
 
@@ -192,13 +207,13 @@ def _segment(identifier: str) -> str:
     """An id in an address. `.` and `..`, which no id can be, would make it another address."""
     if identifier in (".", ".."):
         raise ValueError("An id must not be a dot, or two.")
-    return quote(identifier, "")
+    return quote(sound(identifier), "")
 
 
 def _word(name: str, value: Any) -> str:
     if isinstance(value, datetime):
         return _formatted(name, value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else sound(str(value))
 
 
 def _formatted(name: str, time: datetime) -> str:
@@ -210,12 +225,7 @@ def _formatted(name: str, time: datetime) -> str:
 def _decoded(response: httpx.Response) -> Any:
     if not response.is_success:
         raise refusal(response)
-    try:
-        return json.loads(response.content)
-    except ValueError:
-        raise StoreError(
-            f"{response.status_code} without JSON: is this the URL of a chat interaction store?"
-        ) from None
+    return json.loads(response.content)
 
 
 def _interaction(response: httpx.Response) -> Interaction:
@@ -230,7 +240,7 @@ def _interaction_or_none(response: httpx.Response) -> Interaction | None:
 
 
 def _whether_deleted(response: httpx.Response) -> bool:
-    if response.is_success:
+    if response.status_code == 204:
         return True
     error = refusal(response)
     if isinstance(error, NotFound):

@@ -15,7 +15,8 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """There was no answer, or one that says to try again later, as often as it was tried.
+    """The store did not answer, or asked to try again later, as often as it was tried. An answer of
+    a proxy or another server is none.
 
     Repeating the call is safe. `status` is None if no answer came; `retry_after` is in seconds.
     """
@@ -101,17 +102,33 @@ def refusal(response: httpx.Response) -> StoreError:
 
 
 def _of_a_proxy(response: httpx.Response) -> StoreError:
-    """The error for an answer that is not the store's."""
     if response.status_code == 413:
         return InvalidRequest(413, "Content too large", "A proxy before the store takes less.")
-    return StoreError(_not_the_store(response))
+    error = not_the_store(response)
+    return StoreError(str(error)) if response.status_code == 400 else error
 
 
-def _not_the_store(response: httpx.Response) -> str:
+def not_the_store(response: httpx.Response) -> StoreUnavailable:
+    """Returns the error for an answer that is not the store's: the URL is wrong, or a proxy before
+    the store does not reach it now.
+    """
     status = response.status_code
-    if location := response.headers.get("Location"):
-        return f"{status}: redirected to {httpx.URL(location).copy_with(query=None)}; use that URL."
-    return f"{status}, and no problem details: is this the URL of a chat interaction store?"
+    if location := _location(response):
+        words = f"{status}: redirected to {location}; use that URL."
+    else:
+        words = (
+            f"{status} with an answer that is not the store's: "
+            "is this the URL of a chat interaction store?"
+        )
+    return StoreUnavailable(words, status)
+
+
+def _location(response: httpx.Response) -> str:
+    try:
+        location = httpx.URL(response.headers.get("Location", ""))
+    except httpx.InvalidURL:
+        return ""
+    return str(location.copy_with(query=None, fragment=None))
 
 
 def _decoded(response: httpx.Response) -> dict[str, Any]:

@@ -89,8 +89,19 @@ class Saved:
 
 def encode(value: Any) -> bytes:
     """Returns JSON in UTF-8. Raises TypeError or ValueError for what that cannot express."""
+    return encoded(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def sound(text: str) -> str:
+    """Returns the text. Raises ValueError if UTF-8 cannot express it."""
+    encoded(text)
+    return text
+
+
+def encoded(text: str) -> bytes:
+    """Returns it in UTF-8. Raises ValueError if that cannot express it."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return text.encode()
     except UnicodeEncodeError:  # which has the whole text
         raise ValueError("A text must not contain lone surrogates (U+D800 to U+DFFF).") from None
 

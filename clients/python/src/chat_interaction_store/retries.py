@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 import httpx
 
-from chat_interaction_store.errors import StoreUnavailable
+from chat_interaction_store.calls import Call
+from chat_interaction_store.errors import InvalidRequest, StoreUnavailable
+
+T = TypeVar("T")
 
 FIRST_DELAY = 0.5
 """Seconds. Each further delay is up to twice as long."""
@@ -20,18 +24,25 @@ LONGEST_WAIT = 120.0
 """Seconds. If the store asks for more, the caller is told instead."""
 
 
-def no_answer(error: httpx.TransportError) -> StoreUnavailable:
-    """Returns the error for an attempt without an answer."""
+def no_answer(error: httpx.RequestError) -> StoreUnavailable:
+    """Returns the error for an attempt without an answer that can be read."""
     return StoreUnavailable(f"The store did not answer: {type(error).__name__}.")
 
 
-def try_later(response: httpx.Response) -> StoreUnavailable | None:
-    """Returns the error if the store asks to repeat the call later; None for any other answer."""
+def too_long() -> InvalidRequest:
+    """Returns the error for an address of which httpx makes no URL."""
+    return InvalidRequest(414, "URI Too Long", "A value is too long to be part of an address.")
+
+
+def answered(call: Call[T], response: httpx.Response) -> T:
+    """Returns what an answer means. Raises StoreError: StoreUnavailable if the call is to be
+    repeated later.
+    """
     status = response.status_code
-    if status != 429 and status < 500:
-        return None
-    wait = _seconds(response.headers.get("Retry-After", ""))
-    return StoreUnavailable(f"The store answered {status}; try again later.", status, wait)
+    if status == 429 or status >= 500:
+        wait = _seconds(response.headers.get("Retry-After", ""))
+        raise StoreUnavailable(f"The store answered {status}; try again later.", status, wait)
+    return call.meaning(response)
 
 
 def delay(attempt: int, error: StoreUnavailable) -> float:
