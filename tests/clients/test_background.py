@@ -139,7 +139,6 @@ PAGES = [
     httpx.Response(200, html="<p>Welcome</p>"),
     httpx.Response(200, json={"status": "starting"}),
     httpx.Response(200, json=[]),
-    httpx.Response(403, html="<p>Forbidden</p>"),
     httpx.Response(404, text="default backend - 404"),
     httpx.Response(502, html="<p>Bad gateway</p>"),
     httpx.Response(302, headers={"Location": "https://proxy.test/maintenance"}),
@@ -157,7 +156,7 @@ def test_a_store_whose_proxy_answers_is_waited_for(make_queue, quick):
 
 def test_what_is_waited_for_is_told_once_a_minute(make_queue, quick, monkeypatch, caplog):
     """With a wrong URL nothing else would tell, until the queue is full."""
-    clock, script = iter(range(0, 10**6, 25)), Script(*[PAGES[4]] * 4, all_saved)
+    clock, script = iter(range(0, 10**6, 25)), Script(*[PAGES[3]] * 4, all_saved)
     queue = make_queue(script)
     monkeypatch.setattr(queue, "_wait", lambda seconds: None)
     monkeypatch.setattr(background.time, "monotonic", lambda: float(next(clock)))
@@ -253,6 +252,26 @@ def test_a_proxy_that_takes_less_than_the_store_gets_smaller_batches(make_queue)
     assert queue.flush(PATIENCE)
     assert queue.saved == 9
     assert queue.dropped == {"refused (413 Content too large)": 1}
+
+
+def test_a_firewall_that_blocks_one_text_does_not_keep_the_others_waiting(make_queue):
+    """Some look for SQL or HTML in a body, and answer 403 with a page, however often it comes."""
+    gate = Gate()
+
+    def firewall(request):
+        if b"DROP TABLE" in request.content:
+            return httpx.Response(403, html="<h1>403 Forbidden</h1>")
+        return all_saved(request)
+
+    queue = make_queue(Script(gate, firewall))
+    queue.save(**question())
+    assert gate.reached.wait(PATIENCE)
+    for number in range(7):
+        queue.save(**question(response="DROP TABLE a;" if number == 4 else "x"))
+    gate.open.set()
+    assert queue.flush(PATIENCE)
+    assert queue.saved == 7
+    assert queue.dropped == {"refused (403 Forbidden)": 1}
 
 
 def test_a_conflict_is_told(server, url, user):

@@ -104,6 +104,8 @@ def refusal(response: httpx.Response) -> StoreError:
 def _of_a_proxy(response: httpx.Response) -> StoreError:
     if response.status_code == 413:
         return InvalidRequest(413, "Content too large", "A proxy before the store takes less.")
+    if response.status_code == 403:  # as firewalls do that look for SQL or HTML in a body
+        return InvalidRequest(403, "Forbidden", "A proxy before the store does not let it through.")
     error = not_the_store(response)
     return StoreError(str(error)) if response.status_code == 400 else error
 
