@@ -65,12 +65,15 @@ class Variable:
 
 
 LARGEST_NUMBER = 1_000_000
-"""No setting has a use for more, and the arithmetic of dates ends not far beyond."""
+"""No setting but seconds has a use for more, and the arithmetic of dates ends not far beyond."""
+
+MOST_SECONDS = 100_000_000
+"""Three years: browsers may be told to use HTTPS only for one or two (`HSTS_SECONDS`)."""
 
 
-def _natural(text: str) -> int:
+def _natural(text: str, largest: int = LARGEST_NUMBER) -> int:
     number = int(text) if text.isascii() and text.isdecimal() else -1
-    if not 0 <= number <= LARGEST_NUMBER:
+    if not 0 <= number <= largest:
         raise ValueError
     return number
 
@@ -84,6 +87,13 @@ def _positive(text: str) -> int:
 
 def _positive_or_empty(text: str) -> int | None:
     return _positive(text) if text else None
+
+
+def _seconds(text: str) -> int:
+    number = _natural(text, MOST_SECONDS)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _seconds_of_a_minute(text: str) -> int:
@@ -174,7 +184,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     ),
     "boolean": (_boolean, "1, true, 0 or false"),
     "boolean or empty": (_boolean_or_empty, "1, true, 0, false or empty"),
-    "seconds": (_positive, "a whole number of seconds from 1 to 1000000"),
+    "seconds": (_seconds, "a whole number of seconds from 1 to 100000000"),
     "up to a minute": (_seconds_of_a_minute, "a whole number of seconds from 1 to 60"),
     "minutes": (_positive, "a whole number of minutes from 1"),
     "hours": (_positive, "a whole number of hours from 1"),

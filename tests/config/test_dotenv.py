@@ -124,3 +124,8 @@ def test_a_dollar_is_a_dollar(monkeypatch, value):
     assert environment.SECRET_KEY.value == value
     monkeypatch.setenv("SECRET_KEY_FALLBACKS", f"{value}, other")
     assert environment.SECRET_KEY_FALLBACKS.value == [value, "other"]
+
+
+def test_a_browser_may_be_told_to_keep_to_https_for_years(monkeypatch):
+    monkeypatch.setenv("HSTS_SECONDS", "63072000")  # what lists of HSTS sites like best
+    assert environment.HSTS_SECONDS.value == 63072000
