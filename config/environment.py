@@ -167,6 +167,15 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+def _words_matching(pattern: str) -> Callable[[str], list[str]]:
+    match = _matching(pattern)
+    return lambda text: [match(word) for word in _words(text)]
+
+
+def _origins(text: str) -> list[str]:
+    return [origin.removesuffix("/") for origin in _words_matching(r"https?://[^/\s]+/?")(text)]
+
+
 _CHOICES = {
     "environment": ("development", "staging", "test", "production"),
     "level": ("DEBUG", "INFO", "WARNING", "ERROR"),
@@ -195,6 +204,12 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "number or empty": (_positive_or_empty, "a whole number from 1 to 1000000, or empty"),
     "port": (_port, "a port number from 1 to 65535"),
     "list": (_words, "words separated by commas"),
+    "hosts": (
+        _words_matching(r"\*|[^\s/:*@\[\]]*[^\s/:*@\[\].]|\[[0-9A-Fa-f:.]+\]"),
+        "host names separated by commas, without scheme, port and path, such as chat.example.org; "
+        ".example.org is every name under it, and IPv6 addresses are in brackets",
+    ),
+    "origins": (_origins, "origins such as https://chat.example.org, separated by commas"),
     "table": (
         _matching(r"[A-Za-z0-9_.-]{3,255}"),
         "the name of a DynamoDB table: 3 to 255 letters, digits, _, . and -",
@@ -272,13 +287,13 @@ CLIENT_TIMEOUT = Variable(
 )
 ALLOWED_HOSTS = Variable(
     "ALLOWED_HOSTS",
-    "list",
+    "hosts",
     "localhost,127.0.0.1,[::1]",
     "Host names that requests may use.",
 )
 CSRF_TRUSTED_ORIGINS = Variable(
     "CSRF_TRUSTED_ORIGINS",
-    "list",
+    "origins",
     "",
     "Origins, such as `https://chat.example.org`, that may send the admin's forms when a proxy "
     "stands in front.",

@@ -129,3 +129,10 @@ def test_a_dollar_is_a_dollar(monkeypatch, value):
 def test_a_browser_may_be_told_to_keep_to_https_for_years(monkeypatch):
     monkeypatch.setenv("HSTS_SECONDS", "63072000")  # what lists of HSTS sites like best
     assert environment.HSTS_SECONDS.value == 63072000
+
+
+def test_hosts_and_origins_are_those_that_a_browser_sends(monkeypatch):
+    monkeypatch.setenv("ALLOWED_HOSTS", "a_b.example ,.example.org,, 10.0.0.7,[::1]")
+    assert environment.ALLOWED_HOSTS.value == ["a_b.example", ".example.org", "10.0.0.7", "[::1]"]
+    monkeypatch.setenv("CSRF_TRUSTED_ORIGINS", "https://a.example/, http://[::1]:8000")
+    assert environment.CSRF_TRUSTED_ORIGINS.value == ["https://a.example", "http://[::1]:8000"]
