@@ -57,7 +57,7 @@ class Variable:
             return convert(text)
         except ValueError:
             # A URL can contain a password, and so can a mistyped one.
-            secret = self.type in ("redis", "endpoint") or "://" in text
+            secret = self.type in ("redis", "endpoint", "URL") or "://" in text
             shown = self.name if secret else f"{self.name}={text!r}"
             raise ImproperlyConfigured(
                 f"{shown} is not {expected}.{_meant(self.type, text)} It means: {self.meaning}"
@@ -219,6 +219,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
         "the name of an S3 bucket: 3 to 63 lower-case letters, digits, . and -",
     ),
     "endpoint": (_matching(r"(https?://[^/\s]+/?)?"), "a URL such as http://127.0.0.1:8001"),
+    "URL": (_matching(r"(https?://[^/\s?#]+(/[^\s?#]*)?)?"), "a URL such as http://127.0.0.1:4318"),
     "redis": (
         _matching(r"(rediss?(\+cluster)?://\S+)?"),
         "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://",
@@ -472,7 +473,7 @@ LOG_FORMAT = Variable(
 )
 OTEL_EXPORTER_OTLP_ENDPOINT = Variable(
     "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "endpoint",
+    "URL",
     "",
     "Where traces of requests are sent by OTLP over HTTP, such as `http://127.0.0.1:4318`. Needs "
     "`requirements/tracing.txt`. Empty: no traces.",

@@ -260,6 +260,14 @@ def _cache() -> dict[str, Any]:
 
 CACHES = {"default": _cache()}
 
+if not ARCHIVE_BUCKET and os.path.realpath(BACKUP_DIR) == os.path.realpath(
+    ARCHIVE_DIR or DATA_DIR / "archive"
+):
+    raise ImproperlyConfigured(
+        f"BACKUP_DIR and ARCHIVE_DIR are the same folder, {BACKUP_DIR}: purge_interactions would "
+        "delete the large texts of backups there. Set one of them to another folder."
+    )
+
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -136,3 +136,9 @@ def test_hosts_and_origins_are_those_that_a_browser_sends(monkeypatch):
     assert environment.ALLOWED_HOSTS.value == ["a_b.example", ".example.org", "10.0.0.7", "[::1]"]
     monkeypatch.setenv("CSRF_TRUSTED_ORIGINS", "https://a.example/, http://[::1]:8000")
     assert environment.CSRF_TRUSTED_ORIGINS.value == ["https://a.example", "http://[::1]:8000"]
+
+
+def test_a_collector_may_have_a_path(monkeypatch):
+    url = "https://otlp.example.org/otlp"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    assert environment.OTEL_EXPORTER_OTLP_ENDPOINT.value == url

@@ -60,6 +60,11 @@ MISTAKES = [
     ({"LOG_LEVEL": "debug"}, "LOG_LEVEL='debug' is not DEBUG, INFO, WARNING or ERROR. Did you mea"),
     ({"RETENTION_TOTAL_DAYS": "$DAYS"}, "RETENTION_TOTAL_DAYS='$DAYS' is not a whole number"),
     ({"BACKUP_DIR": "$HOME/backups"}, "BACKUP_DIR='$HOME/backups' is not a path without ~ and $NA"),
+    (
+        {"BACKUP_DIR": "var/x", "ARCHIVE_DIR": "var/y/../x/"},
+        "BACKUP_DIR and ARCHIVE_DIR are the same",
+    ),
+    ({"BACKUP_DIR": "var/archive", "DATA_DIR": "var"}, "BACKUP_DIR and ARCHIVE_DIR are the same"),
     ({"DATA_DIR": "~/chat"}, "DATA_DIR='~/chat' is not a path without ~ and $NAME"),
     ({"DATABASE_URL": "sqlite:///${HOME}/x"}, "does not name a SQLite file"),
     ({"DATABASE_URL": "sqlite:////data/chat#1"}, "does not name a SQLite file"),
