@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -167,6 +168,22 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+_REDIS = (
+    r"rediss?(\+cluster)?://([^/?#\s\[\]]*@)?([^/?#@:\s\[\]]+|\[[^\s\[\]]+\])(:\d+)?"
+    r"(/\d*)?(\?[^#@\s]*)?"
+)
+
+
+def _redis(text: str) -> str:
+    """A / in a password would end the host, and errors would quote what is before it."""
+    if text:
+        _matching(_REDIS)(text)
+        parts = urlsplit(text)
+        if parts.port == 0 or ("+cluster" in parts.scheme and parts.path not in ("", "/", "/0")):
+            raise ValueError
+    return text
+
+
 def _words_matching(pattern: str) -> Callable[[str], list[str]]:
     match = _matching(pattern)
     return lambda text: [match(word) for word in _words(text)]
@@ -221,8 +238,10 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "endpoint": (_matching(r"(https?://[^/\s]+/?)?"), "a URL such as http://127.0.0.1:8001"),
     "URL": (_matching(r"(https?://[^/\s?#]+(/[^\s?#]*)?)?"), "a URL such as http://127.0.0.1:4318"),
     "redis": (
-        _matching(r"(rediss?(\+cluster)?://\S+)?"),
-        "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://",
+        _redis,
+        "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://, and "
+        "goes on with user:password@host:port/number, with %2F for a /, %23 for a # and %3F for a "
+        "? in the password, and with no number or 0 for a cluster",
     ),
     "currency": (
         _matching(r"[A-Z]{3}"),
