@@ -75,12 +75,12 @@ class Request(WSGIRequest):
     No error is handled yet then, and that charset may be base64.
     """
 
-    content_type = ""
-    content_params: Mapping[str, str] = {}
+    content_type: str | None = None
+    content_params: dict[str, str] | None = None
 
     def _set_content_type_params(self, meta: Mapping[str, Any]) -> None:
         try:
-            super()._set_content_type_params(meta)
+            super()._set_content_type_params(meta)  # type: ignore[misc]
         except (LookupError, ValueError, TooManyFieldsSent):
             self._encoding = None
 
