@@ -14,6 +14,7 @@ from http.client import responses
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent
 from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import connections
@@ -66,6 +67,22 @@ PAST = [
 all middleware, and what stands after the exit is not passed, so the whole list must be known."""
 
 STATUS_LINES = {int(status): f"{status:d} {phrase}" for status, phrase in responses.items()}
+
+
+class Request(WSGIRequest):
+    """Django's, which as it is made reads the query in the charset that Content-Type names.
+
+    No error is handled yet then, and that charset may be base64.
+    """
+
+    content_type: str | None = None
+    content_params: dict[str, str] | None = None
+
+    def _set_content_type_params(self, meta: Mapping[str, Any]) -> None:
+        try:
+            super()._set_content_type_params(meta)  # type: ignore[misc]
+        except (LookupError, ValueError, TooManyFieldsSent):
+            self._encoding = None
 
 
 class Route:
@@ -263,7 +280,7 @@ def _refusal(
     limit_headers: Mapping[str, str],
 ) -> HttpResponse:
     """The response to an error, as Django's handler and DRF make and log it."""
-    request = WSGIRequest(environ)
+    request = Request(environ)
     request.resolver_match = resolve(request.path_info)
     try:
         response = view.refusal(error, request, limit_headers)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -57,7 +58,7 @@ class Variable:
             return convert(text)
         except ValueError:
             # A URL can contain a password, and so can a mistyped one.
-            secret = self.type in ("redis", "endpoint") or "://" in text
+            secret = self.type in ("redis", "endpoint", "URL") or "://" in text
             shown = self.name if secret else f"{self.name}={text!r}"
             raise ImproperlyConfigured(
                 f"{shown} is not {expected}.{_meant(self.type, text)} It means: {self.meaning}"
@@ -65,12 +66,15 @@ class Variable:
 
 
 LARGEST_NUMBER = 1_000_000
-"""No setting has a use for more, and the arithmetic of dates ends not far beyond."""
+"""No setting but seconds has a use for more, and the arithmetic of dates ends not far beyond."""
+
+MOST_SECONDS = 100_000_000
+"""Three years: browsers may be told to use HTTPS only for one or two (`HSTS_SECONDS`)."""
 
 
-def _natural(text: str) -> int:
+def _natural(text: str, largest: int = LARGEST_NUMBER) -> int:
     number = int(text) if text.isascii() and text.isdecimal() else -1
-    if not 0 <= number <= LARGEST_NUMBER:
+    if not 0 <= number <= largest:
         raise ValueError
     return number
 
@@ -84,6 +88,13 @@ def _positive(text: str) -> int:
 
 def _positive_or_empty(text: str) -> int | None:
     return _positive(text) if text else None
+
+
+def _seconds(text: str) -> int:
+    number = _natural(text, MOST_SECONDS)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _seconds_of_a_minute(text: str) -> int:
@@ -157,6 +168,31 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+_REDIS = (
+    r"rediss?(\+cluster)?://([^/?#\s\[\]]*@)?([^/?#@:\s\[\]]+|\[[^\s\[\]]+\])(:\d+)?"
+    r"(/\d*)?(\?[^#@\s]*)?"
+)
+
+
+def _redis(text: str) -> str:
+    """A / in a password would end the host, and errors would quote what is before it."""
+    if text:
+        _matching(_REDIS)(text)
+        parts = urlsplit(text)
+        if parts.port == 0 or ("+cluster" in parts.scheme and parts.path not in ("", "/", "/0")):
+            raise ValueError
+    return text
+
+
+def _words_matching(pattern: str) -> Callable[[str], list[str]]:
+    match = _matching(pattern)
+    return lambda text: [match(word) for word in _words(text)]
+
+
+def _origins(text: str) -> list[str]:
+    return [origin.removesuffix("/") for origin in _words_matching(r"https?://[^/\s]+/?")(text)]
+
+
 _CHOICES = {
     "environment": ("development", "staging", "test", "production"),
     "level": ("DEBUG", "INFO", "WARNING", "ERROR"),
@@ -174,7 +210,7 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     ),
     "boolean": (_boolean, "1, true, 0 or false"),
     "boolean or empty": (_boolean_or_empty, "1, true, 0, false or empty"),
-    "seconds": (_positive, "a whole number of seconds from 1 to 1000000"),
+    "seconds": (_seconds, "a whole number of seconds from 1 to 100000000"),
     "up to a minute": (_seconds_of_a_minute, "a whole number of seconds from 1 to 60"),
     "minutes": (_positive, "a whole number of minutes from 1"),
     "hours": (_positive, "a whole number of hours from 1"),
@@ -185,6 +221,12 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "number or empty": (_positive_or_empty, "a whole number from 1 to 1000000, or empty"),
     "port": (_port, "a port number from 1 to 65535"),
     "list": (_words, "words separated by commas"),
+    "hosts": (
+        _words_matching(r"\*|[^\s/:*@\[\]]*[^\s/:*@\[\].]|\[[0-9A-Fa-f:.]+\]"),
+        "host names separated by commas, without scheme, port and path, such as chat.example.org; "
+        ".example.org is every name under it, and IPv6 addresses are in brackets",
+    ),
+    "origins": (_origins, "origins such as https://chat.example.org, separated by commas"),
     "table": (
         _matching(r"[A-Za-z0-9_.-]{3,255}"),
         "the name of a DynamoDB table: 3 to 255 letters, digits, _, . and -",
@@ -194,9 +236,12 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
         "the name of an S3 bucket: 3 to 63 lower-case letters, digits, . and -",
     ),
     "endpoint": (_matching(r"(https?://[^/\s]+/?)?"), "a URL such as http://127.0.0.1:8001"),
+    "URL": (_matching(r"(https?://[^/\s?#]+(/[^\s?#]*)?)?"), "a URL such as http://127.0.0.1:4318"),
     "redis": (
-        _matching(r"(rediss?(\+cluster)?://\S+)?"),
-        "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://",
+        _redis,
+        "a URL that begins with redis://, rediss://, redis+cluster:// or rediss+cluster://, and "
+        "goes on with user:password@host:port/number, with %2F for a /, %23 for a # and %3F for a "
+        "? in the password, and with no number or 0 for a cluster",
     ),
     "currency": (
         _matching(r"[A-Z]{3}"),
@@ -262,13 +307,13 @@ CLIENT_TIMEOUT = Variable(
 )
 ALLOWED_HOSTS = Variable(
     "ALLOWED_HOSTS",
-    "list",
+    "hosts",
     "localhost,127.0.0.1,[::1]",
     "Host names that requests may use.",
 )
 CSRF_TRUSTED_ORIGINS = Variable(
     "CSRF_TRUSTED_ORIGINS",
-    "list",
+    "origins",
     "",
     "Origins, such as `https://chat.example.org`, that may send the admin's forms when a proxy "
     "stands in front.",
@@ -447,7 +492,7 @@ LOG_FORMAT = Variable(
 )
 OTEL_EXPORTER_OTLP_ENDPOINT = Variable(
     "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "endpoint",
+    "URL",
     "",
     "Where traces of requests are sent by OTLP over HTTP, such as `http://127.0.0.1:4318`. Needs "
     "`requirements/tracing.txt`. Empty: no traces.",

@@ -17,7 +17,7 @@ from chat.api.problems import Problem, ServerError, Unavailable, exception_handl
 from chat.current import note_route
 from config import requests, tracing
 from config.admission import BUSY_SECONDS, LARGE, Admission, Part, Room, leave, wait
-from config.entrance import Entrance
+from config.entrance import Entrance, Request
 from config.headers import protect
 from config.middleware import HEALTH
 from config.request_bodies import admit, has_body
@@ -41,6 +41,8 @@ class Handler(WSGIHandler):
     reads slowly then holds no database connection. Granian sends a list in one piece; an iterator
     would cost the server 5 % more CPU time in a read by id.
     """
+
+    request_class = Request
 
     def __init__(self) -> None:
         super().__init__()

@@ -6,6 +6,8 @@ Django's CSRF check reads the form in a POST to any page. So this is decided bef
 from io import BytesIO
 from typing import Any
 
+from django.utils.http import parse_header_parameters
+
 from chat.api.addresses import address_of
 from chat.api.problems import (
     InvalidRequest,
@@ -76,9 +78,14 @@ def _unexpected(path: str) -> Problem:
 
 
 def _form_problem(environ: dict[str, Any]) -> Problem | None:
-    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    try:
+        media_type, parameters = parse_header_parameters(environ.get("CONTENT_TYPE", ""))
+    except ValueError:  # of a parameter
+        media_type, parameters = "", {}
     if media_type not in FORM_TYPES:
         return UnsupportedMediaType(f"Send a form: {' or '.join(FORM_TYPES)}.")
+    if parameters.get("charset", "utf-8").lower() != "utf-8":
+        return UnsupportedMediaType("Send the form in UTF-8.")
     if "HTTP_TRANSFER_ENCODING" in environ:
         return LengthRequired("Send the form in one piece, with the header 'Content-Length'.")
     if int(environ["CONTENT_LENGTH"]) > FORM_LIMIT:

@@ -92,7 +92,7 @@ def _refuse_in_production() -> None:
             f"{SHORTEST_KEY} at least: whoever guesses it can log in. {MAKE_KEY} "
             "Keep the old one in SECRET_KEY_FALLBACKS."
         )
-    if not env.ALLOWED_HOSTS.is_set:
+    if not (env.ALLOWED_HOSTS.is_set and ALLOWED_HOSTS):
         problems.append(NO_HOSTS)
     if "*" in ALLOWED_HOSTS:
         problems.append(
@@ -142,6 +142,11 @@ SECRET_KEY_FALLBACKS = env.SECRET_KEY_FALLBACKS.value
 ALLOWED_HOSTS = env.ALLOWED_HOSTS.value
 if PRODUCTION:
     _refuse_in_production()
+if not (ALLOWED_HOSTS or DEBUG):
+    raise ImproperlyConfigured(
+        "ALLOWED_HOSTS is empty, so every request would be refused. List the names under which "
+        "this is called, such as chat.example.org, or leave it unset: localhost."
+    )
 CSRF_TRUSTED_ORIGINS = env.CSRF_TRUSTED_ORIGINS.value
 HOST = env.HOST.value
 PORT = env.PORT.value
@@ -254,6 +259,14 @@ def _cache() -> dict[str, Any]:
 
 
 CACHES = {"default": _cache()}
+
+if not ARCHIVE_BUCKET and os.path.realpath(BACKUP_DIR) == os.path.realpath(
+    ARCHIVE_DIR or DATA_DIR / "archive"
+):
+    raise ImproperlyConfigured(
+        f"BACKUP_DIR and ARCHIVE_DIR are the same folder, {BACKUP_DIR}: purge_interactions would "
+        "delete the large texts of backups there. Set one of them to another folder."
+    )
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -124,3 +124,53 @@ def test_a_dollar_is_a_dollar(monkeypatch, value):
     assert environment.SECRET_KEY.value == value
     monkeypatch.setenv("SECRET_KEY_FALLBACKS", f"{value}, other")
     assert environment.SECRET_KEY_FALLBACKS.value == [value, "other"]
+
+
+def test_a_browser_may_be_told_to_keep_to_https_for_years(monkeypatch):
+    monkeypatch.setenv("HSTS_SECONDS", "63072000")  # what lists of HSTS sites like best
+    assert environment.HSTS_SECONDS.value == 63072000
+
+
+def test_hosts_and_origins_are_those_that_a_browser_sends(monkeypatch):
+    monkeypatch.setenv("ALLOWED_HOSTS", "a_b.example ,.example.org,, 10.0.0.7,[::1]")
+    assert environment.ALLOWED_HOSTS.value == ["a_b.example", ".example.org", "10.0.0.7", "[::1]"]
+    monkeypatch.setenv("CSRF_TRUSTED_ORIGINS", "https://a.example/, http://[::1]:8000")
+    assert environment.CSRF_TRUSTED_ORIGINS.value == ["https://a.example", "http://[::1]:8000"]
+
+
+def test_a_collector_may_have_a_path(monkeypatch):
+    url = "https://otlp.example.org/otlp"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    assert environment.OTEL_EXPORTER_OTLP_ENDPOINT.value == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://cache",
+        "redis://127.0.0.1:6379/2",
+        "rediss://chat:a%2Fb@c:d@cache.example.org:6379/0?ssl_cert_reqs=none",
+        "redis://:secret@[::1]:6379/",
+        "rediss+cluster://chat:secret@cache:6379/0",
+        "",
+    ],
+)
+def test_urls_of_redis(monkeypatch, url):
+    monkeypatch.setenv("REDIS_URL", url)
+    assert environment.REDIS_URL.value == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"rediss://chat:hunter{sign}2@cache:6379/0" for sign in "/?#["),
+        *(f"redis://chat:12{sign}hunter@cache:6379/0" for sign in "/?#"),
+        *("redis://cache:99999/0", "redis://cache:0", "redis://cache/one", "redis://[::1/0"),
+        *("redis:///0", "redis+cluster://cache:6379/1"),
+    ],
+)
+def test_a_url_of_redis_that_leads_elsewhere_is_refused_without_its_password(monkeypatch, url):
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(ImproperlyConfigured, match="REDIS_URL is not a URL that begins") as error:
+        assert environment.REDIS_URL.value
+    assert "hunter" not in str(error.value)

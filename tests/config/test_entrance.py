@@ -23,6 +23,7 @@ from chat.api import urls as api_urls
 from config import urls, watched
 from config.entrance import Entrance
 from config.handler import Handler
+from config.request_bodies import FORM_TYPES
 from storage import get_storage
 from storage.accounts import api_keys
 from storage.exceptions import StorageFull, StorageUnavailable
@@ -468,3 +469,35 @@ RANDOM = st.builds(
 )
 def test_any_requests(both, requests):
     assert_same(both, requests)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query"),
+    [
+        *((f"{JSON}; charset={name}", "limit=%31") for name in ("base64", "undefined", "idna")),
+        *((f"{JSON}; charset={name}", "&".join("ab" * 600)) for name in ("utf-8", "UTF-8")),
+        *((odd, "limit=1") for odd in ("a/b; charset*=x''y", "; charset*0*=x", ";", "a/b; x*='")),
+    ],
+)
+def test_a_content_type_without_sense_is_no_mistake_of_the_server(both, content_type, query):
+    requests = [
+        request(path=path, query=query, key=key, CONTENT_TYPE=content_type)
+        for path in (INTERACTIONS, "/healthz", "/static/x", "/api/schema/", "/nothing")
+        for key in ("service", "wrong", None)
+    ]
+    answers = assert_same(both, requests)
+    assert [status for status, *_ in answers if status >= "5"] == []
+
+
+def test_a_form_of_an_odd_type_is_no_mistake_of_the_server(both):
+    odd = ("; charset=base64", "; charset*=x''y", "; boundary=é", "; boundary*=x''y", "")
+    types = [f"{kind}{end}" for kind in FORM_TYPES for end in odd]
+    requests = [
+        request(
+            "POST", "/admin/login/", b"--a\r\n", key=None, CONTENT_TYPE=each, HTTP_COOKIE=cookie
+        )
+        for each in types
+        for cookie in (None, f"csrftoken={'a' * 32}")
+    ]
+    answers = assert_same(both, requests)
+    assert [status for status, *_ in answers if status[0] != "4"] == []

@@ -45,6 +45,14 @@ MISTAKES = [
     ({"SECRET_KEY": "k" * 31}, "SECRET_KEY has 31 characters, and ENVIRONMENT=production needs 32"),
     ({"DEBUG": "1"}, "DEBUG is true, and ENVIRONMENT=production would show tracebacks"),
     ({"ALLOWED_HOSTS": "a.example,*"}, "ALLOWED_HOSTS has a *"),
+    ({"ALLOWED_HOSTS": ","}, "ALLOWED_HOSTS is not set, and ENVIRONMENT=production must know"),
+    ({"ALLOWED_HOSTS": "", "ENVIRONMENT": "staging"}, "ALLOWED_HOSTS is empty, so every request"),
+    *(
+        ({"ALLOWED_HOSTS": f"a.example, {host}"}, "is not host names separated by commas, without")
+        for host in ("https://b.example", "b.example:443", "b.example/", "*.example", "::1")
+    ),
+    ({"CSRF_TRUSTED_ORIGINS": "b.example"}, "CSRF_TRUSTED_ORIGINS='b.example' is not origins such"),
+    ({"CSRF_TRUSTED_ORIGINS": "https://b.example/chat"}, "CSRF_TRUSTED_ORIGINS is not origins suc"),
     ({"ENVIRONMENT": "Production"}, "development, staging, test or production. Did you mean prod"),
     ({"ENVIRONMENT": "prod"}, "ENVIRONMENT='prod' is not development, staging, test or production"),
     ({"ENVIRONMENT": "stagin"}, "Did you mean staging?"),
@@ -52,6 +60,11 @@ MISTAKES = [
     ({"LOG_LEVEL": "debug"}, "LOG_LEVEL='debug' is not DEBUG, INFO, WARNING or ERROR. Did you mea"),
     ({"RETENTION_TOTAL_DAYS": "$DAYS"}, "RETENTION_TOTAL_DAYS='$DAYS' is not a whole number"),
     ({"BACKUP_DIR": "$HOME/backups"}, "BACKUP_DIR='$HOME/backups' is not a path without ~ and $NA"),
+    (
+        {"BACKUP_DIR": "var/x", "ARCHIVE_DIR": "var/y/../x/"},
+        "BACKUP_DIR and ARCHIVE_DIR are the same",
+    ),
+    ({"BACKUP_DIR": "var/archive", "DATA_DIR": "var"}, "BACKUP_DIR and ARCHIVE_DIR are the same"),
     ({"DATA_DIR": "~/chat"}, "DATA_DIR='~/chat' is not a path without ~ and $NAME"),
     ({"DATABASE_URL": "sqlite:///${HOME}/x"}, "does not name a SQLite file"),
     ({"DATABASE_URL": "sqlite:////data/chat#1"}, "does not name a SQLite file"),
