@@ -211,6 +211,7 @@ class TestReadingThroughTheApi:
         found = ENTRIES.values_list("interaction_id", "user_pseudonym").order_by("pk")
         ada = pseudonym("ada")
         assert list(found) == [("", ada), ("one", ada), ("", ada), ("", ada)]
+        assert [entry.pk for entry in ENTRIES.all() if "refused" in entry.details] == []
 
     def test_a_session_reads_only_what_was_revealed_in_it(self, root, storage, make_interaction):
         """Otherwise a reason would be asked for in the admin, and not one tab further."""
