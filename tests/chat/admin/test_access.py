@@ -119,16 +119,17 @@ def test_staff_touch_no_account_with_more_rights(grace, kind, page):
     assert (after == before) == (kind != "no rights")
 
 
-@pytest.mark.parametrize("is_given_by", ["account", "group"])
+@pytest.mark.parametrize("is_given_by", ["account", "group", "superuser"])
 def test_staff_take_over_no_account_that_is_switched_off(grace, is_given_by):
     """Django says that it has no permissions; it has them again once it is switched on."""
-    other = User.objects.create_user("other", password="theirs", is_staff=True, is_active=False)
+    fields = {"is_active": False, "is_superuser": is_given_by == "superuser"}
+    other = User.objects.create_user("other", password="theirs", is_staff=True, **fields)
     right = Permission.objects.get(codename="view_chatinteraction")
     if is_given_by == "group":
         group = Group.objects.create(name="viewers")
         group.permissions.add(right)
         other.groups.add(group)
-    else:
+    elif is_given_by == "account":
         other.user_permissions.add(right)
     client = client_of(grace)
     passwords = {"password1": "Entirely-new-7", "password2": "Entirely-new-7"}

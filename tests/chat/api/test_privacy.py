@@ -11,7 +11,7 @@ from django.test import Client
 
 from storage import get_storage
 from storage.exceptions import StorageError, StorageFull, StorageUnavailable
-from storage.models import ApiKey, IdempotencyRecord
+from storage.models import ApiKey, IdempotencyRecord, UsageOfUser
 from tests.chat.calls import BATCH, INTERACTIONS, new, of_user, one, patch, post
 
 PERSONAL = ["user_id", "message", "response"]
@@ -149,8 +149,11 @@ def test_nothing_personal_is_in_the_repr_of_what_is_stored(storage, make_interac
     for text in (repr(post_key), str(post_key)):
         assert leaked(text, markers) == []
         assert key not in text
-    record = IdempotencyRecord(key="k", request="r", interaction_id="i")
-    assert repr(record)
+    named = {name: markers[name] for name in ("interaction_id", "user_id")}
+    record = IdempotencyRecord(key="k", request="r", **named)
+    usage = UsageOfUser(user_id=markers["user_id"], model_used="m")
+    for text in (repr(record), str(record), repr(usage), str(usage)):
+        assert leaked(text, markers) == []
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,17 @@ def test_keys_of_requests_go_with_a_user_who_has_no_interaction(store, make_inte
     assert store.storage.database.forget_user("ada") == {"idempotency_records": 0}
 
 
+def test_a_copy_is_scrubbed_though_nobody_has_to_be_erased_again(store, monkeypatch):
+    """It may be older than the scrub after an erasure whose rows it lacks."""
+    scrubbed = []
+    database = store.storage.database
+    monkeypatch.setattr(database, "scrub", lambda: scrubbed.append("scrubbed"))
+    restored = RestoredDatabase(store.storage, None, store.archive)
+    assert (bring_up_to_date(restored, POLICY), scrubbed) == (0, [])
+    ledger.request(store.archive, "bob")
+    assert (bring_up_to_date(restored, POLICY), scrubbed) == (0, ["scrubbed"])
+
+
 @pytest.mark.every_backend
 @pytest.mark.parametrize("kind", ["user", "day"])
 def test_what_is_held_is_not_erased_for_a_request_that_is_pending(store, kind):

@@ -49,6 +49,16 @@ def test_only_rows_whose_stubs_name_it_stay(storage, rows, segment):
     assert found == ["i-0", "i-1"]
 
 
+def test_rows_whose_stubs_name_another_segment_go(storage, rows, segment):
+    """Two runs have written them, one of which had lost its lock."""
+    storage.move_to_cold(rows, segment)
+    again = storage.archive.new_segment(DAY.date())
+    storage.archive.mark(again)
+    storage.archive.write(again, rows)
+    assert compacted(storage, again).dropped == 3
+    assert storage.archive.segments(DAY.date()) == [segment]
+
+
 def test_rows_that_a_run_had_no_manifest_for_yet_go(storage, rows, segment):
     storage.archive.files.delete(f"{segment}.json")
     compacted(storage, segment)

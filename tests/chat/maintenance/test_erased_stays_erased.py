@@ -86,6 +86,27 @@ def test_somebody_who_came_back_after_the_erasure_may_be_imported(
     assert left_of(store, "ada") == [f"id-{times[1]:%d}"]
 
 
+@pytest.mark.parametrize("days", [(3, 1), (1, 3)])
+def test_of_several_erasures_the_last_one_counts(store, make_interaction, days):
+    """Somebody came back after the first, and was erased again."""
+    now = datetime.now(UTC)
+    for each in days:
+        entered(store, "ada", now - timedelta(days=each))
+    erasures = Erasures(EPOCH, store.archive)
+    assert erasures.cover(make_interaction(created_at=now - timedelta(days=2)))
+
+
+def test_a_segment_that_names_its_users_by_another_key_may_have_the_erased(store, people, settings):
+    (segment,) = store.segments()
+    manifest = store.archive.manifest(segment)
+    entered(store, "carl")
+    assert not Erasures(EPOCH, store.archive).may_cover(manifest)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "k" * 50
+    entered(store, "ada")
+    assert Erasures(EPOCH, store.archive).may_cover(manifest)
+
+
 def test_an_erasure_that_is_only_requested_counts(store, people, export):
     ledger.request(store.archive, "ada")
     store.storage.erase_hot([store.made[each] for each in people["ada"][:2]], "ada")

@@ -1,19 +1,25 @@
 """What keeps an erasure from being done: it says so, leaves no receipt, and goes on later."""
 
+import os
 from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from chat.maintenance.erasure import erasing, ledger
 from chat.maintenance.erasure.attempt import Attempt
 from chat.maintenance.policy import Policy
-from chat.maintenance.runs import LOCK, Run
+from chat.maintenance.runs import LOCK, LockLost, Run
 from chat.management.commands import erase_user
+from storage import accounts
 from storage.archive.files import Files
+from storage.archive.folder import TEMPORARY
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import CacheNotErased, StorageUnavailable
 from tests.chat.maintenance.people import (
     COLD,
+    HOT,
     NOW,
     erase,
     is_untouched,
@@ -151,6 +157,32 @@ def test_those_who_are_gone_have_their_receipts_when_the_time_is_up(store, peopl
     assert left_of(store, "ada") == left_of(store, "bob") == []
 
 
+def test_who_was_gone_when_the_lock_was_lost_stays_pending(store, people, monkeypatch):
+    """Another run may be at work on them by now."""
+    for user in ("ada", "bob"):
+        ledger.request(store.archive, user)
+    forget, settle = accounts.forget_user, Attempt._let_settle
+
+    def chatting(user_id):
+        if user_id == "bob":
+            store.fill(HOT, user_id="bob")
+        return forget(user_id)
+
+    def losing(self, removal, users):
+        if users == ["bob"]:
+            assert list(self.gone) == ["ada"]
+            raise LockLost
+        settle(self, removal, users)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "forget_user", chatting)
+        patch.setattr(Attempt, "_let_settle", losing)
+        assert "lock of this run has ended" in refused(store, user_id=None)
+    assert [each.user_id for each in ledger.pending(store.archive)] == ["ada", "bob"]
+    assert list(ledger.to_scrub(store.archive)) == []
+    assert erase(store, user_id=None)["remaining"] == 0
+
+
 def test_a_dry_run_counts_and_changes_nothing(store, people):
     ledger.request(store.archive, "bob")
     before = store.state()
@@ -175,6 +207,29 @@ def test_a_request_that_is_pending_is_given_again(archive):
     assert ledger.request(archive, "bob") != first
     assert ledger.request(archive, "ada") == first
     assert [each.user_id for each in ledger.pending(archive)] == ["ada", "bob"]
+
+
+def test_the_end_of_one_leaves_a_later_one_to_be_given_again(archive):
+    first = ledger.request(archive, "ada")
+    archive.files.write(f"{ledger.USERS}/{first.pseudonym}.json", b"damaged")
+    second = ledger.request(archive, "ada")
+    assert second != first
+    ledger.finish(archive, first, {"removed_at": "2026-11-22T00:00:00Z"})
+    assert ledger.request(archive, "ada") == second
+
+
+@pytest.mark.on_sqlite("in a bucket there is no file that is half written")
+@pytest.mark.parametrize("of", ["this request", "one that was never made"])
+def test_what_a_crash_has_left_of_a_request_goes(store, people, of):
+    """It names the user."""
+    erasure = ledger.request(store.archive, "ada")
+    name = erasure.erasure_id if of == "this request" else str(uuid4())
+    left = Path(store.archive.files.backend.path(f"{ledger.PENDING}/{name}.json.0123{TEMPORARY}"))
+    left.write_text('{"user_id": "ada"')
+    if of != "this request":
+        os.utime(left, (0, 0))  # a younger one may still be being written
+    erase(store, user_id=None)
+    assert not left.exists()
 
 
 def test_the_death_between_receipt_and_request_leaves_it_done(store, people, monkeypatch):

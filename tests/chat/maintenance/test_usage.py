@@ -239,6 +239,16 @@ def test_usage_of_users_ends_with_the_retention_unless_it_is_held(filled):
     assert differences(filled) == []
 
 
+def test_usage_of_users_on_a_held_day_stays(filled):
+    put(filled.archive, Hold("day", f"{OLD:%F}", "an incident", NOW))
+    later = Policy(NOW + timedelta(days=60), 30, 90)
+    with Run(filled.storage, now=later.now) as run:
+        purge(filled.storage, later, run, Purged())
+    left = set(UsageOfUser.objects.exclude(day=TODAY.date()).values_list("day", flat=True))
+    assert left == {OLD.date()}
+    assert differences(filled) == []
+
+
 def test_an_erasure_takes_the_roll_ups_of_the_user(filled):
     totals = [row[2] for row in everything()[0]]
     assert filled.unconfirmed("erase_user", "ada")[0] == 0

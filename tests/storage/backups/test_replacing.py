@@ -6,7 +6,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from contextlib import closing
 from datetime import timedelta
 
@@ -412,16 +411,33 @@ def test_another_program_cannot_read_while_it_is_restored(backup, database):
     assert seen == ["database is locked"]
 
 
+WAITING = """
+import config, manage
+from storage.sqlite import in_use
+locked = in_use.locked
+def told(descriptor, how):
+    is_free = locked(descriptor, how)
+    if not is_free:
+        print("waits", flush=True)
+    return is_free
+in_use.locked = told
+manage.main()
+"""
+
+
 def test_a_command_that_starts_meanwhile_works_on_what_was_restored(backup, database):
     started = []
 
     def start(restored):
-        started.append(processes.start(database.parent, "create_api_key", "meanwhile"))
-        time.sleep(5)  # it has begun to wait, or to write
+        command = ["-c", WAITING, "create_api_key", "meanwhile"]
+        environment = processes.environment(database.parent)
+        started.append(fork_server.Popen(command, environment, stdout=subprocess.PIPE))
+        assert started[0].stdout.readline() == b"waits\n"
         return 0
 
     restore(before_live=start)
-    assert started[0].wait(60) == 0
+    started[0].communicate()
+    assert started[0].returncode == 0
     with closing(connect(database)) as connection:
         found = connection.execute("SELECT name FROM storage_apikey").fetchall()
     assert sorted(found) == [("billing",), ("meanwhile",)]

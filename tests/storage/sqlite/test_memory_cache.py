@@ -10,8 +10,9 @@ from django.core.cache import caches
 from django.db import connections, transaction
 
 from storage.archive.archive import configured_archive
+from storage.cache import in_memory
 from storage.cache.in_memory import InMemoryCache
-from storage.cache.keys import interaction_key
+from storage.cache.keys import interaction_key, string_key
 from storage.models import ChatInteraction
 from storage.sqlite.base import close_idle_connections
 from storage.sqlite.pool import Pool
@@ -556,6 +557,21 @@ def test_within_a_transaction_too_the_strings_of_an_erased_user_are_gone(other, 
     second.forget_user("ada")
     with transaction.atomic(other.alias):
         assert other_storage.cache_get_sync(key) is None
+
+
+def test_a_process_that_reads_nothing_twice_learns_of_an_erasure_too(
+    other, other_storage, monkeypatch
+):
+    """A read of what is not in memory need not ask for the version. After a second it does."""
+    second = local_storage(other.alias, caches["default"], configured_archive())
+    key = f"chat:ada:{'0' * 64}"
+    other_storage.cache_set_sync(key, "ada's string", 60)
+    second.cache.erase_user = lambda user_id: None  # as in another process
+    second.forget_user("ada")
+    assert caches["default"].get(string_key(key)) == "ada's string"
+    monkeypatch.setattr(in_memory, "LONGEST_WITHOUT_LOOK", 0.0)
+    assert other_storage.get_interaction_sync("unknown") is None
+    assert caches["default"].get(string_key(key)) is None
 
 
 def test_a_string_that_is_set_first_within_a_transaction_stays(other, other_storage):

@@ -3,6 +3,7 @@
 import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from django.db import OperationalError, connections, transaction
@@ -59,6 +60,44 @@ def test_reads_go_on_while_another_program_has_the_lock(
     assert not line_of(patient)
     found = ChatInteraction.objects.using(alias).values_list("pk", flat=True)
     assert sorted(found) == sorted(names)
+
+
+def lent_after_a_moment(connection, at_most):
+    """How many pooled connections are in use, once there are no more than that; or after 5 s."""
+    for _ in range(1000):
+        if connection.pool.lent <= at_most:
+            break
+        time.sleep(0.005)
+    return connection.pool.lent
+
+
+@pytest.mark.parametrize("by", ["another program", "another thread"])
+def test_who_waits_gives_back_the_connection_of_what_it_has_read(
+    patient, patient_storage, make_interaction, request, by
+):
+    """As a thread has one that has looked up a session: Django's cursors keep it for a request."""
+
+    def read_and_write(name):
+        assert not ChatInteraction.objects.using(patient.alias).exists()
+        assert connections[patient.alias].connection is not None
+        patient_storage.create_interaction_sync(make_interaction(interaction_id=name))
+
+    with ExitStack() as blocked, ThreadPoolExecutor(4) as executor:
+        if by == "another program":
+            program = request.getfixturevalue("other_program")
+            blocked.callback(program.execute, "COMMIT")
+        else:
+            blocked.enter_context(patient.writing())
+        leads = int(by == "another program")  # it is at the head of the line, and waits with it
+        at_most = patient.pool.lent + leads
+        write = closing(patient.alias, read_and_write)
+        written = [executor.submit(write, name) for name in "abcd"]
+        until(lambda: len(group_of(patient)) == 4)
+        lent = lent_after_a_moment(patient, at_most)
+        blocked.close()
+        for future in written:
+            future.result(PATIENT)
+    assert lent <= at_most
 
 
 def test_a_writer_gets_an_error_when_its_turn_does_not_come(add_database, make_interaction):
