@@ -247,6 +247,17 @@ def test_what_is_held_beyond_its_time_stays_in_a_run_as_of_an_earlier_time(
     assert sorted(kept) == sorted(people["ada"])
 
 
+def test_a_dry_restore_as_of_an_earlier_time_counts_nothing_that_has_no_stub(
+    held, store, people, monkeypatch
+):
+    held("add", "--user", "ada", "--reason", "case")
+    monkeypatch.setattr(expiry, "cutoff", lambda: LATER - timedelta(days=90))
+    store.run("purge_interactions", now=LATER)
+    for dry in (["--dry-run"], []):
+        told = store.run("restore_archive", "2026-09-30", *dry, now=NOW)
+        assert (told["restored"], told["remaining"]) == (0, 0)
+
+
 def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):
     held("add", "--user", "ada", "--reason", "case")
     (name,) = store.archive.files.list(FOLDER)
