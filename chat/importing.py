@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
-from chat.maintenance.erasure.known import Erasures
+from chat.maintenance.erasure.known import Erasures, remove_left
 from chat.maintenance.identity import check_archive
 from storage import expiry
+from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
@@ -47,11 +49,20 @@ class Import:
             check_archive(self._storage, adopt=True)
             self._erasures = Erasures(expiry.cutoff(), self._storage.archive)
         for step in _steps(interactions):
-            self._save(list(self._not_erased(step)))
+            left = list(self._not_erased(step))
+            if self._erasures is not None and len(left) < len(step):
+                remove_left(self._storage, self._erasures, (each for _, each in step))
+            self._save(left)
             yield
 
     def _save(self, step: Sequence[Placed]) -> None:
-        outcomes = self._storage.create_interactions_sync([interaction for _, interaction in step])
+        interactions = [interaction for _, interaction in step]
+        try:
+            outcomes = self._storage.create_interactions_sync(interactions)
+        except StorageError:
+            with suppress(StorageError):  # saving the step again does it, too
+                self._take_back_saved(interactions)
+            raise
         self.counts.update(outcome.value for outcome in outcomes)
         for (place, interaction), outcome in zip(step, outcomes, strict=True):
             if outcome is Outcome.CONFLICT:
@@ -82,6 +93,11 @@ class Import:
                 self._storage.erase_hot([interaction], interaction.user_id)
                 self.counts[outcome.value] -= 1
                 self._leave_out(place)
+
+    def _take_back_saved(self, interactions: Sequence[ChatInteraction]) -> None:
+        """As `_take_back`, of a step of which only a part may have been saved."""
+        if self._erasures is not None and self._erasures.look():
+            remove_left(self._storage, self._erasures, interactions)
 
     def _leave_out(self, place: str) -> None:
         self.counts["erased"] += 1

@@ -258,6 +258,10 @@ class Database(ABC):
         """
         return None
 
+    def segments_to_index(self) -> set[str]:
+        """The segments that stubs name of what the index of words lacks."""
+        return set()
+
     def index_archived(self, interactions: Sequence[ChatInteraction]) -> int:
         """Index those of these that are archived, and are not in the index of words; the count."""
         return 0

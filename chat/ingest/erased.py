@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from weakref import WeakKeyDictionary
 
-from chat.maintenance.erasure.known import Erasures
+from chat.maintenance.erasure.known import Erasures, remove_left
 from chat.maintenance.identity import require_archive
 from storage import expiry
 from storage.archive.archive import Archive
@@ -53,3 +53,12 @@ def remove_erased(
     for interaction in erased:
         storage.erase_hot([interaction], interaction.user_id)
     return {interaction.interaction_id for interaction in erased}
+
+
+def remove_saved(
+    interactions: Iterable[ChatInteraction], erasures: Erasures, storage: Storage
+) -> None:
+    """As `remove_erased`, of interactions of which only a part may have been saved."""
+    with _lock:
+        erasures.look()
+    remove_left(storage, erasures, interactions)

@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from chat.ingest.calls import LeftOut, Translated
-from chat.ingest.erased import erasures_before, remove_erased
+from chat.ingest.erased import erasures_before, remove_erased, remove_saved
 from chat.ingest.interactions import Made, interactions
 from chat.ingest.reasons import Reason
-from chat.maintenance.erasure.known import Erasures
+from chat.maintenance.erasure.known import Erasures, remove_left
 from storage import get_storage
+from storage.exceptions import StorageError
 from storage.models import ChatInteraction
 from storage.records.outcomes import Outcome
 
@@ -50,8 +52,16 @@ def keep(translated: Iterable[Translated], user_id: str | None) -> Taken:
         else:
             accepted.append(one)
     erasures = erasures_before((interaction for _, interaction in accepted), get_storage())
+    if erasures is not None:
+        remove_left(get_storage(), erasures, (interaction for _, interaction in accepted))
     for batch in _batches(_not_erased(accepted, erasures, taken)):
-        created = _save(batch, taken)
+        try:
+            created = _save(batch, taken)
+        except StorageError:
+            if erasures is not None:
+                with suppress(StorageError):  # sending it again does it, too
+                    remove_saved((each for _, each in batch), erasures, get_storage())
+            raise
         if erasures is not None:
             _take_back(created, erasures, taken)
     return taken

@@ -71,7 +71,8 @@ class Archived:
 def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> None:
     """Move what is older than the hot days and has not expired. Counts in `report` as it goes.
 
-    DamagedArchive is raised only when everything else is done.
+    What has expired moves if it is under a legal hold: hot, it would give way to a row that takes
+    its id, and to DynamoDB's TTL. DamagedArchive is raised only when everything else is done.
     """
     report.remaining = _count(storage, policy)
     with Damage() as damage:
@@ -80,7 +81,7 @@ def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> Non
         with damage.passed_over():
             report.finished = compaction.finish_interrupted(run)
         job = _Job(storage, run, report, compaction)
-        for slab in _slabs(_due(storage, policy, run, damage)):
+        for slab in _slabs(_due(storage, policy, holds, run, damage)):
             run.step(report.archived)
             job.move(slab)
         report.remaining = report.archived if run.dry_run else report.changed
@@ -152,7 +153,8 @@ class _Job:
                 changed |= self._without_stub(rows, names)
             self.report.archived += count
             self.report.changed += len(rows) - count
-            self.report.remaining = max(self.report.remaining - len(rows), 0)
+            counted = sum(row.created_at > self.compaction.cutoff for row in rows)
+            self.report.remaining = max(self.report.remaining - counted, 0)
         return changed
 
     def _without_stub(self, rows: list[ChatInteraction], names: Mapping[str, str]) -> set[str]:
@@ -214,17 +216,21 @@ def _slabs(rows: Iterable[ChatInteraction]) -> Iterator[list[ChatInteraction]]:
         yield slab
 
 
-def _due(storage: Storage, policy: Policy, run: Run, damage: Damage) -> Iterator[ChatInteraction]:
+def _due(
+    storage: Storage, policy: Policy, holds: Holds, run: Run, damage: Damage
+) -> Iterator[ChatInteraction]:
     """What is to be moved, oldest first. A dry run needs no large texts, and reads none."""
-    after: Position = (policy.cutoff + expiry.MICROSECOND, "")
+    unexpired = (policy.cutoff + expiry.MICROSECOND, "")
+    after: Position | None = None if holds.all else unexpired
     while page := storage.oldest(policy.archive_until, PAGE, after, never):
         run.check_time()
-        due = []
+        read = []
         for interaction in page:
             # A lagging index may return one twice that was deleted and created again.
-            if follows(interaction.position, after):
+            if after is None or follows(interaction.position, after):
                 after = interaction.position
-                due.append(interaction)
-        if not due:
+                read.append(interaction)
+        if not read:
             raise ForeignTimes  # the next page would be the same, for ever
+        due = [row for row in read if row.created_at > policy.cutoff or holds.holds(row)]
         yield from due if run.dry_run else whole(storage, due, damage)

@@ -126,9 +126,10 @@ class Compaction:
         """
         if self.storage.archive.manifest(segment) is not None:
             return
+        purged = self.cutoff if self.purges else min(self.cutoff, expiry.cutoff())
         for ids in self.storage.archive.orphaned_ids(segment):
             stubs = self.storage.database.stubs(ids).values()
-            if any(stub.segment == segment and stub.created_at > self.cutoff for stub in stubs):
+            if any(stub.segment == segment and stub.created_at > purged for stub in stubs):
                 raise DamagedArchive(f"{segment}.json", "it is missing, and its rows are there")
 
     def _kept(self, segment: str, rows: Sequence[ChatInteraction]) -> list[ChatInteraction]:

@@ -1,5 +1,6 @@
 """Restoring a day from cold storage, for an investigation. The next run archives it again."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
@@ -11,6 +12,7 @@ from chat.maintenance.runs import Run
 from storage.compat import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
+from storage.models import ChatInteraction
 from storage.records.pages import never
 
 ROWS_AT_ONCE = 100
@@ -74,16 +76,19 @@ class _Job:
         self.report.remaining = self.report.restored if self.run.dry_run else 0
 
     def _count(self, segment: str) -> None:
-        self.run.step(self.report.restored)
-        counts = self.compaction.examine(segment)
-        self.report.restored += counts.kept - counts.held
+        for rows in self._unexpired(segment):
+            stubs = self.storage.database.stubs([row.interaction_id for row in rows])
+            self.report.restored += sum(stub.segment == segment for stub in stubs.values())
 
     def _return_rows(self, segment: str) -> None:
+        for rows in self._unexpired(segment):
+            self.report.restored += self.storage.return_from_cold(rows, segment)
+
+    def _unexpired(self, segment: str) -> Iterator[list[ChatInteraction]]:
         at_once = min(ROWS_AT_ONCE, self.run.batch_size)
         for rows in batched(self.storage.archive.rows(segment), at_once):
             self.run.step(self.report.restored)
-            unexpired = [row for row in rows if row.created_at > self.compaction.cutoff]
-            self.report.restored += self.storage.return_from_cold(unexpired, segment)
+            yield [row for row in rows if row.created_at > self.compaction.cutoff]
             self.report.remaining = max(self.report.remaining - len(rows), 0)
 
 

@@ -85,8 +85,9 @@ def _caught_up(storage: Storage, run: Run, report: Rebuilt) -> Indexed | None:
 
 def _add_archived(storage: Storage, run: Run, report: Rebuilt) -> None:
     """Raises DamagedArchive, or StorageUnavailable that names several, when the rest is added."""
+    lacking = storage.database.segments_to_index()  # not those that were indexed before
     with Damage() as damage:
-        for segment in storage.archive.all_segments():
+        for segment in filter(lacking.__contains__, storage.archive.all_segments()):
             with damage.passed_over():
                 _add_segment(storage, segment, run, report)
 

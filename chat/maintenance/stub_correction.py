@@ -40,7 +40,7 @@ def correct_stubs(
 
     `before` is what the archive had at the time of the backup. The stubs of segments that are
     damaged stay, unless their rows are elsewhere, and so do those of segments that have lost their
-    manifest: it may be found again. But with `archive_lost` no stub stays whose segment is not
+    manifest, which may be found again. But with `archive_lost` no stub stays whose segment is not
     there.
     """
     archive = storage.archive
@@ -48,11 +48,10 @@ def correct_stubs(
     segments = set(archive.all_segments())
     marked = archive.marked().keys()
     left_alone = {segment for segment, _ in same} & segments
-    if not archive_lost:
-        left_alone.update(_lost_manifests(storage))
+    lost = set() if archive_lost else set(_lost_manifests(storage))
     with stubs_by_segment(_to_correct(storage, policy, left_alone)) as stubs:
         for segment in stubs.segments() - segments:
-            stubs.note_wrong(segment, stubs.ids(segment))
+            stubs.note_wrong(segment, stubs.ids(segment), may_be_right=segment in lost)
         changed = sorted(segments - left_alone)
         lacking = [segment for segment in changed if _compare(storage, policy, stubs, segment)]
         for segment in lacking:

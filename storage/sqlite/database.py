@@ -267,6 +267,11 @@ class SqliteDatabase(Database):
         with translated:
             return self._texts.bring_up_to_date(seconds, anew=anew)
 
+    def segments_to_index(self) -> set[str]:
+        with translated:
+            missing = self._texts.missing()
+            return {each.segment for ids in missing for each in self.stubs(ids).values()}
+
     def index_archived(self, interactions: Sequence[ChatInteraction]) -> int:
         with translated:
             return self._texts.add(interactions)

@@ -4,7 +4,7 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from storage.sqlite.checkpoints import empty_log
 from storage.sqlite.statements import Statements
 from storage.sqlite.text_file import IndexFile, is_damage, missing_feature
 from storage.sqlite.text_outbox import Outbox, text_of
-from storage.sqlite.text_passes import Passes
+from storage.sqlite.text_passes import PASS_CHANGES, Passes
 from storage.sqlite.text_thread import Background
 from storage.sqlite.text_words import Text
 
@@ -126,6 +126,14 @@ class TextIndex:
         with self._file.reading() as contents:
             lacks = contents is not None and contents.state.phase == "archive"
             return Indexed.LACKS_ARCHIVED if lacks else Indexed.BEHIND
+
+    def missing(self) -> Iterator[list[str]]:
+        """The archived ones that are not indexed, in the order of their ids."""
+        after = ""
+        while ids := self._outbox.archived_after(after, PASS_CHANGES):
+            with self._file.reading() as contents:
+                yield contents.parts.without(ids) if contents else ids
+            after = ids[-1]
 
     def add(self, interactions: Sequence[ChatInteraction]) -> int:
         """See `Database.index_archived`. The next pass looks again what is missing."""

@@ -6,6 +6,9 @@ knows them by keyed hashes only, so every user of the copy is looked up in it.
 The archive has changed as well: `chat.maintenance.stub_correction` makes the stubs agree with it.
 """
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 from chat.maintenance.erasure.known import Erasures
 from chat.maintenance.erasure.removal import hot_pages
 from chat.maintenance.identity import accept_loss, confirm_archive
@@ -29,8 +32,10 @@ def bring_up_to_date(
 
     With `archive_lost` an empty archive takes the place of the one that the copy remembers, and
     stubs whose segments are not there go. Counts large texts in `report`, and returns the number of
-    erased rows. Raises StorageError, and then the copy must not be used.
+    erased rows. Raises StorageError, and then the copy must not be used. The copy is for the
+    present: what will have expired as of a later time counts as what it is.
     """
+    policy = replace(policy, now=min(policy.now, datetime.now(UTC)))
     storage = restored.storage
     if storage is not None:
         if archive_lost:

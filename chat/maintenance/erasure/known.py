@@ -4,7 +4,7 @@ An export, a backup or another database may have interactions of users who were 
 ledger knows these users by keyed hashes only, so it is asked about each user who comes along.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from chat.maintenance.erasure import ledger
@@ -14,7 +14,9 @@ from storage.archive import pseudonyms
 from storage.archive.archive import Archive
 from storage.archive.manifests import Manifest
 from storage.exceptions import StorageError
+from storage.interface import Storage
 from storage.models import ChatInteraction
+from storage.records.pages import never
 
 
 class UnknownKey(StorageError):
@@ -99,6 +101,19 @@ class Erasures:
         if erasure.status != "pending":
             _note(self._removed_at, erasure)
         return _note(self._erased_at, erasure)
+
+
+def remove_left(
+    storage: Storage, erasures: Erasures, interactions: Iterable[ChatInteraction]
+) -> None:
+    """Delete what is hot under the ids of these and was created before its user was erased.
+
+    For what a save may have left that failed in the middle while an erasure was under way.
+    """
+    ids = [each.interaction_id for each in interactions if erasures.cover(each)]
+    for found in storage.database.look_at(ids, never).values() if ids else ():
+        if isinstance(found, ChatInteraction) and erasures.cover(found):
+            storage.erase_hot([found], found.user_id)
 
 
 def _latest(times: Mapping[str, datetime], user_id: str) -> datetime | None:

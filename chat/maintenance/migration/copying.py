@@ -35,7 +35,6 @@ from chat.maintenance.migration.comparing import (
 )
 from chat.maintenance.migration.marks import Side
 from chat.maintenance.migration.rows import Copied, Writer
-from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage import expiry
 from storage.compat import batched
@@ -165,7 +164,7 @@ class _Pass:
         self._run = run
         self._step = step
         self._report = report
-        self._cutoff = max(Policy.at(run.now).cutoff, expiry.cutoff())
+        self._cutoff = expiry.cutoff()  # as readers do, whatever time the run takes for now
         archives = {id(side.archive): side.archive for side in (self._source, self._target)}
         self._erasures = None if even_if_erased else Erasures(self._cutoff, *archives.values())
         self._writer = Writer(self._source, self._target, report, run.batch_size, self._erasures)

@@ -16,7 +16,7 @@ from chat.maintenance.identity import ArchiveMismatch
 from storage import limits
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
-from storage.exceptions import StorageError, StorageUnavailable
+from storage.exceptions import BatchUnfinished, StorageError, StorageUnavailable
 from storage.interface import Storage
 from storage.models.interaction import FIELDS
 from tests.chat.ingest.calls import START, model_call
@@ -81,6 +81,34 @@ def test_an_erasure_that_begins_and_ends_within_a_batch_wins(storage, monkeypatc
 
     monkeypatch.setattr(Storage, "create_interactions_sync", late)
     assert counted(keep([old, other], None)) == (1, 0, {"erased": 1})
+    assert of_ada(storage) == []
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["it answers again", "it stays away"])
+def test_it_wins_too_if_only_a_part_of_the_batch_was_saved(storage, monkeypatch, away):
+    """Also if that could not be taken back at once: the tool sends it again."""
+    past = datetime.now(UTC) - timedelta(hours=1)
+    calls = [model_call(name, started_at=past, ended_at=past) for name in ("old", "older")]
+    keep(calls[:1], None)
+    create, look_at = Storage.create_interactions_sync, type(storage.database).look_at
+
+    def unfinished(self, interactions):
+        call_command("erase_user", "ada", stdout=StringIO())
+        create(self, interactions[:1])
+        if away:
+            monkeypatch.setattr(type(storage.database), "look_at", fails)
+        raise BatchUnfinished([interactions[1].interaction_id])
+
+    def fails(*_):
+        raise StorageUnavailable
+
+    monkeypatch.setattr(Storage, "create_interactions_sync", unfinished)
+    with pytest.raises(BatchUnfinished):
+        keep(calls, None)
+    assert len(of_ada(storage)) == away
+    monkeypatch.setattr(Storage, "create_interactions_sync", create)
+    monkeypatch.setattr(type(storage.database), "look_at", look_at)
+    assert counted(keep(calls, None)) == (0, 0, {"erased": 2})
     assert of_ada(storage) == []
 
 

@@ -241,6 +241,48 @@ def test_a_damaged_segment_does_not_keep_a_table_from_being_restored(store, capl
     assert store.archive.marked() == {}
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("damage", ["of the data", "no manifest"])
+def test_a_damaged_segment_takes_no_newer_row_away(store, make_interaction, damage):
+    """It is as at the time of the backup, since nobody could take out what was deleted."""
+    again, same = store.fill(*(NOW - 50 * DAY - n * timedelta(hours=1) for n in range(2)))
+    store.run("archive_interactions", now=NOW)
+    (old,) = store.segments()
+    backup = generations.complete(store.archive)
+    manifest = store.archive.manifest(old)
+    if damage == "no manifest":
+        store.archive.files.delete(f"{old}.json")
+    else:
+        store.archive.files.write(manifest.data, b"damage".ljust(manifest.bytes))
+    (stub,) = store.storage.database.stubs([again]).values()
+    store.storage.delete_interaction_sync(again)
+    newer = make_interaction(interaction_id=again, created_at=NOW - 40 * DAY)
+    store.storage.copy_interactions([newer])
+    store.run("archive_interactions", now=NOW, status=1)
+    new = store.storage.database.stubs([again])[again].segment
+    assert new != old
+    store.storage.database.drop_stubs([again], new)
+    as_it_was = make_interaction(interaction_id=again, created_at=stub.created_at)
+    store.storage.database.adopt([as_it_was], old)
+    restored = RestoredDatabase(store.storage, None, store.archive, backup)
+    bring_up_to_date(restored, POLICY)
+    store.run("archive_interactions", now=NOW, status=1)
+    found = {stub.interaction_id: stub.segment for stub in store.storage.database.all_stubs()}
+    assert found == {again: new, same: old}
+    assert store.storage.get_interaction_sync(again).created_at == newer.created_at
+
+
+def test_what_will_have_expired_gets_its_stubs_too(store, settings):
+    """The copy takes the place of the database now, whatever time --now names."""
+    settings.RETENTION_TOTAL_DAYS = (datetime.now(UTC) - NOW).days + 90
+    (interaction_id,) = store.fill(NOW - 40 * DAY)
+    store.run("archive_interactions", now=NOW)
+    store.storage.database.drop_stubs([interaction_id], store.segments()[0])
+    later = Policy(NOW + 60 * DAY, 30, 90)
+    bring_up_to_date(RestoredDatabase(store.storage, None, store.archive), later)
+    assert store.cold() == [interaction_id]
+
+
 def test_nowhere_for_a_temporary_file(store, settings):
     store.fill(NOW - 40 * DAY)
     store.run("archive_interactions", now=NOW)

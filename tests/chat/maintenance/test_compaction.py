@@ -73,6 +73,16 @@ def test_rows_whose_manifest_was_lost_do_not(storage, rows, segment):
     assert len(storage.archive.orphans(segment)) == 1
 
 
+def test_nor_do_they_in_a_run_as_of_a_later_time(storage, rows, segment):
+    """As of then they have expired, but no reader thinks so, and no purge was asked for."""
+    storage.move_to_cold(rows, segment)
+    storage.archive.files.delete(f"{segment}.json")
+    later = Compaction(storage, Holds([]), cutoff=DAY + timedelta(days=1))
+    with pytest.raises(DamagedArchive, match="it is missing"):
+        later.compact(segment)
+    assert len(storage.archive.orphans(segment)) == 1
+
+
 def test_nor_does_a_file_that_cannot_be_read(storage, rows, segment, tmp_path):
     storage.archive.files.delete(f"{segment}.json")
     (name,) = storage.archive.orphans(segment)

@@ -305,6 +305,17 @@ def test_what_has_expired_stays_behind(migrate, source, target, make_rows, setti
     assert next(target.database.all_stubs(), None) is None
 
 
+def test_what_will_have_expired_is_copied(migrate, source, target, make_rows, settings):
+    """The copy is for readers, who go by the clock: a later --now would leave rows behind."""
+    settings.RETENTION_TOTAL_DAYS = (datetime.now(UTC) - DAY).days + 10
+    put(source, *make_rows(9))
+    archive_day(source, DAY + timedelta(hours=4))
+    later = datetime.now(UTC) + timedelta(days=20)
+    status, summary, _ = migrate("--hand-over", "--now", later.isoformat())
+    assert (status, summary["copied"], summary["expired"]) == (0, 9, 0)
+    check_same(source, target)
+
+
 # Another archive.
 
 

@@ -8,6 +8,8 @@ import pytest
 from chat.maintenance.erasure import ledger
 from chat.maintenance.erasure.known import Erasures, UnknownKey
 from storage.dynamodb.database import DynamoDBDatabase
+from storage.exceptions import BatchUnfinished, StorageUnavailable
+from storage.interface import Storage
 from storage.models.interaction import FIELDS
 from storage.records.json import format_time
 from tests.chat.lines import command, summary
@@ -131,6 +133,39 @@ def test_an_erasure_that_begins_and_ends_within_a_batch_wins(store, people, expo
         status, said, _ = command("import_interactions", export)
     assert (status, said.split(",")[0]) == (1, "0 created")
     assert left_of(store, "ada") == []
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["it answers again", "it stays away"])
+def test_an_erasure_wins_over_a_batch_of_which_only_a_part_was_saved(
+    store, people, export, monkeypatch, away
+):
+    """Also if that could not be taken back at once: who repeats the import does it."""
+    create, look_at = Storage.create_interactions_sync, type(store.storage.database).look_at
+    erase(store)
+    erased = ledger.done(store.archive, known=())
+    (name,) = [f"{ledger.DONE}/{each.erasure_id}.json" for each in erased]
+    document = store.archive.files.read(name)
+    store.archive.files.delete(name)
+
+    def unfinished(self, interactions):
+        store.archive.files.write(name, document)
+        create(self, interactions[:3])
+        raise BatchUnfinished([each.interaction_id for each in interactions[3:]])
+
+    def fails(*_):
+        raise StorageUnavailable
+
+    monkeypatch.setattr(Storage, "create_interactions_sync", unfinished)
+    if away:
+        monkeypatch.setattr(type(store.storage.database), "look_at", fails)
+    status, _, errors = command("import_interactions", export)
+    assert (status, "may not have been saved" in errors) == (1, True)
+    assert len(left_of(store, "ada")) == (3 if away else 0)
+    monkeypatch.setattr(Storage, "create_interactions_sync", create)
+    monkeypatch.setattr(type(store.storage.database), "look_at", look_at)
+    command("import_interactions", export)
+    assert left_of(store, "ada") == []
+    assert sorted(left_of(store, "bob")) == sorted(people["bob"])
 
 
 def test_without_its_archive_nothing_is_imported(store, people, export, tmp_path, monkeypatch):

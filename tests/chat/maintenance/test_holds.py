@@ -198,6 +198,30 @@ def test_purge_skips_what_is_held_and_says_so(held, store, people):
     assert store.segments() == []
 
 
+def test_what_is_held_and_past_its_time_is_archived_so_that_its_id_may_be_used_again(
+    held, store, storage, monkeypatch
+):
+    """Hot it would give way to what takes its id, and to DynamoDB's TTL."""
+    ids = {user: store.fill(DAY, DAY + timedelta(days=1), user_id=user) for user in ("ada", "bob")}
+    held("add", "--user", "ada", "--reason", "case")
+    held("add", "--day", "2026-09-30", "--reason", "incident")
+    expected = sorted([*ids["ada"], ids["bob"][0]])
+    assert store.run("archive_interactions", "--dry-run", now=LATER)["archived"] == 3
+    summary = store.run("archive_interactions", now=LATER)
+    assert (summary["archived"], summary["remaining"]) == (3, 0)
+    assert store.cold() == expected
+    assert store.hot() == ids["bob"][1:]
+    monkeypatch.setattr(expiry, "cutoff", lambda: LATER - timedelta(days=90))
+    store.fill(LATER, user_id="cy")
+    again = store.made[ids["ada"][0]]
+    again.created_at = again.updated_at = LATER
+    assert storage.create_interaction_sync(again)[1]
+    store.run("purge_interactions", now=LATER)
+    kept = [row.interaction_id for each in store.segments() for row in store.archive.rows(each)]
+    assert sorted(kept) == expected
+    assert store.run("archive_interactions", now=LATER)["archived"] == 0
+
+
 def test_erasing_one_user_keeps_what_is_held_of_others_beyond_its_time(held, store, people):
     held("add", "--user", "bob", "--reason", "case")
     store.run("erase_user", "ada", now=LATER)
@@ -221,6 +245,17 @@ def test_what_is_held_beyond_its_time_stays_in_a_run_as_of_an_earlier_time(
     store.told(*run, "--now", NOW.isoformat())
     kept = [row.interaction_id for each in store.segments() for row in store.archive.rows(each)]
     assert sorted(kept) == sorted(people["ada"])
+
+
+def test_a_dry_restore_as_of_an_earlier_time_counts_nothing_that_has_no_stub(
+    held, store, people, monkeypatch
+):
+    held("add", "--user", "ada", "--reason", "case")
+    monkeypatch.setattr(expiry, "cutoff", lambda: LATER - timedelta(days=90))
+    store.run("purge_interactions", now=LATER)
+    for dry in (["--dry-run"], []):
+        told = store.run("restore_archive", "2026-09-30", *dry, now=NOW)
+        assert (told["restored"], told["remaining"]) == (0, 0)
 
 
 def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):

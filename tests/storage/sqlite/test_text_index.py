@@ -316,10 +316,18 @@ def test_a_damaged_segment_keeps_no_other_from_being_indexed(indexed, fill, monk
     monkeypatch.setattr(text_index, "ENABLED", True)
     damaged = indexed.archive.manifest(next(indexed.archive.all_segments())).data
     indexed.archive.files.write(damaged, b"damaged")
-    report = search_index.Rebuilt()
-    with Run(indexed, lock=False) as run, pytest.raises(DamagedArchive, match=re.escape(damaged)):
-        search_index.rebuild(indexed, run, report, anew=False)
-    assert report == search_index.Rebuilt(archived=2, is_complete=False)
+    rows, read = indexed.archive.rows, []
+    monkeypatch.setattr(indexed.archive, "rows", lambda name: read.append(name) or rows(name))
+    for archived, segments in ((2, 3), (0, 1)):
+        report = search_index.Rebuilt()
+        with (
+            Run(indexed, lock=False) as run,
+            pytest.raises(DamagedArchive, match=re.escape(damaged)),
+        ):
+            search_index.rebuild(indexed, run, report, anew=False)
+        assert report == search_index.Rebuilt(archived=archived, is_complete=False)
+        assert len(read) == segments, "what was indexed is not read again each night"
+        read.clear()
 
 
 def test_it_is_not_emptied_while_the_archive_is_not_there(indexed, fill, tmp_path, monkeypatch):
