@@ -499,8 +499,10 @@ def to_stub(row: tuple[Any, ...]) -> Stub:
 
 def sql_of(queryset: "models.QuerySet[Any]", alias: str) -> str:
     """The SQL, with constants as literals: SQLite matches an index on an expression by its text."""
+    connection: Any = connections[alias]
     sql, constants = queryset.query.get_compiler(alias).as_sql()
-    quote = connections[alias].schema_editor().quote_value
+    connection.let_go()  # by which Django has asked the library what it can do
+    quote = connection.schema_editor().quote_value
     return sql % tuple(map(quote, constants))
 
 

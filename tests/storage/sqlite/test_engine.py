@@ -17,7 +17,7 @@ from storage.archive.archive import configured_archive
 from storage.exceptions import InteractionConflict, StorageUnavailable
 from storage.models import ChatInteraction
 from storage.records.pages import PageQuery
-from storage.sqlite import base
+from storage.sqlite import base, queries
 
 POOLED = 5
 GUARD = 1
@@ -135,6 +135,18 @@ def test_64_threads_that_never_close_share_five_connections(other, other_storage
         list(executor.map(work, range(64)))
     assert seen == [(0, None)] * 64
     assert open_connections(other) <= POOLED + GUARD
+
+
+def test_a_statement_that_a_thread_is_the_first_to_need_holds_no_connection(other, other_storage):
+    """Django asks the library for JSON when it makes the SQL, by a connection of the thread."""
+    queries.select_json_by_id.cache_clear()
+
+    def read():
+        assert other_storage.get_json_sync("unknown") is None
+        return pool_of(other).lent, connections[other.alias].connection
+
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(read).result() == (0, None)
 
 
 def test_without_the_pool_every_thread_opens_a_connection_of_its_own(add_database):
