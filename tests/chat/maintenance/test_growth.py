@@ -183,7 +183,7 @@ def costs(store, settings, monkeypatch):
 def check(small, large):
     """Each cost is bounded by what was asked for."""
     for costs in (small, large):
-        assert costs["status"][0]["read"] == 0
+        assert costs["status"][0]["read"] <= 200, "whose archive it is"
         assert costs["one row"][0]["unpacked"] <= 64 * 1024
         assert costs["one row"][0]["read"] <= 16 * 1024
         cost, count = costs["page"]
