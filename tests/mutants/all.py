@@ -346,8 +346,8 @@ MUTANTS = [
         "N17",
         "the stubs of a segment stay until its manifest is found",
         "chat/maintenance/stub_correction.py",
-        "left_alone.update(_lost_manifests(storage))",
-        "pass",
+        "may_be_right=segment in lost",
+        "may_be_right=False",
         [
             "tests/chat/maintenance/test_after_restore.py::test_a_segment_whose_manifest_is_lost_keeps_its_stubs"
         ],
