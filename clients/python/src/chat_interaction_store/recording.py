@@ -143,8 +143,8 @@ class Recorder:
         else:
             self._store.save(
                 user_id=user_id,
-                message=_sound(message),
-                response=_sound(answer.text),
+                message=_mended(message),
+                response=_mended(answer.text),
                 model_used=answer.model or model,
                 input_tokens=answer.input_tokens,
                 output_tokens=answer.output_tokens,
@@ -162,7 +162,7 @@ class Recorder:
         return self._store.flush(timeout)
 
 
-def _sound(text: str) -> str:
+def _mended(text: str) -> str:
     """The text with both halves of a character put together, and U+FFFD for half of one."""
     if text.isascii():
         return text
