@@ -259,7 +259,7 @@ class Database(ABC):
         return None
 
     def segments_to_index(self) -> set[str]:
-        """The segments that stubs name of what the index of words lacks."""
+        """Returns the segments with archived rows that the index of words lacks."""
         return set()
 
     def index_archived(self, interactions: Sequence[ChatInteraction]) -> int:

@@ -84,7 +84,9 @@ def _caught_up(storage: Storage, run: Run, report: Rebuilt) -> Indexed | None:
 
 
 def _add_archived(storage: Storage, run: Run, report: Rebuilt) -> None:
-    """Raises DamagedArchive, or StorageUnavailable that names several, when the rest is added."""
+    """Add what the index lacks. When all that can be read is added, raises DamagedArchive for a
+    damaged segment, or StorageUnavailable that names several.
+    """
     lacking = storage.database.segments_to_index()  # not those that were indexed before
     with Damage() as damage:
         for segment in filter(lacking.__contains__, storage.archive.all_segments()):
