@@ -84,6 +84,7 @@ def archive(storage: Storage, policy: Policy, run: Run, report: Archived) -> Non
         for slab in _slabs(_due(storage, policy, holds, run, damage)):
             run.step(report.archived)
             job.move(slab)
+            del slab  # before the rows of the next are read
         report.remaining = report.archived if run.dry_run else report.changed
 
 

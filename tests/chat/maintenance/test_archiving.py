@@ -2,6 +2,7 @@
 
 import json
 import time
+import weakref
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -135,6 +136,27 @@ def test_what_is_in_memory_at_once_is_bounded(store, monkeypatch):
     store.fill(*(NOW - 31 * DAY + n * MICROSECOND for n in range(10)), response="")
     assert store.run("archive_interactions", now=NOW)["segments"] == 3
     assert len(store.cold()) == 10
+
+
+def test_rows_that_were_moved_are_not_in_memory_while_the_next_are_read(store, monkeypatch):
+    monkeypatch.setattr(archiving, "SLAB_BYTES", 4 * (archiving.ROW_BYTES + 20))
+    monkeypatch.setattr(archiving, "PAGE", 1)
+    store.fill(*(NOW - 31 * DAY + n * MICROSECOND for n in range(10)), response="")
+    moved, alive = weakref.WeakSet(), []
+    move, whole = archiving._Job.move, archiving.whole
+
+    def noted(job, slab):
+        moved.update(slab)
+        move(job, slab)
+
+    def counted(*arguments):
+        alive.append(len(moved))
+        return whole(*arguments)
+
+    monkeypatch.setattr(archiving._Job, "move", noted)
+    monkeypatch.setattr(archiving, "whole", counted)
+    assert store.run("archive_interactions", now=NOW)["archived"] == 10
+    assert alive == [0] * 10
 
 
 def test_a_dry_run_tells_exactly_and_changes_nothing(store):
