@@ -77,6 +77,8 @@ API = "/api/v1/"
 
 INTERACTIONS = "/api/v1/interactions/"
 
+USERS = "/api/v1/users/"
+
 LOOKUP = ("POST", "/api/v1/interactions/lookup/")
 """A read whose question is in its body."""
 
@@ -236,7 +238,7 @@ class Admission:
         """Where a request needs a place. `/healthz` needs none."""
         path = environ["PATH_INFO"]
         if path.startswith("/api/"):
-            if path.endswith("/export/"):
+            if path.startswith(USERS) and path.endswith("/export/"):
                 return self.requests, self.exports
             if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
                 return (self.requests,)
@@ -335,6 +337,12 @@ class ApiBody:
     def readline(self, size: int) -> bytes:
         """Not supported: views read the body whole."""
         raise io.UnsupportedOperation("readline")
+
+
+def may_be_refused(environ: dict[str, Any]) -> bool:
+    """Whether a request that was answered can still be refused: it has changed nothing."""
+    method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    return method == "GET" or (method, path) == LOOKUP
 
 
 def _reads_many(path: str) -> bool:

@@ -16,7 +16,16 @@ from django.urls import ResolverMatch
 from chat.api.problems import Problem, ServerError, Unavailable, exception_handler
 from chat.current import note_route
 from config import requests, tracing
-from config.admission import BUSY_SECONDS, LARGE, Admission, Part, Room, leave, wait
+from config.admission import (
+    BUSY_SECONDS,
+    LARGE,
+    Admission,
+    Part,
+    Room,
+    leave,
+    may_be_refused,
+    wait,
+)
 from config.entrance import Entrance, Request
 from config.headers import protect
 from config.middleware import HEALTH
@@ -91,7 +100,7 @@ class Handler(WSGIHandler):
         try:
             response = self._admitted(environ, start_response)
             if isinstance(response, list):
-                if len(response[0]) <= LARGE or environ["REQUEST_METHOD"] != "GET":
+                if len(response[0]) <= LARGE or not may_be_refused(environ):
                     return response
                 if not self.admission.large_responses.enter():
                     problem = Unavailable("Too many clients are reading.", retry_after=BUSY_SECONDS)

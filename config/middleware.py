@@ -31,6 +31,9 @@ HEALTH = ("/healthz", "/readyz")
 CALLS = ("/api/v1/", "/api/otlp/", "/api/public/otel/")
 """How the paths of all calls begin. The last is where Langfuse's SDK sends."""
 
+LONGEST_HOST = 300
+"""Characters. A name has 253 at most, and then there is a port."""
+
 _exits: list[GetResponse] = []
 
 
@@ -61,9 +64,13 @@ def is_allowed_host(host: str) -> bool:
     return is_allowed(host, tuple(settings.ALLOWED_HOSTS))
 
 
-@functools.lru_cache(maxsize=256)
 def is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
-    """Whether these hosts, as ALLOWED_HOSTS has them, allow a Host."""
+    """Whether these hosts, as ALLOWED_HOSTS has them, allow a Host. Remembers no long ones."""
+    return len(host) <= LONGEST_HOST and _is_allowed(host, allowed)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, allowed)
 

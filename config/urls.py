@@ -3,12 +3,13 @@
 from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from chat import health
 from chat.admin.access import own_password
 from chat.admin.login import login
 from chat.api import urls as api_urls
+from chat.api.schema_view import Negotiation, SchemaView
 from chat.ingest import urls as ingest_urls
 from chat.metrics.views import MetricsView
 from chat.status import StatusView
@@ -21,10 +22,12 @@ urlpatterns = [
     *api_urls.urlpatterns,
     *ingest_urls.urlpatterns,
     path("api/v1/status/", StatusView.as_view(), name="status"),
-    path("api/schema/", SpectacularAPIView.as_view(http_method_names=READ), name="schema"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
     path(
         "api/docs/",
-        SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=READ),
+        SpectacularSwaggerSplitView.as_view(
+            url_name="schema", http_method_names=READ, content_negotiation_class=Negotiation
+        ),
         name="docs",
     ),
     path("healthz", health.live, name="healthz"),

@@ -10,6 +10,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from chat.admin.pages import unavailable
 from chat.admin.theme import ThemedModelAdmin
 from chat.ingest.summary import since, summary
 from storage.accounts import intake
@@ -64,9 +65,7 @@ class IntakeAdmin(BaseAdmin):
         try:
             context |= _shown(request, _hours(request))
         except StorageError as error:
-            template = "admin/storage/chatinteraction/unavailable.html"
-            context |= {"title": "The store did not answer", "error": str(error)}
-            return TemplateResponse(request, template, context, status=503)
+            return unavailable(request, error)
         return TemplateResponse(request, "admin/storage/intakecount/intake.html", context)
 
 

@@ -86,6 +86,7 @@ def login(request: HttpRequest) -> HttpResponse:
     except StorageError as error:
         attempt.take_back()
         request.session.flush()
+        logger.error("The store is unavailable: %s", error)
         return _page(request, 503, "The store did not answer", error=str(error))
     attempt.succeeded(response)
     return response
@@ -96,8 +97,8 @@ class Attempt:
 
     def __init__(self, request: HttpRequest) -> None:
         # As the form does; otherwise other writings of the same name would be further tries.
-        name = unicodedata.normalize("NFKC", request.POST.get("username", "").strip())
-        self._name = name[: NAME_LENGTH + 1]
+        name = request.POST.get("username", "").strip()[: NAME_LENGTH + 1]
+        self._name = unicodedata.normalize("NFKC", name)[: NAME_LENGTH + 1]
         self._address = address_of(request.META)
         self._browser = _browser(request, self._name)
         tries: int = settings.LOGIN_TRIES

@@ -1,5 +1,6 @@
 """What the admin's own pages share."""
 
+import logging
 from typing import Any
 
 from django.contrib import admin
@@ -8,6 +9,8 @@ from django.template.response import TemplateResponse
 
 from storage.exceptions import StorageError
 from storage.models import ChatInteraction
+
+logger = logging.getLogger(__name__)
 
 
 def page(
@@ -24,6 +27,7 @@ def page(
 
 
 def unavailable(request: HttpRequest, error: StorageError) -> HttpResponse:
-    """The page that says that the storage did not answer."""
+    """The page that says that the storage did not answer. The log says it, too."""
+    logger.error("The store is unavailable: %s", error)
     template = "chatinteraction/unavailable.html"
     return page(request, template, "The store did not answer", status=503, error=str(error))

@@ -1,5 +1,6 @@
 """What requests about a user have in common: who may make them, and whom they are about."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -14,6 +15,8 @@ from chat.maintenance.identity import ArchiveMismatch
 from chat.maintenance.runs import LockHeld
 from storage import limits
 from storage.exceptions import StorageError
+
+logger = logging.getLogger(__name__)
 
 VIEW = "storage.view_chatinteraction"
 
@@ -33,6 +36,7 @@ def guarded(permission: str) -> Callable[[View], View]:
             except (UserHeld, LockHeld) as error:
                 return refused(request, str(error), 409)
             except ArchiveMismatch as error:
+                logger.error("The archive is missing: %s", error)
                 return refused(request, str(error), 503)
             except StorageError as error:
                 return unavailable(request, error)

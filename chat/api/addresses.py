@@ -10,6 +10,9 @@ from django.conf import settings
 IPV6_PREFIX = 64
 """What one customer of a provider has at least: who has so many addresses counts as one."""
 
+LONGEST = 100
+"""Characters of an address, with a zone and a port, at most. What is longer is not remembered."""
+
 
 def address_of(environ: Mapping[str, Any]) -> str:
     """Returns the client's IPv4 address or IPv6 network, from the environ of a WSGI request.
@@ -21,7 +24,7 @@ def address_of(environ: Mapping[str, Any]) -> str:
     if settings.NUM_PROXIES:
         hops = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
         if len(hops) >= settings.NUM_PROXIES:
-            return _network(hops[-settings.NUM_PROXIES].strip()) or _network(peer) or peer
+            return _network(hops[-settings.NUM_PROXIES].strip()[:LONGEST]) or _network(peer) or peer
     return _network(peer) or peer
 
 
@@ -30,7 +33,7 @@ def is_from_proxies(environ: Mapping[str, Any]) -> bool:
     hops = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
     if not settings.NUM_PROXIES or len(hops) < settings.NUM_PROXIES:
         return False
-    return bool(_network(hops[-settings.NUM_PROXIES].strip()))
+    return bool(_network(hops[-settings.NUM_PROXIES].strip()[:LONGEST]))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -22,14 +22,12 @@ class Call:
     path: str
     origin: str
     """Scheme and host, under which the client knows this server."""
-    encoding: str | None = None
-    """That of the query string, UTF-8 by default."""
 
     @classmethod
     def of(cls, request: HttpRequest, caller: Caller) -> "Call":
         """The call in a request of Django."""
         origin = f"{request.scheme}://{request.get_host()}"
-        return cls(caller, request.META, request.path, origin, request.encoding)
+        return cls(caller, request.META, request.path, origin)
 
 
 class Answer(NamedTuple):

@@ -37,11 +37,11 @@ def page_query(call: Call) -> tuple[PageQuery, Given]:
     query_string = call.environ.get("QUERY_STRING", "")
     # A cursor is used once, so only queries without one are worth remembering.
     parse = _page_query if "cursor" in query_string else _remembered_page_query
-    return parse(query_string, call.encoding)
+    return parse(query_string)
 
 
-def _page_query(query_string: str, encoding: str | None) -> tuple[PageQuery, Given]:
-    parameters = _parsed(query_string, encoding)
+def _page_query(query_string: str) -> tuple[PageQuery, Given]:
+    parameters = _parsed(query_string)
     mistakes = Mistakes()
     values = {"limit": LIMIT_DEFAULT} | _values(parameters, _PARSERS, mistakes)
     if not mistakes.count and values.get("tier") == "archive":
@@ -58,7 +58,7 @@ def values_of(call: Call, parsers: Parsers, mistakes: Mistakes) -> tuple[dict[st
 
     What is wrong is added to `mistakes`; give them to `refuse` then. Raises TooManyFieldsSent.
     """
-    parameters = _parsed(call.environ.get("QUERY_STRING", ""), call.encoding)
+    parameters = _parsed(call.environ.get("QUERY_STRING", ""))
     return _values(parameters, parsers, mistakes), parameters.dict()
 
 
@@ -72,8 +72,8 @@ def _values(parameters: QueryDict, parsers: Parsers, mistakes: Mistakes) -> dict
     return values
 
 
-def _parsed(query_string: str, encoding: str | None) -> QueryDict:
-    return QueryDict(query_string.encode("iso-8859-1"), encoding=encoding)
+def _parsed(query_string: str) -> QueryDict:
+    return QueryDict(query_string.encode("iso-8859-1"))
 
 
 def _check_range(values: dict[str, Any], mistakes: Mistakes) -> None:
@@ -90,7 +90,7 @@ def refuse_parameters(call: Call) -> None:
     """Raise InvalidRequest if there are any; for calls that take no query parameters."""
     if query_string := call.environ.get("QUERY_STRING"):
         mistakes = Mistakes()
-        for name in _parsed(query_string, call.encoding):
+        for name in _parsed(query_string):
             mistakes.add_parameter(name, "unknown parameter; this call takes none.")
         refuse(mistakes)
 

@@ -200,7 +200,7 @@ def _from_storage(error: Exception) -> Problem | None:
             return Unavailable(str(error), retry_after=error.retry_after)
         case ArchiveMismatch():
             logger.error("The archive is missing: %s", error)
-            return Unavailable("The archive is not there; nothing was done.")
+            return Unavailable("The archive is not there; nothing was done.", retry_after=60)
         case storage.StorageUnavailable():
             logger.error("The store is unavailable: %s", error)
             return Unavailable("The store did not answer in time.", retry_after=error.retry_after)

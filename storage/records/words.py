@@ -71,7 +71,7 @@ class _Searched:
 
     def __init__(self, text: str) -> None:
         self._ascii = text.lower() if text.isascii() else None
-        self._words = "" if text.isascii() else f" {' '.join(words(text))}"
+        self._words = "" if text.isascii() else _in_one_line(text)
 
     def has(self, phrase: Phrase) -> bool:
         if self._ascii is None:
@@ -84,24 +84,28 @@ class _Searched:
         return re.search(f"(?<![a-z0-9]){word}", self._ascii) is not None
 
 
+def _in_one_line(text: str) -> str:
+    """The words of a text, each after a blank. A list of them would take five times the memory."""
+    found = f" {_separated(text)}".replace(_BETWEEN, " ")
+    while "  " in found:
+        found = found.replace("  ", " ")
+    return found
+
+
 def _separated(text: str) -> str:
     """The text in its folded form, with a blank in the place of what belongs to no word."""
-    folded = _folded(text)
-    table = {ord(character): _replacement(character) for character in set(folded)}
-    return folded.translate(table)
-
-
-def _folded(text: str) -> str:
-    return normalize("NFKD", normalize("NFKD", text).casefold())
+    return text.translate({ord(each): _spaced_character(each) for each in set(text)})
 
 
 @functools.lru_cache(maxsize=8192)
 def _spaced_character(character: str) -> str:
     """As it is in a folded text: what folding puts in its place does not depend on others.
 
-    Marks may change their order there, but those are dropped.
+    Marks may change their order there, but those are dropped. To fold a whole text can take
+    quadratic time.
     """
-    return "".join(_replacement(folded) for folded in _folded(character))
+    folded = normalize("NFKD", normalize("NFKD", character).casefold())
+    return "".join(_replacement(each) for each in folded)
 
 
 @functools.lru_cache(maxsize=8192)

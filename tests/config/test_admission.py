@@ -221,16 +221,34 @@ def test_large_responses_wait_for_their_readers_in_places_of_their_own(
     again.content.close()
 
 
-def test_few_large_bodies_are_taken_at_once(handler):
+@pytest.mark.django_db(transaction=True)
+def test_so_does_a_large_answer_that_is_looked_up(
+    handler, key, storage, make_interaction, monkeypatch
+):
+    storage.create_interactions_sync([make_interaction(message="Hi", response="x" * LARGE)])
+    asked = json.dumps({"user_id": "ada", "message": "Hi"}).encode()
+    environ = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(asked)), **key}
+    monkeypatch.setattr(handler.admission, "large_responses", Room(1))
+    first, second = (ask(handler, "POST", LOOKUP, io.BytesIO(asked), **environ) for _ in range(2))
+    assert (first.status, second.status) == (200, 503)
+    assert len(json.loads(b"".join(first.content))["response"]) == LARGE
+    first.content.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", INTERACTIONS), ("PATCH", f"{INTERACTIONS}a/export/")],  # that is an id
+)
+def test_few_large_bodies_are_taken_at_once(handler, method, path):
     environ = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(2 * 1024 * 1024)}
     taken = []
     for _ in range(LARGE_BODIES // (2 * 1024 * 1024)):
-        taken += handler.admission.rooms(request_of("POST", INTERACTIONS, **environ))
+        taken += handler.admission.rooms(request_of(method, path, **environ))
     assert all(room.enter() for room in taken)
-    answer = ask(handler, "POST", INTERACTIONS, Unread(), **environ)
+    answer = ask(handler, method, path, Unread(), **environ)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
     leave(taken)
-    assert ask(handler, "POST", INTERACTIONS, Unread(), **environ).status == 401
+    assert ask(handler, method, path, Unread(), **environ).status == 401
 
 
 def test_one_large_body_is_saved_at_a_time_and_small_ones_meanwhile(handler):

@@ -4,6 +4,7 @@ Each sequence of requests is sent twice, from the same state: to a server that t
 key by itself, and to one that leaves all of them to Django. Random ones: ENTRANCE_EXAMPLES=300.
 """
 
+import encodings
 import io
 import json
 import logging
@@ -11,6 +12,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from django.core.cache import cache
@@ -20,10 +22,10 @@ from hypothesis import strategies as st
 
 from chat.api import bodies
 from chat.api import urls as api_urls
-from config import urls, watched
+from config import middleware, urls, watched
 from config.entrance import Entrance
 from config.handler import Handler
-from config.request_bodies import FORM_TYPES
+from config.request_bodies import FORM_TYPE
 from storage import get_storage
 from storage.accounts import api_keys
 from storage.exceptions import StorageFull, StorageUnavailable
@@ -491,7 +493,7 @@ def test_a_content_type_without_sense_is_no_mistake_of_the_server(both, content_
 
 def test_a_form_of_an_odd_type_is_no_mistake_of_the_server(both):
     odd = ("; charset=base64", "; charset*=x''y", "; boundary=é", "; boundary*=x''y", "")
-    types = [f"{kind}{end}" for kind in FORM_TYPES for end in odd]
+    types = [f"{kind}{end}" for kind in (FORM_TYPE, "multipart/form-data") for end in odd]
     requests = [
         request(
             "POST", "/admin/login/", b"--a\r\n", key=None, CONTENT_TYPE=each, HTTP_COOKIE=cookie
@@ -501,3 +503,34 @@ def test_a_form_of_an_odd_type_is_no_mistake_of_the_server(both):
     ]
     answers = assert_same(both, requests)
     assert [status for status, *_ in answers if status[0] != "4"] == []
+
+
+@pytest.mark.parametrize("parameter", ["charset=madeup", "x*=madeup''y", "boundary=b", 'x=";;;'])
+def test_parameters_of_a_content_type_are_not_parsed(both, monkeypatch, parameter):
+    """Python keeps each name of an encoding, and takes seconds to parse a long header."""
+    monkeypatch.setattr("django.utils.http.Message", None)
+    requests = [
+        request(*place, CONTENT_TYPE=f"{kind}; {parameter}")
+        for place in (("GET", INTERACTIONS), ("GET", "/healthz"), ("POST", "/admin/login/", b"a"))
+        for kind in (JSON, FORM_TYPE, "multipart/form-data")
+    ]
+    answers = assert_same(both, requests)
+    assert {status for status, *_ in answers[:6]} == {"200 OK"}
+    assert {status[:3] for status, *_ in answers[6:]} == {"415"}
+    assert "madeup" not in encodings._cache
+
+
+def test_a_query_is_in_utf_8_whatever_the_content_type_says(both):
+    ways = (JSON, f"{JSON}; charset=latin-1", "text/plain; charset=utf-16")
+    query = f"user_id={quote('née')}"
+    requests = [request(path=SEARCH, query=query, CONTENT_TYPE=way) for way in ways]
+    answers = assert_same(both, requests)
+    assert {status for status, *_ in answers} == {"200 OK"}
+    assert all('"user_id":"née"'.encode() in body for _, _, body, _ in answers)
+
+
+def test_no_long_host_is_remembered(both):
+    before = middleware._is_allowed.cache_info().currsize
+    answers = assert_same(both, [request(HTTP_HOST="a" * 10_000, key=key) for key in KEYS])
+    assert {status for status, *_ in answers} == {"400 Bad Request"}
+    assert middleware._is_allowed.cache_info().currsize == before

@@ -85,11 +85,12 @@ class TestLogin:
             {"further_today": "not written"},
         ]
 
-    def test_nobody_logs_in_unseen_but_everybody_can_log_out(self, root, full):
+    def test_nobody_logs_in_unseen_but_everybody_can_log_out(self, root, full, caplog):
         inside, _ = log_in("root", "right")
         full()
         client, response = log_in("root", "right")
         assert response.status_code == 503
+        assert "The store is unavailable" in caplog.text
         assert client.get("/admin/").status_code == 302, "not logged in"
         inside.post("/admin/logout/")
         assert inside.get("/admin/").status_code == 302

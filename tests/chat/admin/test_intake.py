@@ -199,7 +199,7 @@ def test_the_index_of_the_admin_leads_to_it(staff):
     assert f'href="{PAGE}"' in staff.get("/admin/").content.decode()
 
 
-def test_a_database_that_does_not_answer_is_said_plainly(staff, monkeypatch):
+def test_a_database_that_does_not_answer_is_said_plainly(staff, monkeypatch, caplog):
     def fail(since):
         raise StorageUnavailable("The database did not answer.")
 
@@ -207,6 +207,7 @@ def test_a_database_that_does_not_answer_is_said_plainly(staff, monkeypatch):
     response = staff.get(PAGE)
     assert response.status_code == 503
     assert "did not answer" in response.content.decode()
+    assert "The database did not answer." in caplog.text
 
 
 def test_what_a_tool_sends_is_on_the_page(client, staff, hours):

@@ -263,7 +263,7 @@ def test_list_and_searches_are_in_the_audit_log_without_their_words(staff, saved
     assert "secret" not in str(searched.details)
 
 
-def test_nothing_is_shown_that_is_not_in_the_audit_log(staff, saved, monkeypatch):
+def test_nothing_is_shown_that_is_not_in_the_audit_log(staff, saved, monkeypatch, caplog):
     def fail(*args, **kwargs):
         raise StorageUnavailable("The database did not answer.")
 
@@ -271,6 +271,7 @@ def test_nothing_is_shown_that_is_not_in_the_audit_log(staff, saved, monkeypatch
     response = staff.get(LIST)
     assert response.status_code == 503
     assert ids_of(response) == []
+    assert "The database did not answer." in caplog.text
 
 
 def test_characters_that_turn_the_writing_around_are_shown(staff, storage, make_interaction):

@@ -1,6 +1,7 @@
 """The login: how many passwords may be tried, by whom, and how many at once."""
 
 import threading
+import unicodedata
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
@@ -151,6 +152,19 @@ def test_other_writings_of_a_name_are_no_further_tries(clock):
     for name in ("root", "\uff52oot", "ro\uff4ft", " root", "root "):
         assert attempt(name=name).status_code == 200
     assert attempt("right").status_code == 429
+
+
+def test_of_a_long_name_only_the_beginning_is_normalized(clock, monkeypatch):
+    """It can take quadratic time."""
+    lengths, normalize = [0], unicodedata.normalize
+
+    def watched(form, text):
+        lengths.append(len(text))
+        return normalize(form, text)
+
+    monkeypatch.setattr(login_module.unicodedata, "normalize", watched)
+    assert attempt(name="é" * 1000).status_code == 200
+    assert max(lengths) <= login_module.NAME_LENGTH + 1
 
 
 def test_one_network_of_ipv6_is_one_address(clock):

@@ -330,7 +330,7 @@ def test_restoring_takes_its_permission_and_a_reason(staff, day):
 
 
 def test_without_its_archive_no_page_is_silently_short(
-    staff, saved, storage, tmp_path, monkeypatch
+    staff, saved, storage, tmp_path, monkeypatch, caplog
 ):
     """A volume that is not mounted looks like an archive without interactions and holds."""
     with Run(storage):
@@ -344,9 +344,11 @@ def test_without_its_archive_no_page_is_silently_short(
     pages += (f"{ADMIN}erasure/{uuid4()}/",)
     monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
     for page in pages:
+        caplog.clear()
         response = client.get(page)
         assert response.status_code == 503
         assert "Is its disk mounted" in text_of(response)
+        assert "Is its disk mounted" in caplog.text, page
     response = client.post(of("user/export/"), {"reason": REASON})
     assert response.status_code == 503
     assert client.get(f"{ADMIN}?tier=hot").status_code == 200

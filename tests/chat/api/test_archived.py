@@ -231,7 +231,7 @@ def test_without_the_archive_nothing_looks_complete(
     assert len(client.get(path, parameters).json()["results"]) == 3
     monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
     response = client.get(path, parameters)
-    assert response.status_code == 503
+    assert (response.status_code, response["Retry-After"]) == (503, "60")
     assert "archive" in response.json()["detail"]
     hot = {name: value for name, value in parameters.items() if name != "tier"}
     assert client.get(path, hot | {"tier": "hot"}).status_code == 200

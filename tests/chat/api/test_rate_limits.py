@@ -7,7 +7,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from chat.api.addresses import address_of
+from chat.api import addresses
+from chat.api.addresses import address_of, is_from_proxies
 from storage.accounts import api_keys
 from storage.exceptions import StorageUnavailable
 from storage.models import ApiKey
@@ -243,3 +244,11 @@ def test_only_what_the_proxies_have_added_is_believed(settings, proxies, forward
 @pytest.mark.on_sqlite("about settings")
 def test_without_any_address_all_are_one():
     assert address_of({}) == address_of({"REMOTE_ADDR": ""}) == ""
+
+
+def test_of_a_long_header_only_the_length_of_an_address_is_remembered(settings, monkeypatch):
+    settings.NUM_PROXIES, seen = 1, []
+    monkeypatch.setattr(addresses, "_network", lambda text: seen.append(text) or "")
+    environ = {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": "1" * 10_000}
+    assert (address_of(environ), is_from_proxies(environ)) == ("192.0.2.1", False)
+    assert max(map(len, seen)) <= 100

@@ -1,5 +1,6 @@
 """The OpenAPI schema and its page: true, whole, and without the Internet."""
 
+import encodings
 import json
 import re
 from io import StringIO
@@ -11,6 +12,8 @@ import pytest
 import yaml
 from django.core.management import call_command
 from django.test import Client
+from django.utils.translation import trans_real
+from drf_spectacular.generators import SchemaGenerator
 
 from chat.api.bodies import Completion, NewInteraction
 from storage import limits
@@ -250,3 +253,29 @@ def test_5_0_is_an_integer_in_every_body(client):
     for bad in (5.5, 1e308, -1.0, "5.0", True, None):
         response = patch(client, "i", {"input_tokens": bad})
         assert set(mistakes(response)) == {"#/input_tokens"}, bad
+
+
+@pytest.mark.parametrize("query", ["version=a%0Ab", "version=%F0%9F%98%80", "version=2", "lang=de"])
+def test_of_a_query_only_the_format_counts(query):
+    plain, asked = (Client().get(f"/api/schema/?format=json{more}") for more in ("", f"&{query}"))
+    assert (asked.status_code, asked.content) == (200, plain.content)
+    assert asked["Content-Disposition"] == plain["Content-Disposition"]
+
+
+def test_no_translation_is_kept_of_a_language_that_somebody_sends():
+    Client().get("/api/schema/?lang=xx-made-up")
+    assert "xx-made-up" not in trans_real._translations
+
+
+def test_it_is_made_once(monkeypatch):
+    first = Client().get("/api/schema/")
+    monkeypatch.setattr(SchemaGenerator, "get_schema", None)
+    assert Client().get("/api/schema/").content == first.content
+
+
+def test_parameters_in_accept_do_not_count():
+    """Python would keep each name of an encoding that somebody gives there."""
+    accept = "text/plain, application/json; q=0.9; x*=madeup''y"
+    response = Client().get("/api/schema/", headers={"Accept": accept})
+    assert response["Content-Type"] == "application/json"
+    assert "madeup" not in encodings._cache

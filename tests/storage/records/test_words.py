@@ -1,13 +1,15 @@
 """What a word is: the same for an index of words and for a look at each text."""
 
 import time
+import tracemalloc
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.records.words import have, phrases, words
+from storage.records import words as words_module
+from storage.records.words import _replacement, have, phrases, words
 
 
 @pytest.mark.parametrize(
@@ -93,3 +95,33 @@ def test_a_long_text_takes_no_longer_than_a_page(text):
     started = time.process_time()
     words(longest)
     assert time.process_time() - started < 1
+
+
+def test_a_text_is_folded_character_by_character(monkeypatch):
+    """Of a whole text it can take quadratic time."""
+    lengths = set()
+
+    def watched(form, text):
+        lengths.add(len(text))
+        return unicodedata.normalize(form, text)
+
+    monkeypatch.setattr(words_module, "normalize", watched)
+    words_module._spaced_character.cache_clear()
+    assert words("a\u0301\u0323 e\u0301 \u0323") == ["a", "e"]
+    assert max(lengths) <= 2  # what one character is folded to
+
+
+@given(st.text() | ODD)
+def test_characters_are_folded_by_themselves_as_in_their_text(text):
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    assert words(text) == "".join(map(_replacement, folded)).split()
+
+
+def test_no_list_of_the_words_of_a_text_is_made_to_look_for_one():
+    """This character is four words of 18 letters, which as a list take 330 bytes."""
+    text = "\ufdfa" * 50_000
+    tracemalloc.start()
+    assert have([text], phrases("صلى وسلم"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * len(text)
