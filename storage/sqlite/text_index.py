@@ -121,8 +121,12 @@ class TextIndex:
         if anew:
             with self._file.writing(WAIT_SECONDS, anew=lambda _: True):
                 pass
-        if self.catch_up(seconds):
-            return Indexed.COMPLETE
+        try:
+            if self.catch_up(seconds):
+                return Indexed.COMPLETE
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):  # else another process makes a pass
+                raise
         with self._file.reading() as contents:
             lacks = contents is not None and contents.state.phase == "archive"
             return Indexed.LACKS_ARCHIVED if lacks else Indexed.BEHIND

@@ -307,6 +307,27 @@ def test_what_was_archived_before_there_was_an_index_is_read_from_the_archive(
     check(indexed)
 
 
+@pytest.mark.parametrize("lacks", [False, True], ids=["complete", "lacks archived ones"])
+def test_a_pass_of_another_process_fails_no_run(indexed, fill, index_file, monkeypatch, lacks):
+    """Servers make passes while the nightly run or `rebuild_search` looks at the index."""
+    from chat.maintenance import search_index
+    from chat.maintenance.runs import Run
+
+    monkeypatch.setattr(text_index, "ENABLED", not lacks)
+    to_archive(indexed, fill(3))
+    monkeypatch.setattr(text_index, "ENABLED", True)
+    catch_up(indexed)
+    fill(3, start=10)
+    with closing(connect(index_file, isolation_level=None)) as server:
+        server.execute("BEGIN IMMEDIATE")
+        expected = Indexed.LACKS_ARCHIVED if lacks else Indexed.BEHIND
+        assert indexed.database.index_texts(0) is expected
+    with Run(indexed, lock=False) as run:
+        search_index.complete(indexed, run)
+    assert catch_up(indexed) is Indexed.COMPLETE
+    check(indexed)
+
+
 def test_a_damaged_segment_keeps_no_other_from_being_indexed(indexed, fill, monkeypatch):
     from chat.maintenance import search_index
     from chat.maintenance.runs import Run
