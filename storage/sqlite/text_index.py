@@ -160,9 +160,10 @@ class TextIndex:
             self.catch_up(WAIT_SECONDS)
             ids = [interaction.interaction_id for interaction in interactions]
             with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
+                left = self._outbox.among(ids)  # if that took too long
+                missing = [*left, *contents.parts.without(ids)]
                 # Of one that was deleted since it was read, no pass would find the entry again.
-                missing = self._outbox.stored(contents.parts.without(ids))
-                contents.parts.put(_texts(interactions, missing))
+                contents.parts.put(_texts(interactions, self._outbox.stored(missing)))
         except Failed as error:
             _warn(error)
 

@@ -201,6 +201,22 @@ def test_what_is_deleted_while_it_is_about_to_be_archived_is_not_indexed_again(i
     check(indexed)
 
 
+def test_what_was_changed_is_archived_with_its_words_by_an_index_that_is_far_behind(
+    indexed, fill, monkeypatch
+):
+    """After the pass that finds it archived, nobody would look at its text again."""
+    fill(20)
+    catch_up(indexed)
+    fill(10, start=100)
+    changed = indexed.update_interaction_sync("i0003", {"response": "neuerdings"})
+    monkeypatch.setattr(text_index, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(text_passes, "CHANGES_AT_ONCE", 1)
+    monkeypatch.setattr(text_passes, "PASS_CHANGES", 1)
+    to_archive(indexed, [changed])
+    assert find(indexed, "neuerdings") == ["i0003"]
+    check(indexed)
+
+
 def test_taking_a_user_out_ends_in_time_and_goes_on(indexed, fill):
     rows = fill(400)
     catch_up(indexed)
