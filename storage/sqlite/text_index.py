@@ -22,7 +22,8 @@ from storage.sqlite import queries, scrubbing, text_scrubbing
 from storage.sqlite.base import close_before_fork
 from storage.sqlite.checkpoints import empty_log
 from storage.sqlite.statements import Statements
-from storage.sqlite.text_file import IndexFile, is_damage, missing_feature
+from storage.sqlite.text_damage import is_damage
+from storage.sqlite.text_file import IndexFile, missing_feature
 from storage.sqlite.text_outbox import Outbox, text_of
 from storage.sqlite.text_passes import PASS_CHANGES, Passes
 from storage.sqlite.text_thread import Background

@@ -12,7 +12,8 @@ https://sqlite.org/fts5.html#fts5_data_structures
 import sqlite3
 from collections.abc import Callable
 
-from storage.sqlite.text_file import IndexFile, damage
+from storage.sqlite.text_damage import damage
+from storage.sqlite.text_file import IndexFile
 
 PAGES_AT_ONCE = 500
 

@@ -289,6 +289,24 @@ def test_a_damaged_file_fails_nobody_and_is_made_again(indexed, fill, index_file
     check(indexed)
 
 
+def test_words_that_cannot_be_unpacked_are_damage_that_sqlite_does_not_notice(
+    indexed, fill, index_file
+):
+    fill(50)
+    catch_up(indexed)
+    with closing(connect(index_file)) as raw, raw:
+        raw.execute("UPDATE entry SET words = x'00'")
+    assert find(indexed, "w", limit=20) is None
+    assert not index_file.exists()
+    check(indexed)
+    with closing(connect(index_file)) as raw, raw:
+        raw.execute("UPDATE entry SET words = x'00'")
+    indexed.update_interaction_sync("i0003", {"response": "neuerdings"})
+    with pytest.raises(StorageError):
+        catch_up(indexed)
+    check(indexed)
+
+
 def test_a_database_that_was_put_back_has_its_index_made_anew(indexed, fill, tmp_path):
     fill(5)
     catch_up(indexed)
