@@ -98,15 +98,17 @@ def _by_words(cold: ColdStorage, tier: Tier, wanted: Slice, filters: Filters) ->
     """Look at what an index of words names. None if there is no index."""
     bounds = [wanted.before, wanted.created_before and (wanted.created_before, "")]
     before = min((bound for bound in bounds if bound), default=None)
+    end = None
     found: list[Record] = []
     deadline = time.monotonic() + SECONDS
     text = wanted.max_text
-    for count in (min(wanted.limit + SPARE_CANDIDATES, CANDIDATES), CANDIDATES):
+    count = min(wanted.limit + SPARE_CANDIDATES, CANDIDATES)
+    while True:
         candidates = cold.database.find_text(
             filters.phrases, wanted.user_id, wanted.created_after, before, count
         )
         if candidates is None:
-            return (found, before) if count == CANDIDATES and found else None
+            return (found, end) if end else None
         for batch in batched(candidates, CANDIDATES_AT_ONCE):
             for record in _verified(cold, batch, tier, wanted, filters):
                 found.append(record)
@@ -117,8 +119,11 @@ def _by_words(cold: ColdStorage, tier: Tier, wanted: Slice, filters: Filters) ->
                 return found, batch[-1]
         if len(candidates) < count:
             return found, None
-        before = candidates[-1]
-    return found, before
+        end = candidates[-1]
+        if time.monotonic() > deadline:
+            return found, end
+        count = CANDIDATES
+        before = end
 
 
 def _verified(

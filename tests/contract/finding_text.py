@@ -156,6 +156,36 @@ class FindingTextContract:
             wanted = [row for row in rows if is_wanted(row, row.interaction_id in cold, fields)]
             assert found_by(storage, **period) == ids(newest_first(wanted)), fields
 
+    @pytest.fixture
+    def named_by_words(self, storage, monkeypatch):
+        """The ids that an index of words has named, and were then looked at."""
+        monkeypatch.setattr(searching, "SECONDS", 300.0)
+        monkeypatch.setattr(searching, "CANDIDATES", 12)
+        looked_at, look_at = [], storage.database.look_at
+
+        def noted(interaction_ids, *arguments):
+            looked_at.extend(interaction_ids)
+            return look_at(interaction_ids, *arguments)
+
+        monkeypatch.setattr(storage.database, "look_at", noted)
+        return looked_at
+
+    def test_what_few_pass_of_a_common_word_is_looked_for_while_there_is_time(
+        self, storage, make_interaction, by_index, named_by_words
+    ):
+        made = [
+            make_interaction(
+                interaction_id=f"{n:02}", created_at=at(seconds=n), model_used=f"model-{n}"
+            )
+            for n in range(60)
+        ]
+        storage.create_interactions_sync(made)
+        by_index(made)
+        page = storage.search_interactions_sync(
+            Search(text="tree", user_id="ada", model_used="model-0", limit=4)
+        )
+        assert (ids(page.interactions), page.next_cursor) == (["00"], None)
+
     def test_the_longest_texts_are_searched_to_their_end(
         self, storage, make_interaction, to_archive
     ):
