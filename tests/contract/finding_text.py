@@ -1,6 +1,7 @@
 """Texts are found by their words, with whatever else is asked for, in both tiers."""
 
 import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -185,6 +186,26 @@ class FindingTextContract:
             Search(text="tree", user_id="ada", model_used="model-0", limit=4)
         )
         assert (ids(page.interactions), page.next_cursor) == (["00"], None)
+
+    @pytest.mark.parametrize(("tier", "cold"), [("hot", 60), ("archive", 5)])
+    def test_where_the_other_tier_begins_its_interactions_are_passed_over(
+        self, storage, make_interaction, to_archive, by_index, named_by_words, tier, cold
+    ):
+        now = datetime.now(UTC)
+        rows = [
+            make_interaction(
+                interaction_id=f"{n:02}",
+                created_at=now - timedelta(days=50 if n < cold else 0, seconds=65 - n),
+            )
+            for n in range(65)
+        ]
+        storage.create_interactions_sync(rows)
+        to_archive(rows[:cold])
+        by_index(rows)
+        page = storage.search_interactions_sync(Search(text="tree", user_id="ada", tier=tier))
+        wanted = rows[:cold] if tier == "archive" else rows[cold:]
+        assert (ids(page.interactions), page.next_cursor) == (ids(newest_first(wanted)), None)
+        assert len(named_by_words) < 30
 
     def test_the_longest_texts_are_searched_to_their_end(
         self, storage, make_interaction, to_archive
