@@ -289,6 +289,33 @@ def test_a_damaged_file_fails_nobody_and_is_made_again(indexed, fill, index_file
     check(indexed)
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_the_error_of_a_run_is_about_the_index_and_not_about_the_database(
+    indexed, fill, index_file, anew
+):
+    """Else somebody might restore a backup of a database that is sound."""
+    to_archive(indexed, fill(50)[:1])
+    catch_up(indexed)
+    with closing(connect(index_file)) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    index_file.write_bytes(b"\xff" * 8192)
+    with pytest.raises(StorageUnavailable, match="search index was damaged, and is deleted"):
+        indexed.database.index_texts(1, anew=anew)
+    assert indexed.database.index_texts(300, anew=anew) is Indexed.LACKS_ARCHIVED
+    index_file.unlink()
+    index_file.mkdir()
+    try:
+        for use in (
+            lambda: indexed.database.index_texts(1, anew=anew),
+            lambda: indexed.database.index_archived([]),
+            indexed.database.segments_to_index,
+        ):
+            with pytest.raises(StorageUnavailable, match="search index failed: unable to open"):
+                use()
+    finally:
+        index_file.rmdir()
+
+
 def test_words_that_cannot_be_unpacked_are_damage_that_sqlite_does_not_notice(
     indexed, fill, index_file
 ):
