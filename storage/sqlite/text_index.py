@@ -90,13 +90,15 @@ class TextIndex:
         """See `Database.find_text`."""
         if not phrases or not self.is_used or self._statements.in_transaction():
             return None
+        caught_up = True
         for _ in range(3):
             try:
                 found = self._found(phrases, user_id, after, before, limit)
                 if found is not None:
                     return found
-                if not self.catch_up(SEARCH_SECONDS):
+                if not caught_up:
                     break
+                caught_up = self.catch_up(SEARCH_SECONDS)  # if not, that may still be enough
             except Failed as error:
                 _warn(error)
                 break

@@ -134,6 +134,15 @@ def test_what_was_acknowledged_is_found_at_once_and_what_is_gone_is_not(indexed,
     check(indexed)
 
 
+def test_a_search_whose_pass_took_long_uses_what_it_has_done(indexed, fill, monkeypatch):
+    fill(10)
+    monkeypatch.setattr(text_index, "SEARCH_SECONDS", 0)
+    assert find(indexed, "wood") is None  # the index is only begun
+    catch_up(indexed)
+    fill(1, start=100)
+    assert find(indexed, "wall100") == ["i0100"]
+
+
 def test_what_is_archived_is_found_and_what_is_purged_is_not(indexed, fill):
     rows = fill(60)
     to_archive(indexed, rows[:40])  # before any pass
