@@ -82,8 +82,11 @@ def _first_word(page: bytes) -> bytes:
     footer = int.from_bytes(page[2:4])
     if not 4 < footer < len(page):
         raise damage("a page of the search index has no words")
-    offset, _ = _varint(page, footer)
-    length, begin = _varint(page, offset)
+    try:
+        offset, _ = _varint(page, footer)
+        length, begin = _varint(page, offset)
+    except IndexError:
+        raise damage("a page of the search index ends within a number") from None
     return page[begin : begin + length]
 
 

@@ -343,6 +343,25 @@ def test_words_that_cannot_be_unpacked_are_damage_that_sqlite_does_not_notice(
     check(indexed)
 
 
+@pytest.mark.parametrize("page", ["", "0000000400", "0000000500ff", "000000060000ff01"])
+def test_a_page_of_words_that_cannot_be_read_is_damage_for_an_erasure_too(
+    indexed, fill, index_file, page
+):
+    """SQLite keeps the pages of FTS5 as they are, and has no checksums."""
+    fill(1000)
+    catch_up(indexed)
+    with closing(connect(index_file)) as raw, raw:
+        ((number,),) = raw.execute("SELECT max(number) FROM part")
+        raw.execute(
+            f"UPDATE part_{number}_data SET block = ? WHERE id > 100", [bytes.fromhex(page)]
+        )
+        changed = raw.execute(f"UPDATE part_{number}_idx SET term = 'w' || term").rowcount
+    assert changed
+    indexed.database.scrub()
+    assert not index_file.exists()
+    check(indexed)
+
+
 def test_a_database_that_was_put_back_has_its_index_made_anew(indexed, fill, tmp_path):
     fill(5)
     catch_up(indexed)
