@@ -9,10 +9,12 @@ import heapq
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeGuard
 
 from storage.archive.cold import ColdStorage
 from storage.compat import batched
+from storage.database import LAST_MOMENT
 from storage.records.cursors import Position
 from storage.records.json import Record, position_of
 from storage.records.pages import Slice, every, never
@@ -98,15 +100,15 @@ def _by_words(cold: ColdStorage, tier: Tier, wanted: Slice, filters: Filters) ->
     """Look at what an index of words names. None if there is no index."""
     bounds = [wanted.before, wanted.created_before and (wanted.created_before, "")]
     before = min((bound for bound in bounds if bound), default=None)
+    after, end = wanted.created_after, None
     found: list[Record] = []
     deadline = time.monotonic() + SECONDS
     text = wanted.max_text
-    for count in (min(wanted.limit + SPARE_CANDIDATES, CANDIDATES), CANDIDATES):
-        candidates = cold.database.find_text(
-            filters.phrases, wanted.user_id, wanted.created_after, before, count
-        )
+    count = min(wanted.limit + SPARE_CANDIDATES, CANDIDATES)
+    while True:
+        candidates = cold.database.find_text(filters.phrases, wanted.user_id, after, before, count)
         if candidates is None:
-            return (found, before) if count == CANDIDATES and found else None
+            return (found, end) if end else None
         for batch in batched(candidates, CANDIDATES_AT_ONCE):
             for record in _verified(cold, batch, tier, wanted, filters):
                 found.append(record)
@@ -117,8 +119,26 @@ def _by_words(cold: ColdStorage, tier: Tier, wanted: Slice, filters: Filters) ->
                 return found, batch[-1]
         if len(candidates) < count:
             return found, None
-        before = candidates[-1]
-    return found, before
+        end = candidates[-1]
+        if time.monotonic() > deadline:
+            return found, end
+        count = CANDIDATES
+        after, before = _bounds_of(tier, cold, after, end)
+
+
+def _bounds_of(
+    tier: Tier, cold: ColdStorage, after: datetime, before: Position
+) -> tuple[datetime, Position]:
+    """The same bounds, or closer ones within which all of a tier is. An index does not tell tiers.
+
+    Without them a search would go through all that has its words in the other tier.
+    """
+    if tier == "archive":
+        return after, min(before, cold.newest())
+    if tier == "hot":
+        oldest = cold.database.oldest(LAST_MOMENT, 1, None, never)
+        return max(after, oldest[0].created_at if oldest else LAST_MOMENT), before
+    return after, before
 
 
 def _verified(

@@ -64,6 +64,10 @@ class ColdStorage:
         look_at = self.database.look_at
         return filtered.search(self.archive, look_at, wanted, filters, at_most, deadline)
 
+    def newest(self) -> Position:
+        """A position behind which all is that is cold, as far as `filtered.may_reach` tells."""
+        return filtered.newest(self.archive)
+
     def read_many(
         self, interaction_ids: Sequence[str], texts_of: TextsOf = every
     ) -> dict[str, Record]:

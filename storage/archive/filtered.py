@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 from storage import expiry
 from storage.archive import lists
@@ -31,6 +31,14 @@ def may_reach(archive: Archive, wanted: Slice) -> bool:
         return True
     newest = _newest_day(archive)
     return newest is not None and wanted.created_after.date() <= newest
+
+
+def newest(archive: Archive) -> Position:
+    """A position behind which all rows of the archive are, as far as `may_reach` tells."""
+    until, day = expiry.hot_since(), _newest_day(archive)
+    if day is not None:
+        until = max(until, datetime.combine(day, datetime.max.time(), UTC))
+    return min(until, expiry.latest()) + expiry.MICROSECOND, ""
 
 
 def search(

@@ -48,6 +48,7 @@ from storage.sqlite import (
 )
 from storage.sqlite.changes import Changes, count_erasure
 from storage.sqlite.statements import Statements
+from storage.sqlite.text_damage import told_apart
 from storage.sqlite.text_index import TextIndex
 
 logger = logging.getLogger(__name__)
@@ -264,16 +265,16 @@ class SqliteDatabase(Database):
         return self.large.whole_records(found, self._now, wanted.texts_of), end
 
     def index_texts(self, seconds: float, *, anew: bool = False) -> Indexed | None:
-        with translated:
+        with translated, told_apart():
             return self._texts.bring_up_to_date(seconds, anew=anew)
 
     def segments_to_index(self) -> set[str]:
-        with translated:
+        with translated, told_apart():
             missing = self._texts.missing()
             return {each.segment for ids in missing for each in self.stubs(ids).values()}
 
     def index_archived(self, interactions: Sequence[ChatInteraction]) -> int:
-        with translated:
+        with translated, told_apart():
             return self._texts.add(interactions)
 
     def find_answer(self, question: Question, read: Read) -> ChatInteraction | None:

@@ -18,6 +18,7 @@ from storage.archive import durable
 from storage.sqlite import modes
 from storage.sqlite.checkpoints import truncated
 from storage.sqlite.library import has_wal_reset_bug
+from storage.sqlite.text_damage import is_damage
 from storage.sqlite.text_state import Contents, State, emptied, state_in
 
 SUFFIX = ".search"
@@ -176,19 +177,6 @@ def missing_feature() -> str | None:
         except sqlite3.OperationalError as error:
             return str(error)
     return None
-
-
-def damage(problem: str) -> sqlite3.DatabaseError:
-    """The error of SQLite for a file that is no sound database."""
-    error = sqlite3.DatabaseError(problem)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file is no sound database."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _begin(connection: Any, seconds: float) -> None:

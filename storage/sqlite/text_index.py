@@ -22,7 +22,8 @@ from storage.sqlite import queries, scrubbing, text_scrubbing
 from storage.sqlite.base import close_before_fork
 from storage.sqlite.checkpoints import empty_log
 from storage.sqlite.statements import Statements
-from storage.sqlite.text_file import IndexFile, is_damage, missing_feature
+from storage.sqlite.text_damage import is_damage
+from storage.sqlite.text_file import IndexFile, missing_feature
 from storage.sqlite.text_outbox import Outbox, text_of
 from storage.sqlite.text_passes import PASS_CHANGES, Passes
 from storage.sqlite.text_thread import Background
@@ -89,13 +90,15 @@ class TextIndex:
         """See `Database.find_text`."""
         if not phrases or not self.is_used or self._statements.in_transaction():
             return None
+        caught_up = True
         for _ in range(3):
             try:
                 found = self._found(phrases, user_id, after, before, limit)
                 if found is not None:
                     return found
-                if not self.catch_up(SEARCH_SECONDS):
+                if not caught_up:
                     break
+                caught_up = self.catch_up(SEARCH_SECONDS)  # if not, that may still be enough
             except Failed as error:
                 _warn(error)
                 break
@@ -121,8 +124,12 @@ class TextIndex:
         if anew:
             with self._file.writing(WAIT_SECONDS, anew=lambda _: True):
                 pass
-        if self.catch_up(seconds):
-            return Indexed.COMPLETE
+        try:
+            if self.catch_up(seconds):
+                return Indexed.COMPLETE
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):  # else another process makes a pass
+                raise
         with self._file.reading() as contents:
             lacks = contents is not None and contents.state.phase == "archive"
             return Indexed.LACKS_ARCHIVED if lacks else Indexed.BEHIND
@@ -156,9 +163,10 @@ class TextIndex:
             self.catch_up(WAIT_SECONDS)
             ids = [interaction.interaction_id for interaction in interactions]
             with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
+                left = self._outbox.among(ids)  # if that took too long
+                missing = [*left, *contents.parts.without(ids)]
                 # Of one that was deleted since it was read, no pass would find the entry again.
-                missing = self._outbox.stored(contents.parts.without(ids))
-                contents.parts.put(_texts(interactions, missing))
+                contents.parts.put(_texts(interactions, self._outbox.stored(missing)))
         except Failed as error:
             _warn(error)
 

@@ -77,6 +77,14 @@ class Outbox:
         number: int | None = self._rows(sql, {"last": last})[0][0]
         return number
 
+    def among(self, interaction_ids: Sequence[str]) -> list[str]:
+        """Those of these that have changed. Looks at all changes."""
+        sql = (
+            f"SELECT DISTINCT interaction_id FROM {_CHANGES}"
+            " WHERE interaction_id IN (SELECT value FROM json_each(:ids))"
+        )
+        return [each for (each,) in self._rows(sql, {"ids": json.dumps(interaction_ids)})]
+
     def pending(self, limit: int) -> list[Pending] | None:
         """All that have changed; None if there are more than `limit` changes."""
         changes = self.oldest(limit + 1)

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from storage.exceptions import StorageUnavailable
 from storage.sqlite import scrubbing
 from storage.sqlite.scrubbing import Progress, ScrubbedFile
-from storage.sqlite.text_file import IndexFile, is_damage
+from storage.sqlite.text_damage import is_damage
+from storage.sqlite.text_file import IndexFile
 from storage.sqlite.text_separators import replace_separators
 
 WAIT_SECONDS = 20.0

@@ -12,7 +12,8 @@ https://sqlite.org/fts5.html#fts5_data_structures
 import sqlite3
 from collections.abc import Callable
 
-from storage.sqlite.text_file import IndexFile, damage
+from storage.sqlite.text_damage import damage
+from storage.sqlite.text_file import IndexFile
 
 PAGES_AT_ONCE = 500
 
@@ -81,8 +82,11 @@ def _first_word(page: bytes) -> bytes:
     footer = int.from_bytes(page[2:4])
     if not 4 < footer < len(page):
         raise damage("a page of the search index has no words")
-    offset, _ = _varint(page, footer)
-    length, begin = _varint(page, offset)
+    try:
+        offset, _ = _varint(page, footer)
+        length, begin = _varint(page, offset)
+    except IndexError:
+        raise damage("a page of the search index ends within a number") from None
     return page[begin : begin + length]
 
 

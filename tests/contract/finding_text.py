@@ -1,6 +1,7 @@
 """Texts are found by their words, with whatever else is asked for, in both tiers."""
 
 import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -155,6 +156,56 @@ class FindingTextContract:
             period = PERIOD | {"limit": chance.choice([4, 20, 200])} | fields
             wanted = [row for row in rows if is_wanted(row, row.interaction_id in cold, fields)]
             assert found_by(storage, **period) == ids(newest_first(wanted)), fields
+
+    @pytest.fixture
+    def named_by_words(self, storage, monkeypatch):
+        """The ids that an index of words has named, and were then looked at."""
+        monkeypatch.setattr(searching, "SECONDS", 300.0)
+        monkeypatch.setattr(searching, "CANDIDATES", 12)
+        looked_at, look_at = [], storage.database.look_at
+
+        def noted(interaction_ids, *arguments):
+            looked_at.extend(interaction_ids)
+            return look_at(interaction_ids, *arguments)
+
+        monkeypatch.setattr(storage.database, "look_at", noted)
+        return looked_at
+
+    def test_what_few_pass_of_a_common_word_is_looked_for_while_there_is_time(
+        self, storage, make_interaction, by_index, named_by_words
+    ):
+        made = [
+            make_interaction(
+                interaction_id=f"{n:02}", created_at=at(seconds=n), model_used=f"model-{n}"
+            )
+            for n in range(60)
+        ]
+        storage.create_interactions_sync(made)
+        by_index(made)
+        page = storage.search_interactions_sync(
+            Search(text="tree", user_id="ada", model_used="model-0", limit=4)
+        )
+        assert (ids(page.interactions), page.next_cursor) == (["00"], None)
+
+    @pytest.mark.parametrize(("tier", "cold"), [("hot", 60), ("archive", 5)])
+    def test_where_the_other_tier_begins_its_interactions_are_passed_over(
+        self, storage, make_interaction, to_archive, by_index, named_by_words, tier, cold
+    ):
+        now = datetime.now(UTC)
+        rows = [
+            make_interaction(
+                interaction_id=f"{n:02}",
+                created_at=now - timedelta(days=50 if n < cold else 0, seconds=65 - n),
+            )
+            for n in range(65)
+        ]
+        storage.create_interactions_sync(rows)
+        to_archive(rows[:cold])
+        by_index(rows)
+        page = storage.search_interactions_sync(Search(text="tree", user_id="ada", tier=tier))
+        wanted = rows[:cold] if tier == "archive" else rows[cold:]
+        assert (ids(page.interactions), page.next_cursor) == (ids(newest_first(wanted)), None)
+        assert len(named_by_words) < 30
 
     def test_the_longest_texts_are_searched_to_their_end(
         self, storage, make_interaction, to_archive

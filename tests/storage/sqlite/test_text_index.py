@@ -134,6 +134,15 @@ def test_what_was_acknowledged_is_found_at_once_and_what_is_gone_is_not(indexed,
     check(indexed)
 
 
+def test_a_search_whose_pass_took_long_uses_what_it_has_done(indexed, fill, monkeypatch):
+    fill(10)
+    monkeypatch.setattr(text_index, "SEARCH_SECONDS", 0)
+    assert find(indexed, "wood") is None  # the index is only begun
+    catch_up(indexed)
+    fill(1, start=100)
+    assert find(indexed, "wall100") == ["i0100"]
+
+
 def test_what_is_archived_is_found_and_what_is_purged_is_not(indexed, fill):
     rows = fill(60)
     to_archive(indexed, rows[:40])  # before any pass
@@ -198,6 +207,22 @@ def test_what_is_deleted_while_it_is_about_to_be_archived_is_not_indexed_again(i
     to_archive(indexed, rows)
     catch_up(indexed)
     assert find(indexed, "wall1") == []
+    check(indexed)
+
+
+def test_what_was_changed_is_archived_with_its_words_by_an_index_that_is_far_behind(
+    indexed, fill, monkeypatch
+):
+    """After the pass that finds it archived, nobody would look at its text again."""
+    fill(20)
+    catch_up(indexed)
+    fill(10, start=100)
+    changed = indexed.update_interaction_sync("i0003", {"response": "neuerdings"})
+    monkeypatch.setattr(text_index, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(text_passes, "CHANGES_AT_ONCE", 1)
+    monkeypatch.setattr(text_passes, "PASS_CHANGES", 1)
+    to_archive(indexed, [changed])
+    assert find(indexed, "neuerdings") == ["i0003"]
     check(indexed)
 
 
@@ -273,6 +298,70 @@ def test_a_damaged_file_fails_nobody_and_is_made_again(indexed, fill, index_file
     check(indexed)
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_the_error_of_a_run_is_about_the_index_and_not_about_the_database(
+    indexed, fill, index_file, anew
+):
+    """Else somebody might restore a backup of a database that is sound."""
+    to_archive(indexed, fill(50)[:1])
+    catch_up(indexed)
+    with closing(connect(index_file)) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    index_file.write_bytes(b"\xff" * 8192)
+    with pytest.raises(StorageUnavailable, match="search index was damaged, and is deleted"):
+        indexed.database.index_texts(1, anew=anew)
+    assert indexed.database.index_texts(300, anew=anew) is Indexed.LACKS_ARCHIVED
+    index_file.unlink()
+    index_file.mkdir()
+    try:
+        for use in (
+            lambda: indexed.database.index_texts(1, anew=anew),
+            lambda: indexed.database.index_archived([]),
+            indexed.database.segments_to_index,
+        ):
+            with pytest.raises(StorageUnavailable, match="search index failed: unable to open"):
+                use()
+    finally:
+        index_file.rmdir()
+
+
+def test_words_that_cannot_be_unpacked_are_damage_that_sqlite_does_not_notice(
+    indexed, fill, index_file
+):
+    fill(50)
+    catch_up(indexed)
+    with closing(connect(index_file)) as raw, raw:
+        raw.execute("UPDATE entry SET words = x'00'")
+    assert find(indexed, "w", limit=20) is None
+    assert not index_file.exists()
+    check(indexed)
+    with closing(connect(index_file)) as raw, raw:
+        raw.execute("UPDATE entry SET words = x'00'")
+    indexed.update_interaction_sync("i0003", {"response": "neuerdings"})
+    with pytest.raises(StorageError):
+        catch_up(indexed)
+    check(indexed)
+
+
+@pytest.mark.parametrize("page", ["", "0000000400", "0000000500ff", "000000060000ff01"])
+def test_a_page_of_words_that_cannot_be_read_is_damage_for_an_erasure_too(
+    indexed, fill, index_file, page
+):
+    """SQLite keeps the pages of FTS5 as they are, and has no checksums."""
+    fill(1000)
+    catch_up(indexed)
+    with closing(connect(index_file)) as raw, raw:
+        ((number,),) = raw.execute("SELECT max(number) FROM part")
+        raw.execute(
+            f"UPDATE part_{number}_data SET block = ? WHERE id > 100", [bytes.fromhex(page)]
+        )
+        changed = raw.execute(f"UPDATE part_{number}_idx SET term = 'w' || term").rowcount
+    assert changed
+    indexed.database.scrub()
+    assert not index_file.exists()
+    check(indexed)
+
+
 def test_a_database_that_was_put_back_has_its_index_made_anew(indexed, fill, tmp_path):
     fill(5)
     catch_up(indexed)
@@ -304,6 +393,27 @@ def test_what_was_archived_before_there_was_an_index_is_read_from_the_archive(
     with Run(indexed, lock=False) as run:
         search_index.rebuild(indexed, run, report, anew=False)
     assert report == search_index.Rebuilt(archived=20, is_complete=True)
+    check(indexed)
+
+
+@pytest.mark.parametrize("lacks", [False, True], ids=["complete", "lacks archived ones"])
+def test_a_pass_of_another_process_fails_no_run(indexed, fill, index_file, monkeypatch, lacks):
+    """Servers make passes while the nightly run or `rebuild_search` looks at the index."""
+    from chat.maintenance import search_index
+    from chat.maintenance.runs import Run
+
+    monkeypatch.setattr(text_index, "ENABLED", not lacks)
+    to_archive(indexed, fill(3))
+    monkeypatch.setattr(text_index, "ENABLED", True)
+    catch_up(indexed)
+    fill(3, start=10)
+    with closing(connect(index_file, isolation_level=None)) as server:
+        server.execute("BEGIN IMMEDIATE")
+        expected = Indexed.LACKS_ARCHIVED if lacks else Indexed.BEHIND
+        assert indexed.database.index_texts(0) is expected
+    with Run(indexed, lock=False) as run:
+        search_index.complete(indexed, run)
+    assert catch_up(indexed) is Indexed.COMPLETE
     check(indexed)
 
 
