@@ -257,6 +257,14 @@ class TestRotation:
         old.refresh_from_db()
         assert old.expiry_date < timezone.now() + timedelta(hours=24)
 
+    def test_a_key_that_was_given_another_end_after_a_rotation_is_not_without_one(self, root):
+        old, _ = ApiKey.objects.create_key(name="billing")
+        self.rotate(root, old)
+        ends = timezone.now() + timedelta(days=30)
+        ApiKey.objects.filter(pk=old.pk).update(expiry_date=ends)
+        again = api_keys.find(key_on(self.rotate(root, old)))
+        assert abs(again.expiry_date - ends) < timedelta(minutes=5)
+
     @pytest.mark.parametrize("overlap", ["", "2", "x"])
     def test_another_overlap_is_refused(self, root, overlap):
         old, _ = ApiKey.objects.create_key(name="billing")
