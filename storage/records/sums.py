@@ -13,10 +13,15 @@ def bounded(number: float) -> int:
 
 
 def added(name: str) -> str:
-    """SQL: a column of the row `stored`, to which that of the row `excluded` is added."""
+    """SQL: a column of the row `stored`, to which that of the row `excluded` is added.
+
+    Nothing in it exceeds 64 bits, which is an error in PostgreSQL.
+    """
+    stored, more = f"stored.{name}", f"excluded.{name}"
     return (
-        f"CASE WHEN stored.{name} > {SUM_MAX} - excluded.{name} THEN {SUM_MAX} "
-        f"ELSE stored.{name} + excluded.{name} END"
+        f"CASE WHEN {more} > 0 "
+        f"THEN CASE WHEN {stored} > {SUM_MAX} - {more} THEN {SUM_MAX} ELSE {stored} + {more} END "
+        f"WHEN {stored} < -{SUM_MAX} - {more} THEN -{SUM_MAX} ELSE {stored} + {more} END"
     )
 
 
