@@ -108,12 +108,16 @@ def remove_left(
 ) -> None:
     """Delete what is hot under the ids of these and was created before its user was erased.
 
-    For what a save may have left that failed in the middle while an erasure was under way.
+    For what a save may have left that failed in the middle while an erasure was under way. Not what
+    is under a legal hold: it was brought back on purpose.
     """
     ids = [each.interaction_id for each in interactions if erasures.cover(each)]
-    for found in storage.database.look_at(ids, never).values() if ids else ():
-        if isinstance(found, ChatInteraction) and erasures.cover(found):
-            storage.erase_hot([found], found.user_id)
+    found = storage.database.look_at(ids, never).values() if ids else ()
+    left = [each for each in found if isinstance(each, ChatInteraction) and erasures.cover(each)]
+    held = Holds.of(storage.archive) if left else Holds(())
+    for each in left:
+        if not held.holds(each):
+            storage.erase_hot([each], each.user_id)
 
 
 def _latest(times: Mapping[str, datetime], user_id: str) -> datetime | None:

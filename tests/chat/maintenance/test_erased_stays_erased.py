@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chat.maintenance import holds
 from chat.maintenance.erasure import ledger
 from chat.maintenance.erasure.known import Erasures, UnknownKey
+from chat.maintenance.holds import Hold
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import BatchUnfinished, StorageUnavailable
 from storage.interface import Storage
@@ -166,6 +168,15 @@ def test_an_erasure_wins_over_a_batch_of_which_only_a_part_was_saved(
     command("import_interactions", export)
     assert left_of(store, "ada") == []
     assert sorted(left_of(store, "bob")) == sorted(people["bob"])
+
+
+def test_what_was_brought_back_on_purpose_and_is_held_stays(store, people, export):
+    """Another import of the same file takes it for what one that failed has left."""
+    erase(store)
+    command("import_interactions", export, "--even-if-erased")
+    holds.add(store.archive, Hold("user", "ada", "case 4711", datetime.now(UTC)))
+    command("import_interactions", export)
+    assert sorted(left_of(store, "ada")) == sorted(people["ada"])
 
 
 def test_without_its_archive_nothing_is_imported(store, people, export, tmp_path, monkeypatch):
