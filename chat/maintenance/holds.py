@@ -4,7 +4,7 @@ They are kept in the archive, where restoring a backup of the database does not 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
@@ -95,6 +95,19 @@ def some(archive: Archive, at_most: int) -> tuple[list[Hold], int]:
 def count(archive: Archive) -> int:
     """How many holds there are. Lists them, and reads none."""
     return len(archive.files.list(FOLDER))
+
+
+def by_file(archive: Archive, known: Mapping[str, Hold]) -> dict[str, Hold]:
+    """The holds there are now, by the names of their files. Reads those that are not `known`.
+
+    The user or the day of a known one is the same. Its reason may be another by now.
+    """
+    files = archive.files.list(FOLDER)
+    new = {
+        hold.name: hold for hold in _read(archive, [each for each in files if each not in known])
+    }
+    found = {each: known.get(each) or new.get(f"{FOLDER}/{each}") for each in files}
+    return {each: hold for each, hold in found.items() if hold is not None}
 
 
 def add(archive: Archive, hold: Hold) -> None:

@@ -222,3 +222,22 @@ def test_only_new_entries_are_read_again(store, monkeypatch):
     assert erasures.look()
     assert len([name for name in read if name.startswith(ledger.DONE)]) == 1
     assert erasures.erased("bob")
+
+
+def test_a_hold_is_read_once_however_long_an_erasure_is_pending(store, people, monkeypatch):
+    holds.add(store.archive, Hold("user", "ada", "case 4711", datetime.now(UTC)))
+    ledger.request(store.archive, "ada")
+    erasures = Erasures(EPOCH, store.archive)
+    read = []
+    original = store.archive.files.read_document
+    monkeypatch.setattr(
+        store.archive.files, "read_document", lambda name: (read.append(name), original(name))[1]
+    )
+    erasures.look()
+    assert not [name for name in read if name.startswith(holds.FOLDER)]
+    assert erasures.erased("ada") is None
+    ledger.request(store.archive, "bob")
+    holds.add(store.archive, Hold("user", "bob", "case 4712", datetime.now(UTC)))
+    holds.lift(store.archive, holds.find(store.archive, "user", "ada"))
+    erasures.look()
+    assert (erasures.erased("ada") is None, erasures.erased("bob")) == (False, None)
