@@ -102,12 +102,12 @@ def by_file(archive: Archive, known: Mapping[str, Hold]) -> dict[str, Hold]:
 
     The user or the day of a known one is the same. Its reason may be another by now.
     """
-    files = archive.files.list(FOLDER)
-    new = {
-        hold.name: hold for hold in _read(archive, [each for each in files if each not in known])
-    }
-    found = {each: known.get(each) or new.get(f"{FOLDER}/{each}") for each in files}
-    return {each: hold for each, hold in found.items() if hold is not None}
+    found = {}
+    for file in archive.files.list(FOLDER):
+        hold = known.get(file) or next(_read(archive, [file]), None)
+        if hold is not None:
+            found[file] = hold
+    return found
 
 
 def add(archive: Archive, hold: Hold) -> None:
