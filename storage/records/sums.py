@@ -28,4 +28,7 @@ def added(name: str) -> str:
 def total(numbers: str) -> str:
     """SQL: the sum of an expression as an integer, in SQLite as in PostgreSQL."""
     found = f"sum(1.0 * ({numbers}))"  # SQLite's sum of integers raises an error, not so of floats
-    return f"CASE WHEN {found} > {SUM_MAX} THEN {SUM_MAX} ELSE CAST({found} AS bigint) END"
+    return (
+        f"CASE WHEN {found} > {SUM_MAX} THEN {SUM_MAX} WHEN {found} < -{SUM_MAX} THEN -{SUM_MAX} "
+        f"ELSE CAST({found} AS bigint) END"
+    )

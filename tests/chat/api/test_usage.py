@@ -124,12 +124,15 @@ def test_sums_that_are_too_large_end_where_integers_do(client, transactional_db,
 def test_what_is_taken_away_from_such_a_sum_stops_no_counting(client, transactional_db):
     most = Counter(interactions=1, input_tokens=SUM_MAX, output_tokens=SUM_MAX)
     gone = Counter(input_tokens=-SUM_MAX, output_tokens=-SUM_MAX)
-    for each in (most, gone, gone, gone):
-        roll_ups.add(today(), DayUsage({"model-1": each}, {("ada", "model-1"): each}))
+    days = [today() - timedelta(days=number) for number in range(2)]
+    for day in days:
+        for each in (most, gone, gone, gone):
+            roll_ups.add(day, DayUsage({"model-1": each}, {("ada", "model-1"): each}))
     for model in (UsageOfModel, UsageOfUser):
-        found = model.objects.get()
-        assert (found.input_tokens, found.output_tokens) == (-SUM_MAX, -SUM_MAX)
-    assert client.get(URL).status_code == 200
+        sums = model.objects.values_list("input_tokens", "output_tokens")
+        assert [*sums] == [(-SUM_MAX, -SUM_MAX)] * len(days)
+    for group_by in GROUPS:
+        assert client.get(URL, {"group_by": group_by}).status_code == 200
 
 
 @pytest.mark.on_sqlite("elsewhere the stream tells what was used")
