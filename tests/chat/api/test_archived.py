@@ -237,6 +237,14 @@ def test_without_the_archive_nothing_looks_complete(
     assert client.get(path, hot | {"tier": "hot"}).status_code == 200
 
 
+def test_without_the_archive_nothing_in_it_is_unknown(client, storage, fill, tmp_path, monkeypatch):
+    (name,) = fill(1)
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    assert client.get(one(name)).status_code == 503
+    storage.archive.files.write("large/saved meanwhile", b"")
+    assert client.get(one(name)).status_code == 503
+
+
 def test_without_the_archive_nothing_in_it_is_deleted(
     client, storage, archive, fill, tmp_path, monkeypatch
 ):
