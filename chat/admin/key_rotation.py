@@ -106,12 +106,15 @@ def _expiry(old: ApiKey, now: datetime) -> datetime | None:
 def _meant(old: ApiKey) -> tuple[datetime, datetime | None]:
     """When the life of a key began that was meant for it, and its end.
 
-    An earlier rotation has shortened its own, and the entry about that has the new one's.
+    An earlier rotation has shortened its own, and the entry about that has the new one's. But not
+    if staff have given it another end since, beyond the overlap.
     """
     entries = AuditEntry.objects.filter(action=Action.KEY_ROTATED, details__replaces=old.prefix)
     if old.expiry_date is not None and (first := entries.order_by("pk").first()):
-        expires = first.details["expires"]
-        return first.at, expires and datetime.fromisoformat(expires)
+        overlap = timedelta(hours=first.details["overlap_hours"])
+        if old.expiry_date <= first.at + overlap:
+            expires = first.details["expires"]
+            return first.at, expires and datetime.fromisoformat(expires)
     return old.created, old.expiry_date
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.forms import ModelForm, model_to_dict
+from django.forms import BoundField, ModelForm, model_to_dict
 from django.http import HttpRequest
 
 
@@ -26,7 +26,24 @@ class KeepsOthersChanges:
         return made
 
 
+class _AsFirstShown(BoundField):
+    """On a page that comes again with a mistake, what the first one has shown is hidden.
+
+    Django hides what was sent, if it finds no value under the field's name: a date and a time have
+    two names, and where nothing was chosen, there is none.
+    """
+
+    def as_hidden(self, attrs: Any = None, only_initial: bool = False, **options: Any) -> Any:
+        if not (only_initial and self.form.is_bound):
+            return super().as_hidden(attrs, only_initial=only_initial, **options)
+        widget, name = self.field.hidden_widget(), self.html_initial_name
+        shown = widget.value_from_datadict(self.form.data, self.form.files, name)
+        return widget.render(name, shown, {"id": self.html_initial_id}, self.form.renderer)
+
+
 class _KeepsOthersChanges(ModelForm):  # type: ignore[type-arg]
+    bound_field_class = _AsFirstShown
+
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         same = values.keys() - set(self.changed_data)

@@ -4,7 +4,7 @@ They are kept in the archive, where restoring a backup of the database does not 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
@@ -95,6 +95,19 @@ def some(archive: Archive, at_most: int) -> tuple[list[Hold], int]:
 def count(archive: Archive) -> int:
     """How many holds there are. Lists them, and reads none."""
     return len(archive.files.list(FOLDER))
+
+
+def by_file(archive: Archive, known: Mapping[str, Hold]) -> dict[str, Hold]:
+    """The holds there are now, by the names of their files. Reads those that are not `known`.
+
+    The user or the day of a known one is the same. Its reason may be another by now.
+    """
+    found = {}
+    for file in archive.files.list(FOLDER):
+        hold = known.get(file) or next(_read(archive, [file]), None)
+        if hold is not None:
+            found[file] = hold
+    return found
 
 
 def add(archive: Archive, hold: Hold) -> None:

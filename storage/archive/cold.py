@@ -98,13 +98,14 @@ class ColdStorage:
     def delete(self, interaction_id: str, user_id: str | None) -> bool | None:
         """Delete a cold interaction. False if there is none; None if it has moved meanwhile.
 
-        Its bytes leave the archive with the next maintenance run.
+        Its bytes leave the archive with the next maintenance run. Raises StorageUnavailable.
         """
         stub = self._of_user(interaction_id, user_id)
         if stub is None or (isinstance(stub, Stub) and stub.has_expired):
             return False
         if isinstance(stub, ChatInteraction):
             return None
+        self._refuse_empty_archive()  # a mark would make it look like one that is mounted
         self.archive.mark(stub.segment)
         if not self.database.drop_stubs([interaction_id], stub.segment):
             return None
@@ -155,9 +156,12 @@ class ColdStorage:
 
     def _report_missing(self, stub: Stub) -> None:
         """What the archive lacks is gone, where it is newer than a restored database."""
-        if not self.archive.files.folders():
-            raise StorageUnavailable("The archive is empty. Is its disk mounted?")
+        self._refuse_empty_archive()
         logger.error("The segment %s lacks an interaction that it should have.", stub.segment)
+
+    def _refuse_empty_archive(self) -> None:
+        if not self.archive.days():  # it may have been given large texts, as if it were there
+            raise StorageUnavailable("The archive is empty. Is its disk mounted?")
 
 
 def _hot_records(seen: Mapping[str, ChatInteraction | Stub]) -> dict[str, Record]:

@@ -11,6 +11,6 @@ def time_in(header: str | None) -> datetime | None:
     """
     try:
         found = parsedate_to_datetime(header or "")
-    except ValueError:
+    except (ValueError, OverflowError):  # such as a year of twenty digits
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

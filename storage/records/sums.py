@@ -13,14 +13,22 @@ def bounded(number: float) -> int:
 
 
 def added(name: str) -> str:
-    """SQL: a column of the row `stored`, to which that of the row `excluded` is added."""
+    """SQL: a column of the row `stored`, to which that of the row `excluded` is added.
+
+    Nothing in it exceeds 64 bits, which is an error in PostgreSQL.
+    """
+    stored, more = f"stored.{name}", f"excluded.{name}"
     return (
-        f"CASE WHEN stored.{name} > {SUM_MAX} - excluded.{name} THEN {SUM_MAX} "
-        f"ELSE stored.{name} + excluded.{name} END"
+        f"CASE WHEN {more} > 0 "
+        f"THEN CASE WHEN {stored} > {SUM_MAX} - {more} THEN {SUM_MAX} ELSE {stored} + {more} END "
+        f"WHEN {stored} < -{SUM_MAX} - {more} THEN -{SUM_MAX} ELSE {stored} + {more} END"
     )
 
 
 def total(numbers: str) -> str:
     """SQL: the sum of an expression as an integer, in SQLite as in PostgreSQL."""
     found = f"sum(1.0 * ({numbers}))"  # SQLite's sum of integers raises an error, not so of floats
-    return f"CASE WHEN {found} > {SUM_MAX} THEN {SUM_MAX} ELSE CAST({found} AS bigint) END"
+    return (
+        f"CASE WHEN {found} > {SUM_MAX} THEN {SUM_MAX} WHEN {found} < -{SUM_MAX} THEN -{SUM_MAX} "
+        f"ELSE CAST({found} AS bigint) END"
+    )

@@ -168,6 +168,16 @@ def test_what_is_waited_for_is_told_once_a_minute(make_queue, quick, monkeypatch
     ]
 
 
+def test_a_long_wait_that_is_asked_for_is_told_once_a_minute_too(make_queue, monkeypatch, caplog):
+    clock, queue = iter(range(0, 10**6, 30)), make_queue(Script())
+    queue._last_attempt = "The store answered 503; try again later."
+    monkeypatch.setattr(queue._changed, "wait", lambda seconds: None)
+    monkeypatch.setattr(background.time, "monotonic", lambda: float(next(clock)))
+    queue._wait(400)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == [f"Interactions wait for the store: {queue._last_attempt}"] * 6
+
+
 def test_a_wait_of_3000_years_is_one_of_many(make_queue, monkeypatch):
     """Python raises OverflowError if it is to wait for so long, and what waits would be dropped."""
     queue, waits = make_queue(Script()), []

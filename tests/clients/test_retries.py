@@ -136,6 +136,15 @@ def test_a_date_in_retry_after(make_store, no_pauses):
     assert no_pauses == [0.0]
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2100 00:00:00 +99999999999999"],
+)
+def test_a_date_that_python_has_not_is_none(make_store, no_pauses, header):
+    script = Script(problem(503, **{"Retry-After": header}), created)
+    assert make_store(transport=script.transport).save(**QUESTION).interaction_id == "one"
+
+
 def test_pauses_grow_at_random_and_have_an_end(make_store, monkeypatch):
     from chat_interaction_store import retries
 

@@ -4,9 +4,10 @@ An export, a backup or another database may have interactions of users who were 
 ledger knows these users by keyed hashes only, so it is asked about each user who comes along.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
+from chat.maintenance import holds
 from chat.maintenance.erasure import ledger
 from chat.maintenance.erasure.ledger import Erasure
 from chat.maintenance.holds import Hold, Holds
@@ -46,6 +47,7 @@ class Erasures:
         self._removed_at: dict[str, datetime] = {}
         """The same without pending erasures."""
         self._holds = Holds(())
+        self._holds_of: dict[Archive, dict[str, Hold]] = {}
         self._key_ids: set[str] = set()
         self._done: set[str] = set()
         self.look()
@@ -56,17 +58,18 @@ class Erasures:
         Raises UnknownKey, unless everything from before that erasure has expired by now.
         """
         is_news = False
-        holds: list[Hold] = []
-        for archive in self._archives:
-            # In this order, because an erasure goes from pending to done.
-            if pending := list(ledger.pending(archive)):
-                holds += Holds.of(archive).all
-            for erasure in [*pending, *ledger.to_scrub(archive)]:
+        # In this order, because an erasure goes from pending to done; and the holds before the
+        # erasures that they forbid, because other threads may ask meanwhile.
+        pending = [(archive, list(ledger.pending(archive))) for archive in self._archives]
+        self._holds = Holds(
+            hold for archive, erasures in pending for hold in self._held(archive, bool(erasures))
+        )
+        for archive, erasures in pending:
+            for erasure in [*erasures, *ledger.to_scrub(archive)]:
                 is_news |= self._add(erasure)
             for erasure in ledger.done(archive, known=self._done):
                 is_news |= self._add(erasure)
                 self._done.add(erasure.erasure_id)
-        self._holds = Holds(holds)
         return is_news
 
     @property
@@ -92,6 +95,11 @@ class Erasures:
         times = map(self._erased_at.get, manifest.users)
         return any(until is not None and manifest.oldest <= until for until in times)
 
+    def _held(self, archive: Archive, is_asked: bool) -> Collection[Hold]:
+        known = self._holds_of.get(archive, {})
+        self._holds_of[archive] = holds.by_file(archive, known) if is_asked else {}
+        return self._holds_of[archive].values()
+
     def _add(self, erasure: Erasure) -> bool:
         if erasure.key_id not in self._keys:
             if erasure.ended_at <= self._cutoff:
@@ -108,12 +116,16 @@ def remove_left(
 ) -> None:
     """Delete what is hot under the ids of these and was created before its user was erased.
 
-    For what a save may have left that failed in the middle while an erasure was under way.
+    For what a save may have left that failed in the middle while an erasure was under way. Not what
+    is under a legal hold: it was brought back on purpose.
     """
     ids = [each.interaction_id for each in interactions if erasures.cover(each)]
-    for found in storage.database.look_at(ids, never).values() if ids else ():
-        if isinstance(found, ChatInteraction) and erasures.cover(found):
-            storage.erase_hot([found], found.user_id)
+    found = storage.database.look_at(ids, never).values() if ids else ()
+    left = [each for each in found if isinstance(each, ChatInteraction) and erasures.cover(each)]
+    held = Holds.of(storage.archive) if left else Holds(())
+    for each in left:
+        if not held.holds(each):
+            storage.erase_hot([each], each.user_id)
 
 
 def _latest(times: Mapping[str, datetime], user_id: str) -> datetime | None:

@@ -82,21 +82,22 @@ def pages_of(
     at_once: int = PAGE,
     *,
     before: Position | None = None,
-    exported: Iterable[str] = (),
+    exported: Iterable[Position] = (),
     progress: Progress | None = None,
 ) -> Iterator[list[ChatInteraction]]:
     """Pages of a user's interactions, newest first, equal times by id; a page may be empty.
 
     What has expired is left out, unless a legal hold keeps it. What changes tiers meanwhile may
     come last: see Note [Reading while interactions change tiers]. What is saved meanwhile may come
-    last or not at all. To go on with an export that was cut short, give the ids that it has, and
-    the position that it had reached. Raises StorageUnavailable, its subclass DamagedArchive, and
+    last or not at all. To go on with an export that was cut short, give the positions that it has,
+    and the one that it had reached. Raises StorageUnavailable, its subclass DamagedArchive, and
     ArchiveMismatch.
     """
     if not limits.identifier_violation(user_id):
         require_archive(storage)
         holds = Holds.of(storage.archive)
-        reading = _Reading(storage, user_id, at_once, set(exported), holds, progress or Progress())
+        returned = _Returned(exported)
+        reading = _Reading(storage, user_id, at_once, returned, holds, progress or Progress())
         yield from reading.pages(before)
 
 
@@ -126,6 +127,26 @@ def kept_besides(storage: Storage, user_id: str) -> dict[str, Any]:
     }
 
 
+class _Returned:
+    """The interactions that were returned: by their ids, which stay theirs wherever they are.
+
+    But what has expired and is held has lost its id: a newer one may have it.
+    """
+
+    def __init__(self, positions: Iterable[Position]) -> None:
+        self._cutoff = expiry.cutoff()
+        self._known = {self._key(position) for position in positions}
+
+    def add(self, row: ChatInteraction) -> None:
+        self._known.add(self._key(row.position))
+
+    def __contains__(self, row: ChatInteraction) -> bool:
+        return self._key(row.position) in self._known
+
+    def _key(self, position: Position) -> str | Position:
+        return position if position[0] <= self._cutoff else position[1]
+
+
 @dataclass
 class _Reading:
     """One reading of one user. See Note [Reading while interactions change tiers]."""
@@ -133,8 +154,7 @@ class _Reading:
     storage: Storage
     user_id: str
     at_once: int
-    returned: set[str]
-    """The ids of the interactions that were returned."""
+    returned: _Returned
     holds: Holds
     progress: Progress
     hot_page_ends: list[Position] = field(default_factory=list)
@@ -240,7 +260,7 @@ class _Reading:
             yield page
 
     def _may_return(self, row: ChatInteraction) -> bool:
-        if row.interaction_id in self.returned:
+        if row in self.returned:
             return False
         return not expiry.has_expired(row.created_at) or self.holds.holds(row)
 
@@ -251,14 +271,14 @@ class _Reading:
 
         `segment` is that of a row that may not count.
         """
-        if row.interaction_id in self.returned:
+        if row in self.returned:
             return None  # two segments have it, or it is hot as well
         stub = stubs.get(row.interaction_id)
         # The stubs of what has expired are deleted; only a legal hold keeps its row.
         counts = not segment or (stub and stub.segment == segment)
         found = row if counts or expiry.has_expired(row.created_at) else self._elsewhere(row)
         if found is not None:
-            self.returned.add(found.interaction_id)
+            self.returned.add(found)
         return found
 
     def _elsewhere(self, row: ChatInteraction) -> ChatInteraction | None:

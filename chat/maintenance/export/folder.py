@@ -44,9 +44,10 @@ FRAMES_AT_ONCE = 16
 
 
 class _Key(msgspec.Struct):
-    """The one field of a line that is decoded to know what an export has."""
+    """The fields of a line that are decoded to know what an export has."""
 
     interaction_id: str
+    created_at: datetime
 
 
 _KEYS = msgspec.json.Decoder(_Key)
@@ -101,7 +102,7 @@ def export(
         state = _begun(folder, user_id, run.now)
         with _opened(folder, state) as (file, whole):
             writer = _Writer(folder, file, whole, state)
-            exported = [*_ids(file, state), *map(_id, state["begun"])]
+            exported = [*_written(file, state), *map(_position_in, state["begun"])]
             pages = pages_of(
                 storage,
                 user_id,
@@ -288,15 +289,16 @@ def _opened(folder: Path, state: documents.Content) -> Iterator[tuple[IO[bytes],
         yield file, whole
 
 
-def _ids(file: IO[bytes], state: documents.Content) -> Iterator[str]:
-    """The ids of the interactions in a data file, which is read to its end."""
+def _written(file: IO[bytes], state: documents.Content) -> Iterator[Position]:
+    """The positions of the interactions in a data file, which is read to its end."""
     if state["bytes"]:
         file.seek(0)
-        yield from map(_id, zstd.open(file))
+        yield from map(_position_in, zstd.open(file))
 
 
-def _id(line: str | bytes) -> str:
-    return _KEYS.decode(line).interaction_id
+def _position_in(line: str | bytes) -> Position:
+    key = _KEYS.decode(line)
+    return key.created_at, key.interaction_id
 
 
 def _position(known: Any) -> Position | None:

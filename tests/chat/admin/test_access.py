@@ -69,6 +69,17 @@ def test_a_page_that_was_opened_before_gives_no_right_back(root):
     assert eve.check_password("secret")
 
 
+def test_groups_that_were_chosen_on_a_page_that_came_again_with_a_mistake_count(root):
+    eve = User.objects.create_user("eve")
+    group = Group.objects.create(name="clerks")
+    page, client = f"{USERS}{eve.pk}/change/", client_of(root)
+    wrong = {"groups": [str(group.pk)], "email": "no address"}
+    again = client.post(page, form_on(client.get(page)) | wrong)
+    assert again.status_code == 200
+    assert client.post(page, form_on(again) | {"email": "eve@example.org"}).status_code == 302
+    assert list(eve.groups.all()) == [group]
+
+
 def test_a_page_that_was_opened_before_gives_a_group_no_permission_back(root):
     group = Group.objects.create(name="clerks")
     rights = Permission.objects.filter(codename__in=["view_user", "grant_erasure"])

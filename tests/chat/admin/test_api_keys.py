@@ -134,6 +134,17 @@ def test_a_page_that_was_opened_before_takes_nothing_back(root):
     assert entry.details["fields"] == ["Name"]
 
 
+def test_what_was_changed_on_a_page_that_came_again_with_a_mistake_counts(root):
+    api_key, _ = ApiKey.objects.create_key(name="billing")
+    page = f"{KEYS}{api_key.pk}/change/"
+    ends = {"expiry_date_0": "2035-06-01", "expiry_date_1": "12:00:00"}
+    again = root.post(page, form_on(root.get(page)) | ends | {"name": ""})
+    assert again.status_code == 200
+    assert root.post(page, form_on(again) | {"name": "billing"}).status_code == 302
+    api_key.refresh_from_db()
+    assert api_key.expiry_date == datetime(2035, 6, 1, 12, tzinfo=UTC)
+
+
 def test_revoked_in_the_admin_stops_working(root):
     api_key, key = ApiKey.objects.create_key(name="billing")
     change_key(root, api_key, revoked="on")
@@ -256,6 +267,14 @@ class TestRotation:
             assert life is None if days is None else abs(life - timedelta(days=days)) < about
         old.refresh_from_db()
         assert old.expiry_date < timezone.now() + timedelta(hours=24)
+
+    def test_a_key_that_was_given_another_end_after_a_rotation_is_not_without_one(self, root):
+        old, _ = ApiKey.objects.create_key(name="billing")
+        self.rotate(root, old)
+        ends = timezone.now() + timedelta(days=30)
+        ApiKey.objects.filter(pk=old.pk).update(expiry_date=ends)
+        again = api_keys.find(key_on(self.rotate(root, old)))
+        assert abs(again.expiry_date - ends) < timedelta(minutes=5)
 
     @pytest.mark.parametrize("overlap", ["", "2", "x"])
     def test_another_overlap_is_refused(self, root, overlap):

@@ -235,3 +235,25 @@ def test_without_the_archive_nothing_looks_complete(
     assert "archive" in response.json()["detail"]
     hot = {name: value for name, value in parameters.items() if name != "tier"}
     assert client.get(path, hot | {"tier": "hot"}).status_code == 200
+
+
+def test_without_the_archive_nothing_in_it_is_unknown(client, storage, fill, tmp_path, monkeypatch):
+    (name,) = fill(1)
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    assert client.get(one(name)).status_code == 503
+    storage.archive.files.write("large/saved meanwhile", b"")
+    assert client.get(one(name)).status_code == 503
+
+
+def test_without_the_archive_nothing_in_it_is_deleted(
+    client, storage, archive, fill, tmp_path, monkeypatch
+):
+    """What it has would not be marked, and a mark in its place would look like an archive."""
+    (name,) = fill(1)
+    monkeypatch.setattr(storage, "archive", Archive(ArchiveFolder(tmp_path / "not mounted")))
+    assert client.delete(one(name)).status_code == 503
+    assert client.get(one(name)).status_code == 503
+    monkeypatch.setattr(storage, "archive", archive)
+    assert client.delete(one(name)).status_code == 204
+    assert client.get(one(name)).status_code == 404
+    assert archive.marked()

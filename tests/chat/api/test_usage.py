@@ -8,7 +8,7 @@ import pytest
 from storage.accounts import roll_ups
 from storage.accounts.roll_ups import DayUsage
 from storage.limits import TOKENS_MAX
-from storage.models import ModelPrice
+from storage.models import ModelPrice, UsageOfModel, UsageOfUser
 from storage.records.sums import SUM_MAX
 from tests.chat.usage_rows import priced, today, used
 
@@ -119,6 +119,20 @@ def test_sums_that_are_too_large_end_where_integers_do(client, transactional_db,
     line = response.json()["results"][0]
     assert (line["input_tokens"], line["output_tokens"]) == (SUM_MAX, SUM_MAX)
     assert client.get("/api/v1/usage/").status_code == 200
+
+
+def test_what_is_taken_away_from_such_a_sum_stops_no_counting(client, transactional_db):
+    most = Counter(interactions=1, input_tokens=SUM_MAX, output_tokens=SUM_MAX)
+    gone = Counter(input_tokens=-SUM_MAX, output_tokens=-SUM_MAX)
+    days = [today() - timedelta(days=number) for number in range(2)]
+    for day in days:
+        for each in (most, gone, gone, gone):
+            roll_ups.add(day, DayUsage({"model-1": each}, {("ada", "model-1"): each}))
+    for model in (UsageOfModel, UsageOfUser):
+        sums = model.objects.values_list("input_tokens", "output_tokens")
+        assert [*sums] == [(-SUM_MAX, -SUM_MAX)] * len(days)
+    for group_by in GROUPS:
+        assert client.get(URL, {"group_by": group_by}).status_code == 200
 
 
 @pytest.mark.on_sqlite("elsewhere the stream tells what was used")

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chat.maintenance import holds
 from chat.maintenance.erasure import ledger
 from chat.maintenance.erasure.known import Erasures, UnknownKey
+from chat.maintenance.holds import Hold
 from storage.dynamodb.database import DynamoDBDatabase
 from storage.exceptions import BatchUnfinished, StorageUnavailable
 from storage.interface import Storage
@@ -168,6 +170,15 @@ def test_an_erasure_wins_over_a_batch_of_which_only_a_part_was_saved(
     assert sorted(left_of(store, "bob")) == sorted(people["bob"])
 
 
+def test_what_was_brought_back_on_purpose_and_is_held_stays(store, people, export):
+    """Another import of the same file takes it for what one that failed has left."""
+    erase(store)
+    command("import_interactions", export, "--even-if-erased")
+    holds.add(store.archive, Hold("user", "ada", "case 4711", datetime.now(UTC)))
+    command("import_interactions", export)
+    assert sorted(left_of(store, "ada")) == sorted(people["ada"])
+
+
 def test_without_its_archive_nothing_is_imported(store, people, export, tmp_path, monkeypatch):
     """An archive that is not mounted has no ledger that could be asked."""
     from storage.archive.archive import Archive
@@ -211,3 +222,22 @@ def test_only_new_entries_are_read_again(store, monkeypatch):
     assert erasures.look()
     assert len([name for name in read if name.startswith(ledger.DONE)]) == 1
     assert erasures.erased("bob")
+
+
+def test_a_hold_is_read_once_however_long_an_erasure_is_pending(store, people, monkeypatch):
+    holds.add(store.archive, Hold("user", "ada", "case 4711", datetime.now(UTC)))
+    ledger.request(store.archive, "ada")
+    erasures = Erasures(EPOCH, store.archive)
+    read = []
+    original = store.archive.files.read_document
+    monkeypatch.setattr(
+        store.archive.files, "read_document", lambda name: (read.append(name), original(name))[1]
+    )
+    erasures.look()
+    assert not [name for name in read if name.startswith(holds.FOLDER)]
+    assert erasures.erased("ada") is None
+    ledger.request(store.archive, "bob")
+    holds.add(store.archive, Hold("user", "bob", "case 4712", datetime.now(UTC)))
+    holds.lift(store.archive, holds.find(store.archive, "user", "ada"))
+    erasures.look()
+    assert (erasures.erased("ada") is None, erasures.erased("bob")) == (False, None)

@@ -118,8 +118,8 @@ def test_it_goes_on_below_a_time_and_id(storage, save, tiers, make_old):
     tiers.freeze({f"i{number:03}" for number in (0, 2, 3, 5, 8)})
     whole = export(storage)
     for place, (created_at, interaction_id, _) in enumerate(whole):
-        ids = [each[1] for each in whole[: place + 1]]
-        rest = export(storage, before=(created_at, interaction_id), exported=ids)
+        known = [each[:2] for each in whole[: place + 1]]
+        rest = export(storage, before=(created_at, interaction_id), exported=known)
         assert rest == whole[place + 1 :]
     assert whole == seen(newest_first(rows))
 
@@ -225,6 +225,25 @@ def test_what_has_expired_is_left_out_unless_it_is_held(
     holds.lift(archive, day)
     holds.put(archive, Hold("user", "ada", "a case", DAY))
     assert export(storage) == seen(newest_first(rows))
+
+
+def test_what_is_held_is_not_left_out_because_its_id_is_used_again(
+    storage, save, archive, tiers, make_old, settings
+):
+    """What has expired frees its id, also for the same user."""
+    (old,) = save([make_old(0)])
+    tiers.freeze()
+    (other,) = save([make_old(1)])
+    age = datetime.now(UTC) - (old.created_at + timedelta(hours=1))
+    settings.RETENTION_TOTAL_DAYS = age.total_seconds() / 86400
+    holds.put(archive, Hold("user", "ada", "a case", DAY))
+    (new,) = save([make_old(9, interaction_id=old.interaction_id)])
+    kept = seen(newest_first([old, other, new]))
+    assert export(storage) == kept
+    tiers.freeze()
+    assert export(storage) == kept
+    positions = [each.position for each in (new, other, old)]
+    assert export(storage, before=old.position, exported=positions) == []
 
 
 # While interactions change tiers.
@@ -362,7 +381,7 @@ def test_it_goes_on_after_interactions_have_moved(storage, save, tiers, make_old
     first = export(storage)[:5]
     before, missed = first[-1][:2], first.pop(2)
     getattr(tiers, move)()
-    rest = export(storage, before=before, exported=[each[1] for each in first])
+    rest = export(storage, before=before, exported=[each[:2] for each in first])
     assert rest == [*whole[5:], missed]
 
 
@@ -370,7 +389,7 @@ def test_a_run_at_any_step_hides_nothing_that_an_earlier_export_has_missed(
     storage, save, tiers, steps, make_old
 ):
     missed, last = save([make_old(2), make_old(1)])
-    options = {"before": (last.created_at, last.interaction_id), "exported": [last.interaction_id]}
+    options = {"before": last.position, "exported": [last.position]}
     tiers.freeze({missed.interaction_id})
     total = steps.count(lambda: export(storage, **options))
     for number in range(total):

@@ -15,6 +15,8 @@ def test_the_time_is_of_utc(zone):
     assert (found, found.tzinfo is not None) == (MOMENT, True)
 
 
-@pytest.mark.parametrize("header", [None, "", "now", "Mon, 30 Nov 2026"])
+@pytest.mark.parametrize(
+    "header", [None, "", "now", "Mon, 30 Nov 2026", "Mon, 30 Nov 99999999999999999999 12:00:01 GMT"]
+)
 def test_what_is_no_time_is_none(header):
     assert time_in(header) is None

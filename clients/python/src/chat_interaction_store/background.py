@@ -298,14 +298,18 @@ class BackgroundStore:
                 self._last_attempt = str(error)
                 if time.monotonic() >= told_at + LOG_INTERVAL:
                     told_at = time.monotonic()
-                    logger.warning("Interactions wait for the store: %s", error)
+                    self._tell_waiting()
                 self._wait(retries.delay(attempt, error))
                 attempt += 1
 
     def _wait(self, seconds: float) -> None:
         """Wait, less while it closes. Raises _Abandoned if the time to close is over."""
-        end = time.monotonic() + seconds
+        told_at = time.monotonic()
+        end = told_at + seconds
         while (now := time.monotonic()) < end:
+            if now >= told_at + LOG_INTERVAL:
+                told_at = now
+                self._tell_waiting()
             self._log_drops()
             with self._changed:
                 if self._deadline is not None:
@@ -313,6 +317,9 @@ class BackgroundStore:
                         raise _Abandoned from None
                     end = min(end, now + 0.2, self._deadline)
                 self._changed.wait(min(end - now, LOG_INTERVAL))
+
+    def _tell_waiting(self) -> None:
+        logger.warning("Interactions wait for the store: %s", self._last_attempt)
 
     def _end(self, items: list[bytes], saved: int, reason: str, detail: str = "") -> None:
         """These are done: `saved` of them are in the store, the others never will be."""

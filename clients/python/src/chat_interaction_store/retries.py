@@ -77,7 +77,7 @@ def _seconds(header: str) -> float | None:
         return float(header)
     try:
         when = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # such as a year of twenty digits
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=timezone.utc)
