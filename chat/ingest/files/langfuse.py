@@ -7,7 +7,7 @@ buckets `start_time`. In CSV, objects are JSON in a cell.
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 import msgspec
@@ -45,15 +45,42 @@ def _observations(reader: io.BufferedReader) -> Iterator[Entry | LeftOut]:
 def _rows(reader: io.BufferedReader) -> Iterator[Entry]:
     csv.field_size_limit(ENTRY_LIMIT)
     text = io.TextIOWrapper(reader, "utf-8", newline="")
-    rows = csv.DictReader(text)
+    number = 0
     try:
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(_whole_rows(text), start=1):
             yield f"row {number}", row
     except (csv.Error, UnicodeError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeError) else error
-        raise BrokenFile(f"After row {rows.line_num} it is no CSV: {reason}") from None
+        raise BrokenFile(f"After row {number} it is no CSV: {reason}") from None
     finally:
         text.detach()  # whoever has opened the file closes it
+
+
+def _whole_rows(text: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The rows. Raises csv.Error for one that was cut off, at a quotation mark in a cell as well.
+
+    Langfuse ends each row with a line break. Other programs may leave it out of the last one.
+    """
+    lines = _Lines(text)
+    for row in csv.DictReader(lines, strict=True):
+        if None in row.values() and not lines.last.endswith(("\n", "\r")):
+            raise csv.Error("unexpected end of data")
+        yield row
+
+
+class _Lines:
+    """Lines of a text, of which one can see the last that was read."""
+
+    def __init__(self, text: Iterable[str]) -> None:
+        self._text = iter(text)
+        self.last = ""
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        self.last = next(self._text)
+        return self.last
 
 
 def _call(place: str, observation: Any, user_id: str | None) -> Translated:

@@ -577,7 +577,21 @@ def test_brackets_in_texts_do_not_count(monkeypatch, size):
 def test_a_broken_csv_is_refused():
     with pytest.raises(BrokenFile, match="no CSV: not UTF-8"):
         read(langfuse, b"id,type\n\xff,b\n")
-    assert reasons(read(langfuse, b'id,type\n"a')) == ["no_call"]
+    with pytest.raises(BrokenFile, match="no CSV"):
+        read(langfuse, b'id,type\n"a"b,c\n')
+
+
+def test_a_csv_that_was_cut_short_is_refused():
+    """Half an answer would pass for the whole, and conflict with it when that is imported."""
+    last = observation(id="c" * 16, output='He said "a tree", and more.', usageDetails=None)
+    whole = in_csv(observation(), last)
+    begun = whole.index(last["id"].encode())
+    for end in range(begun, whole.rindex(b"more.")):
+        found = langfuse.read(io.BytesIO(whole[:end]), "ada")
+        assert isinstance(next(found), ModelCall)
+        with pytest.raises(BrokenFile, match="After row 1 it is no CSV"):
+            next(found)
+    assert len(read(langfuse, whole.rstrip())) == 2, "the last line break may be missing"
 
 
 def test_times_far_away_are_left_out_or_cut():
