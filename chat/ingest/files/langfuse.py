@@ -8,10 +8,12 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import IO, Any
 
 import msgspec
 
+from chat.ingest import json_records
 from chat.ingest.calls import LeftOut, ModelCall, Translated
 from chat.ingest.exchanges import exchange, tokens_in, whole
 from chat.ingest.files.entries import (
@@ -65,7 +67,18 @@ def _whole_rows(text: Iterable[str]) -> Iterator[dict[str, Any]]:
     for row in csv.DictReader(lines, strict=True):
         if None in row.values() and not lines.last.endswith(("\n", "\r")):
             raise csv.Error("unexpected end of data")
-        yield row
+        # Releases 3.146 to 3.156 have JSON in each cell, texts as well.
+        has_json = (row.get("type") or "").startswith('"')
+        yield _without_json(row) if has_json else row
+
+
+def _without_json(row: dict[str, Any]) -> dict[str, Any]:
+    texts = {}
+    for name, cell in row.items():
+        if isinstance(cell, str) and cell.startswith('"'):
+            with suppress(ValueError):
+                texts[name] = json_records.decoded(cell)
+    return row | texts
 
 
 class _Lines:

@@ -483,6 +483,12 @@ EXPORTS = {
     "lines of the interface": json.dumps(observation()).encode(),
     "the array of the interface": json.dumps([observation()]).encode(),
     "CSV of the interface": in_csv(observation(), observation(type="SPAN")),
+    "CSV of Langfuse 3.146 to 3.156": in_csv(
+        {name: json.dumps(cell(value)) for name, value in observation().items()}
+    ),
+    "CSV of the same, of what it has as objects": in_csv(
+        {name: json.dumps(value) for name, value in observation().items()}
+    ),
     "a page of the API": json.dumps({"data": [observation()], "meta": {"cursor": "x"}}).encode(),
     "pages of the API over several lines": b"".join(
         json.dumps({"data": data, "meta": {}}, indent=2).encode() for data in ([observation()], [])
@@ -490,6 +496,12 @@ EXPORTS = {
     "lines in a bucket": json.dumps(in_bucket()).encode(),
     "CSV in a bucket": in_csv(in_bucket()),
 }
+
+
+def test_a_text_in_quotation_marks_keeps_them():
+    assert texts(read(langfuse, in_csv(observation(output='"A tree."')))) == [
+        ("What is a heap?", '"A tree."')
+    ]
 
 
 @pytest.mark.parametrize("content", EXPORTS.values(), ids=EXPORTS)
@@ -592,6 +604,7 @@ def test_a_csv_that_was_cut_short_is_refused():
         with pytest.raises(BrokenFile, match="After row 1 it is no CSV"):
             next(found)
     assert len(read(langfuse, whole.rstrip())) == 2, "the last line break may be missing"
+    assert reasons(read(langfuse, b"id,type\na\n")) == ["no_call"]
 
 
 def test_times_far_away_are_left_out_or_cut():
