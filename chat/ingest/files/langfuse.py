@@ -25,11 +25,10 @@ from chat.ingest.files.entries import (
 )
 from chat.ingest.json_records import BrokenFile
 from chat.ingest.moments import from_text
-from chat.ingest.payloads import CutOff, decoded
+from chat.ingest.payloads import CutOff, decoded, is_answer
 from chat.ingest.reasons import Reason
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_ANSWERS = ("role", "content", "choices", "output", "candidates", "type")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
@@ -144,14 +143,15 @@ def _call_id(observation: Mapping[str, Any]) -> str:
 
 def _answer(output: Any) -> Any:
     """An answer. What is of another form is what a model says that was asked for JSON."""
+    if not output or not isinstance(output, Mapping | list) or is_answer(output):
+        return _as_sent(output)
     parts = output if isinstance(output, list) else [output]
-    if isinstance(output, Mapping | list) and output and not all(map(_is_answer, parts)):
-        return msgspec.json.encode(output).decode()
-    return _as_sent(output)
+    return output if all(map(_says, parts)) else msgspec.json.encode(output).decode()
 
 
-def _is_answer(part: Any) -> bool:
-    return isinstance(part, Mapping) and any(name in part for name in _ANSWERS)
+def _says(part: Any) -> bool:
+    """Whether it is a message that does not tell whose it is."""
+    return isinstance(part, Mapping) and "content" in part
 
 
 def _as_sent(value: Any) -> Any:

@@ -518,6 +518,7 @@ OBSERVATIONS = {
     "a failure": ({"level": "ERROR", "output": None}, "failed"),
     "no end": ({"endTime": None, "output": None}, "no_end"),
     "no text": ({"input": None}, "no_text"),
+    "no answer": ({"output": {}}, "no_text"),
     "cut": ({"input": '[{"role": "user", "content": "What is'}, "cut"),
     "no time": ({"startTime": "soon"}, "invalid"),
     "no id": ({"id": ""}, "invalid"),
@@ -550,6 +551,63 @@ SAID = {
 @pytest.mark.parametrize(("asked", "answered", "wanted"), SAID.values(), ids=SAID)
 def test_what_langfuse_has_of_a_call(asked, answered, wanted):
     assert texts(read(langfuse, observation(input=asked, output=answered))) == [wanted]
+
+
+STRUCTURED = [
+    {"name": "Ada", "role": "engineer"},
+    [{"name": "Ada", "role": "engineer"}, {"name": "Bob", "role": "cook"}],
+    {"type": "circle", "radius": 3},
+    {"choices": ["red", "green"]},
+    {"candidates": [{"name": "Ada"}]},
+    {"output": [1, 2]},
+    {"output": "red"},
+]
+
+
+@pytest.mark.parametrize("answer", STRUCTURED, ids=json.dumps)
+def test_json_that_a_model_was_asked_for_is_the_answer_as_a_whole(answer):
+    """Though it has names that an API uses, too: it was stored as an empty answer."""
+    for content in (
+        json.dumps(observation(output=answer)).encode(),
+        in_csv(observation(output=json.dumps(answer))),
+    ):
+        ((_, response),) = texts(read(langfuse, content))
+        assert json.loads(response) == answer
+
+
+@pytest.mark.parametrize("answer", STRUCTURED[:2], ids=json.dumps)
+def test_json_that_a_user_sends_is_a_message(answer):
+    sent = json.dumps(answer)
+    assert texts(read(langfuse, observation(input=sent))) == [(sent, "A tree.")]
+
+
+@pytest.mark.parametrize("form", [json.dumps, lambda one: one], ids=["text", "JSON"])
+def test_the_content_of_an_answer_may_come_without_its_message(form):
+    parts = [{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "A tree."}]
+    assert texts(read(langfuse, observation(output=form(parts)))) == [
+        ("What is a heap?", "A tree.")
+    ]
+
+
+@pytest.mark.parametrize("form", [json.dumps, lambda one: one], ids=["text", "JSON"])
+@pytest.mark.parametrize("kind", ["function_call", "web_search_call"])
+def test_an_answer_may_be_the_list_of_the_responses_api(form, kind):
+    items = [
+        {"type": kind, "id": "x", "call_id": "y"},
+        {"type": "message", "content": [{"type": "output_text", "text": "A tree."}]},
+    ]
+    assert texts(read(langfuse, observation(output=form(items)))) == [
+        ("What is a heap?", "A tree.")
+    ]
+
+
+@pytest.mark.parametrize("answer", ['{"a": 1}\n{"a": 2}', '{"a": 1} as you wished', '["a"], yes'])
+def test_json_with_something_behind_it_is_a_text_and_not_cut(answer):
+    for content in (
+        json.dumps(observation(output=answer)).encode(),
+        in_csv(observation(output=answer)),
+    ):
+        assert texts(read(langfuse, content)) == [("What is a heap?", answer)]
 
 
 def test_other_ids_and_users_and_counts_of_langfuse():
