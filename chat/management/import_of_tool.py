@@ -11,9 +11,10 @@ from chat.importing import STEP, Placed
 from chat.ingest import counts
 from chat.ingest.calls import LeftOut, Translated
 from chat.ingest.interactions import interactions
-from chat.ingest.keeping import Taken
+from chat.ingest.keeping import Taken, is_stored
 from chat.ingest.reasons import Reason
 from storage.compat import batched
+from storage.models import ChatInteraction
 
 DETAILS = 20
 """The most lines about one reason. Files of other tools may have millions that are left out."""
@@ -66,6 +67,9 @@ class FormOfTool:
         if one.reason not in EXPECTED:
             label = one.reason.label
             self._detail(label, f"{one.place}: {label}: {one.detail or _remedy(one.reason)}")
+
+    def is_same(self, interaction: ChatInteraction) -> bool:
+        return is_stored(interaction)
 
     def tell(self, place: str, problem: str) -> None:
         self._detail("not saved", f"{place}: {problem}")

@@ -136,6 +136,22 @@ def test_records_of_litellm_and_their_users(file, storage):
     assert storage.get_interaction_sync("b").user_id == "eve"
 
 
+def test_a_call_that_came_with_other_steps_is_there_already(file, storage):
+    """As if the tool had sent it once more: an export of another period divides turns elsewhere."""
+
+    def imported(*options, **fields):
+        path = file(record(litellm_call_id="a", **fields))
+        return command("import_interactions", "--format", "litellm", path, *options)
+
+    assert imported(completion_tokens=1)[0] == 0
+    for options in (["--dry-run"], []):
+        status, said, errors = imported(*options, completion_tokens=9)
+        assert (status, errors) == (0, "")
+        assert said.startswith("0 created, 1 unchanged, 0 in conflict")
+    assert storage.get_interaction_sync("a").output_tokens == 1
+    assert imported(completion_tokens=1, end_user="bob")[0] == 1
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
 def test_the_files_of_a_batch_may_be_compressed(tmp_path, storage, pack):
     ending = {bytes: "", gzip.compress: ".gz", zstd.compress: ".zst"}[pack]
