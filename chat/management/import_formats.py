@@ -64,8 +64,9 @@ class OwnForm:
                 self._has_good = True
                 yield f"line {number}", record
             except interchange.BadLine as error:
-                self._bad += 1
-                self.tell(f"line {number}", str(error))
+                if not interchange.is_end(line):
+                    self._bad += 1
+                    self.tell(f"line {number}", str(error))
 
     def is_same(self, interaction: ChatInteraction) -> bool:
         return False
