@@ -8,6 +8,7 @@ import pytest
 
 from chat import importing
 from chat.ingest import counts
+from chat.ingest.litellm import translate
 from chat.maintenance.erasure import ledger
 from chat.management import import_of_tool
 from storage.compat import zstd
@@ -257,6 +258,22 @@ def test_an_interrupted_import_goes_on_where_it_ended(file, storage, monkeypatch
     assert (status, "Run it again to go on." in errors) == (1, True)
     assert summary(created=10).rstrip(".") in errors
     assert of_llm(path)[:2] == (0, summary(created=15, unchanged=10) + "\n")
+
+
+def test_few_entries_with_long_texts_are_in_memory_at_once():
+    """Five hundred of 60 MB were 30 GB."""
+    read = []
+
+    def entries(file):
+        for number in range(10):
+            read.append(number)
+            texts = [{"role": "user", "content": "x" * 7_000_000}]
+            yield translate(record(litellm_call_id=f"{number}", messages=texts), f"line {number}")
+
+    form = import_of_tool.FormOfTool(entries, None, print)
+    places = [(place, len(read)) for place, _ in form.placed(None)]
+    assert [place for place, _ in places] == [f"line {number}" for number in range(10)]
+    assert max(count - number for number, (_, count) in enumerate(places)) == 3
 
 
 def test_who_was_erased_does_not_come_back(file, storage):
