@@ -172,6 +172,18 @@ def test_requests_that_are_not_there(file):
     assert (status, "--requests FILE" in errors) == (1, True)
 
 
+@pytest.mark.parametrize("ending", ["gz", "zst"])
+def test_requests_that_were_cut_short_are_named(file, tmp_path, ending):
+    """Not the file of answers, which is whole."""
+    pack = gzip.compress if ending == "gz" else zstd.compress
+    requests = tmp_path / f"input.jsonl.{ending}"
+    for content in (pack(json.dumps(request()).encode())[:-9], b"nothing of the kind"):
+        requests.write_bytes(content)
+        arguments = ("import_interactions", "--format", "openai", file(output()))
+        status, _, errors = command(*arguments, "--requests", requests)
+        assert (status, f"{requests} cannot be read: " in errors) == (1, True)
+
+
 def test_observations_of_langfuse_from_standard_input(standard_input, storage):
     standard_input(json.dumps([observation(), observation(type="SPAN")]).encode())
     status, said, errors = command("import_interactions", "--format", "langfuse", "-")
