@@ -178,16 +178,17 @@ def _tokens(observation: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _usage(value: Any) -> Mapping[str, Any]:
-    """An object, which is a JSON text in CSV."""
+    """Counts by name, an object that is a JSON text in CSV."""
     try:
         found = decoded(value)
     except CutOff:
         return {}
-    return found if isinstance(found, Mapping) else {}
+    counts = found.items() if isinstance(found, Mapping) else ()
+    return {name: _number(count) for name, count in counts}
 
 
 def _number(value: Any) -> Any:
-    """A number in a cell of CSV is a text."""
+    """A number in a cell of CSV is a text, and ClickHouse writes its 64 bits as one in JSON."""
     is_number = isinstance(value, str) and re.fullmatch(r"\d{1,16}", value, re.ASCII)
     return int(value) if is_number else value
 

@@ -463,7 +463,10 @@ def in_csv(*observations):
 
 
 def in_bucket(**fields):
-    """As an export to a bucket has it: texts are as they were sent, and times have no offset."""
+    """As an export to a bucket has it: as it is in ClickHouse, which writes counts as texts.
+
+    What was said is as it was sent, and times have no offset.
+    """
     found = observation()
     return {
         "id": found["id"],
@@ -475,7 +478,7 @@ def in_bucket(**fields):
         "provided_model_name": found["model"],
         "input": json.dumps({"messages": found["input"]}),
         "output": json.dumps(found["output"]),
-        "usage_details": found["usageDetails"],
+        "usage_details": {name: str(count) for name, count in found["usageDetails"].items()},
     } | fields
 
 
