@@ -293,6 +293,19 @@ def test_an_image_alone_is_an_empty_message_and_times_of_old_entries_are_utc():
     assert (found.message, found.started_at.isoformat()) == ("", "2026-11-02T09:30:00.500000+00:00")
 
 
+def test_a_question_that_is_in_fragments():
+    """llm up to 0.31 has them beside the prompt, each cut to 100 characters without --expand."""
+
+    def of(*contents):
+        fragments = [{"hash": "x", "content": content, "aliases": []} for content in contents]
+        return read(llm, entry(prompt="", prompt_fragments=fragments))
+
+    assert texts(of("What is", "a heap?")) == [("What is\na heap?", "A tree.")]
+    whole = "x" * 200
+    assert texts(of(whole)) == [(whole, "A tree.")]
+    assert "--expand" in only(of("a", f"{'x' * 97}...")).detail
+
+
 def test_a_refusal_that_is_only_in_the_whole_answer_is_text():
     whole = {"choices": [{"message": {"role": "assistant", "refusal": "No."}}]}
     assert texts(read(llm, entry(response="", response_json=whole))) == [("What is a heap?", "No.")]
