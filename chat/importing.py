@@ -26,16 +26,23 @@ class Import:
     """Saves interactions, except those of users who were erased after they were created.
 
     What exists already is not changed. `tell` is called with the place of what was not saved, and
-    the reason as a sentence.
+    the reason as a sentence. `is_same` says whether what is stored under an id counts as the same,
+    although it differs.
     """
 
     def __init__(
-        self, storage: Storage, tell: Callable[[str, str], None], *, even_if_erased: bool = False
+        self,
+        storage: Storage,
+        tell: Callable[[str, str], None],
+        *,
+        even_if_erased: bool = False,
+        is_same: Callable[[ChatInteraction], bool] = lambda _: False,
     ) -> None:
         self.counts = Counter(created=0, unchanged=0, conflict=0, erased=0)
         """What has become of the interactions so far."""
         self._storage = storage
         self._tell = tell
+        self._is_same = is_same
         self._even_if_erased = even_if_erased
         self._erasures: Erasures | None = None
 
@@ -58,7 +65,8 @@ class Import:
     def _save(self, step: Sequence[Placed]) -> None:
         interactions = [interaction for _, interaction in step]
         try:
-            outcomes = self._storage.create_interactions_sync(interactions)
+            saved = self._storage.create_interactions_sync(interactions)
+            outcomes = list(map(self._outcome, interactions, saved))
         except StorageError:
             with suppress(StorageError):  # saving the step again does it, too
                 self._take_back_saved(interactions)
@@ -72,6 +80,10 @@ class Import:
                     "was left as it is.",
                 )
         self._take_back(step, outcomes)
+
+    def _outcome(self, interaction: ChatInteraction, outcome: Outcome) -> Outcome:
+        is_same = outcome is Outcome.CONFLICT and self._is_same(interaction)
+        return Outcome.UNCHANGED if is_same else outcome
 
     def _not_erased(self, step: Sequence[Placed]) -> Iterator[Placed]:
         for place, interaction in step:

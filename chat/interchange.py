@@ -50,6 +50,17 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(Record)
 
 
+class _End(msgspec.Struct, forbid_unknown_fields=True):
+    """The last line of an export over the API, which says that it is complete."""
+
+    complete: bool
+    count: int
+    sha256: str
+
+
+_END = msgspec.json.Decoder(_End)
+
+
 def parse(line: bytes) -> ChatInteraction:
     """The interaction in a line. Raises BadLine if there is none."""
     if len(line) > LINE_LIMIT:
@@ -72,6 +83,15 @@ def parse(line: bytes) -> ChatInteraction:
     if problems:
         raise BadLine("; ".join(f"{name} {text}" for name, text in problems.items()))
     return interaction
+
+
+def is_end(line: bytes) -> bool:
+    """Whether a line, which is no record, is the last one of an export over the API."""
+    try:
+        _END.decode(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def lines(file: IO[bytes]) -> Iterator[bytes]:

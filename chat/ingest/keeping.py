@@ -99,7 +99,7 @@ def _save(batch: Sequence[Made], taken: Taken) -> list[Made]:
         if outcome is Outcome.CREATED:
             taken.created += 1
             created.append((call, interaction))
-        elif outcome is Outcome.UNCHANGED or _is_stored(interaction):
+        elif outcome is Outcome.UNCHANGED or is_stored(interaction):
             taken.unchanged += 1
         else:
             taken.left_out.append(LeftOut(Reason.CONFLICT, place=call.place))
@@ -118,7 +118,7 @@ def _take_back(created: Sequence[Made], erasures: Erasures, taken: Taken) -> Non
 SAME = ("user_id", "message", "response", "model_used")
 
 
-def _is_stored(interaction: ChatInteraction) -> bool:
+def is_stored(interaction: ChatInteraction) -> bool:
     """Whether only the tokens differ from what is stored.
 
     An answer that comes again without the steps of its turn, or with them, has others.

@@ -6,6 +6,7 @@ from typing import IO, Protocol
 
 from chat import interchange
 from chat.importing import Placed
+from storage.models import ChatInteraction
 
 Tell = Callable[[str], None]
 
@@ -19,6 +20,9 @@ class Format(Protocol):
 
     def placed(self, file: IO[bytes]) -> Iterator[Placed]:
         """The interactions, each with its place. Raises BrokenFile."""
+
+    def is_same(self, interaction: ChatInteraction) -> bool:
+        """Whether what is stored under its id is the same, although it differs."""
 
     def tell(self, place: str, problem: str) -> None:
         """Tell why an interaction was not saved."""
@@ -60,8 +64,12 @@ class OwnForm:
                 self._has_good = True
                 yield f"line {number}", record
             except interchange.BadLine as error:
-                self._bad += 1
-                self.tell(f"line {number}", str(error))
+                if not interchange.is_end(line):
+                    self._bad += 1
+                    self.tell(f"line {number}", str(error))
+
+    def is_same(self, interaction: ChatInteraction) -> bool:
+        return False
 
     def tell(self, place: str, problem: str) -> None:
         self._write(f"{place}: {problem}")

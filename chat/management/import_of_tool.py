@@ -4,16 +4,16 @@ A module of its own, because an import of our own form does not need what counts
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
-from chat.importing import STEP, Placed
+from chat.importing import STEP, STEP_BYTES, Placed
 from chat.ingest import counts
-from chat.ingest.calls import LeftOut, Translated
+from chat.ingest.calls import LeftOut, ModelCall, Translated
 from chat.ingest.interactions import interactions
-from chat.ingest.keeping import Taken
+from chat.ingest.keeping import Taken, is_stored
 from chat.ingest.reasons import Reason
-from storage.compat import batched
+from storage.models import ChatInteraction
 
 DETAILS = 20
 """The most lines about one reason. Files of other tools may have millions that are left out."""
@@ -51,7 +51,7 @@ class FormOfTool:
         return self._reasons.total()
 
     def placed(self, file: IO[bytes]) -> Iterator[Placed]:
-        for chunk in batched(self._read(file), STEP):
+        for chunk in _chunks(self._read(file)):
             left_out = []
             for made in interactions(chunk, None):
                 if isinstance(made, LeftOut):
@@ -66,6 +66,9 @@ class FormOfTool:
         if one.reason not in EXPECTED:
             label = one.reason.label
             self._detail(label, f"{one.place}: {label}: {one.detail or _remedy(one.reason)}")
+
+    def is_same(self, interaction: ChatInteraction) -> bool:
+        return is_stored(interaction)
 
     def tell(self, place: str, problem: str) -> None:
         self._detail("not saved", f"{place}: {problem}")
@@ -97,6 +100,21 @@ class FormOfTool:
     @property
     def is_sound(self) -> bool:
         return not self._reasons.keys() - EXPECTED
+
+
+def _chunks(translated: Iterable[Translated]) -> Iterator[list[Translated]]:
+    """What is taken together, in which steps give their tokens to the answer of their turn."""
+    chunk: list[Translated] = []
+    characters = 0
+    for one in translated:
+        chunk.append(one)
+        if isinstance(one, ModelCall):
+            characters += len(one.message or "") + len(one.response or "")
+        if len(chunk) == STEP or characters >= STEP_BYTES:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
 
 
 def _remedy(reason: Reason) -> str:

@@ -1,6 +1,6 @@
 """Backups of the SQL database: files in a folder, one of which can take the database's place."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.cache.backends.dummy import DummyCache
-from django.db import connections, router
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.migrations.loader import MigrationLoader
 
 from storage.archive import durable, generations, pseudonyms
@@ -180,6 +180,8 @@ class SqlBackups(Backups):
                     "--expired"
                 )
             _check_schema(backup, migrate)
+            if not migrate:  # else there may be more when it is up to date
+                _check_tables(backup.content.tables, DEFAULT_DB_ALIAS)
             report.rows = backup.content.row_count
             if dry_run:
                 self._folder.verify(backup.name)
@@ -188,7 +190,7 @@ class SqlBackups(Backups):
             def change(alias: str) -> None:
                 if migrate:
                     migrate_under_lock(alias)
-                _check_tables(alias)
+                _check_tables(connections[alias].introspection.table_names(), alias)
                 storage, archive = None, self._archive()
                 if self._has_interactions:
                     # Other locks stay: one of them says which archive is the database's.
@@ -283,8 +285,7 @@ def _check_schema(backup: Backup, migrate: bool) -> None:
         )
 
 
-def _check_tables(alias: str) -> None:
-    found = connections[alias].introspection.table_names()
+def _check_tables(found: Collection[str], alias: str) -> None:
     models = apps.get_models(include_auto_created=True)
     for model in models:
         expected = model._meta.managed and router.allow_migrate_model(alias, model)

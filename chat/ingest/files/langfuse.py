@@ -7,11 +7,13 @@ buckets `start_time`. In CSV, objects are JSON in a cell.
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import IO, Any
 
 import msgspec
 
+from chat.ingest import json_records
 from chat.ingest.calls import LeftOut, ModelCall, Translated
 from chat.ingest.exchanges import exchange, tokens_in, whole
 from chat.ingest.files.entries import (
@@ -23,11 +25,10 @@ from chat.ingest.files.entries import (
 )
 from chat.ingest.json_records import BrokenFile
 from chat.ingest.moments import from_text
-from chat.ingest.payloads import CutOff, decoded
+from chat.ingest.payloads import CutOff, decoded, is_answer
 from chat.ingest.reasons import Reason
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_ANSWERS = ("role", "content", "choices", "output", "candidates", "type")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
@@ -45,15 +46,53 @@ def _observations(reader: io.BufferedReader) -> Iterator[Entry | LeftOut]:
 def _rows(reader: io.BufferedReader) -> Iterator[Entry]:
     csv.field_size_limit(ENTRY_LIMIT)
     text = io.TextIOWrapper(reader, "utf-8", newline="")
-    rows = csv.DictReader(text)
+    number = 0
     try:
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(_whole_rows(text), start=1):
             yield f"row {number}", row
     except (csv.Error, UnicodeError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeError) else error
-        raise BrokenFile(f"After row {rows.line_num} it is no CSV: {reason}") from None
+        raise BrokenFile(f"After row {number} it is no CSV: {reason}") from None
     finally:
         text.detach()  # whoever has opened the file closes it
+
+
+def _whole_rows(text: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The rows. Raises csv.Error for one that was cut off, at a quotation mark in a cell as well.
+
+    Langfuse ends each row with a line break. Other programs may leave it out of the last one.
+    """
+    lines = _Lines(text)
+    for row in csv.DictReader(lines, strict=True):
+        if None in row.values() and not lines.last.endswith(("\n", "\r")):
+            raise csv.Error("unexpected end of data")
+        # Releases 3.146 to 3.156 have JSON in each cell, texts as well.
+        has_json = (row.get("type") or "").startswith('"')
+        yield _without_json(row) if has_json else row
+
+
+def _without_json(row: dict[str, Any]) -> dict[str, Any]:
+    texts = {}
+    for name, cell in row.items():
+        if isinstance(cell, str) and cell.startswith('"'):
+            with suppress(ValueError):
+                texts[name] = json_records.decoded(cell)
+    return row | texts
+
+
+class _Lines:
+    """Lines of a text, of which one can see the last that was read."""
+
+    def __init__(self, text: Iterable[str]) -> None:
+        self._text = iter(text)
+        self.last = ""
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        self.last = next(self._text)
+        return self.last
 
 
 def _call(place: str, observation: Any, user_id: str | None) -> Translated:
@@ -104,14 +143,15 @@ def _call_id(observation: Mapping[str, Any]) -> str:
 
 def _answer(output: Any) -> Any:
     """An answer. What is of another form is what a model says that was asked for JSON."""
+    if not output or not isinstance(output, Mapping | list) or is_answer(output):
+        return _as_sent(output)
     parts = output if isinstance(output, list) else [output]
-    if isinstance(output, Mapping | list) and output and not all(map(_is_answer, parts)):
-        return msgspec.json.encode(output).decode()
-    return _as_sent(output)
+    return output if all(map(_says, parts)) else msgspec.json.encode(output).decode()
 
 
-def _is_answer(part: Any) -> bool:
-    return isinstance(part, Mapping) and any(name in part for name in _ANSWERS)
+def _says(part: Any) -> bool:
+    """Whether it is a message that does not tell whose it is."""
+    return isinstance(part, Mapping) and "content" in part
 
 
 def _as_sent(value: Any) -> Any:
@@ -138,16 +178,17 @@ def _tokens(observation: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _usage(value: Any) -> Mapping[str, Any]:
-    """An object, which is a JSON text in CSV."""
+    """Counts by name, an object that is a JSON text in CSV."""
     try:
         found = decoded(value)
     except CutOff:
         return {}
-    return found if isinstance(found, Mapping) else {}
+    counts = found.items() if isinstance(found, Mapping) else ()
+    return {name: _number(count) for name, count in counts}
 
 
 def _number(value: Any) -> Any:
-    """A number in a cell of CSV is a text."""
+    """A number in a cell of CSV is a text, and ClickHouse writes its 64 bits as one in JSON."""
     is_number = isinstance(value, str) and re.fullmatch(r"\d{1,16}", value, re.ASCII)
     return int(value) if is_number else value
 

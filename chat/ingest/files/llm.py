@@ -16,6 +16,9 @@ OPEN_TURNS = 10_000
 """Conversations of which a turn is remembered that has called tools and is not answered yet."""
 
 
+FRAGMENTS_CUT = "Its question is in fragments that were cut off: add --expand to llm logs --json."
+
+
 @dataclass(slots=True)
 class _Turn:
     """A question that the model answers by way of tools, and the tokens of its steps."""
@@ -47,6 +50,10 @@ def _call(entry: Any, place: str, user_id: str | None, turns: "_Turns") -> Trans
         return LeftOut(
             Reason.NO_MESSAGE, "It answers tools, and the question is not in the file.", place
         )
+    if not turn.question and (fragments := _fragments(entry)):
+        if any(map(_is_cut, fragments)):
+            return LeftOut(Reason.NO_MESSAGE, FRAGMENTS_CUT, place)
+        turn.question = "\n".join(fragments)
     response = entry.get("response")
     if not response:  # of a refusal, llm has only what the model sent
         response = _refusal(entry.get("response_json")) or response
@@ -72,6 +79,21 @@ def _call(entry: Any, place: str, user_id: str | None, turns: "_Turns") -> Trans
     )
     turn.input_tokens = turn.output_tokens = 0
     return call
+
+
+def _fragments(entry: dict[str, Any]) -> list[str]:
+    """What llm up to 0.31 does not have in the prompt, too."""
+    listed = entry.get("prompt_fragments")
+    contents = [
+        fragment.get("content")
+        for fragment in (listed if isinstance(listed, list) else [])
+        if isinstance(fragment, dict)
+    ]
+    return [content for content in contents if isinstance(content, str)]
+
+
+def _is_cut(fragment: str) -> bool:
+    return len(fragment) == 100 and fragment.endswith("...")
 
 
 def _refusal(answered: Any) -> str:

@@ -5,6 +5,7 @@ Or both in one object, as `request` and `response`.
 """
 
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -12,10 +13,11 @@ from typing import IO, Any
 from chat.ingest.calls import LeftOut, ModelCall, Translated
 from chat.ingest.exchanges import exchange, tokens_in
 from chat.ingest.files.entries import entries
-from chat.ingest.json_records import decoded
+from chat.ingest.json_records import BrokenFile, decoded
 from chat.ingest.moments import from_epoch
 from chat.ingest.reasons import Reason
 from chat.interchange import opened_for_reading
+from storage.compat import zstd
 
 NO_CALLS = ("list", "moderation")
 """The values of `object` in answers that are none of a model's: embeddings, moderations."""
@@ -54,17 +56,26 @@ def read(
     """The calls in a file, with `user_id` where a request names no user.
 
     `requests_file` names the file of requests. It is copied to the disk, because it may be
-    compressed. Raises OSError.
+    compressed. Raises BrokenFile.
     """
     with TemporaryFile() as copy:
         requests = None
         if requests_file is not None:
-            with opened_for_reading(requests_file) as (source, _):
-                shutil.copyfileobj(source, copy)
-            copy.seek(0)
+            _copy(requests_file, copy)
             requests = Requests(copy)
         for found in entries(file):
             yield found if isinstance(found, LeftOut) else _call(*found, user_id, requests)
+
+
+def _copy(name: str, copy: IO[bytes]) -> None:
+    """Copy a file, whatever its compression. Raises BrokenFile, which names it."""
+    try:
+        with opened_for_reading(name) as (source, _):
+            shutil.copyfileobj(source, copy)
+    except (OSError, EOFError, zlib.error, zstd.ZstdError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BrokenFile(f"{name} cannot be read: {reason}") from error
+    copy.seek(0)
 
 
 def _call(place: str, line: Any, user_id: str | None, requests: Requests | None) -> Translated:

@@ -46,11 +46,13 @@ from storage.interface import Storage
 from storage.models import ApiKey, ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import format_time
+from storage.records.pages import PAGE_TEXT
 from storage.records.stubs import Stub
+from storage.records.texts import characters_of
 from storage.sql.errors import translated
 
 PAGE = 100
-"""Rows of one page: at most 40 MB, of which there may be three copies."""
+"""Rows of one page, at most. With large texts it has fewer, since there may be three copies."""
 
 BOTTOM: Position = (datetime.min.replace(tzinfo=UTC), "")
 
@@ -250,12 +252,15 @@ class _Reading:
         return segments & (self.marked_before | self.storage.archive.marked().keys())
 
     def _paged(self, found: Iterable[Found]) -> Iterator[list[Found]]:
-        page = []
+        page: list[Found] = []
+        characters = 0
         for each in found:
             page.append(each)
-            if len(page) == self.at_once or self.progress.is_over():
+            characters += 0 if each[1] is None else characters_of(each[1].__dict__)
+            is_full = len(page) == self.at_once or characters >= PAGE_TEXT
+            if is_full or self.progress.is_over():
                 yield page
-                page = []
+                page, characters = [], 0
         if page:
             yield page
 

@@ -67,6 +67,7 @@ class Command(BaseCommand):
             _dry(get_storage()) if self._is_dry else get_storage(),
             self._format.tell,
             even_if_erased=options["even_if_erased"],
+            is_same=self._format.is_same,
         )
         try:
             with ctrl_c(), interchange.opened_for_reading(name) as (file, raw):

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
+from chat.api import exports
 from chat.interchange import LINE_LIMIT
+from chat.maintenance.export.exporting import pages_of
 from storage.compat import zstd
 from storage.exceptions import StorageFull
 from storage.records.pages import PageQuery
@@ -207,6 +209,17 @@ def test_another_content_under_a_taken_id_is_reported_and_left_as_it_was(file, s
     assert (status, said) == (1, summary(created=1, unchanged=1, conflict=1))
     assert errors.startswith("line 2: interaction_id i000002 exists with other content")
     assert storage.get_interaction_sync("i000002").message == "Question 2"
+
+
+def test_an_export_over_the_api_can_be_imported(file, storage, kept):
+    """Its last line says that it is complete. Two such files may be joined."""
+    import_file(file(lines(3)))
+    exported = b"".join(exports.lines(pages_of(storage, "ada")))
+    for each in kept():
+        storage.delete_interaction_sync(each)
+    assert import_file(file(exported + exported)) == (0, summary(created=3, unchanged=3), "")
+    almost = exported.replace(b'"complete":true', b'"complete":true,"x":1')
+    assert import_file(file(almost))[1] == summary(unchanged=3, bad=1)
 
 
 def test_a_record_twice_in_a_file_is_one(file, kept):

@@ -8,6 +8,7 @@ import pytest
 
 from chat import importing
 from chat.ingest import counts
+from chat.ingest.litellm import translate
 from chat.maintenance.erasure import ledger
 from chat.management import import_of_tool
 from storage.compat import zstd
@@ -136,6 +137,22 @@ def test_records_of_litellm_and_their_users(file, storage):
     assert storage.get_interaction_sync("b").user_id == "eve"
 
 
+def test_a_call_that_came_with_other_steps_is_there_already(file, storage):
+    """As if the tool had sent it once more: an export of another period divides turns elsewhere."""
+
+    def imported(*options, **fields):
+        path = file(record(litellm_call_id="a", **fields))
+        return command("import_interactions", "--format", "litellm", path, *options)
+
+    assert imported(completion_tokens=1)[0] == 0
+    for options in (["--dry-run"], []):
+        status, said, errors = imported(*options, completion_tokens=9)
+        assert (status, errors) == (0, "")
+        assert said.startswith("0 created, 1 unchanged, 0 in conflict")
+    assert storage.get_interaction_sync("a").output_tokens == 1
+    assert imported(completion_tokens=1, end_user="bob")[0] == 1
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
 def test_the_files_of_a_batch_may_be_compressed(tmp_path, storage, pack):
     ending = {bytes: "", gzip.compress: ".gz", zstd.compress: ".zst"}[pack]
@@ -153,6 +170,18 @@ def test_requests_that_are_not_there(file):
     assert (status, "/nowhere/input.jsonl" in errors) == (1, True)
     status, _, errors = command(*arguments)
     assert (status, "--requests FILE" in errors) == (1, True)
+
+
+@pytest.mark.parametrize("ending", ["gz", "zst"])
+def test_requests_that_were_cut_short_are_named(file, tmp_path, ending):
+    """Not the file of answers, which is whole."""
+    pack = gzip.compress if ending == "gz" else zstd.compress
+    requests = tmp_path / f"input.jsonl.{ending}"
+    for content in (pack(json.dumps(request()).encode())[:-9], b"nothing of the kind"):
+        requests.write_bytes(content)
+        arguments = ("import_interactions", "--format", "openai", file(output()))
+        status, _, errors = command(*arguments, "--requests", requests)
+        assert (status, f"{requests} cannot be read: " in errors) == (1, True)
 
 
 def test_observations_of_langfuse_from_standard_input(standard_input, storage):
@@ -241,6 +270,22 @@ def test_an_interrupted_import_goes_on_where_it_ended(file, storage, monkeypatch
     assert (status, "Run it again to go on." in errors) == (1, True)
     assert summary(created=10).rstrip(".") in errors
     assert of_llm(path)[:2] == (0, summary(created=15, unchanged=10) + "\n")
+
+
+def test_few_entries_with_long_texts_are_in_memory_at_once():
+    """Five hundred of 60 MB were 30 GB."""
+    read = []
+
+    def entries(file):
+        for number in range(10):
+            read.append(number)
+            texts = [{"role": "user", "content": "x" * 7_000_000}]
+            yield translate(record(litellm_call_id=f"{number}", messages=texts), f"line {number}")
+
+    form = import_of_tool.FormOfTool(entries, None, print)
+    places = [(place, len(read)) for place, _ in form.placed(None)]
+    assert [place for place, _ in places] == [f"line {number}" for number in range(10)]
+    assert max(count - number for number, (_, count) in enumerate(places)) == 3
 
 
 def test_who_was_erased_does_not_come_back(file, storage):

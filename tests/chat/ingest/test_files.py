@@ -293,6 +293,19 @@ def test_an_image_alone_is_an_empty_message_and_times_of_old_entries_are_utc():
     assert (found.message, found.started_at.isoformat()) == ("", "2026-11-02T09:30:00.500000+00:00")
 
 
+def test_a_question_that_is_in_fragments():
+    """llm up to 0.31 has them beside the prompt, each cut to 100 characters without --expand."""
+
+    def of(*contents):
+        fragments = [{"hash": "x", "content": content, "aliases": []} for content in contents]
+        return read(llm, entry(prompt="", prompt_fragments=fragments))
+
+    assert texts(of("What is", "a heap?")) == [("What is\na heap?", "A tree.")]
+    whole = "x" * 200
+    assert texts(of(whole)) == [(whole, "A tree.")]
+    assert "--expand" in only(of("a", f"{'x' * 97}...")).detail
+
+
 def test_a_refusal_that_is_only_in_the_whole_answer_is_text():
     whole = {"choices": [{"message": {"role": "assistant", "refusal": "No."}}]}
     assert texts(read(llm, entry(response="", response_json=whole))) == [("What is a heap?", "No.")]
@@ -463,7 +476,10 @@ def in_csv(*observations):
 
 
 def in_bucket(**fields):
-    """As an export to a bucket has it: texts are as they were sent, and times have no offset."""
+    """As an export to a bucket has it: as it is in ClickHouse, which writes counts as texts.
+
+    What was said is as it was sent, and times have no offset.
+    """
     found = observation()
     return {
         "id": found["id"],
@@ -475,7 +491,7 @@ def in_bucket(**fields):
         "provided_model_name": found["model"],
         "input": json.dumps({"messages": found["input"]}),
         "output": json.dumps(found["output"]),
-        "usage_details": found["usageDetails"],
+        "usage_details": {name: str(count) for name, count in found["usageDetails"].items()},
     } | fields
 
 
@@ -483,6 +499,12 @@ EXPORTS = {
     "lines of the interface": json.dumps(observation()).encode(),
     "the array of the interface": json.dumps([observation()]).encode(),
     "CSV of the interface": in_csv(observation(), observation(type="SPAN")),
+    "CSV of Langfuse 3.146 to 3.156": in_csv(
+        {name: json.dumps(cell(value)) for name, value in observation().items()}
+    ),
+    "CSV of the same, of what it has as objects": in_csv(
+        {name: json.dumps(value) for name, value in observation().items()}
+    ),
     "a page of the API": json.dumps({"data": [observation()], "meta": {"cursor": "x"}}).encode(),
     "pages of the API over several lines": b"".join(
         json.dumps({"data": data, "meta": {}}, indent=2).encode() for data in ([observation()], [])
@@ -490,6 +512,12 @@ EXPORTS = {
     "lines in a bucket": json.dumps(in_bucket()).encode(),
     "CSV in a bucket": in_csv(in_bucket()),
 }
+
+
+def test_a_text_in_quotation_marks_keeps_them():
+    assert texts(read(langfuse, in_csv(observation(output='"A tree."')))) == [
+        ("What is a heap?", '"A tree."')
+    ]
 
 
 @pytest.mark.parametrize("content", EXPORTS.values(), ids=EXPORTS)
@@ -506,6 +534,7 @@ OBSERVATIONS = {
     "a failure": ({"level": "ERROR", "output": None}, "failed"),
     "no end": ({"endTime": None, "output": None}, "no_end"),
     "no text": ({"input": None}, "no_text"),
+    "no answer": ({"output": {}}, "no_text"),
     "cut": ({"input": '[{"role": "user", "content": "What is'}, "cut"),
     "no time": ({"startTime": "soon"}, "invalid"),
     "no id": ({"id": ""}, "invalid"),
@@ -538,6 +567,63 @@ SAID = {
 @pytest.mark.parametrize(("asked", "answered", "wanted"), SAID.values(), ids=SAID)
 def test_what_langfuse_has_of_a_call(asked, answered, wanted):
     assert texts(read(langfuse, observation(input=asked, output=answered))) == [wanted]
+
+
+STRUCTURED = [
+    {"name": "Ada", "role": "engineer"},
+    [{"name": "Ada", "role": "engineer"}, {"name": "Bob", "role": "cook"}],
+    {"type": "circle", "radius": 3},
+    {"choices": ["red", "green"]},
+    {"candidates": [{"name": "Ada"}]},
+    {"output": [1, 2]},
+    {"output": "red"},
+]
+
+
+@pytest.mark.parametrize("answer", STRUCTURED, ids=json.dumps)
+def test_json_that_a_model_was_asked_for_is_the_answer_as_a_whole(answer):
+    """Though it has names that an API uses, too: it was stored as an empty answer."""
+    for content in (
+        json.dumps(observation(output=answer)).encode(),
+        in_csv(observation(output=json.dumps(answer))),
+    ):
+        ((_, response),) = texts(read(langfuse, content))
+        assert json.loads(response) == answer
+
+
+@pytest.mark.parametrize("answer", STRUCTURED[:2], ids=json.dumps)
+def test_json_that_a_user_sends_is_a_message(answer):
+    sent = json.dumps(answer)
+    assert texts(read(langfuse, observation(input=sent))) == [(sent, "A tree.")]
+
+
+@pytest.mark.parametrize("form", [json.dumps, lambda one: one], ids=["text", "JSON"])
+def test_the_content_of_an_answer_may_come_without_its_message(form):
+    parts = [{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "A tree."}]
+    assert texts(read(langfuse, observation(output=form(parts)))) == [
+        ("What is a heap?", "A tree.")
+    ]
+
+
+@pytest.mark.parametrize("form", [json.dumps, lambda one: one], ids=["text", "JSON"])
+@pytest.mark.parametrize("kind", ["function_call", "web_search_call"])
+def test_an_answer_may_be_the_list_of_the_responses_api(form, kind):
+    items = [
+        {"type": kind, "id": "x", "call_id": "y"},
+        {"type": "message", "content": [{"type": "output_text", "text": "A tree."}]},
+    ]
+    assert texts(read(langfuse, observation(output=form(items)))) == [
+        ("What is a heap?", "A tree.")
+    ]
+
+
+@pytest.mark.parametrize("answer", ['{"a": 1}\n{"a": 2}', '{"a": 1} as you wished', '["a"], yes'])
+def test_json_with_something_behind_it_is_a_text_and_not_cut(answer):
+    for content in (
+        json.dumps(observation(output=answer)).encode(),
+        in_csv(observation(output=answer)),
+    ):
+        assert texts(read(langfuse, content)) == [("What is a heap?", answer)]
 
 
 def test_other_ids_and_users_and_counts_of_langfuse():
@@ -577,7 +663,22 @@ def test_brackets_in_texts_do_not_count(monkeypatch, size):
 def test_a_broken_csv_is_refused():
     with pytest.raises(BrokenFile, match="no CSV: not UTF-8"):
         read(langfuse, b"id,type\n\xff,b\n")
-    assert reasons(read(langfuse, b'id,type\n"a')) == ["no_call"]
+    with pytest.raises(BrokenFile, match="no CSV"):
+        read(langfuse, b'id,type\n"a"b,c\n')
+
+
+def test_a_csv_that_was_cut_short_is_refused():
+    """Half an answer would pass for the whole, and conflict with it when that is imported."""
+    last = observation(id="c" * 16, output='He said "a tree", and more.', usageDetails=None)
+    whole = in_csv(observation(), last)
+    begun = whole.index(last["id"].encode())
+    for end in range(begun, whole.rindex(b"more.")):
+        found = langfuse.read(io.BytesIO(whole[:end]), "ada")
+        assert isinstance(next(found), ModelCall)
+        with pytest.raises(BrokenFile, match="After row 1 it is no CSV"):
+            next(found)
+    assert len(read(langfuse, whole.rstrip())) == 2, "the last line break may be missing"
+    assert reasons(read(langfuse, b"id,type\na\n")) == ["no_call"]
 
 
 def test_times_far_away_are_left_out_or_cut():

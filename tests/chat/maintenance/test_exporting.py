@@ -13,6 +13,7 @@ from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.exceptions import DamagedArchive
 from storage.models import ApiKey
+from storage.records.pages import PAGE_TEXT
 
 pytestmark = pytest.mark.every_backend
 
@@ -168,6 +169,16 @@ def test_the_largest_rows(storage, save, tiers, make_old):
     )
     tiers.freeze({"i000", "i001", "i004"})
     assert export(storage) == seen(newest_first(rows))
+
+
+def test_a_page_of_large_texts_is_short(storage, save, tiers, make_old):
+    """A hundred of 8 MB would take 800 MB of a server's memory."""
+    size = 900_000
+    rows = save([make_old(number, response="x" * size) for number in range(10)])
+    tiers.freeze({f"i{number:03}" for number in range(5)})
+    pages = [page for page in pages_of(storage, "ada") if page]
+    assert max(map(len, pages)) * size < PAGE_TEXT + size
+    assert seen(chain.from_iterable(pages)) == seen(newest_first(rows))
 
 
 def test_segments_without_the_user_are_not_read(storage, save, archive, tiers, make_old):

@@ -354,7 +354,9 @@ def test_an_older_schema_is_brought_up_to_date_if_asked_for(backups, database):
 
 def test_one_without_the_tables_of_this_environment_is_refused(backups, database):
     of_schema(backups, database, OTHER)
-    refused(database, NotRestored, "no table storage_lock: it is of another ENVIRONMENT")
+    for dry_run in (True, False):
+        reason = "no table storage_lock: it is of another ENVIRONMENT"
+        refused(database, NotRestored, reason, dry_run=dry_run)
 
 
 # While it is in use
