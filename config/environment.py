@@ -170,7 +170,7 @@ def _words(text: str) -> list[str]:
 
 _REDIS = (
     r"rediss?(\+cluster)?://([^/?#\s\[\]]*@)?([^/?#@:\s\[\]]+|\[[^\s\[\]]+\])(:\d+)?"
-    r"(/\d*)?(\?[^#@\s]*)?"
+    r"(/(\d+/?)?)?(\?[^#@\s]*)?"
 )
 
 
@@ -179,7 +179,9 @@ def _redis(text: str) -> str:
     if text:
         _matching(_REDIS)(text)
         parts = urlsplit(text)
-        if parts.port == 0 or ("+cluster" in parts.scheme and parts.path not in ("", "/", "/0")):
+        if parts.port == 0 or (
+            "+cluster" in parts.scheme and parts.path.strip("/") not in ("", "0")
+        ):
             raise ValueError
     return text
 

@@ -60,6 +60,11 @@ def test_the_cache_of_compose_is_one_that_production_accepts(services):
     assert "--maxmemory 128mb --maxmemory-policy allkeys-lru --save  --appendonly no" in command
 
 
+def test_the_cache_of_compose_needs_no_right_to_become_another_user(services):
+    """Valkey's image starts as root and becomes 999:1000, for which it has no capability here."""
+    assert services["redis"]["user"] == "999:1000"
+
+
 @pytest.mark.parametrize("guide", sorted((ROOT / "docs" / "how-to").glob("*.md")), ids=str)
 def test_the_env_files_of_the_guides_have_values_that_docker_reads_as_they_are_meant(guide):
     for block in re.findall(r"^```sh\n(.*?)^```", guide.read_text(encoding="utf-8"), re.M | re.S):

@@ -3,8 +3,11 @@
 import re
 from typing import Any
 
+import redis.connection
+from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -23,8 +26,12 @@ HEALTH_CHECK_INTERVAL = 30
 
 
 def redis_cache(url: str, *, max_connections: int) -> dict[str, Any]:
-    """The entry of CACHES for a Redis server or, with `+cluster` in the URL, for Redis Cluster."""
+    """The entry of CACHES for a Redis server or, with `+cluster` in the URL, for Redis Cluster.
+
+    Raises ImproperlyConfigured for an option in the URL that cannot be used.
+    """
     plain_url, is_cluster = re.subn(r"^(rediss?)\+cluster:", r"\1:", url)
+    _check_options(plain_url, is_cluster=bool(is_cluster))
     connection: dict[str, Any] = {
         # Set on the pool, since a pool that django-redis makes loses the default of redis-py.
         "retry": Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.05), RETRIES),
@@ -55,3 +62,22 @@ def redis_cache(url: str, *, max_connections: int) -> dict[str, Any]:
         "KEY_FUNCTION": "storage.cache.keys.as_given",
         "OPTIONS": options,
     }
+
+
+def _check_options(url: str, *, is_cluster: bool) -> None:
+    """redis-py finds most mistakes when it first connects. A cluster ignores what it does not know.
+
+    What it says names options, and no user or password.
+    """
+    if "?" not in url:
+        return
+    library: Any = redis.connection  # it leaves these functions without types
+    try:
+        if is_cluster:
+            library.parse_url(url)
+        else:
+            library.BlockingConnectionPool.from_url(url).make_connection()  # not to a server yet
+    except (TypeError, ValueError, RedisError) as error:
+        raise ImproperlyConfigured(
+            f"REDIS_URL has an option that cannot be used: {error}"
+        ) from None

@@ -30,7 +30,11 @@ KEPT = timedelta(hours=23)
 """A stream keeps a change for 24 hours. Whoever was away for longer than this may miss some."""
 
 EMPTY_PAGES = 2
-"""So many in a row are taken for the end. A page may be empty although more follows."""
+"""So many in a row are taken for the end, where a look before has seen it. A page may be empty
+although more follows."""
+
+EMPTY_PAGES_AT_FIRST = 10
+"""The same for a new iterator: there may be hours without a change behind a position."""
 
 REMEMBERED_SECONDS = 600.0
 """How long an iterator is used again. It is valid for 15 minutes."""
@@ -51,6 +55,8 @@ class UsageFollower:
         self._stream: tuple[float, Stream | None] | None = None
         self._shards: dict[str, Shard] = {}
         self._iterators: dict[tuple[str, str], tuple[float, str]] = {}
+        self._seen_to_end: set[str] = set()
+        """Shards of which an iterator has come to the end, and goes on from there."""
 
     def follow(self, seconds: float) -> datetime | None:
         """See `Database.count_usage`. If the stream does not answer, what is counted is returned.
@@ -171,9 +177,7 @@ class UsageFollower:
     def _read(self, position: StreamPosition, deadline: float) -> bool:
         """Count a shard until now. Returns False if there is more to do."""
         empty = 0
-        while empty < EMPTY_PAGES:
-            if time.monotonic() >= deadline:
-                return False
+        while time.monotonic() < deadline:
             asked_at = datetime.now(UTC)
             page = self._page(position)
             records = stream.after(position.sequence, page.records)
@@ -181,14 +185,23 @@ class UsageFollower:
                 empty, until = 0, stream.time_of(records[-1])
             else:
                 empty, until = empty + 1, asked_at
-            is_at_end = page.following is None
-            has_news = records or is_at_end or empty == EMPTY_PAGES
-            if has_news and not self._count(position, records, until, is_closed=is_at_end):
+            is_closed = page.following is None
+            is_over = empty >= self._empty_at_end(position)
+            if (records or is_closed or is_over) and not self._count(
+                position, records, until, is_closed=is_closed
+            ):
                 return False
-            if is_at_end:
+            if is_closed:
+                self._seen_to_end.discard(position.shard)
                 return False  # its children are next
             self._remember(position, str(page.following))
-        return True
+            if is_over:
+                self._seen_to_end.add(position.shard)
+                return True
+        return False
+
+    def _empty_at_end(self, position: StreamPosition) -> int:
+        return EMPTY_PAGES if position.shard in self._seen_to_end else EMPTY_PAGES_AT_FIRST
 
     def _page(self, position: StreamPosition) -> stream.Page:
         key = position.shard, position.sequence
@@ -198,6 +211,7 @@ class UsageFollower:
                 return stream.page(self._client, iterator)
             except IteratorExpired:
                 pass
+        self._seen_to_end.discard(position.shard)
         place = position.stream, position.shard, position.sequence
         return stream.page(self._client, stream.iterator_after(self._client, *place))
 

@@ -22,8 +22,8 @@ from storage.sql.errors import translated
 FOLLOW_SECONDS = 60.0
 """How long what is in the stream may be counted before a day is."""
 
-EMPTY_PAGES = 2
-"""So many in a row are taken for the end."""
+EMPTY_PAGES = 10
+"""So many in a row are taken for the end. There may be hours without a change before the next."""
 
 
 @contextmanager

@@ -28,8 +28,8 @@ ANSWER_SECONDS = 2.0
 """How long PostgreSQL may take for an answer."""
 
 SCHEMA_SECONDS = 60.0
-"""How long migrations and indexes are believed to be right, once they were: they hardly change, and
-DynamoDB answers few questions about tables."""
+"""How long migrations and indexes are believed to be right, once they were, or could not be looked
+at: they hardly change, and DynamoDB answers few questions about tables."""
 
 PARTS = ("database", "migrations", "indexes")
 """What is looked at, in this order: what comes later is unknown if one fails."""
@@ -89,7 +89,7 @@ class Looks:
             found = _schema()
         except StorageError as error:  # it has just answered: what is known is still likely
             logger.warning("Migrations and indexes could not be looked at: %s", error)
-            return Availability()
+            found = Availability()
         if not found.failed:
             self._schema_until = time.monotonic() + SCHEMA_SECONDS
         return found

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from storage.interface import CloudStorage, LocalStorage, Storage
 
 
+S3 = "s3://"
+
+
 def get_storage() -> "Storage":
     """Returns the storage of this process. Threads share it. A forked child gets its own."""
     with _one_at_a_time:  # otherwise several threads could make one each
@@ -114,11 +117,23 @@ def archive_at(place: str) -> "Archive":
     from storage.archive.bucket import ArchiveBucket
     from storage.archive.folder import ArchiveFolder
 
-    if not place.startswith("s3://"):
+    if not place.startswith(S3):
         return Archive(ArchiveFolder(place))
-    bucket = place.removeprefix("s3://").rstrip("/")
     endpoint = settings.ARCHIVE_ENDPOINT_URL or None
-    return Archive(ArchiveBucket(bucket, settings.AWS_REGION or None, endpoint))
+    return Archive(ArchiveBucket(_bucket(place), settings.AWS_REGION or None, endpoint))
+
+
+def is_configured_archive(place: str) -> bool:
+    """Whether `archive_at` would return the archive of the settings."""
+    options = settings.STORAGES["archive"]["OPTIONS"]
+    if place.startswith(S3):
+        return options.get("bucket_name") == _bucket(place)
+    folder = options.get("location")
+    return folder is not None and os.path.realpath(folder) == os.path.realpath(place)
+
+
+def _bucket(place: str) -> str:
+    return place.removeprefix(S3).rstrip("/")
 
 
 def _cache_of_servers() -> "BaseCache":

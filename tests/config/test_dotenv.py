@@ -152,6 +152,8 @@ def test_a_collector_may_have_a_path(monkeypatch):
         "rediss://chat:a%2Fb@c:d@cache.example.org:6379/0?ssl_cert_reqs=none",
         "redis://:secret@[::1]:6379/",
         "rediss+cluster://chat:secret@cache:6379/0",
+        "redis://cache:6379/2/",
+        "redis+cluster://cache:6379/0/",
         "",
     ],
 )
@@ -166,7 +168,7 @@ def test_urls_of_redis(monkeypatch, url):
         *(f"rediss://chat:hunter{sign}2@cache:6379/0" for sign in "/?#["),
         *(f"redis://chat:12{sign}hunter@cache:6379/0" for sign in "/?#"),
         *("redis://cache:99999/0", "redis://cache:0", "redis://cache/one", "redis://[::1/0"),
-        *("redis:///0", "redis+cluster://cache:6379/1"),
+        *("redis:///0", "redis+cluster://cache:6379/1", "redis://cache/1/2"),
     ],
 )
 def test_a_url_of_redis_that_leads_elsewhere_is_refused_without_its_password(monkeypatch, url):

@@ -14,7 +14,12 @@ from chat.maintenance.runs import Run
 from chat.management.base import WRONG_USE, MaintenanceCommand, add_wait
 from storage.archive.archive import Archive
 from storage.interface import Storage
-from storage.startup.selection import archive_at, place_named, storage_named
+from storage.startup.selection import (
+    archive_at,
+    is_configured_archive,
+    place_named,
+    storage_named,
+)
 
 NAMES = ("local", "cloud")
 
@@ -67,8 +72,9 @@ class Command(MaintenanceCommand):
         except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=WRONG_USE) from error
         archive = target.storage.archive
-        if options["from_archive"]:
-            archive = _archive(options["from_archive"])
+        named = options["from_archive"]
+        if named and not is_configured_archive(named):
+            archive = _archive(named)
             source = source._replace(storage=storage_named(options["from"], archive))
         else:
             source = source._replace(

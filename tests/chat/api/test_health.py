@@ -125,6 +125,15 @@ def test_what_fails_is_looked_at_again_after_a_second(nobody, monkeypatch, clock
     assert nobody.get("/readyz").status_code == 200
 
 
+def test_what_may_not_be_looked_at_is_told_once_a_minute(nobody, monkeypatch, clock, caplog):
+    monkeypatch.setattr(type(get_storage().database), "index_problem", fail)
+    for _ in range(60):
+        assert nobody.get("/readyz").status_code == 200
+        clock.now += 1
+    told = [line for line in caplog.messages if "could not be looked at" in line]
+    assert len(told) == 1
+
+
 def test_the_status_is_for_operators(client, make_client, nobody):
     found = client.get(STATUS).json()
     assert found["backend"] == get_storage().database.backend

@@ -28,6 +28,7 @@ from storage.models import ArchivedInteraction, ChatInteraction
 from storage.records import texts
 from storage.records.json import from_json, from_record, to_json
 from storage.records.questions import Question
+from storage.startup.selection import is_configured_archive
 from tests import clouds
 from tests.buckets import make_bucket
 from tests.chat.commands.test_round_trip import odd_records
@@ -146,6 +147,31 @@ def test_large_texts_are_copied_and_nobody_deletes_them(source, target, migrate,
     assert handing_over.is_shared(source.archive)
     assert migrate("--overwrite", "--hand-over")[0] == 0
     assert not handing_over.is_shared(source.archive)
+
+
+def test_the_archive_of_both_may_be_named(source, target, migrate, large_rows, settings, tmp_path):
+    """As if it were the source's own. Else each database would delete the other's large texts."""
+    settings.STORAGES = {
+        "archive": {
+            "BACKEND": "storage.archive.folder.ArchiveFolder",
+            "OPTIONS": {"location": tmp_path / "archive"},
+        }
+    }
+    (tmp_path / "link").symlink_to(tmp_path / "archive")
+    assert migrate("--from-archive", tmp_path / "link")[0] == 0
+    check_same(source, target)
+    assert handing_over.is_shared(source.archive)
+
+
+@pytest.mark.parametrize(
+    ("place", "is_it"), [("s3://one/", True), ("s3://other", False), ("one", False)]
+)
+def test_the_bucket_of_the_settings_is_known_by_its_name(settings, place, is_it):
+    options = {"bucket_name": "one", "region_name": None, "endpoint_url": None}
+    settings.STORAGES = {
+        "archive": {"BACKEND": "storage.archive.bucket.ArchiveBucket", "OPTIONS": options}
+    }
+    assert is_configured_archive(place) is is_it
 
 
 def test_large_texts_are_copied_to_an_archive_of_the_targets_own(

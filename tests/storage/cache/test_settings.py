@@ -1,6 +1,7 @@
 """The settings of Redis Cluster reach every node of it, and older servers understand them."""
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from storage.cache.redis import redis_cache
@@ -15,6 +16,32 @@ def test_keys_of_every_node_are_found(valkey_cluster):
     for number in range(30):
         cache.set(f"chat:ada:{number}", str(number), 60)
     assert [cache.get(f"chat:ada:{n}") for n in range(30)] == [str(n) for n in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("ssl=true", "unexpected keyword argument 'ssl'"),
+        ("socket_timeout=hunter2", "Invalid value for 'socket_timeout'"),
+        ("protocol=9", "protocol must be"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named_at_the_start(option, said):
+    with pytest.raises(ImproperlyConfigured, match="REDIS_URL has an option") as error:
+        redis_cache(f"redis://chat:hunter2@cache:6379/0?{option}", max_connections=2)
+    assert said in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://cache?ssl_cert_reqs=none&socket_timeout=1&max_connections=5&timeout=2",
+        "redis+cluster://cache?read_from_replicas=true",
+    ],
+)
+def test_an_option_of_the_library_is_taken(url):
+    assert "?" in redis_cache(url, max_connections=2)["LOCATION"]
 
 
 @pytest.fixture(scope="module")

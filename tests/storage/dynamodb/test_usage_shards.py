@@ -193,6 +193,27 @@ def test_an_empty_page_is_not_taken_for_the_end(stream, item):
     assert total() == 1
 
 
+def test_a_long_stretch_without_changes_is_gone_through(stream, item):
+    """Behind a position there may be hours of it: the first look takes as long as it needs."""
+    follower = UsageFollower(stream)
+    for empty in (5, 5):
+        stream.write("root", None, item("a"))
+        stream.empty_first = empty
+        assert follower.follow(30) is not None
+        assert stream.empty_first == 0
+        follower = UsageFollower(stream)  # as after a restart
+    assert total() == 2
+
+
+def test_where_the_end_was_seen_the_next_look_is_short(stream, item):
+    follower = UsageFollower(stream)
+    stream.write("root", None, item("a"))
+    assert follower.follow(30) is not None
+    before = stream.asked["GetRecords"]
+    assert follower.follow(30) is not None
+    assert stream.asked["GetRecords"] - before == usage.EMPTY_PAGES
+
+
 def test_if_only_what_was_counted_is_removed_nothing_is_missing(stream, item):
     for name in ("a", "b"):
         stream.write("root", None, item(name))
