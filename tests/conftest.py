@@ -68,6 +68,15 @@ def mark_more_cases_on_dynamodb(items):
             seen.add(function)
 
 
+def pytest_pycollect_makeitem(collector, obj):
+    """What is marked for `make test-all` as a whole is not even collected by `make test`."""
+    if collector.config.option.markexpr == "not exhaustive" and isinstance(obj, type):
+        marks = obj.__dict__.get("pytestmark", ())
+        if any(mark.name == "exhaustive" for mark in marks):
+            return []
+    return None
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
 def pytest_collection_modifyitems(items):
     """The longest tests come first, so that all processes end at about the same time."""
