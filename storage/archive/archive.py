@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -63,7 +63,7 @@ class Archive:
         """Also for documents that others keep there, under names of their own."""
         self.newest_day_known: tuple[date | None, float] = (None, 0.0)
         """The newest day, and how long to rely on it (`time.monotonic`). `filtered` keeps it."""
-        self._remembered = lru_cache(MANIFESTS_KEPT)(self._read_with)
+        self._remembered = lru_cache(MANIFESTS_KEPT)(partial(_read_with, self.files))
 
     # Segments.
 
@@ -108,8 +108,7 @@ class Archive:
 
     def manifest(self, segment: str) -> Manifest | None:
         """What is known about a segment without its rows. None if there is no such segment."""
-        document = self.files.read(names.manifest_of(segment))
-        return None if document is None else manifests.from_document(segment, document)
+        return _manifest(self.files, segment)
 
     def remove(self, segment: str) -> None:
         """Delete a segment, if it exists, with all files that ever had rows of it."""
@@ -292,14 +291,6 @@ class Archive:
             return Reader(self.files, segment, self.manifest)
         return Reader(self.files, segment, self.manifest, self._remembered(segment, data))
 
-    def _read_with(self, segment: str, data: str) -> Manifest | None:
-        """The manifest that names a data file: there is never another one that does.
-
-        If the segment was rewritten before it could be read, a later one, which is as good: what
-        has become of it since, the reader notices by its missing file.
-        """
-        return self.manifest(segment)
-
     def _replace(
         self, segment: str, before: Manifest | None, after: Manifest | None, file: IO[bytes]
     ) -> None:
@@ -348,3 +339,17 @@ def _spool() -> Iterator[IO[bytes]]:
         settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=str(settings.DATA_DIR)) as file:
             yield file
+
+
+def _manifest(files: Files, segment: str) -> Manifest | None:
+    document = files.read(names.manifest_of(segment))
+    return None if document is None else manifests.from_document(segment, document)
+
+
+def _read_with(files: Files, segment: str, data: str) -> Manifest | None:
+    """The manifest that names a data file: there is never another one that does.
+
+    If the segment was rewritten before it could be read, a later one, which is as good: what has
+    become of it since, the reader notices by its missing file.
+    """
+    return _manifest(files, segment)
