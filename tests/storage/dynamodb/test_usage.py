@@ -293,7 +293,7 @@ def test_changes_of_an_erased_user_that_are_counted_later_bring_nothing_back(
     assert not UsageOfUser.objects.exists()
     assert count()[0] == 4
     assert set(UsageOfUser.objects.values_list("user_id", flat=True)) == {"bob"}
-    assert "ada" not in str(list(ForgottenUser.objects.values_list()))
+    assert "'ada'" not in str(list(ForgottenUser.objects.values_list()))  # a hash may have an ada
 
 
 def test_what_the_user_says_later_counts_again(cloud, database, count, make_interaction):
