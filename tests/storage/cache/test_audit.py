@@ -277,9 +277,11 @@ def test_a_sample_costs_no_more_than_its_size(raw, audited):
     nodes = [raw]
     if isinstance(raw, redis.RedisCluster):
         nodes = [raw.get_redis_connection(node) for node in raw.get_primaries()]
-    for number in range(3_000):
-        raw.set(keys.interaction_key(str(number)), b"T0123456789abcdef")
-        raw.set(f"other:{number}", "x", ex=60)
+    with raw.pipeline(transaction=False) as calls:
+        for number in range(3_000):
+            calls.set(keys.interaction_key(str(number)), b"T0123456789abcdef")
+            calls.set(f"other:{number}", "x", ex=60)
+        calls.execute()
     for node in nodes:
         node.config_resetstat()
     assert 300 <= sum(audited(300).entries.values()) <= 303
