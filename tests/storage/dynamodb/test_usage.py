@@ -130,6 +130,7 @@ def test_two_processes_write_while_answers_are_lost_and_followers_die(
         die_now_and_then(patch, deaths)
         follow_until(followers, lambda: all(each.poll() is not None for each in writers))
     assert [writer.returncode for writer in writers] == [0, 0], writers[0].stderr.read()
+    assert all(int(writer.stdout.read()) > 0 for writer in writers), "some answers were lost"
     assert min(deaths["before"], deaths["after"]) > 0
     assert database.count_usage(30) is not None
     stored = items_of(database.client)
