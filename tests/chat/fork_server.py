@@ -249,7 +249,7 @@ def run(
         files[0].write(stdin)
         files[0].seek(0)
         given, output, errors = files
-        streams = {"stdin": given, "stdout": output, "stderr": errors}
+        streams: dict[str, Any] = {"stdin": given, "stdout": output, "stderr": errors}
         status = Popen(words, environment, **streams, preloaded=preloaded).wait()
         for file in (output, errors):
             file.seek(0)
