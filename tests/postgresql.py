@@ -72,7 +72,7 @@ class PostgreSQL:
         self._run(
             *("initdb", "--no-sync", "--no-instructions", "-D", str(self._data), "-U", USER),
             *("--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8"),
-            "--locale=C",
+            *("--locale=C", "--set=scram_iterations=1"),  # or each connection takes 10 ms of CPU
         )
         self.start()
 
@@ -170,13 +170,12 @@ class PostgreSQL:
     def empty(self, database: str) -> None:
         """Delete every row but those that a test finds in SQLite, too."""
         with self.connect(database) as connection:
-            connection.execute("SET session_replication_role = replica")  # no triggers, no order
             tables = connection.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
             ).fetchall()
-            for (table,) in tables:
-                if table not in KEPT_TABLES:
-                    connection.execute(f'DELETE FROM "{table}"')
+            deletes = [f'DELETE FROM "{name}"' for (name,) in tables if name not in KEPT_TABLES]
+            no_triggers_no_order = "SET session_replication_role = replica"
+            connection.execute("; ".join([no_triggers_no_order, *deletes]))
 
 
 @contextmanager

@@ -133,7 +133,8 @@ class Popen:
     """A Python program in a process of its own, with what tests use of `subprocess.Popen`.
 
     `words` are what would follow `python`. With PIPE, a stream is a file of this process. The
-    program is in the namespaces of the process `beside`, if one is given.
+    program is in the namespaces of the process `beside`, if one is given. One that is `preloaded`
+    finds `storage` and `chat` imported, as commands do.
     """
 
     def __init__(
@@ -147,10 +148,12 @@ class Popen:
         text: bool = False,
         serves: bool = False,
         beside: int | None = None,
+        preloaded: bool = False,
     ) -> None:
         self.returncode: int | None = None
         # Other programs may change one module of this project before they import another.
-        server = _server_with_project() if str(words[0]) == MANAGE else _server()
+        is_preloaded = preloaded or str(words[0]) == MANAGE
+        server = _server_with_project() if is_preloaded else _server()
         self._status = server.new_status()
         with contextlib.ExitStack() as childs:
             self.stdin, given = _stream(stdin, "w", text, childs)
@@ -234,7 +237,11 @@ def _rest(stream: Any) -> Any:
 
 
 def run(
-    words: Sequence[Any], environment: Mapping[str, str], stdin: bytes = b""
+    words: Sequence[Any],
+    environment: Mapping[str, str],
+    stdin: bytes = b"",
+    *,
+    preloaded: bool = False,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run such a program to its end."""
     with contextlib.ExitStack() as opened:
@@ -242,7 +249,8 @@ def run(
         files[0].write(stdin)
         files[0].seek(0)
         given, output, errors = files
-        status = Popen(words, environment, stdin=given, stdout=output, stderr=errors).wait()
+        streams: dict[str, Any] = {"stdin": given, "stdout": output, "stderr": errors}
+        status = Popen(words, environment, **streams, preloaded=preloaded).wait()
         for file in (output, errors):
             file.seek(0)
         return subprocess.CompletedProcess(words, status, output.read(), errors.read())

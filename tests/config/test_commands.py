@@ -3,7 +3,7 @@
 import pytest
 
 from tests.chat import fork_server
-from tests.chat.processes import environment, run
+from tests.chat.processes import environment, give_tables, run
 
 PROBE = """
 import atexit, runpy, sys
@@ -37,7 +37,8 @@ def test_a_setting_that_cannot_work_stops_a_command(tmp_path, name):
     file = tmp_path / "file"
     file.touch()
     words = {"import_interactions": ["-"], "erase_user": ["ada"]}.get(name, [])
-    result = run(tmp_path / "data", name, *words, ARCHIVE_DIR=str(file))
+    give_tables(tmp_path)
+    result = run(tmp_path, name, *words, ARCHIVE_DIR=str(file))
     assert result.returncode == 1
     assert b"(storage.E009) The archive cannot be in" in result.stderr
 
@@ -47,6 +48,7 @@ def test_a_setting_that_cannot_work_stops_a_command(tmp_path, name):
     [["create_api_key", "a\udcff"], ["second_factor", "\udcff"], ["usage", "--model=\udcff"]],
 )
 def test_an_argument_that_is_not_utf_8_is_answered_in_one_line(tmp_path, words):
+    give_tables(tmp_path)
     result = run(tmp_path, *words)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1

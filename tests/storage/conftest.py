@@ -100,6 +100,7 @@ def start_program(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preloaded=name.startswith("with_django."),
         )
         running.append(process)
         return process

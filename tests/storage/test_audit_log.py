@@ -230,7 +230,7 @@ def test_two_processes_do_not_fork_the_chain(tmp_path):
     give_tables(tmp_path)
     settings = environment(tmp_path) | {"DJANGO_SETTINGS_MODULE": "config.settings"}
     writers = [
-        fork_server.Popen(["-c", WRITER, tmp_path, f"writer-{number}"], settings)
+        fork_server.Popen(["-c", WRITER, tmp_path, f"writer-{number}"], settings, preloaded=True)
         for number in range(2)
     ]
     assert [writer.wait(300) for writer in writers] == [0, 0]

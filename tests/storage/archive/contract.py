@@ -6,6 +6,7 @@ import pytest
 
 from storage.archive.archive import Archive
 from tests.storage.archive.dropping import FindingUsersContract, RewritingContract
+from tests.storage.archive.failing import WAYS
 from tests.storage.archive.interruptions import (
     CrashesContract,
     OrphansContract,
@@ -41,6 +42,11 @@ class ArchiveContract(
     """
 
     @pytest.fixture
+    def ways(self) -> Any:
+        """In which ways each operation is made to fail."""
+        return WAYS
+
+    @pytest.fixture
     def backend(self, new_backend: Any) -> Any:
         return new_backend()
 
@@ -55,6 +61,6 @@ class ArchiveContract(
     @pytest.fixture
     def written(self, archive: Any, segment: str) -> Any:
         """The rows of a segment of several frames."""
-        rows = [large_row(number) for number in range(100)]
-        assert len(archive.write(segment, rows).frames) > 5
+        rows = [large_row(number, size=4_000) for number in range(100)]
+        assert len(archive.write(segment, rows).frames) > 20
         return rows

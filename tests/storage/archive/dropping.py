@@ -99,7 +99,7 @@ class RewritingContract:
         assert fields(archive.rows(segment)) == fields(written[:10])
         assert archive.orphans(segment) == []
 
-    def test_a_crash_leaves_the_old_rows_or_those_that_stay(self, new_backend):
+    def test_a_crash_leaves_the_old_rows_or_those_that_stay(self, new_backend, ways):
         rows = [large_row(number) for number in range(6)]
         segment = Archive(None).new_segment(DAY)
 
@@ -112,7 +112,7 @@ class RewritingContract:
             Archive(failing).rewrite(segment, without(rows[2]))
 
         seen = set()
-        for backend in each_crash(prepare, rewrite):
+        for backend in each_crash(prepare, rewrite, ways):
             archive = Archive(backend)
             count = archive.verify(segment).count
             seen.add((count, len(archive.orphans(segment))))

@@ -46,19 +46,15 @@ class Failing:
         return call
 
 
-def every_failure() -> Iterator[Any]:
-    """Numbers of operations with both ways to fail, and both to go on."""
-    for number in itertools.count(1):
-        for after in (False, True):
-            for once in (False, True):
-                yield number, {"after": after, "once": once}
+WAYS = [{"after": after, "once": once} for after in (False, True) for once in (False, True)]
+"""Both ways to fail, and both to go on."""
 
 
-def each_crash(prepare: Any, act: Any) -> Iterator[Any]:
+def each_crash(prepare: Any, act: Any, ways: Any = WAYS) -> Iterator[Any]:
     """Runs `act(failing)` on what `prepare()` gives, failing at each operation, until it runs
     through; gives each backend after a failure.
     """
-    for number, how in every_failure():
+    for number, how in ((number, how) for number in itertools.count(1) for how in ways):
         backend = prepare()
         failing = Failing(backend, number, **how)
         try:

@@ -83,7 +83,7 @@ class ReadersContract:
 
 
 class CrashesContract:
-    def test_a_crash_leaves_the_old_rows_or_the_new(self, new_backend):
+    def test_a_crash_leaves_the_old_rows_or_the_new(self, new_backend, ways):
         old, new = [large_row(number) for number in range(30)], [row(1), row(2)]
         segment = Archive(None).new_segment(DAY)
 
@@ -92,8 +92,11 @@ class CrashesContract:
             Archive(backend).write(segment, old)
             return backend
 
+        def write(failing):
+            Archive(failing).write(segment, new)
+
         seen = set()
-        for backend in each_crash(prepare, lambda failing: Archive(failing).write(segment, new)):
+        for backend in each_crash(prepare, write, ways):
             archive = Archive(backend)
             count = archive.verify(segment).count
             assert fields(archive.rows(segment)) in (fields(old), fields(new))
@@ -106,12 +109,12 @@ class CrashesContract:
             assert fields(archive.rows(segment)) == fields(new)
         assert seen == {(30, 0), (30, 1), (2, 1), (2, 0)}
 
-    def test_a_crash_leaves_nothing_or_the_new(self, new_backend):
+    def test_a_crash_leaves_nothing_or_the_new(self, new_backend, ways):
         rows = [row(1), row(2)]
         segment = Archive(None).new_segment(DAY)
         seen = set()
         for backend in each_crash(
-            new_backend, lambda failing: Archive(failing).write(segment, rows)
+            new_backend, lambda failing: Archive(failing).write(segment, rows), ways
         ):
             archive = Archive(backend)
             found = fields(archive.rows(segment))
@@ -123,7 +126,7 @@ class CrashesContract:
                 assert backend.listdir("") == ([], [])
         assert seen == {(0, 0), (0, 1), (2, 0)}
 
-    def test_a_crash_while_removing_leaves_all_or_nothing(self, new_backend):
+    def test_a_crash_while_removing_leaves_all_or_nothing(self, new_backend, ways):
         rows = [row(1), row(2)]
         segment = Archive(None).new_segment(DAY)
 
@@ -132,7 +135,10 @@ class CrashesContract:
             Archive(backend).write(segment, rows)
             return backend
 
-        for backend in each_crash(prepare, lambda failing: Archive(failing).remove(segment)):
+        def remove(failing):
+            Archive(failing).remove(segment)
+
+        for backend in each_crash(prepare, remove, ways):
             archive = Archive(backend)
             assert fields(archive.rows(segment)) in ([], fields(rows))
             archive.remove(segment)

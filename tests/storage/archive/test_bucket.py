@@ -16,6 +16,7 @@ from storage.dynamodb.client import LONGEST_CALL
 from storage.exceptions import StorageUnavailable
 from tests import buckets, servers
 from tests.storage.archive.contract import ArchiveContract
+from tests.storage.archive.failing import WAYS
 from tests.storage.archive.rows import DAY, fields, large_row, position, row
 
 
@@ -23,6 +24,11 @@ class TestArchiveBucket(ArchiveContract):
     @pytest.fixture
     def new_backend(self, dynamodb_server):
         return lambda: buckets.make_bucket(dynamodb_server.url)
+
+    # A folder has all four in `make test`: what follows a failure is the same code.
+    @pytest.fixture(params=[[1, 2], pytest.param([0, 3], marks=pytest.mark.exhaustive)])
+    def ways(self, request):
+        return [WAYS[number] for number in request.param]
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ class RoundTripsContract:
         )
 
     def test_frames_with_rows_of_one_time(self, archive, segment):
-        rows = [large_row(number) for number in range(60)]
+        rows = [large_row(number, size=4_000) for number in range(60)]
         for each in rows:
             each.created_at = START
         assert len(archive.write(segment, rows).frames) > 3

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.chat.processes import run
+from tests.chat.processes import give_tables, run
 from tests.sqlite import connect
 from tests.storage.backups.conftest import ids
 
@@ -29,7 +29,7 @@ def line(user_id, days):
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     lines = [line(user_id, days) for user_id in ("grace", "bob") for days in (1, 40, 41)]
-    succeed(folder, "migrate")
+    give_tables(folder)
     stdin = "\n".join(map(json.dumps, lines)).encode()
     succeed(folder, "import_interactions", "-", stdin=stdin)
     return folder

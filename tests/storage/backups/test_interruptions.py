@@ -43,6 +43,7 @@ def interrupted(action, how, folder):
     done = fork_server.run(
         ["-m", "tests.storage.backups.interruptions", action, how, folder, first, STRIDE],
         environment(folder / "django", DATABASE_URL="", SECRET_KEY="x"),
+        preloaded=True,
     )
     assert done.returncode == 0, done.stderr.decode()
     # A chunk that cannot be read, so that another one takes its place.

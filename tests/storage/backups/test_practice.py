@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.chat.processes import Server, run
+from tests.chat.processes import Server, give_tables, run
 from tests.storage.backups.conftest import ids
 from tests.storage.backups.test_after_restore import line, stored, succeed
 
@@ -19,7 +19,7 @@ def prepared(tmp_path_factory):
     """Two users with a hot row and two archived ones each, and a backup."""
     folder = tmp_path_factory.mktemp("prepared")
     lines = [line(user_id, days) for user_id in ("grace", "bob") for days in (1, 40, 41)]
-    succeed(folder, "migrate", **KEYS)
+    give_tables(folder)
     succeed(
         folder, "import_interactions", "-", stdin="\n".join(map(json.dumps, lines)).encode(), **KEYS
     )

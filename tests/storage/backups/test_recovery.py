@@ -20,7 +20,7 @@ from tests import clouds, switches
 
 numbers = itertools.count()
 
-EACH = 1 if switches.is_set("BACKUP_STRIDE") else 3
+EACH = 1 if switches.is_set("BACKUP_STRIDE") else 5
 """Calls of a restore from one death to the next."""
 
 

@@ -39,7 +39,9 @@ class Writers:
         give_tables(folder)
         self._processes = [
             fork_server.Popen(
-                ["-m", "tests.storage.backups.writer", number, file], environment(folder)
+                ["-m", "tests.storage.backups.writer", number, file],
+                environment(folder),
+                preloaded=True,
             )
             for number, file in enumerate(self._files)
         ]

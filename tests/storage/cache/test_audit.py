@@ -20,7 +20,7 @@ from storage.exceptions import StorageUnavailable
 from storage.records.json import from_json, to_json
 from storage.startup import selection
 from tests import clouds, servers
-from tests.chat.processes import run
+from tests.chat.processes import give_tables, run
 from tests.storage.cache.conftest import ANSWER_KEY, ID_KEY, QUESTION
 
 HASH = "0" * 64
@@ -277,9 +277,11 @@ def test_a_sample_costs_no_more_than_its_size(raw, audited):
     nodes = [raw]
     if isinstance(raw, redis.RedisCluster):
         nodes = [raw.get_redis_connection(node) for node in raw.get_primaries()]
-    for number in range(3_000):
-        raw.set(keys.interaction_key(str(number)), b"T0123456789abcdef")
-        raw.set(f"other:{number}", "x", ex=60)
+    with raw.pipeline(transaction=False) as calls:
+        for number in range(3_000):
+            calls.set(keys.interaction_key(str(number)), b"T0123456789abcdef")
+            calls.set(f"other:{number}", "x", ex=60)
+        calls.execute()
     for node in nodes:
         node.config_resetstat()
     assert 300 <= sum(audited(300).entries.values()) <= 303
@@ -321,10 +323,12 @@ def test_ages_are_of_values_and_in_seconds(cloud, cached, raw, settings, data_fo
 
 
 def test_wrong_use_is_status_2(tmp_path):
+    give_tables(tmp_path)
     assert run(tmp_path, "cache_audit", "--sample", "5", "--all").returncode == 2
 
 
 def test_in_development_there_is_nothing_to_look_at(tmp_path):
+    give_tables(tmp_path)
     finished = run(tmp_path, "cache_audit")
     assert (finished.returncode, finished.stderr) == (0, b"")
     assert finished.stdout == (

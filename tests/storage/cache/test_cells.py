@@ -61,14 +61,14 @@ def put(cells, cell):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.parametrize("cell", CELLS, ids=repr)
-def test_a_script_leaves_what_the_function_says(cells, name, cell):
+def test_a_script_leaves_what_the_function_says(cells, name):
     do, expected = OPERATIONS[name]
-    put(cells, cell)
-    answer = do(cells)
-    # A token is made of the one that was given.
-    known = (answer,) if name in ("begin", "lease") else ()
-    assert cells.get(KEY) == expected(cell, *known)
+    for cell in CELLS:
+        put(cells, cell)
+        answer = do(cells)
+        # A token is made of the one that was given.
+        known = (answer,) if name in ("begin", "lease") else ()
+        assert cells.get(KEY) == expected(cell, *known), cell
 
 
 def test_a_script_on_several_keys_does_what_it_does_on_each(cells):

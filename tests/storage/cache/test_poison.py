@@ -92,6 +92,23 @@ def _nothing_runs():
     assert not TOUCHED.exists()
 
 
+NAMES = [*POISON, "no string"]
+ON_A_CLUSTER = ["a pickle", "another user's", "5 MB", "no string"]
+"""What comes out of a cluster goes the same way as what comes out of a server."""
+
+EACH = [
+    *(("valkey_server", name) for name in NAMES),
+    *(("valkey_cluster", name) for name in ON_A_CLUSTER),
+    *(
+        pytest.param(server, name, marks=pytest.mark.exhaustive)
+        for server in ("valkey_cluster", "redis_7", "redis_8", "redis_8_cluster")
+        for name in NAMES
+        if server != "valkey_cluster" or name not in ON_A_CLUSTER
+    ),
+]
+each = pytest.mark.parametrize(("cache_url", "name"), EACH, indirect=["cache_url"])
+
+
 def put(raw, key, name):
     if name == "no string":
         raw.delete(key)
@@ -100,7 +117,7 @@ def put(raw, key, name):
         raw.set(key, POISON[name])
 
 
-@pytest.mark.parametrize("name", [*POISON, "no string"])
+@each
 def test_a_read_by_id_gives_what_is_stored(cloud, stored, raw, name, dropped):
     put(raw, ID_KEY, name)
     assert fields(cloud.get_interaction_sync("i")) == fields(stored)
@@ -108,7 +125,7 @@ def test_a_read_by_id_gives_what_is_stored(cloud, stored, raw, name, dropped):
     assert raw.get(ID_KEY) == b"V" + to_json(stored)  # and it is cached again
 
 
-@pytest.mark.parametrize("name", [*POISON, "no string"])
+@each
 def test_a_lookup_gives_what_is_stored(cloud, stored, raw, name, dropped):
     cloud.save_interaction_sync(EVES)
     put(raw, ANSWER_KEY, name)
@@ -117,7 +134,7 @@ def test_a_lookup_gives_what_is_stored(cloud, stored, raw, name, dropped):
     assert raw.get(ANSWER_KEY) == b'V"i"'
 
 
-@pytest.mark.parametrize("name", [*POISON, "no string"])
+@each
 def test_a_write_is_done_and_leaves_nothing_of_it(cloud, stored, raw, name):
     put(raw, ID_KEY, name)
     put(raw, ANSWER_KEY, name)

@@ -130,6 +130,7 @@ def test_two_processes_write_while_answers_are_lost_and_followers_die(
         die_now_and_then(patch, deaths)
         follow_until(followers, lambda: all(each.poll() is not None for each in writers))
     assert [writer.returncode for writer in writers] == [0, 0], writers[0].stderr.read()
+    assert all(int(writer.stdout.read()) > 0 for writer in writers), "some answers were lost"
     assert min(deaths["before"], deaths["after"]) > 0
     assert database.count_usage(30) is not None
     stored = items_of(database.client)
@@ -293,7 +294,7 @@ def test_changes_of_an_erased_user_that_are_counted_later_bring_nothing_back(
     assert not UsageOfUser.objects.exists()
     assert count()[0] == 4
     assert set(UsageOfUser.objects.values_list("user_id", flat=True)) == {"bob"}
-    assert "ada" not in str(list(ForgottenUser.objects.values_list()))
+    assert "'ada'" not in str(list(ForgottenUser.objects.values_list()))  # a hash may have an ada
 
 
 def test_what_the_user_says_later_counts_again(cloud, database, count, make_interaction):

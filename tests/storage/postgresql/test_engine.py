@@ -23,7 +23,8 @@ from storage.sql import vendors
 from storage.sql.errors import translate
 from tests.clocks import Clock
 from tests.forks import in_fork
-from tests.postgresql import PASSWORD, URL_PASSWORD, PostgreSQL, as_default, in_threads
+from tests.postgresql import PASSWORD, URL_PASSWORD, as_default, in_threads
+from tests.servers import wait_for
 
 USERS = get_user_model().objects
 
@@ -45,13 +46,6 @@ def with_idle_connections(count):
     assert in_threads(count, hold) == [None] * count
     connection.close()
     assert pool().get_stats()["pool_available"] >= count
-
-
-@pytest.fixture(scope="module")
-def another_server():
-    server = PostgreSQL()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -310,16 +304,19 @@ class TestUrl:
         with pytest.raises(ImproperlyConfigured, match=r"-r requirements/production\.txt$"):
             databases.sql_database("postgres://h/d", tmp_path, "production")
 
-    def test_tls_that_the_server_lacks_is_refused(self, in_postgresql):
+    def test_tls_that_the_server_lacks_is_refused(self, in_postgresql, monkeypatch):
+        monkeypatch.setitem(url.POOL, "timeout", 0.3)
         address = in_postgresql.url("postgres") + "?sslmode=require"
         with as_default(address), pytest.raises(OperationalError):
             select()
 
-    def test_a_wrong_password_is_told_and_not_shown(self, in_postgresql, caplog):
+    def test_a_wrong_password_is_told_and_not_shown(self, in_postgresql, caplog, monkeypatch):
+        monkeypatch.setitem(url.POOL, "timeout", 0.3)
         caplog.set_level(logging.DEBUG)
         address = in_postgresql.url("postgres").replace(URL_PASSWORD, "hunter2")
-        with as_default(address), pytest.raises(OperationalError):
-            select()
-        assert "password authentication failed" in caplog.text
+        with as_default(address):
+            with pytest.raises(OperationalError):
+                select()
+            wait_for(lambda: "password authentication failed" in caplog.text, "the warning")
         assert "hunter" not in caplog.text
         assert PASSWORD not in caplog.text

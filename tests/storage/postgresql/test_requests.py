@@ -10,7 +10,7 @@ from django.test import Client
 from chat.admin import waits
 from storage.postgresql import base, url
 from storage.startup import availability, schema
-from tests.postgresql import PostgreSQL, as_default
+from tests.postgresql import as_default
 
 TABLE = SimpleNamespace(
     check_available_sync=lambda: None,
@@ -36,15 +36,12 @@ def test_a_value_that_it_cannot_have_is_a_mistake_of_the_client(staff):
 
 
 @pytest.fixture
-def server_of_its_own(transactional_db, monkeypatch):
+def server_of_its_own(another_server, transactional_db, monkeypatch):
+    """A server without a table that may be ended, and a pool with little patience."""
     monkeypatch.setitem(url.POOL, "timeout", 0.3)
     base.close_pools()  # the next one has that timeout
-    server = PostgreSQL()
-    try:
-        with as_default(server.url("postgres")):
-            yield server
-    finally:
-        server.stop()
+    with as_default(another_server.url("postgres")):
+        yield another_server
 
 
 def test_a_server_without_its_accounts_is_not_ready(server_of_its_own, monkeypatch):

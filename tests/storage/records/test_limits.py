@@ -93,7 +93,7 @@ TIMES = st.sampled_from(
 )
 
 
-@settings(QUICK, max_examples=1000)
+@settings(QUICK, max_examples=300)
 @given(
     row=st.fixed_dictionaries(
         dict.fromkeys(("interaction_id", "user_id"), IDS)

@@ -414,7 +414,7 @@ def test_a_busy_writer_and_readers_never_meet_an_old_message(
     threads = [threading.Thread(target=read) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for n in range(1, 201):
+    for n in range(1, 101):
         other_storage.save_interaction_sync(make_interaction(interaction_id="i", response=str(n)))
         saved[0] = n
     stop.set()

@@ -112,8 +112,8 @@ class Users:
 
 
 EVERY = switches.value("LIFECYCLE_KILLS") == "all"
-STRIDE = 1 if EVERY else 3
-LONG_STRIDE = 1 if EVERY else 7  # among two hundred steps
+STRIDE = 1 if EVERY else 5
+LONG_STRIDE = 1 if EVERY else 13  # among two hundred steps
 ROUNDS = 6 if EVERY else 2  # of all, and of what is missing
 
 

@@ -1,6 +1,6 @@
-"""Writes segments, reads and rewrites them; prints the most memory that took, in KiB.
+"""Writes segments, reads and rewrites them; prints the most memory that each round took, in KiB.
 
-Argument: the number of rows. They have about 2 KiB each, and a user each.
+Arguments: the number of rows of each round. They have about 2 KiB each, and a user each.
 """
 
 import random
@@ -15,8 +15,15 @@ import django
 
 
 def main() -> None:
-    count = int(sys.argv[1])
     django.setup()
+    for count in map(int, sys.argv[1:]):
+        work(count)
+        # getrusage would count what the process that started this one has taken, too.
+        print(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+
+def work(count: int) -> None:
+    """Write so many rows, read and rewrite them, and leave nothing of them in the archive."""
     from chat.maintenance.archiving import SEGMENT_ROWS
     from storage.archive.archive import configured_archive
     from storage.compat import batched
@@ -44,8 +51,8 @@ def main() -> None:
     assert sum(archive.verify(segment).count for segment in segments) == count
     kept = [archive.rewrite(segment, lambda rows: rows[::2]).kept for segment in segments]
     assert sum(kept) == count // 2
-    # getrusage would count what the process that started this one has taken, too.
-    print(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])
+    for segment in segments:
+        archive.remove(segment)
 
 
 if __name__ == "__main__":
