@@ -15,7 +15,7 @@ import threading
 from typing import Any
 
 import pytest
-from moto.core import responses
+from moto.core import responses, utils
 from moto.core.request import Request
 from moto.core.serialize import AttributePicker, BaseJSONSerializer
 from moto.dynamodb.exceptions import ConditionalCheckFailed, MockValidationException
@@ -31,7 +31,7 @@ from moto.dynamodb.responses import DynamoHandler
 from storage.dynamodb.curl import Headers, Http, Reply
 
 NODES: Any = ast_nodes  # a module without types
-METHODS = functools.cache(responses.method_names_from_class)
+METHODS = functools.cache(utils.method_names_from_class)
 
 
 def batch_execute_statement(backend: Any, statements: Any) -> list[Any]:
@@ -131,7 +131,7 @@ def _traverse(traverser: Any, node: Any, child_id: int = -1) -> Any:
 
 
 @functools.cache
-def _is_node(kind: type) -> bool:
+def _is_node(kind: Any) -> bool:
     return issubclass(kind, NODES.Node)
 
 
