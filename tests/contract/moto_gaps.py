@@ -111,7 +111,7 @@ def _whole_values(serialize: Any) -> Any:
 
 def _traverse(traverser: Any, node: Any, child_id: int = -1) -> Any:
     """As moto does it. What is to be done with a kind of node is looked for once."""
-    kind = type(node)
+    kind: Any = type(node)
     if not _is_node(kind):
         return node
     parent = node.parent
