@@ -177,6 +177,7 @@ class ValkeyCluster:
             "cluster-port": str(free_port()),
             "cluster-node-timeout": str(self._node_timeout),
             "cluster-require-full-coverage": "no",
+            "repl-diskless-sync-delay": "0",  # a new replica waits for others for five seconds
         }
         return start_valkey(program=self._program, **config)
 

@@ -95,6 +95,7 @@ def data_set():
 def served(liar):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: the second would wait 40 ms
 
         def do_GET(self):
             length = int(self.headers.get("Content-Length", 0))

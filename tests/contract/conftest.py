@@ -1,11 +1,13 @@
 """What every backend's run of the contract shares."""
 
+import time
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import switches
+from tests.clocks import Clock
 from tests.contract.calls import CoroutineCalls, SynchronousCalls
 
 # The few examples of a normal run are the same each time; CONTRACT_EXAMPLES asks for more, at
@@ -50,3 +52,13 @@ def patient(monkeypatch):
 def calls(request, storage):
     """The storage by either side of its interface: both owe the same."""
     return request.param(storage)
+
+
+@pytest.fixture
+def seconds_pass(request, monkeypatch):
+    """Lets seconds pass for the cache; at once, if it is in this process and not a server."""
+    if (module := request.cls.clock_of_cache) is None:
+        return time.sleep
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock.passes

@@ -1,5 +1,7 @@
 """The whole contract: what a test class of a backend inherits."""
 
+from typing import Any
+
 from tests.contract.answering import AnsweringContract
 from tests.contract.batches import BatchesContract
 from tests.contract.caching import CachedReadsContract, CachingContract
@@ -61,3 +63,6 @@ class StorageContract(
 
     every_coroutine = False
     """Whether `make test` runs every test by the coroutines as well; one backend does."""
+
+    clock_of_cache: Any = None
+    """The module by whose `time` values in the cache end, if that is no server of its own."""

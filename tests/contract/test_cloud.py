@@ -1,7 +1,10 @@
 """CloudStorage (DynamoDB, Redis) keeps the contract, on each kind of server."""
 
+from typing import Any
+
 import boto3
 import fakeredis
+import fakeredis._socket._base as fakeredis_clock
 import moto
 import pytest
 
@@ -14,6 +17,11 @@ from tests.contract.batches import BatchesContract
 from tests.contract.contract import StorageContract
 from tests.contract.round_trips import RoundTripsContract
 from tests.contract.sequences import SequencesContract
+
+FAKEREDIS: dict[str, Any] = {
+    "connection_class": fakeredis.FakeRedisConnection,
+    "health_check_interval": 0,  # it would ask whether the server is there before each command
+}
 
 
 class Cloud:
@@ -34,6 +42,7 @@ class CloudContract(Cloud, StorageContract):
 
 class TestOnMotoAndFakeredis(CloudContract):
     test_reads_go_on_in_a_snapshot = None  # moto does not answer what reads a stream
+    clock_of_cache = fakeredis_clock
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -44,7 +53,7 @@ class TestOnMotoAndFakeredis(CloudContract):
     @pytest.fixture
     def cache(self, monkeypatch):
         moto_gaps.install(monkeypatch)
-        return make_cache("redis://fakeredis/0", connection_class=fakeredis.FakeRedisConnection)
+        return make_cache("redis://fakeredis/0", **FAKEREDIS)
 
 
 @pytest.mark.exhaustive  # moto in this process keeps the same contract
@@ -52,6 +61,7 @@ class TestByBotocoreOnMotosServerAndFakeredis(CloudContract):
     """As where libcurl is missing, or a proxy is set."""
 
     test_reads_go_on_in_a_snapshot = None
+    clock_of_cache = fakeredis_clock
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -66,7 +76,7 @@ class TestByBotocoreOnMotosServerAndFakeredis(CloudContract):
 
     @pytest.fixture
     def cache(self):
-        return make_cache("redis://fakeredis/0", connection_class=fakeredis.FakeRedisConnection)
+        return make_cache("redis://fakeredis/0", **FAKEREDIS)
 
 
 class OnMinistack(CloudContract):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.cache.backends import locmem
 
 from storage.archive.archive import configured_archive
 from storage.cache.in_memory import InMemoryCache
@@ -33,6 +34,8 @@ class OnlyStrings:
 
 
 class TestDictionaryStorage(StorageContract):
+    clock_of_cache = locmem
+
     @pytest.fixture
     def storage(self):
         values = MemoryCache("dictionary", {})

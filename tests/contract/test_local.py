@@ -1,6 +1,7 @@
 """LocalStorage (SQLite, memory) keeps the contract."""
 
 import pytest
+from django.core.cache.backends import locmem
 
 from storage import get_storage
 from storage.interface import LocalStorage
@@ -15,6 +16,7 @@ from tests.contract.usage import CountedUsageContract
 @pytest.mark.django_db(transaction=True, available_apps=["storage"])
 class TestLocalStorage(StorageContract, CountedUsageContract):
     every_coroutine = True
+    clock_of_cache = locmem
 
     @pytest.fixture
     def storage(self):

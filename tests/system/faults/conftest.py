@@ -9,7 +9,7 @@ from botocore.retries.quota import RetryQuota
 from django.core.cache.backends.dummy import DummyCache
 
 from storage.cache import breaker
-from storage.dynamodb import mirror, pauses, transport
+from storage.dynamodb import curl, mirror, pauses, transport
 from storage.dynamodb.client import Client
 from tests import clouds
 from tests.clocks import Clock
@@ -75,6 +75,21 @@ def storage(clock, hurry, behind, proxy, _impatient_model):
     made = behind(_impatient_model)
     proxy.calm()
     proxy.clock, proxy.patience = clock, READ_SECONDS
+    return made
+
+
+@pytest.fixture
+def hasty_storage(clock, behind, proxy):
+    """A store behind a proxy that hangs: only the clock waits as long as in production.
+
+    Nothing but a fault may answer it, since a busy machine may take longer than it waits.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(mirror, "READ_SECONDS", 0.3)
+        model = mirror.bound("unused", clouds.REGION, proxy.url, clouds.CONNECTIONS)
+    made = behind(model)
+    proxy.calm()
+    proxy.clock, proxy.patience = clock, curl.IN_ALL * mirror.READ_SECONDS
     return made
 
 

@@ -13,7 +13,7 @@ import pytest
 import redis
 from redis.exceptions import RedisClusterException
 
-from storage.cache import generations, leases, redis_cells, reliable_cells
+from storage.cache import breaker, generations, guarded, leases, redis_cells, reliable_cells
 from storage.cache.generations import LONGEST_LOOK, PAUSE_SECONDS, Generations
 from storage.cache.keys import answer_key, interaction_key
 from storage.dynamodb.generations import DynamoDBGenerations
@@ -25,6 +25,15 @@ from tests.clocks import Clock
 
 KEY = interaction_key("i")
 QUESTION = Question("ada", "What is a B-tree?")
+PAUSE = breaker.PAUSE / 4
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    """An outage is over a quarter as long after the return. `test_cache_outage` waits as long."""
+    monkeypatch.setattr(breaker, "PAUSE", PAUSE)
+    monkeypatch.setattr(guarded, "PAUSE", PAUSE)
+    monkeypatch.setattr(reliable_cells, "SETTLING_SECONDS", 2 * PAUSE)
 
 
 @pytest.fixture
@@ -115,8 +124,8 @@ def works_again(storage, raw):
 
 @pytest.fixture
 def short_marks(monkeypatch):
-    """Marks that come late stay for ten seconds, and not for a minute."""
-    monkeypatch.setattr(redis_cells, "_LEASE_MS", 10_000)
+    """Marks that come late stay for two seconds, and not for a minute."""
+    monkeypatch.setattr(redis_cells, "_LEASE_MS", 2000)
 
 
 @pytest.mark.usefixtures("cached", "short_marks")
@@ -124,7 +133,7 @@ def test_a_hung_server_that_comes_back_shows_nothing_old(writer, reader, hang, r
     with hang():
         notices(reader)
         writer.update_interaction_sync("i", {"response": "new"})
-    assert responses(reader, 4) == {"new"}
+    assert responses(reader, 4 * PAUSE) == {"new"}
     assert responses(writer, 0.2) == {"new"}
     assert works_again(reader, raw)
     assert works_again(writer, raw)
@@ -151,10 +160,10 @@ def change_after_the_return(writer, reader, hang, monkeypatch, settles=True):
         notices(writer)
         notices(reader)
     monkeypatch.setattr(guard, "_probe", failing)
-    breaker = reader.cache.cells._guards.of(KEY)._breaker
-    servers.wait_for(lambda: not breaker.is_open, "the reader to notice the return")
+    of_reader = reader.cache.cells._guards.of(KEY)
+    servers.wait_for(lambda: not of_reader.is_open, "the reader to notice the return")
     if not settles:
-        reader.cache.cells._guards.of(KEY).back_since = 0.0
+        of_reader.back_since = 0.0
     reader.get_interaction_sync("i")
     writer.update_interaction_sync("i", {"response": "new"})
     return reader.get_interaction_sync("i").response
@@ -314,9 +323,9 @@ def test_a_process_that_noticed_the_outage_shows_nothing_that_another_one_missed
         cut_off(writer, monkeypatch)
         writer.delete_interaction_sync("i")
         ends(writer)
-    breaker = reader.cache.cells._guards.of(KEY)._breaker
-    servers.wait_for(lambda: not breaker.is_open, "the reader to notice the return")
-    end = time.monotonic() + reliable_cells.SETTLING_SECONDS + 0.5
+    of_reader = reader.cache.cells._guards.of(KEY)
+    servers.wait_for(lambda: not of_reader.is_open, "the reader to notice the return")
+    end = time.monotonic() + reliable_cells.SETTLING_SECONDS + 2 * PAUSE
     while time.monotonic() < end:
         assert seen(reader) == (None, None)
         time.sleep(0.02)
@@ -446,7 +455,7 @@ def test_a_write_during_an_outage_waits_for_redis_only_until_the_breaker_opens(w
 
 @pytest.fixture
 def cluster():
-    started = servers.ValkeyCluster(node_timeout=2000)
+    started = servers.ValkeyCluster(node_timeout=1000)
     yield started
     started.stop()
 

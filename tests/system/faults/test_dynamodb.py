@@ -27,7 +27,6 @@ PASSING = {
     "throttled": [faults.throttle, faults.exceed],
     "failed before": [faults.fail_before] * 2,
     "cut before": [faults.cut] * 2,
-    "hung, then cut": [faults.hang, faults.cut],
 }
 DONE_BUT_UNTOLD = {
     "failed after": [faults.fail_after] * 2,
@@ -35,8 +34,13 @@ DONE_BUT_UNTOLD = {
     "answer lost, then throttled": [faults.cut_after, faults.throttle],
     "throttled, then answer lost": [faults.throttle, faults.cut_after],
     "answer cut in two": [faults.cut_inside] * 2,
+}
+# As others, once libcurl has waited: so not each operation takes the time.
+HANGING = {
+    "hung, then cut": [faults.hang, faults.cut],
     "answer too late": [faults.hang_after],
 }
+ENOUGH = {"save", "create many"}
 LASTING = {
     "throttled": faults.throttle,
     "over capacity": faults.exceed,
@@ -53,8 +57,23 @@ def cases(modes):
     return pytest.mark.parametrize("mode", modes.values(), ids=modes)
 
 
-@every_operation
-@cases(PASSING | DONE_BUT_UNTOLD)
+def with_modes(modes):
+    """Each of these with each operation; but a mode that takes long, with others by `test-all`."""
+    return [
+        pytest.param(
+            operation,
+            mode,
+            id=f"{name}-{operation}",
+            marks=pytest.mark.exhaustive
+            if name in HANGING and operation.name not in ENOUGH
+            else (),
+        )
+        for name, mode in modes.items()
+        for operation in (*WRITES, *READS)
+    ]
+
+
+@pytest.mark.parametrize(("operation", "mode"), with_modes(PASSING | DONE_BUT_UNTOLD | HANGING))
 def test_a_fault_that_passes_is_not_noticed(storage, direct, proxy, operation, mode):
     operation.prepare(direct)
     proxy.fail(operation.wire, *mode)
@@ -476,9 +495,9 @@ def test_statements_that_are_throttled_without_end_are_told_within_8_seconds(
     assert 4 < seconds < 8
 
 
-def test_a_hung_server_costs_one_call_10_seconds_at_most(patient_storage, proxy, timed):
+def test_a_hung_server_costs_one_call_10_seconds_at_most(hasty_storage, proxy, timed):
     proxy.always("*", faults.hang)
-    error, seconds = timed(BY_NAME["create"].call, patient_storage)
+    error, seconds = timed(BY_NAME["create"].call, hasty_storage)
     assert type(error) is StorageUnavailable
     assert 5 < seconds < 10
 
@@ -503,18 +522,18 @@ def test_after_three_failures_nothing_waits(storage, direct, proxy, timed, opera
 
 
 @pytest.mark.exhaustive  # as after three connections that are cut; a hang takes long
-def test_a_server_that_hangs_is_asked_three_times(storage, proxy, timed):
+def test_a_server_that_hangs_is_asked_three_times(hasty_storage, proxy, timed):
     proxy.always("*", faults.hang)
-    took = [timed(storage.get_interaction_sync, "i")[1] for _ in range(4)]
+    took = [timed(hasty_storage.get_interaction_sync, "i")[1] for _ in range(4)]
     assert all(seconds > 1 for seconds in took[:3])
     assert took[3] == 0
 
 
-def test_without_the_breaker_each_call_would_wait(storage, proxy, timed, monkeypatch):
+def test_without_the_breaker_each_call_would_wait(hasty_storage, proxy, timed, monkeypatch):
     monkeypatch.setattr(CircuitBreaker, "admits", lambda self: True)
-    three_failures(storage, proxy)
+    three_failures(hasty_storage, proxy)
     proxy.always("*", faults.hang)
-    _, seconds = timed(storage.get_interaction_sync, "i")
+    _, seconds = timed(hasty_storage.get_interaction_sync, "i")
     assert seconds > 1
 
 
@@ -528,15 +547,15 @@ def test_calls_work_again_1_second_after_the_fault_has_ended(storage, proxy, clo
     assert BY_NAME["create"].call(storage) == ("i", True)
 
 
-def test_one_failed_probe_keeps_the_others_from_waiting(storage, proxy, timed, clock):
-    three_failures(storage, proxy)
+def test_one_failed_probe_keeps_the_others_from_waiting(hasty_storage, proxy, timed, clock):
+    three_failures(hasty_storage, proxy)
     proxy.always("*", faults.hang)
     clock.passes(1.1)
     asked = proxy.attempts.total()
-    error, _ = timed(storage.get_interaction_sync, "i")  # the probe
+    error, _ = timed(hasty_storage.get_interaction_sync, "i")  # the probe
     assert isinstance(error, StorageUnavailable)
     assert proxy.attempts.total() == asked + 3
-    _, seconds = timed(storage.get_interaction_sync, "i")
+    _, seconds = timed(hasty_storage.get_interaction_sync, "i")
     assert seconds == 0
 
 

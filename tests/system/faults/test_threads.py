@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from django.core.cache.backends.dummy import DummyCache
 
+from storage.dynamodb import client
 from storage.dynamodb.client import Client
 from storage.exceptions import StorageUnavailable
 from tests import clouds
@@ -77,6 +78,13 @@ def hung(storage, concurrency):
         assert all(isinstance(each.exception(), StorageUnavailable) for each in calls)
 
 
+@pytest.fixture
+def short_waits(monkeypatch):
+    """Who waits for a turn in vain does so for a third of a second, and not for two."""
+    monkeypatch.setattr(client, "WAIT_SECONDS", 0.3)
+
+
+@pytest.mark.usefixtures("short_waits")
 def test_other_work_goes_on_while_dynamodb_hangs(storage):
     with hung(storage, 6) as (hanging, calls, others):
         wait(others)
@@ -87,13 +95,14 @@ def test_other_work_goes_on_while_dynamodb_hangs(storage):
 def test_without_a_limit_on_calls_other_work_waits_for_dynamodb(storage):
     # The control.
     with hung(storage, THREADS) as (_, _, others):
-        assert not wait(others, timeout=1).done
+        assert not wait(others, timeout=0.2).done
 
 
 class NeverStalled(Client):
     _stalled = property(lambda self: False, lambda self, value: None)
 
 
+@pytest.mark.usefixtures("short_waits")
 def test_if_every_call_waited_for_its_turn_other_work_would_wait_for_all_of_them(storage):
     # The control.
     storage.database.client.__class__ = NeverStalled

@@ -21,8 +21,8 @@ FORM = "application/x-www-form-urlencoded"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """Is patient for two seconds."""
-    started = Server(tmp_path_factory.mktemp("server"), CLIENT_TIMEOUT="2")
+    """Is patient for one second."""
+    started = Server(tmp_path_factory.mktemp("server"), CLIENT_TIMEOUT="1")
     try:
         yield started.wait_until_it_answers()
     finally:
