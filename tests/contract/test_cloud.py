@@ -71,6 +71,7 @@ class TestByBotocoreOnMotosServerAndFakeredis(CloudContract):
         patient.list_tables()  # its first answer takes long
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(transport, "OPERATIONS", frozenset())
+            patched.setattr(mirror, "READ_SECONDS", 60)  # whatever a busy machine takes
             yield mirror.bound("unused", REGION, server.url, CONNECTIONS)
         server.stop()
 

@@ -62,10 +62,11 @@ def _keys(facts: dict[str, Any]) -> Iterator[str]:
     """A key is there if its row is: a repeat saves no second one."""
     storage = get_storage()
     for key, row_id in facts["keys"].items():
-        again = ChatInteraction(user_id="user", message="m", response="r", model_used="m")
-        is_there = storage.get_interaction_sync(row_id) is not None
-        if not is_there and None in facts["rows"].get(row_id, []):
+        kept = storage.get_interaction_sync(row_id)
+        if kept is None and None in facts["rows"].get(row_id, []):
             continue  # deleted, or never saved
+        user_id = kept.user_id if kept else "user"  # a key of another's row gives nothing
+        again = ChatInteraction(user_id=user_id, message="m", response="r", model_used="m")
         found, is_new = storage.create_interaction_sync(again, Idempotency(key=key, request=""))
         if is_new or found.interaction_id != row_id:
             yield f"row {row_id} is there and its key is not"
