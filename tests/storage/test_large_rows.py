@@ -109,8 +109,8 @@ def kill_everywhere(storage, row, steps, write):
     """Kill a write at each of its steps. Afterwards all rows can be read, and are old or new."""
     for number in itertools.count():
         for interaction_id in "ijk":
+            storage.database.drop_stubs([interaction_id], SEGMENT)  # nothing is in an archive
             storage.delete_interaction_sync(interaction_id)
-            storage.database.drop_stubs([interaction_id], SEGMENT)
         storage.save_interaction_sync(row(FIRST))
         before = objects(storage) - named(storage)
         steps.left, steps.fired = number, False
