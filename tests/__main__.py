@@ -1,10 +1,10 @@
 """The checks and the tests, in the sizes of the Makefile's targets.
 
     python -m tests lint     every check
-    python -m tests          every check, then every test
+    python -m tests          every check, and beside them every test
     python -m tests one X    the tests of one file, without checks and extra processes
     python -m tests browser  every page in Chromium, on each backend
-    python -m tests all      every check, then every test with all switches turned up; coverage
+    python -m tests all      every check, and every test with all switches turned up; coverage
 
 Further arguments are passed on to pytest.
 """
@@ -83,15 +83,14 @@ def tested(command: list[str], size: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one size, the checks side by side and then the tests; say what failed at the end."""
+    """Run one size, the checks beside the tests; say what failed at the end."""
     size = arguments.pop(0) if arguments and arguments[0] in SIZES else "test"
     checks = dict(SIZES[size])
     tests = checks.pop("pytest", None)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        passed = list(threads.map(lambda step: checked(step, size), checks.items()))
-    failed = [name for name, is_good in zip(checks, passed, strict=True) if not is_good]
-    if tests and not tested([*tests, *arguments], size):
-        failed.append("pytest")
+        passed = threads.map(lambda step: checked(step, size), checks.items())
+        failed = ["pytest"] if tests and not tested([*tests, *arguments], size) else []
+        failed += [name for name, is_good in zip(checks, passed, strict=True) if not is_good]
     print(f"\nFAILED: {', '.join(failed)}" if failed else "\nAll passed.")
     return 1 if failed else 0
 
