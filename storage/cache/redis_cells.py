@@ -9,13 +9,16 @@ redis-py repeats a command that got no answer, and the first copy may reach the 
 the second. It would then restore an old lease or mark, with which its reader or writer could store
 an outdated value. So the server's time is part of the token. The two copies get different tokens,
 and the client knows only the one that was answered.
+
+A server whose memory is full, and that may evict nothing, refuses marks and values. It does delete:
+so a write that cannot be marked deletes what is cached, and then raises the error.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from redis.cluster import RedisCluster
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from storage.cache import erasure
 from storage.cache.leases import BUSY, LEASE_SECONDS, Cell
@@ -90,6 +93,10 @@ end
 redis.call('DEL', KEYS[1])
 """
 
+# KEYS[1]: the key. A mark of several writers needs no other one.
+_INVALIDATE = """
+if redis.call('GET', KEYS[1]) ~= 'X' then redis.call('DEL', KEYS[1]) end
+"""
 
 # Goes before _BEGIN or _END. KEYS[2] and on: the keys to mark. ARGV[2]: the lifetime in ms.
 _MARKS = """
@@ -135,11 +142,15 @@ class RedisCells:
 
     def mark(self, keys: Sequence[str]) -> None:
         """Mark keys before or after a commit on which their values depend."""
-        for start in range(0, len(keys), _AT_ONCE):
-            pipeline = self._client.pipeline(transaction=False)
-            for key in keys[start : start + _AT_ONCE]:
-                pipeline.set(key, BUSY, px=_LEASE_MS)
-            pipeline.execute()
+        try:
+            for start in range(0, len(keys), _AT_ONCE):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in keys[start : start + _AT_ONCE]:
+                    pipeline.set(key, BUSY, px=_LEASE_MS)
+                pipeline.execute()
+        except OutOfMemoryError:
+            self._invalidate(keys)
+            raise
 
     def drop(self, key: str) -> None:
         """Remove a cell, unless it is a lease or a mark."""
@@ -149,7 +160,21 @@ class RedisCells:
         """See `storage.cache.erasure`."""
         return erasure.erase_user(self._client, user_id)
 
+    def _invalidate(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), _AT_ONCE):
+            pipeline = self._client.pipeline(transaction=False)
+            for key in keys[start : start + _AT_ONCE]:
+                pipeline.execute_command("EVAL", _INVALIDATE, 1, key)
+            pipeline.execute()
+
     def _change(self, change: tuple[Any, ...], marked: Sequence[str]) -> Any:
+        try:
+            return self._changed(change, marked)
+        except OutOfMemoryError:
+            self._invalidate([change[1], *marked])
+            raise
+
+    def _changed(self, change: tuple[Any, ...], marked: Sequence[str]) -> Any:
         # EVAL costs a few hundred bytes more than EVALSHA, but the script is never missing.
         script, key, *arguments = change
         client = self._client
