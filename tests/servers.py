@@ -34,10 +34,12 @@ def free_port() -> Any:
 def wait_for(condition: Callable[[], Any], what: str) -> None:
     """Wait until `condition()` is true; AssertionError with `what` if it never is."""
     end = time.monotonic() + START_SECONDS
+    pause = 0.002
     while time.monotonic() < end:
         if condition():
             return
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
     raise AssertionError(f"{what} did not happen in {START_SECONDS} s")
 
 
