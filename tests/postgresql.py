@@ -192,7 +192,9 @@ def as_default(url: str, patient: bool = False) -> Iterator[None]:
     config = configured | database(url) | {"TEST": configured["TEST"]}
     if patient:
         options = config["OPTIONS"]
-        pool = options["pool"] | {"timeout": PATIENCE_SECONDS}
+        # After the second of production the pool would try no more, however long somebody waits.
+        waits = dict.fromkeys(("timeout", "reconnect_timeout"), PATIENCE_SECONDS)
+        pool = options["pool"] | waits
         config["OPTIONS"] = options | {"connect_timeout": PATIENCE_SECONDS, "pool": pool}
     connections.settings["default"] = config
     connections["default"] = connections.create_connection("default")

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,12 @@ def free_port() -> Any:
 def wait_for(condition: Callable[[], Any], what: str) -> None:
     """Wait until `condition()` is true; AssertionError with `what` if it never is."""
     end = time.monotonic() + START_SECONDS
+    pause = 0.002
     while time.monotonic() < end:
         if condition():
             return
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
     raise AssertionError(f"{what} did not happen in {START_SECONDS} s")
 
 
@@ -139,13 +142,21 @@ def redis_8() -> Path:
     return found
 
 
+class Valkey(ValkeyServer):
+    """One that is asked more often than ten times a second whether it is ready."""
+
+    def wait_until_ready(self, timeout: float = START_SECONDS) -> None:
+        wait_for(lambda: self._process.poll() is not None or self.is_running(), "valkey")
+        super().wait_until_ready(timeout)
+
+
 def start_valkey(port: int | None = None, program: Path | None = None, **config: Any) -> Any:
     """Valkey, or another server of Redis's protocol, with the same methods.
 
     Its port may be taken before it listens, so it tries others.
     """
     for _ in range(5):
-        server = ValkeyServer(port=port or free_port(), config={**MEMORY, **config})
+        server = Valkey(port=port or free_port(), config={**MEMORY, **config})
         server._binary_path = program or server._binary_path
         try:
             server.start(timeout=START_SECONDS)
@@ -160,30 +171,41 @@ def start_valkey(port: int | None = None, program: Path | None = None, **config:
 class ValkeyCluster:
     """Three nodes that share the slots; no replicas but those that are added.
 
-    After `node_timeout` milliseconds without an answer the others take a node for dead.
+    After `node_timeout` milliseconds without an answer the others take a node for dead. `nodes` is
+    what `start` has returned.
     """
 
-    def __init__(self, node_timeout: int = 60_000, program: Path | None = None) -> None:
+    JOINING = 500
+    """Its milliseconds until the cluster is there: who joins waits so long, up to five seconds."""
+
+    def __init__(
+        self,
+        node_timeout: int = 60_000,
+        program: Path | None = None,
+        nodes: Sequence[Any] | None = None,
+    ) -> None:
         self._node_timeout = node_timeout
         self._program = program
-        self.nodes = [self._start() for _ in range(3)]
+        self.nodes = [*(nodes or self.start(program))]
         self.ports = [node.port for node in self.nodes]
         self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}/0"
         self._join()
 
-    def _start(self) -> Any:
+    @staticmethod
+    def start(program: Path | None = None, count: int = 3) -> list[Any]:
+        """Nodes for a cluster, which serve nothing in the first two seconds."""
         config: dict[str, Any] = {
             "cluster-enabled": "yes",
-            "cluster-port": str(free_port()),
-            "cluster-node-timeout": str(self._node_timeout),
+            "cluster-node-timeout": str(ValkeyCluster.JOINING),
             "cluster-require-full-coverage": "no",
             "repl-diskless-sync-delay": "0",  # a new replica waits for others for five seconds
         }
-        return start_valkey(program=self._program, **config)
+        ports = [{"cluster-port": str(free_port())} for _ in range(count)]
+        return [start_valkey(program=program, **config, **port) for port in ports]
 
     def add_replica(self, number: int) -> None:
         """Another node, which takes the place of a node that dies."""
-        self.nodes.append(self._start())
+        self.nodes += self.start(self._program, count=1)
         replica, first, primary = (
             redis.Redis(port=node.port)
             for node in (self.nodes[-1], self.nodes[0], self.nodes[number])
@@ -196,6 +218,7 @@ class ValkeyCluster:
         wait_for(
             lambda: replica.info("replication").get("master_link_status") == "up", "the replication"
         )
+        replica.config_set("cluster-node-timeout", self._node_timeout)
         for client in (replica, first, primary):
             client.close()
 
@@ -213,6 +236,7 @@ class ValkeyCluster:
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
         wait_for(lambda: all(self._is_joined(client) for client in clients), "the cluster")
         for client in clients:
+            client.config_set("cluster-node-timeout", self._node_timeout)
             client.close()
 
     def _bus_port(self, port: int) -> int:
@@ -226,6 +250,26 @@ class ValkeyCluster:
         return "cluster_state:ok" in state and "cluster_known_nodes:3" in state
 
     def stop(self) -> None:
-        for node in self.nodes:
-            if node._process is not None:
-                node.terminate()
+        stop_nodes(self.nodes)
+
+
+def stop_nodes(nodes: Sequence[Any]) -> None:
+    for node in nodes:
+        if node._process is not None:
+            node.terminate()
+
+
+@contextmanager
+def clusters(node_timeout: int) -> Iterator[Callable[[], ValkeyCluster]]:
+    """Makes clusters for tests that break them. The nodes of the next one are started ahead."""
+    ahead = ValkeyCluster.start()
+
+    def make() -> ValkeyCluster:
+        nonlocal ahead
+        nodes, ahead = ahead, ValkeyCluster.start()
+        return ValkeyCluster(node_timeout, nodes=nodes)
+
+    try:
+        yield make
+    finally:
+        stop_nodes(ahead)

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.functional import lazy
 
 from chat.admin import auditing
 from chat.admin.opened_before import KeepsOthersChanges
@@ -23,6 +24,10 @@ else:
 DAY_LOOKUPS = ("valid_from__gte", "valid_from__lt")
 
 
+def _price_of_a_million(kind: str) -> Any:
+    return lazy(lambda: f"A million {kind} tokens, {settings.CURRENCY}", str)()
+
+
 @admin.register(ModelPrice)
 class ModelPriceAdmin(KeepsOthersChanges, auditing.OrUnavailable, BaseAdmin):
     """A changed price changes the cost of all days on which it holds. Each change is audited."""
@@ -32,16 +37,12 @@ class ModelPriceAdmin(KeepsOthersChanges, auditing.OrUnavailable, BaseAdmin):
     search_fields = ("model_used",)
     fields = ("model_used", "valid_from", "input_price", "output_price", "note")
 
-    @admin.display(
-        description=f"A million input tokens, {settings.CURRENCY}", ordering="input_price"
-    )
+    @admin.display(description=_price_of_a_million("input"), ordering="input_price")
     def input_shown(self, price: ModelPrice) -> str:
         """The price without zeros at its end."""
         return f"{price.input_price.normalize():f}"
 
-    @admin.display(
-        description=f"A million output tokens, {settings.CURRENCY}", ordering="output_price"
-    )
+    @admin.display(description=_price_of_a_million("output"), ordering="output_price")
     def output_shown(self, price: ModelPrice) -> str:
         """As `input_shown`."""
         return f"{price.output_price.normalize():f}"

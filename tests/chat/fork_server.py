@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -168,18 +169,22 @@ class Popen:
                 "serves": serves,
                 "beside": beside,
             }
-            self.pid = server.ordered(order, [given, out, errors])
+            self.pid, self._descriptors = server.ordered(order, [given, out, errors])
+        self._close = weakref.finalize(self, _close_all, self._descriptors)
 
     def poll(self) -> int | None:
         """The exit status, or None while it goes on."""
         if self.returncode is None:
             with contextlib.suppress(FileNotFoundError):
                 self.returncode = int(self._status.read_text())
+                self._close()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit status, once it has ended; TimeoutExpired if that takes too long."""
         end = None if timeout is None else time.monotonic() + timeout
+        if self.returncode is None:
+            _wait_for_end(self._descriptors, timeout)
         pause = 0.001
         while (status := self.poll()) is None:
             if end is not None and time.monotonic() > end:
@@ -210,6 +215,19 @@ class Popen:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def _wait_for_end(descriptors: list[int], timeout: float | None) -> None:
+    """Until the process of a descriptor has ended, if there is one. Its status is there soon."""
+    for descriptor in descriptors:
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        ended.poll(None if timeout is None else 1000 * timeout)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _stream(kind: Any, mode: str, text: bool, childs: contextlib.ExitStack) -> tuple[Any, int]:
@@ -304,11 +322,14 @@ class _Server:
         """Where the exit status of a program is to be written."""
         return Path(self._folder.name, str(next(self._numbers)))
 
-    def ordered(self, order: dict[str, Any], files: list[int]) -> int:
-        """Start a program; its process id."""
+    def ordered(self, order: dict[str, Any], files: list[int]) -> tuple[int, list[int]]:
+        """Start a program; its process id, and what can be read when it has ended, if anything."""
         with self._one_order:
             socket.send_fds(self._orders, [json.dumps(order).encode() + b"\n"], files)
-            return int(self._orders.recv(20))
+            process_id, descriptors, _, _ = socket.recv_fds(self._orders, 20, 1)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        return int(process_id), descriptors
 
     def _end(self) -> None:
         self._orders.close()
@@ -337,7 +358,7 @@ def _next_program(orders: socket.socket) -> dict[str, Any] | None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         if not child:
             os.setsid()  # a process group of its own, which Ctrl-C reaches as a whole
-            orders.sendall(str(os.getpid()).encode())
+            _tell_process(orders)
             orders.close()
             return order | {"files": files}
         for file in files:
@@ -356,6 +377,14 @@ def _note_ends(running: dict[int, str], *_: Any) -> None:
             new = Path(f"{name}.new")
             new.write_text(str(os.waitstatus_to_exitcode(status)))
             new.replace(name)
+
+
+def _tell_process(orders: socket.socket) -> None:
+    """Send the number of this process, and on Linux a descriptor that tells of its end."""
+    process_id = os.getpid()
+    descriptors = [os.pidfd_open(process_id)] if hasattr(os, "pidfd_open") else []
+    socket.send_fds(orders, [str(process_id).encode()], descriptors)
+    _close_all(descriptors)
 
 
 def _received(ours: socket.socket) -> tuple[Any, list[int]]:

@@ -149,7 +149,7 @@ class Server:
             try:
                 status, _, _ = self.request("GET", "/healthz")
             except OSError:
-                time.sleep(0.05)
+                time.sleep(0.01)
             else:
                 assert status == 200
                 return self

@@ -16,15 +16,21 @@ from tests import clouds, servers
 from tests.storage.cache.conftest import MARKER, traces
 
 
+@pytest.fixture(scope="module", autouse=True)
+def make_cluster():
+    with servers.clusters(node_timeout=2000) as make:
+        yield make
+
+
 @pytest.fixture(params=["server", "node"])
-def outage(request):
+def outage(request, make_cluster):
     """A server, or a cluster one of whose nodes fails: its URL, and how to `stop` and `go_on`."""
     if request.param == "server":
         started = servers.start_valkey()
         process, stop = started._process, started.terminate
         url = f"redis://127.0.0.1:{started.port}/0"
     else:
-        started = servers.ValkeyCluster(node_timeout=2000)
+        started = make_cluster()
         process, stop = started.nodes[2]._process, started.stop
         url = started.url
 

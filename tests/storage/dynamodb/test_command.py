@@ -146,7 +146,9 @@ def test_a_refusal_says_what_to_do(settings, refuse, code, words):
 
 
 def test_a_dynamodb_that_never_answers_costs_a_bounded_time(tmp_path, refuse):
-    result = run_table(tmp_path, "check", DYNAMODB_ENDPOINT_URL=refuse(None))  # 60 s at most
+    hasty = {"DJANGO_SETTINGS_MODULE": "tests.storage.dynamodb.hasty_settings"}
+    url = refuse(None)  # 60 s at most
+    result = run_table(tmp_path, "check", DYNAMODB_ENDPOINT_URL=url, **hasty)
     assert result.returncode == 1
     (line,) = lines(result)
     assert "DynamoDB did not complete DescribeTable: ReadTimeoutError." in line

@@ -124,8 +124,8 @@ def works_again(storage, raw):
 
 @pytest.fixture
 def short_marks(monkeypatch):
-    """Marks that come late stay for two seconds, and not for a minute."""
-    monkeypatch.setattr(redis_cells, "_LEASE_MS", 2000)
+    """Marks that come late stay for a second, and not for a minute."""
+    monkeypatch.setattr(redis_cells, "_LEASE_MS", 1000)
 
 
 @pytest.mark.usefixtures("cached", "short_marks")
@@ -453,9 +453,15 @@ def test_a_write_during_an_outage_waits_for_redis_only_until_the_breaker_opens(w
     assert writer.get_interaction_sync("i").output_tokens == 19
 
 
+@pytest.fixture(scope="module", autouse=True)
+def make_cluster():
+    with servers.clusters(node_timeout=1000) as make:
+        yield make
+
+
 @pytest.fixture
-def cluster():
-    started = servers.ValkeyCluster(node_timeout=1000)
+def cluster(make_cluster):
+    started = make_cluster()
     yield started
     started.stop()
 

@@ -436,9 +436,15 @@ def test_a_server_whose_certificate_is_not_trusted_is_a_miss(tls_url):
 # A cluster.
 
 
+@pytest.fixture(scope="module", autouse=True)
+def make_cluster():
+    with servers.clusters(node_timeout=2000) as make:
+        yield make
+
+
 @pytest.fixture
-def cluster():
-    started = servers.ValkeyCluster(node_timeout=2000)
+def cluster(make_cluster):
+    started = make_cluster()
     yield started
     started.stop()
 

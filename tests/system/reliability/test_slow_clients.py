@@ -169,7 +169,7 @@ def wait_until_closed(server, count):
 
 
 def test_stalled_clients_do_not_make_a_stop_a_kill(start):
-    server = start(CLIENT_TIMEOUT="60")
+    server = start(CLIENT_TIMEOUT="60", DJANGO_SETTINGS_MODULE="tests.chat.hasty_settings")
     with (
         clients(server, half_call(server), count=20),
         clients(server, half_form(server, "/admin/login/"), count=FORMS_OF_ONE),

@@ -4,7 +4,6 @@ import fcntl
 import functools
 import re
 import subprocess
-import sys
 from contextlib import closing, contextmanager
 
 import pytest
@@ -17,7 +16,6 @@ from tests.sqlite import connect
 
 ROWS = 40_000
 INDEX = "interaction_answer"
-OTHER = [sys.executable, "-m", "tests.system.reliability.old_server"]
 FILL = """
 WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
 INSERT INTO storage_chatinteraction (interaction_id, user_id, message, response, model_used,
@@ -62,12 +60,12 @@ def in_use(folder):
 @contextmanager
 def served(folder):
     """Another process has the database open in this block, as a server has."""
-    other = subprocess.Popen(
-        OTHER,
-        env=processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings"),
-        cwd=processes.ROOT,
+    other = fork_server.Popen(
+        ["-m", "tests.system.reliability.old_server"],
+        processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        preloaded=True,
     )
     try:
         assert other.stdout.readline() == b"ready\n"
@@ -140,16 +138,8 @@ def test_nobody_is_stopped_for_a_few_rows(old):
 
 def test_commands_that_wait_for_the_upgrade_are_no_reason_to_refuse_it(old):
     folder = old(ROWS)
-    environment = processes.environment(folder)
-    started = [
-        subprocess.Popen(
-            processes.manage("storage_status"),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(2)
-    ]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started = [processes.start(folder, "storage_status", **streams) for _ in range(2)]
     said = [process.communicate()[1].decode() for process in started]
     assert [process.returncode for process in started] == [0, 0], said
     assert sum("is being upgraded" in each for each in said) == 1

@@ -1,0 +1,6 @@
+"""Settings of a command that waits for a tenth of the time for DynamoDB."""
+
+from config.settings import *  # noqa: F403
+from storage.dynamodb import mirror
+
+mirror.READ_SECONDS /= 10
