@@ -27,7 +27,8 @@ MINUTE = 60
 @pytest.fixture(autouse=True)
 def staff(limits, transactional_db, monkeypatch):
     """Two accounts. A refused login is a small page, and the real one in `test_audit.py`."""
-    monkeypatch.setattr(login_module.admin.site, "login_template", "admin/login_refused.html")
+    site = login_module.admin.site._wrapped
+    monkeypatch.setattr(site, "login_template", "admin/login_refused.html")
     limits.LOGIN_TRIES = 5
     for name in ("root", "grace"):
         User.objects.create_superuser(name, password="right")
