@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.auth import login
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.management.color import no_style
 from django.db import connections
+from django.http import HttpRequest
+from django.template import Template
 from django.test import Client, TransactionTestCase, override_settings
 
 from chat.ingest import counts
@@ -188,6 +192,30 @@ def _clients_enter_as_with_a_server():
         yield
 
 
+def log_in(client, user, backend=None):
+    """As Django's test client, but for a session before the login, which that makes and deletes."""
+    request = HttpRequest()
+    has_session = settings.SESSION_COOKIE_NAME in client.cookies
+    request.session = client.session if has_session else SessionStore()
+    login(request, user, backend)
+    request.session.save()
+    client._set_login_cookies(request)
+
+
+def render(template, context):
+    """As Django does outside of tests."""
+    return template.nodelist.render(context)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_clients(django_test_environment):
+    """They note no templates, which no test asks for; and logging in is quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Template, "_render", render)
+        patch.setattr(Client, "_login", log_in)
+        yield
+
+
 def use_archive(storage, archive):
     """Put the archive in the place of a storage's."""
     storage.archive = archive
@@ -206,6 +234,7 @@ def _settings_of_tests():
         RATE_LIMIT_PER_KEY=0,  # all tests come from one address
         RATE_LIMIT_PER_ADDRESS=0,
         LOGIN_TRIES=0,
+        WHITENOISE_USE_FINDERS=False,  # 40 ms a client; tests of servers are about static files
     ):
         yield
 

@@ -11,6 +11,7 @@ items up to the limit of a batch, and the names of fields in an object of up to 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -323,8 +324,7 @@ def _by_field(
     except msgspec.ValidationError:
         return mistakes.add("must be a JSON object.", *path)
     before = mistakes.count
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    unknown = f"unknown field; the fields are: {', '.join(fields)}."
+    fields, unknown = _fields_of(struct)
     for name in given:
         if name not in fields:
             mistakes.add(unknown, *path, name)
@@ -341,6 +341,13 @@ def _by_field(
             values[name] = field.default
     mistakes.add_fields(violations_in(values, checks), *path)
     return struct(**values) if mistakes.count == before else None
+
+
+@cache
+def _fields_of(struct: Any) -> tuple[dict[str, msgspec.structs.FieldInfo], str]:
+    """Its fields by name, and what is said of others. To look them up takes longer than an item."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    return fields, f"unknown field; the fields are: {', '.join(fields)}."
 
 
 def _value(raw: Raw, wanted: Any) -> Any:

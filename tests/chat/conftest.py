@@ -18,12 +18,6 @@ def server(tmp_path_factory):
         started.stop()
 
 
-@pytest.fixture(autouse=True)
-def _no_search_for_static_files(settings):
-    """It costs each new client 40 ms. The tests of the real server are about static files."""
-    settings.WHITENOISE_USE_FINDERS = False
-
-
 @pytest.fixture
 def folder(transactional_db, tmp_path):
     """A folder with an empty, migrated database, for commands that run as processes."""

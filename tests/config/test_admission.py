@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.db import connection
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 
 from config.admission import FORMS_OF_ONE, LARGE, LARGE_BODIES, Admission, Room, leave, wait
 from config.handler import Handler
@@ -22,7 +22,8 @@ FORM = "application/x-www-form-urlencoded"
 @pytest.fixture(scope="module")
 def handler():
     """As a server process has it. What it takes is given back."""
-    return Handler()
+    with override_settings(WHITENOISE_USE_FINDERS=True):
+        return Handler()
 
 
 class Unread:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+from django.test import override_settings
 
 from config import requests
 from config.handler import Handler
@@ -23,7 +24,8 @@ JSON = {"CONTENT_TYPE": "application/json"}
 
 @pytest.fixture(scope="module")
 def handler():
-    return Handler()
+    with override_settings(WHITENOISE_USE_FINDERS=True):
+        return Handler()
 
 
 @pytest.fixture

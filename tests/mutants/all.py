@@ -58,7 +58,7 @@ MUTANTS = [
         'if not user.has_perm("storage.view_chatinteraction"):',
         "if False:",
         [
-            "tests/chat/api/test_permissions.py::test_a_route_to_interactions_answers_every_caller_as_the_table_says"
+            "tests/chat/api/test_permissions.py::test_routes_to_interactions_answer_every_caller_as_the_table_says"
         ],
     ),
     Mutant(
@@ -275,7 +275,7 @@ MUTANTS = [
         "(caller.may_write or request.method in SAFE_METHODS)",
         "True",
         [
-            "tests/chat/api/test_permissions.py::test_a_route_to_interactions_answers_every_caller_as_the_table_says"
+            "tests/chat/api/test_permissions.py::test_routes_to_interactions_answer_every_caller_as_the_table_says"
         ],
     ),
     Mutant(

@@ -22,7 +22,7 @@ from storage.archive.pseudonyms import pseudonym
 from storage.exceptions import StorageFull, StorageUnavailable
 from storage.models import AuditEntry, ModelPrice
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)  # a few tests reach each operation
 
 REASON = "A complaint of the user, ticket 123."
 
@@ -89,6 +89,7 @@ def one(storage, make_interaction):
 # Who sees the texts.
 
 
+@pytest.mark.every_backend
 def test_viewers_see_everything_but_the_texts(viewer, one):
     for view in ("text", "raw", "json"):
         page = content(viewer.get(url(view=view)))
@@ -182,6 +183,7 @@ def test_every_reading_is_in_the_audit_log_without_text(reader, one):
         assert "secret" not in str(vars(entry))
 
 
+@pytest.mark.every_backend
 def test_nothing_is_shown_that_is_not_in_the_audit_log(reader, one, monkeypatch):
     reveal(reader)
     record = audit_log.record
@@ -221,6 +223,7 @@ def test_texts_are_markdown_or_as_they_were_written(reader, one):
     assert "**loud**" in raw
 
 
+@pytest.mark.every_backend
 def test_json_is_shown_and_downloaded(reader, storage, make_interaction):
     text = '<script>alert("ü")</script>\n'
     storage.save_interaction_sync(
@@ -304,6 +307,7 @@ def test_a_text_that_turns_the_writing_around_is_told(reader, storage, make_inte
 # What else there is to know.
 
 
+@pytest.mark.every_backend
 def test_turns_before_and_after_are_linked(reader, viewer, one):
     page = content(viewer.get(url()))
     turns = page[page.index('class="turns"') :]
@@ -340,6 +344,7 @@ def test_what_costs_little_is_not_shown_as_free(viewer, one):
     assert ">0 USD" in content(viewer.get(url()))
 
 
+@pytest.mark.every_backend
 def test_tier_and_retention_are_told(viewer, storage, make_interaction, settings):
     settings.RETENTION_HOT_DAYS, settings.RETENTION_TOTAL_DAYS = 30, 90
     created_at = datetime.now(UTC) - timedelta(days=40)

@@ -20,7 +20,7 @@ from storage.models import ModelPrice
 from storage.records.runs import Ended
 from tests.chat.usage_rows import priced, today, used
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)  # usage is in the SQL database
 
 PAGE = "/admin/"
 NUMBERS = ("view_usageofmodel",)
@@ -174,6 +174,7 @@ def test_what_is_no_parameter_of_the_page_is_said_plainly(staff, query, part):
     assert part in text_of(response)
 
 
+@pytest.mark.every_backend
 def test_an_empty_store_says_how_to_send_the_first(staff):
     text = text_of(staff.get(PAGE))
     assert "No interactions yet" in text
@@ -197,6 +198,7 @@ def test_what_is_left_due_and_overdue(staff, settings):
     assert "Hot 111 Cold 11,000 Due 10,110 Overdue 10,100" in text
 
 
+@pytest.mark.every_backend
 def test_how_commands_ended_and_what_was_left_out(staff, settings, tmp_path):
     settings.BACKUP_DIR = tmp_path
     database = get_storage().database
@@ -244,6 +246,7 @@ def test_a_part_that_fails_says_so_and_the_others_are_shown(staff, monkeypatch, 
         assert other in text
 
 
+@pytest.mark.every_backend
 def test_a_database_of_interactions_that_is_away_takes_nothing_else_down(staff, monkeypatch):
     def fail(*arguments):
         raise StorageUnavailable("DynamoDB did not answer.")

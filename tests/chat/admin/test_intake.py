@@ -18,7 +18,7 @@ from storage.accounts.intake import Count
 from storage.exceptions import StorageUnavailable
 from tests.chat.ingest.taken import taken
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)  # counts are in the SQL database
 
 PAGE = "/admin/storage/intakecount/"
 
@@ -210,6 +210,7 @@ def test_a_database_that_does_not_answer_is_said_plainly(staff, monkeypatch, cap
     assert "The database did not answer." in caplog.text
 
 
+@pytest.mark.every_backend
 def test_what_a_tool_sends_is_on_the_page(client, staff, hours):
     response = client.post(
         "/api/otlp/v1/traces", b'{"resourceSpans": [', content_type="application/json"

@@ -19,7 +19,7 @@ from storage.database import Database
 from storage.exceptions import StorageUnavailable
 from storage.models import AuditEntry, ChatInteraction
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)  # a few tests reach each operation
 
 LIST = "/admin/storage/chatinteraction/"
 
@@ -83,12 +83,14 @@ def walk(client, url, rel="next"):
     return pages
 
 
+@pytest.mark.every_backend
 def test_list_shows_all_newest_first_over_its_pages(staff, saved):
     pages = walk(staff, LIST)
     assert [number(each) for page in pages for each in page] == [*reversed(range(120))]
     assert [len(page) for page in pages] == [50, 50, 20]
 
 
+@pytest.mark.every_backend
 def test_way_back_shows_the_same_pages_although_others_arrive(
     staff, saved, storage, make_interaction
 ):
@@ -144,6 +146,7 @@ def test_filters_hold_on_every_page(staff, saved):
         assert found == [each for each in reversed(range(120)) if is_wanted(each)], query
 
 
+@pytest.mark.every_backend
 def test_archived_interactions_stay_in_the_list_and_are_marked(staff, saved, settings):
     settings.RETENTION_HOT_DAYS = 1
     call_command("archive_interactions", verbosity=0)
@@ -201,6 +204,7 @@ def test_id_leads_to_its_conversation(staff, storage, make_interaction):
     assert response["Location"] == iri_to_uri(detail("a/b ü"))
 
 
+@pytest.mark.every_backend
 def test_id_that_is_not_there_says_so(staff, storage, make_interaction):
     storage.save_interaction_sync(make_interaction(interaction_id="gone"))
     storage.delete_interaction_sync("gone")
@@ -282,6 +286,7 @@ def test_characters_that_turn_the_writing_around_are_shown(staff, storage, make_
     assert ids_of(staff.get(LIST, {"user_id": "a\u202eb"}))
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("interaction_id", ["a/b", "a_b", "ü #?%", "batch", "add"])
 def test_list_leads_to_every_conversation(staff, storage, make_interaction, interaction_id):
     storage.save_interaction_sync(make_interaction(interaction_id=interaction_id))
@@ -325,6 +330,7 @@ def test_others_see_nothing(saved, page, kind):
     assert ids_of(response) == []
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("page", [LIST, f"{LIST}?user_id=user-1", detail("number-1")])
 def test_pages_never_ask_the_orm_for_interactions(staff, saved, page):
     # LocalStorage does not go through Django's cursors, so what is captured is the ORM's.
@@ -335,6 +341,7 @@ def test_pages_never_ask_the_orm_for_interactions(staff, saved, page):
     assert [query["sql"] for query in queries if table in query["sql"]] == []
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("page", [LIST, detail("number-1")])
 def test_store_that_does_not_answer_is_said_plainly(staff, storage, monkeypatch, page):
     def fail(*args, **kwargs):

@@ -25,15 +25,27 @@ MINUTE = 60
 
 
 @pytest.fixture(autouse=True)
-def staff(limits, transactional_db):
+def staff(limits, transactional_db, monkeypatch):
+    """Two accounts. A refused login is a small page, and the real one in `test_audit.py`."""
+    site = login_module.admin.site._wrapped
+    monkeypatch.setattr(site, "login_template", "admin/login_refused.html")
     limits.LOGIN_TRIES = 5
     for name in ("root", "grace"):
         User.objects.create_superuser(name, password="right")
 
 
+STRANGER = Client()
+
+
+def stranger():
+    """A browser that nobody has used. To make another takes as long as an attempt."""
+    STRANGER.cookies.clear()
+    return STRANGER
+
+
 def attempt(password="wrong", name="root", address="192.0.2.7", browser=None):
     form = {"username": name, "password": password, "next": "/admin/"}
-    return (browser or Client()).post(LOGIN, form, REMOTE_ADDR=address)
+    return (browser or stranger()).post(LOGIN, form, REMOTE_ADDR=address)
 
 
 def statuses(times, **what):
@@ -269,7 +281,7 @@ def test_one_password_is_checked_at_a_time_and_few_wait(limits):
     limits.PASSWORD_HASHERS = [f"{__name__}.Slow"]
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(attempt(name="nobody").status_code))
+        threading.Thread(target=lambda: found.append(attempt(name="nobody", browser=Client())))
         for _ in range(2)
     ]
     for thread in threads:
@@ -283,5 +295,5 @@ def test_one_password_is_checked_at_a_time_and_few_wait(limits):
     Slow.go.set()
     for thread in threads:
         thread.join()
-    assert found == [200, 200]
+    assert [response.status_code for response in found] == [200, 200]
     assert max(Slow.at_once) == 1

@@ -25,7 +25,7 @@ from storage.models import AuditEntry
 from storage.records.searches import Search, SearchPage
 from tests.chat.usage_rows import priced, used
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)  # a few tests reach each operation
 
 ADMIN = "/admin/storage/chatinteraction/"
 ODD = "a/b ?&=\u202eé"
@@ -78,6 +78,7 @@ def actions():
     return [action for action, _, _ in entries()]
 
 
+@pytest.mark.every_backend
 def test_the_page_shows_what_there_is_without_text(staff, saved):
     response = staff("view_chatinteraction").get(of("user/"))
     assert response.status_code == 200
@@ -151,6 +152,7 @@ def test_a_get_changes_nothing(staff, saved, name):
     assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
 
 
+@pytest.mark.every_backend
 def test_an_export_has_everything_and_says_that_it_is_complete(staff, saved):
     response = staff("export_user").post(of("user/export/"), {"reason": REASON})
     *rows, end = [json.loads(line) for line in b"".join(response).splitlines()]
@@ -188,6 +190,7 @@ def test_an_erasure_takes_the_id_exactly(staff, saved):
     assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
 
 
+@pytest.mark.every_backend
 def test_an_erasure_erases_and_shows_its_receipt(staff, saved, monkeypatch):
     monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 3600)
     client = staff("erase_user")
@@ -216,6 +219,7 @@ def test_a_damaged_note_of_an_earlier_request_keeps_nobody_from_erasing(
     assert storage.search_interactions_sync(Search(user_id=ODD)).records == []
 
 
+@pytest.mark.every_backend
 def test_an_erasure_that_does_not_finish_is_shown_and_goes_on(staff, saved, monkeypatch):
     monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 0)
     client = staff("erase_user")
@@ -229,6 +233,7 @@ def test_an_erasure_that_does_not_finish_is_shown_and_goes_on(staff, saved, monk
     assert "Receipt" in text_of(client.post(f"{page}continue/", follow=True))
 
 
+@pytest.mark.every_backend
 def test_a_user_under_a_legal_hold_is_not_erased(staff, saved):
     holder, eraser = staff("hold_user", "view_chatinteraction"), staff("erase_user")
     holder.post(of("user/hold/"), {"reason": REASON})
@@ -295,6 +300,7 @@ def day(storage, make_interaction):
     return created_at.date()
 
 
+@pytest.mark.every_backend
 def test_a_day_is_restored(staff, day, storage):
     client = staff("restore_day")
     assert str(day) in text_of(client.get(f"{ADMIN}restore/"))
@@ -306,6 +312,7 @@ def test_a_day_is_restored(staff, day, storage):
     assert actions() == ["restored"]
 
 
+@pytest.mark.every_backend
 def test_a_restore_waits_for_no_other_run(staff, day, storage):
     client = staff("restore_day")
     with Run(storage):
@@ -329,6 +336,7 @@ def test_restoring_takes_its_permission_and_a_reason(staff, day):
     assert actions() == []
 
 
+@pytest.mark.every_backend
 def test_without_its_archive_no_page_is_silently_short(
     staff, saved, storage, tmp_path, monkeypatch, caplog
 ):

@@ -25,6 +25,7 @@ from tests.chat.calls import BATCH, INTERACTIONS, LOOKUP, new, one, reveal, seen
 from tests.chat.usage_rows import priced
 
 pytestmark = pytest.mark.every_backend
+ABOUT_ACCOUNTS = pytest.mark.on_sqlite("keys and sessions are in the SQL database")
 
 CALLERS = [
     "anonymous",
@@ -310,33 +311,64 @@ def assert_as_in_table(world, route, callers=CALLERS):
         )
         statuses = dict(zip(CALLERS, map(int, expected.split()), strict=True))
         found = {caller: world.send(caller, route, method).status_code for caller in callers}
-        assert found == {caller: statuses[caller] for caller in callers}, method
+        assert found == {caller: statuses[caller] for caller in callers}, f"{method} /{route}"
+
+
+def together(route):
+    """What it is tried together with, in one world: what it changes must not matter to them."""
+    if route == "admin/logout/":
+        return route
+    first, *others = route.lstrip("^").split("/")
+    return "/".join([first, *others[:2]]) if first == "admin" and len(others) > 2 else first
 
 
 def for_each(of_routes):
-    return pytest.mark.parametrize("route", of_routes, ids=[f"/{route}" for route in of_routes])
+    groups = {}
+    for route in of_routes:
+        groups.setdefault(together(route), []).append(route)
+    return pytest.mark.parametrize("group", groups.values(), ids=[f"/{name}" for name in groups])
 
 
 # The pages of the admin and of the documentation that show no interactions know no backend.
 OF_A_BACKEND = [
     route for route in METHODS if route.startswith(("api/v1/", "metrics", "readyz", SEEN))
 ]
+OTHERS = [route for route in METHODS if route not in OF_A_BACKEND]
+IN_THE_ADMIN = [route for route in METHODS if route.startswith("admin/")]
 
 # Keys and sessions are in the SQL database on every backend. Who is refused for lack of a valid one
 # never reaches the interactions, so that beside SQLite one such caller is enough.
 WITH_ACCESS = [CALLERS[0], *CALLERS[4:]]
 
+# The admin looks at no key, so that one tells enough; `tests/chat/admin/test_permission_matrix.py`
+# has every kind of session.
+OF_THE_ADMIN = ["anonymous", "service-wide key", "staff who may view", "staff who may not"]
+
+
+def assert_all_as_in_table(world, group, callers=CALLERS):
+    for route in group:
+        some = [caller for caller in OF_THE_ADMIN if caller in callers]
+        assert_as_in_table(world, route, some if route in IN_THE_ADMIN else callers)
+
 
 @for_each(OF_A_BACKEND)
-def test_a_route_to_interactions_answers_every_caller_as_the_table_says(world, storage, route):
+def test_routes_to_interactions_answer_every_caller_as_the_table_says(world, storage, group):
     is_on_sqlite = isinstance(storage.database, SqliteDatabase)
-    assert_as_in_table(world, route, CALLERS if is_on_sqlite else WITH_ACCESS)
+    assert_all_as_in_table(world, group, CALLERS if is_on_sqlite else WITH_ACCESS)
 
 
 @pytest.mark.on_sqlite("these routes do not reach the interactions")
-@for_each([route for route in METHODS if route not in OF_A_BACKEND])
-def test_every_other_route_answers_every_caller_as_the_table_says(world, route):
-    assert_as_in_table(world, route)
+@for_each(OTHERS)
+def test_all_other_routes_answer_every_caller_as_the_table_says(world, group):
+    assert_all_as_in_table(world, group)
+
+
+@pytest.mark.exhaustive
+@ABOUT_ACCOUNTS
+@for_each(IN_THE_ADMIN)
+def test_the_admin_answers_the_other_callers_as_the_table_says(world, group):
+    for route in group:
+        assert_as_in_table(world, route, [each for each in CALLERS if each not in OF_THE_ADMIN])
 
 
 def test_the_table_has_no_route_or_method_that_is_gone():
@@ -344,22 +376,23 @@ def test_the_table_has_no_route_or_method_that_is_gone():
     assert rows - CASES == set()
 
 
-@pytest.mark.parametrize("route", [route for route in TABLE if route.startswith("api/v1/")])
-def test_other_methods_are_refused_with_the_list_of_those_allowed(world, route):
-    others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - set(
-        TABLE[route]
-    )
-    # As in the schema: the other methods are for the interaction with such an id.
-    named = set(TABLE[route])
-    if route.endswith(("batch/", "lookup/")):
-        named = {"POST"}
-    elif route.endswith("search/"):
-        named = {"GET", "HEAD"}
-    for method in others:
-        response = world.send("service-wide key", route, method)
-        assert response.status_code == 405
-        assert set(response["Allow"].split(", ")) == named
-        assert world.send("anonymous", route, method).status_code == 401
+@ABOUT_ACCOUNTS
+def test_other_methods_are_refused_with_the_list_of_those_allowed(world):
+    for route in [route for route in TABLE if route.startswith("api/v1/")]:
+        others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - set(
+            TABLE[route]
+        )
+        # As in the schema: the other methods are for the interaction with such an id.
+        named = set(TABLE[route])
+        if route.endswith(("batch/", "lookup/")):
+            named = {"POST"}
+        elif route.endswith("search/"):
+            named = {"GET", "HEAD"}
+        for method in others:
+            response = world.send("service-wide key", route, method)
+            assert response.status_code == 405, (method, route)
+            assert set(response["Allow"].split(", ")) == named, (method, route)
+            assert world.send("anonymous", route, method).status_code == 401, (method, route)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "DELETE"])
@@ -381,38 +414,42 @@ def test_nothing_of_another_user_is_changed(world, storage, method):
     assert to_json(after) == to_json(before)
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        "",
-        "Api-Key",
-        "Api-Key ",
-        "Bearer {}",
-        "Token {}",
-        "Basic {}",
-        "{}",
-        "Api-Key {}x",
-        "Api-Key x{}",
-        "Api-Key née",
-        "Api-Key a.b.c",
-        "Api-Key .",
-        "Api-Key " + "x" * 5000,
-        'Api-Key "{}"',
-        "Api-Key {} {}",
-    ],
-)
-def test_what_is_not_quite_a_key_is_refused(world, header):
-    header = header.replace("{}", world.keys["service-wide key"])
-    response = Client().get(INTERACTIONS, headers={"Authorization": header})
-    assert response.status_code == 401
-    assert response["WWW-Authenticate"] == "Api-Key"
+NO_KEYS = [
+    "",
+    "Api-Key",
+    "Api-Key ",
+    "Bearer {}",
+    "Token {}",
+    "Basic {}",
+    "{}",
+    "Api-Key {}x",
+    "Api-Key x{}",
+    "Api-Key née",
+    "Api-Key a.b.c",
+    "Api-Key .",
+    "Api-Key " + "x" * 5000,
+    'Api-Key "{}"',
+    "Api-Key {} {}",
+]
 
 
+@ABOUT_ACCOUNTS
+def test_what_is_not_quite_a_key_is_refused(world):
+    client = Client()
+    for form in NO_KEYS:
+        header = form.replace("{}", world.keys["service-wide key"])
+        response = client.get(INTERACTIONS, headers={"Authorization": header})
+        assert response.status_code == 401, form
+        assert response["WWW-Authenticate"] == "Api-Key", form
+
+
+@ABOUT_ACCOUNTS
 def test_the_word_before_the_key_may_be_in_any_case(world):
     headers = {"Authorization": f"API-KEY  {world.keys['service-wide key']} "}
     assert Client().get(INTERACTIONS, headers=headers).status_code == 200
 
 
+@ABOUT_ACCOUNTS
 def test_a_key_that_is_revoked_while_in_use_stops_working_within_seconds(world, monkeypatch):
     client = world.client("service-wide key")
     assert client.get(INTERACTIONS).status_code == 200
@@ -422,18 +459,21 @@ def test_a_key_that_is_revoked_while_in_use_stops_working_within_seconds(world, 
     assert client.get(INTERACTIONS).status_code == 401
 
 
+@ABOUT_ACCOUNTS
 def test_a_session_adds_nothing_to_a_key(world):
     client = world.client("key of another user")
     client.force_login(world.sessions["staff who may view"])
     assert client.get(INTERACTIONS).status_code == 403
 
 
+@ABOUT_ACCOUNTS
 def test_a_bad_key_is_refused_even_with_a_good_session(world):
     client = world.client("revoked key")
     client.force_login(world.sessions["staff who may view"])
     assert client.get(INTERACTIONS).status_code == 401
 
 
+@ABOUT_ACCOUNTS
 def test_usage_that_the_admin_does_not_show_to_an_account_is_not_in_the_api(world):
     client = world.client("staff who may view")
     usage = Permission.objects.get(codename="view_usageofmodel")
@@ -443,6 +483,7 @@ def test_usage_that_the_admin_does_not_show_to_an_account_is_not_in_the_api(worl
     assert response.json()["detail"] == "Your account lacks the permission to view usage."
 
 
+@ABOUT_ACCOUNTS
 def test_a_staff_account_that_is_switched_off_sees_nothing(world):
     client = world.client("staff who may view")
     User.objects.update(is_active=False)

@@ -22,7 +22,7 @@ from storage.exceptions import StorageUnavailable
 from storage.models import IntakeCount
 from tests.chat import fork_server
 from tests.chat.ingest.taken import taken
-from tests.chat.processes import environment
+from tests.chat.processes import environment, give_tables
 from tests.clocks import Clock
 from tests.servers import wait_for
 
@@ -230,8 +230,6 @@ def test_whatever_fails_each_is_written_once(steps):
 PROGRAM = """
 import config, django, multiprocessing
 django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from django.db import connections
 from chat.ingest import counts
 from tests.chat.ingest.taken import taken
@@ -259,7 +257,8 @@ def test_processes_that_end_at_once_have_all_been_counted(tmp_path, writes_betwe
     """Each process writes what waits when it ends, and none what its parent counted."""
     values = environment(tmp_path, DJANGO_SETTINGS_MODULE="config.settings")
     program = PROGRAM.replace("{writes_between}", str(writes_between))
-    result = fork_server.run(["-c", program], values)
+    give_tables(tmp_path)
+    result = fork_server.run(["-c", program], values, preloaded=True)
     assert result.returncode == 0, result.stderr
     with closing(sqlite3.connect(tmp_path / "data.sqlite3")) as database:
         found = dict(

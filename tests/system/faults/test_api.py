@@ -47,9 +47,8 @@ def said():
 
 
 @pytest.fixture
-def client(storage, make_client, monkeypatch, settings):
+def client(storage, make_client, monkeypatch):
     """A client of a server whose interactions are in DynamoDB, behind the proxy."""
-    settings.WHITENOISE_USE_FINDERS = False
     monkeypatch.setattr(selection, "_storage_of", lambda process_id: storage)
     return make_client()
 
