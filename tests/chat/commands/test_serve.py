@@ -11,13 +11,14 @@ import urllib.parse
 import urllib.request
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from chat.api.bodies import BATCH_BODY_LIMIT, BODY_LIMIT
 from tests.chat.calls import BATCH, INTERACTIONS, PROBLEM, new, of_user, one
-from tests.chat.processes import COMMAND_SECONDS, Server, run
+from tests.chat.processes import COMMAND_SECONDS, Server, give_tables, run
 from tests.servers import wait_for
 
 SAMPLES_AT_LEAST = 24
@@ -94,6 +95,7 @@ def test_ctrl_c_ends_it_and_a_second_start_keeps_login_and_data(start):
     # that reaches all processes at once must end both.
     # With an `exec` of its own, not that of the fork server.
     first = start(WORKERS="2", executed=True).wait_until_it_answers()
+    assert b"MALLOC_ARENA_MAX=2" in Path(f"/proc/{first.process_id}/environ").read_bytes()
     mine = first.call("POST", INTERACTIONS, new(interaction_id="mine"))[1]
     whole = every(first, INTERACTIONS)
     assert first.interrupt() == 0
@@ -107,7 +109,7 @@ def test_ctrl_c_ends_it_and_a_second_start_keeps_login_and_data(start):
 
 
 def test_two_servers_may_start_at_the_same_moment_on_nothing(start):
-    both = [start(executed=True), start(executed=True)]  # others find their tables
+    both = [start(DATABASE_URL=""), start(DATABASE_URL="")]  # others find their tables
     for server in both:
         server.wait_until_it_answers()
     assert both[0].login == both[1].login
@@ -171,8 +173,9 @@ def test_what_development_has_printed_opens_nothing_elsewhere(start):
     assert third.call("GET", INTERACTIONS)[0] == 200
 
 
-def test_a_client_that_sends_slowly_does_not_keep_a_server_from_stopping(start):
+def test_a_client_that_sends_slowly_does_not_keep_a_server_from_stopping(tmp_path, start):
     """It sends more than what counts as stalled, and would do so for minutes."""
+    give_tables(tmp_path)
     server = start(executed=True).wait_until_it_answers()
     with server.connect() as connection:
         connection.sendall(head(server, "POST", INTERACTIONS, "Content-Length: 1000000"))
