@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from storage.models import Lock
 from storage.records.runs import Ended
+from storage.sqlite import locks
 
 PREFIX = "last-run:"
 
@@ -16,9 +17,7 @@ PREFIX_OF_ENDS = "last-end:"
 
 def record(alias: str, command: str, at: datetime) -> None:
     """Remember when a command last ran."""
-    Lock.objects.using(alias).update_or_create(
-        name=PREFIX + command, defaults={"owner": "", "until": at}
-    )
+    locks.put(alias, PREFIX + command, "", at)
 
 
 def times(alias: str) -> dict[str, datetime]:
@@ -32,9 +31,7 @@ def times(alias: str) -> dict[str, datetime]:
 
 def record_end(alias: str, command: str, ended: Ended) -> None:
     """Remember how a command last ended."""
-    Lock.objects.using(alias).update_or_create(
-        name=PREFIX_OF_ENDS + command, defaults={"owner": ended.status, "until": ended.at}
-    )
+    locks.put(alias, PREFIX_OF_ENDS + command, ended.status, ended.at)
 
 
 def ends(alias: str) -> dict[str, Ended]:
