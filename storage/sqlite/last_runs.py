@@ -4,9 +4,8 @@ Kept in the table of locks: a run leaves a lock of this name that ended when the
 another one that ended with the run, whose owner is its status.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
-from storage.models import Lock
 from storage.records.runs import Ended
 from storage.sqlite import locks
 
@@ -22,11 +21,7 @@ def record(alias: str, command: str, at: datetime) -> None:
 
 def times(alias: str) -> dict[str, datetime]:
     """Returns when each command last ran, by its name."""
-    known = Lock.objects.using(alias).filter(name__startswith=PREFIX)
-    return {
-        name.removeprefix(PREFIX): at.astimezone(UTC)
-        for name, at in known.values_list("name", "until")
-    }
+    return {command: at for command, _, at in locks.beginning_with(alias, PREFIX)}
 
 
 def record_end(alias: str, command: str, ended: Ended) -> None:
@@ -36,8 +31,5 @@ def record_end(alias: str, command: str, ended: Ended) -> None:
 
 def ends(alias: str) -> dict[str, Ended]:
     """Returns how each command last ended, by its name."""
-    known = Lock.objects.using(alias).filter(name__startswith=PREFIX_OF_ENDS)
-    return {
-        name.removeprefix(PREFIX_OF_ENDS): Ended(at.astimezone(UTC), status)
-        for name, at, status in known.values_list("name", "until", "owner")
-    }
+    rows = locks.beginning_with(alias, PREFIX_OF_ENDS)
+    return {command: Ended(at, status) for command, status, at in rows}

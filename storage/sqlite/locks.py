@@ -9,7 +9,7 @@ from django.db import connections, transaction
 
 from storage.database import END_OF_TIME, latest_lock_end
 from storage.models import Lock
-from storage.sqlite.queries import to_text
+from storage.sqlite.queries import to_text, to_time
 
 _TABLE = Lock._meta.db_table
 
@@ -19,6 +19,7 @@ _PUT = (
     f"INSERT INTO {_TABLE} (name, owner, until) VALUES (%s, %s, %s) "  # noqa: S608
     "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until"
 )
+_BEGINNING_WITH = f"SELECT name, owner, until FROM {_TABLE} WHERE name GLOB %s"  # noqa: S608
 _RELEASE = f"DELETE FROM {_TABLE} WHERE name = %s AND owner = %s"  # noqa: S608
 
 
@@ -47,6 +48,15 @@ def owner_of(alias: str, name: str, seconds: float) -> str | None:
         cursor.execute(_OWNER, [name, to_text(now), to_text(latest)])
         found = cursor.fetchone()
     return None if found is None else str(found[0])
+
+
+def beginning_with(alias: str, prefix: str) -> Iterator[tuple[str, str, datetime]]:
+    """The rows whose names begin so: what follows in the name, the owner, and until when."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_BEGINNING_WITH, [f"{prefix}*"])
+        found = cursor.fetchall()
+    for name, owner, until in found:
+        yield name.removeprefix(prefix), owner, to_time(until)
 
 
 def release(alias: str, name: str, owner: str) -> None:

@@ -40,9 +40,9 @@ def travel():
 
 @pytest.fixture
 def used(store):
-    """A store in use: an interaction every three days, and a purge of last night."""
+    """A store in use: an interaction every six days, and a purge of last night."""
     now = datetime.now(UTC)
-    ids = store.fill(*(now - n * 3 * DAY - HOUR for n in reversed(range(30))))
+    ids = store.fill(*(now - n * 6 * DAY - HOUR for n in reversed(range(15))))
     store.run("archive_interactions", now=now)
     assert store.unconfirmed("purge_interactions")[0] == 0
     return ids
@@ -171,9 +171,9 @@ def test_a_now_that_is_the_present_is_none(store, used):
 
 def test_more_than_a_share_is_not_purged_unless_confirmed(store, used, settings):
     now = datetime.now(UTC)
-    due = store.fill(*(now - 92 * DAY + n * timedelta(seconds=1) for n in range(8)))
+    due = store.fill(*(now - 92 * DAY + n * timedelta(seconds=1) for n in range(4)))
     errors = refused(store)
-    assert "would delete 8 of 38 interactions" in errors
+    assert "would delete 4 of 19 interactions" in errors
     assert "PURGE_MAX_PERCENT=20" in errors
     settings.PURGE_MAX_PERCENT = 25
     assert store.unconfirmed("purge_interactions")[0] == 0
