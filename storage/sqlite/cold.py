@@ -309,7 +309,7 @@ def _make_stubs(alias: str, interactions: Iterable[ChatInteraction], segment: st
 
 
 def _stubs(rows: Any) -> list[Stub]:
-    return [Stub(row.interaction_id, row.created_at, row.segment) for row in rows]
+    return [Stub(*row) for row in rows.values_list("interaction_id", "created_at", "segment")]
 
 
 def _delete_stubs(alias: str, interaction_ids: Sequence[str], segment: str) -> int:

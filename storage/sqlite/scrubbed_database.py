@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 
 from storage.models import Lock
-from storage.sqlite import checkpoints, scrubbing
+from storage.sqlite import checkpoints, locks, scrubbing
 from storage.sqlite.scrubbing import Progress, ScrubbedFile
 from storage.sqlite.statements import Statements
 
@@ -48,13 +48,8 @@ class ScrubbedDatabase(ScrubbedFile):
     def note(self, progress: Progress) -> None:
         if not self._keeps_progress:
             return
-        Lock.objects.using(self.statements.alias).update_or_create(
-            name=NAME,
-            defaults={
-                "owner": f"{progress.next_page}/{progress.schema_version}",
-                "until": progress.began,
-            },
-        )
+        owner = f"{progress.next_page}/{progress.schema_version}"
+        locks.put(self.statements.alias, NAME, owner, progress.began)
 
     def end(self, progress: Progress) -> None:
         if self._keeps_progress:

@@ -13,7 +13,7 @@ from storage.interface import Storage
 from tests.chat.lines import command, lines, record
 from tests.chat.processes import COMMAND_SECONDS, run, start
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 EXPORTED = "{} exported.\n"
 
@@ -41,6 +41,7 @@ def fill(storage, standard_input):
 
 
 @pytest.mark.parametrize("name", ["file", "file.jsonl", "file.jsonl.gz", "file.jsonl.zst"])
+@pytest.mark.every_backend
 def test_a_file_has_all_newest_first_and_may_be_compressed(fill, tmp_path, name):
     fill(3)
     path = tmp_path / name
@@ -67,6 +68,7 @@ def test_without_a_file_it_writes_to_standard_output(fill, capfdbinary, argument
     ]
 
 
+@pytest.mark.every_backend
 def test_only_one_users(storage, make_interaction, tmp_path):
     storage.create_interactions_sync(
         [make_interaction(user_id=user_id) for user_id in ("ada", "a b/c", "ada", "née")]
@@ -77,6 +79,7 @@ def test_only_one_users(storage, make_interaction, tmp_path):
         assert [found["user_id"] for found in read(path)] == [user_id] * count
 
 
+@pytest.mark.every_backend
 def test_only_a_period_with_its_beginning_and_without_its_end(fill, tmp_path):
     fill(10)
     path = tmp_path / "file.jsonl"
@@ -176,6 +179,7 @@ def test_an_export_that_is_cut_short_leaves_what_was_there(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.every_backend
 def test_a_store_that_is_away_is_an_error(fill, tmp_path, monkeypatch):
     fill(1)
 
@@ -213,6 +217,7 @@ def test_the_shell_gets_the_status_and_no_traceback(folder):
     assert b"Traceback" not in finished.stderr
 
 
+@pytest.mark.every_backend
 def test_a_file_that_is_read_by_others_is_never_half_written(fill, before_each_page, tmp_path):
     """A reader sees the old file or the new one: it is put in place in one step."""
     fill(3)

@@ -25,7 +25,7 @@ from tests import switches
 from tests.chat.lines import command
 from tests.chat.processes import COMMAND_SECONDS, run, start
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 DAY = datetime(2026, 10, 3, tzinfo=UTC)
 NOW = "--now=2026-11-22T00:00:00Z"
@@ -102,7 +102,8 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize("count", [0, 1, 30])
+@pytest.mark.parametrize("count", [30, 0, 1])
+@pytest.mark.every_backend
 def test_it_has_everything_newest_first_and_says_what_it_has(fill, output, small, count):
     expected = fill(count)
     status, said, errors = export(output)
@@ -126,6 +127,7 @@ def test_it_has_everything_newest_first_and_says_what_it_has(fill, output, small
     assert command("export_user", f"--verify={output}")[0] == 0
 
 
+@pytest.mark.every_backend
 def test_the_largest_rows(fill, output):
     size = 390_000  # in objects
     expected = fill(4, message="é" * (size // 4), response="x" * (size // 2))
@@ -269,6 +271,7 @@ def test_stopped_at_its_bound_it_goes_on_and_comes_out_the_same(whole, output):
     assert files(output) == whole
 
 
+@pytest.mark.every_backend
 def test_what_comes_last_may_be_the_newest(storage, fill, output, small, make_interaction):
     """It was saved, or changed tiers, after the export had passed its place."""
     expected = fill(30)
@@ -293,6 +296,7 @@ def test_what_was_written_behind_the_last_whole_part_is_cut_off(whole, output):
 @pytest.mark.parametrize(
     ("first", "error"), [(1, Killed()), (3, OSError(28, "No space left"))], ids=["kill", "no space"]
 )
+@pytest.mark.every_backend
 def test_stopped_at_any_step_it_goes_on_and_comes_out_the_same(
     storage, archive, whole, output, monkeypatch, first, error
 ):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
+from chat import interchange
 from chat.api import exports
 from chat.interchange import LINE_LIMIT
 from chat.maintenance.export.exporting import pages_of
@@ -21,7 +22,7 @@ from storage.sqlite.statements import Statements
 from tests.chat.lines import command, line, lines, stored, summary
 from tests.chat.processes import COMMAND_SECONDS, run, start
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 
 def import_file(path):
@@ -129,15 +130,17 @@ def test_a_compressed_file_of_no_bytes_was_cut_short(file, name):
     assert len(errors.splitlines()) == 1
 
 
+@pytest.mark.every_backend
 def test_importing_again_changes_nothing(file, storage):
-    path = file(lines(700))
+    path = file(lines(501))
     import_file(path)
-    before = storage.get_interaction_sync("i000699")
-    assert import_file(path) == (0, summary(unchanged=700), "")
-    after = storage.get_interaction_sync("i000699")
+    before = storage.get_interaction_sync("i000500")
+    assert import_file(path) == (0, summary(unchanged=501), "")
+    after = storage.get_interaction_sync("i000500")
     assert (after.created_at, after.updated_at) == (before.created_at, before.updated_at)
 
 
+@pytest.mark.every_backend
 def test_fields_may_be_left_out(file, storage):
     short = (
         b'{"interaction_id": "i", "user_id": "ada", "message": "", "model_used": "m", '
@@ -176,10 +179,6 @@ BAD_LINES = {
         lambda: line(message="x" * LINE_LIMIT),
         f"longer than {LINE_LIMIT} bytes",
     ),
-    "a line of many buffers": (
-        lambda: b"x" * (3 * LINE_LIMIT) + b"\n",
-        f"longer than {LINE_LIMIT}",
-    ),
     "a record twice": (lambda: line().rstrip() + line(), "JSON"),
 }
 """The line, made by the test that imports it since some are long; and what is said of it."""
@@ -195,6 +194,14 @@ def test_a_bad_line_is_reported_with_its_number_and_the_rest_goes_on(file, kept,
     assert kept() == ["i000001", "i000002"]
 
 
+def test_a_line_of_many_buffers_is_one(file, kept, monkeypatch):
+    monkeypatch.setattr(interchange, "LINE_LIMIT", 1_000)
+    status, said, errors = import_file(file(line(1) + b"x" * 3_500 + b"\n" + line(2)))
+    assert (status, said) == (1, summary(created=2, bad=1))
+    assert errors == "line 2: longer than 1000 bytes.\n"
+    assert kept() == ["i000001", "i000002"]
+
+
 def test_many_bad_lines_are_each_reported(file, kept):
     content = b"".join(line(number) + b"bad\n" for number in range(600))
     status, said, errors = import_file(file(content))
@@ -203,6 +210,7 @@ def test_many_bad_lines_are_each_reported(file, kept):
     assert numbers == [f"line {number}" for number in range(2, 1201, 2)]
 
 
+@pytest.mark.every_backend
 def test_another_content_under_a_taken_id_is_reported_and_left_as_it_was(file, storage):
     import_file(file(line(1) + line(2)))
     status, said, errors = import_file(file(line(1) + line(2, message="Another") + line(3)))

@@ -20,7 +20,7 @@ from tests.chat.ingest.test_files import entry, observation, output, request, st
 from tests.chat.ingest.test_litellm import LIBRARY, record, recorded
 from tests.chat.lines import command, line, lines
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 LOGS = BODIES / "llm-0.36" / "logs.json"
 DRY = " Nothing was written: this was a dry run."
@@ -71,6 +71,7 @@ def kept(storage):
     return sorted(one.interaction_id for one in found)
 
 
+@pytest.mark.every_backend
 def test_the_logs_of_llm(storage, counted):
     number = len(json.loads(LOGS.read_bytes()))
     dry, (status, said, errors) = of_llm(LOGS, "--dry-run"), of_llm(LOGS)
@@ -254,6 +255,7 @@ def test_an_array_that_is_broken_keeps_what_came_before(file, storage):
     assert len(kept(storage)) == 1
 
 
+@pytest.mark.every_backend
 def test_an_interrupted_import_goes_on_where_it_ended(file, storage, monkeypatch):
     monkeypatch.setattr(importing, "STEP", 10)
     path = file(*(entry(id=f"{number:04}") for number in range(25)))
@@ -288,6 +290,7 @@ def test_few_entries_with_long_texts_are_in_memory_at_once():
     assert max(count - number for number, (_, count) in enumerate(places)) == 3
 
 
+@pytest.mark.every_backend
 def test_who_was_erased_does_not_come_back(file, storage):
     path = file(entry(), entry(id="other"))
     receipt = {"finished_at": format_time(datetime.now(UTC))}

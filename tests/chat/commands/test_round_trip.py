@@ -11,7 +11,7 @@ from chat.interchange import opened_for_reading
 from tests.chat.calls import FIELDS
 from tests.chat.lines import command, record, summary
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 ALPHABETS = [
     "abc XYZ 019",
@@ -68,6 +68,7 @@ def parsed(path):
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+@pytest.mark.every_backend
 def test_odd_records_come_out_as_they_went_in(storage, tmp_path, ending):
     given = odd_records(300)
     source, out = tmp_path / "in.jsonl", tmp_path / f"out.jsonl{ending}"

@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -97,6 +98,7 @@ def test_ctrl_c_ends_it_and_a_second_start_keeps_login_and_data(start):
     # that reaches all processes at once must end both.
     # With an `exec` of its own, not that of the fork server.
     first = start(WORKERS="2", executed=True).wait_until_it_answers()
+    assert b"MALLOC_ARENA_MAX=2" in Path(f"/proc/{first.process_id}/environ").read_bytes()
     mine = first.call("POST", INTERACTIONS, new(interaction_id="mine"))[1]
     whole = every(first, INTERACTIONS)
     assert first.interrupt() == 0
@@ -175,7 +177,7 @@ def test_what_development_has_printed_opens_nothing_elsewhere(start):
     assert third.call("GET", INTERACTIONS)[0] == 200
 
 
-def test_a_client_that_sends_slowly_does_not_keep_a_server_from_stopping(start):
+def test_a_client_that_sends_slowly_does_not_keep_a_server_from_stopping(tmp_path, start):
     """It sends more than what counts as stalled, and would do so for minutes."""
     assert stalled.LAST_SECONDS <= KILL_SECONDS - 2
     server = start(DJANGO_SETTINGS_MODULE=HASTY).wait_until_it_answers()

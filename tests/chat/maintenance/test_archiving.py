@@ -13,7 +13,7 @@ from storage.archive.archive import Archive
 from tests.chat.maintenance.tiers import MICROSECOND
 from tests.clocks import YESTERDAY
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 NOW = YESTERDAY
 DAY = timedelta(days=1)
@@ -44,6 +44,7 @@ ODD_DAYS = [
 ]
 
 
+@pytest.mark.every_backend
 def test_to_the_microsecond(store, in_berlin):
     assert_to_the_microsecond(store, NOW)
 
@@ -99,6 +100,7 @@ def test_a_second_run_has_nothing_to_do(store):
     assert store.state()[1] == files
 
 
+@pytest.mark.every_backend
 def test_segments_are_of_one_day_and_no_larger_than_asked_for(store):
     times = [NOW - 40 * DAY + n * timedelta(hours=1) for n in range(60)]
     ids = store.fill(*times)
@@ -178,6 +180,7 @@ def test_stopped_at_its_bound_it_tells_what_is_left(store):
     assert store.run("archive_interactions", now=NOW)["archived"] == 5
 
 
+@pytest.mark.every_backend
 def test_what_is_changed_or_deleted_meanwhile_waits_for_the_next_run(store, monkeypatch):
     changed, deleted, left = store.fill(*(NOW - 31 * DAY + n * MICROSECOND for n in range(3)))
     write = Archive.write
@@ -198,6 +201,7 @@ def test_what_is_changed_or_deleted_meanwhile_waits_for_the_next_run(store, monk
     assert store.storage.get_interaction_sync(deleted) is None
 
 
+@pytest.mark.every_backend
 def test_a_damaged_segment_keeps_nothing_else_hot_but_fails_the_run(store):
     store.fill(NOW - 41 * DAY, NOW - 31 * DAY)
     store.run("archive_interactions", now=NOW - 5 * DAY)
@@ -225,6 +229,7 @@ def test_damage_is_told_although_the_time_is_up(store):
         assert f"{segment}.json in the archive is damaged" in errors
 
 
+@pytest.mark.every_backend
 def test_long_ids_that_differ_at_their_ends_are_archived_though_of_one_time(
     store, storage, make_interaction, monkeypatch
 ):

@@ -1,14 +1,19 @@
 """A clock that is wrong, by an hour or by decades: nothing is deleted that should not be."""
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
 
+from storage.backups import selection
+from storage.backups.folder import BackupFolder
+from storage.sqlite import in_use
 from tests.chat.lines import command
+from tests.sqlite import connect
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ONLY_THERE = "DynamoDB's own clock decides there"
@@ -35,9 +40,9 @@ def travel():
 
 @pytest.fixture
 def used(store):
-    """A store in use: an interaction every three days, and a purge of last night."""
+    """A store in use: an interaction every six days, and a purge of last night."""
     now = datetime.now(UTC)
-    ids = store.fill(*(now - n * 3 * DAY - HOUR for n in reversed(range(30))))
+    ids = store.fill(*(now - n * 6 * DAY - HOUR for n in reversed(range(15))))
     store.run("archive_interactions", now=now)
     assert store.unconfirmed("purge_interactions")[0] == 0
     return ids
@@ -59,6 +64,7 @@ def refused(store, *arguments):
 
 
 @pytest.mark.parametrize("ahead", [8 * DAY, 91 * DAY], ids=["8 days", "91 days"])
+@pytest.mark.every_backend
 def test_a_clock_that_is_ahead_purges_nothing_unless_confirmed(store, used, travel, ahead):
     travel(datetime.now(UTC) + ahead)
     errors = refused(store)
@@ -70,6 +76,7 @@ def test_a_clock_that_is_ahead_purges_nothing_unless_confirmed(store, used, trav
 
 
 @pytest.mark.parametrize("behind", [timedelta(0), HOUR, -HOUR], ids=["right", "-1 h", "+1 h"])
+@pytest.mark.every_backend
 def test_an_hour_makes_no_difference(store, used, travel, behind):
     travel(datetime.now(UTC) - behind)
     assert store.unconfirmed("purge_interactions")[0] == 0
@@ -89,6 +96,7 @@ def test_in_1970_nothing_is_due_and_afterwards_all_is_well(store, used, travel):
 
 
 @pytest.mark.parametrize("ahead", [8 * DAY, 91 * DAY], ids=["8 days", "91 days"])
+@pytest.mark.every_backend
 def test_what_users_save_meanwhile_does_not_make_the_clock_right(store, used, travel, ahead):
     travel(datetime.now(UTC) + ahead)
     late = store.fill(datetime.now(UTC) - HOUR)
@@ -100,9 +108,12 @@ def test_what_users_save_meanwhile_does_not_make_the_clock_right(store, used, tr
 
 
 @pytest.mark.on_sqlite(ONLY_THERE)
-def test_a_store_without_new_interactions_is_purged_every_night(store, used, travel):
+def test_a_store_without_new_interactions_is_purged_every_night(store, travel):
     start = datetime.now(UTC)
-    for day in range(1, 95):
+    store.fill(*(start - n * 3 * DAY - HOUR for n in reversed(range(20, 30))))
+    store.run("archive_interactions", now=start)
+    assert store.told("purge_interactions")[0] == 0
+    for day in range(1, 33):
         travel(start + day * DAY)
         assert store.unconfirmed("purge_interactions")[0] == 0, day
     assert everything(store) == [], "also the last one, which is all that there is"
@@ -138,6 +149,7 @@ def test_a_first_run_is_refused_only_if_something_is_due(store):
     assert set(old).isdisjoint(everything(store))
 
 
+@pytest.mark.every_backend
 def test_another_now_deletes_nothing_unless_confirmed(store, used):
     then = ("--now", (datetime.now(UTC) + 91 * DAY).isoformat())
     status, said, _ = store.unconfirmed("purge_interactions", "--dry-run", *then)
@@ -159,9 +171,9 @@ def test_a_now_that_is_the_present_is_none(store, used):
 
 def test_more_than_a_share_is_not_purged_unless_confirmed(store, used, settings):
     now = datetime.now(UTC)
-    due = store.fill(*(now - 92 * DAY + n * timedelta(seconds=1) for n in range(8)))
+    due = store.fill(*(now - 92 * DAY + n * timedelta(seconds=1) for n in range(4)))
     errors = refused(store)
-    assert "would delete 8 of 38 interactions" in errors
+    assert "would delete 4 of 19 interactions" in errors
     assert "PURGE_MAX_PERCENT=20" in errors
     settings.PURGE_MAX_PERCENT = 25
     assert store.unconfirmed("purge_interactions")[0] == 0
@@ -205,15 +217,20 @@ def test_other_runs_delete_nothing_by_age(store, used, travel):
 @pytest.mark.on_sqlite("it is about files of the SQL database")
 class TestBackups:
     @pytest.fixture
-    def backups(self, store, used, settings, tmp_path, travel):
-        """Four backups: of four days ago to yesterday."""
+    def backups(self, store, settings, tmp_path, monkeypatch):
+        """Four backups of a small database, of four days ago to yesterday; a store in use."""
+        now = datetime.now(UTC)
+        store.fill(now - HOUR)
+        store.storage.database.record_run("purge_interactions", now)
+        database = tmp_path / "small.sqlite3"
+        with closing(connect(database)) as connection:
+            connection.execute("CREATE TABLE a (b)")
+        monkeypatch.setattr(selection, "_database", lambda: database)
         settings.BACKUP_DIR, settings.BACKUP_KEEP_DAYS = tmp_path / "backups", 7
-        start = datetime.now(UTC)
         for days in (4, 3, 2, 1):
-            travel(start - days * DAY)
-            assert command("backup", "--yes")[0] == 0
-        travel.end()
-        return names(settings)
+            BackupFolder(settings.BACKUP_DIR, 7 * DAY).take(database, now - days * DAY)
+        yield names(settings)
+        in_use.release(str(database))
 
     def test_a_clock_that_is_ahead_deletes_and_makes_none(self, settings, backups, travel):
         for ahead in (8 * DAY, 91 * DAY):
@@ -250,7 +267,7 @@ class TestBackups:
 
     def test_every_night_one_goes(self, settings, backups, travel):
         start = datetime.now(UTC)
-        for day in range(12):
+        for day in range(5):
             travel(start + day * DAY)
             assert command("backup")[0] == 0
         assert len(names(settings)) == 7

@@ -34,7 +34,7 @@ KILLS = {
     "after, once": {"after": True, "for_good": False, "error": UNAVAILABLE},
 }
 
-STRIDE = 1 if EVERY_STEP else 24
+STRIDE = 1 if EVERY_STEP else 40
 """Steps from one kill to the next: each kind of kills takes other ones."""
 
 FIRST = {kill: 1 + number * (STRIDE // 2) for number, kill in enumerate(KILLS)}

@@ -9,7 +9,7 @@ from chat.maintenance.identity import LOCK as IDENTITY
 from chat.maintenance.migration.handing_over import APART
 from chat.maintenance.runs import LOCK
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
@@ -42,6 +42,7 @@ def both_refused(store, arguments, words):
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
+@pytest.mark.every_backend
 def test_after_the_archive_was_handed_over(used, arguments):
     """`migrate_storage --hand-over` leaves this in the database that is no longer used."""
     identity = used.archive.files.read_document(NAME)["identity"]
@@ -57,6 +58,7 @@ def test_with_an_archive_that_is_not_mounted(used, arguments):
 
 
 @pytest.mark.parametrize("arguments", COMMANDS[:-1], ids=lambda arguments: arguments[0])
+@pytest.mark.every_backend
 def test_while_another_run_is_at_work(used, arguments):
     assert used.storage.database.acquire_lock(LOCK, "another", 60)
     both_refused(used, arguments, "Another maintenance run is at work")

@@ -17,7 +17,7 @@ from storage.records.json import format_time
 from tests.chat.lines import command, summary
 from tests.chat.maintenance.people import erase, left_of, make_people
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -52,6 +52,7 @@ def entered(store, user_id, ended_at=None):
     return ledger.finish(store.archive, asked, receipt)
 
 
+@pytest.mark.every_backend
 def test_an_import_leaves_out_whom_an_erasure_has_removed_since(store, people, export):
     erase(store)
     status, said, errors = command("import_interactions", export)
@@ -118,6 +119,7 @@ def test_an_erasure_that_is_only_requested_counts(store, people, export):
     assert not set(people["ada"][:2]) & set(left_of(store, "ada"))
 
 
+@pytest.mark.every_backend
 def test_an_erasure_that_begins_and_ends_within_a_batch_wins(store, people, export, monkeypatch):
     """The batch was looked up before it, and is written after its last sweep."""
     erase(store)
@@ -138,6 +140,7 @@ def test_an_erasure_that_begins_and_ends_within_a_batch_wins(store, people, expo
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["it answers again", "it stays away"])
+@pytest.mark.every_backend
 def test_an_erasure_wins_over_a_batch_of_which_only_a_part_was_saved(
     store, people, export, monkeypatch, away
 ):

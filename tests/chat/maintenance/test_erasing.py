@@ -27,7 +27,7 @@ from tests.chat.maintenance.people import (
     refused,
 )
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +43,7 @@ def people(store):
 # What a receipt says.
 
 
+@pytest.mark.every_backend
 def test_a_person_is_erased_and_nobody_else(store, people):
     summary = erase(store)
     (erasure,) = summary["erasures"]
@@ -131,6 +132,7 @@ def test_the_user_is_in_no_receipt(store, people):
         assert b'"ada"' not in content
 
 
+@pytest.mark.every_backend
 def test_what_is_kept_besides_goes_too(store, storage, make_interaction):
     staff = User.objects.create(username="staff")
     key, _ = ApiKey.objects.create_key(name="ada's phone", user_id="ada")
@@ -189,6 +191,7 @@ def test_a_key_of_the_user_stops_working(store, people, make_client):
     assert client.get("/api/v1/users/ada/interactions/").status_code == 401
 
 
+@pytest.mark.every_backend
 def test_expired_rows_and_those_deleted_one_by_one_go_too(store, storage, people):
     storage.delete_interaction_sync(people["ada"][2])  # cold: its bytes are there still
     store.fill(NOW - timedelta(days=200), user_id="ada")  # a purge would delete it
@@ -198,6 +201,7 @@ def test_expired_rows_and_those_deleted_one_by_one_go_too(store, storage, people
     assert is_untouched(store, people["bob"])
 
 
+@pytest.mark.every_backend
 def test_more_than_one_look_can_read(store):
     ids = store.fill(*[HOT + timedelta(seconds=n) for n in range(250)], user_id="ada")
     assert erase(store)["counts"] == {"hot": len(ids)}
@@ -207,6 +211,7 @@ def test_more_than_one_look_can_read(store):
 @pytest.mark.parametrize(
     "user_id", ["a/b", "../../etc", "x" * 255, "é😀", "a*", "%", "_", "ada/interactions", "-"]
 )
+@pytest.mark.every_backend
 def test_any_id_can_be_erased(store, user_id):
     store.fill(HOT, COLD, user_id=user_id)
     others = store.fill(HOT, COLD, user_id="a/bc")
@@ -221,6 +226,7 @@ def test_any_id_can_be_erased(store, user_id):
 # Who goes on chatting.
 
 
+@pytest.mark.every_backend
 def test_what_comes_in_between_two_looks_is_found(store, people, monkeypatch):
     forget = accounts.forget_user
     coming = iter([1, 2])
@@ -236,6 +242,7 @@ def test_what_comes_in_between_two_looks_is_found(store, people, monkeypatch):
     assert left_of(store, "ada") == []
 
 
+@pytest.mark.every_backend
 def test_a_lagging_index_does_not_hide_what_was_just_saved(store, monkeypatch):
     """The first look is never the last: it may have come too early."""
     (mine,) = store.fill(HOT, user_id="ada")

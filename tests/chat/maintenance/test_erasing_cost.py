@@ -16,7 +16,7 @@ from tests.chat.maintenance.test_cost import counted, files_used, requests
 
 __all__ = ["files_used", "requests"]
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +70,7 @@ def test_many_erasures_cost_so_many_times_one(store, files_used):
         assert more[name] <= 3 * few[name]
 
 
+@pytest.mark.every_backend
 def test_each_segment_is_looked_at_once_for_all_users(store, monkeypatch):
     users = [f"user-{number}" for number in range(8)]
     for user in (*users, "stays"):
@@ -124,6 +125,7 @@ def test_pseudonyms_of_held_users_are_made_once(store, monkeypatch):
     assert Holds([Hold("user", "ada", "case", NOW)]).may_hold(manifests[0])
 
 
+@pytest.mark.every_backend
 def test_three_rows_of_a_table_cost_the_same_requests_whatever_else_it_has(store, requests):
     if not requests and not hasattr(store.storage.database, "client"):
         pytest.skip("requests are those to DynamoDB")

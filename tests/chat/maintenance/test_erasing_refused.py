@@ -28,7 +28,7 @@ from tests.chat.maintenance.people import (
     refused,
 )
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +112,7 @@ def test_without_requests_there_is_nothing_to_do(store, people):
     assert is_untouched(store, people["ada"])
 
 
+@pytest.mark.every_backend
 def test_a_cache_that_does_not_confirm(store, people, monkeypatch):
     def fail(*_):
         raise CacheNotErased
@@ -123,6 +124,7 @@ def test_a_cache_that_does_not_confirm(store, people, monkeypatch):
     assert erase(store, user_id=None)["erasures"][0]["receipt"]["erased"] == {"hot": 2, "cold": 2}
 
 
+@pytest.mark.every_backend
 def test_beside_another_run_nothing_is_done(store, people, storage):
     assert storage.database.acquire_lock(LOCK, "another", 60)
     assert "Another maintenance run" in refused(store)
@@ -157,6 +159,7 @@ def test_those_who_are_gone_have_their_receipts_when_the_time_is_up(store, peopl
     assert left_of(store, "ada") == left_of(store, "bob") == []
 
 
+@pytest.mark.every_backend
 def test_who_was_gone_when_the_lock_was_lost_stays_pending(store, people, monkeypatch):
     """Another run may be at work on them by now."""
     for user in ("ada", "bob"):
@@ -183,6 +186,7 @@ def test_who_was_gone_when_the_lock_was_lost_stays_pending(store, people, monkey
     assert erase(store, user_id=None)["remaining"] == 0
 
 
+@pytest.mark.every_backend
 def test_a_dry_run_counts_and_changes_nothing(store, people):
     ledger.request(store.archive, "bob")
     before = store.state()

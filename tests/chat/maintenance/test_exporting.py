@@ -14,8 +14,9 @@ from storage.archive.folder import ArchiveFolder
 from storage.exceptions import DamagedArchive
 from storage.models import ApiKey
 from storage.records.pages import PAGE_TEXT
+from tests import switches
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 DAY = datetime(2026, 10, 3, tzinfo=UTC)
 ODD = ["née", "😀", "a/b", "a#b", "%2F", " x ", "Z", "z", "\u2028", "e\u0301"]
@@ -104,7 +105,7 @@ def export(storage, user_id="ada", at_once=3, **options):
     return seen(chain.from_iterable(pages_of(storage, user_id, at_once, **options)))
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 6, 7, 12])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 7])
 @pytest.mark.parametrize("frozen", ["none", "all", "older", "every second"])
 def test_hot_and_cold_ones_newest_first(storage, save, tiers, make_old, count, frozen):
     rows = save([make_old(number) for number in range(count)])
@@ -114,6 +115,7 @@ def test_hot_and_cold_ones_newest_first(storage, save, tiers, make_old, count, f
     assert export(storage) == seen(newest_first(rows))
 
 
+@pytest.mark.every_backend
 def test_it_goes_on_below_a_time_and_id(storage, save, tiers, make_old):
     rows = save([make_old(number) for number in range(10)])
     tiers.freeze({f"i{number:03}" for number in (0, 2, 3, 5, 8)})
@@ -125,6 +127,7 @@ def test_it_goes_on_below_a_time_and_id(storage, save, tiers, make_old):
     assert whole == seen(newest_first(rows))
 
 
+@pytest.mark.every_backend
 def test_equal_times_and_odd_ids(storage, save, tiers, make_interaction):
     moment = DAY + timedelta(hours=5)
     rows = save(
@@ -201,6 +204,7 @@ def test_what_was_deleted_is_not_there_though_its_segment_has_it(storage, save, 
     assert export(storage) == seen(newest_first(left))
 
 
+@pytest.mark.every_backend
 def test_what_is_hot_again_counts_once_and_as_it_is_now(storage, save, tiers, make_old):
     rows = save([make_old(number) for number in range(6)])
     tiers.freeze()
@@ -220,6 +224,7 @@ def test_an_id_that_another_has_now_does_not_bring_it_back(storage, save, tiers,
     assert export(storage) == []
 
 
+@pytest.mark.every_backend
 def test_what_has_expired_is_left_out_unless_it_is_held(
     storage, save, archive, tiers, make_old, settings
 ):
@@ -258,6 +263,9 @@ def test_what_is_held_is_not_left_out_because_its_id_is_used_again(
 
 
 # While interactions change tiers.
+
+EVERY_STEP = switches.value("LIFECYCLE_KILLS") == "all"
+"""Otherwise each third pair of steps."""
 
 
 class Steps:
@@ -308,6 +316,7 @@ def steps(storage, archive, monkeypatch):
 
 
 @pytest.mark.parametrize("tidy", [True, False])
+@pytest.mark.every_backend
 def test_a_run_at_any_step_loses_none_and_doubles_none(
     storage, save, archive, tiers, steps, make_old, tidy
 ):
@@ -344,6 +353,8 @@ def test_two_runs_at_any_two_steps_lose_none_and_double_none(
     total = steps.count(lambda: export(storage, at_once=at_once))
     for first in range(total):
         for second in range(first, total + 6):
+            if not EVERY_STEP and (first + second) % 3:
+                continue
             steps.number = 0
             steps.at = {first: both} if first == second else {first: once, second: again}
             assert newest_first_of(export(storage, at_once=at_once)) == rows, (first, second)
@@ -353,8 +364,9 @@ def test_two_runs_at_any_two_steps_lose_none_and_double_none(
                 tiers.freeze()
 
 
+@pytest.mark.every_backend
 def test_interactions_move_all_the_time(storage, save, tiers, steps, make_old):
-    rows = save([make_old(number) for number in range(45)])
+    rows = save([make_old(number) for number in range(24)])
     expected = seen(newest_first(rows))
     tiers.freeze({each.interaction_id for each in rows[::2]})
     turn = 0
@@ -373,6 +385,7 @@ def test_interactions_move_all_the_time(storage, save, tiers, steps, make_old):
     assert turn > len(rows)
 
 
+@pytest.mark.every_backend
 def test_what_is_saved_meanwhile_does_no_harm(storage, save, tiers, steps, make_old):
     rows = save([make_old(number) for number in range(9)])
     tiers.freeze({each.interaction_id for each in rows[:4]})

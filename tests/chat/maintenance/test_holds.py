@@ -11,7 +11,7 @@ from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import legal_hold
 from storage import expiry
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = datetime(2026, 9, 30, 8, tzinfo=UTC)
@@ -141,6 +141,7 @@ def test_wrong_use(store, arguments, capsys):
 
 
 @pytest.mark.parametrize("pending", [False, True], ids=["by name", "pending"])
+@pytest.mark.every_backend
 def test_a_held_user_is_not_erased(held, store, people, pending):
     if pending:
         ledger.request(store.archive, "ada")
@@ -157,6 +158,7 @@ def test_a_held_user_is_not_erased(held, store, people, pending):
 
 
 @pytest.mark.parametrize("tier", ["hot", "cold"])
+@pytest.mark.every_backend
 def test_a_user_with_interactions_of_a_held_day_is_not_erased(held, store, people, tier):
     if tier == "hot":
         store.run("restore_archive", "2026-09-30", now=NOW)
@@ -184,6 +186,7 @@ def test_one_held_user_keeps_no_other_from_being_erased(held, store, people):
     assert [each.status for each in ledger.done(store.archive)] == ["done"]
 
 
+@pytest.mark.every_backend
 def test_purge_skips_what_is_held_and_says_so(held, store, people):
     held("add", "--user", "ada", "--reason", "case")
     held("add", "--day", "2026-09-30", "--reason", "incident")
@@ -198,6 +201,7 @@ def test_purge_skips_what_is_held_and_says_so(held, store, people):
     assert store.segments() == []
 
 
+@pytest.mark.every_backend
 def test_what_is_held_and_past_its_time_is_archived_so_that_its_id_may_be_used_again(
     held, store, storage, monkeypatch
 ):
@@ -234,6 +238,7 @@ def test_erasing_one_user_keeps_what_is_held_of_others_beyond_its_time(held, sto
     [("restore_archive", DAY.date().isoformat()), ("archive_interactions",), ("erase_user", "cy")],
     ids=lambda run: run[0],
 )
+@pytest.mark.every_backend
 def test_what_is_held_beyond_its_time_stays_in_a_run_as_of_an_earlier_time(
     held, store, people, monkeypatch, run
 ):
@@ -247,6 +252,7 @@ def test_what_is_held_beyond_its_time_stays_in_a_run_as_of_an_earlier_time(
     assert sorted(kept) == sorted(people["ada"])
 
 
+@pytest.mark.every_backend
 def test_a_dry_restore_as_of_an_earlier_time_counts_nothing_that_has_no_stub(
     held, store, people, monkeypatch
 ):
@@ -275,6 +281,7 @@ def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):
 # Beside runs that may not know of it.
 
 
+@pytest.mark.every_backend
 def test_a_hold_is_in_place_at_once_but_waits_for_a_run_that_began_earlier(held, store, storage):
     assert storage.database.acquire_lock(LOCK, "a purge", 60)
     errors = held("add", "--user", "ada", "--reason", "case", "--max-seconds", "0.1", status=3)

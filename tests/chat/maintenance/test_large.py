@@ -20,7 +20,7 @@ from storage.records import pages, texts
 from tests.chat.maintenance.people import left_of
 from tests.clocks import YESTERDAY, Clock
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 NOW = YESTERDAY
 DAY = timedelta(days=1)
@@ -62,6 +62,7 @@ def purge(store, *arguments, status=0):
 # Leftovers.
 
 
+@pytest.mark.every_backend
 def test_an_object_that_no_row_names_goes_after_a_day(store, stale):
     ids = store.fill(NOW, NOW, response=LONG)
     named = objects(store)
@@ -82,6 +83,7 @@ def test_one_whose_row_may_still_come_stays(store):
     assert objects(store) == [name]
 
 
+@pytest.mark.every_backend
 def test_the_object_of_what_has_expired_stays_until_its_row_goes(store, stale, settings):
     """DynamoDB's TTL, or a purge, deletes the row: before that a legal hold may still come."""
     store.fill(NOW - 89 * DAY, response=LONG)
@@ -97,6 +99,7 @@ def test_what_is_left_of_a_held_user_stays(store, stale):
     assert objects(store) == [kept] != [gone]
 
 
+@pytest.mark.every_backend
 def test_a_pass_goes_on_where_it_was_stopped(store, stale, monkeypatch):
     monkeypatch.setattr(large, "OBJECTS_AT_ONCE", 2)
     ids = store.fill(*[NOW] * 3, response=LONG)
@@ -150,6 +153,7 @@ def test_an_object_that_tells_no_row_is_named_and_stays(store, stale):
     assert gone not in errors
 
 
+@pytest.mark.every_backend
 def test_purged_rows_take_their_objects_along(store):
     ids = store.fill(NOW - 91 * DAY, NOW, response=LONG)
     assert purge(store)["hot"] == 1
@@ -159,6 +163,7 @@ def test_purged_rows_take_their_objects_along(store):
 # Archiving.
 
 
+@pytest.mark.every_backend
 def test_rows_are_archived_with_their_texts_and_come_back_with_objects(store):
     ids = store.fill(*[NOW - 40 * DAY] * 3, NOW, response=LONG)
     assert store.run("archive_interactions", now=NOW)["archived"] == 3
@@ -208,6 +213,7 @@ def erase(store, status=0):
     return store.run("erase_user", "ada", now=NOW, status=status)
 
 
+@pytest.mark.every_backend
 def test_an_erasure_takes_the_objects_along_and_counts_them(store):
     store.fill(NOW, NOW, response=LONG)
     others = store.fill(NOW, user_id="bob", response=LONG)
@@ -272,6 +278,7 @@ class LateClock(Clock):
             do()
 
 
+@pytest.mark.every_backend
 def test_a_write_that_an_erasure_crosses_leaves_no_row_and_no_object(store, monkeypatch):
     """Its object is deleted before its row is there, which names nothing then."""
     store.fill(NOW)
@@ -295,6 +302,7 @@ def test_a_write_that_an_erasure_crosses_leaves_no_row_and_no_object(store, monk
 # Restoring.
 
 
+@pytest.mark.every_backend
 def test_what_a_restored_copy_names_is_put_back_or_left_out(store):
     ids = store.fill(*[NOW] * 3, response=LONG)
     files = store.archive.files
@@ -315,6 +323,7 @@ def test_what_a_restored_copy_names_is_put_back_or_left_out(store):
     assert len(objects(store)) == 2
 
 
+@pytest.mark.every_backend
 def test_what_was_archived_since_is_not_lost_with_its_object(store):
     """The copy has the row in the database, and the archive has it with its texts by now."""
     (row_id,) = store.fill(NOW - 40 * DAY, response=LONG)
@@ -386,6 +395,7 @@ def test_a_verification_goes_on_behind_the_objects_it_has_read(store, monkeypatc
 # Exporting.
 
 
+@pytest.mark.every_backend
 def test_an_export_has_large_texts_in_pages_that_end_early(store, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "PAGE_TEXT", 3 * len(LONG))
     ids = store.fill(*[NOW] * 8, response=LONG)

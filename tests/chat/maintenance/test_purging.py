@@ -27,7 +27,7 @@ from storage.sqlite.base import close_pool
 from tests.chat.maintenance.tiers import LAST, MICROSECOND
 from tests.clocks import Clock
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -42,6 +42,7 @@ def archived(store):
     return ids
 
 
+@pytest.mark.every_backend
 def test_whole_segments_go_and_that_at_the_border_is_rewritten(store, archived):
     before = store.segments()
     border = [
@@ -61,6 +62,7 @@ def test_whole_segments_go_and_that_at_the_border_is_rewritten(store, archived):
     assert store.run("purge_interactions", now=NOW)["cold"] == 0
 
 
+@pytest.mark.every_backend
 def test_nothing_is_left_of_what_is_gone(store, archived):
     summary = store.run("purge_interactions", now=NOW + 9 * DAY)
     assert summary["cold"] == len(archived)
@@ -73,6 +75,7 @@ def test_nothing_is_left_of_what_is_gone(store, archived):
     assert not ArchivedInteraction.objects.exists()
 
 
+@pytest.mark.every_backend
 def test_what_was_never_archived_goes_too(store):
     ids = store.fill(NOW - 91 * DAY, NOW - 90 * DAY, NOW - 90 * DAY + MICROSECOND, NOW)
     summary = store.run("purge_interactions", "--batch-size", "1", now=NOW)
@@ -80,6 +83,7 @@ def test_what_was_never_archived_goes_too(store):
     assert store.hot() == ids[2:]
 
 
+@pytest.mark.every_backend
 def test_a_dry_run_tells_exactly_and_changes_nothing(store, archived):
     store.fill(*(NOW - 95 * DAY + n * timedelta(hours=1) for n in range(3)), user_id="held")
     store.fill(NOW - 93 * DAY, NOW)
@@ -105,6 +109,7 @@ class TestHolds:
         ids |= {f"hot {user}": store.fill(*times, user_id=user) for user in ("ada", "bob")}
         return ids
 
+    @pytest.mark.every_backend
     def test_what_is_held_stays_and_is_counted(self, store, of_two):
         hold = Hold("user", "ada", "a case", NOW)
         holds.put(store.archive, hold)
@@ -221,6 +226,7 @@ def test_killed_between_any_two_files_that_go_together(store, archived, monkeypa
     assert store.cold() == archived[49:]
 
 
+@pytest.mark.every_backend
 def test_a_day_that_is_over_goes_at_once(store, monkeypatch):
     """Its segments are not read, listed or deleted one by one, however many they are."""
     days = [datetime(2026, 8, day, tzinfo=UTC) for day in (1, 3, 5)]

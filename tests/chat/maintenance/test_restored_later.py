@@ -20,7 +20,7 @@ from storage.models import ArchivedInteraction, ChatInteraction
 from tests import switches
 from tests.chat.maintenance.test_after_restore import DAY, MODELS, NOW, POLICY, Moments
 
-PAIRS = 400 if switches.value("LIFECYCLE_KILLS") == "all" else 40
+PAIRS = 400 if switches.value("LIFECYCLE_KILLS") == "all" else 16
 STEPS = ("adopt", "move_stubs", "drop_stubs")
 
 

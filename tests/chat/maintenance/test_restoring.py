@@ -6,7 +6,7 @@ import pytest
 
 from tests.chat.maintenance.tiers import MICROSECOND
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -28,6 +28,7 @@ def days(store):
     return ids
 
 
+@pytest.mark.every_backend
 def test_a_day_comes_back_whole_and_goes_again(store, days):
     summary = store.run("restore_archive", "2026-10-10", now=NOW)
     assert (summary["restored"], summary["segments"], summary["remaining"]) == (2, 2, 0)
@@ -40,6 +41,7 @@ def test_a_day_comes_back_whole_and_goes_again(store, days):
     store.check_readable(days)
 
 
+@pytest.mark.every_backend
 def test_what_was_restored_can_be_changed_and_stays_changed(store, days):
     store.run("restore_archive", "2026-10-10", now=NOW)
     store.storage.update_interaction_sync(days[2], {"response": "changed"})
@@ -48,6 +50,7 @@ def test_what_was_restored_can_be_changed_and_stays_changed(store, days):
     assert store.storage.get_interaction_sync(days[2]).response == "changed"
 
 
+@pytest.mark.every_backend
 def test_what_was_deleted_does_not_come_back(store, days):
     store.storage.delete_interaction_sync(days[2])
     told = store.run("restore_archive", "2026-10-10", "--dry-run", now=NOW)

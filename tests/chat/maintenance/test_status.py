@@ -14,7 +14,7 @@ from storage.exceptions import StorageUnavailable
 from tests.chat.maintenance.tiers import MICROSECOND
 from tests.storage.archive.format_1 import EarlierArchive
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -28,6 +28,7 @@ def test_an_empty_store(store):
     assert found["database"]
 
 
+@pytest.mark.every_backend
 def test_what_is_where_and_what_is_due(store):
     store.fill(*(NOW - n * DAY for n in (91, 80, 70, 60)))
     store.run("archive_interactions", now=NOW - 20 * DAY)
@@ -55,6 +56,7 @@ def test_it_changes_nothing(store):
     assert store.state() == before
 
 
+@pytest.mark.every_backend
 def test_a_check_fails_once_something_is_due_for_two_days(store):
     store.fill(NOW - 32 * DAY + MICROSECOND)
     assert store.run("storage_status", "--check", now=NOW)["due_to_archive"] == 1
@@ -84,6 +86,7 @@ def test_what_is_held_is_not_overdue(store):
     assert store.run("storage_status", "--check", now=NOW)["overdue_to_purge"] == 0
 
 
+@pytest.mark.every_backend
 def test_what_is_dated_in_the_future_is_counted(store, monkeypatch):
     now = datetime.now(UTC)
     store.fill(now - DAY, now + 23 * timedelta(hours=1))
@@ -98,6 +101,7 @@ def test_what_is_dated_in_the_future_is_counted(store, monkeypatch):
 
 
 @pytest.mark.parametrize("bucket_beside_dynamodb", [True])  # whose server tells the time
+@pytest.mark.every_backend
 def test_a_clock_in_doubt_is_shown(store):
     now = datetime.now(UTC)
     store.fill(now - 5 * DAY)
@@ -112,6 +116,7 @@ def test_a_clock_in_doubt_is_shown(store):
     assert store.run("storage_status", now=now)["clock"] is None
 
 
+@pytest.mark.every_backend
 def test_counts_are_bounded(store, monkeypatch):
     monkeypatch.setattr(subject, "COUNTED_AT_MOST", 3)
     store.fill(*(NOW - 91 * DAY + n * MICROSECOND for n in range(2)))
@@ -171,6 +176,7 @@ def test_a_retention_longer_than_time_itself(store, settings):
     assert store.run("storage_status", now=NOW)["overdue_to_purge"] == 0
 
 
+@pytest.mark.every_backend
 def test_what_could_not_be_looked_at_is_not_told_as_zero(store, monkeypatch):
     def fail(*args):
         raise StorageUnavailable("away")

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chat.maintenance import runs
+from chat.maintenance import archiving, runs
 from chat.maintenance.export import exporting
 from storage.archive import rewriting, segments
 from storage.archive.manifests import Manifest
 from tests.clocks import Clock
 from tests.storage.archive.format_1 import EarlierArchive
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 DAY = timedelta(days=1)
 LIMIT = ("--max-seconds", "10")
@@ -55,15 +55,18 @@ def seconds(clock):
     return lambda: clock.steady - before
 
 
+@pytest.mark.every_backend
 def test_an_archive_run_that_reads_slowly(store, clock, seconds, monkeypatch):
     start = datetime.now(UTC).replace(hour=12) - 40 * DAY  # one day, one batch
-    store.fill(*(start + n * timedelta(seconds=1) for n in range(800)))
+    store.fill(*(start + n * timedelta(seconds=1) for n in range(80)))
+    monkeypatch.setattr(archiving, "PAGE", 10)
     slow(monkeypatch, clock, store.storage.database, "oldest")
     summary = store.run("archive_interactions", *LIMIT, now=datetime.now(UTC), status=3)
     assert (summary["archived"], seconds() <= 12) == (0, True)
-    assert len(store.hot()) == 800
+    assert len(store.hot()) == 80
 
 
+@pytest.mark.every_backend
 def test_a_segment_that_is_rewritten_slowly(store, archived, clock, seconds, monkeypatch):
     monkeypatch.setattr(rewriting, "ROWS_AT_ONCE", 2)
     assert store.storage.delete_interaction_sync(archived[0])

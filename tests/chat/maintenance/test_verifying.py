@@ -12,7 +12,7 @@ from chat.maintenance.holds import Hold
 from chat.management.base import STOPPED
 from tests.chat.lines import command
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -45,6 +45,7 @@ def data_of(store, segment):
     return store.archive.manifest(segment).data
 
 
+@pytest.mark.every_backend
 def test_an_intact_archive(store, segments):
     found = verify(store, "--stubs")
     assert (found["segments"], found["rows"], found["documents"]) == (5, 10, 3)
@@ -133,6 +134,7 @@ def test_files_that_are_gone(store, segments):
     assert f"{lost_both}.json" in found["damaged"]
 
 
+@pytest.mark.every_backend
 def test_rows_and_stubs_that_do_not_belong_together(store, segments):
     first, second = segments[:2]
     rows = [row.interaction_id for row in store.archive.rows(first)]
@@ -147,6 +149,7 @@ def test_rows_and_stubs_that_do_not_belong_together(store, segments):
     assert "1 rows that the database knows are not there" in errors
 
 
+@pytest.mark.every_backend
 def test_what_a_run_has_to_complete_or_purge_is_no_damage(store, segments):
     store.storage.delete_interaction_sync("i-0000")  # marks its segment
     found = store.run("verify_archive", "--stubs", now=NOW + 48 * DAY)  # one more has expired

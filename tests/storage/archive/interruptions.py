@@ -64,7 +64,7 @@ class ReadersContract:
             except BaseException as error:
                 problems.append(error)
 
-        readers = [threading.Thread(target=read) for _ in range(3)]
+        readers = [threading.Thread(target=read) for _ in range(2)]
         for reader in readers:
             reader.start()
         for number in range(10):
@@ -84,7 +84,7 @@ class ReadersContract:
 
 class CrashesContract:
     def test_a_crash_leaves_the_old_rows_or_the_new(self, new_backend, ways):
-        old, new = [large_row(number) for number in range(30)], [row(1), row(2)]
+        old, new = [large_row(number) for number in range(5)], [row(1), row(2)]
         segment = Archive(None).new_segment(DAY)
 
         def prepare():
@@ -107,7 +107,7 @@ class CrashesContract:
             assert len(backend.listdir(DAY.isoformat())[1]) == 2
             archive.write(segment, new)
             assert fields(archive.rows(segment)) == fields(new)
-        assert seen == {(30, 0), (30, 1), (2, 1), (2, 0)}
+        assert seen == {(5, 0), (5, 1), (2, 1), (2, 0)}
 
     def test_a_crash_leaves_nothing_or_the_new(self, new_backend, ways):
         rows = [row(1), row(2)]

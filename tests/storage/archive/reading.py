@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 
 from tests.storage.archive.rows import DAY, START, fields, position, row
 
@@ -25,12 +26,15 @@ class PartsContract:
 
     def test_newest_first_from_a_position(self, archive, segment, written):
         assert fields(archive.newest(segment)) == fields(reversed(written))
-        for number in (0, 1, 50, 99):
+        for number in (0, 1, 50):
             found = archive.newest(segment, position(written[number]))
             assert fields(found) == fields(reversed(written[:number]))
-        assert fields(archive.newest(segment, (START + timedelta(days=9), ""))) == fields(
-            reversed(written)
-        )
+        for before, expected in (
+            (position(written[99]), written[:99]),
+            ((START + timedelta(days=9), ""), written),
+        ):
+            first = islice(archive.newest(segment, before), 5)
+            assert fields(first) == fields(expected[:-6:-1])
         since = written[90].created_at
         assert fields(archive.newest(segment, after=since)) == fields(reversed(written[90:]))
 

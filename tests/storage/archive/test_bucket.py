@@ -32,18 +32,25 @@ class TestArchiveBucket(ArchiveContract):
 
 
 @pytest.fixture(scope="module")
-def s3_server():
-    """moto's: what follows holds on another S3 than the one of all other tests."""
+def moto():
     server = servers.S3()
     yield server
     server.stop()
 
 
+@pytest.fixture(
+    scope="module", params=["dynamodb_server", pytest.param("moto", marks=pytest.mark.exhaustive)]
+)
+def s3_server(request):
+    """ministack's. What follows holds on another S3 as well: moto's, whose start takes seconds."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.mark.exhaustive  # ministack's S3 keeps the same contract
 class TestArchiveBucketOnMoto(ArchiveContract):
     @pytest.fixture
-    def new_backend(self, s3_server):
-        return lambda: buckets.make_bucket(s3_server.url)
+    def new_backend(self, moto):
+        return lambda: buckets.make_bucket(moto.url)
 
 
 class SilentServer:

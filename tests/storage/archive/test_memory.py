@@ -27,6 +27,6 @@ def taken(folder, *rounds):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells it so")
 def test_the_memory_of_segments_is_bounded(tmp_path):
-    """8,000 rows are 16 MB in 32 segments."""
-    few, many = taken(tmp_path, "1000", "8000")
+    """2,000 rows are 16 MB in eight segments."""
+    few, many = taken(tmp_path, "256", "2000")
     assert many - few < 8 * 1024

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chat.management.commands import restore
 from storage.sqlite import in_use
 from tests.chat.calls import INTERACTIONS, new, one
 from tests.chat.processes import ROOT, Server, environment, give_tables, manage, run
@@ -109,11 +110,12 @@ def test_expired_ones_go_with_the_next_backup_but_for_the_two_newest(data):
         (["--erase-again", "--archive-lost"], "--archive-lost is for"),
     ],
 )
-def test_wrong_use_is_status_2(data, arguments, words):
-    result = run(data, "restore", *arguments)
-    assert result.returncode == 2
-    assert words in result.stderr.decode()
-    assert keys(data) == ["first"]
+def test_wrong_use_is_status_2(arguments, words, tmp_path, settings, capsys):
+    settings.DATA_DIR = tmp_path
+    with pytest.raises(SystemExit) as end:
+        restore.Command().run_from_argv(["manage.py", "restore", *arguments])
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err
 
 
 def test_a_backup_is_written_to_a_plain_file(data):

@@ -22,7 +22,7 @@ from tests import switches
 from tests.storage.backups.conftest import ids, whole_file
 
 EVERY_BIT = bool(switches.value("BACKUP_EVERY_BIT"))
-SAMPLE = 200
+SAMPLE = 64
 """Bytes of a file."""
 
 

@@ -1,6 +1,6 @@
 """Writes segments, reads and rewrites them; prints the most memory that each round took, in KiB.
 
-Arguments: the number of rows of each round. They have about 2 KiB each, and a user each.
+Arguments: the number of rows of each round. They have about 8 KiB each, and a user each.
 """
 
 import random
@@ -37,7 +37,7 @@ def work(count: int) -> None:
             yield row(
                 number,
                 user_id=f"user {number}",
-                response=text[start : start + 2_000],
+                response=text[start : start + 8_000],
                 created_at=START + timedelta(milliseconds=number),
             )
 
