@@ -258,6 +258,10 @@ class Database(ABC):
         """
         return None
 
+    def texts_indexed(self) -> Indexed | None:
+        """How much the index of words has; None if there is none. Changes nothing."""
+        return None
+
     def segments_to_index(self) -> set[str]:
         """Returns the segments with archived rows that the index of words lacks."""
         return set()

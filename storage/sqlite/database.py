@@ -268,6 +268,10 @@ class SqliteDatabase(Database):
         with translated, told_apart():
             return self._texts.bring_up_to_date(seconds, anew=anew)
 
+    def texts_indexed(self) -> Indexed | None:
+        with translated, told_apart():
+            return self._texts.indexed()
+
     def segments_to_index(self) -> set[str]:
         with translated, told_apart():
             missing = self._texts.missing()

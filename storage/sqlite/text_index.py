@@ -134,6 +134,17 @@ class TextIndex:
             lacks = contents is not None and contents.state.phase == "archive"
             return Indexed.LACKS_ARCHIVED if lacks else Indexed.BEHIND
 
+    def indexed(self) -> Indexed | None:
+        """See `Database.texts_indexed`."""
+        if not self.is_used:
+            return None
+        with self._file.reading() as contents:
+            state = None if contents is None else contents.state
+        if state is not None and state.phase == "archive":
+            return Indexed.LACKS_ARCHIVED
+        is_complete = state is not None and state.phase == "complete" and self._passes.fits(state)
+        return Indexed.COMPLETE if is_complete and not self._outbox.last() else Indexed.BEHIND
+
     def missing(self) -> Iterator[list[str]]:
         """The archived ones that are not indexed, in the order of their ids."""
         after = ""

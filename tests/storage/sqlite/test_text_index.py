@@ -1,17 +1,21 @@
 """The search index finds what a look at everything finds, and lets go of what is gone."""
 
+import json
 import logging
 import os
 import re
 import sqlite3
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from django.db import DatabaseError, connection
 
-from chat.maintenance.runs import OutOfTime
+from chat.maintenance import holds
+from chat.maintenance.holds import Hold
+from chat.maintenance.runs import OutOfTime, Run
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.compat import batched, zstd
@@ -19,6 +23,7 @@ from storage.database import Indexed
 from storage.exceptions import DamagedArchive, StorageError, StorageUnavailable
 from storage.models import TextChange
 from storage.sqlite import text_index, text_newest, text_parts, text_passes
+from tests.chat.lines import command
 from tests.sqlite import connect
 from tests.storage.sqlite.searched import (
     catch_up,
@@ -417,9 +422,31 @@ def test_a_pass_of_another_process_fails_no_run(indexed, fill, index_file, monke
     check(indexed)
 
 
+@pytest.mark.parametrize("name", ["archive_interactions", "rebuild_search"])
+def test_a_dry_run_neither_begins_an_index_nor_goes_on_with_one(indexed, fill, index_file, name):
+    def dry_run():
+        status, said, errors = command(name, "--dry-run")
+        assert status == 0, errors
+        return json.loads(said)
+
+    fill(3)
+    changes = TextChange.objects.count()
+    told = dry_run()
+    assert not index_file.exists()
+    assert TextChange.objects.count() == changes
+    catch_up(indexed)
+    assert dry_run() == told | {"seconds": ANY} | (
+        {"is_complete": True} if name == "rebuild_search" else {}
+    )
+    fill(3, start=10)
+    dry_run()
+    assert TextChange.objects.count() == 3
+    assert indexed.database.texts_indexed() is Indexed.BEHIND
+    assert catch_up(indexed) is indexed.database.texts_indexed() is Indexed.COMPLETE
+
+
 def test_a_damaged_segment_keeps_no_other_from_being_indexed(indexed, fill, monkeypatch):
     from chat.maintenance import search_index
-    from chat.maintenance.runs import Run
 
     monkeypatch.setattr(text_index, "ENABLED", False)
     to_archive(indexed, fill(3))
