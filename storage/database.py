@@ -419,11 +419,14 @@ class Database(ABC):
     # What else there is of a user.
 
     @abstractmethod
-    def forget_user(self, user_id: str) -> dict[str, int]:
+    def forget_user(
+        self, user_id: str, check_time: Callable[[], None] = lambda: None
+    ) -> dict[str, int]:
         """Delete what is kept of a user besides interactions; returns counts by kind.
 
         `idempotency_records` is the number of idempotency keys. If each process has a cache of its
         own, this must also make all of them forget (`storage.cache.in_memory.Changes.erasures`).
+        Calls `check_time` as `before_erasing` does.
         """
 
     @abstractmethod

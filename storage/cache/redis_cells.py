@@ -11,7 +11,7 @@ an outdated value. So the server's time is part of the token. The two copies get
 and the client knows only the one that was answered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.cluster import RedisCluster
@@ -145,9 +145,9 @@ class RedisCells:
         """Remove a cell, unless it is a lease or a mark."""
         self._client.eval(_DROP, 1, key)
 
-    def erase_user(self, user_id: str) -> int:
+    def erase_user(self, user_id: str, check_time: Callable[[], None] = lambda: None) -> int:
         """See `storage.cache.erasure`."""
-        return erasure.erase_user(self._client, user_id)
+        return erasure.erase_user(self._client, user_id, check_time)
 
     def _change(self, change: tuple[Any, ...], marked: Sequence[str]) -> Any:
         # EVAL costs a few hundred bytes more than EVALSHA, but the script is never missing.

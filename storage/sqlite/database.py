@@ -392,12 +392,14 @@ class SqliteDatabase(Database):
     def remove_expired_stubs(self, until: datetime, limit: int) -> int:
         return self._texts.after(cold.remove_expired_stubs(self._alias, until, limit))
 
-    def forget_user(self, user_id: str) -> dict[str, int]:
+    def forget_user(
+        self, user_id: str, check_time: Callable[[], None] = lambda: None
+    ) -> dict[str, int]:
         with translated, transaction.atomic(self._alias):
             forgotten = idempotency_keys.forget_user(self._alias, user_id)
             count_erasure(self._statements)
         with translated:
-            self._texts.forget_user(user_id)
+            self._texts.forget_user(user_id, check_time)
         return {"idempotency_records": forgotten}
 
     def remove_expired_idempotency_keys(self, until: datetime, limit: int) -> int:
