@@ -334,6 +334,9 @@ class Database(ABC):
         lets through what it raises; the next call goes on.
         """
 
+    def erasing_called_off(self, user_id: str) -> None:
+        """Undo what `before_erasing` has done: rows of the user stay, and are to be found."""
+
     @abstractmethod
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         """Delete these if they are hot and this user's; returns the count."""

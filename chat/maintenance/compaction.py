@@ -49,17 +49,19 @@ class Compaction:
     check_time: Callable[[], None] = lambda: None
     """May raise, between any two pages of rows: what is compacted is then as it was."""
 
-    def finish_interrupted(self, run: Run) -> int:
+    def finish_interrupted(
+        self, run: Run, damaged: Callable[[str, DamagedArchive], None] | None = None
+    ) -> int:
         """Compact what interrupted runs and deletions have marked. Returns the number of segments.
 
-        A dry run only reads them. A damaged segment stays marked. DamagedArchive is raised only
-        when all others are done.
+        A dry run only reads them. A damaged segment stays marked. `damaged` is called with it;
+        without that, the damage is raised when all others are done.
         """
         archive = self.storage.archive
         finished = 0
         with Damage() as damage:
             for segment, markers in archive.marked().items():
-                with damage.passed_over():
+                try:
                     if run.dry_run:
                         self.refuse_lost_manifest(segment)
                         self.examine(segment)
@@ -67,6 +69,11 @@ class Compaction:
                         self.compact(segment)
                         archive.unmark(markers)
                     finished += 1
+                except DamagedArchive as error:
+                    if damaged is None:
+                        damage.found.append(error)
+                    else:
+                        damaged(segment, error)
                 run.step()
         return finished
 

@@ -332,6 +332,10 @@ class SqliteDatabase(Database):
         with translated:
             self._texts.before_erasing(user_id, check_time)
 
+    def erasing_called_off(self, user_id: str) -> None:
+        with translated, told_apart():
+            self._texts.index_again(user_id)
+
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
         return self._texts.after(cold.remove_of_user(self._statements, self.large, ids, user_id))
