@@ -166,7 +166,9 @@ def copy_lost_stubs(source: Archive, target: Archive) -> None:
 
 def _lost_stubs(archive: Archive) -> tuple[datetime, int] | None:
     document = archive.files.read_document(LOST_STUBS)
-    return document and (datetime.fromisoformat(document["until"]), int(document["days"]))
+    if document is None:
+        return None
+    return datetime.fromisoformat(document["until"]), int(document["days"])
 
 
 def _read(archive: Archive, files: Iterable[str]) -> Iterator[Hold]:
