@@ -258,6 +258,10 @@ class Database(ABC):
         """
         return None
 
+    def texts_indexed(self) -> Indexed | None:
+        """How much the index of words has; None if there is none. Changes nothing."""
+        return None
+
     def segments_to_index(self) -> set[str]:
         """Returns the segments with archived rows that the index of words lacks."""
         return set()
@@ -329,6 +333,9 @@ class Database(ABC):
         What is done here need not be done for each row. Calls `check_time` every few seconds and
         lets through what it raises; the next call goes on.
         """
+
+    def erasing_called_off(self, user_id: str) -> None:
+        """Undo what `before_erasing` has done: rows of the user stay, and are to be found."""
 
     @abstractmethod
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
@@ -415,11 +422,14 @@ class Database(ABC):
     # What else there is of a user.
 
     @abstractmethod
-    def forget_user(self, user_id: str) -> dict[str, int]:
+    def forget_user(
+        self, user_id: str, check_time: Callable[[], None] = lambda: None
+    ) -> dict[str, int]:
         """Delete what is kept of a user besides interactions; returns counts by kind.
 
         `idempotency_records` is the number of idempotency keys. If each process has a cache of its
         own, this must also make all of them forget (`storage.cache.in_memory.Changes.erasures`).
+        Calls `check_time` as `before_erasing` does.
         """
 
     @abstractmethod

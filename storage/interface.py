@@ -9,7 +9,7 @@ What stands here holds for every backend: limits, paging rules, expiry, the cach
 read and write, and the archive behind the hot rows. `storage.database` lists what a backend adds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -355,14 +355,16 @@ class Storage:
         with self.cache.erasing(interactions):
             return self.database.remove_of_user(interactions, user_id)
 
-    def forget_user(self, user_id: str) -> dict[str, int]:
+    def forget_user(
+        self, user_id: str, check_time: Callable[[], None] = lambda: None
+    ) -> dict[str, int]:
         """Delete what is kept of a user besides interactions; returns counts by kind.
 
         That is what the cache has (here and in other processes) and idempotency keys. Raises
-        CacheNotErased.
+        CacheNotErased, and what `check_time` raises, which is called again and again.
         """
-        counts = self.database.forget_user(user_id)
-        cached = self.cache.erase_user(user_id)
+        counts = self.database.forget_user(user_id, check_time)
+        cached = self.cache.erase_user(user_id, check_time)
         return counts if cached is None else counts | {"cached": cached}
 
     # Shared by the methods above.

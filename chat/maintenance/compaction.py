@@ -9,9 +9,10 @@ restored is hot again, one that was deleted is gone: in each case the segment lo
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from chat.maintenance.damage import Damage
-from chat.maintenance.holds import Holds
+from chat.maintenance.holds import Holds, lost_stubs_until
 from chat.maintenance.runs import Run
 from storage import expiry
 from storage.archive.rewriting import ROWS_AT_ONCE, Judge, Rewriting
@@ -36,10 +37,10 @@ class SegmentCounts:
 class Compaction:
     """Compacts segments of a storage.
 
-    A segment keeps the rows that have a stub in it, and those past the retention cutoff that are
-    under a legal hold, whose stub may be gone. Only a purge removes what has a stub because it is
-    past the cutoff: other runs do not depend on the clock being right. A run as of an earlier time
-    knows as well that the stub may be gone.
+    A segment keeps the rows that have a stub in it, and those under a legal hold whose stub may be
+    gone: they are past the retention cutoff, or were when fewer days were kept. Only a purge
+    removes what has a stub because it is past the cutoff: other runs do not depend on the clock
+    being right. A run as of an earlier time knows as well that the stub may be gone.
     """
 
     storage: Storage
@@ -49,17 +50,19 @@ class Compaction:
     check_time: Callable[[], None] = lambda: None
     """May raise, between any two pages of rows: what is compacted is then as it was."""
 
-    def finish_interrupted(self, run: Run) -> int:
+    def finish_interrupted(
+        self, run: Run, damaged: Callable[[str, DamagedArchive], None] | None = None
+    ) -> int:
         """Compact what interrupted runs and deletions have marked. Returns the number of segments.
 
-        A dry run only reads them. A damaged segment stays marked. DamagedArchive is raised only
-        when all others are done.
+        A dry run only reads them. A damaged segment stays marked. `damaged` is called with it;
+        without that, the damage is raised when all others are done.
         """
         archive = self.storage.archive
         finished = 0
         with Damage() as damage:
             for segment, markers in archive.marked().items():
-                with damage.passed_over():
+                try:
                     if run.dry_run:
                         self.refuse_lost_manifest(segment)
                         self.examine(segment)
@@ -67,6 +70,11 @@ class Compaction:
                         self.compact(segment)
                         archive.unmark(markers)
                     finished += 1
+                except DamagedArchive as error:
+                    if damaged is None:
+                        damage.found.append(error)
+                    else:
+                        damaged(segment, error)
                 run.step()
         return finished
 
@@ -138,8 +146,14 @@ class Compaction:
         return [row for row in rows if self._stays(row, segment, stubs.get(row.interaction_id))]
 
     def _stays(self, row: ChatInteraction, segment: str, stub: Stub | None) -> bool:
-        is_past = row.created_at <= self.cutoff
         counts = stub is not None and stub.segment == segment
-        is_purged = is_past and self.purges
-        may_lack_stub = is_past or expiry.has_expired(row.created_at)
-        return (counts and not is_purged) or (may_lack_stub and self.holds.holds(row))
+        is_purged = self.purges and row.created_at <= self.cutoff
+        return (counts and not is_purged) or (self.holds.holds(row) and self._may_lack_stub(row))
+
+    def _may_lack_stub(self, row: ChatInteraction) -> bool:
+        is_past = row.created_at <= self.cutoff or expiry.has_expired(row.created_at)
+        return is_past or row.created_at <= self._lost_stubs_until
+
+    @cached_property
+    def _lost_stubs_until(self) -> datetime:
+        return lost_stubs_until(self.storage.archive)

@@ -1,17 +1,23 @@
 """Legal holds: users and days whose interactions may not be deleted, however old they are.
 
 They are kept in the archive, where restoring a backup of the database does not change them.
+
+What is held and has expired stays in the archive, and its stub goes. If RETENTION_TOTAL_DAYS is
+more later, it has not expired any more, and that it has no stub must not look as if it had been
+deleted. So a document remembers which of what is held may be without (`lost_stubs_until`).
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Literal
 
 import msgspec
 
+from chat.maintenance.policy import Policy
+from storage import expiry
 from storage.archive.archive import Archive
 from storage.archive.manifests import Manifest
 from storage.archive.pseudonyms import Sought
@@ -19,6 +25,9 @@ from storage.models import ChatInteraction
 from storage.records.json import format_time
 
 FOLDER = "holds"
+
+LOST_STUBS = "held.json"
+"""The document about what is held and may have lost its stub."""
 
 Kind = Literal["user", "day"]
 
@@ -125,6 +134,41 @@ def put(archive: Archive, hold: Hold) -> None:
 def lift(archive: Archive, hold: Hold) -> None:
     """Lift a hold. What is past the retention cutoff is deleted by the next purge."""
     archive.files.delete(hold.name)
+
+
+def note_lost_stubs(archive: Archive, policy: Policy) -> None:
+    """Remember that what is held and was created up to a cutoff is about to lose its stub.
+
+    On DynamoDB it has lost it by the days of when the stub was written, so the fewest count.
+    """
+    until, days = policy.cutoff, policy.total_days
+    if known := _lost_stubs(archive):
+        until, days = max(until, known[0]), min(days, known[1])
+    if known != (until, days):
+        document = {"until": format_time(until), "days": days}
+        archive.files.write_document(LOST_STUBS, document)
+
+
+def lost_stubs_until(archive: Archive) -> datetime:
+    """What was created then or before, and is held, may have lost its stub. Reads one file."""
+    known = _lost_stubs(archive)
+    if known is None:
+        return expiry.BEGINNING
+    return max(known[0], expiry.days_before(datetime.now(UTC), known[1]))
+
+
+def copy_lost_stubs(source: Archive, target: Archive) -> None:
+    """Let another archive remember the same."""
+    document = source.files.read_document(LOST_STUBS)
+    if document is not None and target.files.read_document(LOST_STUBS) != document:
+        target.files.write_document(LOST_STUBS, document)
+
+
+def _lost_stubs(archive: Archive) -> tuple[datetime, int] | None:
+    document = archive.files.read_document(LOST_STUBS)
+    if document is None:
+        return None
+    return datetime.fromisoformat(document["until"]), int(document["days"])
 
 
 def _read(archive: Archive, files: Iterable[str]) -> Iterator[Hold]:

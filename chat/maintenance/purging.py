@@ -14,7 +14,7 @@ from django.conf import settings
 
 from chat.maintenance.compaction import Compaction, SegmentCounts
 from chat.maintenance.damage import Damage
-from chat.maintenance.holds import FOLDER, Holds
+from chat.maintenance.holds import FOLDER, Holds, note_lost_stubs
 from chat.maintenance.large import remove_leftovers
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
@@ -81,7 +81,10 @@ def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
     DamagedArchive is raised only when everything else is done.
     """
     with Damage() as damage:
-        _Purge(storage, policy.cutoff, Holds.of(storage.archive), run, report, damage).do()
+        holds = Holds.of(storage.archive)
+        if holds.all and not run.dry_run:
+            note_lost_stubs(storage.archive, policy)
+        _Purge(storage, policy.cutoff, holds, run, report, damage).do()
 
 
 def is_due(storage: Storage, policy: Policy) -> bool:

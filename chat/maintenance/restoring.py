@@ -10,7 +10,7 @@ from chat.maintenance.holds import Holds
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage.compat import batched
-from storage.exceptions import StorageError
+from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.models import ChatInteraction
 from storage.records.pages import never
@@ -46,7 +46,7 @@ def restore(storage: Storage, day: date, policy: Policy, run: Run, report: Resto
         compaction = Compaction(storage, holds, policy.cutoff, check_time=run.check_time)
         with damage.passed_over():
             report.finished = compaction.finish_interrupted(run)
-        _Job(storage, run, report, compaction).restore(day)
+        _Job(storage, run, report, compaction, damage).restore(day)
 
 
 @dataclass(frozen=True)
@@ -57,23 +57,40 @@ class _Job:
     run: Run
     report: Restored
     compaction: Compaction
+    damage: Damage
 
     def restore(self, day: date) -> None:
         archive = self.storage.archive
         if _end(day) <= self.compaction.cutoff or not archive.segments(day):
             raise NothingArchived(_nothing(self.storage, day, self.compaction.cutoff))
-        counts = {manifest.segment: manifest.count for manifest in archive.manifests(day)}
+        counts = self._counts(day)
         self.report.remaining = sum(counts.values())
         for segment in counts:
-            if self.run.dry_run:
-                self._count(segment)
-            else:
-                marker = archive.mark(segment)
-                self._return_rows(segment)
-                self.compaction.compact(segment)
-                archive.unmark([marker])
-            self.report.segments += 1
+            with self.damage.passed_over():
+                (self._count if self.run.dry_run else self._restore)(segment)
+                self.report.segments += 1
         self.report.remaining = self.report.restored if self.run.dry_run else 0
+
+    def _counts(self, day: date) -> dict[str, int]:
+        """The segments of a day whose manifests can be read, and how many rows each has."""
+        counts = {}
+        for segment in self.storage.archive.segments(day):
+            with self.damage.passed_over():
+                if (manifest := self.storage.archive.manifest(segment)) is not None:
+                    counts[segment] = manifest.count
+        return counts
+
+    def _restore(self, segment: str) -> None:
+        archive, before = self.storage.archive, self.report.restored
+        marker = archive.mark(segment)
+        try:
+            self._return_rows(segment)
+            self.compaction.compact(segment)
+        except DamagedArchive:
+            if self.report.restored == before:  # nothing of it was changed
+                archive.unmark([marker])
+            raise
+        archive.unmark([marker])
 
     def _count(self, segment: str) -> None:
         for rows in self._unexpired(segment):

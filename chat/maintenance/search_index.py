@@ -58,7 +58,7 @@ def rebuild(storage: Storage, run: Run, report: Rebuilt, *, anew: bool) -> None:
     """
     database = storage.database
     require_archive(storage)
-    state = database.index_texts(0, anew=anew and not run.dry_run)
+    state = database.texts_indexed() if run.dry_run else database.index_texts(0, anew=anew)
     if state is None:
         raise NoIndex
     if not run.dry_run:
@@ -73,6 +73,8 @@ def rebuild(storage: Storage, run: Run, report: Rebuilt, *, anew: bool) -> None:
 
 def complete(storage: Storage, run: Run) -> None:
     """Add what is archived and not indexed, if there is an index that lacks it."""
+    if run.dry_run:
+        return
     if storage.database.index_texts(0) is Indexed.LACKS_ARCHIVED:
         rebuild(storage, run, Rebuilt(), anew=False)
 

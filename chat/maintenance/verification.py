@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 import msgspec
 
@@ -208,6 +209,10 @@ class _Job:
         if alone:
             self._refuse_alone(name, alone)
 
+    @cached_property
+    def _lost_stubs_until(self) -> datetime:
+        return holds.lost_stubs_until(self.storage.archive)
+
     def _refuse_lost_manifest(self, segment: str) -> None:
         archive = self.storage.archive
         lost = archive.segments_and_lost(names.day_of(segment))[1]
@@ -215,11 +220,13 @@ class _Job:
             raise DamagedArchive(f"{segment}.json", "it is missing, and its rows are there")
 
     def _without_stub(self, rows: Iterable[ChatInteraction], segment: str) -> list[ChatInteraction]:
-        """The rows that have not expired and have no stub in the segment."""
+        """The rows that have not expired and should have a stub in the segment, but do not."""
         unexpired = [row for row in rows if row.created_at > self.policy.cutoff]
         stubs = self.storage.database.stubs([row.interaction_id for row in unexpired])
         segments = {interaction_id: stub.segment for interaction_id, stub in stubs.items()}
-        return [row for row in unexpired if segments.get(row.interaction_id) != segment]
+        alone = [row for row in unexpired if segments.get(row.interaction_id) != segment]
+        # It is, or was, under a legal hold.
+        return [row for row in alone if row.created_at > self._lost_stubs_until]
 
     def _refuse_alone(self, segment: str, positions: list[Position]) -> None:
         """Raise DamagedArchive if rows have no stub still, and no run is at work on the segment."""

@@ -94,11 +94,11 @@ class Cache(ABC):
         return nullcontext()
 
     @abstractmethod
-    def erase_user(self, user_id: str) -> int | None:
+    def erase_user(self, user_id: str, check_time: Callable[[], None] = lambda: None) -> int | None:
         """Remove all entries of a user, including strings. Returns their number, None if unknown.
 
         Delete the user's rows first: a read that is under way may cache a row that still exists.
-        Raises CacheNotErased.
+        Raises CacheNotErased, and what `check_time` raises, which a long search calls.
         """
 
     def state(self) -> str:

@@ -9,7 +9,7 @@ no reader or writer that started earlier can fill the key with old data. Because
 reads of other users miss the cache.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -73,14 +73,18 @@ class StillThere(Exception):
     """Every pass found new entries."""
 
 
-def erase_user(client: Any, user_id: str) -> int:
+def erase_user(client: Any, user_id: str, check_time: Callable[[], None]) -> int:
     """Remove all entries of a user, including leases and marks; returns the number without these.
 
-    Passes are repeated until one finds nothing. Raises StillThere, and errors of the client.
+    Passes are repeated until one finds nothing. Raises StillThere, errors of the client, and what
+    `check_time` raises, which is called before each batch of keys.
     """
     removed = 0
     for _ in range(PASSES):
-        found = sum(_run(client, *suspects) for suspects in _suspects(client, user_id))
+        found = 0
+        for suspects in _suspects(client, user_id):
+            check_time()
+            found += _run(client, *suspects)
         if not found:
             return removed
         removed += found

@@ -108,7 +108,7 @@ class InMemoryCache(Cache):
             key = _key(interaction.interaction_id)
             self._keep(key, (version, Stored.of(interaction)), clears)
 
-    def erase_user(self, user_id: str) -> None:
+    def erase_user(self, user_id: str, check_time: Callable[[], None] = lambda: None) -> None:
         """Clear everything, of other users too: keys in memory cannot be listed."""
         with self._lock:
             self._clear()

@@ -6,7 +6,7 @@ So a change or a deletion invalidates one key, that of the id. A new answer also
 keys of its message.
 """
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
@@ -100,8 +100,8 @@ class LeasedCache(Cache):
             raise
         self._confirm(list(marked))
 
-    def erase_user(self, user_id: str) -> int:
-        return self.cells.erase_user(user_id)
+    def erase_user(self, user_id: str, check_time: Callable[[], None] = lambda: None) -> int:
+        return self.cells.erase_user(user_id, check_time)
 
     def _confirm(self, marked: Sequence[str]) -> None:
         if not self.cells.confirmed_mark(marked):

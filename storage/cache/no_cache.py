@@ -1,5 +1,7 @@
 """No cache: the database answers every read. CloudStorage has it when REDIS_URL is not set."""
 
+from collections.abc import Callable
+
 from storage.cache.base import Cache, Find, Read, ReadStored, Writing
 from storage.exceptions import NoSharedCache
 from storage.models import ChatInteraction
@@ -21,7 +23,7 @@ class NoCache(Cache):
     def writing(self, interaction_id: str, interaction: ChatInteraction | None = None) -> Writing:
         return Writing()
 
-    def erase_user(self, user_id: str) -> int:
+    def erase_user(self, user_id: str, check_time: Callable[[], None] = lambda: None) -> int:
         return 0
 
     def get_string(self, key: str) -> str | None:

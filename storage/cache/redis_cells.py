@@ -14,7 +14,7 @@ A server whose memory is full, and that may evict nothing, refuses marks and val
 so a write that cannot be marked deletes what is cached, and then raises the error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.cluster import RedisCluster
@@ -156,9 +156,9 @@ class RedisCells:
         """Remove a cell, unless it is a lease or a mark."""
         self._client.eval(_DROP, 1, key)
 
-    def erase_user(self, user_id: str) -> int:
+    def erase_user(self, user_id: str, check_time: Callable[[], None] = lambda: None) -> int:
         """See `storage.cache.erasure`."""
-        return erasure.erase_user(self._client, user_id)
+        return erasure.erase_user(self._client, user_id, check_time)
 
     def _invalidate(self, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), _AT_ONCE):

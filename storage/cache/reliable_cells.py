@@ -129,13 +129,13 @@ class ReliableCells:
         """As `mark`. Returns whether it is certain that none of the keys holds a value."""
         return not self._unmarked(self._by_guard(keys))
 
-    def erase_user(self, user_id: str) -> int:
+    def erase_user(self, user_id: str, check_time: Callable[[], None] = lambda: None) -> int:
         """Remove all entries of a user; returns their number.
 
-        Raises CacheNotErased unless it is certain that none is left.
+        Raises CacheNotErased unless it is certain that none is left, and what `check_time` raises.
         """
         try:
-            return self._cells.erase_user(user_id)
+            return self._cells.erase_user(user_id, check_time)
         except (*AWAY, *REFUSED, StillThere) as error:
             logger.warning("The cache was not erased: %s", type(error).__name__)
             raise CacheNotErased from None  # the client's error may contain the key

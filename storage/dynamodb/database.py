@@ -291,8 +291,11 @@ class DynamoDBDatabase(Database):
     def remove_expired_stubs(self, until: datetime, limit: int) -> int:
         return 0  # DynamoDB's TTL deletes them
 
-    def forget_user(self, user_id: str) -> dict[str, int]:
-        forgotten = idempotency_keys.forget_user(self.client, user_id, self._executor.map)
+    def forget_user(
+        self, user_id: str, check_time: Callable[[], None] = lambda: None
+    ) -> dict[str, int]:
+        do_all = self._executor.map
+        forgotten = idempotency_keys.forget_user(self.client, user_id, do_all, check_time)
         return {"idempotency_records": forgotten}
 
     def remove_expired_idempotency_keys(self, until: datetime, limit: int) -> int:

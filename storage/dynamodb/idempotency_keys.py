@@ -71,10 +71,16 @@ def find(client: Client, idempotency: Idempotency) -> str | None:
     return None
 
 
-def forget_user(client: Client, user_id: str, do_all: Callable[..., Iterator[bool]] = map) -> int:
+def forget_user(
+    client: Client,
+    user_id: str,
+    do_all: Callable[..., Iterator[bool]],
+    check_time: Callable[[], None],
+) -> int:
     """Delete the records of a user's interactions; returns their number. `do_all` works as `map`.
 
     The index is eventually consistent and may lack records of the last second. Call it again.
+    Raises what `check_time` raises, which is called before each page of them.
     """
 
     def delete(record: Item) -> bool:
@@ -94,6 +100,7 @@ def forget_user(client: Client, user_id: str, do_all: Callable[..., Iterator[boo
     }
     removed = 0
     while True:
+        check_time()
         answer = client.call("Query", **query)
         removed += sum(do_all(delete, answer["Items"]))
         if "LastEvaluatedKey" not in answer:

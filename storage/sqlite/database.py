@@ -268,6 +268,10 @@ class SqliteDatabase(Database):
         with translated, told_apart():
             return self._texts.bring_up_to_date(seconds, anew=anew)
 
+    def texts_indexed(self) -> Indexed | None:
+        with translated, told_apart():
+            return self._texts.indexed()
+
     def segments_to_index(self) -> set[str]:
         with translated, told_apart():
             missing = self._texts.missing()
@@ -327,6 +331,10 @@ class SqliteDatabase(Database):
     def before_erasing(self, user_id: str, check_time: Callable[[], None]) -> None:
         with translated:
             self._texts.before_erasing(user_id, check_time)
+
+    def erasing_called_off(self, user_id: str) -> None:
+        with translated, told_apart():
+            self._texts.index_again(user_id)
 
     def remove_of_user(self, interactions: Sequence[ChatInteraction], user_id: str) -> int:
         ids = [interaction.interaction_id for interaction in interactions]
@@ -388,12 +396,14 @@ class SqliteDatabase(Database):
     def remove_expired_stubs(self, until: datetime, limit: int) -> int:
         return self._texts.after(cold.remove_expired_stubs(self._alias, until, limit))
 
-    def forget_user(self, user_id: str) -> dict[str, int]:
+    def forget_user(
+        self, user_id: str, check_time: Callable[[], None] = lambda: None
+    ) -> dict[str, int]:
         with translated, transaction.atomic(self._alias):
             forgotten = idempotency_keys.forget_user(self._alias, user_id)
             count_erasure(self._statements)
         with translated:
-            self._texts.forget_user(user_id)
+            self._texts.forget_user(user_id, check_time)
         return {"idempotency_records": forgotten}
 
     def remove_expired_idempotency_keys(self, until: datetime, limit: int) -> int:

@@ -134,6 +134,17 @@ class TextIndex:
             lacks = contents is not None and contents.state.phase == "archive"
             return Indexed.LACKS_ARCHIVED if lacks else Indexed.BEHIND
 
+    def indexed(self) -> Indexed | None:
+        """See `Database.texts_indexed`."""
+        if not self.is_used:
+            return None
+        with self._file.reading() as contents:
+            state = None if contents is None else contents.state
+        if state is not None and state.phase == "archive":
+            return Indexed.LACKS_ARCHIVED
+        is_complete = state is not None and state.phase == "complete" and self._passes.fits(state)
+        return Indexed.COMPLETE if is_complete and not self._outbox.last() else Indexed.BEHIND
+
     def missing(self) -> Iterator[list[str]]:
         """The archived ones that are not indexed, in the order of their ids."""
         after = ""
@@ -188,10 +199,24 @@ class TextIndex:
                 _warn(error)
                 return
 
-    def forget_user(self, user_id: str) -> None:
+    def index_again(self, user_id: str) -> None:
+        """Bring back what `before_erasing` has taken out of a user whose rows are to stay.
+
+        Passes find what is hot by the outbox, and that something archived is missing by its stub.
+        """
+        if not (self.is_used and self._file.exists()):
+            return
+        self._outbox.add_user(user_id)
+        with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
+            if contents.state.phase in ("stubs", "complete"):
+                contents.note(phase="stubs", done_until="")
+        self.changed()
+
+    def forget_user(self, user_id: str, check_time: Callable[[], None]) -> None:
         """Leave no word of what is gone of a user in the index, or an id of it in the outbox.
 
-        Raises StorageUnavailable if that cannot be confirmed.
+        Raises StorageUnavailable if that cannot be confirmed, and what `check_time` raises, which
+        is called between passes; the next call goes on.
         """
         last = self._outbox.last()
         if not (self.is_used and self._file.exists()):
@@ -199,10 +224,10 @@ class TextIndex:
             self._outbox.discard()
             return
         try:
-            self._take_until(last)
+            self._take_until(last, check_time)
             with self._file.writing(WAIT_SECONDS, anew=lambda _: False) as contents:
                 self._passes.put(contents, *self._passes.look(contents.parts.of_user(user_id)))
-            empty_log(self._file.is_log_emptied, lambda: None)
+            empty_log(self._file.is_log_emptied, check_time)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise StorageUnavailable(
@@ -239,9 +264,10 @@ class TextIndex:
             _warn(error)
             return []
 
-    def _take_until(self, last: int) -> None:
+    def _take_until(self, last: int, check_time: Callable[[], None]) -> None:
         """Make passes until no change up to this one is left, here or in another process."""
         while oldest := self._outbox.first_until(last):
+            check_time()
             try:
                 self._passes.take(WAIT_SECONDS)
             except sqlite3.OperationalError as error:

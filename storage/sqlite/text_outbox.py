@@ -150,6 +150,14 @@ class Outbox:
 
         self.statements.transaction(work)
 
+    def add_user(self, user_id: str) -> None:
+        """Add all hot ones of a user, as if they had changed."""
+        sql = (
+            f"INSERT INTO {_CHANGES} (interaction_id)"
+            f" SELECT interaction_id FROM {_ROWS} WHERE user_id = :user_id"
+        )
+        self.statements.transaction(lambda: self._rows(sql, {"user_id": user_id}))
+
     def discard(self) -> None:
         """Delete all changes: there is no index, and one that is there fits no more."""
 

@@ -186,7 +186,7 @@ class DictionaryDatabase(Database):
     def remove_expired_stubs(self, until, limit):
         return self._remove_stubs(lambda stub: stub.created_at <= until, limit)
 
-    def forget_user(self, user_id):
+    def forget_user(self, user_id, check_time=None):
         forgotten = self._remove(self._made, lambda made: made.user_id == user_id)
         return {"idempotency_records": forgotten}
 

@@ -17,7 +17,8 @@ from chat.maintenance.erasure.ledger import Erasure
 from chat.maintenance.erasure.removal import Removal, has_any_of, noting_failures
 from chat.maintenance.holds import Holds
 from chat.maintenance.runs import OutOfTime, Run
-from storage.exceptions import StorageError
+from storage.archive.pseudonyms import Sought
+from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 
 SWEEPS = 5
@@ -94,14 +95,33 @@ class Attempt:
             compaction = make_compaction()
             for user_id in self.found:
                 with noting_failures(self.failed, [user_id]):
-                    refuse_held(self.storage, user_id, compaction.holds)
-            compaction.finish_interrupted(self.run)
+                    self._refuse_held(user_id, compaction.holds)
+            compaction.finish_interrupted(self.run, self._fail_those_in)
             removal = Removal(self.storage, self.run, compaction, self.found, self.failed)
             for sweeps in range(1, SWEEPS + 2):
                 if users := self._left():
                     self._sweep(removal, users, sweeps)
             for user_id in self._left():
                 self.failed[user_id] = UserActive()
+
+    def _fail_those_in(self, segment: str, error: DamagedArchive) -> None:
+        """Keep those from being gone who may have rows in a segment that cannot be compacted."""
+        users = list(self.found)
+        with suppress(DamagedArchive):
+            if (manifest := self.storage.archive.manifest(segment)) is not None:
+                users = list(manifest.holders(Sought(users)))
+        for user_id in users:
+            self.failed.setdefault(user_id, error)
+
+    def _refuse_held(self, user_id: str, holds: Holds) -> None:
+        """Raises UserHeld. What an attempt before the hold has begun is then undone, once."""
+        try:
+            refuse_held(self.storage, user_id, holds)
+        except UserHeld as error:
+            of_user = [each for each in self.erasures if user_of(each) == user_id]
+            if any(each.attempts > 1 and each.problem != in_one_line(error) for each in of_user):
+                self.storage.database.erasing_called_off(user_id)
+            raise
 
     def _sweep(self, removal: Removal, users: list[str], sweeps: int) -> None:
         if sweeps > 1:

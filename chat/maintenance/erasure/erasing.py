@@ -11,7 +11,7 @@ again.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,7 +26,6 @@ from chat.maintenance.identity import confirm_archive
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import LockHeld, LockLost, OutOfTime, Run
 from storage import accounts
-from storage.compat import batched
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.large.objects import LargeObjects, is_object
@@ -34,7 +33,9 @@ from storage.large.objects import LargeObjects, is_object
 logger = logging.getLogger(__name__)
 
 USERS_AT_ONCE = 200
-"""Users of whom sweeps look for something together. Then they get their receipts."""
+"""Users of whom sweeps look for something together. Then they get their receipts. After an attempt
+that no time was left for, half as many: sooner or later some are gone within a run.
+"""
 
 SCRUBBED_AT_ONCE_SECONDS = 2.0
 """A database is small if all of it can be scrubbed in this time: up to 200 MB. Then the command or
@@ -169,9 +170,10 @@ class Job:
         self.report.unscrubbed = ledger.count_to_scrub(archive)
         problems: list[str] = []
         try:
-            for some in batched(erasure_ids, USERS_AT_ONCE):
+            left = self._taken_up(erasure_ids, problems)
+            while some := _attempted_together(left):
                 self.run.step()
-                attempt = self._remove(list(self._taken_up(some, problems)))
+                attempt = self._remove(some)
                 problems += [
                     f"Erasure {each.erasure_id}: {in_one_line(attempt.failed[user_of(each)])}"
                     for each in attempt.erasures
@@ -186,7 +188,7 @@ class Job:
                 raise
         return problems
 
-    def _taken_up(self, erasure_ids: Sequence[str], problems: list[str]) -> Iterator[Erasure]:
+    def _taken_up(self, erasure_ids: Iterable[str], problems: list[str]) -> Iterator[Erasure]:
         for erasure_id in erasure_ids:
             try:
                 erasure = ledger.take_up(self.storage.archive, erasure_id)
@@ -229,3 +231,14 @@ class Job:
             for erasure in attempt.removed:
                 self.report.show(erasure)
         return attempt
+
+
+def _attempted_together(left: Iterator[Erasure]) -> list[Erasure]:
+    """The next of some erasures, as many as are to be attempted together."""
+    some: list[Erasure] = []
+    at_once = USERS_AT_ONCE
+    while len(some) < at_once and (erasure := next(left, None)):
+        some.append(erasure)
+        if erasure.problem is None:  # else it was not the time that was missing
+            at_once = min(at_once, USERS_AT_ONCE >> erasure.attempts)
+    return some

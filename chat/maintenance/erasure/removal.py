@@ -69,7 +69,7 @@ class Removal:
         for user_id in self._without_failed(users):
             with noting_failures(self.failed, [user_id]):
                 self._step()
-                self.found[user_id].update(self.storage.forget_user(user_id))
+                self.found[user_id].update(self.storage.forget_user(user_id, self._step))
                 self.found[user_id].update(accounts.forget_user(user_id))
 
     def _remove_hot(self, user_id: str) -> None:

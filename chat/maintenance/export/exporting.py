@@ -36,9 +36,11 @@ from datetime import UTC, date, datetime, time
 from operator import itemgetter
 from typing import Any
 
+from chat.maintenance.damage import Damage
 from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Holds
 from chat.maintenance.identity import require_archive
+from chat.maintenance.large_texts import whole
 from storage import expiry, limits
 from storage.archive.lists import merged, times
 from storage.archive.pseudonyms import Sought
@@ -46,7 +48,7 @@ from storage.interface import Storage
 from storage.models import ApiKey, ChatInteraction
 from storage.records.cursors import Position
 from storage.records.json import format_time
-from storage.records.pages import PAGE_TEXT
+from storage.records.pages import PAGE_TEXT, every, never
 from storage.records.stubs import Stub
 from storage.records.texts import characters_of
 from storage.sql.errors import translated
@@ -86,20 +88,23 @@ def pages_of(
     before: Position | None = None,
     exported: Iterable[Position] = (),
     progress: Progress | None = None,
+    damage: Damage | None = None,
 ) -> Iterator[list[ChatInteraction]]:
     """Pages of a user's interactions, newest first, equal times by id; a page may be empty.
 
     What has expired is left out, unless a legal hold keeps it. What changes tiers meanwhile may
     come last: see Note [Reading while interactions change tiers]. What is saved meanwhile may come
     last or not at all. To go on with an export that was cut short, give the positions that it has,
-    and the one that it had reached. Raises StorageUnavailable, its subclass DamagedArchive, and
+    and the one that it had reached. Hot rows whose large texts are damaged are left out and
+    noted in `damage`, if that is given. Raises StorageUnavailable, its subclass DamagedArchive, and
     ArchiveMismatch.
     """
     if not limits.identifier_violation(user_id):
         require_archive(storage)
         holds = Holds.of(storage.archive)
         returned = _Returned(exported)
-        reading = _Reading(storage, user_id, at_once, returned, holds, progress or Progress())
+        progress = progress or Progress()
+        reading = _Reading(storage, user_id, at_once, returned, holds, progress, damage)
         yield from reading.pages(before)
 
 
@@ -159,6 +164,7 @@ class _Reading:
     returned: _Returned
     holds: Holds
     progress: Progress
+    damage: Damage | None
     hot_page_ends: list[Position] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
     """Segments that were read, or have nothing of the user."""
@@ -187,12 +193,18 @@ class _Reading:
     def _hot(self, before: Position | None, end: Position = BOTTOM) -> Iterator[Found]:
         """Hot rows, newest first, to the page that has `end`."""
         while before is None or before > end:
-            rows = self.storage.hot_of_user(self.user_id, self.at_once, before)
-            yield from ((row.position, row, "") for row in rows)
+            rows = self._hot_page(before)
+            whole_ones = rows if self.damage is None else whole(self.storage, rows, self.damage)
+            yield from ((row.position, row, "") for row in whole_ones)
             if not rows:  # a page of large texts is short
                 return
             before = rows[-1].position
             self.hot_page_ends.append(before)
+
+    def _hot_page(self, before: Position | None) -> list[ChatInteraction]:
+        """A page of hot rows, without their large texts if these are fetched past damage."""
+        texts_of = every if self.damage is None else never
+        return self.storage.hot_of_user(self.user_id, self.at_once, before, texts_of)
 
     def _cold(self, before: Position | None) -> Iterator[Found]:
         for day in self._days(before):

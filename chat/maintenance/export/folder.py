@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import msgspec
 
+from chat.maintenance.damage import Damage
 from chat.maintenance.export.exporting import Progress, kept_besides, pages_of
 from chat.maintenance.runs import Run
 from storage.archive import documents, durable
@@ -82,15 +83,32 @@ def export(
     """Write the export of a user, or resume one that was stopped. Counts in `report` as it goes.
 
     If the run ends at its time limit, the next one resumes it. With `force`, an export that the
-    folder has is deleted first. Raises ExportRefused, DamagedExport and OSError.
+    folder has is deleted first. Hot interactions whose
+    large texts are damaged are left out; the manifest names the objects, and DamagedArchive is
+    raised at the end. Raises ExportRefused, DamagedExport and OSError.
     """
+    with Damage() as damage:
+        _export(storage, user_id, folder, run, report, damage, force=force)
+
+
+def _export(
+    storage: Storage,
+    user_id: str,
+    folder: Path | None,
+    run: Run,
+    report: Exported,
+    damage: Damage,
+    *,
+    force: bool,
+) -> None:
     progress = Progress(run.is_over)
     if run.dry_run:
         if folder is not None and folder.is_dir():
             _refuse_others(folder)
             if not force:
                 _unfinished(folder, user_id)
-        for page in pages_of(storage, user_id, run.batch_size, progress=progress):
+        pages = pages_of(storage, user_id, run.batch_size, progress=progress, damage=damage)
+        for page in pages:
             report.exported += len(page)
             run.step(report.exported)
         return
@@ -110,6 +128,7 @@ def export(
                 before=writer.reached,
                 exported=exported,
                 progress=progress,
+                damage=damage,
             )
             for page in pages:
                 for row in page:
@@ -122,7 +141,7 @@ def export(
                     writer.step(run)
             writer.finish()
         report.exported, report.bytes, report.remaining = state["count"], state["bytes"], 0
-        _complete(storage, folder, state, run.now)
+        _complete(storage, folder, state, run.now, damage)
 
 
 def verify(folder: Path, report: Exported) -> None:
@@ -309,7 +328,9 @@ def _as_list(position: Position | None) -> list[str] | None:
     return position and [format_time(position[0]), position[1]]
 
 
-def _complete(storage: Storage, folder: Path, state: documents.Content, now: datetime) -> None:
+def _complete(
+    storage: Storage, folder: Path, state: documents.Content, now: datetime, damage: Damage
+) -> None:
     manifest = {
         "format": FORMAT,
         "user_id": state["user_id"],
@@ -325,6 +346,8 @@ def _complete(storage: Storage, folder: Path, state: documents.Content, now: dat
         },
         **kept_besides(storage, state["user_id"]),
     }
+    if damage.found:
+        manifest["damaged"] = sorted({each.name for each in damage.found})
     _write(folder / MANIFEST, manifest)
     durable.remove(*_paths(folder, STATE))
 

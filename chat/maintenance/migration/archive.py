@@ -56,6 +56,7 @@ def _copy_documents(source: Archive, target: Archive) -> None:
             document = source.files.read_document(name)
             if document is not None and target.files.read_document(name) != document:
                 target.files.write_document(name, document)
+    holds.copy_lost_stubs(source, target)
     done = {*target.files.list(ledger.REMOVED), *target.files.list(ledger.DONE)}
     for file in target.files.list(ledger.PENDING):
         if file in done:

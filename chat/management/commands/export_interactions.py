@@ -10,15 +10,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from chat import interchange
+from chat.maintenance.damage import Damage
 from chat.maintenance.identity import require_archive
+from chat.maintenance.large_texts import whole
 from chat.management import arguments
 from chat.management.notes import note
 from chat.progress import progress
 from storage import get_storage
-from storage.exceptions import StorageError
+from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage
 from storage.records.json import to_json
-from storage.records.pages import PageQuery
+from storage.records.pages import PAGE_TEXT, PageQuery, never
 
 PAGE_SIZE = 200
 
@@ -65,7 +67,9 @@ class Command(BaseCommand):
             tier=options["tier"],
         )
         try:
-            count = self._export(options["file"], options["user"], query)
+            with Damage() as damage:
+                count = self._export(options["file"], options["user"], query, damage)
+                note(self, f"{count} exported.")
         except BrokenPipeError:
             # The reader, such as `head`, has ended. Without this the flush at exit would fail too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,25 +78,31 @@ class Command(BaseCommand):
             raise CommandError("Stopped; the export is not complete.", returncode=130) from None
         except (OSError, StorageError) as error:
             raise CommandError(str(error)) from error
-        note(self, f"{count} exported.")
 
-    def _export(self, name: str, user_id: str | None, query: PageQuery) -> int:
+    def _export(self, name: str, user_id: str | None, query: PageQuery, damage: Damage) -> int:
         count = 0
         if query.tier == "archive":
             require_archive(get_storage())  # without it, an empty export would look complete
         with interchange.opened_for_writing(name) as file, progress("exporting") as report:
-            for lines in _pages(user_id, query):
+            for lines in _pages(user_id, query, damage):
                 file.write(b"".join(line + b"\n" for line in lines))
                 count += len(lines)
                 report(count)
         return count
 
 
-def _pages(user_id: str | None, query: PageQuery) -> Iterator[list[bytes]]:
-    read = _hot_page if query.tier == "hot" else _cold_page
+def _pages(user_id: str | None, query: PageQuery, damage: Damage) -> Iterator[list[bytes]]:
+    storage = get_storage()
     cursor: str | None = ""
     while cursor is not None:
-        lines, cursor = read(get_storage(), user_id, replace(query, cursor=cursor or None))
+        page = replace(query, cursor=cursor or None)
+        if query.tier == "archive":
+            lines, cursor = _cold_page(storage, user_id, page)
+        else:
+            try:
+                lines, cursor = _hot_page(storage, user_id, page)
+            except DamagedArchive:
+                lines, cursor = _page_past_damage(storage, user_id, page, damage)
         yield lines
 
 
@@ -105,6 +115,16 @@ def _hot_page(
     else:
         page = storage.list_user_interactions_json_sync(user_id, query)
     return page.items, page.next_cursor
+
+
+def _page_past_damage(
+    storage: Storage, user_id: str | None, query: PageQuery, damage: Damage
+) -> tuple[list[bytes], str | None]:
+    """As `_hot_page`, without what has damaged large texts, which is noted."""
+    wanted = replace(query.slice(user_id, PAGE_TEXT), texts_of=never)
+    rows = storage.database.newest_interactions(wanted)
+    lines = [to_json(row) for row in whole(storage, rows, damage)]
+    return lines, query.cursor_after(user_id, rows[-1].position if rows else None)
 
 
 def _cold_page(

@@ -19,6 +19,7 @@ from storage.archive import durable, frames
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.compat import zstd
+from storage.large.texts import LargeTexts
 from storage.models import ApiKey
 from storage.records.json import to_json
 from tests import switches
@@ -35,6 +36,7 @@ NOW = "--now=2026-11-22T00:00:00Z"
 def archive(storage, tmp_path, monkeypatch):
     archive = Archive(ArchiveFolder(location=tmp_path / "archive"))
     monkeypatch.setattr(storage, "archive", archive)
+    monkeypatch.setattr(storage.database.large, "objects", LargeTexts(archive.files))
     return archive
 
 

@@ -216,6 +216,23 @@ def test_a_damaged_segment_keeps_nothing_else_hot_but_fails_the_run(store):
     assert store.archive.marked().keys() == {segment}
 
 
+def test_two_damaged_segments_keep_nothing_else_from_being_archived_purged_and_restored(store):
+    store.fill(*(NOW - days * DAY for days in (99, 60, 50, 45, 31)))
+    store.run("archive_interactions", now=NOW - 15 * DAY)
+    damaged = store.segments()[1:3]
+    for segment in damaged:
+        store.archive.mark(segment)
+        store.archive.files.write(f"{segment}.json", b"damaged")
+    for name, count in (
+        ("archive_interactions", "archived"),
+        ("purge_interactions", "cold"),
+        (f"restore_archive {(NOW - 45 * DAY).date()}", "restored"),
+    ):
+        status, said, errors = store.told(*name.split(), "--now", NOW.isoformat())
+        assert (status, json.loads(said)[count]) == (1, 1), name
+        assert all(f"{segment}.json in the archive is damaged" in errors for segment in damaged)
+
+
 def test_damage_is_told_although_the_time_is_up(store):
     store.fill(NOW - 41 * DAY, NOW - 31 * DAY)
     store.run("archive_interactions", now=NOW - 5 * DAY)

@@ -81,6 +81,20 @@ def test_one_that_fails_keeps_no_other_from_being_erased(store, people):
     assert store.storage.database.stubs(carl) != {}
 
 
+def test_a_marked_segment_that_is_damaged_keeps_nobody_else_from_being_erased(store, people):
+    """As a deletion leaves it, or an erasure of somebody else in it."""
+    store.fill(COLD - timedelta(days=1), user_id="carl")
+    store.run("archive_interactions", now=NOW)
+    segment = store.segments()[0]
+    damaged = store.archive.manifest(segment).data
+    store.archive.files.write(damaged, b"damaged")
+    store.archive.mark(segment)
+    assert erase(store)["counts"] == {"hot": 2, "cold": 2}
+    assert damaged in refused(store, user_id="carl")
+    store.archive.files.write(f"{segment}.json", b"damaged")
+    assert f"{segment}.json" in refused(store, user_id="bob"), "whose rows it has, nobody can tell"
+
+
 def left_of_intact(store, user_id):
     hot = [each.interaction_id for each in store._hot() if each.user_id == user_id]
     rows = store.archive.rows(store.segments()[1])

@@ -10,6 +10,7 @@ from chat.maintenance.holds import FOLDER, Holds
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import legal_hold
 from storage import expiry
+from tests.chat.lines import command
 
 pytestmark = pytest.mark.every_backend(exhaustive=True)
 
@@ -250,6 +251,33 @@ def test_what_is_held_beyond_its_time_stays_in_a_run_as_of_an_earlier_time(
     store.told(*run, "--now", NOW.isoformat())
     kept = [row.interaction_id for each in store.segments() for row in store.archive.rows(each)]
     assert sorted(kept) == sorted(people["ada"])
+
+
+@pytest.mark.parametrize(
+    "run",
+    [("restore_archive", DAY.date().isoformat()), ("archive_interactions",), ("erase_user", "cy")],
+    ids=lambda run: run[0],
+)
+def test_what_is_held_beyond_its_time_stays_when_that_time_becomes_longer(
+    held, store, people, settings, run
+):
+    """RETENTION_TOTAL_DAYS is more from now on, and it would look as if it had been deleted."""
+    held("add", "--user", "ada", "--reason", "case")
+    store.run("purge_interactions", now=LATER)
+    for segment in store.segments():  # on DynamoDB the TTL does
+        store.storage.database.drop_stubs(people["ada"], segment)
+    store.archive.mark(store.segments()[0])
+    status, _, errors = longer(settings, *run)
+    assert status == (1 if run[0] == "erase_user" else 0), errors
+    kept = [row.interaction_id for each in store.segments() for row in store.archive.rows(each)]
+    assert sorted(kept) == sorted(people["ada"])
+    assert longer(settings, "verify_archive")[0] == 0
+
+
+def longer(settings, *arguments):
+    """What a command says when a year is kept."""
+    settings.RETENTION_TOTAL_DAYS = 365
+    return command(*arguments, "--now", LATER.isoformat())
 
 
 @pytest.mark.every_backend

@@ -1,5 +1,6 @@
 """Maintenance and large texts: nothing of them is lost, left behind, or in the way."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from chat.maintenance import holds, large, large_texts
 from chat.maintenance.erasure import attempt, ledger, removal
 from chat.maintenance.erasure.after_restore import bring_up_to_date
+from chat.maintenance.export.folder import MANIFEST
 from chat.maintenance.holds import Hold
 from chat.maintenance.migration import handing_over
 from chat.maintenance.policy import Policy
@@ -405,3 +407,26 @@ def test_an_export_has_large_texts_in_pages_that_end_early(store, tmp_path, monk
     (file,) = folder.glob("*.zst")
     lines = zstd.decompress(file.read_bytes())
     assert lines.count(LONG.encode()) == len(ids)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["damaged", "missing"])
+def test_exports_go_on_past_an_object_that_cannot_be_read(store, tmp_path, is_there):
+    ids = store.fill(*(NOW - n * DAY for n in range(3)), response=LONG)
+    name = object_of(store, ids[1])
+    content = store.archive.files.read(name)
+    store.archive.files.delete(name)
+    if is_there:
+        store.archive.files.write(name, b"damaged")
+    lines, folder = tmp_path / "all.jsonl", tmp_path / "export"
+    status, _, errors = store.told("export_interactions", lines)
+    assert (status, name in errors, "2 exported" in errors) == (1, True, True), errors
+    exported = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [each["interaction_id"] for each in exported] == [ids[0], ids[2]]
+    for dry in (["--dry-run"], ["--max-seconds", "0"], []):
+        status, said, errors = store.told("export_user", "ada", f"--output={folder}", *dry)
+    assert (status, name in errors, json.loads(said)["exported"]) == (1, True, 2)
+    assert json.loads((folder / MANIFEST).read_text())["content"]["damaged"] == [name]
+    assert store.told("export_user", f"--verify={folder}")[0] == 0
+    store.archive.files.write(name, content)
+    assert store.told("export_user", "ada", f"--output={folder}", "--force")[0] == 0
+    assert "damaged" not in json.loads((folder / MANIFEST).read_text())["content"]

@@ -1,5 +1,6 @@
 """restore_archive: a day comes back as it was, until the next archive_interactions."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -58,6 +59,20 @@ def test_what_was_deleted_does_not_come_back(store, days):
     summary = store.run("restore_archive", "2026-10-10", now=NOW)
     assert (summary["finished"], summary["restored"]) == (1, 1)
     assert store.hot() == [days[3]]
+
+
+@pytest.mark.parametrize("what", ["rows", "manifest"])
+def test_a_damaged_segment_keeps_no_other_from_coming_back_and_is_not_marked(store, days, what):
+    """A mark would have every later run look at it, in vain."""
+    segment = store.archive.segments(MIDNIGHT.date())[0]
+    damaged = f"{segment}.json" if what == "manifest" else store.archive.manifest(segment).data
+    store.archive.files.write(damaged, b"damaged")
+    for dry in (["--dry-run"], []):
+        arguments = ("restore_archive", "2026-10-10", "--now", NOW.isoformat(), *dry)
+        status, said, errors = store.told(*arguments)
+        assert (status, damaged in errors, json.loads(said)["restored"]) == (1, True, 1)
+    assert store.hot() == [days[3]]
+    assert store.archive.marked() == {}
 
 
 def test_a_dry_run_tells_exactly_and_changes_nothing(store, days):

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat.maintenance import archiving, runs
+from chat.maintenance.erasure import erasing, ledger
 from chat.maintenance.export import exporting
+from storage import accounts
 from storage.archive import rewriting, segments
 from storage.archive.manifests import Manifest
+from storage.dynamodb.database import DynamoDBDatabase
 from tests.clocks import Clock
 from tests.storage.archive.format_1 import EarlierArchive
 
@@ -85,6 +88,37 @@ def test_a_status_of_many_segments(store, clock, seconds, monkeypatch):
     before = clock.steady
     store.run("storage_status", *LIMIT, now=datetime.now(UTC), status=3)
     assert clock.steady - before <= 12
+
+
+def test_erasures_that_do_not_fit_into_a_run_together_are_done_in_several(
+    store, clock, monkeypatch
+):
+    monkeypatch.setattr(DynamoDBDatabase, "index_lag_seconds", 0)
+    monkeypatch.setattr(erasing, "USERS_AT_ONCE", 8)
+    for number in range(8):
+        ledger.request(store.archive, f"user-{number}")
+    slow(monkeypatch, clock, accounts, "forget_user")
+    status, runs = 3, 0
+    while status == 3 and runs < 20:
+        status, _, _ = store.told("erase_user", "--pending", *LIMIT)
+        runs += 1
+    assert status == 0
+    assert ledger.pending_ids(store.archive) == []
+
+
+def test_an_erasure_that_searches_a_large_cache(store, clock, seconds, monkeypatch):
+    store.fill(datetime.now(UTC))
+
+    def searched(cache, user_id, check_time):
+        for _ in range(50):
+            clock.passes(2)
+            check_time()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.storage.cache), "erase_user", searched)
+        store.run("erase_user", "ada", *LIMIT, now=datetime.now(UTC), status=3)
+    assert seconds() <= 12
+    assert store.run("erase_user", "--pending", now=datetime.now(UTC))["remaining"] == 0
 
 
 @pytest.mark.parametrize("of_others", [False, True], ids=["own rows", "rows of others"])

@@ -241,7 +241,7 @@ class DictCells:
         for key in keys:
             self._cells.pop(key, None)
 
-    def erase_user(self, user_id: str | None) -> None:
+    def erase_user(self, user_id: str | None, check_time: Any = None) -> None:
         """As the scripts of `storage.cache.erasure`, key by key; all keys here are of ids."""
         named = orjson.dumps({"user_id": user_id})[1:-1]
         found = 1
@@ -336,7 +336,7 @@ class SteppedCells:
             step()
             self.apply("delete", (key,))
 
-    def erase_user(self, user_id: str | None) -> Any:
+    def erase_user(self, user_id: str | None, check_time: Any = None) -> Any:
         step()
         if self._failing == "erase_user" and self._is_time():
             raise RedisTimeoutError

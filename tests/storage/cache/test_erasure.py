@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from chat.maintenance.runs import OutOfTime
 from storage.cache import erasure
 from storage.cache.keys import interaction_key, string_key
 from storage.cache.leased import LeasedCache
@@ -181,6 +182,22 @@ def test_somebody_who_goes_on_is_not_reported_erased(cloud, monkeypatch):
     cloud.cache_set_sync(f"chat:ada:{'0' * 64}", "v", 60)
     with pytest.raises(CacheNotErased):
         cloud.forget_user("ada")
+
+
+def test_a_search_ends_in_time_and_the_next_one_finds_what_is_left(cloud, raw, save, monkeypatch):
+    monkeypatch.setattr(erasure, "SEARCHED_AT_ONCE", 2)
+    for number in range(6):
+        save(f"i{number}", message=MARKER)
+
+    def once_some_are_gone():
+        if len(traces(raw, MARKER)) < 6:
+            raise OutOfTime
+
+    with pytest.raises(OutOfTime):
+        cloud.forget_user("ada", once_some_are_gone)
+    assert traces(raw, MARKER) != []
+    cloud.forget_user("ada")
+    assert traces(raw, MARKER) == []
 
 
 def test_readers_who_find_nothing_do_not_keep_it_from_ending(cloud, raw):

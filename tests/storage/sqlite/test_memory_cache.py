@@ -553,7 +553,7 @@ def test_within_a_transaction_too_the_strings_of_an_erased_user_are_gone(other, 
     key = f"chat:ada:{'0' * 64}"
     other_storage.cache_set_sync(key, "ada's string", 60)
     assert other_storage.cache_get_sync(key) == "ada's string"
-    second.cache.erase_user = lambda user_id: None  # as in another process: memory is not shared
+    second.cache.erase_user = lambda user_id, _: None  # as in another process: memory is not shared
     second.forget_user("ada")
     with transaction.atomic(other.alias):
         assert other_storage.cache_get_sync(key) is None
@@ -566,7 +566,7 @@ def test_a_process_that_reads_nothing_twice_learns_of_an_erasure_too(
     second = local_storage(other.alias, caches["default"], configured_archive())
     key = f"chat:ada:{'0' * 64}"
     other_storage.cache_set_sync(key, "ada's string", 60)
-    second.cache.erase_user = lambda user_id: None  # as in another process
+    second.cache.erase_user = lambda user_id, _: None  # as in another process
     second.forget_user("ada")
     assert caches["default"].get(string_key(key)) == "ada's string"
     monkeypatch.setattr(in_memory, "LONGEST_WITHOUT_LOOK", 0.0)

@@ -1,17 +1,21 @@
 """The search index finds what a look at everything finds, and lets go of what is gone."""
 
+import json
 import logging
 import os
 import re
 import sqlite3
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from django.db import DatabaseError, connection
 
-from chat.maintenance.runs import OutOfTime
+from chat.maintenance import holds
+from chat.maintenance.holds import Hold
+from chat.maintenance.runs import OutOfTime, Run
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.compat import batched, zstd
@@ -19,6 +23,7 @@ from storage.database import Indexed
 from storage.exceptions import DamagedArchive, StorageError, StorageUnavailable
 from storage.models import TextChange
 from storage.sqlite import text_index, text_newest, text_parts, text_passes
+from tests.chat.lines import command
 from tests.sqlite import connect
 from tests.storage.sqlite.searched import (
     catch_up,
@@ -244,6 +249,54 @@ def test_taking_a_user_out_ends_in_time_and_goes_on(indexed, fill):
     assert set(find(indexed, "wood")) == others
 
 
+class Killed(BaseException):
+    """The process has died here."""
+
+
+def test_what_a_killed_erasure_has_taken_out_is_found_again_if_the_user_is_held_now(
+    indexed, fill, monkeypatch
+):
+    def die(*_):
+        raise Killed
+
+    with Run(indexed):
+        to_archive(indexed, fill(20)[:4])
+    catch_up(indexed)
+    with monkeypatch.context() as killed:
+        killed.setattr(type(indexed.database), "remove_of_user", die)
+        with pytest.raises(Killed):
+            command("erase_user", "ada")
+    assert not {f"i{number:04}" for number in range(0, 20, 2)} & set(find(indexed, "wood"))
+    holds.put(indexed.archive, Hold("user", "ada", "a case", datetime.now(UTC)))
+    assert "legal hold" in command("erase_user", "--pending")[2]
+    assert catch_up(indexed) is Indexed.LACKS_ARCHIVED
+    assert command("archive_interactions")[0] == 0
+    check(indexed)
+    assert "legal hold" in command("erase_user", "--pending")[2]
+    assert not TextChange.objects.exists(), "once is enough"
+
+
+def test_an_erasure_of_what_is_left_ends_in_time_and_goes_on(indexed, fill, monkeypatch):
+    rows = fill(60)
+    catch_up(indexed)
+    indexed.erase_hot([row for row in rows if row.user_id == "ada"], "ada")
+    monkeypatch.setattr(text_passes, "PASS_REMOVALS", 10)
+    monkeypatch.setattr(text_passes, "CHANGES_AT_ONCE", 5)
+    checks = []
+
+    def third_time():
+        checks.append(None)
+        if len(checks) == 3:
+            raise OutOfTime
+
+    with pytest.raises(OutOfTime):
+        indexed.forget_user("ada", third_time)
+    assert TextChange.objects.count() == 10
+    indexed.forget_user("ada")
+    assert not TextChange.objects.exists()
+    check(indexed)
+
+
 def test_an_erasure_waits_for_passes_of_another_process_that_come_forward(
     indexed, fill, monkeypatch
 ):
@@ -381,7 +434,6 @@ def test_what_was_archived_before_there_was_an_index_is_read_from_the_archive(
     indexed, fill, monkeypatch
 ):
     from chat.maintenance import search_index
-    from chat.maintenance.runs import Run
 
     monkeypatch.setattr(text_index, "ENABLED", False)
     rows = fill(30)
@@ -400,7 +452,6 @@ def test_what_was_archived_before_there_was_an_index_is_read_from_the_archive(
 def test_a_pass_of_another_process_fails_no_run(indexed, fill, index_file, monkeypatch, lacks):
     """Servers make passes while the nightly run or `rebuild_search` looks at the index."""
     from chat.maintenance import search_index
-    from chat.maintenance.runs import Run
 
     monkeypatch.setattr(text_index, "ENABLED", not lacks)
     to_archive(indexed, fill(3))
@@ -417,9 +468,31 @@ def test_a_pass_of_another_process_fails_no_run(indexed, fill, index_file, monke
     check(indexed)
 
 
+@pytest.mark.parametrize("name", ["archive_interactions", "rebuild_search"])
+def test_a_dry_run_neither_begins_an_index_nor_goes_on_with_one(indexed, fill, index_file, name):
+    def dry_run():
+        status, said, errors = command(name, "--dry-run")
+        assert status == 0, errors
+        return json.loads(said)
+
+    fill(3)
+    changes = TextChange.objects.count()
+    told = dry_run()
+    assert not index_file.exists()
+    assert TextChange.objects.count() == changes
+    catch_up(indexed)
+    assert dry_run() == told | {"seconds": ANY} | (
+        {"is_complete": True} if name == "rebuild_search" else {}
+    )
+    fill(3, start=10)
+    dry_run()
+    assert TextChange.objects.count() == 3
+    assert indexed.database.texts_indexed() is Indexed.BEHIND
+    assert catch_up(indexed) is indexed.database.texts_indexed() is Indexed.COMPLETE
+
+
 def test_a_damaged_segment_keeps_no_other_from_being_indexed(indexed, fill, monkeypatch):
     from chat.maintenance import search_index
-    from chat.maintenance.runs import Run
 
     monkeypatch.setattr(text_index, "ENABLED", False)
     to_archive(indexed, fill(3))
@@ -444,7 +517,6 @@ def test_it_is_not_emptied_while_the_archive_is_not_there(indexed, fill, tmp_pat
     """What is archived could not be read, and all searches would go without it."""
     from chat.maintenance import search_index
     from chat.maintenance.identity import ArchiveMismatch
-    from chat.maintenance.runs import Run
 
     with Run(indexed):
         to_archive(indexed, fill(3))
@@ -461,6 +533,23 @@ def large(indexed, make_interaction):
     row = make_interaction(interaction_id="large", message="w " * 100_000, **moments(0))
     indexed.save_interaction_sync(row)
     return row
+
+
+def test_damage_does_not_keep_the_nightly_run_from_completing_the_index(
+    indexed, fill, make_interaction, monkeypatch
+):
+    monkeypatch.setattr(text_index, "ENABLED", False)
+    with Run(indexed):
+        to_archive(indexed, fill(3))
+    row = make_interaction(interaction_id="large", message="w " * 100_000, **moments(0))
+    indexed.save_interaction_sync(row)
+    name = indexed.database.text_objects(["large"])["large"].name
+    indexed.archive.files.write(name, b"damaged")
+    monkeypatch.setattr(text_index, "ENABLED", True)
+    assert catch_up(indexed) is Indexed.LACKS_ARCHIVED
+    status, _, errors = command("archive_interactions")
+    assert (status, name in errors) == (1, True)
+    assert catch_up(indexed) is Indexed.COMPLETE
 
 
 @pytest.fixture
