@@ -68,6 +68,12 @@ def continue_erasure(request: HttpRequest, erasure_id: str) -> HttpResponse:
     storage = get_storage()
     erasure = ledger.find(storage.archive, erasure_id)
     if erasure is not None and erasure.status == "pending":
+        auditing.record(
+            request,
+            Action.ERASURE_CONTINUED,
+            user_id=erasure.user_id or "",
+            details={"erasure": erasure.erasure_id},
+        )
         erasing.begin(storage, erasure, REQUEST_SECONDS)
     return _to(erasure_id)
 

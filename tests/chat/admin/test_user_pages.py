@@ -227,6 +227,12 @@ def test_an_erasure_that_does_not_finish_is_shown_and_goes_on(staff, saved, monk
     assert again["Location"] == page  # a second request goes to the same erasure
     monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 3600)
     assert "Receipt" in text_of(client.post(f"{page}continue/", follow=True))
+    client.post(f"{page}continue/")  # nothing is left to be done
+    assert [(action, user) for action, user, _ in entries()] == [
+        ("erasure begun", pseudonym(ODD)),
+        ("erasure continued", pseudonym(ODD)),
+    ]
+    assert AuditEntry.objects.latest("pk").details == {"erasure": page.split("/")[-2]}
 
 
 def test_a_user_under_a_legal_hold_is_not_erased(staff, saved):
