@@ -14,6 +14,7 @@ from storage.accounts import audit_log
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
 from storage.sql.errors import translated
+from storage.sql.vendors import lock_until_commit
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,27 @@ class OrUnavailable:
             return unavailable(request, error)
 
 
-class Audited(OrUnavailable):
+class OneAtATime(OrUnavailable):
+    """For a ModelAdmin: whoever adds, changes or deletes an object waits for others who do.
+
+    Otherwise the form of one would take back what another has saved meanwhile: that a key is
+    revoked. SQLite, with its one writer, needs and knows no such lock.
+    """
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """The objects, as others have left them."""
+        rows = super().get_queryset(request)  # type: ignore[misc]
+        is_change = request.method == "POST" and connections[rows.db].in_atomic_block
+        return rows.select_for_update() if is_change else rows
+
+    def get_form(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
+        """The form. What another has added is there when it is checked."""
+        if obj is None and request.method == "POST":
+            lock_until_commit(f"adding {self.opts.label}")  # type: ignore[attr-defined]
+        return super().get_form(request, obj, **options)  # type: ignore[misc]
+
+
+class Audited(OneAtATime):
     """For a ModelAdmin: its changes take place if they are in the audit log, too.
 
     Subclasses say in `audited_as` and `about` what is written. Django calls the methods below in
@@ -74,16 +95,6 @@ class Audited(OrUnavailable):
     def about(self, changed: Any) -> dict[str, Any]:
         """What the entry says of an object, besides what was done: `record`'s arguments."""
         raise NotImplementedError
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        """Whoever changes or deletes an object waits for others who do, and then sees theirs.
-
-        Otherwise the form of one would take back what another has saved meanwhile: that a key is
-        revoked. SQLite, with its one writer, needs and knows no such lock.
-        """
-        rows = super().get_queryset(request)  # type: ignore[misc]
-        is_change = request.method == "POST" and connections[rows.db].in_atomic_block
-        return rows.select_for_update() if is_change else rows
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         self._record(request, obj, "added", message)

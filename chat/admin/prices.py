@@ -24,7 +24,7 @@ DAY_LOOKUPS = ("valid_from__gte", "valid_from__lt")
 
 
 @admin.register(ModelPrice)
-class ModelPriceAdmin(KeepsOthersChanges, auditing.OrUnavailable, BaseAdmin):
+class ModelPriceAdmin(KeepsOthersChanges, auditing.OneAtATime, BaseAdmin):
     """A changed price changes the cost of all days on which it holds. Each change is audited."""
 
     list_display = ("model_used", "valid_from", "input_shown", "output_shown", "note")
