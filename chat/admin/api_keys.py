@@ -6,7 +6,7 @@ user's interactions is given away only by those who have a permission for that. 
 (`chat.admin.key_rotation`) is making another one.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -30,6 +30,7 @@ from chat.admin.theme import ThemedModelAdmin, ThemedSwitch
 from storage.accounts import key_use
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
+from storage.expiry import MICROSECOND
 from storage.models import ApiKey
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ GRANT_ERASURE = "storage.grant_erasure"
 
 SHOWN_DAYS = 30
 
+EPOCH = datetime.fromtimestamp(0, UTC)
+LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
+
+REPEATED = (
+    "A key like this one was made since this page was opened. If you have sent the page twice, "
+    "that is the new key. It was shown once: if nobody has it, revoke it. Send this page again to "
+    "make another one."
+)
+
 # The library's own key cannot be bound to a user; `ApiKey` replaces it.
 admin.site.unregister(APIKey)
 
@@ -56,6 +66,12 @@ class UserIdField(forms.CharField):
         super().__init__(**{**kwargs, "strip": False})
 
 
+def newest_key() -> int:
+    """When the newest key was made, in microseconds since 1970; 0 if there is none."""
+    created = ApiKey.objects.order_by("-created").values_list("created", flat=True).first()
+    return (created - EPOCH) // MICROSECOND if created else 0
+
+
 class ApiKeyForm(BaseForm):
     """A key is for every user only if that is said: an empty user id does not mean it."""
 
@@ -65,6 +81,14 @@ class ApiKeyForm(BaseForm):
         widget=ThemedSwitch,
         help_text="The key may read and write the interactions of every user.",
     )
+    newest = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=LATEST,
+        initial=newest_key,
+        widget=forms.HiddenInput,
+    )
+    """The newest key when the page was opened. Sent twice, it makes one key."""
 
     class Meta:
         field_classes = {"user_id": UserIdField}
@@ -80,7 +104,22 @@ class ApiKeyForm(BaseForm):
         if bool(values["user_id"]) == bool(values.get("service_wide")):
             or_all = ", or choose service-wide, not both" if "service_wide" in self.fields else ""
             raise ValidationError({"user_id": f"Enter the one user that this key is for{or_all}."})
+        if self._is_repeated(values):
+            again: Any = self.data
+            self.data = again = again.copy()
+            again["newest"] = str(newest_key())
+            raise ValidationError(REPEATED)
         return values
+
+    def _is_repeated(self, values: dict[str, Any]) -> bool:
+        """Whether a key with the same name and rights was made since the page was opened."""
+        newest = values.get("newest")
+        if newest is None:
+            return False
+        alike = {"name": values.get("name"), "user_id": values["user_id"]}
+        alike["may_erase"] = values.get("may_erase", False)
+        opened = EPOCH + newest * MICROSECOND
+        return ApiKey.objects.filter(**alike, created__gt=opened).exists()
 
 
 @admin.register(ApiKey)
@@ -128,15 +167,15 @@ class ApiKeyAdmin(KeepsOthersChanges, Audited, APIKeyModelAdmin, BaseAdmin):
             fields.append("service_wide")
         if _may_grant_erasure(request):
             fields.append("may_erase")
-        return [*fields, "expiry_date"]
+        return [*fields, "expiry_date", "newest"]
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
         """The form with those fields; one that the model lacks would stay, unseen."""
         form: Any = super().get_form(request, obj, change, **kwargs)
-        if "service_wide" not in self.get_fields(request, obj):
-            form.base_fields.pop("service_wide", None)
+        for name in {"service_wide", "newest"} - {*self.get_fields(request, obj)}:
+            form.base_fields.pop(name, None)
         return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

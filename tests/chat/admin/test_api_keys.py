@@ -67,6 +67,33 @@ def test_new_key_is_in_no_cookie_no_session_and_no_cache(root):
     assert "messages" not in root.cookies
 
 
+def test_a_form_that_is_sent_twice_makes_one_key(root):
+    """Also by reloading the page with the new key. Somebody who wants two sends the page again."""
+    opened = form_on(root.get(f"{KEYS}add/")) | {"name": "billing", "user_id": "ada"}
+    first, second = (root.post(f"{KEYS}add/", opened) for _ in range(2))
+    assert api_keys.find(key_on(first)).user_id == "ada"
+    assert "A key like this one was made since this page was opened" in second.content.decode()
+    assert ApiKey.objects.count() == 1
+    assert AuditEntry.objects.filter(action="key made").count() == 1
+    assert api_keys.find(key_on(root.post(f"{KEYS}add/", form_on(second)))).name == "billing"
+
+
+def test_a_form_makes_a_key_beside_others_that_were_made_meanwhile(root):
+    ApiKey.objects.create_key(name="billing", user_id="ada")  # before
+    opened = form_on(root.get(f"{KEYS}add/")) | {"name": "billing"}
+    for user_id in ("ada", "bob", "eve"):
+        assert key_on(root.post(f"{KEYS}add/", opened | {"user_id": user_id})), user_id
+    wide = opened | {"service_wide": "on"}
+    assert key_on(root.post(f"{KEYS}add/", wide))
+    assert key_on(root.post(f"{KEYS}add/", wide | {"may_erase": "on"}))
+
+
+@pytest.mark.parametrize("spoilt", ["x", "-1", "9" * 30])
+def test_a_spoilt_form_makes_no_key(root, spoilt):
+    make_key(root, user_id="ada", newest=spoilt)
+    assert not ApiKey.objects.exists()
+
+
 def test_key_for_everyone_is_a_choice(root):
     assert "choose service-wide" in make_key(root).content.decode()
     assert not ApiKey.objects.exists()

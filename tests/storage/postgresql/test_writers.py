@@ -214,6 +214,14 @@ def test_the_form_of_one_does_not_bring_back_the_price_that_another_has_changed(
     assert entry.details["before"]["input_price"] == "7.000000"
 
 
+def test_a_key_whose_form_is_sent_twice_at_once_is_made_once(staff):
+    address = "/admin/storage/apikey/add/"
+    form = form_on(staff.get(address)) | {"name": "phone", "user_id": "ada"}
+    found = in_threads(2, lambda: staff.post(address, form).content.decode())
+    assert sorted("was made since this page was opened" in page for page in found) == [False, True]
+    assert ApiKey.objects.count() == 1
+
+
 def test_a_price_whose_form_is_sent_twice_at_once_is_added_once(staff):
     address = "/admin/storage/modelprice/add/"
     form = form_on(staff.get(address)) | {"model_used": "model-1", "valid_from": "2026-11-01"}
