@@ -27,6 +27,7 @@ from chat.admin.auditing import Audited
 from chat.admin.key_rotation import audit_of, made
 from chat.admin.opened_before import KeepsOthersChanges
 from chat.admin.theme import ThemedModelAdmin, ThemedSwitch
+from chat.admin.user_forms import AsWrittenField
 from storage.accounts import key_use
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
@@ -59,13 +60,6 @@ REPEATED = (
 admin.site.unregister(APIKey)
 
 
-class UserIdField(forms.CharField):
-    """A user id, taken as it was written: with spaces around it, it is another user's."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "strip": False})
-
-
 def newest_key() -> int:
     """When the newest key was made, in microseconds since 1970; 0 if there is none."""
     created = ApiKey.objects.order_by("-created").values_list("created", flat=True).first()
@@ -91,7 +85,7 @@ class ApiKeyForm(BaseForm):
     """The newest key when the page was opened. Sent twice, it makes one key."""
 
     class Meta:
-        field_classes = {"user_id": UserIdField}
+        field_classes = {"user_id": AsWrittenField}
         help_texts = {
             "user_id": "The only user this key may read and write. Spaces count, also around it."
         }

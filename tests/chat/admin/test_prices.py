@@ -1,11 +1,14 @@
 """Prices of models, which staff with the permission change."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from storage.accounts import audit_log
+from storage.accounts.prices import prices
 from storage.exceptions import StorageUnavailable
 from storage.models import AuditEntry, ModelPrice
 from tests.chat.forms import form_on
@@ -56,6 +59,15 @@ def test_a_price_is_added_changed_and_removed_and_each_is_audited(staff):
         ("prices changed", "grace", stored, changed),
         ("prices changed", "grace", removed, None),
     ]
+
+
+@pytest.mark.parametrize("model", [" model-1", "model-1 ", "   "])
+def test_a_model_is_taken_as_interactions_name_it(staff, model):
+    """The first page links to this form, with a name that has no price."""
+    opened = form_on(staff.get(ADD, {"model_used": model}))
+    assert staff.post(ADD, opened | NEW | {"model_used": opened["model_used"]}).status_code == 302
+    assert ModelPrice.objects.get().model_used == model
+    assert prices().at(model, date(2026, 11, 1))
 
 
 def test_a_page_that_was_opened_before_does_not_bring_an_old_price_back(staff):
