@@ -166,7 +166,7 @@ class ApiKeyAdmin(KeepsOthersChanges, Audited, APIKeyModelAdmin, BaseAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """The form with those fields; one that the model lacks would stay, unseen."""
+        """The form with those fields; those that the model lacks would stay, unseen."""
         form: Any = super().get_form(request, obj, change, **kwargs)
         for name in {"service_wide", "newest"} - {*self.get_fields(request, obj)}:
             form.base_fields.pop(name, None)

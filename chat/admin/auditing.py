@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_out
-from django.db import DataError, connections
+from django.db import DataError, connections, transaction
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
@@ -52,6 +52,11 @@ class OrUnavailable:
 
     def changelist_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
         return self._or_unavailable(super().changelist_view, request, *args, **options)  # type: ignore[misc]
+
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **rest: Any) -> Any:
+        """What is done to several objects of the list is done to all of them, or to none."""
+        with transaction.atomic(queryset.db):
+            return super().response_action(request, queryset, *args, **rest)  # type: ignore[misc]
 
     def _or_unavailable(self, view: Any, request: HttpRequest, *args: Any, **options: Any) -> Any:
         try:

@@ -7,6 +7,8 @@ from itertools import product
 import pytest
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
+from django.db import OperationalError
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
@@ -225,6 +227,21 @@ def test_who_may_give_a_key_more(transactional_db, rights):
     assert api_key.name == "renamed"
     assert api_key.may_erase == ({"grant_service_wide", "grant_erasure"} <= rights)
     assert (api_key.expiry_date is not None) == wide
+
+
+def test_keys_are_deleted_together_or_not_at_all(root, monkeypatch):
+    """Otherwise the log would say that a key is deleted with which somebody still reads."""
+    keys = [ApiKey.objects.create_key(name=name)[0] for name in ("phone", "desk")]
+
+    def fail(*arguments):
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(QuerySet, "delete", fail)
+    several = [api_key.pk for api_key in keys]
+    form = {"action": "delete_selected", "_selected_action": several, "post": "yes"}
+    assert root.post(KEYS, form).status_code == 503
+    assert ApiKey.objects.count() == 2
+    assert not AuditEntry.objects.filter(action="key deleted").exists()
 
 
 @pytest.mark.parametrize("may_erase", [False, True])

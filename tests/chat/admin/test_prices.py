@@ -112,6 +112,23 @@ def test_what_cannot_be_audited_is_not_removed(staff, monkeypatch):
     assert ModelPrice.objects.exists()
 
 
+def test_several_are_removed_together_or_not_at_all(staff, monkeypatch):
+    """Otherwise the log would say that one is removed which is there."""
+    keys = [priced(name).pk for name in ("a", "b", "c")]
+    append = audit_log._append
+
+    def fail_later(entry):
+        if entry.details.get("before", {}).get("model_used") == "b":
+            raise StorageUnavailable("The database did not answer.")
+        append(entry)
+
+    monkeypatch.setattr(audit_log, "_append", fail_later)
+    form = {"action": "delete_selected", "_selected_action": keys, "post": "yes"}
+    assert staff.post(LIST, form).status_code == 503
+    assert ModelPrice.objects.count() == 3
+    assert not AuditEntry.objects.filter(action="prices changed").exists()
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
