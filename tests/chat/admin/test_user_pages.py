@@ -30,6 +30,7 @@ pytestmark = pytest.mark.every_backend
 ADMIN = "/admin/storage/chatinteraction/"
 ODD = "a/b ?&=\u202eé"
 REASON = "Request 2026-17 of the user"
+OTHER_REASON = "Another court has asked for it"
 ACTIONS = {
     "user/export/": "export_user",
     "user/erase/": "erase_user",
@@ -272,14 +273,35 @@ def test_a_hold_for_another_reason_than_the_page_has_shown_is_not_lifted(staff, 
     one, other = staff("hold_user"), staff("hold_user")
     one.post(of("user/hold/"), {"reason": REASON})
     form = filled(one, "user/lift/")
-    other.post(of("user/hold/"), {"reason": "Another court has asked for it"})
+    other.post(of("user/hold/"), filled(other, "user/hold/") | {"reason": OTHER_REASON})
     refused = one.post(of("user/lift/"), form)
     assert refused.status_code == 409
-    assert "Another court has asked for it" in text_of(refused)
+    assert OTHER_REASON in text_of(refused)
     assert holds.find(get_storage().archive, "user", ODD) is not None
     assert actions() == ["held", "held"]
     assert one.post(of("user/lift/"), filled(one, "user/lift/")).status_code == 302
     assert holds.find(get_storage().archive, "user", ODD) is None
+
+
+def test_a_hold_replaces_only_the_reason_that_the_page_has_shown(staff, saved):
+    one, other = staff("hold_user"), staff("hold_user")
+    early = filled(one, "user/hold/")
+    assert other.post(of("user/hold/"), {"reason": REASON}).status_code == 302
+    since = holds.find(get_storage().archive, "user", ODD).since
+    refused = one.post(of("user/hold/"), early | {"reason": OTHER_REASON})
+    assert refused.status_code == 409
+    assert REASON in text_of(refused)
+    assert holds.find(get_storage().archive, "user", ODD).reason == REASON
+    assert actions() == ["held"]
+    assert f"{REASON}</bdi>. Another reason takes its place" in text_of(one.get(of("user/hold/")))
+    again = filled(one, "user/hold/") | {"reason": OTHER_REASON}
+    assert one.post(of("user/hold/"), again).status_code == 302
+    hold = holds.find(get_storage().archive, "user", ODD)
+    assert (hold.reason, hold.since) == (OTHER_REASON, since)
+    assert entries() == [
+        ("held", pseudonym(ODD), REASON),
+        ("held", pseudonym(ODD), OTHER_REASON),
+    ]
 
 
 def test_an_unknown_erasure_is_said_to_be_unknown(staff):
