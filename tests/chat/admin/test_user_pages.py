@@ -244,6 +244,7 @@ def test_a_user_under_a_legal_hold_is_not_erased(staff, saved):
     assert response.status_code == 409
     assert "legal hold" in text_of(response)
     assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
+    assert "erasure begun" not in actions()
 
 
 def filled(client, name):
@@ -340,6 +341,16 @@ def test_a_restore_waits_for_no_other_run(staff, day, storage):
         response = client.post(f"{ADMIN}restore/", {"day": str(day), "reason": REASON})
     assert response.status_code == 409
     assert "Another maintenance run is at work" in text_of(response)
+    assert actions() == []
+
+
+def test_a_day_that_is_not_archived_is_not_said_to_be_restored(staff, storage):
+    today = datetime.now(UTC).date()
+    form = {"day": str(today), "reason": REASON}
+    response = staff("restore_day").post(f"{ADMIN}restore/", form)
+    assert response.status_code == 404
+    assert "Neither the archive nor the database has anything" in text_of(response)
+    assert actions() == []
 
 
 @pytest.mark.parametrize(
