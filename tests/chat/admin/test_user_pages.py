@@ -152,6 +152,22 @@ def test_a_get_changes_nothing(staff, saved, name):
     assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
 
 
+def test_what_only_a_hold_keeps_is_not_said_to_be_nothing(
+    staff, storage, make_interaction, settings
+):
+    """It has expired, so no page shows it. But an export has it."""
+    old = make_interaction(user_id=ODD, created_at=datetime.now(UTC) - timedelta(days=50))
+    storage.create_interaction_sync(old)
+    settings.RETENTION_TOTAL_DAYS = 40
+    holds.add(storage.archive, holds.Hold("user", ODD, "case 1", datetime.now(UTC)))
+    client = staff("view_chatinteraction", "export_user")
+    page = text_of(client.get(of("user/")))
+    assert "Nothing is stored of this user" not in page
+    assert "Nothing of this user can be read. What has expired is kept by the hold" in page
+    lines = b"".join(client.post(of("user/export/"), {"reason": REASON})).splitlines()
+    assert json.loads(lines[-1])["count"] == 1
+
+
 def test_an_export_has_everything_and_says_that_it_is_complete(staff, saved):
     response = staff("export_user").post(of("user/export/"), {"reason": REASON})
     *rows, end = [json.loads(line) for line in b"".join(response).splitlines()]
