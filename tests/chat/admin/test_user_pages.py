@@ -252,6 +252,17 @@ def test_an_erasure_that_does_not_finish_is_shown_and_goes_on(staff, saved, monk
     assert AuditEntry.objects.latest("pk").details == {"erasure": page.split("/")[-2]}
 
 
+def test_only_who_may_see_an_erasure_is_led_to_it(staff, saved, monkeypatch):
+    monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 0)
+    form = {"reason": REASON, "confirmation": ODD}
+    staff("erase_user").post(of("user/erase/"), form)
+    for rights, is_led in ((["view_chatinteraction"], False), (["erase_user"], True)):
+        client = staff("view_chatinteraction", *rights)
+        page = text_of(client.get(of("user/")))
+        assert "An erasure is pending" in page
+        assert (f"{ADMIN}erasure/" in page) == is_led
+
+
 def test_a_user_under_a_legal_hold_is_not_erased(staff, saved):
     holder, eraser = staff("hold_user", "view_chatinteraction"), staff("erase_user")
     holder.post(of("user/hold/"), {"reason": REASON})
