@@ -172,6 +172,10 @@ class ApiKeyAdmin(KeepsOthersChanges, Audited, APIKeyModelAdmin, BaseAdmin):
             form.base_fields.pop(name, None)
         return form
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Nothing: a link could fill in a key for everyone, and Django fails at some dates."""
+        return {}
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The user of a key cannot be changed, nor what it may do by who may not give that."""
         fields = (*super().get_readonly_fields(request, obj),)

@@ -96,6 +96,14 @@ def test_a_spoilt_form_makes_no_key(root, spoilt):
     assert not ApiKey.objects.exists()
 
 
+def test_an_address_fills_nothing_into_the_form(root):
+    """Nor a key for everyone in, for somebody who follows a link; and Django fails at some."""
+    page = root.get(f"{KEYS}add/?service_wide=on&expiry_date=x&name=billing")
+    assert page.status_code == 200
+    sent = form_on(page)
+    assert (sent["name"], "service_wide" in sent) == ([""], False)
+
+
 def test_key_for_everyone_is_a_choice(root):
     assert "choose service-wide" in make_key(root).content.decode()
     assert not ApiKey.objects.exists()
