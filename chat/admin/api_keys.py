@@ -237,7 +237,9 @@ class ApiKeyAdmin(KeepsOthersChanges, Audited, APIKeyModelAdmin, BaseAdmin):
 
     def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Make a key with the same rights; both work until the old one expires."""
-        return key_rotation.rotate(request, unquote(object_id), self.may_rotate)
+        rotate, key_id = key_rotation.rotate, unquote(object_id)
+        found: HttpResponse = self._or_unavailable(rotate, request, key_id, self.may_rotate)
+        return found
 
     def may_rotate(self, request: HttpRequest, api_key: ApiKey) -> bool:
         """Whether whoever asks may replace this key, and it can be."""
