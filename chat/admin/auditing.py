@@ -3,7 +3,9 @@
 import logging
 from typing import Any
 
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.signals import user_logged_out
+from django.core.exceptions import BadRequest
 from django.db import DataError, connections, transaction
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
@@ -56,7 +58,16 @@ class OrUnavailable:
     def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **rest: Any) -> Any:
         """What is done to several objects of the list is done to all of them, or to none."""
         with transaction.atomic(queryset.db):
+            # First the objects, then the audit log, as who changes one: or both wait for each other
+            self._lock(request.POST.getlist(ACTION_CHECKBOX_NAME))
             return super().response_action(request, queryset, *args, **rest)  # type: ignore[misc]
+
+    def _lock(self, chosen: list[str]) -> None:
+        rows = self.model.objects.select_for_update()  # type: ignore[attr-defined]
+        try:
+            list(rows.filter(pk__in=chosen).order_by("pk").values_list("pk"))
+        except (ValueError, OverflowError):
+            raise BadRequest("What was chosen can be in no list.") from None
 
     def _or_unavailable(self, view: Any, request: HttpRequest, *args: Any, **options: Any) -> Any:
         try:

@@ -232,6 +232,30 @@ def test_a_price_whose_form_is_sent_twice_at_once_is_added_once(staff):
     assert AuditEntry.objects.filter(action="prices changed").count() == 1
 
 
+def test_who_deletes_several_waits_for_who_changes_one_and_not_both_for_each_other(staff):
+    made = ModelPrice.objects.create(
+        model_used="model-1", valid_from="2026-11-01", input_price=1, output_price=2
+    )
+    form = {"action": "delete_selected", "_selected_action": [made.pk], "post": "yes"}
+    reads = threading.Event()
+
+    def delete():
+        reads.wait()
+        return staff.post("/admin/storage/modelprice/", form).status_code
+
+    def change():
+        with transaction.atomic():
+            ModelPrice.objects.select_for_update().get(pk=made.pk)
+            reads.set()
+            while not waits_for_a_lock():
+                pass
+            audit_log.record(Action.PRICES_CHANGED, "grace")
+
+    works = iter([delete, change])
+    assert sorted(map(str, in_threads(2, lambda: next(works)()))) == ["302", "None"]
+    assert not ModelPrice.objects.exists()
+
+
 def waits_for_a_lock():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
