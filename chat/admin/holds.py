@@ -20,6 +20,7 @@ from chat.maintenance.identity import confirm_archive, require_archive
 from chat.maintenance.runs import is_at_work
 from storage import get_storage
 from storage.accounts.audit_log import Action
+from storage.interface import Storage
 
 HOLD = "storage.hold_user"
 
@@ -54,6 +55,8 @@ def hold_user(request: HttpRequest) -> HttpResponse:
     shown = {"hold": _digest(hold)}
     form = HoldForm(request.POST or None, initial=shown)
     is_other = form.is_valid() and form.cleaned_data["hold"] != shown["hold"]
+    if is_other and hold and hold.reason == form.cleaned_data["reason"]:
+        return _in_place(request, storage, user_id)  # the form was sent twice
     if is_other:
         form = HoldForm(initial=shown)
     if is_other or not form.is_valid():
@@ -70,15 +73,7 @@ def hold_user(request: HttpRequest) -> HttpResponse:
     reason = form.cleaned_data["reason"]
     auditing.record(request, Action.HELD, user_id=user_id, reason=reason)
     holds.add(storage.archive, Hold("user", user_id, reason, datetime.now(UTC)))
-    if is_at_work(storage):
-        messages.warning(
-            request,
-            "The hold is in place. A maintenance run that began earlier is at work, and may not "
-            "know of it: stop that run if it may delete what the hold protects.",
-        )
-    else:
-        messages.success(request, "The hold is in place.")
-    return _to_user(user_id)
+    return _in_place(request, storage, user_id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -125,6 +120,18 @@ def list_holds(request: HttpRequest) -> HttpResponse:
     require_archive(storage)  # without it there would seem to be no hold
     found, more = holds.some(storage.archive, SHOWN)
     return page(request, "user/holds.html", "Legal holds", holds=found, more=more)
+
+
+def _in_place(request: HttpRequest, storage: Storage, user_id: str) -> HttpResponse:
+    if is_at_work(storage):
+        messages.warning(
+            request,
+            "The hold is in place. A maintenance run that began earlier is at work, and may not "
+            "know of it: stop that run if it may delete what the hold protects.",
+        )
+    else:
+        messages.success(request, "The hold is in place.")
+    return _to_user(user_id)
 
 
 def _digest(hold: Hold | None) -> str:

@@ -332,6 +332,16 @@ def test_a_hold_replaces_only_the_reason_that_the_page_has_shown(staff, saved):
     ]
 
 
+def test_a_hold_that_is_sent_twice_is_put_on_once(staff, saved):
+    client = staff("hold_user", "view_chatinteraction")
+    sent = filled(client, "user/hold/")
+    for _ in range(2):
+        done = client.post(of("user/hold/"), sent, follow=True)
+        assert done.redirect_chain[0][0].startswith(f"{ADMIN}user/?user_id=")
+        assert "The hold is in place" in text_of(done)
+    assert actions().count("held") == 1
+
+
 def test_an_unknown_erasure_is_said_to_be_unknown(staff):
     response = staff("erase_user").get(f"{ADMIN}erasure/nothing/")
     assert response.status_code == 404
