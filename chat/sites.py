@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 
 if TYPE_CHECKING or not apps.is_installed("unfold"):
@@ -28,6 +28,12 @@ class StaffSite(ThemedAdminSite):
         made: list[dict[str, Any]] = getattr(request, "app_list")  # noqa: B009  (mypy)
         # Whoever gets it may change it, as the theme's search does.
         return [{**app, "models": [*app["models"]]} for app in made]
+
+    def search(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """Closed: no page leads to the theme's search, and it would keep what it finds in Redis."""
+        raise Http404
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -6,7 +6,7 @@ user's interactions is given away only by those who have a permission for that. 
 (`chat.admin.key_rotation`) is making another one.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -27,9 +27,11 @@ from chat.admin.auditing import Audited
 from chat.admin.key_rotation import audit_of, made
 from chat.admin.opened_before import KeepsOthersChanges
 from chat.admin.theme import ThemedModelAdmin, ThemedSwitch
+from chat.admin.user_forms import AsWrittenField
 from storage.accounts import key_use
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
+from storage.expiry import MICROSECOND
 from storage.models import ApiKey
 
 if TYPE_CHECKING:
@@ -45,15 +47,23 @@ GRANT_ERASURE = "storage.grant_erasure"
 
 SHOWN_DAYS = 30
 
+EPOCH = datetime.fromtimestamp(0, UTC)
+LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
+
+REPEATED = (
+    "A key like this one was made since this page was opened. If you have sent the page twice, "
+    "that is the new key. It was shown once: if nobody has it, revoke it. Send this page again to "
+    "make another one."
+)
+
 # The library's own key cannot be bound to a user; `ApiKey` replaces it.
 admin.site.unregister(APIKey)
 
 
-class UserIdField(forms.CharField):
-    """A user id, taken as it was written: with spaces around it, it is another user's."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "strip": False})
+def newest_key() -> int:
+    """When the newest key was made, in microseconds since 1970; 0 if there is none."""
+    created = ApiKey.objects.order_by("-created").values_list("created", flat=True).first()
+    return (created - EPOCH) // MICROSECOND if created else 0
 
 
 class ApiKeyForm(BaseForm):
@@ -65,9 +75,17 @@ class ApiKeyForm(BaseForm):
         widget=ThemedSwitch,
         help_text="The key may read and write the interactions of every user.",
     )
+    newest = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=LATEST,
+        initial=newest_key,
+        widget=forms.HiddenInput,
+    )
+    """The newest key when the page was opened. Sent twice, it makes one key."""
 
     class Meta:
-        field_classes = {"user_id": UserIdField}
+        field_classes = {"user_id": AsWrittenField}
         help_texts = {
             "user_id": "The only user this key may read and write. Spaces count, also around it."
         }
@@ -80,7 +98,22 @@ class ApiKeyForm(BaseForm):
         if bool(values["user_id"]) == bool(values.get("service_wide")):
             or_all = ", or choose service-wide, not both" if "service_wide" in self.fields else ""
             raise ValidationError({"user_id": f"Enter the one user that this key is for{or_all}."})
+        if self._is_repeated(values):
+            again: Any = self.data
+            self.data = again = again.copy()
+            again["newest"] = str(newest_key())
+            raise ValidationError(REPEATED)
         return values
+
+    def _is_repeated(self, values: dict[str, Any]) -> bool:
+        """Whether a key with the same name and rights was made since the page was opened."""
+        newest = values.get("newest")
+        if newest is None:
+            return False
+        alike = {"name": values.get("name"), "user_id": values["user_id"]}
+        alike["may_erase"] = values.get("may_erase", False)
+        opened = EPOCH + newest * MICROSECOND
+        return ApiKey.objects.filter(**alike, created__gt=opened).exists()
 
 
 @admin.register(ApiKey)
@@ -128,16 +161,20 @@ class ApiKeyAdmin(KeepsOthersChanges, Audited, APIKeyModelAdmin, BaseAdmin):
             fields.append("service_wide")
         if _may_grant_erasure(request):
             fields.append("may_erase")
-        return [*fields, "expiry_date"]
+        return [*fields, "expiry_date", "newest"]
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """The form with those fields; one that the model lacks would stay, unseen."""
+        """The form with those fields; those that the model lacks would stay, unseen."""
         form: Any = super().get_form(request, obj, change, **kwargs)
-        if "service_wide" not in self.get_fields(request, obj):
-            form.base_fields.pop("service_wide", None)
+        for name in {"service_wide", "newest"} - {*self.get_fields(request, obj)}:
+            form.base_fields.pop(name, None)
         return form
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Nothing: a link could fill in a key for everyone, and Django fails at some dates."""
+        return {}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The user of a key cannot be changed, nor what it may do by who may not give that."""
@@ -200,7 +237,9 @@ class ApiKeyAdmin(KeepsOthersChanges, Audited, APIKeyModelAdmin, BaseAdmin):
 
     def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Make a key with the same rights; both work until the old one expires."""
-        return key_rotation.rotate(request, unquote(object_id), self.may_rotate)
+        rotate, key_id = key_rotation.rotate, unquote(object_id)
+        found: HttpResponse = self._or_unavailable(rotate, request, key_id, self.may_rotate)
+        return found
 
     def may_rotate(self, request: HttpRequest, api_key: ApiKey) -> bool:
         """Whether whoever asks may replace this key, and it can be."""

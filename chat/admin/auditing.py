@@ -3,8 +3,10 @@
 import logging
 from typing import Any
 
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.signals import user_logged_out
-from django.db import DataError, connections
+from django.core.exceptions import BadRequest
+from django.db import DataError, connections, transaction
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
@@ -14,6 +16,7 @@ from storage.accounts import audit_log
 from storage.accounts.audit_log import Action
 from storage.exceptions import StorageError
 from storage.sql.errors import translated
+from storage.sql.vendors import lock_until_commit
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,20 @@ class OrUnavailable:
     def changelist_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
         return self._or_unavailable(super().changelist_view, request, *args, **options)  # type: ignore[misc]
 
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **rest: Any) -> Any:
+        """What is done to several objects of the list is done to all of them, or to none."""
+        with transaction.atomic(queryset.db):
+            # First the objects, then the audit log, as who changes one: or both wait for each other
+            self._lock(request.POST.getlist(ACTION_CHECKBOX_NAME))
+            return super().response_action(request, queryset, *args, **rest)  # type: ignore[misc]
+
+    def _lock(self, chosen: list[str]) -> None:
+        rows = self.model.objects.select_for_update()  # type: ignore[attr-defined]
+        try:
+            list(rows.filter(pk__in=chosen).order_by("pk").values_list("pk"))
+        except (ValueError, OverflowError):
+            raise BadRequest("What was chosen can be in no list.") from None
+
     def _or_unavailable(self, view: Any, request: HttpRequest, *args: Any, **options: Any) -> Any:
         try:
             with translated:
@@ -62,7 +79,27 @@ class OrUnavailable:
             return unavailable(request, error)
 
 
-class Audited(OrUnavailable):
+class OneAtATime(OrUnavailable):
+    """For a ModelAdmin: whoever adds, changes or deletes an object waits for others who do.
+
+    Otherwise the form of one would take back what another has saved meanwhile: that a key is
+    revoked. SQLite, with its one writer, needs and knows no such lock.
+    """
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """The objects, as others have left them."""
+        rows = super().get_queryset(request)  # type: ignore[misc]
+        is_change = request.method == "POST" and connections[rows.db].in_atomic_block
+        return rows.select_for_update() if is_change else rows
+
+    def get_form(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
+        """The form. What another has added is there when it is checked."""
+        if obj is None and request.method == "POST":
+            lock_until_commit(f"adding {self.opts.label}")  # type: ignore[attr-defined]
+        return super().get_form(request, obj, **options)  # type: ignore[misc]
+
+
+class Audited(OneAtATime):
     """For a ModelAdmin: its changes take place if they are in the audit log, too.
 
     Subclasses say in `audited_as` and `about` what is written. Django calls the methods below in
@@ -74,16 +111,6 @@ class Audited(OrUnavailable):
     def about(self, changed: Any) -> dict[str, Any]:
         """What the entry says of an object, besides what was done: `record`'s arguments."""
         raise NotImplementedError
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        """Whoever changes or deletes an object waits for others who do, and then sees theirs.
-
-        Otherwise the form of one would take back what another has saved meanwhile: that a key is
-        revoked. SQLite, with its one writer, needs and knows no such lock.
-        """
-        rows = super().get_queryset(request)  # type: ignore[misc]
-        is_change = request.method == "POST" and connections[rows.db].in_atomic_block
-        return rows.select_for_update() if is_change else rows
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         self._record(request, obj, "added", message)

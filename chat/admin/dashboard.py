@@ -33,6 +33,7 @@ ADD_PRICES = "storage.add_modelprice"
 
 TOP_USERS = 10
 MODELS_TO_CHOOSE = 100
+UNPRICED_SHOWN = 20
 
 
 class WrongParameters(ValueError):
@@ -146,7 +147,9 @@ class Used:
     total: Line
     plots: list[Plot]
     unpriced: list[tuple[str, str]]
-    """Models without a price, each with the query string of the form that adds one."""
+    """Models without a price, each with the query string of the form that adds one. Not all."""
+    unpriced_more: int
+    """How many more of them there are."""
 
     @property
     def unanswered_share(self) -> str:
@@ -164,7 +167,8 @@ def _usage(chosen: Chosen, known: Prices | None) -> Used:
     models = _by_tokens(found)
     shown = [line for line in found.lines if chosen.model_used in (None, line.model_used)]
     total = usage.total(shown)
-    unpriced = {line.model_used or "" for line in shown if line.unpriced_interactions}
+    without = {line.model_used or "" for line in shown if line.unpriced_interactions}
+    unpriced = [name for name in models if name in without]
     days = [chosen.first + timedelta(days=number) for number in range(chosen.days)]
     names = models if chosen.model_used is None else [chosen.model_used]
     return Used(
@@ -174,7 +178,10 @@ def _usage(chosen: Chosen, known: Prices | None) -> Used:
         models=_to_choose(models, chosen.model_used),
         total=total,
         plots=plots(shown, days, names) if total.interactions else [],
-        unpriced=[(name, "?" + urlencode({"model_used": name})) for name in sorted(unpriced)],
+        unpriced=[
+            (name, "?" + urlencode({"model_used": name})) for name in unpriced[:UNPRICED_SHOWN]
+        ],
+        unpriced_more=len(unpriced[UNPRICED_SHOWN:]),
     )
 
 

@@ -41,10 +41,11 @@ def erase_user(request: HttpRequest) -> HttpResponse:
         return page(
             request, "user/erase.html", "Erase a user", status=status, user_id=user_id, form=form
         )
+    erasing.refuse(storage, user_id)  # or the log would have what was not begun
     auditing.record(
         request, Action.ERASURE_BEGUN, user_id=user_id, reason=form.cleaned_data["reason"]
     )
-    erasure = erasing.request(storage, user_id, _requested_by(request, user_id))
+    erasure = ledger.request(storage.archive, user_id, _requested_by(request, user_id))
     return _to(erasing.begin(storage, erasure, REQUEST_SECONDS).erasure_id)
 
 
@@ -68,6 +69,12 @@ def continue_erasure(request: HttpRequest, erasure_id: str) -> HttpResponse:
     storage = get_storage()
     erasure = ledger.find(storage.archive, erasure_id)
     if erasure is not None and erasure.status == "pending":
+        auditing.record(
+            request,
+            Action.ERASURE_CONTINUED,
+            user_id=erasure.user_id or "",
+            details={"erasure": erasure.erasure_id},
+        )
         erasing.begin(storage, erasure, REQUEST_SECONDS)
     return _to(erasure_id)
 

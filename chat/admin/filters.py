@@ -9,6 +9,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 
 from chat.admin.masking import may_reveal
+from chat.admin.user_forms import AsWrittenField
 from storage import limits
 from storage.models import UsageOfModel
 from storage.records.searches import TEXT_MAX, Search, Tier
@@ -63,14 +64,13 @@ def _choice(label: str, choices: dict[str, str]) -> forms.ChoiceField:
 class FilterForm(forms.Form):
     """The filters. All that are set must hold."""
 
-    user_id = forms.CharField(
+    user_id = AsWrittenField(
         label="User",
         required=False,
-        strip=False,  # with spaces around it, it is another user's
         max_length=limits.IDENTIFIER_MAX_LENGTH,
     )
     q = forms.CharField(label="Words in the texts", required=False, max_length=TEXT_MAX)
-    model_used = forms.CharField(
+    model_used = AsWrittenField(
         label="Model",
         required=False,
         max_length=limits.MODEL_MAX_LENGTH,

@@ -20,6 +20,7 @@ from chat.maintenance.identity import confirm_archive, require_archive
 from chat.maintenance.runs import is_at_work
 from storage import get_storage
 from storage.accounts.audit_log import Action
+from storage.interface import Storage
 
 HOLD = "storage.hold_user"
 
@@ -27,10 +28,18 @@ SHOWN = 100
 """Holds on one page: each is a file that must be read."""
 
 
-class LiftForm(ConfirmedForm):
-    """The same, with the hold that the page has shown: somebody else may put on another one."""
+class _OfShownHold(forms.Form):
+    """With the hold that the page has shown, if any: somebody else may put on another one."""
 
     hold = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+class HoldForm(_OfShownHold, ReasonForm):
+    """Why a user is held. It takes the place of an earlier reason."""
+
+
+class LiftForm(_OfShownHold, ConfirmedForm):
+    """Why a hold is lifted."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -40,25 +49,31 @@ def hold_user(request: HttpRequest) -> HttpResponse:
     user_id = user_of(request)
     if user_id is None:
         return wrong_user(request)
-    form = ReasonForm(request.POST or None)
-    if not form.is_valid():
-        status = 400 if form.is_bound else 200
-        return page(
-            request, "user/hold.html", "Legal hold", status=status, user_id=user_id, form=form
-        )
-    storage, reason = get_storage(), form.cleaned_data["reason"]
+    storage = get_storage()
     confirm_archive(storage)  # one that is not mounted would seem to have no holds
+    hold = holds.find(storage.archive, "user", user_id)
+    shown = {"hold": _digest(hold)}
+    form = HoldForm(request.POST or None, initial=shown)
+    is_other = form.is_valid() and form.cleaned_data["hold"] != shown["hold"]
+    if is_other and hold and hold.reason == form.cleaned_data["reason"]:
+        return _in_place(request, storage, user_id)  # the form was sent twice
+    if is_other:
+        form = HoldForm(initial=shown)
+    if is_other or not form.is_valid():
+        return page(
+            request,
+            "user/hold.html",
+            "Legal hold",
+            status=409 if is_other else 400 if form.is_bound else 200,
+            user_id=user_id,
+            hold=hold,
+            form=form,
+            is_other=is_other,
+        )
+    reason = form.cleaned_data["reason"]
     auditing.record(request, Action.HELD, user_id=user_id, reason=reason)
     holds.add(storage.archive, Hold("user", user_id, reason, datetime.now(UTC)))
-    if is_at_work(storage):
-        messages.warning(
-            request,
-            "The hold is in place. A maintenance run that began earlier is at work, and may not "
-            "know of it: stop that run if it may delete what the hold protects.",
-        )
-    else:
-        messages.success(request, "The hold is in place.")
-    return _to_user(user_id)
+    return _in_place(request, storage, user_id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -107,7 +122,21 @@ def list_holds(request: HttpRequest) -> HttpResponse:
     return page(request, "user/holds.html", "Legal holds", holds=found, more=more)
 
 
-def _digest(hold: Hold) -> str:
+def _in_place(request: HttpRequest, storage: Storage, user_id: str) -> HttpResponse:
+    if is_at_work(storage):
+        messages.warning(
+            request,
+            "The hold is in place. A maintenance run that began earlier is at work, and may not "
+            "know of it: stop that run if it may delete what the hold protects.",
+        )
+    else:
+        messages.success(request, "The hold is in place.")
+    return _to_user(user_id)
+
+
+def _digest(hold: Hold | None) -> str:
+    if hold is None:
+        return ""
     return hashlib.sha256(f"{hold.since} {hold.reason}".encode()).hexdigest()
 
 

@@ -12,12 +12,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from chat.admin.auditing import record
-from chat.admin.pages import page, unavailable
+from chat.admin.pages import page
 from storage.accounts import api_keys
 from storage.accounts.audit_log import Action
-from storage.exceptions import StorageError
 from storage.models import ApiKey, AuditEntry
-from storage.sql.errors import translated
 
 OVERLAPS = {"1": "1 hour", "24": "24 hours", "168": "7 days"}
 """For how many hours the old key still works."""
@@ -40,25 +38,25 @@ class RotationForm(forms.Form):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def rotate(request: HttpRequest, key_id: str, may_rotate: MayRotate) -> HttpResponse:
-    """The page that asks for the overlap, and after that the page with the new key."""
-    try:
-        with translated, transaction.atomic():
-            # SQLite has one writer anyway; in PostgreSQL another request waits for this row.
-            api_key = ApiKey.objects.select_for_update().filter(pk=key_id).first()
-            if api_key is None:
-                raise Http404
-            if not may_rotate(request, api_key):
-                raise PermissionDenied
-            alike = count_alike(api_key)
-            form = RotationForm(request.POST or None, initial={"alike": alike})
-            is_repeated = form.is_valid() and form.cleaned_data["alike"] != alike
-            if is_repeated:
-                form = RotationForm(initial={"alike": alike})
-            elif form.is_valid():
-                hours = int(form.cleaned_data["overlap"])
-                return _rotated(request, api_key, timedelta(hours=hours))
-    except StorageError as error:
-        return unavailable(request, error)
+    """The page that asks for the overlap, and after that the page with the new key.
+
+    Raises DatabaseError and StorageError.
+    """
+    with transaction.atomic():
+        # SQLite has one writer anyway; in PostgreSQL another request waits for this row.
+        api_key = ApiKey.objects.select_for_update().filter(pk=key_id).first()
+        if api_key is None:
+            raise Http404
+        if not may_rotate(request, api_key):
+            raise PermissionDenied
+        alike = count_alike(api_key)
+        form = RotationForm(request.POST or None, initial={"alike": alike})
+        is_repeated = form.is_valid() and form.cleaned_data["alike"] != alike
+        if is_repeated:
+            form = RotationForm(initial={"alike": alike})
+        elif form.is_valid():
+            hours = int(form.cleaned_data["overlap"])
+            return _rotated(request, api_key, timedelta(hours=hours))
     return page(
         request,
         "apikey/rotate.html",

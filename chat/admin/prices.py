@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -12,13 +13,16 @@ from django.utils.functional import lazy
 from chat.admin import auditing
 from chat.admin.opened_before import KeepsOthersChanges
 from chat.admin.theme import ThemedModelAdmin
+from chat.admin.user_forms import AsWrittenField
 from storage.accounts.audit_log import Action
 from storage.models import ModelPrice
 
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[ModelPrice]
+    BaseForm = forms.ModelForm[ModelPrice]
 else:
     BaseAdmin = ThemedModelAdmin
+    BaseForm = forms.ModelForm
 
 
 DAY_LOOKUPS = ("valid_from__gte", "valid_from__lt")
@@ -28,10 +32,19 @@ def _price_of_a_million(kind: str) -> Any:
     return lazy(lambda: f"A million {kind} tokens, {settings.CURRENCY}", str)()
 
 
+class PriceForm(BaseForm):
+    """The model is taken as it was written."""
+
+    class Meta:
+        field_classes = {"model_used": AsWrittenField}
+        help_texts = {"model_used": "As interactions name it. Spaces count, also around it."}
+
+
 @admin.register(ModelPrice)
-class ModelPriceAdmin(KeepsOthersChanges, auditing.OrUnavailable, BaseAdmin):
+class ModelPriceAdmin(KeepsOthersChanges, auditing.OneAtATime, BaseAdmin):
     """A changed price changes the cost of all days on which it holds. Each change is audited."""
 
+    form = PriceForm
     list_display = ("model_used", "valid_from", "input_shown", "output_shown", "note")
     list_filter = ("valid_from",)
     search_fields = ("model_used",)

@@ -66,10 +66,12 @@ def restore_day(request: HttpRequest) -> HttpResponse:
 def _restored(request: HttpRequest, asked: dict[str, Any]) -> HttpResponse:
     storage, day, report = get_storage(), asked["day"], Restored()
     details = {"day": day.isoformat()}
-    auditing.record(request, Action.RESTORED, reason=asked["reason"], details=details)
     try:
         with Run(storage, max_seconds=REQUEST_SECONDS) as run:
-            restoring.restore(storage, day, Policy.at(run.now), run, report)
+            policy = Policy.at(run.now)
+            restoring.require_archived(storage, day, policy.cutoff)
+            auditing.record(request, Action.RESTORED, reason=asked["reason"], details=details)
+            restoring.restore(storage, day, policy, run, report)
     except NothingArchived as error:
         return refused(request, str(error), 404)
     except OutOfTime:

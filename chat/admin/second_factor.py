@@ -25,6 +25,15 @@ else:
 admin.site.unregister(TOTPDevice)
 
 
+MOST_FAILURES = 13
+"""After a wrong code django-otp takes none for a second, and twice as long after each further one.
+More of them than this count no more: whoever knows the password alone could otherwise keep an
+account out for years."""
+
+LONGEST_REST_SECONDS = 2 ** (MOST_FAILURES - 1)
+"""A bit more than an hour. So nobody tries more than 21 codes a day of a million."""
+
+
 class LoginForm(BaseLoginForm):
     """Name, password, and the code of accounts that have a second factor."""
 
@@ -39,8 +48,10 @@ class LoginForm(BaseLoginForm):
         """Check the code. Who lacks it is not told whether the password was right."""
         values = super().clean() or {}
         user = self.get_user()
-        if user and user_has_device(user) and not match_token(user, values.get("code", "")):
-            raise self.get_invalid_login_error()
+        if user and user_has_device(user):
+            _limit_rest(user)
+            if not match_token(user, values.get("code", "")):
+                raise self.get_invalid_login_error()
         return values
 
 
@@ -58,11 +69,13 @@ def remove(user: User) -> bool:
     return count > 0
 
 
-def end_rest(account: str) -> None:
-    """Let codes of an account be tried again. After wrong ones, django-otp takes none for a while.
+def _limit_rest(user: User) -> None:
+    devices = TOTPDevice.objects.filter(user=user, throttling_failure_count__gt=MOST_FAILURES)
+    devices.update(throttling_failure_count=MOST_FAILURES)
 
-    The while doubles with each, without an end.
-    """
+
+def end_rest(account: str) -> None:
+    """Let codes of an account be tried again. After wrong ones none are taken for a while."""
     devices = TOTPDevice.objects.filter(user__username=account)
     devices.update(throttling_failure_timestamp=None, throttling_failure_count=0)
 

@@ -52,3 +52,4 @@ def _check(session: SessionBase) -> None:
 @receiver(user_logged_in)
 def _begin(request: HttpRequest, **about: Any) -> None:
     request.session[BEGAN] = request.session[SEEN] = int(time.time())
+    SessionStore.clear_expired()  # nobody else does

@@ -1,4 +1,4 @@
-"""The forms of the pages about a user."""
+"""The forms of the pages about a user, and what other forms have of them."""
 
 from typing import Any
 
@@ -6,6 +6,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 SHORTEST_REASON, LONGEST_REASON = 10, 500
+
+
+class AsWrittenField(forms.CharField):
+    """The name of a user or a model: with spaces around it, it is another one's."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "strip": False})
 
 
 class ReasonForm(forms.Form):
@@ -24,8 +31,7 @@ class ReasonForm(forms.Form):
 class ConfirmedForm(ReasonForm):
     """The same for what cannot be undone, or undoes a protection: the user's id is typed again."""
 
-    confirmation = forms.CharField(
-        strip=False,  # with spaces around it, it is another user's
+    confirmation = AsWrittenField(
         label="Type the user id",
         help_text="Exactly as it is written above.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),

@@ -49,6 +49,12 @@ def restore(storage: Storage, day: date, policy: Policy, run: Run, report: Resto
         _Job(storage, run, report, compaction, damage).restore(day)
 
 
+def require_archived(storage: Storage, day: date, cutoff: datetime) -> None:
+    """Raises NothingArchived if there is nothing to restore, by what is known so far."""
+    if _end(day) <= cutoff or not storage.archive.segments(day):
+        raise NothingArchived(_nothing(storage, day, cutoff))
+
+
 @dataclass(frozen=True)
 class _Job:
     """What restoring a day needs."""
@@ -60,9 +66,7 @@ class _Job:
     damage: Damage
 
     def restore(self, day: date) -> None:
-        archive = self.storage.archive
-        if _end(day) <= self.compaction.cutoff or not archive.segments(day):
-            raise NothingArchived(_nothing(self.storage, day, self.compaction.cutoff))
+        require_archived(self.storage, day, self.compaction.cutoff)
         counts = self._counts(day)
         self.report.remaining = sum(counts.values())
         for segment in counts:

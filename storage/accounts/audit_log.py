@@ -37,6 +37,7 @@ class Action(StrEnum):
     REVEALED = "revealed"
     EXPORTED = "exported"
     ERASURE_BEGUN = "erasure begun"
+    ERASURE_CONTINUED = "erasure continued"
     HELD = "held"
     RELEASED = "released"
     RESTORED = "restored"

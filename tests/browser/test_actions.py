@@ -88,6 +88,18 @@ def test_an_erasure_takes_the_id_and_ends_with_a_receipt(open_page, site):
     assert page.locator("a[href*='of-ada-']").count() > 0
 
 
+def test_an_id_is_shown_with_each_of_its_spaces(open_page, site):
+    """Otherwise nobody could type it as it is shown, and two users would look like one."""
+    user_id = "two  spaces"
+    site.save([interaction(20, interaction_id="spaced", user_id=user_id)])
+    for address, place in (
+        (f"{ADMIN}user/erase/?user_id=two%20%20spaces", ".identifier bdi"),
+        (f"{ADMIN}spaced/change/", ".facts bdi"),
+        (f"{ADMIN}?user_id=two%20%20spaces", ".rows .user bdi"),
+    ):
+        assert open_page(address).locator(place).first.inner_text() == user_id, address
+
+
 def test_an_archived_day_is_restored(open_page, site):
     site.run("archive_interactions")
     page = open_page(f"{ADMIN}restore/")

@@ -73,9 +73,14 @@ def request(storage: Storage, user_id: str, requested_by: str) -> Erasure:
     From then on the request outlives this process, and `Job.erase_pending` does what is left.
     Raises UserHeld, and ArchiveMismatch.
     """
+    refuse(storage, user_id)
+    return ledger.request(storage.archive, user_id, requested_by)
+
+
+def refuse(storage: Storage, user_id: str) -> None:
+    """Raises UserHeld, or ArchiveMismatch, if an erasure of this user would not be begun now."""
     confirm_archive(storage)
     refuse_held(storage, user_id, Holds.that_may_concern(storage.archive, user_id))
-    return ledger.request(storage.archive, user_id, requested_by)
 
 
 def begin(storage: Storage, erasure: Erasure, seconds: float) -> Erasure:

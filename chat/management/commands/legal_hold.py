@@ -60,11 +60,25 @@ class Command(MaintenanceCommand):
         if wanted is None:
             self._list(storage)
             return
-        (_add if options["action"] == "add" else _lift)(storage, wanted, run)
+        if options["action"] == "add":
+            self._add(storage, wanted, run)
+        else:
+            _lift(storage, wanted, run)
         report.holds = holds.count(storage.archive)
         if options["action"] == "add" and not run.dry_run:
             self._wait_for_others(storage, run)
         Holds.of(storage.archive)  # raises if one of them is damaged
+
+    def _add(self, storage: Storage, wanted: Hold, run: Run) -> None:
+        known = holds.find(storage.archive, wanted.kind, wanted.value)
+        if known and known.reason != wanted.reason:
+            note(
+                self,
+                f"This {known.kind} has been held since {known.since:%Y-%m-%d %H:%M}Z for another "
+                f"reason: {known.reason}",
+            )
+        if not run.dry_run:
+            holds.add(storage.archive, wanted)
 
     def _wait_for_others(self, storage: Storage, run: Run) -> None:
         if _another_runs(storage):
@@ -101,11 +115,6 @@ def _wanted(run: Run, options: dict[str, Any]) -> Hold | None:
     if which is not None:
         return Hold("day", which.isoformat(), reason, run.now)
     return Hold("user", user_id, reason, run.now)
-
-
-def _add(storage: Storage, wanted: Hold, run: Run) -> None:
-    if not run.dry_run:
-        holds.add(storage.archive, wanted)
 
 
 def _lift(storage: Storage, wanted: Hold, run: Run) -> None:

@@ -162,3 +162,12 @@ def test_staff_delete_no_account_with_more_rights_in_a_list(grace, root):
     form = {"action": "delete_selected", "_selected_action": [root.pk], "post": "yes"}
     client_of(grace).post(USERS, form)
     assert User.objects.filter(pk=root.pk).exists()
+
+
+@pytest.mark.parametrize("chosen", ["", "x", "9" * 40])
+def test_who_chooses_what_no_list_has_deletes_nothing(root, chosen):
+    client = client_of(root)
+    client.raise_request_exception = False
+    form = {"action": "delete_selected", "_selected_action": [chosen], "post": "yes"}
+    assert client.post(USERS, form).status_code in (302, 400)
+    assert User.objects.filter(pk=root.pk).exists()

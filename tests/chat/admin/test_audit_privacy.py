@@ -63,7 +63,7 @@ def everything_staff_do(client, who, said):
     for path in (INTERACTIONS, one("one"), of_user(who), f"{of_user(who)}?cursor={said}"):
         yield client.get(path)
     yield client.get(SEARCH, {"text": said, "user_id": who})
-    for action in ("", "export/", "hold/", "lift/", "erase/"):
+    for action in ("", "export/", "erase/", "hold/", "lift/"):
         path = f"{LIST}user/{action}?user_id={who}"
         yield client.get(path)
         yield client.post(path, {"reason": why, "confirmation": said})

@@ -93,6 +93,16 @@ def test_a_model_without_a_price_is_said_never_counted_as_free(staff):
     assert 'value="&lt;b&gt;&amp;new"' in form, "the form has the name already"
 
 
+def test_of_many_models_without_a_price_those_that_are_used_most_are_named(staff):
+    """A client may send a new name with each interaction."""
+    for number in range(25):
+        used(0, f"model-{number:02}", {"ada": (1, number, 0)})
+    page = staff.get(PAGE)
+    named = re.findall(r"modelprice/add/\?model_used=model-(\d+)", page.content.decode())
+    assert [int(number) for number in named] == [*range(24, 4, -1)]
+    assert "model-05 and 5 more: 25 interactions are in no cost." in text_of(page)
+
+
 def test_behind_each_plot_are_its_numbers(staff):
     used(0, "model-1", {"ada": (1200, 5, 7)})
     used(2, "model-2", {"ada": (34, 1, 1)})

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.utils import quote, unquote
@@ -144,6 +145,13 @@ def test_filters_hold_on_every_page(staff, saved):
         pages = walk(staff, f"{LIST}?{query}")
         found = [number(each) for page in pages for each in page]
         assert found == [each for each in reversed(range(120)) if is_wanted(each)], query
+
+
+def test_a_model_with_spaces_around_its_name_is_another_one(staff, storage, make_interaction):
+    for name in ("m", " m", "m "):
+        storage.save_interaction_sync(make_interaction(interaction_id=f"of{name}", model_used=name))
+    for name in ("m", " m", "m "):
+        assert walk(staff, f"{LIST}?{urlencode({'model_used': name})}") == [[f"of{name}"]]
 
 
 @pytest.mark.every_backend

@@ -1,11 +1,14 @@
 """Prices of models, which staff with the permission change."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from storage.accounts import audit_log
+from storage.accounts.prices import prices
 from storage.exceptions import StorageUnavailable
 from storage.models import AuditEntry, ModelPrice
 from tests.chat.forms import form_on
@@ -58,6 +61,15 @@ def test_a_price_is_added_changed_and_removed_and_each_is_audited(staff):
     ]
 
 
+@pytest.mark.parametrize("model", [" model-1", "model-1 ", "   "])
+def test_a_model_is_taken_as_interactions_name_it(staff, model):
+    """The first page links to this form, with a name that has no price."""
+    opened = form_on(staff.get(ADD, {"model_used": model}))
+    assert staff.post(ADD, opened | NEW | {"model_used": opened["model_used"]}).status_code == 302
+    assert ModelPrice.objects.get().model_used == model
+    assert prices().at(model, date(2026, 11, 1))
+
+
 def test_a_page_that_was_opened_before_does_not_bring_an_old_price_back(staff):
     price = priced(inputs="1")
     page = f"{LIST}{price.pk}/change/"
@@ -98,6 +110,23 @@ def test_what_cannot_be_audited_is_not_removed(staff, monkeypatch):
     assert staff.post(f"{LIST}{price.pk}/delete/", {"post": "yes"}).status_code == 503
     assert staff.post(LIST, several).status_code == 503
     assert ModelPrice.objects.exists()
+
+
+def test_several_are_removed_together_or_not_at_all(staff, monkeypatch):
+    """Otherwise the log would say that one is removed which is there."""
+    keys = [priced(name).pk for name in ("a", "b", "c")]
+    append = audit_log._append
+
+    def fail_later(entry):
+        if entry.details.get("before", {}).get("model_used") == "b":
+            raise StorageUnavailable("The database did not answer.")
+        append(entry)
+
+    monkeypatch.setattr(audit_log, "_append", fail_later)
+    form = {"action": "delete_selected", "_selected_action": keys, "post": "yes"}
+    assert staff.post(LIST, form).status_code == 503
+    assert ModelPrice.objects.count() == 3
+    assert not AuditEntry.objects.filter(action="prices changed").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The second factor: who needs a code, and which codes are taken."""
 
 from base64 import b32decode
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,6 +12,7 @@ from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp import models
 
+from chat.admin.second_factor import LONGEST_REST_SECONDS, MOST_FAILURES
 from tests.chat.limits import limits
 
 pytestmark = pytest.mark.every_sql(exhaustive=True)
@@ -109,7 +111,7 @@ def test_wrong_codes_lock_the_login(code, limits, clock):
 
 
 def test_a_command_ends_the_rest_after_wrong_codes(code, limits):
-    """django-otp doubles it with each: after twenty it is six days, also for the right code."""
+    """Otherwise it is more than an hour after twenty, also for the right code."""
     limits.LOGIN_TRIES = 5
     resting = {"throttling_failure_count": 20, "throttling_failure_timestamp": timezone.now()}
     models.TOTPDevice.objects.update(**resting)
@@ -117,6 +119,29 @@ def test_a_command_ends_the_rest_after_wrong_codes(code, limits):
     assert not log_in(code())
     call_command("unlock_login", "root")
     assert log_in(code())
+
+
+def test_the_rest_after_wrong_codes_has_an_end(code, limits):
+    """Otherwise who knows the password alone could keep the account out for years."""
+    limits.LOGIN_TRIES = 100
+    passed = timezone.now() - timedelta(seconds=LONGEST_REST_SECONDS)
+    for failures in (20, MOST_FAILURES + 1):
+        for seconds, is_in in ((60, False), (-60, True)):
+            models.TOTPDevice.objects.update(
+                throttling_failure_count=failures,
+                throttling_failure_timestamp=passed + timedelta(seconds=seconds),
+                last_t=-1,
+            )
+            assert log_in(code()) == is_in, (failures, seconds)
+
+
+def test_each_wrong_code_still_doubles_the_rest_up_to_that(code, limits):
+    limits.LOGIN_TRIES = 100
+    device = models.TOTPDevice.objects
+    for failures in range(1, 4):
+        assert not log_in("000000" if code() != "000000" else "000001")
+        assert device.get().throttling_failure_count == failures
+        device.update(throttling_failure_timestamp=timezone.now() - timedelta(hours=2))
 
 
 def test_form_asks_for_the_code():

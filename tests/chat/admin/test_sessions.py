@@ -1,8 +1,12 @@
 """How long a session of the admin lasts."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils import timezone
 
 from chat.admin import sessions
 from storage.models import ApiKey
@@ -121,3 +125,11 @@ def test_messages_are_in_no_cookie(staff, storage):
     assert "messages" not in staff.cookies
     page = staff.get("/admin/storage/chatinteraction/")
     assert "There is no interaction secret-id" in page.content.decode()
+
+
+def test_a_login_removes_sessions_that_have_expired(staff):
+    """Nobody else does, and each login adds one."""
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    Client().force_login(User.objects.get())
+    assert Session.objects.count() == 1
+    assert Session.objects.get().expire_date > timezone.now()

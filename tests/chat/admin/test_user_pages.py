@@ -30,6 +30,7 @@ pytestmark = pytest.mark.every_backend(exhaustive=True)  # a few tests reach eac
 ADMIN = "/admin/storage/chatinteraction/"
 ODD = "a/b ?&=\u202eé"
 REASON = "Request 2026-17 of the user"
+OTHER_REASON = "Another court has asked for it"
 ACTIONS = {
     "user/export/": "export_user",
     "user/erase/": "erase_user",
@@ -152,6 +153,22 @@ def test_a_get_changes_nothing(staff, saved, name):
     assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
 
 
+def test_what_only_a_hold_keeps_is_not_said_to_be_nothing(
+    staff, storage, make_interaction, settings
+):
+    """It has expired, so no page shows it. But an export has it."""
+    old = make_interaction(user_id=ODD, created_at=datetime.now(UTC) - timedelta(days=50))
+    storage.create_interaction_sync(old)
+    settings.RETENTION_TOTAL_DAYS = 40
+    holds.add(storage.archive, holds.Hold("user", ODD, "case 1", datetime.now(UTC)))
+    client = staff("view_chatinteraction", "export_user")
+    page = text_of(client.get(of("user/")))
+    assert "Nothing is stored of this user" not in page
+    assert "Nothing of this user can be read. What has expired is kept by the hold" in page
+    lines = b"".join(client.post(of("user/export/"), {"reason": REASON})).splitlines()
+    assert json.loads(lines[-1])["count"] == 1
+
+
 @pytest.mark.every_backend
 def test_an_export_has_everything_and_says_that_it_is_complete(staff, saved):
     response = staff("export_user").post(of("user/export/"), {"reason": REASON})
@@ -231,6 +248,23 @@ def test_an_erasure_that_does_not_finish_is_shown_and_goes_on(staff, saved, monk
     assert again["Location"] == page  # a second request goes to the same erasure
     monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 3600)
     assert "Receipt" in text_of(client.post(f"{page}continue/", follow=True))
+    client.post(f"{page}continue/")  # nothing is left to be done
+    assert [(action, user) for action, user, _ in entries()] == [
+        ("erasure begun", pseudonym(ODD)),
+        ("erasure continued", pseudonym(ODD)),
+    ]
+    assert AuditEntry.objects.latest("pk").details == {"erasure": page.split("/")[-2]}
+
+
+def test_only_who_may_see_an_erasure_is_led_to_it(staff, saved, monkeypatch):
+    monkeypatch.setattr("chat.admin.erasures.REQUEST_SECONDS", 0)
+    form = {"reason": REASON, "confirmation": ODD}
+    staff("erase_user").post(of("user/erase/"), form)
+    for rights, is_led in ((["view_chatinteraction"], False), (["erase_user"], True)):
+        client = staff("view_chatinteraction", *rights)
+        page = text_of(client.get(of("user/")))
+        assert "An erasure is pending" in page
+        assert (f"{ADMIN}erasure/" in page) == is_led
 
 
 @pytest.mark.every_backend
@@ -242,6 +276,7 @@ def test_a_user_under_a_legal_hold_is_not_erased(staff, saved):
     assert response.status_code == 409
     assert "legal hold" in text_of(response)
     assert len(get_storage().search_interactions_sync(Search(user_id=ODD)).records) == 3
+    assert "erasure begun" not in actions()
 
 
 def filled(client, name):
@@ -271,14 +306,45 @@ def test_a_hold_for_another_reason_than_the_page_has_shown_is_not_lifted(staff, 
     one, other = staff("hold_user"), staff("hold_user")
     one.post(of("user/hold/"), {"reason": REASON})
     form = filled(one, "user/lift/")
-    other.post(of("user/hold/"), {"reason": "Another court has asked for it"})
+    other.post(of("user/hold/"), filled(other, "user/hold/") | {"reason": OTHER_REASON})
     refused = one.post(of("user/lift/"), form)
     assert refused.status_code == 409
-    assert "Another court has asked for it" in text_of(refused)
+    assert OTHER_REASON in text_of(refused)
     assert holds.find(get_storage().archive, "user", ODD) is not None
     assert actions() == ["held", "held"]
     assert one.post(of("user/lift/"), filled(one, "user/lift/")).status_code == 302
     assert holds.find(get_storage().archive, "user", ODD) is None
+
+
+def test_a_hold_replaces_only_the_reason_that_the_page_has_shown(staff, saved):
+    one, other = staff("hold_user"), staff("hold_user")
+    early = filled(one, "user/hold/")
+    assert other.post(of("user/hold/"), {"reason": REASON}).status_code == 302
+    since = holds.find(get_storage().archive, "user", ODD).since
+    refused = one.post(of("user/hold/"), early | {"reason": OTHER_REASON})
+    assert refused.status_code == 409
+    assert REASON in text_of(refused)
+    assert holds.find(get_storage().archive, "user", ODD).reason == REASON
+    assert actions() == ["held"]
+    assert f"{REASON}</bdi>. Another reason takes its place" in text_of(one.get(of("user/hold/")))
+    again = filled(one, "user/hold/") | {"reason": OTHER_REASON}
+    assert one.post(of("user/hold/"), again).status_code == 302
+    hold = holds.find(get_storage().archive, "user", ODD)
+    assert (hold.reason, hold.since) == (OTHER_REASON, since)
+    assert entries() == [
+        ("held", pseudonym(ODD), REASON),
+        ("held", pseudonym(ODD), OTHER_REASON),
+    ]
+
+
+def test_a_hold_that_is_sent_twice_is_put_on_once(staff, saved):
+    client = staff("hold_user", "view_chatinteraction")
+    sent = filled(client, "user/hold/")
+    for _ in range(2):
+        done = client.post(of("user/hold/"), sent, follow=True)
+        assert done.redirect_chain[0][0].startswith(f"{ADMIN}user/?user_id=")
+        assert "The hold is in place" in text_of(done)
+    assert actions().count("held") == 1
 
 
 def test_an_unknown_erasure_is_said_to_be_unknown(staff):
@@ -319,6 +385,16 @@ def test_a_restore_waits_for_no_other_run(staff, day, storage):
         response = client.post(f"{ADMIN}restore/", {"day": str(day), "reason": REASON})
     assert response.status_code == 409
     assert "Another maintenance run is at work" in text_of(response)
+    assert actions() == []
+
+
+def test_a_day_that_is_not_archived_is_not_said_to_be_restored(staff, storage):
+    today = datetime.now(UTC).date()
+    form = {"day": str(today), "reason": REASON}
+    response = staff("restore_day").post(f"{ADMIN}restore/", form)
+    assert response.status_code == 404
+    assert "Neither the archive nor the database has anything" in text_of(response)
+    assert actions() == []
 
 
 @pytest.mark.parametrize(

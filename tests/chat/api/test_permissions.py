@@ -125,7 +125,7 @@ TABLE = {
     "admin/(?P<url>.*)$": {"GET": ADMIN_NOTHING, "POST": ADMIN_NOTHING},
 }
 if apps.is_installed("unfold"):
-    TABLE["admin/search/"] = {"GET": ADMIN, "POST": ADMIN}
+    TABLE["admin/search/"] = {"GET": ADMIN_NOTHING, "POST": ADMIN_NOTHING}
 
 OTLP = ("/api/otlp/v1/traces", "/api/otlp/v1/logs", "/api/public/otel/v1/traces")
 

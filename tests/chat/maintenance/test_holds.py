@@ -42,6 +42,16 @@ def people(store):
     return ids
 
 
+def test_the_reason_that_another_one_replaces_is_told(held):
+    """It is kept nowhere else: what commands do is not in the audit log."""
+    assert held("add", "--user", "ada", "--reason", "case 1") == []
+    assert held("add", "--user", "ada", "--reason", "case 1") == []
+    told = "This user has been held since 2026-11-22 12:00Z for another reason: case 1"
+    assert held("add", "--user", "ada", "--reason", "case 2", "--dry-run") == [told]
+    assert held("add", "--user", "ada", "--reason", "case 2") == [told]
+    assert held("list") == ["user ada since 2026-11-22 12:00Z: case 2"]
+
+
 def refused(store, *arguments):
     status, _, errors = store.told("erase_user", *arguments)
     assert status == 1

@@ -16,8 +16,17 @@ from storage.accounts import audit_chain, audit_log, intake, key_use, roll_ups
 from storage.accounts.audit_log import Action
 from storage.accounts.intake import Count
 from storage.dynamodb import usage_rows
-from storage.models import ApiKey, ApiKeyUse, StreamPosition, UsageOfUser, UsageRebuild
+from storage.models import (
+    ApiKey,
+    ApiKeyUse,
+    AuditEntry,
+    ModelPrice,
+    StreamPosition,
+    UsageOfUser,
+    UsageRebuild,
+)
 from storage.sql.vendors import lock_until_commit
+from tests.chat.forms import form_on
 from tests.postgresql import in_threads
 
 pytestmark = pytest.mark.usefixtures("in_postgresql")
@@ -176,6 +185,75 @@ def test_the_form_of_one_does_not_take_back_that_another_revoked_a_key(staff):
     works = iter([rename, revoke])
     assert in_threads(2, lambda: next(works)()) == [None] * 2
     assert ApiKey.objects.get(pk=made.pk).revoked
+
+
+def test_the_form_of_one_does_not_bring_back_the_price_that_another_has_changed(staff):
+    made = ModelPrice.objects.create(
+        model_used="model-1", valid_from="2026-11-01", input_price=1, output_price=2
+    )
+    address = f"/admin/storage/modelprice/{made.pk}/change/"
+    form = form_on(staff.get(address)) | {"note": "of the provider"}
+    reads = threading.Event()
+
+    def note():
+        reads.wait()
+        staff.post(address, form)
+
+    def change():
+        with transaction.atomic():
+            ModelPrice.objects.select_for_update().get(pk=made.pk)
+            reads.set()
+            while not waits_for_a_lock():
+                pass
+            ModelPrice.objects.filter(pk=made.pk).update(input_price=7)
+
+    works = iter([note, change])
+    assert in_threads(2, lambda: next(works)()) == [None] * 2
+    assert ModelPrice.objects.values_list("input_price", "note").get() == (7, "of the provider")
+    entry = AuditEntry.objects.get(action="prices changed")
+    assert entry.details["before"]["input_price"] == "7.000000"
+
+
+def test_a_key_whose_form_is_sent_twice_at_once_is_made_once(staff):
+    address = "/admin/storage/apikey/add/"
+    form = form_on(staff.get(address)) | {"name": "phone", "user_id": "ada"}
+    found = in_threads(2, lambda: staff.post(address, form).content.decode())
+    assert sorted("was made since this page was opened" in page for page in found) == [False, True]
+    assert ApiKey.objects.count() == 1
+
+
+def test_a_price_whose_form_is_sent_twice_at_once_is_added_once(staff):
+    address = "/admin/storage/modelprice/add/"
+    form = form_on(staff.get(address)) | {"model_used": "model-1", "valid_from": "2026-11-01"}
+    form |= {"input_price": "1", "output_price": "2"}
+    found = in_threads(4, lambda: staff.post(address, form).status_code)
+    assert sorted(found) == [200, 200, 200, 302], "the second page says that there is one already"
+    assert ModelPrice.objects.count() == 1
+    assert AuditEntry.objects.filter(action="prices changed").count() == 1
+
+
+def test_who_deletes_several_waits_for_who_changes_one_and_not_both_for_each_other(staff):
+    made = ModelPrice.objects.create(
+        model_used="model-1", valid_from="2026-11-01", input_price=1, output_price=2
+    )
+    form = {"action": "delete_selected", "_selected_action": [made.pk], "post": "yes"}
+    reads = threading.Event()
+
+    def delete():
+        reads.wait()
+        return staff.post("/admin/storage/modelprice/", form).status_code
+
+    def change():
+        with transaction.atomic():
+            ModelPrice.objects.select_for_update().get(pk=made.pk)
+            reads.set()
+            while not waits_for_a_lock():
+                pass
+            audit_log.record(Action.PRICES_CHANGED, "grace")
+
+    works = iter([delete, change])
+    assert sorted(map(str, in_threads(2, lambda: next(works)()))) == ["302", "None"]
+    assert not ModelPrice.objects.exists()
 
 
 def waits_for_a_lock():
