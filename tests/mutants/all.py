@@ -192,7 +192,7 @@ MUTANTS = [
         "M21",
         "an erasure refuses a user under a legal hold",
         "chat/maintenance/erasure/attempt.py",
-        "                    refuse_held(self.storage, user_id, compaction.holds)\n",
+        "                    self._refuse_held(user_id, compaction.holds)\n",
         "                    pass\n",
         ["tests/chat/maintenance/test_holds.py"],
     ),

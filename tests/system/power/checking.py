@@ -2,8 +2,8 @@
 
     python -m tests.system.power.checking
 
-Each line of standard input has facts, of what is in DATA_DIR at that moment. Each line of standard
-output has what is wrong: a list. Every look is by a fork of its own.
+It says when it has started. Each line of standard input has facts, of what is in DATA_DIR at that
+moment. Each line of standard output has what is wrong: a list. Every look is by a fork of its own.
 """
 
 import contextlib
@@ -90,6 +90,7 @@ def _looked(facts: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     connection.close()
+    print("ready", flush=True)
     for line in sys.stdin:
         found = _found_by_fork(json.loads(line))
         os.wait()  # its threads, which may write, have ended before the disk is removed

@@ -48,6 +48,9 @@ class Checker:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self._process.stdout
+        self._process.stdout.readline()
+        shutil.rmtree(folder, ignore_errors=True)  # its settings have made it
 
     def __enter__(self) -> Self:
         return self
