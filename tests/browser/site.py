@@ -77,7 +77,7 @@ class Site:
     def python(self, script: str) -> str:
         """Run a script with the server's settings. Returns what it has printed."""
         values = environment(self._folder, **self._values, DJANGO_SETTINGS_MODULE="config.settings")
-        done = fork_server.run(["-c", script], values)
+        done = fork_server.run(["-c", script], values, preloaded=True)
         assert done.returncode == 0, done.stderr.decode()[-3000:]
         return done.stdout.decode()
 

@@ -82,6 +82,7 @@ def run_all(folder, commands):
         ["-m", "tests.chat.commands_in_forks", folder],
         environment(folder / "data", DATABASE_URL=""),
         json.dumps({name: [words, LINE] for name, words in commands.items()}).encode(),
+        preloaded=True,
     )
     assert (done.returncode, done.stdout) == (0, b""), done.stderr
 

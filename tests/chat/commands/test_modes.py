@@ -91,6 +91,7 @@ def run_all(words, folder, **values):
         ["-m", "tests.chat.every_command"],
         environment(folder, **values),
         json.dumps(words).encode(),
+        preloaded=True,
     )
     assert finished.returncode == 0, finished.stderr.decode()
     statuses = json.loads(finished.stdout.splitlines()[-1])

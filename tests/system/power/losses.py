@@ -47,6 +47,7 @@ class Checker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            preloaded=True,
         )
 
     def __enter__(self) -> Self:
