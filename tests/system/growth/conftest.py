@@ -46,6 +46,7 @@ def count(folder, program, *arguments):
         processes.environment(
             folder, DJANGO_SETTINGS_MODULE="config.settings", RETENTION_TOTAL_DAYS="90"
         ),
+        preloaded=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.decode().splitlines()[-1]

@@ -47,6 +47,7 @@ class Checker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            preloaded=True,
         )
         assert self._process.stdout
         self._process.stdout.readline()

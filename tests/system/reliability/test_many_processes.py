@@ -26,6 +26,7 @@ def run_writers(folder, seconds, **values):
     finished = fork_server.run(
         ["-m", "tests.system.reliability.writers", WRITERS, seconds],
         processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings") | values,
+        preloaded=True,
     )
     assert finished.returncode == 0, finished.stderr
     return json.loads(finished.stdout)

@@ -150,6 +150,7 @@ def test_an_upgrade_that_is_killed_leaves_nothing_half_done(old):
     killed = fork_server.run(
         ["-m", "tests.system.reliability.killed_upgrade"],
         processes.environment(folder, DJANGO_SETTINGS_MODULE="config.settings"),
+        preloaded=True,
     )
     assert killed.returncode == -9, killed.stderr
     assert not is_upgraded(folder)
