@@ -3,7 +3,8 @@
 A body of 2 MB can have 260,000 mistakes. Nothing is built for those that are only counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 ERRORS_MAX = 100
@@ -26,6 +27,13 @@ class Mistakes:
         if len(self.first) < ERRORS_MAX:
             parts = "".join(f"/{_escaped(_cut(str(part)))}" for part in path)
             self.first.append({"pointer": _cut(f"#{parts}"), "detail": _cut(detail)})
+
+    def add_each(self, detail: str, count: int, names: Iterable[str], *path: str | int) -> None:
+        """Add the same mistake of so many names below a path. No more are asked for than named."""
+        before = self.count
+        for name in islice(names, max(ERRORS_MAX - len(self.first), 0)):
+            self.add(detail, *path, name)
+        self.count = before + count
 
     def add_fields(self, violations: Mapping[str, str], *path: str | int) -> None:
         """Add broken limits (`storage.limits`), by field. `path` leads to their object."""

@@ -27,8 +27,8 @@ def used(
     """
     day = today() - timedelta(days=days_ago)
     numbers = users or {"ada": (1, 5, 7)}
-    for user_id, (interactions, inputs, outputs) in numbers.items():
-        UsageOfUser.objects.create(
+    UsageOfUser.objects.bulk_create(
+        UsageOfUser(
             day=day,
             user_id=user_id,
             model_used=model,
@@ -37,6 +37,8 @@ def used(
             input_tokens=inputs,
             output_tokens=outputs,
         )
+        for user_id, (interactions, inputs, outputs) in numbers.items()
+    )
     interactions, inputs, outputs = map(sum, zip(*numbers.values(), strict=True))
     UsageOfModel.objects.create(
         day=day,

@@ -12,6 +12,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from chat.admin import audit, filters
+from chat.api import parameters, searches
 from storage import get_storage
 from storage.accounts import audit_chain
 from storage.accounts.audit_log import Action
@@ -23,10 +25,14 @@ from tests.config.watching import log_of
 
 LIST = "/admin/storage/chatinteraction/"
 AUDIT = "/admin/storage/auditentry/"
-PARAMETERS = [
-    *("user_id", "q", "model_used", "first_day", "last_day", "tier", "answered", "tokens_min"),
-    *("interaction_id", "cursor", "trail", "staff", "action", "user", "pseudonym", "day", "before"),
-]
+PARAMETERS = {
+    LIST: (*filters.FilterForm.base_fields, "interaction_id", "cursor", "trail"),
+    AUDIT: audit.FilterForm.base_fields,
+    f"{AUDIT}export/": audit.FilterForm.base_fields,
+    INTERACTIONS: parameters._PARSERS,
+    SEARCH: searches._PARSERS,
+}
+"""What they take; the name of one that none takes is tried as well."""
 
 
 @pytest.fixture
@@ -47,8 +53,8 @@ def everything_staff_do(client, who, said):
     mine = reverse("admin:storage_chatinteraction_change", args=["one"])
     why = f"{who} has asked for it"
     both = f"{who}-{said}"
-    for page in (LIST, AUDIT, f"{AUDIT}export/", INTERACTIONS, SEARCH):
-        for name in (*PARAMETERS, "text", both):
+    for page, names in PARAMETERS.items():
+        for name in (*names, both):
             yield client.get(page, {name: both})
     for route in ROUTES:
         if route not in ("login/", "logout/", "password_change/"):

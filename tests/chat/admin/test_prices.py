@@ -14,7 +14,7 @@ from storage.models import AuditEntry, ModelPrice
 from tests.chat.forms import form_on
 from tests.chat.usage_rows import priced
 
-pytestmark = pytest.mark.every_sql
+pytestmark = pytest.mark.every_sql(exhaustive=True)
 
 LIST = "/admin/storage/modelprice/"
 ADD = f"{LIST}add/"
@@ -37,6 +37,7 @@ def staff(transactional_db):
     return client
 
 
+@pytest.mark.every_sql
 def test_a_price_is_added_changed_and_removed_and_each_is_audited(staff):
     assert staff.post(ADD, NEW).status_code == 302
     price = ModelPrice.objects.get()
@@ -82,6 +83,7 @@ def test_a_page_that_was_opened_before_does_not_bring_an_old_price_back(staff):
     )
 
 
+@pytest.mark.every_sql
 def test_several_are_removed_at_once_and_each_is_audited(staff):
     keys = [priced(name).pk for name in ("a", "b")]
     form = {"action": "delete_selected", "_selected_action": keys, "post": "yes"}
@@ -129,6 +131,7 @@ def test_several_are_removed_together_or_not_at_all(staff, monkeypatch):
     assert not AuditEntry.objects.filter(action="prices changed").exists()
 
 
+@pytest.mark.every_sql
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

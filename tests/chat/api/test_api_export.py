@@ -166,6 +166,7 @@ def test_what_fails_at_once_is_a_problem(client, storage, fill, monkeypatch, cal
     assert response["Content-Length"] == str(len(response.content))
 
 
+@pytest.mark.every_backend(exhaustive=True)
 def test_what_fails_later_breaks_off_without_the_last_line(
     client, storage, fill, monkeypatch, caplog
 ):
@@ -193,6 +194,7 @@ def test_what_fails_later_breaks_off_without_the_last_line(
     assert "marker" not in caplog.text
 
 
+@pytest.mark.every_backend(exhaustive=True)
 def test_a_damaged_archive_breaks_it_off(client, fill, archive):
     fill(600)
     (segment,) = archive.segments(*archive.days())

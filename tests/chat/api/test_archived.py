@@ -116,7 +116,7 @@ def test_it_answers_no_lookup(client, fill):
 
 @pytest.mark.parametrize("limit", [1, 7, 200])
 def test_archived_lists_have_all_newest_first_page_by_page(client, fill, limit):
-    expected = fill(60, in_segment=5)
+    expected = fill(30, in_segment=5)  # two days
     for path in (INTERACTIONS, of_user("ada")):
         found = walk(client, path, limit=limit)
         assert [each for page in found for each in page] == expected

@@ -336,9 +336,9 @@ OF_A_BACKEND = [
 OTHERS = [route for route in METHODS if route not in OF_A_BACKEND]
 IN_THE_ADMIN = [route for route in METHODS if route.startswith("admin/")]
 
-# Keys and sessions are in the SQL database on every backend. Who is refused for lack of a valid one
-# never reaches the interactions, so that beside SQLite one such caller is enough.
-WITH_ACCESS = [CALLERS[0], *CALLERS[4:]]
+# Keys, accounts and permissions are in the SQL database on every backend. Whoever is refused for
+# lack of them never reaches the interactions.
+WITH_ACCESS = [*CALLERS[4:7], "staff who may view"]
 
 # The admin looks at no key, so that one tells enough; `tests/chat/admin/test_permission_matrix.py`
 # has every kind of session.

@@ -18,7 +18,7 @@ from tests.chat.limits import clock, limits
 
 __all__ = ["clock", "limits"]
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(exhaustive=True)  # limits are in none
 
 WRONG = {"Authorization": "Api-Key 12345678.wrong"}
 
@@ -35,6 +35,7 @@ def three(limits):
     limits.RATE_LIMIT_PER_KEY = 3
 
 
+@pytest.mark.every_backend
 def test_a_key_has_its_quota_and_is_told_what_is_left(client, three, clock):
     clock.passes(20)
     found = [client.get(INTERACTIONS) for _ in range(3)]

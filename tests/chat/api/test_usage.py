@@ -184,6 +184,7 @@ def test_a_key_of_a_user_sees_this_users_usage_alone(make_client, usage):
     assert make_client("nobody").get(URL).json()["results"] == []
 
 
+@pytest.mark.every_sql(exhaustive=True)  # it reaches no database
 @pytest.mark.parametrize(
     ("query", "parameter", "part"),
     [
