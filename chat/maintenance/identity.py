@@ -9,29 +9,21 @@ that was restored to look at it. Maintenance of that would remove from the archi
 service's table knows. So the archive remembers the database by its name, where it has one.
 """
 
-import math
 import uuid
 from typing import Any
 
 from storage.archive.archive import Archive
+from storage.archive.ownership import (
+    DATABASE,
+    FOR_EVER,
+    IDENTITY,
+    LOCK,
+    NAME,
+    document_of,
+    has_used_another,
+)
 from storage.exceptions import StorageError, StorageUnavailable
 from storage.interface import Storage
-
-NAME = "archive.json"
-"""The document with the archive's identity."""
-
-IDENTITY, DATABASE = "identity", "database"
-"""What it has: the identity, and the name of the database that it belongs to, if that has one."""
-
-LOCK = "archive"
-"""The name under which the database remembers the archive's identity.
-
-It is a lock, because every backend has locks that are taken in one step and by one owner only: its
-owner is the identity.
-"""
-
-FOR_EVER = math.inf
-"""Seconds until that lock ends: it never does."""
 
 FIRST_USE = "archive-first-use"
 """The lock that a process holds while it gives an archive its identity."""
@@ -101,8 +93,7 @@ def require_archive(storage: Storage) -> None:
 
     For what is read: without that archive, the answer would look complete and lack what is cold.
     """
-    remembered = storage.database.lock_owner(LOCK, FOR_EVER)
-    if remembered is not None and remembered != _identity(storage):
+    if has_used_another(storage.database, storage.archive):
         raise ArchiveMismatch
 
 
@@ -144,7 +135,7 @@ def accept_loss(storage: Storage) -> None:
 
 def belongs_to(archive: Archive, name: str) -> bool:
     """Whether the archive belongs to the database with this name."""
-    return (archive.files.read_document(NAME) or {}).get(DATABASE) == name
+    return document_of(archive).get(DATABASE) == name
 
 
 def _identity(storage: Storage) -> str | None:
@@ -153,7 +144,7 @@ def _identity(storage: Storage) -> str | None:
 
 def _document(storage: Storage) -> dict[str, Any]:
     """What the archive says of itself, or nothing."""
-    return storage.archive.files.read_document(NAME) or {}
+    return document_of(storage.archive)
 
 
 def _new_identity(storage: Storage, owner: str | None) -> str:

@@ -17,12 +17,12 @@ import msgspec
 from chat.maintenance import holds
 from chat.maintenance.damage import Damage
 from chat.maintenance.erasure import ledger
-from chat.maintenance.identity import NAME as IDENTITY
 from chat.maintenance.large_checks import missing, verified
 from chat.maintenance.policy import Policy
 from chat.maintenance.runs import Run
 from storage.archive import names
 from storage.archive.archive import Archive
+from storage.archive.ownership import NAME as IDENTITY
 from storage.compat import batched
 from storage.exceptions import DamagedArchive, StorageError
 from storage.interface import Storage

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from storage.archive import filtered, lists
 from storage.archive.archive import Archive
+from storage.archive.ownership import has_used_another
 from storage.database import Database
 from storage.exceptions import InteractionArchived, InteractionConflict, StorageUnavailable
 from storage.models import ChatInteraction
@@ -105,7 +106,7 @@ class ColdStorage:
             return False
         if isinstance(stub, ChatInteraction):
             return None
-        self._refuse_empty_archive()  # a mark would make it look like one that is mounted
+        self._refuse_other_archive()  # a mark would make it look like one that is mounted
         self.archive.mark(stub.segment)
         if not self.database.drop_stubs([interaction_id], stub.segment):
             return None
@@ -156,12 +157,14 @@ class ColdStorage:
 
     def _report_missing(self, stub: Stub) -> None:
         """What the archive lacks is gone, where it is newer than a restored database."""
-        self._refuse_empty_archive()
+        self._refuse_other_archive()
         logger.error("The segment %s lacks an interaction that it should have.", stub.segment)
 
-    def _refuse_empty_archive(self) -> None:
+    def _refuse_other_archive(self) -> None:
         if not self.archive.days():  # it may have been given large texts, as if it were there
             raise StorageUnavailable("The archive is empty. Is its disk mounted?")
+        if has_used_another(self.database, self.archive):
+            raise StorageUnavailable("The archive is another one. Is the right disk mounted?")
 
 
 def _hot_records(seen: Mapping[str, ChatInteraction | Stub]) -> dict[str, Record]:

@@ -12,8 +12,9 @@ The objects with large texts of both databases are in the archive until then, an
 them could not tell those of the other from leftovers. A document says so.
 """
 
-from chat.maintenance.identity import FOR_EVER, LOCK, NAME, ArchiveMismatch, take_over
+from chat.maintenance.identity import ArchiveMismatch, take_over
 from storage.archive.archive import Archive
+from storage.archive.ownership import FOR_EVER, LOCK, NAME
 from storage.interface import Storage
 
 SHARED = "copies/shared.json"

@@ -9,6 +9,7 @@ from django.core.management import call_command
 from chat.maintenance.identity import confirm_archive
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
+from storage.archive.ownership import NAME
 from storage.records import pages
 from tests.chat.calls import INTERACTIONS, LOOKUP, PROBLEM, ids, mistakes, of_user, one, patch, post
 
@@ -257,3 +258,21 @@ def test_without_the_archive_nothing_in_it_is_deleted(
     assert client.delete(one(name)).status_code == 204
     assert client.get(one(name)).status_code == 404
     assert archive.marked()
+
+
+def test_with_another_archive_in_its_place_nothing_is_unknown_or_deleted(
+    client, storage, archive, fill, make_interaction, tmp_path, monkeypatch
+):
+    """A mark there would be of no use, and in its own archive the bytes would stay."""
+    confirm_archive(storage)
+    (name,) = fill(1)
+    other = Archive(ArchiveFolder(tmp_path / "another"))
+    other.files.write_document(NAME, {"identity": "another"})
+    other.write(other.new_segment(DAY.date()), [make_interaction(created_at=DAY)])
+    monkeypatch.setattr(storage, "archive", other)
+    assert client.get(one(name)).status_code == 503
+    assert client.delete(one(name)).status_code == 503
+    assert other.marked() == {}
+    monkeypatch.setattr(storage, "archive", archive)
+    assert client.get(one(name)).status_code == 200
+    assert client.delete(one(name)).status_code == 204

@@ -10,6 +10,7 @@ from django.db import connection
 
 from chat.maintenance import archiving, usage
 from storage.archive.archive import Archive
+from storage.exceptions import StorageFull
 from tests.chat.maintenance.tiers import MICROSECOND
 from tests.clocks import YESTERDAY
 
@@ -231,6 +232,20 @@ def test_two_damaged_segments_keep_nothing_else_from_being_archived_purged_and_r
         status, said, errors = store.told(*name.split(), "--now", NOW.isoformat())
         assert (status, json.loads(said)[count]) == (1, 1), name
         assert all(f"{segment}.json in the archive is damaged" in errors for segment in damaged)
+
+
+def test_damage_does_not_hide_a_full_disk(store, monkeypatch):
+    def full(*_):
+        raise StorageFull("There is no space left.")
+
+    store.fill(NOW - 41 * DAY, NOW - 31 * DAY)
+    store.run("archive_interactions", now=NOW - 5 * DAY)
+    (segment,) = store.segments()
+    store.archive.mark(segment)
+    store.archive.files.write(f"{segment}.json", b"damaged")
+    monkeypatch.setattr(store.archive, "write", full)
+    status, _, errors = store.told("archive_interactions", "--now", NOW.isoformat())
+    assert (status, "no space left" in errors) == (1, True)
 
 
 def test_damage_is_told_although_the_time_is_up(store):

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chat.maintenance.identity import FOR_EVER, NAME
-from chat.maintenance.identity import LOCK as IDENTITY
 from chat.maintenance.migration.handing_over import APART
 from chat.maintenance.runs import LOCK
+from storage.archive.ownership import FOR_EVER, NAME
+from storage.archive.ownership import LOCK as IDENTITY
 
 pytestmark = pytest.mark.every_backend(exhaustive=True)
 

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chat.maintenance.identity import NAME, ArchiveMismatch, confirm_archive, take_over
+from chat.maintenance.identity import ArchiveMismatch, confirm_archive, take_over
 from chat.maintenance.runs import LOCK, Run
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
+from storage.archive.ownership import NAME
 from storage.exceptions import StorageUnavailable
 from storage.models import ArchivedInteraction, Lock
 
