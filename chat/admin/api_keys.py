@@ -283,6 +283,11 @@ class ApiKeyAdmin(KeepsOthersChanges, Audited, APIKeyModelAdmin, BaseAdmin):
         return made(request, obj, request.new_api_key)  # type: ignore[attr-defined]
 
 
+def may_make_keys(request: HttpRequest) -> bool:
+    """Whether whoever asks may open the form of a new key."""
+    return request.user.has_perms(["storage.add_apikey", *READING])
+
+
 def _may_grant_erasure(request: HttpRequest) -> bool:
     """Only a service-wide key may erase."""
     return request.user.has_perms([GRANT_SERVICE_WIDE, GRANT_ERASURE])

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from chat import operations, usage
+from chat.admin.api_keys import may_make_keys
 from chat.admin.pages import page
 from chat.admin.plots import Plot, plots
 from chat.metrics.cache import CacheUse, cache_use
@@ -72,6 +73,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "currency": settings.CURRENCY,
         "may_see_users": may_see_users,
         "may_see_prices": request.user.has_perm(VIEW_PRICES),
+        "may_add_key": may_make_keys(request),
         "may_add_price": request.user.has_perm(ADD_PRICES),
         "origin": request.build_absolute_uri("/").rstrip("/"),
         "counted": counted,

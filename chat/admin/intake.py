@@ -10,6 +10,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from chat.admin.api_keys import may_make_keys
 from chat.admin.pages import unavailable
 from chat.admin.theme import ThemedModelAdmin
 from chat.ingest.summary import since, summary
@@ -84,5 +85,5 @@ def _shown(request: HttpRequest, hours: int) -> dict[str, Any]:
         "sources": sources,
         "last_at": None if sources else intake.last_at(),
         "connect": CONNECT.format(origin=request.build_absolute_uri("/").rstrip("/")),
-        "may_add_key": request.user.has_perm("storage.add_apikey"),
+        "may_add_key": may_make_keys(request),
     }

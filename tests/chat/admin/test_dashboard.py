@@ -191,6 +191,14 @@ def test_an_empty_store_says_how_to_send_the_first(staff):
     assert "curl http://testserver/api/v1/interactions/" in text
 
 
+@pytest.mark.parametrize("reads", [False, True])
+def test_an_empty_store_leads_to_a_new_key_only_who_may_make_one(storage, reads):
+    reading = ["view_chatinteraction", "read_texts"] if reads else []
+    page = staff_with(*NUMBERS, "add_apikey", *reading).get(PAGE).content.decode()
+    store = page.partition("No interactions yet")[2]
+    assert ('href="/admin/storage/apikey/add/"' in store.partition("</section>")[0]) == reads
+
+
 def test_it_says_up_to_when_it_is_counted_or_that_it_is_not(staff, monkeypatch):
     database = get_storage().database
     monkeypatch.setattr(database, "count_usage", lambda seconds: None)

@@ -115,9 +115,14 @@ def test_where_nothing_came_yet_it_says_how_to_connect_a_tool(staff):
     assert "Ask for an API key" in text
 
 
-def test_who_may_make_keys_is_led_there(transactional_db):
-    client = with_permissions("view_intakecount", "add_apikey")
-    assert 'href="/admin/storage/apikey/add/"' in client.get(PAGE).content.decode()
+@pytest.mark.parametrize("reads", [False, True])
+def test_only_who_may_make_keys_is_led_there(transactional_db, reads):
+    """The role Operator may add keys, but makes none without the right to read with them."""
+    reading = ["view_chatinteraction", "read_texts"] if reads else []
+    client = with_permissions("view_intakecount", "add_apikey", *reading)
+    form = "/admin/storage/apikey/add/"
+    page = client.get(PAGE).content.decode().partition('<div class="intake">')[2]
+    assert (f'href="{form}"' in page) == (client.get(form).status_code == 200) == reads
 
 
 def test_where_nothing_came_lately_it_says_when_the_last_came(staff):

@@ -69,6 +69,9 @@ def test_a_model_is_taken_as_interactions_name_it(staff, model):
     assert staff.post(ADD, opened | NEW | {"model_used": opened["model_used"]}).status_code == 302
     assert ModelPrice.objects.get().model_used == model
     assert prices().at(model, date(2026, 11, 1))
+    page = f"{LIST}{ModelPrice.objects.get().pk}/change/"
+    assert staff.post(page, form_on(staff.get(page)) | {"note": "dearer"}).status_code == 302
+    assert ModelPrice.objects.values_list("model_used", "note").get() == (model, "dearer")
 
 
 def test_a_page_that_was_opened_before_does_not_bring_an_old_price_back(staff):
