@@ -12,6 +12,7 @@ import pytest
 from django.db import DatabaseError, connection
 
 from chat.maintenance.runs import OutOfTime
+from config.lines import Lines
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.compat import batched, zstd
@@ -621,3 +622,18 @@ def test_the_log_does_not_quote_a_text_that_another_program_has_broken(
             indexed.database._texts._work()
     assert "Could not decode to UTF-8 column 'message'" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_mistake_of_ours_in_a_pass_is_logged_without_a_text(indexed, monkeypatch, caplog):
+    def fail(*args):
+        raise KeyError("what somebody has said")
+
+    monkeypatch.setattr(text_passes.Passes, "take", fail)
+    with pytest.raises(KeyError):
+        indexed.database._texts._work()
+    (record,) = caplog.records
+    said = Lines().format(record)
+    assert "The search index is not up to date." in said
+    assert "in _work" in said
+    assert "KeyError" in said
+    assert "somebody" not in said
