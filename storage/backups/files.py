@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage.archive import durable
+from storage.archive import durable, owners
 from storage.exceptions import StorageError
 from storage.sqlite import in_use
 
@@ -97,6 +97,7 @@ class BackupFiles:
         flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self.folder / ".lock", flags, durable.OWNER_ONLY)
         try:
+            owners.give(descriptor, self.folder)
             deadline = time.monotonic() + WAIT_SECONDS
             while not in_use.locked(descriptor, how):
                 if time.monotonic() > deadline:

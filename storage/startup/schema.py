@@ -82,6 +82,7 @@ def prepared_under_lock(alias: str = "default") -> Iterator[None]:
     _let_go(alias)  # who waits here does not use it
     with _lock_file(_file(alias)) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        modes.begin_for_owner(_file(alias))
         space.prepare(Statements(alias))
         yield
 
