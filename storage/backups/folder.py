@@ -337,7 +337,8 @@ def translated(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise StorageFull(f"{what}: the disk is full.") from error
-        raise BackupRefused(f"{what}: {error.strerror}.") from error
+        where = f": {error.filename}" if error.filename else ""
+        raise BackupRefused(f"{what}: {error.strerror}{where}.") from error
 
 
 def _examined(database: Path, check_time: CheckTime) -> DatabaseContent:
