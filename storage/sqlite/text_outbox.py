@@ -213,7 +213,8 @@ class Outbox:
                 if not is_broken_text(error):
                     raise
                 logger.warning("Not in the search index: %s: %s.", interaction_id, error)
-                yield from (Text(*row, "", "") for row in self._rows(outline, parameters))
+                for found, user_id, created_at in self._rows(outline, parameters):
+                    yield Text(found, user_id, created_at, "", "")
 
     def _now(self, interaction_id: str) -> ChatInteraction | None:
         """The hot interaction, which may have stand-ins."""
