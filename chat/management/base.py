@@ -151,7 +151,8 @@ class MaintenanceCommand(BaseCommand):
             "seconds": round(taken, 3),
             **counts,
         }
-        self.say(report, summary)
+        with suppress(BrokenPipeError):  # nobody reads it, and the exit status says it all
+            self.say(report, summary)
 
     def _remember(self, status: str) -> None:
         """Tell the database, which servers on other machines can ask. They miss it if it fails."""
