@@ -6,7 +6,8 @@ import pytest
 
 from chat.maintenance.erasure import receipts
 from storage.backups import files, selection
-from storage.backups.folder import BackupFolder
+from storage.backups.files import BackupRefused
+from storage.backups.folder import LATEST, BackupFolder
 
 
 @pytest.fixture
@@ -33,6 +34,15 @@ def test_a_receipt_says_that_there_may_be_copies(folder):
 def test_whoever_asks_for_the_newest_is_told():
     with pytest.raises(PermissionError):
         selection.sql_backups().newest_at()
+
+
+@pytest.mark.usefixtures("_unreadable")
+def test_a_refusal_says_which_file_may_not_be_read(backups):
+    with (
+        pytest.raises(BackupRefused, match=f"Permission denied: {backups.folder}"),
+        backups.reading(),
+    ):
+        backups.named(LATEST)
 
 
 def test_the_names_are_those_of_before(backups: BackupFolder, backup):
