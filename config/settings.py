@@ -14,6 +14,7 @@ from django.utils.functional import lazy
 
 from config import environment as env
 from config.databases import sql_database
+from storage.archive import owners
 from storage.startup import data_folder
 
 VERSION = "0.2.0"
@@ -68,6 +69,7 @@ def _kept_secret(path: Path) -> str:
         descriptor, made = tempfile.mkstemp(dir=DATA_DIR)  # only its owner can read it
         try:
             with os.fdopen(descriptor, "w") as file:
+                owners.give(descriptor, DATA_DIR)
                 file.write(secrets.token_urlsafe(50))
             if path.exists() and not path.read_text():
                 path.unlink()  # left by a crash

@@ -162,8 +162,8 @@ class NewestBackup(msgspec.Struct):
 class StoreStatus(msgspec.Struct):
     """What runs here, and how it is. A part that cannot be told is null, and `errors` says why.
 
-    `failed` is what `/readyz` fails for: `database`, `migrations` or `indexes`. `cache` is
-    `memory`, `redis`, `away` (Redis does not answer) or `none`. `interactions` has the counts
+    `failed` is what `/readyz` fails for: `database`, `migrations`, `indexes` or `triggers`. `cache`
+    is `memory`, `redis`, `away` (Redis does not answer) or `none`. `interactions` has the counts
     `hot`, `cold` (archived), `due` and `overdue` (due for more than two days).
     """
 

@@ -88,6 +88,13 @@ def check_archive(storage: Storage, *, adopt: bool = False) -> None:
         raise ArchiveOfTable(owner, name)
 
 
+def check_remembered(archive: Archive, remembered: str | None) -> None:
+    """Raise ArchiveMismatch unless this is the archive that a database remembers, if any."""
+    found = (archive.files.read_document(NAME) or {}).get(IDENTITY)
+    if remembered is not None and remembered != found:
+        raise ArchiveMismatch
+
+
 def require_archive(storage: Storage) -> None:
     """Raise ArchiveMismatch if the archive that the database has used is not there.
 

@@ -104,8 +104,17 @@ def look(storage: Storage, policy: Policy, status: Status, check_time: Callable[
     status.holds = len(holds.all)
     status.pending_erasures = sum(1 for _ in ledger.pending(storage.archive))
     status.unscrubbed_erasures = ledger.count_to_scrub(storage.archive)
-    status.newest_backup = None if backed_up_elsewhere() else sql_backups().newest()
+    status.newest_backup = _newest_backup()
     status.remaining = status.due_to_archive + status.due_to_purge
+
+
+def _newest_backup() -> str | None:
+    if backed_up_elsewhere():
+        return None
+    try:
+        return sql_backups().newest()
+    except OSError as error:  # not to be told from none otherwise
+        return f"unknown: {error.strerror}"
 
 
 def is_overdue(status: Status) -> bool:

@@ -27,6 +27,7 @@ from storage import get_storage
 from storage.exceptions import StorageError
 from storage.interface import Storage
 from storage.records.runs import Ended
+from storage.startup import schema
 
 WRONG_USE = 2
 """Exit status for wrong arguments, as in argparse."""
@@ -151,11 +152,12 @@ class MaintenanceCommand(BaseCommand):
             "seconds": round(taken, 3),
             **counts,
         }
-        self.say(report, summary)
+        with suppress(BrokenPipeError):  # nobody reads it, and the exit status says it all
+            self.say(report, summary)
 
     def _remember(self, status: str) -> None:
         """Tell the database, which servers on other machines can ask. They miss it if it fails."""
-        if self.is_remembered:
+        if self.is_remembered and schema.exists():  # verify_backup needs no database, nor makes one
             with suppress(StorageError):  # what ended the run, most likely
                 ended = Ended(datetime.now(UTC), status)
                 get_storage().database.record_end(self.name, ended)

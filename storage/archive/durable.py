@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from storage.archive import owners
+
 CHUNK = 1024 * 1024
 OWNER_ONLY = 0o600
 
@@ -37,7 +39,8 @@ def make_folder(folder: Path) -> None:
     """Make a folder that only its owner can enter, unless it exists, and those above it."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in missing:
+    for path in reversed(missing):
+        owners.give_folder(path)
         sync_folder(path.parent)
 
 
@@ -54,10 +57,11 @@ def rename(old: Path, new: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write or replace a file in one step."""
+    """Write or replace a file in one step. If root does, it is the folder's owner's."""
     partial = partial_of(path)
     partial.unlink(missing_ok=True)
     with create(partial) as file:
+        owners.give(file.fileno(), path.parent)
         file.write(content)
     rename(partial, path)
 

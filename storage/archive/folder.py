@@ -13,7 +13,7 @@ from typing import IO, Any
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage
 
-from storage.archive import durable
+from storage.archive import durable, owners
 from storage.archive.files import Entry
 
 TEMPORARY = ".tmp"
@@ -26,7 +26,7 @@ ATTEMPTS = 100
 class ArchiveFolder(FileSystemStorage):
     """Files that are created, replaced and deleted in one step, which a power loss does not undo.
 
-    Only the user that this process runs as can read them.
+    Only the user that this process runs as can read them; what root makes, the folder's owner.
     """
 
     def __init__(self, location: str | Path) -> None:
@@ -128,10 +128,13 @@ class ArchiveFolder(FileSystemStorage):
         for attempt in range(ATTEMPTS):
             self._make_folder(path.parent)
             try:
-                return durable.create(path)
+                file = durable.create(path)
             except FileNotFoundError:
                 if attempt == ATTEMPTS - 1:
                     raise
+            else:
+                owners.give(file.fileno(), path.parent)
+                return file
         raise AssertionError
 
     def _make_folder(self, folder: Path) -> None:
@@ -143,6 +146,7 @@ class ArchiveFolder(FileSystemStorage):
             self._make_folder(folder.parent)
         with contextlib.suppress(FileExistsError):  # if it is no folder, its use will fail
             folder.mkdir(mode=0o700)
+            owners.give_folder(folder)
         durable.sync_folder(folder.parent)
 
     def _prune(self, folder: Path) -> None:

@@ -45,6 +45,9 @@ class RestoredDatabase:
     """Objects with large texts that the backup has."""
 
 
+CheckLocks = Callable[[Mapping[str, str]], None]
+"""Is called with the owners of a backup's locks by their names. Raises if it must not be used."""
+
 BeforeLive = Callable[[RestoredDatabase], int]
 """Prepares a copy for use, and erases from it whoever was erased since the backup.
 

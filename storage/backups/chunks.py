@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from storage.archive import durable
+from storage.archive import durable, owners
 from storage.backups.manifests import BackupDamaged
 from storage.backups.shared_files import name_of_shared, read_shared
 from storage.compat import batched, zstd
@@ -97,6 +97,7 @@ class Chunks:
         partial = path.with_name(f"{path.name}.partial.{threading.get_ident()}")
         partial.unlink(missing_ok=True)
         with durable.create(partial) as file:
+            owners.give(file.fileno(), self.folder)
             file.write(compressed)
             file.flush()
             os.fsync(file.fileno())

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage.archive import durable
+from storage.archive import durable, owners
 from storage.exceptions import StorageError
 from storage.sqlite import in_use
 
@@ -58,13 +58,14 @@ class BackupFiles:
         return self.folder / f"{name}{suffix}"
 
     def names(self) -> list[str]:
-        """The names of all complete backups, oldest first."""
-        found = (_NAME.fullmatch(path.stem) for path in self.folder.glob(f"backup-*Z{MANIFEST}"))
+        """The names of all complete backups, oldest first. Raises OSError."""
+        manifests = (file for file in self._listed() if file.endswith(MANIFEST))
+        found = (_NAME.fullmatch(file.removesuffix(MANIFEST)) for file in manifests)
         return sorted(match[0] for match in found if match)
 
     def all_names(self) -> list[str]:
-        """The names of all backups of which there is any file, oldest first."""
-        found = (_OURS.fullmatch(path.name) for path in self.folder.glob("backup-*"))
+        """The names of all backups of which there is any file, oldest first. Raises OSError."""
+        found = map(_OURS.fullmatch, self._listed())
         return sorted({match[1] for match in found if match})
 
     def leftovers(self) -> list[Path]:
@@ -88,6 +89,13 @@ class BackupFiles:
             with suppress(FileNotFoundError):
                 yield self.path(name, PARTS).read_bytes()
 
+    def _listed(self) -> list[str]:
+        """The names of all files. `Path.glob` finds none in a folder that may not be read."""
+        try:
+            return os.listdir(self.folder)  # noqa: PTH208  (names are enough)
+        except FileNotFoundError:
+            return []
+
     @contextmanager
     def locked(self, how: int) -> Iterator[None]:
         """Keep other runs out (LOCK_EX), or only those that change something (LOCK_SH).
@@ -97,6 +105,7 @@ class BackupFiles:
         flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self.folder / ".lock", flags, durable.OWNER_ONLY)
         try:
+            owners.give(descriptor, self.folder)
             deadline = time.monotonic() + WAIT_SECONDS
             while not in_use.locked(descriptor, how):
                 if time.monotonic() > deadline:

@@ -169,17 +169,23 @@ class BackupFolder:
             if file.tell() != backup.bytes:
                 raise BackupDamaged(backup.name, "its length is not that of its manifest")
 
-    def verify(self, name: str, check_time: CheckTime = lambda: None) -> Backup:
+    def verify(
+        self,
+        name: str,
+        check_time: CheckTime = lambda: None,
+        look: Callable[[Path], None] = lambda _: None,
+    ) -> Backup:
         """Read a backup completely, as a restore does, and let SQLite check the database.
 
-        That is written beside the backups and deleted. Raises BackupDamaged, and what `check_time`
-        raises.
+        That is written beside the backups, given to `look`, and deleted. Raises BackupDamaged, and
+        what `check_time` and `look` raise.
         """
         backup = self.manifest(name)
         with self._temporary(name) as database:
             self.write_database(backup, database, check_time)
             compare(database, backup, check_time)
             self._verify_texts(database, backup, check_time)
+            look(database)
         return backup
 
     def _verify_texts(self, database: Path, backup: Backup, check_time: CheckTime) -> None:
@@ -198,8 +204,12 @@ class BackupFolder:
             yield
 
     def copies(self) -> list[Copy]:
-        """All backups, unfinished ones included."""
-        return [Copy(name, self._expiry(name)) for name in self._files.all_names()]
+        """All backups, unfinished ones included; or one of which nothing is known, if need be."""
+        try:
+            names = self._files.all_names()
+        except OSError as error:
+            return [Copy(f"backups in {self.folder}, if any: {error.strerror}", None)]
+        return [Copy(name, self._expiry(name)) for name in names]
 
     def expired(self, now: datetime, kept: int = ALWAYS_KEPT) -> list[str]:
         """The names of the backups to be deleted. The newest `kept` are never among them."""
@@ -327,7 +337,8 @@ def translated(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise StorageFull(f"{what}: the disk is full.") from error
-        raise BackupRefused(f"{what}: {error.strerror}.") from error
+        where = f": {error.filename}" if error.filename else ""
+        raise BackupRefused(f"{what}: {error.strerror}{where}.") from error
 
 
 def _examined(database: Path, check_time: CheckTime) -> DatabaseContent:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from storage.archive import owners
 from storage.backups.files import BackupRefused
 from storage.sqlite import in_use
 
@@ -17,6 +18,7 @@ NAME = "restore-practice"
 def scratch(folder: Path) -> Iterator[Path]:
     """An empty folder, deleted at the end. Raises BackupRefused if another process practises."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owners.give_folder(folder)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if not in_use.locked(descriptor, fcntl.LOCK_EX):

@@ -19,6 +19,7 @@ from storage.backups.base import (
     BackupReport,
     Backups,
     BeforeLive,
+    CheckLocks,
     Copy,
     Needs,
     NotRestored,
@@ -158,6 +159,7 @@ class SqlBackups(Backups):
         report: RestoreReport,
         *,
         before_live: BeforeLive,
+        check_locks: CheckLocks = lambda _: None,
         stale_lock: str,
         dry_run: bool = False,
         migrate: bool = False,
@@ -168,6 +170,7 @@ class SqlBackups(Backups):
 
         `stale_lock` names a lock that a run may have held when the backup was made; it is dropped.
         `migrate` upgrades a backup of an older version, `expired` allows one that should be gone.
+        With `dry_run` the backup is only read, and `check_locks` called.
         Raises StorageError, and then the database is unchanged.
         """
         with self._folder.reading():
@@ -184,7 +187,7 @@ class SqlBackups(Backups):
                 _check_tables(backup.content.tables, DEFAULT_DB_ALIAS)
             report.rows = backup.content.row_count
             if dry_run:
-                self._folder.verify(backup.name)
+                self._folder.verify(backup.name, look=lambda copy: check_locks(_locks(copy)))
                 return
 
             def change(alias: str) -> None:
@@ -268,6 +271,15 @@ def _archive_place() -> str:
     options = settings.STORAGES["archive"]["OPTIONS"]
     bucket = options.get("bucket_name")
     return f"s3://{bucket}" if bucket else str(options["location"])
+
+
+def _locks(database: Path) -> dict[str, str]:
+    """The owners of the locks in a database file; of those in production there are none."""
+    table = Lock._meta.db_table
+    with connected(database, mode="mode=ro&immutable=1") as connection:
+        if not connection.execute(f"PRAGMA table_info({table})").fetchall():
+            return {}
+        return dict(connection.execute(f"SELECT name, owner FROM {table}"))  # noqa: S608
 
 
 def _check_schema(backup: Backup, migrate: bool) -> None:

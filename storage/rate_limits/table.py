@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from storage.archive import durable, owners
+
 logger = logging.getLogger(__name__)
 
 DIGEST_BYTES = 16
@@ -125,10 +127,11 @@ def _opened(path: Path) -> int:
     Every byte is written when it is made: a mapped page that finds the disk full is a SIGBUS.
     """
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.make_folder(path.parent)
         descriptor, made = tempfile.mkstemp(dir=path.parent)  # only its owner can read it
         try:
             with os.fdopen(descriptor, "wb") as file:
+                owners.give(descriptor, path.parent)
                 file.write(bytes(_BYTES))
             with contextlib.suppress(FileExistsError):
                 os.link(made, path)  # another process may have been first

@@ -13,6 +13,10 @@ QUOTED = " with text "
 """Python's sqlite3 quotes a text after this that is not UTF-8. Errors are logged, and texts not."""
 
 
+UNDECODED = "Could not decode to UTF-8"
+"""How the message of that error begins."""
+
+
 class Translated:
     """Raises StorageFull or StorageUnavailable in place of a database error, which is its cause."""
 
@@ -36,6 +40,11 @@ def translate(error: DatabaseError | sqlite3.Error) -> StorageFull | StorageUnav
         return StorageFull("The disk with the database is full.")
     reason = without_text(str(driver_error))
     return StorageUnavailable(f"The database failed: {reason}{_code(driver_error)}.")
+
+
+def is_broken_text(error: DatabaseError) -> bool:
+    """Whether a text that was read is not UTF-8: another program has written it."""
+    return UNDECODED in str(error)
 
 
 def without_text(message: str) -> str:

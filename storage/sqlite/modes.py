@@ -14,6 +14,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from storage.archive import owners
+
 logger = logging.getLogger(__name__)
 
 OWNER = 0o600
@@ -49,6 +51,16 @@ def open_lock(database: str, suffix: str) -> int:
     with suppress(OSError):  # the file system keeps no modes or owners
         _let_in_users_of(file, descriptor)
     return descriptor
+
+
+def begin_for_owner(database: Path) -> None:
+    """If root makes a database, let it belong to whom the folder belongs. Its logs follow."""
+    if os.geteuid() != 0 or any(Path(f"{database}{end}").exists() for end in ("", "-wal")):
+        return
+    with suppress(OSError):  # SQLite says what is wrong, or another process was first
+        descriptor = os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER)
+        owners.give(descriptor, database.parent)
+        os.close(descriptor)
 
 
 def _is_open_to_others(file: Path) -> bool:

@@ -316,6 +316,9 @@ class TextIndex:
                 return True  # another process makes a pass
             _warn(error)
             raise
+        except Exception:  # a mistake of ours, of which nobody else would learn
+            logger.exception("The search index is not up to date.")
+            raise
 
 
 def _texts(interactions: Sequence[ChatInteraction], ids: set[str]) -> list[Text]:

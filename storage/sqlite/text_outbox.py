@@ -6,17 +6,23 @@ another one has missed something: the database was restored, or the index was, a
 # ruff: noqa: S608  (only names and numbers of this module become part of statements)
 
 import json
+import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from django.db import DatabaseError
 
 from storage.large.rows import LargeRows
 from storage.models import ArchivedInteraction, ChatInteraction, Lock, TextChange
 from storage.records.texts import OBJECT
+from storage.sql.errors import is_broken_text
 from storage.sqlite import queries
 from storage.sqlite.statements import Statements
 from storage.sqlite.text_words import LargeText, Text
+
+logger = logging.getLogger(__name__)
 
 NAME = "text index"
 """The row in the table of locks that has the token."""
@@ -100,18 +106,27 @@ class Outbox:
 
     def texts(self, interaction_ids: Sequence[str]) -> dict[str, Text]:
         """The hot ones of these as they are now, by id."""
-        rows = self._rows(
-            queries.select_by_ids(self.statements.alias), {"ids": json.dumps(interaction_ids)}
-        )
+        sql = queries.select_by_ids(self.statements.alias)
+        try:
+            rows = self._rows(sql, {"ids": json.dumps(interaction_ids)})
+        except DatabaseError as error:
+            if not is_broken_text(error):
+                raise
+            return {text.interaction_id: text for text in self._each(interaction_ids)}
         return {row[0]: self._text_of(row) for row in rows}
 
     def texts_after(self, interaction_id: str, limit: int) -> list[Text]:
         """Hot ones in the order of their ids, after this id."""
-        sql = (
-            f"SELECT {', '.join(queries.NAMES)} FROM {_ROWS}"
-            " WHERE interaction_id > :after ORDER BY interaction_id LIMIT :limit"
-        )
-        rows = self._rows(sql, {"after": interaction_id, "limit": limit})
+        rest = f"FROM {_ROWS} WHERE interaction_id > :after ORDER BY interaction_id LIMIT :limit"
+        parameters = {"after": interaction_id, "limit": limit}
+        try:
+            rows = self._rows(f"SELECT {', '.join(queries.NAMES)} {rest}", parameters)
+        except DatabaseError as error:
+            if not is_broken_text(error):
+                raise
+            with self.statements.snapshot():
+                ids = self._rows(f"SELECT interaction_id {rest}", parameters)
+                return list(self._each([each for (each,) in ids]))
         return [self._text_of(row) for row in rows]
 
     def archived(self, interaction_ids: Sequence[str]) -> set[str]:
@@ -189,6 +204,25 @@ class Outbox:
             large=self.large,
             read_again=self._now,
         )
+
+    def _each(self, interaction_ids: Sequence[str]) -> Iterator[Text]:
+        """The hot ones of these, read one by one.
+
+        One whose text is broken has no words, or nothing else would be indexed either.
+        """
+        columns = "interaction_id, user_id, created_at"
+        outline = f"SELECT {columns} FROM {_ROWS} WHERE interaction_id = :interaction_id"
+        for interaction_id in interaction_ids:
+            parameters = {"interaction_id": interaction_id}
+            try:
+                rows = self._rows(queries.select_by_id(self.statements.alias), parameters)
+                yield from map(self._text_of, rows)
+            except DatabaseError as error:
+                if not is_broken_text(error):
+                    raise
+                logger.warning("Not in the search index: %s: %s.", interaction_id, error)
+                for found, user_id, created_at in self._rows(outline, parameters):
+                    yield Text(found, user_id, created_at, "", "")
 
     def _now(self, interaction_id: str) -> ChatInteraction | None:
         """The hot interaction, which may have stand-ins."""

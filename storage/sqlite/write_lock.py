@@ -21,6 +21,7 @@ import time
 
 from django.conf import settings
 
+from storage.sqlite import modes
 from storage.sqlite.in_use import locked
 from storage.sqlite.library import has_wal_reset_bug
 
@@ -83,7 +84,6 @@ def forget() -> None:
 
 def _opened(database: str) -> int:
     try:
-        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
-        return os.open(f"{database}{SUFFIX}", flags, 0o600)
+        return modes.open_lock(database, SUFFIX)
     except OSError as error:
         raise sqlite3.OperationalError(f"unable to open database file: {error.strerror}") from error

@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection
 from storage.exceptions import StorageError
 from storage.sql.errors import translated
 from storage.sql.vendors import answered_within, is_postgresql
-from storage.startup import schema
+from storage.startup import schema, trigger_checks
 from storage.startup.selection import get_storage
 
 logger = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ ANSWER_SECONDS = 2.0
 """How long PostgreSQL may take for an answer."""
 
 SCHEMA_SECONDS = 60.0
-"""How long migrations and indexes are believed to be right, once they were, or could not be looked
-at: they hardly change, and DynamoDB answers few questions about tables."""
+"""How long migrations, indexes and triggers are believed to be right, once they were, or could not
+be looked at: they hardly change, and DynamoDB answers few questions about tables."""
 
-PARTS = ("database", "migrations", "indexes")
+PARTS = ("database", "migrations", "indexes", "triggers")
 """What is looked at, in this order: what comes later is unknown if one fails."""
 
 
@@ -113,8 +113,12 @@ def _schema() -> Availability:
     with translated:
         if not schema.is_up_to_date():
             return Availability("migrations", "Run manage.py migrate, or start the server again.")
-    problem = get_storage().database.index_problem()
-    return Availability("indexes", problem) if problem else Availability()
+    if problem := get_storage().database.index_problem():
+        return Availability("indexes", problem)
+    if problems := trigger_checks.problems():
+        what, _, _ = problems[0].partition(" (")
+        return Availability("triggers", f"{what}: run manage.py check --database default.")
+    return Availability()
 
 
 LOOKS = Looks()

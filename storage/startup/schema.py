@@ -82,6 +82,7 @@ def prepared_under_lock(alias: str = "default") -> Iterator[None]:
     _let_go(alias)  # who waits here does not use it
     with _lock_file(_file(alias)) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        modes.begin_for_owner(_file(alias))
         space.prepare(Statements(alias))
         yield
 
@@ -108,7 +109,7 @@ def _lock_file(database: Path) -> IO[bytes]:
 
 def bring_up_to_date(alias: str = "default") -> None:
     """As `migrate_under_lock`, and if there is nothing to do, without waiting for others."""
-    if not (_exists(alias) and _applied(alias) == _on_disk()):
+    if not (exists(alias) and _applied(alias) == _on_disk()):
         migrate_under_lock(alias)
 
 
@@ -117,7 +118,8 @@ def is_up_to_date(alias: str = "default") -> bool:
     return _on_disk() <= _applied(alias)
 
 
-def _exists(alias: str) -> bool:
+def exists(alias: str = "default") -> bool:
+    """Whether there is a database. Makes none."""
     return is_postgresql(alias) or _file(alias).exists()
 
 

@@ -12,7 +12,7 @@ from django.core import checks
 from django.db.migrations.loader import MigrationLoader
 
 from storage.sqlite import triggers
-from storage.startup.index_checks import problems_in_sqlite
+from storage.startup.index_checks import ALIAS, problems_in_sqlite
 
 
 @checks.register(checks.Tags.database)
@@ -20,18 +20,23 @@ def check_triggers(
     databases: Collection[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """storage.E014: a trigger is missing."""
-    problems = problems_in_sqlite(databases, lambda alias: triggers.problems(alias, _migrations()))
-    if not problems:
+    found = problems(databases)
+    if not found:
         return []
     return [
         checks.Error(
             "The database lacks triggers that the migrations make, so what they keep up to date "
-            f"is not: {'; '.join(problems)}.",
+            f"is not: {'; '.join(found)}.",
             hint="Stop the servers, run the statements that are given, then rebuild_usage and "
             "rebuild_search.",
             id="storage.E014",
         )
     ]
+
+
+def problems(databases: Collection[str] | None = (ALIAS,)) -> list[str]:
+    """Each trigger that is missing in the SQLite database, with the SQL that makes it."""
+    return problems_in_sqlite(databases, lambda alias: triggers.problems(alias, _migrations()))
 
 
 def _migrations() -> list[Any]:

@@ -10,7 +10,8 @@ from django.core.management.base import CommandError
 
 from chat.maintenance import practice
 from chat.maintenance.erasure.after_restore import bring_up_to_date
-from chat.maintenance.identity import ArchiveMismatch, belongs_to, take_over
+from chat.maintenance.identity import LOCK as ARCHIVE
+from chat.maintenance.identity import ArchiveMismatch, belongs_to, check_remembered, take_over
 from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
 from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
@@ -35,6 +36,11 @@ OF_A_RESTORE = ("yes", "migrate", "keep_old", "practice", "archive_lost", "to_ta
 
 OF_A_BACKUP = ("yes", "migrate", "keep_old", "expired", "practice", "to_file")
 """Options that only go with the name of a backup."""
+
+NOT_EMPTY = (
+    "The archive that is there has interactions, and is not what is left of this database's. Name "
+    "an empty one in ARCHIVE_DIR or ARCHIVE_BUCKET."
+)
 
 ONE_OF = "Name a backup, or a table: --to-table; or after a restore of PostgreSQL: --erase-again."
 
@@ -266,11 +272,24 @@ def _arguments(run: Run, report: RestoreReport, options: dict[str, Any]) -> dict
         "now": run.now,
         "report": report,
         "before_live": _before_live(run, report, options),
+        "check_locks": lambda locks: _check_archive(locks.get(ARCHIVE), options),
         "stale_lock": LOCK,
         "dry_run": run.dry_run,
         "migrate": options["migrate"],
         "expired": options["expired"],
     }
+
+
+def _check_archive(remembered: str | None, options: dict[str, Any]) -> None:
+    """Refuse, in a dry run, an archive that the restore itself would refuse."""
+    archive = configured_archive()
+    try:
+        check_remembered(archive, remembered)
+    except ArchiveMismatch as error:
+        if not options["archive_lost"]:
+            raise
+        if archive.days():
+            raise NotRestored(NOT_EMPTY) from error
 
 
 def _before_live(run: Run, report: RestoreReport, options: dict[str, Any]) -> BeforeLive:
@@ -285,10 +304,7 @@ def _before_live(run: Run, report: RestoreReport, options: dict[str, Any]) -> Be
         except ArchiveMismatch as error:
             if not lost:
                 raise
-            raise NotRestored(
-                "The archive that is there has interactions, and is not what is left of this "
-                "database's. Name an empty one in ARCHIVE_DIR or ARCHIVE_BUCKET."
-            ) from error
+            raise NotRestored(NOT_EMPTY) from error
         if storage is not None and options["erase_again"]:
             take_over(storage)
         if storage is not None and practises:

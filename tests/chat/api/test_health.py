@@ -48,7 +48,13 @@ def test_a_server_that_is_ready_says_what_it_has_looked_at(nobody):
     cache = get_storage().cache.state()
     assert answer.json() == {
         "status": "ok",
-        "checks": {"database": "ok", "migrations": "ok", "indexes": "ok", "cache": cache},
+        "checks": {
+            "database": "ok",
+            "migrations": "ok",
+            "indexes": "ok",
+            "triggers": "ok",
+            "cache": cache,
+        },
     }
     assert cache in ("memory", "none")
 
@@ -65,6 +71,7 @@ def test_the_database_fails_it(nobody, monkeypatch):
             "database": "failed",
             "migrations": "unknown",
             "indexes": "unknown",
+            "triggers": "unknown",
             "cache": get_storage().cache.state(),
         },
     }
@@ -93,6 +100,23 @@ def test_a_missing_index_fails_it(nobody):
             cursor.execute(sql)
     assert (answer.status_code, answer.json()["failed"]) == (503, "indexes")
     assert name in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["usage_created", "audit_entry_stays"])
+def test_a_missing_trigger_fails_it(nobody, name):
+    """Whatever made the table anew has lost it, and what it keeps up to date is not any more."""
+    with connection.cursor() as cursor:
+        made = cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [name]).fetchone()
+        if made is None:
+            pytest.skip("of interactions, which this database has not")
+        cursor.execute(f"DROP TRIGGER {name}")
+        try:
+            answer = nobody.get("/readyz")
+        finally:
+            cursor.execute(*made)
+    assert (answer.status_code, answer.json()["failed"]) == (503, "triggers")
+    detail = f"{name} is missing: run manage.py check --database default."
+    assert answer.json()["detail"] == detail
 
 
 def test_the_cache_is_reported_and_fails_nothing(nobody, monkeypatch):

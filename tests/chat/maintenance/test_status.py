@@ -28,6 +28,14 @@ def test_an_empty_store(store):
     assert found["database"]
 
 
+def test_backups_that_may_not_be_looked_at_are_not_none(store, monkeypatch):
+    def denied():
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(subject, "sql_backups", denied)
+    assert store.run("storage_status", now=NOW)["newest_backup"] == "unknown: Permission denied"
+
+
 @pytest.mark.every_backend
 def test_what_is_where_and_what_is_due(store):
     store.fill(*(NOW - n * DAY for n in (91, 80, 70, 60)))

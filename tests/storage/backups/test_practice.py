@@ -124,7 +124,7 @@ def test_a_backup_names_what_is_not_in_it(data):
 
 def test_without_the_archive_the_way_out_is_named(data):
     (data / "archive").rename(data / "gone")
-    for option in ("--practice", "--yes"):
+    for option in ("--practice", "--dry-run", "--yes"):
         status, _, errors = restore(data, option)
         assert (status, "Is its disk mounted" in errors, "--archive-lost" in errors) == (
             1,
@@ -137,6 +137,7 @@ def test_without_the_archive_the_way_out_is_named(data):
 def test_a_lost_archive_is_counted_and_the_rest_goes_on(data):
     succeed(data, "erase_user", "bob", **KEYS)
     shutil.rmtree(data / "archive")
+    assert restore(data, "--dry-run", "--archive-lost")[0] == 0
     status, said, errors = restore(data, "--practice", "--archive-lost")
     assert (status, said["archived"], said["not_in_archive"], said["read"]) == (0, 4, 4, 2)
     assert not (data / "archive").exists()
@@ -161,5 +162,9 @@ def test_another_database_s_archive_does_not_take_its_place(data, tmp_path_facto
     succeed(other, "migrate")
     succeed(other, "import_interactions", "-", stdin=lines)
     succeed(other, "archive_interactions")
-    status, _, errors = restore(data, "--yes", "--archive-lost", ARCHIVE_DIR=str(other / "archive"))
-    assert (status, "Name an empty one" in errors) == (1, True)
+    archive = {"ARCHIVE_DIR": str(other / "archive")}
+    for option in ("--dry-run", "--yes"):
+        status, _, errors = restore(data, option, **archive)
+        assert (status, "The archive is not the one that this database" in errors) == (1, True)
+        status, _, errors = restore(data, option, "--archive-lost", **archive)
+        assert (status, "Name an empty one" in errors) == (1, True)

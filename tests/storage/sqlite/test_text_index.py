@@ -11,11 +11,12 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from chat.maintenance import holds
 from chat.maintenance.holds import Hold
 from chat.maintenance.runs import OutOfTime, Run
+from config.lines import Lines
 from storage.archive.archive import Archive
 from storage.archive.folder import ArchiveFolder
 from storage.compat import batched, zstd
@@ -694,19 +695,45 @@ def test_the_log_has_no_word_of_anybody(indexed, fill, index_file, caplog):
     assert "ada" not in caplog.text
 
 
-@pytest.mark.parametrize("find_it", [True, False], ids=["search", "thread"])
-def test_the_log_does_not_quote_a_text_that_another_program_has_broken(
-    indexed, make_interaction, caplog, find_it
-):
-    indexed.save_interaction_sync(make_interaction(interaction_id="i"))
+BREAK = "UPDATE storage_chatinteraction SET message = CAST(X'736563726574FF' AS TEXT)"
+"""What another program may do that writes a file in Latin-1."""
+
+
+def break_text(interaction_id):
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE storage_chatinteraction SET message = CAST(X'736563726574FF' AS TEXT)"
-        )
-    if find_it:
-        assert find(indexed, "wood") is None
-    else:
-        with pytest.raises(DatabaseError):
-            indexed.database._texts._work()
-    assert "Could not decode to UTF-8 column 'message'" in caplog.text
+        cursor.execute(f"{BREAK} WHERE interaction_id = %s", [interaction_id])
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_text_that_another_program_has_broken_keeps_no_other_from_being_found(
+    indexed, fill, caplog, anew
+):
+    fill(30)
+    if not anew:
+        catch_up(indexed)
+    break_text("i0007")
+    assert catch_up(indexed) is Indexed.COMPLETE
+    fill(3, start=100)
+    assert find(indexed, "wall101") == ["i0101"]
+    assert find(indexed, "wall8") == ["i0008"]
+    assert find(indexed, "wall7") == []
+    assert len(find(indexed, "w")) == 32
+    assert (
+        "Not in the search index: i0007: Could not decode to UTF-8 column 'message'" in caplog.text
+    )
     assert "secret" not in caplog.text
+
+
+def test_a_mistake_of_ours_in_a_pass_is_logged_without_a_text(indexed, monkeypatch, caplog):
+    def fail(*args):
+        raise KeyError("what somebody has said")
+
+    monkeypatch.setattr(text_passes.Passes, "take", fail)
+    with pytest.raises(KeyError):
+        indexed.database._texts._work()
+    (record,) = caplog.records
+    said = Lines().format(record)
+    assert "The search index is not up to date." in said
+    assert "in _work" in said
+    assert "KeyError" in said
+    assert "somebody" not in said
