@@ -31,7 +31,7 @@ SWITCHES = [
     Switch("INTERLEAVINGS_FROM", "0", "0", "seed of the first, so that processes can share them"),
     Switch("CACHE_MODEL", "small", "full", "writers and readers in the cache's model"),
     Switch("BACKUP_EVERY_BIT", "", "1", "flips every bit of a backup, not a sample"),
-    Switch("BACKUP_STRIDE", "16", "1", "steps from one interruption of a backup to the next"),
+    Switch("BACKUP_STRIDE", "24", "1", "steps from one interruption of a backup to the next"),
     Switch("BACKUP_ROUNDS", "2", "20", "snapshots while four processes write"),
     Switch("KILL_ROUNDS", "2", "10", "kills of a server in the middle of writes"),
     Switch("POWER_LOSS_POINTS", "2", "150", "calls of a program after which the power is lost"),

@@ -346,7 +346,13 @@ def test_what_will_have_expired_is_copied(migrate, source, target, make_rows, se
 
 
 @pytest.fixture
-def other_archive(target, s3_server):
+def other_archive(target, tmp_path):
+    use_archive(target, Archive(ArchiveFolder(tmp_path / "other")))
+    return target.archive
+
+
+@pytest.fixture
+def bucket(target, s3_server):
     use_archive(target, Archive(make_bucket(s3_server.url)))
     return target.archive
 
@@ -398,11 +404,9 @@ def test_who_is_held_is_copied_although_an_erasure_is_pending(
     check_same(source, target)
 
 
-def test_an_archive_of_its_own_is_copied_too(
-    migrate, source, target, other_archive, tmp_path, make_rows
-):
+def test_an_archive_of_its_own_is_copied_too(migrate, source, target, bucket, tmp_path, make_rows):
     put(source, *make_rows(50))
-    archive_day(source, DAY + timedelta(hours=30))
+    archive_day(source, DAY + timedelta(hours=30), batch_size=10)
     hold = holds.Hold("user", "ada", "a court", NOW)
     holds.put(source.archive, hold)
     done = enter_erasure(source.archive, "carl")
@@ -414,16 +418,16 @@ def test_an_archive_of_its_own_is_copied_too(
         len(source.archive.segments(d)) for d in source.archive.days()
     )
     check_same(source, target)
-    assert holds.Holds.of(other_archive).all == [hold]
-    assert ledger.find(other_archive, done.erasure_id) == done
-    assert list(ledger.pending(other_archive)) == [pending]
-    assert other_archive.marked().keys() == source.archive.marked().keys() != set()
+    assert holds.Holds.of(bucket).all == [hold]
+    assert ledger.find(bucket, done.erasure_id) == done
+    assert list(ledger.pending(bucket)) == [pending]
+    assert bucket.marked().keys() == source.archive.marked().keys() != set()
     # What has changed since is changed there.
     with contextlib.suppress(restoring.NothingArchived):
         restore_day(source, DAY.date())
     assert migrate("--from-archive", tmp_path / "archive", "--overwrite")[0] == 0
     check_same(source, target)
-    assert other_archive.days() == source.archive.days()
+    assert bucket.days() == source.archive.days()
 
 
 def test_what_was_handed_over_is_no_copy_any_more(

@@ -38,7 +38,7 @@ from tests.sqlite import connect
 NOW = datetime.now(UTC)
 FIELDS = ("interaction_id", "user_id", "message", "response")
 SENT = (*FIELDS, "model_used")
-ROWS = 12
+ROWS = 6
 TABLES = (
     "storage_chatinteraction",
     "storage_idempotencyrecord",

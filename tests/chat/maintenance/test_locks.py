@@ -177,7 +177,7 @@ storage = get_storage()
 while not (folder / "go").exists():
     time.sleep(0.001)
 turns = 0
-while turns < 50 or len(list(folder.glob("turn-*"))) < 2:  # until it has changed hands
+while turns < 25 or len(list(folder.glob("turn-*"))) < 2:  # until it has changed hands
     if storage.database.acquire_lock("lifecycle", owner, 60):
         (folder / "at-work").mkdir()  # FileExistsError: another one is at work
         time.sleep(0.002)
@@ -200,6 +200,7 @@ def test_never_two_processes_at_work(transactional_db, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preloaded=True,
         )
         for number in range(4)
     ]
@@ -213,7 +214,7 @@ def test_never_two_processes_at_work(transactional_db, tmp_path):
             process.kill()
             process.communicate()
     assert [errors for _, errors in outcomes] == [""] * len(processes)
-    assert all(int(output) >= 50 for output, _ in outcomes)
+    assert all(int(output) >= 25 for output, _ in outcomes)
 
 
 @pytest.mark.on_sqlite(ONLY_THERE)

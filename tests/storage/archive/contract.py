@@ -23,22 +23,10 @@ from tests.storage.archive.rows import DAY, large_row
 from tests.storage.archive.writing import RoundTripsContract, WritingContract
 
 
-class ArchiveContract(
-    RoundTripsContract,
-    WritingContract,
-    PartsContract,
-    ListsContract,
-    MarkersContract,
-    UsersContract,
-    FindingUsersContract,
-    RewritingContract,
-    OrphansContract,
-    ReadersContract,
-    CrashesContract,
-    TroubleContract,
-):
-    """A test class inherits this and has a fixture `new_backend`, which makes Django storages
-    with nothing in them. Nothing here may know which they are.
+class Fixtures:
+    """A test class has a fixture `new_backend`, which makes Django storages with nothing in them.
+
+    Nothing here may know which they are.
     """
 
     @pytest.fixture
@@ -64,3 +52,31 @@ class ArchiveContract(
         rows = [large_row(number, size=4_000) for number in range(100)]
         assert len(archive.write(segment, rows).frames) > 20
         return rows
+
+
+class FilesContract(
+    PartsContract,
+    ListsContract,
+    MarkersContract,
+    OrphansContract,
+    ReadersContract,
+    CrashesContract,
+    TroubleContract,
+    Fixtures,
+):
+    """What depends on how files are kept: parts of them, lists, and what failures leave."""
+
+
+class RowsContract(
+    RoundTripsContract,
+    WritingContract,
+    UsersContract,
+    FindingUsersContract,
+    RewritingContract,
+    Fixtures,
+):
+    """What becomes of rows, by the same operations on files."""
+
+
+class ArchiveContract(RowsContract, FilesContract):
+    """All of it."""

@@ -15,12 +15,12 @@ from storage.archive.files import Files
 from storage.dynamodb.client import LONGEST_CALL
 from storage.exceptions import StorageUnavailable
 from tests import buckets, servers
-from tests.storage.archive.contract import ArchiveContract
+from tests.storage.archive.contract import ArchiveContract, FilesContract, RowsContract
 from tests.storage.archive.failing import WAYS
 from tests.storage.archive.rows import DAY, fields, large_row, position, row
 
 
-class TestArchiveBucket(ArchiveContract):
+class InMinistack:
     @pytest.fixture
     def new_backend(self, dynamodb_server):
         return lambda: buckets.make_bucket(dynamodb_server.url)
@@ -29,6 +29,15 @@ class TestArchiveBucket(ArchiveContract):
     @pytest.fixture(params=[[1, 2], pytest.param([0, 3], marks=pytest.mark.exhaustive)])
     def ways(self, request):
         return [WAYS[number] for number in request.param]
+
+
+class TestArchiveBucket(InMinistack, FilesContract):
+    pass
+
+
+@pytest.mark.exhaustive  # a folder keeps it, and a bucket the files that it is about
+class TestRowsInBucket(InMinistack, RowsContract):
+    pass
 
 
 @pytest.fixture(scope="module")

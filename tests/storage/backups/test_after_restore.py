@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from storage.archive.archive import Archive
+from storage.archive.folder import ArchiveFolder
 from tests.chat.processes import give_tables, run
 from tests.sqlite import connect
 from tests.storage.backups.conftest import ids
@@ -53,10 +55,16 @@ def summary(folder, *arguments, **options):
 
 def stored(folder):
     """The ids in hot and in cold storage."""
-    lines = succeed(folder, "export_interactions", "--tier", "archive").splitlines()
+    archive = Archive(ArchiveFolder(folder / "archive"))
+    with closing(connect(folder / "data.sqlite3")) as connection:
+        sql = "SELECT interaction_id, segment FROM storage_archivedinteraction"
+        stubs = set(connection.execute(sql))
+    rows = {
+        (row.interaction_id, each) for each in archive.all_segments() for row in archive.rows(each)
+    }
     return {
         "hot": sorted(ids(folder / "data.sqlite3")),
-        "archive": sorted(json.loads(each)["interaction_id"] for each in lines),
+        "archive": sorted(interaction_id for interaction_id, _ in rows & stubs),
     }
 
 
