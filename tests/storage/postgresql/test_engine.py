@@ -178,8 +178,9 @@ def test_an_outage_costs_a_moment_and_then_nothing(server_of_its_own, monkeypatc
         clock.passes(breaker.PAUSE)
 
 
-def test_a_server_that_hangs_holds_nobody_who_asks_for_a_key(server_of_its_own):
+def test_a_server_that_hangs_holds_nobody_who_asks_for_a_key(server_of_its_own, monkeypatch):
     """Its host takes all packets, so no timeout of TCP ends it: without a limit this hangs."""
+    monkeypatch.setattr(api_keys, "ANSWER_SECONDS", 0.3)
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE storage_apikey (prefix text)")
     connection.close()  # the pool has it for whoever comes next
