@@ -102,7 +102,6 @@ def test_what_cannot_be_audited_is_not_removed(staff, monkeypatch):
     assert ModelPrice.objects.exists()
 
 
-@pytest.mark.every_sql
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
