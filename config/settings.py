@@ -320,6 +320,7 @@ UNFOLD = {
 }
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]  # the theme names all there are on each page, and shows none
 FORMAT_MODULE_PATH = ["config.formats"]
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -10,7 +10,6 @@ from django.core.management.base import CommandError
 
 from chat.maintenance import practice
 from chat.maintenance.erasure.after_restore import bring_up_to_date
-from chat.maintenance.identity import LOCK as ARCHIVE
 from chat.maintenance.identity import ArchiveMismatch, belongs_to, check_remembered, take_over
 from chat.maintenance.runs import LOCK, Run
 from chat.management import arguments
@@ -18,6 +17,7 @@ from chat.management.base import WRONG_USE, MaintenanceCommand, policy_of
 from chat.management.notes import note
 from storage.archive import pseudonyms
 from storage.archive.archive import configured_archive
+from storage.archive.ownership import LOCK as ARCHIVE
 from storage.backups.base import (
     BeforeLive,
     NotRestored,

@@ -295,13 +295,15 @@ def test_characters_that_turn_the_writing_around_are_shown(staff, storage, make_
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize("interaction_id", ["a/b", "a_b", "ü #?%", "batch", "add"])
-def test_list_leads_to_every_conversation(staff, storage, make_interaction, interaction_id):
-    storage.save_interaction_sync(make_interaction(interaction_id=interaction_id))
-    found = re.search(rf'href="({LIST}[^"]+/change/)[^"]*"', staff.get(LIST).content.decode())
-    page = staff.get(found.group(1))
-    assert page.status_code == 200
-    assert "26 characters, hidden" in page.content.decode()
+def test_list_leads_to_every_conversation(staff, storage, make_interaction):
+    names = ["a/b", "a_b", "ü #?%", "batch", "add"]
+    storage.create_interactions_sync([make_interaction(interaction_id=name) for name in names])
+    links = re.findall(rf'href="({LIST}[^"]+/change/)[^"]*"', staff.get(LIST).content.decode())
+    assert len(set(links)) == len(names)
+    for link_to_one in set(links):
+        page = staff.get(link_to_one)
+        assert page.status_code == 200, link_to_one
+        assert "26 characters, hidden" in page.content.decode()
 
 
 def test_unfinished_answer_is_told(staff, storage, make_interaction):
@@ -315,10 +317,10 @@ def test_unknown_conversation_leads_to_the_list_and_says_so(staff, saved):
     assert "There is no interaction nobody" in response.content.decode()
 
 
-@pytest.mark.parametrize("method", ["get", "post"])
-@pytest.mark.parametrize("page", ["add/", "number-1/delete/"])
-def test_nothing_can_be_added_or_deleted(staff, saved, page, method):
-    assert getattr(staff, method)(LIST + page).status_code == 403
+def test_nothing_can_be_added_or_deleted(staff, saved):
+    for page in ("add/", "number-1/delete/"):
+        assert staff.get(LIST + page).status_code == 403
+        assert staff.post(LIST + page).status_code == 403
     assert len(get_storage().get_user_interactions_sync("user-1", 100)) == 40
 
 
@@ -327,15 +329,15 @@ def test_posting_to_a_conversation_changes_nothing(staff, saved):
     assert get_storage().get_interaction_sync("number-1").message == "message 001."
 
 
-@pytest.mark.parametrize("page", ["", "number-1/change/", "number-1/history/"])
 @pytest.mark.parametrize("kind", ["anonymous", "not staff", "staff without permission"])
-def test_others_see_nothing(saved, page, kind):
+def test_others_see_nothing(saved, kind):
     client = Client()
     if kind != "anonymous":
         client.force_login(User.objects.create_user("eve", is_staff=kind != "not staff"))
-    response = client.get(LIST + page)
-    assert response.status_code in (302, 403)
-    assert ids_of(response) == []
+    for page in ("", "number-1/change/", "number-1/history/"):
+        response = client.get(LIST + page)
+        assert response.status_code in (302, 403)
+        assert ids_of(response) == []
 
 
 @pytest.mark.every_backend

@@ -134,7 +134,6 @@ def test_several_are_removed_together_or_not_at_all(staff, monkeypatch):
     assert not AuditEntry.objects.filter(action="prices changed").exists()
 
 
-@pytest.mark.every_sql
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
