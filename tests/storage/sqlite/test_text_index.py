@@ -348,7 +348,7 @@ def test_a_page_of_words_that_cannot_be_read_is_damage_for_an_erasure_too(
     indexed, fill, index_file, page
 ):
     """SQLite keeps the pages of FTS5 as they are, and has no checksums."""
-    fill(1000)
+    fill(200)
     catch_up(indexed)
     with closing(connect(index_file)) as raw, raw:
         ((number,),) = raw.execute("SELECT max(number) FROM part")
