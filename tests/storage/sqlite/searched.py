@@ -64,7 +64,8 @@ def check(storage: Any) -> None:
         assert set(find(storage, "w", user_id)) == of_user
 
 
-def moments(number: int) -> dict[str, datetime]:
+def moments(number: int, days: int = 16) -> dict[str, datetime]:
     """Times of an interaction: some parts have many, and some seconds have several."""
-    created_at = datetime(2026, 9, 1, tzinfo=UTC) + timedelta(days=number % 40, seconds=number // 3)
+    day = datetime(2026, 9, 1, tzinfo=UTC) + timedelta(days=number % days)
+    created_at = day + timedelta(seconds=number // 3)
     return {"created_at": created_at, "updated_at": created_at}
