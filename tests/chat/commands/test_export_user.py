@@ -378,7 +378,7 @@ def test_killed_it_goes_on_and_comes_out_the_same(folder):
             }
         )
         + "\n"
-        for number in range(6000)
+        for number in range(3000)
     )
     assert run(folder, "import_interactions", "-", stdin=lines.encode()).returncode == 0
     assert run(folder, "export_user", "ada", f"--output={folder}/whole", NOW).returncode == 0

@@ -320,7 +320,10 @@ def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):
 
 
 @pytest.mark.every_backend
-def test_a_hold_is_in_place_at_once_but_waits_for_a_run_that_began_earlier(held, store, storage):
+def test_a_hold_is_in_place_at_once_but_waits_for_a_run_that_began_earlier(
+    held, store, storage, monkeypatch
+):
+    monkeypatch.setattr(legal_hold, "POLL_SECONDS", 0.01)
     assert storage.database.acquire_lock(LOCK, "a purge", 60)
     errors = held("add", "--user", "ada", "--reason", "case", "--max-seconds", "0.1", status=3)
     assert "Waiting for a run" in errors[0]

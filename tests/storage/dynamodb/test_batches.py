@@ -156,7 +156,7 @@ def test_no_request_is_too_large(monkeypatch, first, last, plain):
         monkeypatch.setattr("storage.dynamodb.texts.WORTH_TRYING", 1_000_000)
     chosen = random.Random(1).choices(range(first, last), k=90_000)
     message = "".join(map(chr, chosen))
-    made = [items.to_item(row, "v") for row in rows(60, message=message, response=message[:500])]
+    made = [items.to_item(row, "v") for row in rows(30, message=message, response=message[:500])]
     parts = list(batches._parts_to_write(made))
     assert [item for part in parts for item in part] == made
     assert len(parts) > 1

@@ -252,7 +252,7 @@ def middle_page(flags, count):
 def test_a_page_costs_the_same_however_many_rows_there_are(make_filled, flags):
     sql = queries.select_newest("default", **flags)
     costs = []
-    for count in (2_000, 20_000):
+    for count in (2_000, 8_000):
         rows, steps = work(make_filled(count), sql, middle_page(flags, count))
         assert len(rows) == 51  # the page of 50, and one row that tells that there is more
         costs.append(steps)
@@ -262,7 +262,7 @@ def test_a_page_costs_the_same_however_many_rows_there_are(make_filled, flags):
 @pytest.mark.parametrize("flags", FLAGS, ids=flag_names)
 def test_a_step_of_a_search_costs_the_same_however_many_rows_there_are(make_filled, flags):
     costs = []
-    for count in (2_000, 20_000):
+    for count in (2_000, 8_000):
         filters = {"model_used": "none", "tokens_min": 0, "tokens_max": 9}
         parameters = middle_page(flags, count) | filters
         rows, steps = work(make_filled(count), select_examined(flags), parameters)
@@ -276,14 +276,14 @@ def test_a_step_of_a_search_costs_the_same_however_many_rows_there_are(make_fill
 def test_a_page_that_scans_would_be_seen(make_filled):
     # The control: the same measure of a page that no index can answer.
     costs = []
-    for count in (2_000, 20_000):
+    for count in (2_000, 8_000):
         database = make_filled(count)
         database.execute(f"DROP INDEX {BY_USER}")
         database.execute(f"DROP INDEX {NEWEST}")
         flags = dict.fromkeys(FLAGS[0], False) | {"of_user": True}
         sql = queries.select_newest("default", **flags)
         costs.append(work(database, sql, middle_page(flags, count))[1])
-    assert costs[1] > 5 * costs[0]
+    assert costs[1] > 3 * costs[0]
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_page_that_scans_would_be_seen(make_filled):
 )
 def test_one_row_costs_the_same_however_many_there_are(make_filled, sql, cutoff):
     costs = []
-    for count in (2_000, 20_000):
+    for count in (2_000, 8_000):
         parameters = {"interaction_id": "001001", "user_id": "user-1", "cutoff": cutoff}
         rows, steps = work(make_filled(count), sql, parameters)
         assert len(rows) == 1
@@ -315,7 +315,7 @@ def test_an_answer_costs_the_same_however_often_it_was_asked(
 ):
     """Asked again and again of one model; of another only once, long ago."""
     costs = []
-    for count in (2_000, 20_000):
+    for count in (2_000, 8_000):
         database = make_database(of_one_question, count)
         asked = queries.question_parameters(Question("ada", "hello"), "hello") | {
             "model_used": model

@@ -103,7 +103,7 @@ class Users:
             user_id=self.chance.choice(["ada", "bob"]),
             message=f"w wall{self.number}",
             response=self.chance.choice(["", "w wood"]),
-            **moments(self.number),
+            **moments(self.number, days=40),
         )
         self.storage.save_interaction_sync(row)
 
