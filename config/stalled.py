@@ -32,10 +32,10 @@ logger = logging.getLogger(__name__)
 BYTES_PER_SECOND = 500
 """A client that sends or takes less is stalled."""
 
-STOP_SECONDS: float = 2
+STOP_SECONDS = 2
 """The time for the same when the server stops."""
 
-LAST_SECONDS: float = 6
+LAST_SECONDS = 6
 """When the server stops, the time after which every connection is ended. A client that sends a
 little more than a stalled one would keep a worker until that is killed (`KILL_SECONDS` of `serve`).
 """

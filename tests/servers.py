@@ -200,8 +200,10 @@ class ValkeyCluster:
             "cluster-require-full-coverage": "no",
             "repl-diskless-sync-delay": "0",  # a new replica waits for others for five seconds
         }
-        ports = [{"cluster-port": str(free_port())} for _ in range(count)]
-        return [start_valkey(program=program, **(config | port)) for port in ports]
+        return [
+            start_valkey(program=program, **config | {"cluster-port": str(free_port())})
+            for _ in range(count)
+        ]
 
     def add_replica(self, number: int) -> None:
         """Another node, which takes the place of a node that dies."""

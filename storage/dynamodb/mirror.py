@@ -14,7 +14,7 @@ from pynamodb.models import Model
 from storage.dynamodb.transport import DirectConnection
 
 CONNECT_SECONDS = 1
-READ_SECONDS: float = 2
+READ_SECONDS = 2
 RETRIES = 2
 """With these, a call ends after 6 to 9 s if DynamoDB hangs: three attempts with pauses."""
 

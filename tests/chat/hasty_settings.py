@@ -3,5 +3,4 @@
 from config import stalled
 from tests.chat.quick_settings import *  # noqa: F403
 
-stalled.STOP_SECONDS /= 4
-stalled.LAST_SECONDS /= 4
+vars(stalled).update(STOP_SECONDS=0.5, LAST_SECONDS=1.5)

@@ -3,4 +3,4 @@
 from config.settings import *  # noqa: F403
 from storage.dynamodb import mirror
 
-mirror.READ_SECONDS /= 10
+vars(mirror).update(READ_SECONDS=0.2)
