@@ -214,6 +214,23 @@ def test_where_the_end_was_seen_the_next_look_is_short(stream, item):
     assert stream.asked["GetRecords"] - before == usage.EMPTY_PAGES
 
 
+def test_a_shard_that_is_written_to_all_the_time_leaves_time_for_others(stream, item, monkeypatch):
+    stream.shards["busy"], stream.shards["other"] = Shard(None), Shard(None)
+    stream.write("other", None, item("other"))
+    get_records = stream.GetRecords
+
+    def busy(**parameters):
+        if stream.asked["GetRecords"] % 3 == 1:
+            stream.write("busy", None, item(f"busy {stream.asked}"))
+        return get_records(**parameters)
+
+    monkeypatch.setattr(stream, "GetRecords", busy)
+    follower = UsageFollower(stream)
+    assert follower.follow(1) is not None
+    assert stream.asked["GetRecords"] < 60
+    assert StreamPosition.objects.get(shard="other").sequence
+
+
 def test_if_only_what_was_counted_is_removed_nothing_is_missing(stream, item):
     for name in ("a", "b"):
         stream.write("root", None, item(name))
