@@ -50,6 +50,11 @@ NOTED_EVERY = timedelta(seconds=30)
 """How much time a position may have gone without a change until that is written down."""
 
 
+def is_near_end(records: Sequence[Record], asked_at: datetime) -> bool:
+    """Whether an iterator that has just returned these is near the end, as far as they tell."""
+    return bool(records) and asked_at - stream.time_of(records[-1]) < NEAR_END
+
+
 class UsageFollower:
     """Follows the stream of one table. Threads share one; one of them follows at a time."""
 
@@ -187,10 +192,10 @@ class UsageFollower:
             records = stream.after(position.sequence, page.records)
             if records:
                 empty, until = 0, stream.time_of(records[-1])
-                if asked_at - until < NEAR_END:
-                    self._near_end.add(position.shard)
             else:
                 empty, until = empty + 1, asked_at
+            if is_near_end(records, asked_at):
+                self._near_end.add(position.shard)
             is_closed = page.following is None
             is_over = empty >= self._empty_at_end(position)
             if (records or is_closed or is_over) and not self._count(
