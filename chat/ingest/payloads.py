@@ -17,8 +17,10 @@ INPUTS = ("messages", "input", "prompt", "contents")
 ITEM_TYPES = frozenset({"message", "reasoning", "function_call", "function_call_output"})
 """Types of what the Responses API has in a list; some of these have no role."""
 
-SAID = frozenset({"content", "parts", "tool_calls", "function_call", "refusal"})
-"""Fields of a message with what is said in it."""
+SAID = frozenset(
+    {"content", "parts", "tool_calls", "function_call", "refusal", "reasoning_content", "audio"}
+)
+"""Fields of a message with what is said in it. One may have them without text."""
 
 TEXTS = frozenset({"text", "content", "refusal"})
 """Where a part of a message has its text."""

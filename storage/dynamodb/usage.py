@@ -30,11 +30,15 @@ KEPT = timedelta(hours=23)
 """A stream keeps a change for 24 hours. Whoever was away for longer than this may miss some."""
 
 EMPTY_PAGES = 2
-"""So many in a row are taken for the end, where a look before has seen it. A page may be empty
+"""So many in a row are taken for the end by an iterator that is near it. A page may be empty
 although more follows."""
 
 EMPTY_PAGES_AT_FIRST = 10
-"""The same for a new iterator: there may be hours without a change behind a position."""
+"""The same for another iterator: there may be hours without a change behind a position."""
+
+NEAR_END = timedelta(minutes=1)
+"""An iterator is near the end behind a change that is not older. A shard that is written to all the
+time has seldom ten empty pages in a row."""
 
 REMEMBERED_SECONDS = 600.0
 """How long an iterator is used again. It is valid for 15 minutes."""
@@ -46,6 +50,11 @@ NOTED_EVERY = timedelta(seconds=30)
 """How much time a position may have gone without a change until that is written down."""
 
 
+def is_near_end(records: Sequence[Record], asked_at: datetime) -> bool:
+    """Whether an iterator that has just returned these is near the end, as far as they tell."""
+    return bool(records) and asked_at - stream.time_of(records[-1]) < NEAR_END
+
+
 class UsageFollower:
     """Follows the stream of one table. Threads share one; one of them follows at a time."""
 
@@ -55,8 +64,8 @@ class UsageFollower:
         self._stream: tuple[float, Stream | None] | None = None
         self._shards: dict[str, Shard] = {}
         self._iterators: dict[tuple[str, str], tuple[float, str]] = {}
-        self._seen_to_end: set[str] = set()
-        """Shards of which an iterator has come to the end, and goes on from there."""
+        self._near_end: set[str] = set()
+        """Shards of which an iterator has come to the end, or near it, and goes on from there."""
 
     def follow(self, seconds: float) -> datetime | None:
         """See `Database.count_usage`. If the stream does not answer, what is counted is returned.
@@ -185,6 +194,8 @@ class UsageFollower:
                 empty, until = 0, stream.time_of(records[-1])
             else:
                 empty, until = empty + 1, asked_at
+            if is_near_end(records, asked_at):
+                self._near_end.add(position.shard)
             is_closed = page.following is None
             is_over = empty >= self._empty_at_end(position)
             if (records or is_closed or is_over) and not self._count(
@@ -192,16 +203,16 @@ class UsageFollower:
             ):
                 return False
             if is_closed:
-                self._seen_to_end.discard(position.shard)
+                self._near_end.discard(position.shard)
                 return False  # its children are next
             self._remember(position, str(page.following))
             if is_over:
-                self._seen_to_end.add(position.shard)
+                self._near_end.add(position.shard)
                 return True
         return False
 
     def _empty_at_end(self, position: StreamPosition) -> int:
-        return EMPTY_PAGES if position.shard in self._seen_to_end else EMPTY_PAGES_AT_FIRST
+        return EMPTY_PAGES if position.shard in self._near_end else EMPTY_PAGES_AT_FIRST
 
     def _page(self, position: StreamPosition) -> stream.Page:
         key = position.shard, position.sequence
@@ -211,7 +222,7 @@ class UsageFollower:
                 return stream.page(self._client, iterator)
             except IteratorExpired:
                 pass
-        self._seen_to_end.discard(position.shard)
+        self._near_end.discard(position.shard)
         place = position.stream, position.shard, position.sequence
         return stream.page(self._client, stream.iterator_after(self._client, *place))
 

@@ -12,6 +12,7 @@ from storage.database import Before, Overtaken
 from storage.dynamodb import items, stream, usage_rows
 from storage.dynamodb.client import Client
 from storage.dynamodb.stream import Record, Shard, Stream
+from storage.dynamodb.usage import EMPTY_PAGES, EMPTY_PAGES_AT_FIRST, is_near_end
 from storage.dynamodb.usage_changes import RESERVED
 from storage.dynamodb.usage_rows import ALIAS, Positions
 from storage.exceptions import StorageUnavailable
@@ -21,9 +22,6 @@ from storage.sql.errors import translated
 
 FOLLOW_SECONDS = 60.0
 """How long what is in the stream may be counted before a day is."""
-
-EMPTY_PAGES = 10
-"""So many in a row are taken for the end. There may be hours without a change before the next."""
 
 
 @contextmanager
@@ -128,10 +126,13 @@ def _depth(name: str, shards: Mapping[str, Shard]) -> int:
 
 def _rest(client: Client, arn: str, shard: str, sequence: str) -> Iterator[_Part]:
     iterator: str | None = stream.iterator_after(client, arn, shard, sequence)
-    empty = 0
-    while iterator is not None and empty < EMPTY_PAGES:
+    empty, empty_at_end = 0, EMPTY_PAGES_AT_FIRST
+    while iterator is not None and empty < empty_at_end:
+        asked_at = datetime.now(UTC)
         page = stream.page(client, iterator)
         records = stream.after(sequence, page.records)
         empty = 0 if records else empty + 1
+        if is_near_end(records, asked_at):
+            empty_at_end = EMPTY_PAGES
         iterator = page.following
         yield _Part(shard, records, iterator is None)

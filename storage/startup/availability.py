@@ -66,6 +66,7 @@ class Looks:
         """Look anew the next time."""
         self._found = Availability()
         self._until = 0.0
+        self._schema = Availability()
         self._schema_until = 0.0
 
     def now(self) -> Availability:
@@ -86,13 +87,12 @@ class Looks:
         if time.monotonic() < self._schema_until:
             return Availability()
         try:
-            found = _schema()
+            self._schema = _schema()
         except StorageError as error:  # it has just answered: what is known is still likely
             logger.warning("Migrations and indexes could not be looked at: %s", error)
-            found = Availability()
-        if not found.failed:
+        if not self._schema.failed:
             self._schema_until = time.monotonic() + SCHEMA_SECONDS
-        return found
+        return self._schema
 
 
 def _accounts_answer() -> bool:

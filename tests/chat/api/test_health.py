@@ -158,6 +158,20 @@ def test_what_may_not_be_looked_at_is_told_once_a_minute(nobody, monkeypatch, cl
     assert len(told) == 1
 
 
+def test_a_schema_that_is_behind_is_not_forgotten_where_a_look_at_it_fails(
+    nobody, monkeypatch, clock
+):
+    database = type(get_storage().database)
+    monkeypatch.setattr(database, "index_problem", lambda _: "an index is missing")
+    assert nobody.get("/readyz").status_code == 503
+    monkeypatch.setattr(database, "index_problem", fail)
+    clock.now += 2
+    assert nobody.get("/readyz").status_code == 503
+    monkeypatch.setattr(database, "index_problem", lambda _: None)
+    clock.now += 2
+    assert nobody.get("/readyz").status_code == 200
+
+
 def test_the_status_is_for_operators(client, make_client, nobody):
     found = client.get(STATUS).json()
     assert found["backend"] == get_storage().database.backend

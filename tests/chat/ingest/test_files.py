@@ -617,6 +617,14 @@ def test_an_answer_may_be_the_list_of_the_responses_api(form, kind):
     ]
 
 
+@pytest.mark.parametrize("form", [json.dumps, lambda one: one], ids=["text", "JSON"])
+@pytest.mark.parametrize("field", ["reasoning_content", "audio"])
+def test_an_answer_in_which_no_text_is_said_is_empty(form, field):
+    """Libraries leave out a `content` of null."""
+    answer = {"role": "assistant", field: "Hm"}
+    assert texts(read(langfuse, observation(output=form(answer)))) == [("What is a heap?", "")]
+
+
 @pytest.mark.parametrize("answer", ['{"a": 1}\n{"a": 2}', '{"a": 1} as you wished', '["a"], yes'])
 def test_json_with_something_behind_it_is_a_text_and_not_cut(answer):
     for content in (

@@ -2,11 +2,11 @@
 
 import itertools
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from storage.dynamodb import items, usage
+from storage.dynamodb import items, usage, usage_recount
 from storage.dynamodb.client import IteratorExpired, StreamTrimmed
 from storage.dynamodb.usage import UsageFollower
 from storage.models import StreamPosition, UsageOfModel, UsageRebuild
@@ -212,6 +212,36 @@ def test_where_the_end_was_seen_the_next_look_is_short(stream, item):
     before = stream.asked["GetRecords"]
     assert follower.follow(30) is not None
     assert stream.asked["GetRecords"] - before == usage.EMPTY_PAGES
+
+
+@pytest.fixture
+def busy(stream, item, monkeypatch):
+    """The root has a change on each third page that anybody reads of any shard, up to a number."""
+    get_records = stream.GetRecords
+
+    def busy(**parameters):
+        if stream.asked["GetRecords"] % 3 == 1 and stream.asked["GetRecords"] < 500:
+            stream.write("root", None, item(f"busy {stream.asked}"))
+        return get_records(**parameters)
+
+    monkeypatch.setattr(stream, "GetRecords", busy)
+
+
+def test_a_shard_that_is_written_to_all_the_time_leaves_time_for_others(stream, item, busy):
+    stream.shards["other"] = Shard(None)
+    stream.write("other", None, item("other"))
+    assert UsageFollower(stream).follow(30) is not None
+    assert stream.asked["GetRecords"] < 60
+    assert StreamPosition.objects.get(shard="other").sequence
+
+
+def test_a_day_is_counted_again_although_a_shard_is_written_to_all_the_time(stream, busy):
+    def follow():
+        return UsageFollower(stream).follow(30)
+
+    with usage_recount.snapshot(stream, date(2026, 1, 1), follow, 0) as changed:
+        assert changed() == {}
+    assert stream.asked["GetRecords"] < 60
 
 
 def test_if_only_what_was_counted_is_removed_nothing_is_missing(stream, item):
