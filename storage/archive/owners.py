@@ -13,14 +13,16 @@ from pathlib import Path
 def give(descriptor: int, folder: Path) -> None:
     """Let a file in a folder that root has made belong to whom the folder belongs."""
     if os.geteuid() == 0:
-        owner = folder.stat()
-        with suppress(OSError):  # the file system keeps no owners
+        with suppress(OSError):  # the file system keeps no owners, or the folder is removed already
+            owner = folder.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def give_folder(folder: Path) -> None:
     """Let a folder that root has made belong to whom the one above it belongs."""
-    if os.geteuid() == 0:
+    if os.geteuid() != 0:
+        return
+    with suppress(FileNotFoundError):  # another process has removed it, or the one above
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             give(descriptor, folder.parent)
