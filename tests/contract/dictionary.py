@@ -187,8 +187,7 @@ class DictionaryDatabase(Database):
         return self._remove_stubs(lambda stub: stub.created_at <= until, limit)
 
     def forget_user(self, user_id, check_time=None):
-        forgotten = self._remove(self._made, lambda made: made.user_id == user_id)
-        return {"idempotency_records": forgotten}
+        return {"idempotency_records": self._remove(self._made, lambda m: m.user_id == user_id)}
 
     def remove_expired_idempotency_keys(self, until, limit):
         return self._remove(self._made, lambda made: made.expires_at <= until, limit)
