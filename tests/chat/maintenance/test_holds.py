@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat.maintenance.erasure import ledger
-from chat.maintenance.holds import FOLDER, Holds
+from chat.maintenance.holds import FOLDER, LOST_STUBS, Holds
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import legal_hold
 from storage import expiry
@@ -314,6 +314,20 @@ def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):
     status, _, errors = store.told("purge_interactions", "--now", LATER.isoformat())
     assert (status, name in errors) == (1, True)
     store.check_readable(people["ada"] + people["bob"])
+
+
+def test_damage_of_what_is_remembered_of_lost_stubs_is_found_and_stops_no_purge(
+    held, store, people
+):
+    held("add", "--user", "ada", "--reason", "case")
+    store.run("purge_interactions", now=NOW)
+    assert store.run("verify_archive", now=NOW)["documents"] == 3
+    store.archive.files.write(LOST_STUBS, b"damaged")
+    status, _, errors = store.told("verify_archive", "--now", NOW.isoformat())
+    assert (status, LOST_STUBS in errors) == (1, True)
+    status, said, errors = store.told("purge_interactions", "--now", LATER.isoformat())
+    assert (status, LOST_STUBS in errors) == (1, True)
+    assert json.loads(said)["cold"] == len(people["bob"])
 
 
 # Beside runs that may not know of it.
