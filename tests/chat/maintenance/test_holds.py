@@ -284,6 +284,16 @@ def test_what_is_held_beyond_its_time_stays_when_that_time_becomes_longer(
     assert longer(settings, "verify_archive")[0] == 0
 
 
+def test_what_is_held_and_restored_after_that_is_not_in_the_archive_as_well(held, store, settings):
+    """It has no stub because it is hot, and may be deleted or be another one by now."""
+    held("add", "--user", "ada", "--reason", "case")
+    store.run("purge_interactions", now=LATER)
+    ids = store.fill(DAY, DAY)
+    assert longer(settings, "archive_interactions")[0] == 0
+    assert longer(settings, "restore_archive", DAY.date().isoformat())[0] == 0
+    assert (sorted(store.hot()), store.segments()) == (sorted(ids), [])
+
+
 def longer(settings, *arguments):
     """What a command says when a year is kept."""
     settings.RETENTION_TOTAL_DAYS = 365
