@@ -294,6 +294,21 @@ def test_what_is_held_and_restored_after_that_is_not_in_the_archive_as_well(held
     assert (sorted(store.hot()), store.segments()) == (sorted(ids), [])
 
 
+def test_what_is_held_beyond_that_time_is_exported_also_from_a_marked_segment(
+    held, store, people, settings, tmp_path
+):
+    held("add", "--user", "ada", "--reason", "case")
+    store.run("purge_interactions", now=LATER)
+    for segment in store.segments():  # on DynamoDB the TTL does
+        store.storage.database.drop_stubs(people["ada"], segment)
+    settings.RETENTION_TOTAL_DAYS = 365
+    for mark in (False, True):
+        if mark:
+            store.archive.mark(store.segments()[0])
+        status, said, errors = command("export_user", "ada", f"--output={tmp_path / str(mark)}")
+        assert (status, json.loads(said)["exported"]) == (0, len(people["ada"])), errors
+
+
 def longer(settings, *arguments):
     """What a command says when a year is kept."""
     settings.RETENTION_TOTAL_DAYS = 365
