@@ -20,6 +20,7 @@ from storage.compat import batched
 from storage.exceptions import DamagedArchive
 from storage.interface import Storage
 from storage.models import ChatInteraction
+from storage.records.pages import never
 from storage.records.stubs import Stub
 
 
@@ -143,16 +144,33 @@ class Compaction:
     def _kept(self, segment: str, rows: Sequence[ChatInteraction]) -> list[ChatInteraction]:
         self.check_time()
         stubs = self.storage.database.stubs([row.interaction_id for row in rows])
-        return [row for row in rows if self._stays(row, segment, stubs.get(row.interaction_id))]
+        lost = self._with_lost_stubs([row for row in rows if row.interaction_id not in stubs])
+        return [
+            row
+            for row in rows
+            if self._stays(row, segment, stubs.get(row.interaction_id))
+            or row.interaction_id in lost
+        ]
 
     def _stays(self, row: ChatInteraction, segment: str, stub: Stub | None) -> bool:
         counts = stub is not None and stub.segment == segment
         is_purged = self.purges and row.created_at <= self.cutoff
-        return (counts and not is_purged) or (self.holds.holds(row) and self._may_lack_stub(row))
+        return (counts and not is_purged) or (self._is_past(row) and self.holds.holds(row))
 
-    def _may_lack_stub(self, row: ChatInteraction) -> bool:
-        is_past = row.created_at <= self.cutoff or expiry.has_expired(row.created_at)
-        return is_past or row.created_at <= self._lost_stubs_until
+    def _is_past(self, row: ChatInteraction) -> bool:
+        return row.created_at <= self.cutoff or expiry.has_expired(row.created_at)
+
+    def _with_lost_stubs(self, rows: Sequence[ChatInteraction]) -> set[str]:
+        """The ids of those of these that are held, and were past the cutoff with fewer days."""
+        ids = [
+            row.interaction_id
+            for row in rows
+            if self.holds.holds(row)
+            and not self._is_past(row)
+            and row.created_at <= self._lost_stubs_until
+        ]
+        # What was restored has no stub either: it is hot.
+        return set(ids) - self.storage.database.look_at(ids, never).keys() if ids else set()
 
     @cached_property
     def _lost_stubs_until(self) -> datetime:

@@ -83,7 +83,8 @@ def purge(storage: Storage, policy: Policy, run: Run, report: Purged) -> None:
     with Damage() as damage:
         holds = Holds.of(storage.archive)
         if holds.all and not run.dry_run:
-            note_lost_stubs(storage.archive, policy)
+            with damage.passed_over():
+                note_lost_stubs(storage.archive, policy)
         _Purge(storage, policy.cutoff, holds, run, report, damage).do()
 
 

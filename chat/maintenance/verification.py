@@ -297,3 +297,5 @@ def _segments(archive: Archive) -> Iterator[str]:
 def _documents(archive: Archive) -> Iterator[str]:
     for folder in FOLDERS:
         yield from (f"{folder}/{file}" for file in archive.files.list(folder))
+    if archive.files.read(holds.LOST_STUBS) is not None:
+        yield holds.LOST_STUBS

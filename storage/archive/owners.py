@@ -22,7 +22,7 @@ def give_folder(folder: Path) -> None:
     """Let a folder that root has made belong to whom the one above it belongs."""
     if os.geteuid() != 0:
         return
-    with suppress(FileNotFoundError):  # another process has removed it, or the one above
+    with suppress(OSError):  # it is a link, or another process has removed it
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             give(descriptor, folder.parent)

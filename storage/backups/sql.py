@@ -187,7 +187,7 @@ class SqlBackups(Backups):
                 _check_tables(backup.content.tables, DEFAULT_DB_ALIAS)
             report.rows = backup.content.row_count
             if dry_run:
-                self._folder.verify(backup.name, look=lambda copy: check_locks(_locks(copy)))
+                self._folder.verify(backup.name, look=lambda copy: check_locks(self._locks(copy)))
                 return
 
             def change(alias: str) -> None:
@@ -238,6 +238,16 @@ class SqlBackups(Backups):
         except StorageUnavailable:
             return {}
 
+    def _locks(self, database: Path) -> dict[str, str]:
+        """The owners of the locks in a database file; in production others count."""
+        if not self._has_interactions:  # the file may have had them once
+            return {}
+        table = Lock._meta.db_table
+        with connected(database, mode="mode=ro&immutable=1") as connection:
+            if not connection.execute(f"PRAGMA table_info({table})").fetchall():
+                return {}  # it is of another ENVIRONMENT, which --migrate finds out later
+            return dict(connection.execute(f"SELECT name, owner FROM {table}"))  # noqa: S608
+
     def _expired_databases(self, now: datetime) -> list[Path]:
         """Databases that restores have kept for long enough."""
         return [path for path, since in replacing.kept(self._database) if since + self._keep <= now]
@@ -271,15 +281,6 @@ def _archive_place() -> str:
     options = settings.STORAGES["archive"]["OPTIONS"]
     bucket = options.get("bucket_name")
     return f"s3://{bucket}" if bucket else str(options["location"])
-
-
-def _locks(database: Path) -> dict[str, str]:
-    """The owners of the locks in a database file; of those in production there are none."""
-    table = Lock._meta.db_table
-    with connected(database, mode="mode=ro&immutable=1") as connection:
-        if not connection.execute(f"PRAGMA table_info({table})").fetchall():
-            return {}
-        return dict(connection.execute(f"SELECT name, owner FROM {table}"))  # noqa: S608
 
 
 def _check_schema(backup: Backup, migrate: bool) -> None:

@@ -79,8 +79,8 @@ class Attempt:
 
         The documents of erasures that are not removed say why, and what was deleted so far.
         """
-        for erasure in self.erasures:
-            ledger.put(self.storage.archive, erasure)  # so that an attempt that is killed counts
+        for erasure in self.erasures:  # so that an attempt that is killed counts, as the last one
+            ledger.put(self.storage.archive, replace(erasure, problem=None))
         try:
             self._sweep_until_gone(make_compaction)
         except BaseException as error:
@@ -166,8 +166,7 @@ class Attempt:
 
     def _keep(self, erasure: Erasure, error: StorageError | None) -> None:
         """Record what an attempt has erased, and what stopped it."""
-        if error is not None:
-            erasure = replace(erasure, problem=in_one_line(error))
+        erasure = replace(erasure, problem=None if error is None else in_one_line(error))
         with suppress(StorageError):  # the archive itself may be what stopped it
             ledger.put(self.storage.archive, erasure)
 

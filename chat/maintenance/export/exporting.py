@@ -33,12 +33,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
 from chat.maintenance.damage import Damage
 from chat.maintenance.erasure import ledger
-from chat.maintenance.holds import Holds
+from chat.maintenance.holds import Holds, lost_stubs_until
 from chat.maintenance.identity import require_archive
 from chat.maintenance.large_texts import whole
 from storage import expiry, limits
@@ -294,9 +295,18 @@ class _Reading:
         # The stubs of what has expired are deleted; only a legal hold keeps its row.
         counts = not segment or (stub and stub.segment == segment)
         found = row if counts or expiry.has_expired(row.created_at) else self._elsewhere(row)
+        if found is None and not stub and self._may_have_lost_stub(row):
+            found = row
         if found is not None:
             self.returned.add(found)
         return found
+
+    def _may_have_lost_stub(self, row: ChatInteraction) -> bool:
+        return self.holds.holds(row) and row.created_at <= self._lost_stubs_until
+
+    @cached_property
+    def _lost_stubs_until(self) -> datetime:
+        return lost_stubs_until(self.storage.archive)
 
     def _elsewhere(self, row: ChatInteraction) -> ChatInteraction | None:
         """An interaction as it is now, hot or cold; None if it was deleted."""

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from storage.backups import practice
 from tests.chat.commands.test_modes import DAY, run_all
 from tests.chat.lines import lines
 from tests.chat.processes import run
@@ -51,3 +52,14 @@ def test_what_root_makes_in_the_folder_of_a_service_is_the_services(tmp_path):
     } <= {str(path) for path in made}
     assert {path: owner for path, owner in made.items() if owner != SERVICE} == {}
     assert set(owners(out).values()) == {0}, "what was asked for as a file is the caller's"
+
+
+def test_a_folder_that_is_a_link_is_used_as_it_is(tmp_path):
+    """As one on a larger disk, for what a command writes for a while."""
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "restore-practice"
+    elsewhere.mkdir()
+    link.symlink_to(elsewhere)
+    os.chown(tmp_path, SERVICE, SERVICE)
+    with practice.scratch(link) as folder:
+        assert folder == link
+    assert elsewhere.stat().st_uid == 0

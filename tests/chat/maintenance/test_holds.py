@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat.maintenance.erasure import ledger
-from chat.maintenance.holds import FOLDER, Holds
+from chat.maintenance.holds import FOLDER, LOST_STUBS, Holds
 from chat.maintenance.runs import LOCK, Run
 from chat.management.commands import legal_hold
 from storage import expiry
@@ -284,6 +284,31 @@ def test_what_is_held_beyond_its_time_stays_when_that_time_becomes_longer(
     assert longer(settings, "verify_archive")[0] == 0
 
 
+def test_what_is_held_and_restored_after_that_is_not_in_the_archive_as_well(held, store, settings):
+    """It has no stub because it is hot, and may be deleted or be another one by now."""
+    held("add", "--user", "ada", "--reason", "case")
+    store.run("purge_interactions", now=LATER)
+    ids = store.fill(DAY, DAY)
+    assert longer(settings, "archive_interactions")[0] == 0
+    assert longer(settings, "restore_archive", DAY.date().isoformat())[0] == 0
+    assert (sorted(store.hot()), store.segments()) == (sorted(ids), [])
+
+
+def test_what_is_held_beyond_that_time_is_exported_also_from_a_marked_segment(
+    held, store, people, settings, tmp_path
+):
+    held("add", "--user", "ada", "--reason", "case")
+    store.run("purge_interactions", now=LATER)
+    for segment in store.segments():  # on DynamoDB the TTL does
+        store.storage.database.drop_stubs(people["ada"], segment)
+    settings.RETENTION_TOTAL_DAYS = 365
+    for mark in (False, True):
+        if mark:
+            store.archive.mark(store.segments()[0])
+        status, said, errors = command("export_user", "ada", f"--output={tmp_path / str(mark)}")
+        assert (status, json.loads(said)["exported"]) == (0, len(people["ada"])), errors
+
+
 def longer(settings, *arguments):
     """What a command says when a year is kept."""
     settings.RETENTION_TOTAL_DAYS = 365
@@ -314,6 +339,20 @@ def test_a_damaged_hold_lets_nothing_be_deleted(held, store, people):
     status, _, errors = store.told("purge_interactions", "--now", LATER.isoformat())
     assert (status, name in errors) == (1, True)
     store.check_readable(people["ada"] + people["bob"])
+
+
+def test_damage_of_what_is_remembered_of_lost_stubs_is_found_and_stops_no_purge(
+    held, store, people
+):
+    held("add", "--user", "ada", "--reason", "case")
+    store.run("purge_interactions", now=NOW)
+    assert store.run("verify_archive", now=NOW)["documents"] == 3
+    store.archive.files.write(LOST_STUBS, b"damaged")
+    status, _, errors = store.told("verify_archive", "--now", NOW.isoformat())
+    assert (status, LOST_STUBS in errors) == (1, True)
+    status, said, errors = store.told("purge_interactions", "--now", LATER.isoformat())
+    assert (status, LOST_STUBS in errors) == (1, True)
+    assert json.loads(said)["cold"] == len(people["bob"])
 
 
 # Beside runs that may not know of it.

@@ -9,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chat.maintenance.migration import handing_over
 from chat.management.commands import restore
+from storage.archive import ownership
+from storage.models import Lock
 from storage.sqlite import in_use
 from tests.chat.calls import INTERACTIONS, new, one
 from tests.chat.processes import ROOT, Server, environment, give_tables, manage, run
@@ -245,6 +248,25 @@ def test_production_backs_up_its_users_and_fails_without_recovery_of_the_table(
     result = run(tmp_path, "restore", "latest", "--yes")
     assert result.returncode == 1
     assert b"it is of another ENVIRONMENT" in result.stderr
+
+
+def test_production_may_have_a_file_that_once_had_the_interactions(tmp_path, dynamodb_server):
+    values = {
+        "ENVIRONMENT": "production",
+        "SECRET_KEY": "a secret key that is long enough for this test",
+        "AWS_REGION": "eu-central-1",
+        "DYNAMODB_ENDPOINT_URL": dynamodb_server.url,
+        "DYNAMODB_TABLE": "moved",
+    }
+    assert run(tmp_path, "migrate").returncode == 0
+    with closing(connect(tmp_path / DATABASE)) as connection, connection:
+        connection.execute(  # as migrate_storage --hand-over does
+            f"INSERT INTO {Lock._meta.db_table} (name, owner, until) VALUES (?, ?, ?)",
+            (ownership.LOCK, handing_over.APART, "9999-12-31 00:00:00"),
+        )
+    assert summary(run(tmp_path, "backup", **values))[0]["name"]
+    result = run(tmp_path, "restore", "latest", "--dry-run", **values)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.exhaustive

@@ -14,6 +14,7 @@ import pytest
 from django.db import connection
 
 from chat.maintenance import holds
+from chat.maintenance.erasure import ledger
 from chat.maintenance.holds import Hold
 from chat.maintenance.runs import OutOfTime, Run
 from config.lines import Lines
@@ -275,6 +276,29 @@ def test_what_a_killed_erasure_has_taken_out_is_found_again_if_the_user_is_held_
     check(indexed)
     assert "legal hold" in command("erase_user", "--pending")[2]
     assert not TextChange.objects.exists(), "once is enough"
+
+
+def test_what_it_has_taken_out_is_found_again_also_if_the_same_hold_has_refused_it_before(
+    indexed, fill, monkeypatch
+):
+    def die(*_):
+        raise Killed
+
+    fill(6)
+    catch_up(indexed)
+    ledger.request(indexed.archive, "ada")
+    hold = Hold("user", "ada", "a case", datetime.now(UTC))
+    holds.put(indexed.archive, hold)
+    assert "legal hold" in command("erase_user", "--pending")[2]
+    holds.lift(indexed.archive, hold)
+    with monkeypatch.context() as killed:
+        killed.setattr(type(indexed.database), "remove_of_user", die)
+        with pytest.raises(Killed):
+            command("erase_user", "--pending")
+    holds.put(indexed.archive, hold)
+    assert "legal hold" in command("erase_user", "--pending")[2]
+    catch_up(indexed)
+    check(indexed)
 
 
 def test_an_erasure_of_what_is_left_ends_in_time_and_goes_on(indexed, fill, monkeypatch):
